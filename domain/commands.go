@@ -1,0 +1,109 @@
+package domain
+
+import "time"
+
+// Command asks one instance to do something. Each command knows its instance.
+type Command interface {
+	Instance() Key
+	// Validate checks the command's own fields, whatever the instance's state.
+	Validate() error
+}
+
+// RegisterInstance enters an instance into the catalog, or renews it when nothing differs.
+type RegisterInstance struct {
+	Key     Key
+	Details Details
+}
+
+// SendHeartbeat renews the lease.
+type SendHeartbeat struct {
+	Key   Key
+	Epoch uint64 // 0: whichever is live
+}
+
+// ReportHealth states the instance's health.
+type ReportHealth struct {
+	Key    Key
+	Epoch  uint64 // 0: whichever is live
+	Status Status
+	Source HealthSource
+	Output string
+}
+
+// ChangeTraffic drains, resumes or puts into maintenance.
+type ChangeTraffic struct {
+	Key     Key
+	Epoch   uint64 // 0: whichever is live
+	Traffic Traffic
+	Reason  string
+}
+
+// DeregisterInstance takes the instance out of the catalog.
+type DeregisterInstance struct {
+	Key    Key
+	Epoch  uint64 // 0: whichever is live
+	Reason string
+}
+
+// ExpireLease takes out an instance that was not heard from for longer than its ttl. The registry
+// gives it to itself; clients can't.
+type ExpireLease struct {
+	Key           Key
+	Epoch         uint64
+	LastHeartbeat time.Time
+	Late          time.Duration // since the deadline
+}
+
+func (c RegisterInstance) Instance() Key   { return c.Key }
+func (c SendHeartbeat) Instance() Key      { return c.Key }
+func (c ReportHealth) Instance() Key       { return c.Key }
+func (c ChangeTraffic) Instance() Key      { return c.Key }
+func (c DeregisterInstance) Instance() Key { return c.Key }
+func (c ExpireLease) Instance() Key        { return c.Key }
+
+// Validate holds the key and the details to the limits.
+func (c RegisterInstance) Validate() error {
+	if err := c.Key.Validate(); err != nil {
+		return err
+	}
+	return c.Details.Validate()
+}
+
+// Validate holds the key to the limits.
+func (c SendHeartbeat) Validate() error { return c.Key.Validate() }
+
+// Validate holds the key, the status and the output to the limits.
+func (c ReportHealth) Validate() error {
+	if err := c.Key.Validate(); err != nil {
+		return err
+	}
+	if err := c.Status.validate("status"); err != nil {
+		return err
+	}
+	if err := c.Source.validate(); err != nil {
+		return err
+	}
+	return validateText("output", c.Output, 0, MaxOutput)
+}
+
+// Validate holds the key, the traffic state and the reason to the limits.
+func (c ChangeTraffic) Validate() error {
+	if err := c.Key.Validate(); err != nil {
+		return err
+	}
+	if err := c.Traffic.validate("traffic"); err != nil {
+		return err
+	}
+	return validateText("reason", c.Reason, 0, MaxReason)
+}
+
+// Validate holds the key and the reason to the limits.
+func (c DeregisterInstance) Validate() error {
+	if err := c.Key.Validate(); err != nil {
+		return err
+	}
+	return validateText("reason", c.Reason, 0, MaxReason)
+}
+
+// Validate holds the key to the limits.
+func (c ExpireLease) Validate() error { return c.Key.Validate() }

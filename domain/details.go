@@ -1,0 +1,209 @@
+package domain
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Lease limits.
+const (
+	MinTTL     = time.Second
+	MaxTTL     = 24 * time.Hour
+	DefaultTTL = 30 * time.Second
+)
+
+// DefaultWeight is the weight of an instance that names none.
+const DefaultWeight = 100
+
+// Status is an instance's health.
+type Status string
+
+// The statuses, from not yet known to broken.
+const (
+	Starting Status = "starting"
+	Passing  Status = "passing"
+	Warning  Status = "warning"
+	Critical Status = "critical"
+)
+
+func (s Status) validate(field string) error {
+	switch s {
+	case Starting, Passing, Warning, Critical:
+		return nil
+	}
+	return InvalidField{Field: field, Rule: "must be starting, passing, warning or critical"}
+}
+
+// Traffic says whether an instance wants traffic.
+type Traffic string
+
+// The traffic states.
+const (
+	Serving     Traffic = "serving"
+	Draining    Traffic = "draining"
+	Maintenance Traffic = "maintenance"
+)
+
+func (t Traffic) validate(field string) error {
+	switch t {
+	case Serving, Draining, Maintenance:
+		return nil
+	}
+	return InvalidField{Field: field, Rule: "must be serving, draining or maintenance"}
+}
+
+// HealthSource says whose word a health change rests on.
+type HealthSource string
+
+// The health sources.
+const (
+	FromClient   HealthSource = "client"
+	FromCheck    HealthSource = "check"
+	FromOperator HealthSource = "operator"
+)
+
+func (s HealthSource) validate() error {
+	switch s {
+	case FromClient, FromCheck, FromOperator:
+		return nil
+	}
+	return InvalidField{Field: "source", Rule: "must be client, check or operator"}
+}
+
+// Duration is a time.Duration whose JSON form is Go's notation, e.g. "30s" or "1m30s".
+type Duration time.Duration
+
+// String is the duration in Go's notation.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText writes Go's notation.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads Go's notation.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return InvalidField{Field: "ttl", Rule: `must be a duration such as "30s" or "5m"`}
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// Details is what an instance says of itself when it registers.
+type Details struct {
+	Address  string            `json:"address"`            // IP address or host name
+	Ports    map[string]uint16 `json:"ports,omitempty"`    // by name, 1-65535
+	Tags     []string          `json:"tags,omitempty"`     // sorted, no tag twice
+	Metadata map[string]string `json:"metadata,omitempty"` // free pairs
+	Zone     string            `json:"zone,omitempty"`
+	Version  string            `json:"version,omitempty"`
+	Weight   uint16            `json:"weight"` // share of traffic, relative to the service's others
+	Status   Status            `json:"status"` // at registration
+	TTL      Duration          `json:"ttl"`    // the lease lapses when no heartbeat came for this long
+}
+
+// Normalize gives equal details one form: tags sorted without repeats, empty collections nil.
+func (d Details) Normalize() Details {
+	d.Tags = slices.Compact(slices.Sorted(slices.Values(d.Tags)))
+	if len(d.Tags) == 0 {
+		d.Tags = nil
+	}
+	if len(d.Metadata) == 0 {
+		d.Metadata = nil
+	}
+	if len(d.Ports) == 0 {
+		d.Ports = nil
+	}
+	return d
+}
+
+// Validate says which field is against the rules, if any is.
+func (d Details) Validate() error {
+	if err := validateAddress(d.Address); err != nil {
+		return err
+	}
+	if len(d.Ports) > MaxPorts {
+		return InvalidField{Field: "ports", Rule: fmt.Sprintf("must be at most %d", MaxPorts)}
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Ports)) {
+		if !isLabel(name) {
+			return InvalidField{Field: "ports", Rule: "must be named by 1-63 of a-z, 0-9 and '-'"}
+		}
+		if d.Ports[name] == 0 {
+			return InvalidField{Field: "ports." + name, Rule: "must be 1-65535"}
+		}
+	}
+	if err := validateTags(d.Tags); err != nil {
+		return err
+	}
+	if err := validateMetadata(d.Metadata); err != nil {
+		return err
+	}
+	if err := validateText("zone", d.Zone, 0, MaxZone); err != nil {
+		return err
+	}
+	if err := validateText("version", d.Version, 0, MaxVersion); err != nil {
+		return err
+	}
+	if err := d.Status.validate("status"); err != nil {
+		return err
+	}
+	if ttl := time.Duration(d.TTL); ttl < MinTTL || ttl > MaxTTL {
+		return InvalidField{Field: "ttl", Rule: "must be from 1s to 24h"}
+	}
+	return nil
+}
+
+func validateTags(tags []string) error {
+	if len(tags) > MaxTags {
+		return InvalidField{Field: "tags", Rule: fmt.Sprintf("must be at most %d", MaxTags)}
+	}
+	for i, tag := range tags {
+		if err := validateText(fmt.Sprintf("tags[%d]", i), tag, 1, MaxTag); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func validateMetadata(metadata map[string]string) error {
+	if len(metadata) > MaxMetadata {
+		return InvalidField{Field: "metadata", Rule: fmt.Sprintf("must be at most %d pairs", MaxMetadata)}
+	}
+	total := 0
+	for _, key := range slices.Sorted(maps.Keys(metadata)) {
+		if err := validateText("metadata", key, 1, MaxMetadataKey); err != nil {
+			return InvalidField{Field: "metadata", Rule: fmt.Sprintf("keys must be 1-%d bytes of printable UTF-8", MaxMetadataKey)}
+		}
+		if err := validateText("metadata."+key, metadata[key], 0, MaxMetadataValue); err != nil {
+			return err
+		}
+		total += len(key) + len(metadata[key])
+	}
+	if total > MaxMetadataTotal {
+		return InvalidField{Field: "metadata", Rule: fmt.Sprintf("must be at most %d bytes together", MaxMetadataTotal)}
+	}
+	return nil
+}
+
+// Diff names the fields in which two normalized details differ, in the order of the struct.
+func (d Details) Diff(other Details) []string {
+	var changed []string
+	note := func(name string, differs bool) {
+		if differs {
+			changed = append(changed, name)
+		}
+	}
+	note("address", d.Address != other.Address)
+	note("ports", !maps.Equal(d.Ports, other.Ports))
+	note("tags", !slices.Equal(d.Tags, other.Tags))
+	note("metadata", !maps.Equal(d.Metadata, other.Metadata))
+	note("zone", d.Zone != other.Zone)
+	note("version", d.Version != other.Version)
+	note("weight", d.Weight != other.Weight)
+	note("status", d.Status != other.Status)
+	note("ttl", d.TTL != other.TTL)
+	return changed
+}

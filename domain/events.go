@@ -1,0 +1,109 @@
+package domain
+
+import "time"
+
+// Event is an immutable fact about an instance or about the registry.
+type Event interface {
+	// EventType is the name under which the event is stored, e.g. "InstanceRegistered".
+	EventType() string
+}
+
+// Names of the stored event types.
+const (
+	TypeInstanceRegistered      = "InstanceRegistered"
+	TypeInstanceUpdated         = "InstanceUpdated"
+	TypeHeartbeatReceived       = "HeartbeatReceived"
+	TypeHealthChanged           = "HealthChanged"
+	TypeTrafficChanged          = "TrafficChanged"
+	TypeInstanceDeregistered    = "InstanceDeregistered"
+	TypeLeaseExpired            = "LeaseExpired"
+	TypeSelfPreservationStarted = "SelfPreservationStarted"
+	TypeSelfPreservationEnded   = "SelfPreservationEnded"
+)
+
+// InstanceRegistered begins an epoch: the instance is in the catalog from here on.
+type InstanceRegistered struct {
+	Epoch uint64 `json:"epoch"` // 1 for a key's first registration
+	Details
+}
+
+// InstanceUpdated says that a live instance registered again with other details.
+type InstanceUpdated struct {
+	Epoch   uint64   `json:"epoch"`
+	Changed []string `json:"changed"` // names of the fields that differ, in the order of Details
+	Details          // all of them, the unchanged too
+}
+
+// HeartbeatReceived renews the lease.
+type HeartbeatReceived struct {
+	Epoch uint64 `json:"epoch"`
+}
+
+// HealthChanged moves the instance from one status to another.
+type HealthChanged struct {
+	Epoch  uint64       `json:"epoch"`
+	From   Status       `json:"from"`
+	To     Status       `json:"to"`
+	Source HealthSource `json:"source"`
+	Output string       `json:"output,omitempty"`
+}
+
+// TrafficChanged says whether the instance wants traffic.
+type TrafficChanged struct {
+	Epoch  uint64  `json:"epoch"`
+	From   Traffic `json:"from"`
+	To     Traffic `json:"to"`
+	Reason string  `json:"reason,omitempty"`
+}
+
+// InstanceDeregistered ends an epoch on request.
+type InstanceDeregistered struct {
+	Epoch  uint64 `json:"epoch"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// LeaseExpired ends an epoch because no heartbeat came within the lease's ttl.
+type LeaseExpired struct {
+	Epoch         uint64    `json:"epoch"`
+	LastHeartbeat time.Time `json:"last_heartbeat"` // or the registration, where no heartbeat came
+	TTL           Duration  `json:"ttl"`
+	Late          Duration  `json:"late"` // from the lease's deadline to this decision
+}
+
+// SelfPreservationStarted says that too many leases lapsed at once and expiry has stopped.
+type SelfPreservationStarted struct {
+	RenewalsSeen     int `json:"renewals_seen"`     // leases renewed within their ttl
+	RenewalsExpected int `json:"renewals_expected"` // leases that should have been
+}
+
+// SelfPreservationEnded says that enough leases are renewed again and expiry goes on.
+type SelfPreservationEnded struct {
+	RenewalsSeen     int `json:"renewals_seen"`
+	RenewalsExpected int `json:"renewals_expected"`
+}
+
+func (InstanceRegistered) EventType() string      { return TypeInstanceRegistered }
+func (InstanceUpdated) EventType() string         { return TypeInstanceUpdated }
+func (HeartbeatReceived) EventType() string       { return TypeHeartbeatReceived }
+func (HealthChanged) EventType() string           { return TypeHealthChanged }
+func (TrafficChanged) EventType() string          { return TypeTrafficChanged }
+func (InstanceDeregistered) EventType() string    { return TypeInstanceDeregistered }
+func (LeaseExpired) EventType() string            { return TypeLeaseExpired }
+func (SelfPreservationStarted) EventType() string { return TypeSelfPreservationStarted }
+func (SelfPreservationEnded) EventType() string   { return TypeSelfPreservationEnded }
+
+// Metadata says who caused an event, from where and how. The time it was recorded, and its place,
+// are stamped by the event store.
+type Metadata struct {
+	Actor     string `json:"actor,omitempty"`      // token or certificate name, or "anonymous"
+	Source    string `json:"source,omitempty"`     // the caller's address
+	Via       string `json:"via,omitempty"`        // http, cli, expiry, …
+	RequestID string `json:"request_id,omitempty"` // the request that carried the command
+	Schema    int    `json:"schema"`               // version of the event's form
+}
+
+// Anonymous is the actor of a request that carried no credentials.
+const Anonymous = "anonymous"
+
+// SchemaVersion is the version of the events' form that this code writes.
+const SchemaVersion = 1
