@@ -1,0 +1,188 @@
+package pebblestore_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// fileLog is the machine's floor: a bare file, group commit, one fdatasync for all that wait.
+type fileLog struct {
+	f     *os.File
+	queue chan fileWrite
+	ended chan error
+}
+
+type fileWrite struct {
+	data []byte
+	done chan struct{}
+}
+
+func newFileLog(b *testing.B) *fileLog {
+	f, err := os.Create(filepath.Join(b.TempDir(), "log"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	l := &fileLog{f: f, queue: make(chan fileWrite, 4096), ended: make(chan error, 1)}
+	go func() { l.ended <- l.run() }()
+	b.Cleanup(func() {
+		close(l.queue)
+		if err := <-l.ended; err != nil {
+			b.Error(err)
+		}
+		_ = f.Close()
+	})
+	return l
+}
+
+func (l *fileLog) run() error {
+	var buffer []byte
+	var waiting []chan struct{}
+	for w := range l.queue {
+		buffer, waiting = append(buffer[:0], w.data...), append(waiting[:0], w.done)
+		for len(l.queue) > 0 && len(buffer) < 8<<20 {
+			w := <-l.queue
+			buffer, waiting = append(buffer, w.data...), append(waiting, w.done)
+		}
+		if _, err := l.f.Write(buffer); err != nil {
+			return err
+		}
+		if err := l.f.Sync(); err != nil {
+			return err
+		}
+		for _, done := range waiting {
+			done <- struct{}{}
+		}
+	}
+	return nil
+}
+
+// callers runs write from so many goroutines, b.N times altogether.
+func callers(b *testing.B, n, eventsEach int, write func(caller int)) {
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	for caller := range n {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				write(caller)
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64(b.N*eventsEach)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkAppend compares appends with the floor, on the same disk in the same run.
+func BenchmarkAppend(b *testing.B) {
+	for _, shape := range []struct{ callers, events int }{{1, 1}, {64, 1}, {256, 1}, {1024, 1}, {16, 100}} {
+		name := fmt.Sprintf("callers=%d/events=%d", shape.callers, shape.events)
+		data := make([]byte, 256)
+		for i := range data {
+			data[i] = 'x'
+		}
+		b.Run("floor/"+name, func(b *testing.B) {
+			l := newFileLog(b)
+			record := make([]byte, 256*shape.events)
+			done := make([]chan struct{}, shape.callers)
+			for i := range done {
+				done[i] = make(chan struct{}, 1)
+			}
+			callers(b, shape.callers, shape.events, func(c int) {
+				l.queue <- fileWrite{record, done[c]}
+				<-done[c]
+			})
+		})
+		for kind, name2 := range map[string]func(int) eventstore.StreamName{"lifecycle": stream, "heartbeat": heartbeats} {
+			b.Run(kind+"/"+name, func(b *testing.B) {
+				s := open(b, b.TempDir(), pebblestore.Options{})
+				events := make([]eventstore.EventData, shape.events)
+				for i := range events {
+					events[i] = beat
+					if kind == "lifecycle" {
+						events[i] = eventstore.EventData{Type: "InstanceRegistered", Data: data[:200], Metadata: beat.Metadata}
+					}
+				}
+				callers(b, shape.callers, shape.events, func(c int) {
+					if _, err := s.Append(ctx, eventstore.AppendRequest{Stream: name2(c), Events: events}); err != nil {
+						b.Error(err)
+					}
+				})
+			})
+		}
+	}
+}
+
+func seed(b *testing.B, s *pebblestore.Store, streams, each int) {
+	for i := 0; i < streams; i += 1000 {
+		requests := make([]eventstore.AppendRequest, 0, 1000)
+		for j := i; j < min(i+1000, streams); j++ {
+			events := make([]eventstore.EventData, each)
+			for k := range events {
+				events[k] = beat
+			}
+			requests = append(requests, eventstore.AppendRequest{Stream: stream(j), Events: events}, eventstore.AppendRequest{Stream: heartbeats(j), Events: events})
+		}
+		if _, err := s.Append(ctx, requests...); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkReadAll(b *testing.B) {
+	s := open(b, b.TempDir(), pebblestore.Options{})
+	seed(b, s, 20_000, 5)
+	for name, filter := range map[string]eventstore.Filter{
+		"lifecycle":  {StreamPrefixes: []string{eventstore.LifecyclePrefix}},
+		"heartbeats": {StreamPrefixes: []string{eventstore.HeartbeatPrefix}},
+		"both":       {},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			n := 0
+			for n < b.N {
+				for _, err := range s.ReadAll(ctx, eventstore.ReadAllOptions{Filter: filter, Limit: b.N - n}) {
+					if err != nil {
+						b.Fatal(err)
+					}
+					n++
+				}
+			}
+			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
+		})
+	}
+}
+
+// BenchmarkOpen opens a store of a million streams and appends to one of them.
+func BenchmarkOpen(b *testing.B) {
+	dir := b.TempDir()
+	s, err := pebblestore.Open(dir, pebblestore.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	seed(b, s, 500_000, 1)
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	for b.Loop() {
+		start := time.Now()
+		s, err := pebblestore.Open(dir, pebblestore.Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		appendOne(b, s, stream(77))
+		b.ReportMetric(time.Since(start).Seconds(), "s/open")
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

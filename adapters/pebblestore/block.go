@@ -1,0 +1,213 @@
+package pebblestore
+
+import (
+	"encoding/binary"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// maxBlock is how many heartbeats one block holds at most: large enough to share what they have in
+// common, small enough that finding one of them is cheap.
+const maxBlock = 256
+
+const blockVersion = 1
+
+const (
+	flagOwnID = 1 << iota // the id was given by the caller and is spelled out
+	flagRaw               // type and data are spelled out, not just an epoch
+)
+
+// block collects the heartbeats of one commit. A heartbeat costs some ten bytes in it: its stream
+// is a number, its metadata an index, its id follows from its position, its data is an epoch.
+type block struct {
+	first, last eventstore.Position
+	count       int
+	metadata    [][]byte
+	entries     []byte
+}
+
+// add puts a heartbeat in. previous is the position of the same stream's heartbeat before it, or 0:
+// the chain by which a stream is read.
+func (b *block) add(e *eventstore.RecordedEvent, number uint32, previous eventstore.Position, ownID bool) {
+	if b.count == 0 {
+		b.first, b.last = e.Position, e.Position
+	}
+	m := slices.IndexFunc(b.metadata, func(m []byte) bool { return string(m) == string(e.Metadata) })
+	if m < 0 {
+		m = len(b.metadata)
+		b.metadata = append(b.metadata, e.Metadata)
+	}
+	var back uint64
+	if previous != 0 {
+		back = uint64(e.Position - previous)
+	}
+	epoch, dense := heartbeatEpoch(e.Type, e.Data)
+	var flags byte
+	if ownID {
+		flags |= flagOwnID
+	}
+	if !dense {
+		flags |= flagRaw
+	}
+	w := binary.AppendUvarint(b.entries, uint64(e.Position-b.last))
+	w = binary.AppendUvarint(w, uint64(number))
+	w = binary.AppendUvarint(w, uint64(e.Revision))
+	w = binary.AppendUvarint(w, back)
+	w = binary.AppendUvarint(w, uint64(m))
+	w = append(w, flags)
+	if ownID {
+		w = append(w, e.ID[:]...)
+	}
+	if dense {
+		w = binary.AppendUvarint(w, epoch)
+	} else {
+		w = appendBytes(appendType(w, e.Type), e.Data)
+	}
+	b.entries, b.last = w, e.Position
+	b.count++
+}
+
+func (b *block) full() bool { return b.count >= maxBlock }
+
+func (b *block) reset() {
+	clear(b.metadata)
+	*b = block{metadata: b.metadata[:0], entries: b.entries[:0]}
+}
+
+// encode appends the block's value: version, count, time, the metadata met, the heartbeats.
+func (b *block) encode(w []byte, recordedAt time.Time) []byte {
+	w = append(w, blockVersion)
+	w = binary.AppendUvarint(w, uint64(b.count))
+	w = binary.AppendVarint(w, recordedAt.UnixNano())
+	w = binary.AppendUvarint(w, uint64(len(b.metadata)))
+	for _, m := range b.metadata {
+		w = appendBytes(w, m)
+	}
+	return append(w, b.entries...)
+}
+
+// heartbeat is one entry of a decoded block.
+type heartbeat struct {
+	event    eventstore.RecordedEvent // all but the stream's name
+	number   uint32
+	previous eventstore.Position
+}
+
+// decodeBlock reads what encode wrote into into. The heartbeats share no memory with value.
+func (s *Store) decodeBlock(first eventstore.Position, value []byte, into []heartbeat) ([]heartbeat, error) {
+	r := reader{b: value}
+	if r.byte() != blockVersion {
+		return nil, errDamaged
+	}
+	count := r.uvarint()
+	at := time.Unix(0, r.varint()).UTC()
+	if count > maxBlock {
+		return nil, errDamaged
+	}
+	metas := r.uvarint()
+	if metas > count {
+		return nil, errDamaged
+	}
+	metadata := make([][]byte, metas)
+	for i := range metadata {
+		metadata[i] = slices.Clone(r.bytes())
+	}
+	into = slices.Grow(into[:0], int(count))
+	position := first
+	for range count {
+		position += eventstore.Position(r.uvarint())
+		h := heartbeat{number: uint32(r.uvarint())}
+		h.event.Position, h.event.RecordedAt = position, at
+		h.event.Revision = eventstore.Revision(r.uvarint())
+		if back := r.uvarint(); back != 0 {
+			h.previous = position - eventstore.Position(back)
+		}
+		m := r.uvarint()
+		if m >= metas {
+			return nil, errDamaged
+		}
+		h.event.Metadata = metadata[m]
+		flags := r.byte()
+		if flags&flagOwnID != 0 {
+			h.event.ID = r.id()
+		} else {
+			h.event.ID = s.derivedID(position, at)
+		}
+		if flags&flagRaw != 0 {
+			h.event.Type = r.eventType()
+			h.event.Data = slices.Clone(r.bytes())
+		} else {
+			h.event.Type, h.event.Data = domain.TypeHeartbeatReceived, epochData(r.uvarint())
+		}
+		into = append(into, h)
+	}
+	if r.failed || len(r.b) > 0 {
+		return nil, errDamaged
+	}
+	return into, nil
+}
+
+// heartbeatEpoch recognizes data that epochData can make again byte by byte.
+func heartbeatEpoch(eventType string, data []byte) (epoch uint64, ok bool) {
+	const prefix = `{"epoch":`
+	n := len(data) - 1
+	if eventType != domain.TypeHeartbeatReceived || n <= len(prefix) || string(data[:len(prefix)]) != prefix || data[n] != '}' {
+		return 0, false
+	}
+	digits := data[len(prefix):n]
+	if digits[0] == '0' && len(digits) > 1 || len(digits) > 19 {
+		return 0, false
+	}
+	for _, c := range digits {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		epoch = epoch*10 + uint64(c-'0')
+	}
+	return epoch, true
+}
+
+// commonEpochs spares an allocation for nearly every heartbeat that is read.
+var commonEpochs = func() (data [64][]byte) {
+	for i := range data {
+		data[i] = appendEpoch(nil, uint64(i))
+	}
+	return data
+}()
+
+func epochData(epoch uint64) []byte {
+	if epoch < uint64(len(commonEpochs)) {
+		return commonEpochs[epoch]
+	}
+	return appendEpoch(nil, epoch)
+}
+
+func appendEpoch(b []byte, epoch uint64) []byte {
+	b = append(b, `{"epoch":`...)
+	return append(strconv.AppendUint(b, epoch, 10), '}')
+}
+
+// derivedID makes the id of a heartbeat that came without one: a UUIDv7 (RFC 9562) whose time is
+// the event's and whose other bits follow from the store and the position, so it need not be kept.
+func (s *Store) derivedID(p eventstore.Position, at time.Time) (id uuid.UUID) {
+	binary.BigEndian.PutUint64(id[8:], mix(s.salt^uint64(p)))
+	low := uint16(mix(s.salt + uint64(p)))
+	ms := uint64(at.UnixMilli())
+	binary.BigEndian.PutUint64(id[:8], ms<<16|uint64(0x7000|low&0x0fff))
+	id[8] = id[8]&0x3f | 0x80
+	return id
+}
+
+// mix spreads a number over all its bits (the finalizer of SplitMix64).
+func mix(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}

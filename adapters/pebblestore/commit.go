@@ -1,0 +1,291 @@
+package pebblestore
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/google/uuid"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// commit is one group commit: calls that are checked, written and synced together.
+type commit struct {
+	calls   []*pending
+	bytes   int
+	at      time.Time
+	batches []*pebble.Batch            // applied in this order; nearly always one
+	events  []eventstore.RecordedEvent // in position order; shared with subscribers, never reused
+	last    eventstore.Position        // the store's newest when this commit is durable
+	handed  time.Time                  // when the first batch was handed to Pebble
+	err     error
+
+	batch   *pebble.Batch // being filled
+	applied eventstore.Position
+	block   block
+	key     []byte // scratch of the key being written
+	scratch []byte // scratch of the value being written
+}
+
+// fill is the committer: it is the only one that gives positions and moves heads.
+func (s *Store) fill() {
+	defer close(s.commits)
+	var spare commit // whose buffers the next commit uses again
+	for {
+		c := s.gather()
+		if c == nil {
+			return
+		}
+		c.block, c.key, c.scratch = spare.block, spare.key, spare.scratch
+		s.write(c)
+		spare.block, spare.key, spare.scratch = c.block, c.key, c.scratch
+		s.commits <- c
+	}
+}
+
+// gather waits for a call and takes those that wait with it. It returns nil when the store closes
+// and no call is left.
+func (s *Store) gather() *commit {
+	var first *pending
+	select {
+	case first = <-s.queue:
+	case <-s.closing:
+		select {
+		case first = <-s.queue:
+		default:
+			return nil
+		}
+	}
+	c := &commit{calls: make([]*pending, 1, 1+len(s.queue)), bytes: first.bytes}
+	c.events = make([]eventstore.RecordedEvent, 0, 1+len(s.queue))
+	c.calls[0] = first
+	for c.bytes < maxCommitBytes {
+		select {
+		case p := <-s.queue:
+			c.calls = append(c.calls, p)
+			c.bytes += p.bytes
+		default:
+			return c
+		}
+	}
+	return c
+}
+
+// write checks and writes every request of the commit, in order.
+func (s *Store) write(c *commit) {
+	defer func() { // see pebbleLog.Fatalf
+		if f, ok := recover().(fatal); ok {
+			s.fail(f)
+			c.err = s.Err()
+		}
+	}()
+	if c.err = s.Err(); c.err != nil {
+		return
+	}
+	c.at = s.stamp()
+	c.applied = s.next - 1
+	for _, p := range c.calls {
+		for i := range p.requests {
+			p.results[i] = s.writeRequest(c, &p.requests[i])
+			if c.err != nil {
+				s.fail(c.err)
+				c.err = s.Err()
+				return
+			}
+		}
+	}
+	s.flush(c)
+	c.last = s.next - 1
+}
+
+// stamp is the commit's time: the clock's, but never before an earlier commit's.
+func (s *Store) stamp() time.Time {
+	now := max(s.opts.Now().UnixNano(), s.lastTime.Load())
+	s.lastTime.Store(now)
+	return time.Unix(0, now).UTC()
+}
+
+func (s *Store) writeRequest(c *commit, r *eventstore.AppendRequest) (result eventstore.AppendResult) {
+	h, err := s.head(r.Stream)
+	if err != nil {
+		c.err = err
+		return result
+	}
+	if earlier, ok := s.retried(c, r, h); ok || c.err != nil {
+		return earlier
+	}
+	if !r.Expected.Holds(h.events) {
+		result.Err = &eventstore.WrongExpectedRevision{Stream: r.Stream, Expected: r.Expected, Events: h.events}
+		return result
+	}
+	if c.batch == nil {
+		c.batch = s.db.NewBatch()
+	}
+	for i := range r.Events {
+		s.writeEvent(c, r.Stream, &r.Events[i], &h)
+	}
+	s.setHead(r.Stream, h)
+	return eventstore.AppendResult{Position: h.last, Revision: eventstore.Revision(h.events - 1)}
+}
+
+func (s *Store) writeEvent(c *commit, stream eventstore.StreamName, data *eventstore.EventData, h *head) {
+	e := eventstore.RecordedEvent{
+		EventData: *data, Stream: stream,
+		Revision: eventstore.Revision(h.events), Position: s.next, RecordedAt: c.at,
+	}
+	s.next++
+	if c.at.UnixNano()-s.lastIndexed >= int64(time.Second) {
+		s.lastIndexed = c.at.UnixNano()
+		c.set(timeKey(c.at), binary.BigEndian.AppendUint64(nil, uint64(e.Position)))
+	}
+	if stream.IsHeartbeat() {
+		s.writeHeartbeat(c, &e, h)
+	} else {
+		s.writeLifecycle(c, &e)
+	}
+	h.events, h.last = h.events+1, e.Position
+	c.events = append(c.events, e)
+}
+
+func (s *Store) writeLifecycle(c *commit, e *eventstore.RecordedEvent) {
+	if e.ID == uuid.Nil {
+		e.ID = uuid.Must(uuid.NewV7()) // fails only if the system has no randomness left to give
+	}
+	c.scratch = appendRecord(c.scratch[:0], e)
+	c.key = appendKey64(c.key[:0], rangeLifecycle, uint64(e.Position))
+	c.set(c.key, c.scratch)
+	c.key = appendStreamKey(c.key[:0], e.Stream, e.Revision)
+	c.scratch = binary.BigEndian.AppendUint64(c.scratch[:0], uint64(e.Position))
+	c.set(c.key, c.scratch)
+}
+
+func (s *Store) writeHeartbeat(c *commit, e *eventstore.RecordedEvent, h *head) {
+	if h.number == 0 {
+		h.number = s.nextNumber
+		s.nextNumber++
+		c.set(numberKey(e.Stream), binary.BigEndian.AppendUint32(nil, h.number))
+		c.set(number32(rangeName, h.number), []byte(e.Stream))
+		s.nameStream(h.number, e.Stream)
+	}
+	ownID := e.ID != uuid.Nil
+	if !ownID {
+		e.ID = s.derivedID(e.Position, e.RecordedAt)
+	}
+	c.block.add(e, h.number, h.last, ownID)
+	c.scratch = binary.AppendUvarint(c.scratch[:0], h.events+1)
+	c.scratch = binary.AppendUvarint(c.scratch, uint64(e.Position))
+	c.key = appendNumber32(c.key[:0], rangeHead, h.number)
+	c.set(c.key, c.scratch)
+	if c.block.full() {
+		c.writeBlock()
+	}
+}
+
+func (c *commit) writeBlock() {
+	if c.block.count == 0 {
+		return
+	}
+	c.scratch = c.block.encode(c.scratch[:0], c.at)
+	c.set(blockKey(c.block.first), c.scratch)
+	c.block.reset()
+}
+
+func (c *commit) set(key, value []byte) {
+	if err := c.batch.Set(key, value, nil); err != nil {
+		c.err = err
+	}
+}
+
+// flush hands what is written so far to Pebble, which makes it readable; settle waits for its sync.
+func (s *Store) flush(c *commit) {
+	if c.batch == nil {
+		return
+	}
+	c.writeBlock()
+	if c.handed.IsZero() {
+		c.handed = time.Now()
+	}
+	if err := s.db.ApplyNoSyncWait(c.batch, pebble.Sync); err != nil {
+		s.fail(err)
+		c.err = s.Err()
+		return
+	}
+	c.batches = append(c.batches, c.batch)
+	c.batch, c.applied = nil, s.next-1
+}
+
+// retried finds the events of a request that was appended before, by their ids, and answers as then.
+func (s *Store) retried(c *commit, r *eventstore.AppendRequest, h head) (result eventstore.AppendResult, ok bool) {
+	n := uint64(len(r.Events))
+	if r.Events[0].ID == uuid.Nil || h.events < n {
+		return result, false
+	}
+	first := h.events - n // where they would stand as the newest events
+	if r.Expected.IsNoStream() {
+		first = 0
+	} else if exact, isExact := r.Expected.Exact(); isExact {
+		if first = uint64(exact) + 1; first+n > h.events {
+			return result, false
+		}
+	}
+	if h.last > c.applied { // they may stand in the batch that is being filled
+		if s.flush(c); c.err != nil {
+			return result, false
+		}
+	}
+	i := 0
+	opts := eventstore.ReadOptions{From: eventstore.Revision(first), Limit: len(r.Events)}
+	for e, err := range s.readStream(r.Stream, opts, c.applied) {
+		if err != nil {
+			c.err = fmt.Errorf("look for a retried append: %w", err)
+			return result, false
+		}
+		if uint64(e.Revision) != first+uint64(i) || e.ID != r.Events[i].ID {
+			return result, false
+		}
+		result.Position, result.Revision = e.Position, e.Revision
+		i++
+	}
+	return result, i == len(r.Events)
+}
+
+// settle waits for each commit to be durable, publishes its events and answers its calls, in order.
+func (s *Store) settle() {
+	defer close(s.stopped)
+	for c := range s.commits {
+		for _, b := range c.batches {
+			if err := b.SyncWait(); err != nil {
+				s.fail(err)
+			}
+		}
+		if err := s.Err(); err != nil {
+			c.err = err
+		} else {
+			for _, b := range c.batches {
+				_ = b.Close() // frees memory only
+			}
+			s.publish(c)
+		}
+		for _, p := range c.calls {
+			p.err = c.err
+			p.done <- struct{}{}
+		}
+	}
+}
+
+func (s *Store) publish(c *commit) {
+	if len(c.events) == 0 {
+		return
+	}
+	s.durable.Store(uint64(c.last))
+	s.hub.publish(c.events, c.last)
+	if s.opts.OnCommit != nil {
+		requests := 0
+		for _, p := range c.calls {
+			requests += len(p.requests)
+		}
+		s.opts.OnCommit(Commit{Requests: requests, Events: len(c.events), Sync: time.Since(c.handed)})
+	}
+}

@@ -1,0 +1,71 @@
+package pebblestore
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// The key ranges. Lifecycle events and heartbeats stand apart, so that an audit never passes over
+// heartbeats and a retention is one range deletion.
+//
+//	m/<name>                     what the store knows of itself
+//	e/<position>                 one lifecycle event (record.go)
+//	s/<stream> 00 <revision>     position of that lifecycle event
+//	h/<position>                 a block of heartbeats; the position is its first one's (block.go)
+//	n/<stream>                   number of a heartbeat stream
+//	N/<number>                   stream of that number
+//	k/<number>                   head of that stream: events, position of the newest
+//	t/<time>                     a position recorded at that time; one a second at most
+const (
+	rangeMeta       = 'm'
+	rangeLifecycle  = 'e'
+	rangeStream     = 's'
+	rangeHeartbeats = 'h'
+	rangeNumber     = 'n'
+	rangeName       = 'N'
+	rangeHead       = 'k'
+	rangeTime       = 't'
+)
+
+var (
+	keyFormat  = []byte("m/format")
+	keyStoreID = []byte("m/store-id")
+	keyTrimmed = []byte("m/trimmed") // heartbeats at lower positions were removed by the retention
+)
+
+func key64(prefix byte, n uint64) []byte { return appendKey64(nil, prefix, n) }
+
+func appendKey64(b []byte, prefix byte, n uint64) []byte {
+	return binary.BigEndian.AppendUint64(append(b, prefix, '/'), n)
+}
+
+func lifecycleKey(p eventstore.Position) []byte { return key64(rangeLifecycle, uint64(p)) }
+func blockKey(p eventstore.Position) []byte     { return key64(rangeHeartbeats, uint64(p)) }
+func timeKey(t time.Time) []byte                { return key64(rangeTime, uint64(t.UnixNano())) }
+
+func number32(prefix byte, n uint32) []byte { return appendNumber32(nil, prefix, n) }
+
+func appendNumber32(b []byte, prefix byte, n uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(b, prefix, '/'), n)
+}
+
+func streamKey(stream eventstore.StreamName, r eventstore.Revision) []byte {
+	return appendStreamKey(make([]byte, 0, len(stream)+11), stream, r)
+}
+
+func appendStreamKey(b []byte, stream eventstore.StreamName, r eventstore.Revision) []byte {
+	b = append(append(append(b, rangeStream, '/'), stream...), 0)
+	return binary.BigEndian.AppendUint64(b, uint64(r))
+}
+
+func numberKey(stream eventstore.StreamName) []byte {
+	return append([]byte{rangeNumber, '/'}, stream...)
+}
+
+// after is the first key behind every key of the range.
+func after(prefix byte) []byte { return []byte{prefix, '/' + 1} }
+
+// tail reads the number at the end of a key.
+func tail(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }

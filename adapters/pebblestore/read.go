@@ -1,0 +1,252 @@
+package pebblestore
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// Damaged says which stored event cannot be read.
+type Damaged struct {
+	Position eventstore.Position
+	Cause    error
+}
+
+func (e *Damaged) Error() string {
+	return fmt.Sprintf("event at position %d cannot be read: %v", e.Position, e.Cause)
+}
+
+func (e *Damaged) Unwrap() error { return e.Cause }
+
+// Head implements eventstore.Store.
+func (s *Store) Head(context.Context) (eventstore.Position, error) {
+	return eventstore.Position(s.durable.Load()), nil
+}
+
+// ReadStream implements eventstore.Store.
+func (s *Store) ReadStream(ctx context.Context, stream eventstore.StreamName, opts eventstore.ReadOptions) iter.Seq2[eventstore.RecordedEvent, error] {
+	return untilDone(ctx, s.guarded(s.readStream(stream, opts, eventstore.Position(s.durable.Load()))))
+}
+
+// readStream reads events up to a position, which the caller knows to be applied.
+func (s *Store) readStream(stream eventstore.StreamName, opts eventstore.ReadOptions, upTo eventstore.Position) iter.Seq2[eventstore.RecordedEvent, error] {
+	if stream.IsHeartbeat() {
+		return s.readHeartbeatStream(stream, opts, upTo)
+	}
+	return func(yield func(eventstore.RecordedEvent, error) bool) {
+		lower, upper := streamKey(stream, 0), streamKey(stream, 0)
+		upper[len(upper)-9] = 1
+		if opts.Backwards {
+			if opts.From < eventstore.FromEnd {
+				upper = streamKey(stream, opts.From+1)
+			}
+		} else {
+			lower = streamKey(stream, opts.From)
+		}
+		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+		if err != nil {
+			yield(eventstore.RecordedEvent{}, err)
+			return
+		}
+		defer it.Close()
+		start, step := it.First, it.Next
+		if opts.Backwards {
+			start, step = it.Last, it.Prev
+		}
+		left := limit(opts.Limit)
+		for ok := start(); ok && left > 0; ok = step() {
+			v, err := it.ValueAndErr()
+			if err != nil {
+				yield(eventstore.RecordedEvent{}, err)
+				return
+			}
+			p := eventstore.Position(binary.BigEndian.Uint64(v))
+			if p > upTo {
+				continue
+			}
+			e, err := s.lifecycleAt(p)
+			if !yield(e, err) || err != nil {
+				return
+			}
+			left--
+		}
+		if err := it.Error(); err != nil {
+			yield(eventstore.RecordedEvent{}, err)
+		}
+	}
+}
+
+func (s *Store) lifecycleAt(p eventstore.Position) (eventstore.RecordedEvent, error) {
+	v, closer, err := s.db.Get(lifecycleKey(p))
+	if err != nil {
+		return eventstore.RecordedEvent{}, &Damaged{p, err}
+	}
+	defer closer.Close()
+	e, _, err := readRecord(p, v, nil)
+	if err != nil {
+		return e, &Damaged{p, err}
+	}
+	return e, nil
+}
+
+// readHeartbeatStream follows the chain of heartbeats back from the newest.
+func (s *Store) readHeartbeatStream(stream eventstore.StreamName, opts eventstore.ReadOptions, upTo eventstore.Position) iter.Seq2[eventstore.RecordedEvent, error] {
+	return func(yield func(eventstore.RecordedEvent, error) bool) {
+		h, err := s.head(stream)
+		if err != nil {
+			yield(eventstore.RecordedEvent{}, err)
+			return
+		}
+		left := limit(opts.Limit)
+		if opts.Backwards {
+			for e, err := range s.chain(stream, h.last) {
+				if err == nil && (e.Position > upTo || e.Revision > opts.From) {
+					continue
+				}
+				if left == 0 || !yield(e, err) || err != nil {
+					return
+				}
+				left--
+			}
+			return
+		}
+		var forwards []eventstore.RecordedEvent
+		for e, err := range s.chain(stream, h.last) {
+			if err != nil {
+				yield(e, err)
+				return
+			}
+			if e.Revision < opts.From {
+				break
+			}
+			if e.Position <= upTo {
+				forwards = append(forwards, e)
+			}
+		}
+		for _, e := range slices.Backward(forwards) {
+			if left == 0 || !yield(e, nil) {
+				return
+			}
+			left--
+		}
+	}
+}
+
+// chain yields a stream's heartbeats, newest first, as far as the retention has left them.
+func (s *Store) chain(stream eventstore.StreamName, newest eventstore.Position) iter.Seq2[eventstore.RecordedEvent, error] {
+	return func(yield func(eventstore.RecordedEvent, error) bool) {
+		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rangeHeartbeats, '/'}, UpperBound: after(rangeHeartbeats)})
+		if err != nil {
+			yield(eventstore.RecordedEvent{}, err)
+			return
+		}
+		defer it.Close()
+		buffer := s.buffer.Get().(*[]heartbeat)
+		defer s.buffer.Put(buffer)
+		first := eventstore.Position(0) // of the decoded block; 0: none is
+		for p := newest; p != 0 && uint64(p) >= s.trimmed.Load(); {
+			if first == 0 || p < first {
+				if !it.SeekLT(blockKey(p + 1)) {
+					if err := it.Error(); err != nil {
+						yield(eventstore.RecordedEvent{}, err)
+					}
+					return
+				}
+				first = eventstore.Position(tail(it.Key()))
+				if *buffer, err = s.blockAt(it, first, *buffer); err != nil {
+					yield(eventstore.RecordedEvent{}, &Damaged{first, err})
+					return
+				}
+			}
+			i, ok := slices.BinarySearchFunc(*buffer, p, func(h heartbeat, p eventstore.Position) int {
+				return int(int64(h.event.Position) - int64(p))
+			})
+			if !ok { // not applied yet when the iterator was made, or trimmed since
+				return
+			}
+			h := &(*buffer)[i]
+			h.event.Stream = stream
+			if !yield(h.event, nil) {
+				return
+			}
+			p = h.previous
+		}
+	}
+}
+
+func (s *Store) blockAt(it *pebble.Iterator, first eventstore.Position, buffer []heartbeat) ([]heartbeat, error) {
+	v, err := it.ValueAndErr()
+	if err != nil {
+		return buffer, err
+	}
+	decoded, err := s.decodeBlock(first, v, buffer)
+	if err != nil {
+		return buffer, err
+	}
+	return decoded, nil
+}
+
+// enter keeps the engine open until leave; it fails when the store is closing.
+func (s *Store) enter() error {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.shut {
+		return eventstore.ErrClosed
+	}
+	s.readers.Add(1)
+	return nil
+}
+
+func (s *Store) leave() { s.readers.Done() }
+
+// guarded ends an iteration when the store closes, and keeps the engine open until it has ended.
+func (s *Store) guarded(seq iter.Seq2[eventstore.RecordedEvent, error]) iter.Seq2[eventstore.RecordedEvent, error] {
+	return func(yield func(eventstore.RecordedEvent, error) bool) {
+		if err := s.enter(); err != nil {
+			yield(eventstore.RecordedEvent{}, err)
+			return
+		}
+		defer s.leave()
+		for e, err := range seq {
+			select {
+			case <-s.closing:
+				e, err = eventstore.RecordedEvent{}, eventstore.ErrClosed
+			default:
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// untilDone ends an iteration with the context's error.
+func untilDone(ctx context.Context, seq iter.Seq2[eventstore.RecordedEvent, error]) iter.Seq2[eventstore.RecordedEvent, error] {
+	return func(yield func(eventstore.RecordedEvent, error) bool) {
+		if err := ctx.Err(); err != nil {
+			yield(eventstore.RecordedEvent{}, err)
+			return
+		}
+		for e, err := range seq {
+			if err == nil {
+				err = ctx.Err()
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func limit(n int) int {
+	if n <= 0 {
+		return noLimit
+	}
+	return n
+}

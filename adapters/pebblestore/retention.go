@@ -1,0 +1,82 @@
+package pebblestore
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// PositionAt is the position of the newest event recorded at or before the time, 0 if there is none.
+func (s *Store) PositionAt(ctx context.Context, at time.Time) (eventstore.Position, error) {
+	from, err := s.indexedBefore(at)
+	if err != nil {
+		return 0, err
+	}
+	position := eventstore.Position(0)
+	if from > 0 { // the index names the first event of its commit, which is not later than at
+		position = from
+	}
+	for e, err := range s.ReadAll(ctx, eventstore.ReadAllOptions{After: max(from, 1) - 1}) {
+		if err != nil {
+			return 0, err
+		}
+		if e.RecordedAt.After(at) {
+			break
+		}
+		position = e.Position
+	}
+	return position, nil
+}
+
+// indexedBefore is the position that the time index has for the latest time up to at, or 0.
+func (s *Store) indexedBefore(at time.Time) (eventstore.Position, error) {
+	if at.UnixNano() < 0 {
+		return 0, nil
+	}
+	if err := s.enter(); err != nil {
+		return 0, err
+	}
+	defer s.leave()
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rangeTime, '/'}, UpperBound: after(rangeTime)})
+	if err != nil {
+		return 0, err
+	}
+	defer it.Close()
+	if !it.SeekLT(timeKey(at.Add(1))) {
+		return 0, it.Error()
+	}
+	v, err := it.ValueAndErr()
+	if err != nil {
+		return 0, err
+	}
+	return min(eventstore.Position(binary.BigEndian.Uint64(v)), eventstore.Position(s.durable.Load())), nil
+}
+
+// TrimHeartbeats removes the heartbeats recorded before the time. It keeps up to a second's more,
+// and the numbering: revisions and positions go on as before. Lifecycle events are never removed.
+func (s *Store) TrimHeartbeats(before time.Time) (upTo eventstore.Position, err error) {
+	if err := s.Err(); err != nil {
+		return 0, err
+	}
+	if upTo, err = s.indexedBefore(before); err != nil || uint64(upTo) <= s.trimmed.Load() {
+		return eventstore.Position(s.trimmed.Load()), err
+	}
+	if err := s.enter(); err != nil {
+		return 0, err
+	}
+	defer s.leave()
+	b := s.db.NewBatch()
+	defer b.Close()
+	// Index positions begin a commit, and so a block: no block reaches over upTo.
+	_ = b.DeleteRange(blockKey(0), blockKey(upTo), nil)
+	_ = b.Set(keyTrimmed, binary.BigEndian.AppendUint64(nil, uint64(upTo)), nil)
+	if err := b.Commit(pebble.Sync); err != nil {
+		return 0, err
+	}
+	s.trimmed.Store(uint64(upTo))
+	return upTo, nil
+}

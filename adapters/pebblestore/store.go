@@ -1,0 +1,323 @@
+// Package pebblestore is the embedded event store: one folder, one process, no set-up.
+//
+// One goroutine, the committer, gathers what callers append, checks preconditions against stream
+// heads in memory, and writes one batch to Pebble's log; a second one waits for the batch to be
+// synced, publishes it and answers the callers, while the first fills the next. Readers see
+// nothing that is not durable.
+package pebblestore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/uuid"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// Options says how to open a store. The zero value is right for production.
+type Options struct {
+	Now      func() time.Time // nil: time.Now
+	Logger   *slog.Logger     // nil: discards
+	FS       vfs.FS           // nil: the disk
+	OnCommit func(Commit)     // told of every commit, in order; must return quickly
+	ReadOnly bool             // opens an existing store without changing it
+}
+
+// Commit is what OnCommit is told.
+type Commit struct {
+	Requests, Events int
+	Sync             time.Duration // from the handing over of the batch until it was durable
+}
+
+// LockedError says that another process has the folder open.
+type LockedError struct{ Dir string }
+
+func (e LockedError) Error() string {
+	return fmt.Sprintf("data folder %s is in use by another rollcall process", e.Dir)
+}
+
+// Store is an eventstore.Store in a folder.
+type Store struct {
+	db     *pebble.DB
+	lock   *pebble.Lock // of the folder
+	opts   Options
+	id     uuid.UUID
+	salt   uint64 // of derived ids
+	heads  *heads
+	names  names
+	hub    hub
+	buffer sync.Pool // of []heartbeat
+
+	queue    chan *pending
+	commits  chan *commit
+	closing  chan struct{} // closed by Close: take no more
+	stopped  chan struct{} // closed by the sync goroutine: all that was taken is answered
+	closed   sync.Once
+	gate     sync.RWMutex
+	shut     bool           // guarded by gate: no reader may enter
+	readers  sync.WaitGroup // readers that entered; Close waits for them
+	failure  atomic.Pointer[error]
+	durable  atomic.Uint64 // position up to which events are synced
+	trimmed  atomic.Uint64 // heartbeats at lower positions are gone
+	lastTime atomic.Int64  // newest event's recorded_at, Unix nanoseconds; moved by the committer
+
+	// The committer's own.
+	next        eventstore.Position // to be given
+	nextNumber  uint32              // to be given to a heartbeat stream
+	lastIndexed int64               // newest entry of the time index
+}
+
+const formatVersion = 1
+
+// Open opens the store in dir, and creates it when there is none.
+func Open(dir string, opts Options) (*Store, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.FS == nil {
+		opts.FS = vfs.Default
+	}
+	if !opts.ReadOnly {
+		if err := opts.FS.MkdirAll(dir, 0o750); err != nil {
+			return nil, fmt.Errorf("create data folder: %w", err)
+		}
+	}
+	db, lock, err := openPebble(dir, opts)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		db: db, lock: lock, opts: opts, heads: newHeads(),
+		queue: make(chan *pending, maxQueued), commits: make(chan *commit, 1),
+		closing: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	s.buffer.New = func() any { return new([]heartbeat) }
+	if err := s.load(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open event store in %s: %w", dir, err), db.Close(), lock.Close())
+	}
+	if opts.ReadOnly {
+		readOnly := eventstore.ErrReadOnly
+		s.failure.Store(&readOnly)
+	}
+	go s.fill()
+	go s.settle()
+	return s, nil
+}
+
+func openPebble(dir string, opts Options) (*pebble.DB, *pebble.Lock, error) {
+	lock, err := pebble.LockDirectory(dir, opts.FS)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+			return nil, nil, fmt.Errorf("open data folder: %w", err)
+		}
+		return nil, nil, LockedError{Dir: dir}
+	}
+	cache := pebble.NewCache(64 << 20)
+	defer cache.Unref()
+	o := &pebble.Options{
+		FS: opts.FS, Lock: lock, Cache: cache, ReadOnly: opts.ReadOnly, ErrorIfNotExists: opts.ReadOnly,
+		Logger:                      pebbleLog{opts.Logger},
+		FormatMajorVersion:          pebble.FormatNewest,
+		MemTableSize:                32 << 20,
+		MemTableStopWritesThreshold: 4,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       24,
+		BytesPerSync:                1 << 20,
+		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Levels[i].BlockSize = 16 << 10
+	}
+	db, err := pebble.Open(dir, o)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("open event store in %s: %w", dir, err), lock.Close())
+	}
+	return db, lock, nil
+}
+
+// load finds the store's identity and where it ended.
+func (s *Store) load() error {
+	if err := s.loadIdentity(); err != nil {
+		return err
+	}
+	lastLifecycle, recorded, err := s.lastOf(rangeLifecycle)
+	if err != nil {
+		return err
+	}
+	lastHeartbeat, heartbeatRecorded, err := s.lastOf(rangeHeartbeats)
+	if err != nil {
+		return err
+	}
+	last := max(lastLifecycle, lastHeartbeat)
+	if trimmed, err := s.get(keyTrimmed); err != nil {
+		return err
+	} else if trimmed != nil {
+		s.trimmed.Store(binary.BigEndian.Uint64(trimmed))
+		// The retention may have taken the newest events; their positions are not given again.
+		last = max(last, eventstore.Position(s.trimmed.Load())-1)
+	}
+	s.durable.Store(uint64(last))
+	s.hub.published = last
+	s.next = last + 1
+	s.lastTime.Store(max(recorded, heartbeatRecorded))
+	indexed, err := s.lastKey(rangeTime)
+	if err != nil {
+		return err
+	}
+	if indexed != nil {
+		s.lastIndexed = int64(tail(indexed))
+		s.lastTime.Store(max(s.lastTime.Load(), s.lastIndexed))
+	}
+	number, err := s.lastKey(rangeName)
+	if err != nil {
+		return err
+	}
+	s.nextNumber = 1
+	if number != nil {
+		s.nextNumber = binary.BigEndian.Uint32(number[len(number)-4:]) + 1
+	}
+	return nil
+}
+
+func (s *Store) loadIdentity() error {
+	format, err := s.get(keyFormat)
+	if err != nil {
+		return err
+	}
+	if format == nil && !s.opts.ReadOnly {
+		id, err := uuid.NewRandom()
+		if err != nil {
+			return err
+		}
+		b := s.db.NewBatch()
+		defer b.Close()
+		_ = b.Set(keyFormat, []byte{formatVersion}, nil)
+		_ = b.Set(keyStoreID, id[:], nil)
+		if err := b.Commit(pebble.Sync); err != nil {
+			return err
+		}
+		format = []byte{formatVersion}
+	}
+	if len(format) != 1 || format[0] != formatVersion {
+		return fmt.Errorf("its format %v is not the one of this version, %d", format, formatVersion)
+	}
+	id, err := s.get(keyStoreID)
+	if err != nil {
+		return err
+	}
+	if s.id, err = uuid.FromBytes(id); err != nil {
+		return fmt.Errorf("store id: %w", err)
+	}
+	s.salt = binary.BigEndian.Uint64(s.id[:8]) ^ binary.BigEndian.Uint64(s.id[8:])
+	return nil
+}
+
+// lastKey is the range's greatest key, nil when it is empty.
+func (s *Store) lastKey(prefix byte) ([]byte, error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix, '/'}, UpperBound: after(prefix)})
+	if err != nil {
+		return nil, err
+	}
+	defer it.Close()
+	if !it.Last() {
+		return nil, it.Error()
+	}
+	return append([]byte{}, it.Key()...), nil
+}
+
+// lastOf is the position and the time of the newest event of a range.
+func (s *Store) lastOf(prefix byte) (eventstore.Position, int64, error) {
+	key, err := s.lastKey(prefix)
+	if err != nil || key == nil {
+		return 0, 0, err
+	}
+	p := eventstore.Position(tail(key))
+	value, err := s.get(key)
+	if err != nil {
+		return 0, 0, err
+	}
+	if prefix == rangeLifecycle {
+		e, _, err := readRecord(p, value, nil)
+		return p, e.RecordedAt.UnixNano(), err
+	}
+	entries, err := s.decodeBlock(p, value, nil)
+	if err != nil || len(entries) == 0 {
+		return 0, 0, errors.Join(err, fmt.Errorf("heartbeat block at position %d", p))
+	}
+	newest := entries[len(entries)-1].event
+	return newest.Position, newest.RecordedAt.UnixNano(), nil
+}
+
+// ID is the store's identity, made when it was created.
+func (s *Store) ID() uuid.UUID { return s.id }
+
+// Err is why the store takes no more appends, or nil.
+func (s *Store) Err() error {
+	if err := s.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// DiskUsage is the number of bytes that the store's files take.
+func (s *Store) DiskUsage() uint64 { return s.db.Metrics().DiskSpaceUsage() }
+
+// fail makes the store refuse all appends from now on. A failed sync must never be tried again: the
+// kernel may have dropped the pages and call the next one a success.
+func (s *Store) fail(cause error) {
+	err := fmt.Errorf("%w: %w", eventstore.ErrReadOnly, cause)
+	if s.failure.CompareAndSwap(nil, &err) {
+		s.opts.Logger.Error("event store takes no more appends; find out what is wrong with the disk, then start again", "cause", cause)
+	}
+}
+
+// Close implements eventstore.Store.
+func (s *Store) Close() (err error) {
+	s.closed.Do(func() {
+		close(s.closing)
+		<-s.stopped
+		s.hub.close()
+		s.gate.Lock()
+		s.shut = true
+		s.gate.Unlock()
+		s.readers.Wait()
+		err = errors.Join(s.db.Close(), s.lock.Close())
+	})
+	return err
+}
+
+// pebbleLog keeps Pebble's chatter out of the log and its errors in.
+type pebbleLog struct{ *slog.Logger }
+
+func (l pebbleLog) Infof(string, ...any) {}
+
+func (l pebbleLog) Errorf(format string, args ...any) {
+	l.Error("event store engine", "error", fmt.Sprintf(format, args...))
+}
+
+// Fatalf must not return. In the committer the panic is caught and the store turns read-only;
+// anywhere else the process ends, which loses nothing that was acknowledged.
+func (l pebbleLog) Fatalf(format string, args ...any) {
+	panic(fatal(fmt.Sprintf(format, args...)))
+}
+
+type fatal string
+
+func (f fatal) Error() string { return string(f) }
+
+const noLimit = math.MaxInt

@@ -1,0 +1,87 @@
+package eventstore
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ExpectedRevision is an append's precondition on its stream. The zero value is Any.
+type ExpectedRevision struct {
+	kind     expectedKind
+	revision Revision
+}
+
+type expectedKind uint8
+
+const (
+	anyRevision expectedKind = iota
+	noStream
+	streamExists
+	exactly
+)
+
+// Any appends whatever the stream holds.
+func Any() ExpectedRevision { return ExpectedRevision{} }
+
+// NoStream appends only if the stream has no event yet.
+func NoStream() ExpectedRevision { return ExpectedRevision{kind: noStream} }
+
+// StreamExists appends only if the stream has an event.
+func StreamExists() ExpectedRevision { return ExpectedRevision{kind: streamExists} }
+
+// Exactly appends only if the stream's newest event has this revision.
+func Exactly(r Revision) ExpectedRevision { return ExpectedRevision{kind: exactly, revision: r} }
+
+// Exact is the revision that Exactly was given; ok is false for every other precondition.
+func (e ExpectedRevision) Exact() (r Revision, ok bool) { return e.revision, e.kind == exactly }
+
+// IsNoStream says whether the precondition is NoStream.
+func (e ExpectedRevision) IsNoStream() bool { return e.kind == noStream }
+
+// Holds says whether a stream of so many events meets the precondition.
+func (e ExpectedRevision) Holds(events uint64) bool {
+	switch e.kind {
+	case noStream:
+		return events == 0
+	case streamExists:
+		return events > 0
+	case exactly:
+		return events == uint64(e.revision)+1
+	}
+	return true
+}
+
+func (e ExpectedRevision) String() string {
+	switch e.kind {
+	case noStream:
+		return "no stream"
+	case streamExists:
+		return "stream exists"
+	case exactly:
+		return fmt.Sprintf("revision %d", e.revision)
+	}
+	return "any"
+}
+
+// WrongExpectedRevision refuses an append whose precondition did not hold.
+type WrongExpectedRevision struct {
+	Stream   StreamName
+	Expected ExpectedRevision
+	Events   uint64 // how many events the stream has; its revision is one less
+}
+
+func (e *WrongExpectedRevision) Error() string {
+	return fmt.Sprintf("stream %s: expected %s, but it has %d events", e.Stream, e.Expected, e.Events)
+}
+
+var (
+	// ErrClosed is the answer of a store that was closed.
+	ErrClosed = errors.New("event store is closed")
+	// ErrReadOnly is the answer to an append after a write to disk failed. It is final until the
+	// process starts again: what a failed fsync left on disk cannot be known (see ADR 004).
+	ErrReadOnly = errors.New("event store takes no more appends: a write to disk failed")
+	// ErrTooLarge refuses an append of more bytes than one commit may hold.
+	ErrTooLarge = errors.New("append is larger than one commit may be")
+	// ErrNoEvents refuses a request without events.
+	ErrNoEvents = errors.New("append without events")
+)
