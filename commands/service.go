@@ -1,0 +1,299 @@
+// Package commands carries out commands: it loads the instance's state, decides in the domain,
+// appends what was decided with the revision that it was decided on, and answers with the position.
+//
+// A command is answered when its events are durable. One that changed the catalog is answered when
+// this node's catalog shows it, too, so that what follows the answer finds it done.
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
+)
+
+// attempts is how often a command is decided before it gives up on others who change the same
+// instance at the same time.
+const attempts = 8
+
+// Catalog is what commands ask of the projections.
+type Catalog interface {
+	// Find is a live instance's entry, or nil.
+	Find(key domain.Key) *catalog.Entry
+}
+
+// Progress lets a command wait until its own effect is seen.
+type Progress interface {
+	WaitFor(ctx context.Context, position eventstore.Position) error
+}
+
+// Service carries out commands. It may be used from any goroutine.
+type Service struct {
+	store    eventstore.Store
+	catalog  func() Catalog
+	progress Progress
+	observe  func(Outcome)
+}
+
+// New is a service that appends to the store. catalog gives the live catalog of the projections
+// whose progress is given; observe is told of every command, nil if nobody wants to know.
+func New(store eventstore.Store, catalog func() Catalog, progress Progress, observe func(Outcome)) *Service {
+	if observe == nil {
+		observe = func(Outcome) {}
+	}
+	return &Service{store: store, catalog: catalog, progress: progress, observe: observe}
+}
+
+// Outcome is what is observed of a command.
+type Outcome struct {
+	Command domain.Command
+	Err     error
+}
+
+// Caller is on whose behalf a command is carried out; it becomes the events' metadata.
+type Caller struct {
+	Actor     string // token or certificate name, or domain.Anonymous
+	Source    string // network address
+	Via       string // http, cli, expiry …
+	RequestID string
+}
+
+// Request is a command with its caller's precondition.
+type Request struct {
+	Command domain.Command
+	IfMatch *uint64 // the revision that the instance must have; nil: any
+}
+
+// Result is a command's outcome.
+type Result struct {
+	Position eventstore.Position // of the command's event, or of the newest change where none was needed
+	Revision uint64              // of the instance's lifecycle stream after the command
+	Epoch    uint64
+	Created  bool // the command began an epoch
+	Err      error
+}
+
+// ErrContended refuses a command because others kept changing the same instance. It may be sent again.
+var ErrContended = errors.New("others keep changing the same instance; try again")
+
+// Do carries out one command.
+func (s *Service) Do(ctx context.Context, caller Caller, request Request) Result {
+	var one [1]task
+	one[0].Request = request
+	s.do(ctx, caller, one[:])
+	return one[0].Result
+}
+
+// DoAll carries out many commands with as few commits as it can, and answers each by itself, in
+// their order. Of two commands for one instance the second is refused: which of them came first
+// could not be said.
+func (s *Service) DoAll(ctx context.Context, caller Caller, requests []Request) []Result {
+	tasks := make([]task, len(requests))
+	seen := make(map[domain.Key]int, len(requests))
+	for i, r := range requests {
+		tasks[i].Request = r
+		if first, twice := seen[r.Command.Instance()]; twice {
+			tasks[i].Err = domain.InvalidField{Field: "id", Rule: fmt.Sprintf("must not be named twice in a batch; item %d names it already", first)}
+			tasks[i].done = true
+			continue
+		}
+		seen[r.Command.Instance()] = i
+	}
+	s.do(ctx, caller, tasks)
+	results := make([]Result, len(tasks))
+	for i := range tasks {
+		results[i] = tasks[i].Result
+	}
+	return results
+}
+
+// task is a command on its way.
+type task struct {
+	Request
+	Result
+	state   domain.Instance
+	loaded  bool  // state is the store's, not the catalog's
+	request int32 // index of its append in this attempt
+	pending bool  // has an append in this attempt
+	done    bool
+}
+
+func (s *Service) do(ctx context.Context, caller Caller, tasks []task) {
+	for i := range tasks {
+		if t := &tasks[i]; !t.done {
+			t.Err = t.Command.Validate()
+			t.done = t.Err != nil
+		}
+	}
+	for attempt := 0; attempt < attempts && s.try(ctx, caller, tasks, attempt > 0); attempt++ {
+	}
+	var changed eventstore.Position
+	for i := range tasks {
+		t := &tasks[i]
+		if !t.done {
+			t.Err = ErrContended
+		}
+		if _, beat := t.Command.(domain.SendHeartbeat); !beat && t.Err == nil {
+			changed = max(changed, t.Position)
+		}
+		s.observe(Outcome{t.Command, t.Err})
+	}
+	if changed > 0 {
+		// The events stand, whatever happens to the caller's patience.
+		_ = s.progress.WaitFor(ctx, changed)
+	}
+}
+
+// try decides and appends what is not done yet; it returns true if some must be tried again.
+func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bool) bool {
+	requests := make([]eventstore.AppendRequest, 0, len(tasks))
+	for i := range tasks {
+		t := &tasks[i]
+		if t.pending = false; t.done {
+			continue
+		}
+		if t.Err = s.load(ctx, t, again); t.Err != nil {
+			t.done = true
+			continue
+		}
+		events, err := s.decide(t)
+		if t.Err = err; err != nil || len(events) == 0 {
+			t.done = true
+			continue
+		}
+		t.pending, t.request = true, int32(len(requests))
+		requests = append(requests, appendRequest(t, events, caller))
+	}
+	if len(requests) == 0 {
+		return false
+	}
+	results, err := s.store.Append(ctx, requests...)
+	repeat := false
+	for i := range tasks {
+		t := &tasks[i]
+		if !t.pending {
+			continue
+		}
+		if err != nil {
+			t.Err, t.done = err, true
+			continue
+		}
+		if conflict := results[t.request].Err; conflict != nil {
+			repeat = true
+			continue
+		}
+		t.Position, t.done = results[t.request].Position, true
+		if !requests[t.request].Stream.IsHeartbeat() {
+			t.Revision = uint64(results[t.request].Revision)
+		}
+	}
+	return repeat
+}
+
+// load gives the task the instance's state: the catalog's, or after a conflict, or where the
+// catalog does not have the instance, the fold of its stream. A registration may take the catalog's
+// word even then: if it is wrong, the append finds out.
+func (s *Service) load(ctx context.Context, t *task, again bool) error {
+	key := t.Command.Instance()
+	if !again {
+		if entry := s.catalog().Find(key); entry != nil {
+			t.state = state(entry, t.Command)
+			t.Position = entry.Position
+			return nil
+		}
+		if _, registers := t.Command.(domain.RegisterInstance); registers && t.IfMatch == nil {
+			t.state = domain.Instance{Key: key}
+			return nil
+		}
+	}
+	t.state, t.Position = domain.Instance{Key: key}, 0
+	for e, err := range s.store.ReadStream(ctx, eventstore.LifecycleStream(key), eventstore.ReadOptions{}) {
+		if err != nil {
+			return err
+		}
+		event, err := domain.DecodeEvent(e.Type, e.Data)
+		if err != nil {
+			return err
+		}
+		t.state, t.Position = domain.Evolve(t.state, event), e.Position
+	}
+	return nil
+}
+
+// state spares the decoding of the details for commands that do not look at them.
+func state(e *catalog.Entry, command domain.Command) domain.Instance {
+	if _, registers := command.(domain.RegisterInstance); registers {
+		return e.Instance()
+	}
+	return domain.Instance{
+		Key: e.Key, Phase: domain.Registered, Epoch: e.Epoch, Events: e.Events, Status: e.Status, Traffic: e.Traffic,
+		Details: domain.Details{TTL: domain.Duration(e.TTL)},
+	}
+}
+
+func (s *Service) decide(t *task) ([]domain.Event, error) {
+	if t.IfMatch != nil && t.state.Live() && *t.IfMatch != t.state.Revision() {
+		return nil, domain.RevisionMismatch{Key: t.Command.Instance(), Want: *t.IfMatch, Actual: t.state.Revision()}
+	}
+	events, err := domain.Decide(t.state, t.Command)
+	t.Epoch = t.state.Epoch
+	if t.state.Events > 0 {
+		t.Revision = t.state.Revision()
+	}
+	for _, e := range events {
+		if r, ok := e.(domain.InstanceRegistered); ok {
+			t.Epoch, t.Created = r.Epoch, true
+		}
+	}
+	return events, err
+}
+
+// appendRequest puts a decision into its stream: heartbeats into theirs, whatever it holds, and
+// everything else into the lifecycle stream at the revision that it was decided on.
+func appendRequest(t *task, events []domain.Event, caller Caller) eventstore.AppendRequest {
+	r := eventstore.AppendRequest{Events: make([]eventstore.EventData, len(events))}
+	_, beat := events[0].(domain.HeartbeatReceived)
+	metadata := caller.metadata(beat)
+	for i, e := range events {
+		data, err := domain.Encode(e)
+		if err != nil {
+			panic(fmt.Sprintf("commands: an event of ours cannot be encoded: %v", err))
+		}
+		r.Events[i] = eventstore.EventData{Type: e.EventType(), Data: data, Metadata: metadata}
+	}
+	switch key := t.Command.Instance(); {
+	case beat:
+		r.Stream = eventstore.HeartbeatStream(key)
+	case t.state.Events == 0:
+		r.Stream, r.Expected = eventstore.LifecycleStream(key), eventstore.NoStream()
+	default:
+		r.Stream, r.Expected = eventstore.LifecycleStream(key), eventstore.Exactly(eventstore.Revision(t.state.Revision()))
+	}
+	return r
+}
+
+// metadata is the JSON of domain.Metadata. A heartbeat goes without the request's id: nobody traces
+// one of millions, and all heartbeats of a caller share one metadata that way.
+func (c Caller) metadata(beat bool) []byte {
+	b := make([]byte, 0, 128)
+	field := func(name, value string) {
+		if value != "" {
+			b = append(append(append(b, '"'), name...), '"', ':')
+			b = appendJSONString(b, value)
+			b = append(b, ',')
+		}
+	}
+	b = append(b, '{')
+	field("actor", c.Actor)
+	field("source", c.Source)
+	field("via", c.Via)
+	if !beat {
+		field("request_id", c.RequestID)
+	}
+	b = append(b, `"schema":`...)
+	return append(strconv.AppendInt(b, domain.SchemaVersion, 10), '}')
+}

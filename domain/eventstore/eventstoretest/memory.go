@@ -1,0 +1,223 @@
+package eventstoretest
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// Memory is an event store that forgets when it is closed: the port's promises in their simplest
+// form, for tests of what stands above it.
+type Memory struct {
+	Now func() time.Time // nil: time.Now
+
+	mu      sync.Mutex
+	events  []eventstore.RecordedEvent // the event at position p is events[p-1]
+	streams map[eventstore.StreamName][]eventstore.Position
+	grown   chan struct{} // closed and replaced when events come
+	closed  bool
+}
+
+// NewMemory is an empty store.
+func NewMemory() *Memory {
+	return &Memory{streams: make(map[eventstore.StreamName][]eventstore.Position), grown: make(chan struct{})}
+}
+
+// Append implements eventstore.Store.
+func (m *Memory) Append(ctx context.Context, requests ...eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, eventstore.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	for _, r := range requests {
+		if len(r.Events) == 0 {
+			return nil, eventstore.ErrNoEvents
+		}
+	}
+	results := make([]eventstore.AppendResult, len(requests))
+	for i, r := range requests {
+		results[i] = m.append(r)
+	}
+	close(m.grown)
+	m.grown = make(chan struct{})
+	return results, nil
+}
+
+func (m *Memory) append(r eventstore.AppendRequest) eventstore.AppendResult {
+	stream := m.streams[r.Stream]
+	if at, ok := m.retried(r, stream); ok {
+		return eventstore.AppendResult{Position: stream[at], Revision: eventstore.Revision(at)}
+	}
+	if !r.Expected.Holds(uint64(len(stream))) {
+		return eventstore.AppendResult{Err: &eventstore.WrongExpectedRevision{Stream: r.Stream, Expected: r.Expected, Events: uint64(len(stream))}}
+	}
+	now := time.Now
+	if m.Now != nil {
+		now = m.Now
+	}
+	for _, data := range r.Events {
+		if data.ID == uuid.Nil {
+			data.ID = uuid.Must(uuid.NewV7())
+		}
+		e := eventstore.RecordedEvent{
+			EventData: data, Stream: r.Stream, Revision: eventstore.Revision(len(stream)),
+			Position: eventstore.Position(len(m.events) + 1), RecordedAt: now().UTC(),
+		}
+		if n := len(m.events); n > 0 && e.RecordedAt.Before(m.events[n-1].RecordedAt) {
+			e.RecordedAt = m.events[n-1].RecordedAt
+		}
+		m.events, stream = append(m.events, e), append(stream, e.Position)
+	}
+	m.streams[r.Stream] = stream
+	return eventstore.AppendResult{Position: stream[len(stream)-1], Revision: eventstore.Revision(len(stream) - 1)}
+}
+
+// retried says whether the events stand already where the request would have put them, and where
+// in the stream the last of them is.
+func (m *Memory) retried(r eventstore.AppendRequest, stream []eventstore.Position) (last int, ok bool) {
+	first := len(stream) - len(r.Events)
+	if r.Expected.IsNoStream() {
+		first = 0
+	} else if exact, ok := r.Expected.Exact(); ok {
+		first = int(exact) + 1
+	}
+	if first < 0 || first+len(r.Events) > len(stream) || r.Events[0].ID == uuid.Nil {
+		return 0, false
+	}
+	for i, e := range r.Events {
+		if m.events[stream[first+i]-1].ID != e.ID {
+			return 0, false
+		}
+	}
+	return first + len(r.Events) - 1, true
+}
+
+// snapshot is what stands now; it never changes.
+func (m *Memory) snapshot() (events []eventstore.RecordedEvent, grown chan struct{}, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, nil, eventstore.ErrClosed
+	}
+	return m.events[:len(m.events):len(m.events)], m.grown, nil
+}
+
+// ReadStream implements eventstore.Store.
+func (m *Memory) ReadStream(ctx context.Context, stream eventstore.StreamName, opts eventstore.ReadOptions) iter.Seq2[eventstore.RecordedEvent, error] {
+	return m.read(ctx, opts.Backwards, opts.Limit, func(e *eventstore.RecordedEvent) bool {
+		if e.Stream != stream {
+			return false
+		}
+		return opts.Backwards && e.Revision <= opts.From || !opts.Backwards && e.Revision >= opts.From
+	})
+}
+
+// ReadAll implements eventstore.Store.
+func (m *Memory) ReadAll(ctx context.Context, opts eventstore.ReadAllOptions) iter.Seq2[eventstore.RecordedEvent, error] {
+	return m.read(ctx, opts.Backwards, opts.Limit, func(e *eventstore.RecordedEvent) bool {
+		if !opts.Filter.Match(e.Stream, e.Type) {
+			return false
+		}
+		if opts.Backwards {
+			return (opts.After == 0 || e.Position < opts.After) && e.Position >= opts.To
+		}
+		return e.Position > opts.After && (opts.To == 0 || e.Position <= opts.To)
+	})
+}
+
+func (m *Memory) read(ctx context.Context, backwards bool, limit int, pick func(*eventstore.RecordedEvent) bool) iter.Seq2[eventstore.RecordedEvent, error] {
+	return func(yield func(eventstore.RecordedEvent, error) bool) {
+		events, _, err := m.snapshot()
+		if err != nil {
+			yield(eventstore.RecordedEvent{}, err)
+			return
+		}
+		if backwards {
+			events = slices.Clone(events)
+			slices.Reverse(events)
+		}
+		n := 0
+		for i := range events {
+			if !pick(&events[i]) {
+				continue
+			}
+			err := ctx.Err()
+			if n++; limit > 0 && n > limit || !yield(events[i], err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Head implements eventstore.Store.
+func (m *Memory) Head(context.Context) (eventstore.Position, error) {
+	events, _, err := m.snapshot()
+	return eventstore.Position(len(events)), err
+}
+
+// Close implements eventstore.Store.
+func (m *Memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.closed {
+		m.closed = true
+		close(m.grown)
+	}
+	return nil
+}
+
+// Subscribe implements eventstore.Store.
+func (m *Memory) Subscribe(ctx context.Context, opts eventstore.SubscribeOptions) (eventstore.Subscription, error) {
+	return &memorySubscription{store: m, at: opts.After, filter: opts.Filter, done: make(chan struct{})}, ctx.Err()
+}
+
+type memorySubscription struct {
+	store  *Memory
+	at     eventstore.Position
+	filter eventstore.Filter
+	done   chan struct{}
+	once   sync.Once
+}
+
+func (s *memorySubscription) Next(ctx context.Context) ([]eventstore.RecordedEvent, eventstore.Position, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, s.at, err
+		}
+		events, grown, err := s.store.snapshot()
+		if err != nil {
+			return nil, s.at, err
+		}
+		var picked []eventstore.RecordedEvent
+		for i := int(s.at); i < len(events); i++ {
+			if s.filter.Match(events[i].Stream, events[i].Type) {
+				picked = append(picked, events[i])
+			}
+		}
+		s.at = max(s.at, eventstore.Position(len(events)))
+		if len(picked) > 0 {
+			return picked, s.at, nil
+		}
+		select {
+		case <-grown:
+		case <-s.done:
+			return nil, s.at, eventstore.ErrClosed
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (s *memorySubscription) Close() error {
+	s.once.Do(func() { close(s.done) })
+	return nil
+}

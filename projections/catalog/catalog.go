@@ -1,0 +1,178 @@
+// Package catalog is the projection of the live instances: what is registered now, or, fed with a
+// prefix of the events, what was registered then.
+//
+// One goroutine applies events; any number read. A reader takes a service's view, which never
+// changes, and no heartbeat makes a new one.
+package catalog
+
+import (
+	"hash/maphash"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// Catalog holds the live instances by service.
+type Catalog struct {
+	seed      maphash.Seed
+	shards    [64]shard
+	instances atomic.Int64
+	changed   atomic.Uint64 // position of the newest change to any service
+}
+
+type shard struct {
+	mu       sync.RWMutex
+	services map[domain.ServiceKey]*service
+}
+
+// service is where a service's entries live; its view is made when someone asks.
+type service struct {
+	key  domain.ServiceKey
+	mu   sync.RWMutex
+	byID map[string]*Entry
+	last eventstore.Position // of the newest change
+	view atomic.Pointer[View]
+}
+
+// New is an empty catalog.
+func New() *Catalog {
+	c := &Catalog{seed: maphash.MakeSeed()}
+	for i := range c.shards {
+		c.shards[i].services = make(map[domain.ServiceKey]*service)
+	}
+	return c
+}
+
+func (c *Catalog) shard(key domain.ServiceKey) *shard {
+	return &c.shards[maphash.Comparable(c.seed, key)%uint64(len(c.shards))]
+}
+
+func (c *Catalog) service(key domain.ServiceKey) *service {
+	shard := c.shard(key)
+	shard.mu.RLock()
+	defer shard.mu.RUnlock()
+	return shard.services[key]
+}
+
+// Apply takes in one event and says how it changed an instance's entry; both are nil when it did
+// not. Events must come in position order, each once.
+func (c *Catalog) Apply(event *eventstore.RecordedEvent) (before, now *Entry, err error) {
+	if !strings.HasPrefix(string(event.Stream), eventstore.LifecyclePrefix) {
+		return nil, nil, nil
+	}
+	key, ok := event.Stream.InstanceKey()
+	if !ok {
+		return nil, nil, domain.InvalidField{Field: "stream", Rule: "must name an instance"}
+	}
+	s := c.service(key.ServiceKey())
+	if s == nil {
+		s = &service{key: cloneKey(key.ServiceKey()), byID: make(map[string]*Entry)}
+	}
+	key.Namespace, key.Service = s.key.Namespace, s.key.Service // share the strings
+	before = s.byID[key.ID]
+	if before == nil {
+		key.ID = strings.Clone(key.ID)
+	}
+	if now, err = next(before, key, event); err != nil || before == now {
+		return nil, nil, err
+	}
+	c.put(s, key.ID, before, now, event.Position)
+	return before, now, nil
+}
+
+func (c *Catalog) put(s *service, id string, before, now *Entry, at eventstore.Position) {
+	s.mu.Lock()
+	if now != nil {
+		s.byID[id] = now
+	} else {
+		delete(s.byID, id)
+	}
+	s.last = at
+	s.view.Store(nil)
+	size := len(s.byID)
+	s.mu.Unlock()
+
+	if size == 0 || before == nil && size == 1 { // the service itself comes or goes
+		shard := c.shard(s.key)
+		shard.mu.Lock()
+		if size == 0 {
+			delete(shard.services, s.key)
+		} else {
+			shard.services[s.key] = s
+		}
+		shard.mu.Unlock()
+	}
+	if before == nil {
+		c.instances.Add(1)
+	} else if now == nil {
+		c.instances.Add(-1)
+	}
+	c.changed.Store(uint64(at))
+}
+
+func cloneKey(k domain.ServiceKey) domain.ServiceKey {
+	return domain.ServiceKey{Namespace: strings.Clone(k.Namespace), Service: strings.Clone(k.Service)}
+}
+
+// Find is a live instance's entry, or nil.
+func (c *Catalog) Find(key domain.Key) *Entry {
+	s := c.service(key.ServiceKey())
+	if s == nil {
+		return nil
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.byID[key.ID]
+}
+
+// Len is the number of live instances.
+func (c *Catalog) Len() int { return int(c.instances.Load()) }
+
+// Changed is the position of the newest change to any instance, 0 if there was none.
+func (c *Catalog) Changed() eventstore.Position { return eventstore.Position(c.changed.Load()) }
+
+// View is the service's instances now. A service without instances has an empty view.
+func (c *Catalog) View(key domain.ServiceKey) *View {
+	s := c.service(key)
+	if s == nil {
+		return &View{Service: key}
+	}
+	if v := s.view.Load(); v != nil {
+		return v
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v := s.view.Load(); v != nil {
+		return v
+	}
+	v := &View{Service: s.key, Position: s.last, Entries: slices.SortedFunc(maps.Values(s.byID), byID)}
+	s.view.Store(v)
+	return v
+}
+
+// Services are the services that have instances, in order of their names; namespace "" is all.
+func (c *Catalog) Services(namespace string) []domain.ServiceKey {
+	var keys []domain.ServiceKey
+	for i := range c.shards {
+		shard := &c.shards[i]
+		shard.mu.RLock()
+		for key := range shard.services {
+			if namespace == "" || namespace == key.Namespace {
+				keys = append(keys, key)
+			}
+		}
+		shard.mu.RUnlock()
+	}
+	slices.SortFunc(keys, func(a, b domain.ServiceKey) int {
+		if n := strings.Compare(a.Namespace, b.Namespace); n != 0 {
+			return n
+		}
+		return strings.Compare(a.Service, b.Service)
+	})
+	return keys
+}

@@ -1,0 +1,225 @@
+// Package projections keeps the read models up to date: it feeds them the event store's events, in
+// order, each once, and says how far they are.
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/leases"
+)
+
+// Options says how to run the projections.
+type Options struct {
+	Store     eventstore.Store
+	Snapshots Snapshots
+	Now       func() time.Time
+	Logger    *slog.Logger
+	// SnapshotEvery is how many lifecycle events may pass between two snapshots; 0 means 50,000. A
+	// catalog with more than four times as many instances takes one every quarter of its size.
+	SnapshotEvery int
+	// OnProgress is told during the start how far the projections are; nil: nobody is.
+	OnProgress func(at, head eventstore.Position)
+}
+
+// Registry runs the projections that live in memory: the catalog, the leases, and whether
+// self-preservation is on. One goroutine applies events; anyone may read.
+type Registry struct {
+	Progress
+
+	opts      Options
+	catalog   atomic.Pointer[catalog.Catalog]
+	leases    *leases.Table
+	preserved atomic.Pointer[eventstore.RecordedEvent] // newest event of the registry stream
+	skipped   atomic.Int64                             // events that could not be applied
+	head      atomic.Uint64                            // newest position known of the store
+	unsaved   int                                      // lifecycle events since the last snapshot
+	saving    chan struct{}                            // holds a token while a snapshot is written
+}
+
+// Open loads the newest snapshot and applies the lifecycle events after it. All leases begin anew:
+// nobody could be heard while there was no registry. Call Run then, to stay up to date.
+func Open(ctx context.Context, opts Options) (*Registry, error) {
+	if opts.SnapshotEvery == 0 {
+		opts.SnapshotEvery = 50_000
+	}
+	r := &Registry{opts: opts, saving: make(chan struct{}, 1)}
+	r.catalog.Store(catalog.New())
+	at, err := opts.Snapshots.Newest(^eventstore.Position(0), func(state []byte) error {
+		loaded, err := catalog.Load(state)
+		if err == nil {
+			r.catalog.Store(loaded)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load the catalog's snapshot: %w", err)
+	}
+	head, err := opts.Store.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if at > head {
+		return nil, fmt.Errorf("the catalog's snapshot is at position %d, but the event store ends at %d: it is not this store's, or the store lost events", at, head)
+	}
+	if err := r.replay(ctx, at, head); err != nil {
+		return nil, fmt.Errorf("rebuild the catalog: %w", err)
+	}
+	if err := r.loadPreservation(ctx); err != nil {
+		return nil, err
+	}
+	now := opts.Now()
+	r.leases = leases.NewTable(now)
+	for _, key := range r.catalog.Load().Services("") {
+		for _, e := range r.catalog.Load().View(key).Entries {
+			r.leases.Start(e.Key, e.Epoch, e.TTL, now)
+		}
+	}
+	r.Advance(head)
+	r.head.Store(uint64(head))
+	return r, nil
+}
+
+// replay applies lifecycle events: heartbeats from before the start renew no lease.
+func (r *Registry) replay(ctx context.Context, at, head eventstore.Position) error {
+	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix}}
+	for e, err := range r.opts.Store.ReadAll(ctx, eventstore.ReadAllOptions{After: at, To: head, Filter: filter}) {
+		if err != nil {
+			return err
+		}
+		if _, _, err := r.catalog.Load().Apply(&e); err != nil {
+			r.skip(&e, err)
+		}
+		if r.unsaved++; r.unsaved%10_000 == 0 && r.opts.OnProgress != nil {
+			r.opts.OnProgress(e.Position, head)
+		}
+	}
+	return nil
+}
+
+func (r *Registry) loadPreservation(ctx context.Context) error {
+	newest := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: 1}
+	for e, err := range r.opts.Store.ReadStream(ctx, eventstore.RegistryStream, newest) {
+		if err != nil {
+			return err
+		}
+		r.preserved.Store(&e)
+	}
+	return nil
+}
+
+// Catalog is the live catalog.
+func (r *Registry) Catalog() *catalog.Catalog { return r.catalog.Load() }
+
+// Leases is the live lease table.
+func (r *Registry) Leases() *leases.Table { return r.leases }
+
+// SelfPreservation says whether expiry is held, and which registry event said so last, if any did.
+func (r *Registry) SelfPreservation() (on bool, event *eventstore.RecordedEvent) {
+	event = r.preserved.Load()
+	return event != nil && event.Type == domain.TypeSelfPreservationStarted, event
+}
+
+// Skipped is the number of events that could not be applied.
+func (r *Registry) Skipped() int64 { return r.skipped.Load() }
+
+// Head is the newest position that the projections know the store to have.
+func (r *Registry) Head() eventstore.Position { return eventstore.Position(r.head.Load()) }
+
+// Run applies events as they come until the context ends.
+func (r *Registry) Run(ctx context.Context) error {
+	sub, err := r.opts.Store.Subscribe(ctx, eventstore.SubscribeOptions{After: r.Position()})
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	for {
+		events, position, err := sub.Next(ctx)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, eventstore.ErrClosed) {
+				return nil
+			}
+			return fmt.Errorf("projections: %w", err)
+		}
+		now := r.opts.Now()
+		for i := range events {
+			r.apply(&events[i], now)
+		}
+		r.head.Store(uint64(position))
+		r.Advance(position)
+		r.snapshot()
+	}
+}
+
+func (r *Registry) apply(e *eventstore.RecordedEvent, now time.Time) {
+	if e.Stream.IsHeartbeat() {
+		r.leases.Heard(e.Stream, e.RecordedAt, now)
+		return
+	}
+	if e.Stream == eventstore.RegistryStream {
+		r.preserved.Store(e)
+		return
+	}
+	if !strings.HasPrefix(string(e.Stream), eventstore.LifecyclePrefix) {
+		return
+	}
+	r.unsaved++
+	before, entry, err := r.Catalog().Apply(e)
+	switch {
+	case err != nil:
+		r.skip(e, err)
+	case entry == nil && before != nil:
+		r.leases.End(before.Key)
+	case entry != nil && (before == nil || e.Type == domain.TypeInstanceRegistered || e.Type == domain.TypeInstanceUpdated):
+		r.leases.Start(entry.Key, entry.Epoch, entry.TTL, now)
+	}
+}
+
+func (r *Registry) skip(e *eventstore.RecordedEvent, cause error) {
+	r.skipped.Add(1)
+	r.opts.Logger.Error("event is kept but cannot be applied", "position", e.Position, "stream", e.Stream, "type", e.Type, "cause", cause)
+}
+
+// snapshot saves the catalog when enough has happened, without holding up the events.
+func (r *Registry) snapshot() {
+	if r.unsaved < max(r.opts.SnapshotEvery, r.Catalog().Len()/4) {
+		return
+	}
+	select {
+	case r.saving <- struct{}{}:
+	default:
+		return // one is being written
+	}
+	r.unsaved = 0
+	at, state := r.Position(), r.Catalog().Freeze()
+	go func() {
+		defer func() { <-r.saving }()
+		if err := r.save(at, state); err != nil {
+			r.opts.Logger.Error("snapshot could not be saved; the next start takes longer", "cause", err)
+		}
+	}()
+}
+
+func (r *Registry) save(at eventstore.Position, state catalog.Frozen) error {
+	if err := r.opts.Snapshots.Save(at, state.Encode); err != nil {
+		return err
+	}
+	return r.opts.Snapshots.Thin()
+}
+
+// Close saves a last snapshot, so that the next start is quick. Run must have returned.
+func (r *Registry) Close() error {
+	r.saving <- struct{}{} // whichever is being written comes first
+	if r.unsaved == 0 {
+		return nil
+	}
+	return r.save(r.Position(), r.Catalog().Freeze())
+}
