@@ -116,7 +116,6 @@ type task struct {
 	Request
 	Result
 	state   domain.Instance
-	loaded  bool  // state is the store's, not the catalog's
 	request int32 // index of its append in this attempt
 	pending bool  // has an append in this attempt
 	done    bool

@@ -89,10 +89,12 @@ func TestARestartGoesOnFromTheSnapshot(t *testing.T) {
 
 func TestABadSnapshotIsPutAside(t *testing.T) {
 	for name, spoil := range map[string]func(b []byte) []byte{
-		"a flipped bit":   func(b []byte) []byte { b[len(b)/2] ^= 1; return b },
-		"cut short":       func(b []byte) []byte { return b[:len(b)-3] },
-		"empty":           func(b []byte) []byte { return nil },
-		"something else":  func(b []byte) []byte { return []byte("hello, is this a snapshot? no, it is not one at all, whatever it says") },
+		"a flipped bit": func(b []byte) []byte { b[len(b)/2] ^= 1; return b },
+		"cut short":     func(b []byte) []byte { return b[:len(b)-3] },
+		"empty":         func(b []byte) []byte { return nil },
+		"something else": func(b []byte) []byte {
+			return []byte("hello, is this a snapshot? no, it is not one at all, whatever it says")
+		},
 		"another version": func(b []byte) []byte { b[21]++; return b },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -170,8 +170,8 @@ func (t *Table) schedule(l *lease, deadline int64) {
 	t.wheel[l.tick] = append(t.wheel[l.tick], l)
 }
 
-// Overdue are the leases whose deadline has passed. It looks only at those that were due since it
-// was last called, and at those that were overdue then.
+// Overdue are the leases whose deadline has passed. It looks only at those that came due since it
+// was last called and at those that were overdue then, and names each once a tick at most.
 func (t *Table) Overdue(now time.Time) []Lease {
 	at := t.since(now)
 	var overdue []Lease
@@ -198,7 +198,8 @@ func (t *Table) due(tick int64) []*lease {
 	var due []*lease
 	take := func(at int64) {
 		for _, l := range t.wheel[at] {
-			if l.tick == at { // else it was given another place since
+			if l.tick == at { // else it was given another place since, or is taken already
+				l.tick = -1
 				due = append(due, l)
 			}
 		}
