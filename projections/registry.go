@@ -40,7 +40,6 @@ type Registry struct {
 	leases    *leases.Table
 	preserved atomic.Pointer[eventstore.RecordedEvent] // newest event of the registry stream
 	skipped   atomic.Int64                             // events that could not be applied
-	head      atomic.Uint64                            // newest position known of the store
 	unsaved   int                                      // lifecycle events since the last snapshot
 	saving    chan struct{}                            // holds a token while a snapshot is written
 }
@@ -84,7 +83,6 @@ func Open(ctx context.Context, opts Options) (*Registry, error) {
 		}
 	}
 	r.Advance(head)
-	r.head.Store(uint64(head))
 	return r, nil
 }
 
@@ -131,8 +129,14 @@ func (r *Registry) SelfPreservation() (on bool, event *eventstore.RecordedEvent)
 // Skipped is the number of events that could not be applied.
 func (r *Registry) Skipped() int64 { return r.skipped.Load() }
 
-// Head is the newest position that the projections know the store to have.
-func (r *Registry) Head() eventstore.Position { return eventstore.Position(r.head.Load()) }
+// Lag is how many positions the projections are behind the store, as far as they can ask it.
+func (r *Registry) Lag() uint64 {
+	head, err := r.opts.Store.Head(context.Background())
+	if at := r.Position(); err == nil && head > at {
+		return uint64(head - at)
+	}
+	return 0
+}
 
 // Run applies events as they come until the context ends.
 func (r *Registry) Run(ctx context.Context) error {
@@ -153,7 +157,6 @@ func (r *Registry) Run(ctx context.Context) error {
 		for i := range events {
 			r.apply(&events[i], now)
 		}
-		r.head.Store(uint64(position))
 		r.Advance(position)
 		r.snapshot()
 	}

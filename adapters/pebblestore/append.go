@@ -3,6 +3,7 @@ package pebblestore
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
@@ -20,6 +21,7 @@ type pending struct {
 	results  []eventstore.AppendResult
 	err      error
 	bytes    int
+	queued   time.Time
 	done     chan struct{} // holds one token when the call is answered
 }
 
@@ -35,7 +37,7 @@ func (s *Store) Append(ctx context.Context, requests ...eventstore.AppendRequest
 		return nil, err
 	}
 	p := pendings.Get().(*pending)
-	p.requests, p.results, p.err, p.bytes = requests, make([]eventstore.AppendResult, len(requests)), nil, size
+	p.requests, p.results, p.err, p.bytes, p.queued = requests, make([]eventstore.AppendResult, len(requests)), nil, size, time.Now()
 	select { // a closed store takes nothing, even if there is room
 	case <-s.closing:
 		return nil, eventstore.ErrClosed

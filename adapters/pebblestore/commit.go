@@ -286,6 +286,7 @@ func (s *Store) publish(c *commit) {
 		for _, p := range c.calls {
 			requests += len(p.requests)
 		}
-		s.opts.OnCommit(Commit{Requests: requests, Events: len(c.events), Sync: time.Since(c.handed)})
+		now := time.Now()
+		s.opts.OnCommit(Commit{Requests: requests, Events: len(c.events), Sync: now.Sub(c.handed), Append: now.Sub(c.calls[0].queued)})
 	}
 }

@@ -38,6 +38,7 @@ type Options struct {
 type Commit struct {
 	Requests, Events int
 	Sync             time.Duration // from the handing over of the batch until it was durable
+	Append           time.Duration // from the call of the first Append in it until then
 }
 
 // LockedError says that another process has the folder open.

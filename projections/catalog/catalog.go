@@ -23,6 +23,7 @@ type Catalog struct {
 	shards    [64]shard
 	instances atomic.Int64
 	changed   atomic.Uint64 // position of the newest change to any service
+	watches   watches
 }
 
 type shard struct {
@@ -113,6 +114,7 @@ func (c *Catalog) put(s *service, id string, before, now *Entry, at eventstore.P
 		c.instances.Add(-1)
 	}
 	c.changed.Store(uint64(at))
+	c.watches.tell(s.key)
 }
 
 func cloneKey(k domain.ServiceKey) domain.ServiceKey {

@@ -102,10 +102,10 @@ func EncodeList(service domain.ServiceKey, position eventstore.Position, instanc
 	if err != nil {
 		panic(err) // strings, numbers and times of ours: nothing in it can fail to encode
 	}
-	return Encoded{JSON: b, ETag: etag(b)}
+	return Encoded{JSON: b, ETag: ETag(b)}
 }
 
-// etag names content, so that it is the same on every node and after every restart.
-func etag(b []byte) string {
+// ETag names content, so that it is the same on every node and after every restart.
+func ETag(b []byte) string {
 	return `"` + strconv.FormatUint(xxhash.Sum64(b), 36) + `"`
 }

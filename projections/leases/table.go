@@ -32,11 +32,12 @@ type Lease struct {
 
 // Table holds the leases of all live instances. Its methods may be called from any goroutine.
 type Table struct {
-	began  time.Time
-	seed   maphash.Seed
-	shards [64]shard
-	count  atomic.Int64
-	floor  atomic.Int64 // no instance counts as last heard before this; see Grace
+	began   time.Time
+	seed    maphash.Seed
+	shards  [64]shard
+	count   atomic.Int64
+	overdue atomic.Int64
+	floor   atomic.Int64 // no instance counts as last heard before this; see Grace
 
 	mu    sync.Mutex
 	wheel map[int64][]*lease // by the tick at which to look at them
@@ -134,6 +135,9 @@ func (t *Table) Grace(now time.Time) { t.floor.Store(t.since(now)) }
 // Len is the number of leases.
 func (t *Table) Len() int { return int(t.count.Load()) }
 
+// Due is the number of leases that Overdue named when it was last called.
+func (t *Table) Due() int { return int(t.overdue.Load()) }
+
 // Find is what is known of an instance's lease.
 func (t *Table) Find(key domain.Key) (Lease, bool) {
 	name := key.String()
@@ -188,6 +192,7 @@ func (t *Table) Overdue(now time.Time) []Lease {
 		s.mu.Unlock()
 		t.schedule(l, deadline) // of the overdue ones: look again at the next tick
 	}
+	t.overdue.Store(int64(len(overdue)))
 	return overdue
 }
 

@@ -1,0 +1,88 @@
+// Package httpapi is the native HTTP API under /v1, and the routes that operators need.
+//
+// Commands answer when they are durable. Every reply carries Rollcall-Position, up to where the
+// catalog was when the reply was made; ?after=<position> makes a query wait for one's own writes.
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/rollcall-registry/rollcall/commands"
+	"github.com/rollcall-registry/rollcall/projections"
+)
+
+// Limits of the API. They are part of the public contract (docs/api).
+const (
+	MaxBody      = 1 << 20 // bytes of a single command's body
+	MaxBatchBody = 8 << 20 // bytes of a batch's body
+	MaxBatch     = 10_000  // items of a batch
+	MaxWait      = 5 * time.Minute
+	afterTimeout = 5 * time.Second // how long ?after= waits
+)
+
+// Config is what the API is made of.
+type Config struct {
+	Commands *commands.Service
+	Registry *projections.Registry
+	Ready    func() error // why the server is not ready, nil when it is
+	Metrics  http.Handler
+	OpenAPI  []byte
+	Version  string
+	Now      func() time.Time
+	Logger   *slog.Logger
+	// Stopping ends when the server shuts down, so that waiting queries answer at once.
+	Stopping context.Context
+}
+
+type api struct {
+	Config
+}
+
+// New is the handler of all routes.
+func New(config Config) http.Handler { return router(config) }
+
+// Routes lists what New serves, as "METHOD /path/:parameter".
+func Routes(config Config) []string {
+	var routes []string
+	for _, r := range router(config).Routes() {
+		if r.Method != echo.RouteNotFound {
+			routes = append(routes, r.Method+" "+r.Path)
+		}
+	}
+	return routes
+}
+
+func router(config Config) *echo.Echo {
+	a := &api{config}
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = a.fail
+	e.Use(a.recovered, a.identified)
+
+	v1 := e.Group("/v1")
+	v1.PUT("/services/:service/instances/:id", a.register)
+	v1.POST("/services/:service/instances", a.registerNew)
+	v1.PUT("/services/:service/instances/:id/heartbeat", a.heartbeat)
+	v1.PUT("/services/:service/instances/:id/health", a.reportHealth)
+	v1.PUT("/services/:service/instances/:id/traffic", a.changeTraffic)
+	v1.DELETE("/services/:service/instances/:id", a.deregister)
+	v1.POST("/commands", a.commands)
+	v1.POST("/heartbeats", a.heartbeats)
+
+	v1.GET("/services", a.services, a.afterOwnWrites)
+	v1.GET("/services/:service", a.service, a.afterOwnWrites)
+	v1.GET("/services/:service/instances", a.instances, a.afterOwnWrites)
+	v1.GET("/services/:service/instances/:id", a.instance, a.afterOwnWrites)
+
+	e.GET("/healthz", a.healthz)
+	e.GET("/readyz", a.readyz)
+	e.GET("/metrics", echo.WrapHandler(config.Metrics))
+	e.GET("/openapi.yaml", a.openapi)
+	e.GET("/", a.index)
+	return e
+}

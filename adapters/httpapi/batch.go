@@ -1,0 +1,218 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/rollcall-registry/rollcall/commands"
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+// envelope is what every item of POST /v1/commands has besides its command's own fields.
+type envelope struct {
+	Type      string  `json:"type"` // RegisterInstance, SendHeartbeat, ReportHealth, ChangeTraffic or DeregisterInstance
+	Namespace string  `json:"namespace"`
+	Service   string  `json:"service"`
+	ID        string  `json:"id"`
+	IfMatch   *uint64 `json:"if_match"`
+}
+
+func (e envelope) key() domain.Key {
+	if e.Namespace == "" {
+		e.Namespace = domain.DefaultNamespace
+	}
+	return domain.Key{Namespace: e.Namespace, Service: e.Service, ID: e.ID}
+}
+
+// parseCommand reads one item. The fields of a command are those of its single call's body.
+func parseCommand(item []byte) (commands.Request, error) {
+	var kind struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(item, &kind); err != nil {
+		return commands.Request{}, decodeError(err)
+	}
+	var e envelope
+	var command domain.Command
+	var err error
+	switch kind.Type {
+	case "RegisterInstance":
+		var i struct {
+			envelope
+			registration
+		}
+		if err = decodeStrict(item, &i); err != nil {
+			break
+		}
+		var details domain.Details
+		details, err = i.details()
+		e, command = i.envelope, domain.RegisterInstance{Key: i.key(), Details: details}
+	case "SendHeartbeat":
+		var i struct {
+			envelope
+			Epoch uint64 `json:"epoch"`
+		}
+		err = decodeStrict(item, &i)
+		e, command = i.envelope, domain.SendHeartbeat{Key: i.key(), Epoch: i.Epoch}
+	case "ReportHealth":
+		var i struct {
+			envelope
+			healthReport
+		}
+		err = decodeStrict(item, &i)
+		e, command = i.envelope, i.command(i.key())
+	case "ChangeTraffic":
+		var i struct {
+			envelope
+			trafficChange
+		}
+		err = decodeStrict(item, &i)
+		e, command = i.envelope, i.command(i.key())
+	case "DeregisterInstance":
+		var i struct {
+			envelope
+			Epoch  uint64 `json:"epoch"`
+			Reason string `json:"reason"`
+		}
+		err = decodeStrict(item, &i)
+		e, command = i.envelope, domain.DeregisterInstance{Key: i.key(), Epoch: i.Epoch, Reason: i.Reason}
+	default:
+		return commands.Request{}, invalidField("type", "must be RegisterInstance, SendHeartbeat, ReportHealth, ChangeTraffic or DeregisterInstance")
+	}
+	return commands.Request{Command: command, IfMatch: e.IfMatch}, err
+}
+
+// items splits a body into its commands: one object, an array, or NDJSON. single says that it was
+// one object.
+func items(c echo.Context, body []byte) (items []json.RawMessage, single bool, err error) {
+	body = bytes.TrimSpace(body)
+	switch {
+	case len(body) == 0:
+		return nil, false, problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "the body is empty")
+	case strings.Contains(c.Request().Header.Get(echo.HeaderContentType), "ndjson"):
+		for line := range bytes.Lines(body) {
+			if line = bytes.TrimSpace(line); len(line) > 0 {
+				items = append(items, line)
+			}
+		}
+	case body[0] == '[':
+		if err := json.Unmarshal(body, &items); err != nil {
+			return nil, false, decodeError(err)
+		}
+	default:
+		items, single = []json.RawMessage{body}, true
+	}
+	return items, single, checkCount(len(items))
+}
+
+func checkCount(n int) error {
+	if n > MaxBatch {
+		return problem(http.StatusRequestEntityTooLarge, "too-many", "The batch is too long", fmt.Sprintf("a batch has at most %d items, not %d", MaxBatch, n))
+	}
+	return nil
+}
+
+// commands carries out one command or many. Of many, each gets its own result and a bad one harms
+// no other.
+func (a *api) commands(c echo.Context) error {
+	body, err := readBody(c, MaxBatchBody)
+	if err != nil {
+		return err
+	}
+	items, single, err := items(c, body)
+	if err != nil {
+		return err
+	}
+	if single {
+		return a.oneCommand(c, items[0])
+	}
+	refused := make([]error, len(items))
+	requests := make([]commands.Request, 0, len(items))
+	for i, item := range items {
+		request, err := parseCommand(item)
+		if refused[i] = err; err == nil {
+			requests = append(requests, request)
+		}
+	}
+	results := a.Commands.DoAll(c.Request().Context(), caller(c), requests)
+	return a.answerBatch(c, refused, requests, results)
+}
+
+func (a *api) oneCommand(c echo.Context, item []byte) error {
+	request, err := parseCommand(item)
+	if err != nil {
+		return err
+	}
+	if request.IfMatch != nil {
+		c.Request().Header.Set("If-Match", fmt.Sprintf("%q", fmt.Sprint(*request.IfMatch)))
+	}
+	return a.do(c, request.Command)
+}
+
+// answerBatch writes one result for each item, in their order: refused says which items never
+// became a request.
+func (a *api) answerBatch(c echo.Context, refused []error, requests []commands.Request, results []commands.Result) error {
+	b := append(make([]byte, 0, 64+128*len(refused)), `{"results":[`...)
+	next, failed, newest := 0, 0, a.Registry.Position()
+	for i, err := range refused {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		if err == nil {
+			r := results[next]
+			if err = r.Err; err == nil {
+				b = appendResult(b, requests[next].Command.Instance(), r)
+				newest = max(newest, r.Position)
+			}
+			next++
+		}
+		if err != nil {
+			failed++
+			encoded, err := json.Marshal(struct {
+				Problem *Problem `json:"problem"`
+			}{problemOf(err)})
+			if err != nil {
+				return err
+			}
+			b = append(b, encoded...)
+		}
+	}
+	a.setPosition(c, newest)
+	b = fmt.Appendf(b, `],"accepted":%d,"refused":%d,"position":"%d"}`, len(refused)-failed, failed, newest)
+	return c.JSONBlob(http.StatusOK, b)
+}
+
+// heartbeats renews many leases with one commit. The body is an array of "service/id" or
+// "namespace/service/id".
+func (a *api) heartbeats(c echo.Context) error {
+	body, err := readBody(c, MaxBatchBody)
+	if err != nil {
+		return err
+	}
+	var keys []string
+	if err := decodeStrict(body, &keys); err != nil {
+		return err
+	}
+	if err := checkCount(len(keys)); err != nil {
+		return err
+	}
+	ns := namespace(c)
+	refused := make([]error, len(keys))
+	requests := make([]commands.Request, 0, len(keys))
+	for i, s := range keys {
+		if strings.Count(s, "/") == 1 {
+			s = ns + "/" + s
+		}
+		key, err := domain.ParseKey(s)
+		if refused[i] = err; err == nil {
+			requests = append(requests, commands.Request{Command: domain.SendHeartbeat{Key: key}})
+		}
+	}
+	results := a.Commands.DoAll(c.Request().Context(), caller(c), requests)
+	return a.answerBatch(c, refused, requests, results)
+}

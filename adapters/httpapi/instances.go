@@ -1,0 +1,189 @@
+package httpapi
+
+import (
+	"net/http"
+	"reflect"
+	"strconv"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+
+	"github.com/rollcall-registry/rollcall/commands"
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+var durationType = reflect.TypeFor[domain.Duration]()
+
+// registration is the body of a registration. What it leaves out gets a default.
+type registration struct {
+	Address  string            `json:"address"`
+	Ports    map[string]int    `json:"ports"`
+	Tags     []string          `json:"tags"`
+	Metadata map[string]string `json:"metadata"`
+	Zone     string            `json:"zone"`
+	Version  string            `json:"version"`
+	Weight   *uint16           `json:"weight"` // default 100
+	Status   *domain.Status    `json:"status"` // default passing
+	TTL      *domain.Duration  `json:"ttl"`    // default 30s
+}
+
+func (r registration) details() (domain.Details, error) {
+	d := domain.Details{
+		Address: r.Address, Tags: r.Tags, Metadata: r.Metadata, Zone: r.Zone, Version: r.Version,
+		Weight: domain.DefaultWeight, Status: domain.Passing, TTL: domain.Duration(domain.DefaultTTL),
+	}
+	if r.Weight != nil {
+		d.Weight = *r.Weight
+	}
+	if r.Status != nil {
+		d.Status = *r.Status
+	}
+	if r.TTL != nil {
+		d.TTL = *r.TTL
+	}
+	if len(r.Ports) > 0 {
+		d.Ports = make(map[string]uint16, len(r.Ports))
+	}
+	for name, port := range r.Ports {
+		if port < 1 || port > 65535 {
+			return d, invalidField("ports."+name, "must be 1-65535")
+		}
+		d.Ports[name] = uint16(port)
+	}
+	return d, nil
+}
+
+func (a *api) register(c echo.Context) error { return a.registerAs(c, pathPart(c, "id")) }
+
+func (a *api) registerNew(c echo.Context) error {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return err
+	}
+	return a.registerAs(c, id.String())
+}
+
+func (a *api) registerAs(c echo.Context, id string) error {
+	var body registration
+	if err := decodeBody(c, &body, false); err != nil {
+		return err
+	}
+	details, err := body.details()
+	if err != nil {
+		return err
+	}
+	key := instanceKey(c)
+	key.ID = id
+	return a.do(c, domain.RegisterInstance{Key: key, Details: details})
+}
+
+// heartbeat is the hot path: no body, no JSON to read.
+func (a *api) heartbeat(c echo.Context) error {
+	beat := domain.SendHeartbeat{Key: instanceKey(c)}
+	if c.Request().URL.RawQuery != "" {
+		var err error
+		if beat.Epoch, err = queryEpoch(c); err != nil {
+			return err
+		}
+	}
+	return a.do(c, beat)
+}
+
+type healthReport struct {
+	Status domain.Status       `json:"status"`
+	Output string              `json:"output"`
+	Source domain.HealthSource `json:"source"` // default client
+	Epoch  uint64              `json:"epoch"`
+}
+
+func (r healthReport) command(key domain.Key) domain.Command {
+	if r.Source == "" {
+		r.Source = domain.FromClient
+	}
+	return domain.ReportHealth{Key: key, Epoch: r.Epoch, Status: r.Status, Source: r.Source, Output: r.Output}
+}
+
+func (a *api) reportHealth(c echo.Context) error {
+	var body healthReport
+	if err := decodeBody(c, &body, false); err != nil {
+		return err
+	}
+	return a.do(c, body.command(instanceKey(c)))
+}
+
+type trafficChange struct {
+	Traffic domain.Traffic `json:"traffic"`
+	Reason  string         `json:"reason"`
+	Epoch   uint64         `json:"epoch"`
+}
+
+func (t trafficChange) command(key domain.Key) domain.Command {
+	return domain.ChangeTraffic{Key: key, Epoch: t.Epoch, Traffic: t.Traffic, Reason: t.Reason}
+}
+
+func (a *api) changeTraffic(c echo.Context) error {
+	var body trafficChange
+	if err := decodeBody(c, &body, false); err != nil {
+		return err
+	}
+	return a.do(c, body.command(instanceKey(c)))
+}
+
+func (a *api) deregister(c echo.Context) error {
+	epoch, err := queryEpoch(c)
+	if err != nil {
+		return err
+	}
+	return a.do(c, domain.DeregisterInstance{Key: instanceKey(c), Epoch: epoch, Reason: c.QueryParam("reason")})
+}
+
+// do carries out the request's one command and answers with its position.
+func (a *api) do(c echo.Context, command domain.Command) error {
+	match, err := ifMatch(c)
+	if err != nil {
+		return err
+	}
+	r := a.Commands.Do(c.Request().Context(), caller(c), commands.Request{Command: command, IfMatch: match})
+	if r.Err != nil {
+		return r.Err
+	}
+	a.setPosition(c, max(r.Position, a.Registry.Position()))
+	status := http.StatusOK
+	if r.Created {
+		status = http.StatusCreated
+		key := command.Instance()
+		location := "/v1/services/" + key.Service + "/instances/" + key.ID
+		if key.Namespace != domain.DefaultNamespace {
+			location += "?ns=" + key.Namespace
+		}
+		c.Response().Header().Set("Location", location)
+	}
+	if _, beat := command.(domain.SendHeartbeat); !beat {
+		c.Response().Header().Set("ETag", `"`+strconv.FormatUint(r.Revision, 10)+`"`)
+	}
+	return c.JSONBlob(status, appendResult(make([]byte, 0, 192), command.Instance(), r))
+}
+
+// appendResult writes a command's reply. Keys, numbers: nothing in it needs escaping, for a
+// command with an illegal key has no result.
+func appendResult(b []byte, key domain.Key, r commands.Result) []byte {
+	b = append(b, `{"namespace":"`...)
+	b = append(b, key.Namespace...)
+	b = append(b, `","service":"`...)
+	b = append(b, key.Service...)
+	b = append(b, `","id":"`...)
+	b = append(b, key.ID...)
+	b = append(b, `",`...)
+	return appendOutcome(b, r.Position, r.Epoch, r.Revision)
+}
+
+func appendOutcome(b []byte, position eventstore.Position, epoch, revision uint64) []byte {
+	b = append(b, `"position":"`...)
+	b = strconv.AppendUint(b, uint64(position), 10)
+	b = append(b, `","epoch":`...)
+	b = strconv.AppendUint(b, epoch, 10)
+	b = append(b, `,"revision":`...)
+	b = strconv.AppendUint(b, revision, 10)
+	return append(b, '}')
+}

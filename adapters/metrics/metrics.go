@@ -1,0 +1,132 @@
+// Package metrics is what Rollcall tells Prometheus.
+package metrics
+
+import (
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/rollcall-registry/rollcall/commands"
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/projections"
+)
+
+// Metrics holds the process's metrics.
+type Metrics struct {
+	registry *prometheus.Registry
+	counters map[[2]string]prometheus.Counter
+	batch    prometheus.Histogram
+	sync     prometheus.Histogram
+	append   prometheus.Histogram
+}
+
+// results are the values of the label "result".
+var results = []string{"ok", "invalid", "unknown", "expired", "conflict", "failed"}
+
+var commandNames = []string{"RegisterInstance", "SendHeartbeat", "ReportHealth", "ChangeTraffic", "DeregisterInstance", "ExpireLease"}
+
+// New registers everything that does not depend on the projections.
+func New(version string) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry(), counters: make(map[[2]string]prometheus.Counter)}
+	total := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "rollcall_commands_total", Help: "Commands by their type and result.",
+	}, []string{"command", "result"})
+	for _, command := range commandNames { // all of them from the start: no lookup on the hot path, no gap in a graph
+		for _, result := range results {
+			m.counters[[2]string{command, result}] = total.WithLabelValues(command, result)
+		}
+	}
+	m.batch = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "rollcall_append_batch_events", Help: "Events written with one commit.", Buckets: prometheus.ExponentialBuckets(1, 4, 8),
+	})
+	m.sync = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "rollcall_append_sync_seconds", Help: "Time from handing a commit to the disk until it was durable.", Buckets: prometheus.ExponentialBuckets(0.0001, 2, 15),
+	})
+	m.append = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "rollcall_append_seconds", Help: "Time that the longest waiting append of a commit took, from its call until it was durable.", Buckets: prometheus.ExponentialBuckets(0.0001, 2, 15),
+	})
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "rollcall_build_info", Help: "Always 1; the label is the version.", ConstLabels: prometheus.Labels{"version": version},
+	})
+	info.Set(1)
+	m.registry.MustRegister(total, m.batch, m.sync, m.append, info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Watch adds what is read from the projections when Prometheus asks.
+func (m *Metrics) Watch(r *projections.Registry, diskBytes func() uint64) {
+	gauge := func(name, help string, value func() float64) {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	}
+	gauge("rollcall_catalog_instances", "Instances in the catalog.", func() float64 { return float64(r.Catalog().Len()) })
+	gauge("rollcall_catalog_services", "Services in the catalog.", func() float64 { return float64(len(r.Catalog().Services(""))) })
+	gauge("rollcall_leases", "Leases that are watched.", func() float64 { return float64(r.Leases().Len()) })
+	gauge("rollcall_leases_due", "Leases past their deadline that have not been taken out.", func() float64 { return float64(r.Leases().Due()) })
+	gauge("rollcall_projection_position", "Position up to which the projections have applied events.", func() float64 { return float64(r.Position()) })
+	gauge("rollcall_projection_lag_events", "Positions that the projections are behind the event store.", func() float64 { return float64(r.Lag()) })
+	gauge("rollcall_projection_skipped_events", "Events that could not be applied.", func() float64 { return float64(r.Skipped()) })
+	gauge("rollcall_self_preservation", "1 while expiry is held.", func() float64 {
+		if on, _ := r.SelfPreservation(); on {
+			return 1
+		}
+		return 0
+	})
+	if diskBytes != nil {
+		gauge("rollcall_store_bytes", "Bytes that the event store takes on disk.", func() float64 { return float64(diskBytes()) })
+	}
+}
+
+// Committed notes a commit of the event store.
+func (m *Metrics) Committed(events int, sync, append time.Duration) {
+	m.batch.Observe(float64(events))
+	m.sync.Observe(sync.Seconds())
+	m.append.Observe(append.Seconds())
+}
+
+// Commanded notes a command's outcome.
+func (m *Metrics) Commanded(o commands.Outcome) {
+	if c := m.counters[[2]string{commandName(o.Command), result(o.Err)}]; c != nil {
+		c.Inc()
+	}
+}
+
+func commandName(c domain.Command) string {
+	switch c.(type) {
+	case domain.RegisterInstance:
+		return commandNames[0]
+	case domain.SendHeartbeat:
+		return commandNames[1]
+	case domain.ReportHealth:
+		return commandNames[2]
+	case domain.ChangeTraffic:
+		return commandNames[3]
+	case domain.DeregisterInstance:
+		return commandNames[4]
+	}
+	return commandNames[5]
+}
+
+func result(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.As(err, new(domain.InvalidField)):
+		return "invalid"
+	case errors.As(err, new(domain.UnknownInstance)):
+		return "unknown"
+	case errors.As(err, new(domain.LeaseLapsed)):
+		return "expired"
+	case errors.As(err, new(domain.StaleEpoch)), errors.As(err, new(domain.RevisionMismatch)), errors.Is(err, commands.ErrContended):
+		return "conflict"
+	}
+	return "failed"
+}
+
+// Handler serves the metrics in Prometheus' formats.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+func demoCommand() *cobra.Command {
+	s := settings{store: "embedded", retention: 72 * time.Hour, preserve: true}
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Run a server on a temporary folder, with simulated services that come and go",
+		Args:  cobra.NoArgs,
+	}
+	c.Flags().StringVar(&s.listen, "listen", "127.0.0.1:7700", "address and port to listen on; another one is taken when it is in use")
+	c.RunE = func(c *cobra.Command, _ []string) (err error) {
+		if s.data, err = os.MkdirTemp("", "rollcall-demo-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(s.data)) }()
+		probe, err := net.Listen("tcp", s.listen)
+		if err != nil {
+			s.listen = "127.0.0.1:0"
+		} else if err := probe.Close(); err != nil {
+			return err
+		}
+		ctx, stop := context.WithCancel(c.Context())
+		defer stop()
+		var fleet sync.WaitGroup
+		err = serve(ctx, s, slog.New(slog.DiscardHandler), func(addr net.Addr) {
+			url := listenURL(addr)
+			fmt.Fprintf(c.OutOrStdout(), demoText, url)
+			fleet.Go(func() { simulate(ctx, &client{url: url, namespace: domain.DefaultNamespace}) })
+		})
+		stop()
+		fleet.Wait()
+		return err
+	}
+	return c
+}
+
+const demoText = `Rollcall runs at %[1]s with a few dozen simulated instances. Try, in another terminal:
+
+  curl %[1]s/v1/services                                  # what is registered
+  curl '%[1]s/v1/services/checkout/instances?ready=true'  # who may get traffic
+  curl -i -X PUT %[1]s/v1/services/mine/instances/a-1 -d '{"address":"127.0.0.1","ports":{"http":8080},"ttl":"10s"}'
+  curl '%[1]s/v1/services/mine/instances?wait=30s&index=0' # and again after ten seconds: the lease has lapsed
+  curl %[1]s/metrics
+
+Everything is in a temporary folder and goes with Ctrl-C.
+`
+
+// simulate runs a fleet until the context ends: instances register, heartbeat, fall ill, drain,
+// leave, crash and come back.
+func simulate(ctx context.Context, remote *client) {
+	fleet := map[string]int{"web": 6, "checkout": 8, "cart": 5, "search": 6, "payments": 4, "users": 4, "mail": 2, "reports": 1}
+	var running sync.WaitGroup
+	n := 0
+	for service, size := range fleet {
+		for i := range size {
+			n++
+			running.Go(func() {
+				simulated{remote, service, fmt.Sprintf("%s-%d", service, i+1), fmt.Sprintf("10.0.%d.%d", n%4, n)}.live(ctx)
+			})
+		}
+	}
+	running.Wait()
+}
+
+type simulated struct {
+	remote               *client
+	service, id, address string
+}
+
+func (s simulated) live(ctx context.Context) {
+	path := "/v1/services/" + s.service + "/instances/" + s.id
+	send := func(method, suffix string, body any) error {
+		_, err := s.remote.call(ctx, method, path+suffix, nil, body)
+		return err
+	}
+	for version := 1; ctx.Err() == nil; {
+		_ = send(http.MethodPut, "", domain.Details{ // a refusal shows in the catalog as an absence
+			Address: s.address, Ports: map[string]uint16{"http": 8080}, Zone: []string{"eu-1a", "eu-1b"}[len(s.id)%2],
+			Version: fmt.Sprintf("1.%d.0", version), Weight: domain.DefaultWeight, Status: domain.Passing, TTL: domain.Duration(6 * time.Second),
+			Metadata: map[string]string{"team": "demo"},
+		})
+		for ctx.Err() == nil {
+			pause(ctx, time.Second+rand.N(time.Second))
+			if err := send(http.MethodPut, "/heartbeat", nil); err != nil {
+				break // it lapsed: register again
+			}
+			switch chance := rand.IntN(1000); {
+			case chance < 12: // falls ill, and recovers
+				_ = send(http.MethodPut, "/health", map[string]any{"status": "critical", "output": "connection pool exhausted"})
+				pause(ctx, rand.N(4*time.Second))
+				_ = send(http.MethodPut, "/health", map[string]any{"status": "passing"})
+			case chance < 20: // is deployed anew
+				_ = send(http.MethodPut, "/traffic", map[string]any{"traffic": "draining", "reason": "deploy"})
+				pause(ctx, 2*time.Second)
+				_ = send(http.MethodDelete, "", nil)
+				pause(ctx, 2*time.Second)
+				version++
+				_ = send(http.MethodPut, "", domain.Details{Address: s.address, Weight: domain.DefaultWeight, Version: fmt.Sprintf("1.%d.0", version), Status: domain.Passing, TTL: domain.Duration(6 * time.Second)})
+			case chance < 24: // crashes without a word
+				pause(ctx, 12*time.Second)
+			}
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+func clientCommands(remote *client) []*cobra.Command {
+	return []*cobra.Command{
+		registerCommand(remote), heartbeatCommand(remote), deregisterCommand(remote), healthCommand(remote),
+		drainCommand(remote), servicesCommand(remote), instancesCommand(remote),
+	}
+}
+
+// reply is a command's answer.
+type reply struct {
+	Namespace string `json:"namespace"`
+	Service   string `json:"service"`
+	ID        string `json:"id"`
+	Position  string `json:"position"`
+	Epoch     uint64 `json:"epoch"`
+	Revision  uint64 `json:"revision"`
+}
+
+// command sends a command and says in a line what came of it.
+func (c *client) command(cmd *cobra.Command, method, path string, query url.Values, body any, did string) error {
+	b, err := c.call(cmd.Context(), method, path, query, body)
+	if err != nil {
+		return err
+	}
+	var r reply
+	if err := json.Unmarshal(b, &r); err != nil {
+		return fmt.Errorf("unreadable answer: %w", err)
+	}
+	return c.print(cmd, b, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s/%s/%s %s (epoch %d, revision %d, position %s)\n", r.Namespace, r.Service, r.ID, did, r.Epoch, r.Revision, r.Position)
+		return err
+	})
+}
+
+func registerCommand(remote *client) *cobra.Command {
+	var d domain.Details
+	var ports map[string]int
+	var weight uint16
+	var status string
+	var ttl time.Duration
+	c := &cobra.Command{
+		Use:     "register SERVICE/ID --address ADDRESS",
+		Short:   "Register an instance, or renew it if nothing differs",
+		Example: "  rollcall register checkout/a-1 --address 10.0.0.5 --port http=8080 --tag canary --meta team=shop",
+		Args:    cobra.ExactArgs(1),
+	}
+	f := c.Flags()
+	f.StringVar(&d.Address, "address", "", "IP address or host name")
+	f.StringToIntVar(&ports, "port", nil, "named port, e.g. http=8080; may be given again")
+	f.StringSliceVar(&d.Tags, "tag", nil, "tag; may be given again")
+	f.StringToStringVar(&d.Metadata, "meta", nil, "metadata pair, e.g. team=shop; may be given again")
+	f.StringVar(&d.Zone, "zone", "", "zone")
+	f.StringVar(&d.Version, "service-version", "", "version of the service")
+	f.Uint16Var(&weight, "weight", domain.DefaultWeight, "share of traffic, relative to the others")
+	f.StringVar(&status, "status", string(domain.Passing), "starting, passing, warning or critical")
+	f.DurationVar(&ttl, "ttl", domain.DefaultTTL, "how long the lease holds without a heartbeat")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if d.Address == "" {
+			return usageError{errors.New("--address is needed")}
+		}
+		path, query, err := remote.instance(args[0])
+		if err != nil {
+			return err
+		}
+		d.Weight, d.Status, d.TTL = weight, domain.Status(status), domain.Duration(ttl)
+		d.Ports = map[string]uint16{}
+		for name, port := range ports {
+			if port < 1 || port > 65535 {
+				return usageError{fmt.Errorf("port %s must be 1-65535, not %d", name, port)}
+			}
+			d.Ports[name] = uint16(port)
+		}
+		return remote.command(c, http.MethodPut, path, query, d, "registered")
+	}
+	return c
+}
+
+func heartbeatCommand(remote *client) *cobra.Command {
+	var every time.Duration
+	c := &cobra.Command{
+		Use:   "heartbeat SERVICE/ID",
+		Short: "Renew an instance's lease, once or --every so often",
+		Args:  cobra.ExactArgs(1),
+	}
+	c.Flags().DurationVar(&every, "every", 0, "go on until interrupted, at this interval")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		path, query, err := remote.instance(args[0])
+		if err != nil {
+			return err
+		}
+		for {
+			if err := remote.command(c, http.MethodPut, path+"/heartbeat", query, nil, "renewed"); err != nil || every <= 0 {
+				return err
+			}
+			select {
+			case <-c.Context().Done():
+				return nil
+			case <-time.After(every):
+			}
+		}
+	}
+	return c
+}
+
+func deregisterCommand(remote *client) *cobra.Command {
+	var reason string
+	c := &cobra.Command{
+		Use:   "deregister SERVICE/ID",
+		Short: "Take an instance out of the catalog",
+		Args:  cobra.ExactArgs(1),
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why; kept in the history")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		path, query, err := remote.instance(args[0])
+		if err != nil {
+			return err
+		}
+		if reason != "" {
+			query.Set("reason", reason)
+		}
+		return remote.command(c, http.MethodDelete, path, query, nil, "deregistered")
+	}
+	return c
+}
+
+func healthCommand(remote *client) *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use:   "health SERVICE/ID starting|passing|warning|critical",
+		Short: "Report an instance's health",
+		Args:  cobra.ExactArgs(2),
+	}
+	c.Flags().StringVar(&output, "note", "", "what was seen; kept in the history")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		path, query, err := remote.instance(args[0])
+		if err != nil {
+			return err
+		}
+		body := map[string]any{"status": args[1], "output": output, "source": domain.FromOperator}
+		return remote.command(c, http.MethodPut, path+"/health", query, body, "is "+args[1])
+	}
+	return c
+}
+
+func drainCommand(remote *client) *cobra.Command {
+	var reason string
+	var resume, maintenance bool
+	c := &cobra.Command{
+		Use:   "drain SERVICE/ID",
+		Short: "Stop traffic to an instance, or --resume it",
+		Args:  cobra.ExactArgs(1),
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why; kept in the history")
+	c.Flags().BoolVar(&resume, "resume", false, "let traffic come again")
+	c.Flags().BoolVar(&maintenance, "maintenance", false, "put it into maintenance instead")
+	c.MarkFlagsMutuallyExclusive("resume", "maintenance")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		path, query, err := remote.instance(args[0])
+		if err != nil {
+			return err
+		}
+		traffic := domain.Draining
+		if resume {
+			traffic = domain.Serving
+		} else if maintenance {
+			traffic = domain.Maintenance
+		}
+		body := map[string]any{"traffic": traffic, "reason": reason}
+		return remote.command(c, http.MethodPut, path+"/traffic", query, body, "is "+string(traffic))
+	}
+	return c
+}
