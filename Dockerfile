@@ -1,0 +1,16 @@
+FROM golang:1.26 AS build
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+RUN CGO_ENABLED=0 go build -trimpath -o /rollcall ./cmd/rollcall && mkdir /data
+
+FROM scratch
+COPY --from=build /rollcall /rollcall
+COPY --from=build --chown=65532:65532 /data /data
+USER 65532
+VOLUME /data
+EXPOSE 7700
+ENV ROLLCALL_LISTEN=0.0.0.0:7700 ROLLCALL_DATA=/data
+ENTRYPOINT ["/rollcall"]
+CMD ["serve"]
