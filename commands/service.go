@@ -282,7 +282,7 @@ func (c Caller) metadata(beat bool) []byte {
 	field := func(name, value string) {
 		if value != "" {
 			b = append(append(append(b, '"'), name...), '"', ':')
-			b = appendJSONString(b, value)
+			b = eventstore.AppendString(b, value)
 			b = append(b, ',')
 		}
 	}

@@ -40,7 +40,8 @@ type Registry struct {
 	leases    *leases.Table
 	preserved atomic.Pointer[eventstore.RecordedEvent] // newest event of the registry stream
 	skipped   atomic.Int64                             // events that could not be applied
-	unsaved   int                                      // lifecycle events since the last snapshot
+	events    uint64                                   // lifecycle events up to the position
+	unsaved   int                                      // of them since the last snapshot
 	saving    chan struct{}                            // holds a token while a snapshot is written
 }
 
@@ -66,10 +67,11 @@ func Open(ctx context.Context, opts Options) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if at > head {
-		return nil, fmt.Errorf("the catalog's snapshot is at position %d, but the event store ends at %d: it is not this store's, or the store lost events", at, head)
+	if at.Position > head {
+		return nil, fmt.Errorf("the catalog's snapshot is at position %d, but the event store ends at %d: it is not this store's, or the store lost events", at.Position, head)
 	}
-	if err := r.replay(ctx, at, head); err != nil {
+	r.events = at.Events
+	if err := r.replay(ctx, at.Position, head); err != nil {
 		return nil, fmt.Errorf("rebuild the catalog: %w", err)
 	}
 	if err := r.loadPreservation(ctx); err != nil {
@@ -96,6 +98,7 @@ func (r *Registry) replay(ctx context.Context, at, head eventstore.Position) err
 		if _, _, err := r.catalog.Load().Apply(&e); err != nil {
 			r.skip(&e, err)
 		}
+		r.events++
 		if r.unsaved++; r.unsaved%10_000 == 0 && r.opts.OnProgress != nil {
 			r.opts.OnProgress(e.Position, head)
 		}
@@ -174,6 +177,7 @@ func (r *Registry) apply(e *eventstore.RecordedEvent, now time.Time) {
 	if !strings.HasPrefix(string(e.Stream), eventstore.LifecyclePrefix) {
 		return
 	}
+	r.events++
 	r.unsaved++
 	before, entry, err := r.Catalog().Apply(e)
 	switch {
@@ -202,7 +206,7 @@ func (r *Registry) snapshot() {
 		return // one is being written
 	}
 	r.unsaved = 0
-	at, state := r.Position(), r.Catalog().Freeze()
+	at, state := Mark{r.Position(), r.events}, r.Catalog().Freeze()
 	go func() {
 		defer func() { <-r.saving }()
 		if err := r.save(at, state); err != nil {
@@ -211,7 +215,7 @@ func (r *Registry) snapshot() {
 	}()
 }
 
-func (r *Registry) save(at eventstore.Position, state catalog.Frozen) error {
+func (r *Registry) save(at Mark, state catalog.Frozen) error {
 	if err := r.opts.Snapshots.Save(at, state.Encode); err != nil {
 		return err
 	}
@@ -224,5 +228,5 @@ func (r *Registry) Close() error {
 	if r.unsaved == 0 {
 		return nil
 	}
-	return r.save(r.Position(), r.Catalog().Freeze())
+	return r.save(Mark{r.Position(), r.events}, r.Catalog().Freeze())
 }

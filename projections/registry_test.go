@@ -76,8 +76,8 @@ func TestARestartGoesOnFromTheSnapshot(t *testing.T) {
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	at, err := snapshots(dir, id).Positions()
-	if err != nil || len(at) == 0 || at[len(at)-1] != 25 {
+	at, err := snapshots(dir, id).Marks()
+	if err != nil || len(at) == 0 || at[len(at)-1] != (projections.Mark{Position: 25, Events: 25}) {
 		t.Fatalf("snapshots at %v, %v; want one at 25", at, err)
 	}
 	register(t, store, 25, 30)

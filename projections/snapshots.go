@@ -2,6 +2,7 @@ package projections
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,11 +12,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
+	"sync"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/google/uuid"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
@@ -31,14 +32,21 @@ type Snapshots struct {
 	Logger  *slog.Logger
 }
 
-// A file is: magic, version, store id, position, state, and the xxHash64 of all that.
+// Mark is where a snapshot is: its position, and how many lifecycle events stand up to there.
+type Mark struct {
+	Position eventstore.Position
+	Events   uint64
+}
+
+// A file is: magic, version, store id, position, count of events, the state compressed by zstd, and
+// the xxHash64 of all that. Its name says position and count, too.
 const (
 	snapshotMagic  = "rollcall snapshot\n"
-	snapshotHeader = len(snapshotMagic) + 4 + 16 + 8
+	snapshotHeader = len(snapshotMagic) + 4 + 16 + 8 + 8
 )
 
 // Save writes a state. It is complete and synced, or absent.
-func (s Snapshots) Save(at eventstore.Position, state iter.Seq[[]byte]) (err error) {
+func (s Snapshots) Save(at Mark, state iter.Seq[[]byte]) (err error) {
 	if err := os.MkdirAll(s.Dir, 0o750); err != nil {
 		return err
 	}
@@ -60,17 +68,24 @@ func (s Snapshots) Save(at eventstore.Position, state iter.Seq[[]byte]) (err err
 	return syncDir(s.Dir)
 }
 
-func (s Snapshots) write(f io.Writer, at eventstore.Position, state iter.Seq[[]byte]) error {
+func (s Snapshots) write(f io.Writer, at Mark, state iter.Seq[[]byte]) error {
 	w := bufio.NewWriterSize(f, 1<<20)
 	sum := xxhash.New()
 	both := io.MultiWriter(w, sum)
 	if _, err := both.Write(s.header(at)); err != nil {
 		return err
 	}
+	z, err := zstd.NewWriter(both, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return err
+	}
 	for chunk := range state {
-		if _, err := both.Write(chunk); err != nil {
+		if _, err := z.Write(chunk); err != nil {
 			return err
 		}
+	}
+	if err := z.Close(); err != nil {
+		return err
 	}
 	if _, err := w.Write(binary.BigEndian.AppendUint64(nil, sum.Sum64())); err != nil {
 		return err
@@ -78,9 +93,10 @@ func (s Snapshots) write(f io.Writer, at eventstore.Position, state iter.Seq[[]b
 	return w.Flush()
 }
 
-func (s Snapshots) header(at eventstore.Position) []byte {
+func (s Snapshots) header(at Mark) []byte {
 	b := binary.BigEndian.AppendUint32([]byte(snapshotMagic), s.Version)
-	return binary.BigEndian.AppendUint64(append(b, s.StoreID[:]...), uint64(at))
+	b = binary.BigEndian.AppendUint64(append(b, s.StoreID[:]...), uint64(at.Position))
+	return binary.BigEndian.AppendUint64(b, at.Events)
 }
 
 func syncDir(dir string) error {
@@ -91,36 +107,36 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-func (s Snapshots) path(at eventstore.Position) string {
-	return filepath.Join(s.Dir, fmt.Sprintf("%s-%020d.snapshot", s.Name, at))
+func (s Snapshots) path(at Mark) string {
+	return filepath.Join(s.Dir, fmt.Sprintf("%s-%020d-%d.snapshot", s.Name, at.Position, at.Events))
 }
 
-// Positions lists the positions that have a snapshot, oldest first.
-func (s Snapshots) Positions() ([]eventstore.Position, error) {
+// Marks lists the snapshots there are, oldest first.
+func (s Snapshots) Marks() ([]Mark, error) {
 	files, err := os.ReadDir(s.Dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
-	var positions []eventstore.Position
+	var marks []Mark
 	for _, f := range files {
-		number, ok := strings.CutPrefix(strings.TrimSuffix(f.Name(), ".snapshot"), s.Name+"-")
-		if p, err := strconv.ParseUint(number, 10, 64); ok && err == nil && filepath.Ext(f.Name()) == ".snapshot" {
-			positions = append(positions, eventstore.Position(p))
+		var at Mark
+		if n, err := fmt.Sscanf(f.Name(), s.Name+"-%d-%d.snapshot", &at.Position, &at.Events); n == 2 && err == nil && s.path(at) == filepath.Join(s.Dir, f.Name()) {
+			marks = append(marks, at)
 		}
 	}
-	slices.Sort(positions)
-	return positions, err
+	slices.SortFunc(marks, func(a, b Mark) int { return cmp.Compare(a.Position, b.Position) })
+	return marks, err
 }
 
-// Newest hands the newest good snapshot at or before a position to load, and says where it is. It
-// is at 0 when there is none. A snapshot that load refuses is put aside.
-func (s Snapshots) Newest(atMost eventstore.Position, load func(state []byte) error) (eventstore.Position, error) {
-	positions, err := s.Positions()
+// Newest hands the newest good snapshot at or before a position to load, and says where it is: at 0
+// when there is none. A snapshot that load refuses is put aside.
+func (s Snapshots) Newest(atMost eventstore.Position, load func(state []byte) error) (Mark, error) {
+	marks, err := s.Marks()
 	if err != nil {
-		return 0, err
+		return Mark{}, err
 	}
-	for _, at := range slices.Backward(positions) {
-		if at > atMost {
+	for _, at := range slices.Backward(marks) {
+		if at.Position > atMost {
 			continue
 		}
 		state, err := s.read(at)
@@ -129,15 +145,18 @@ func (s Snapshots) Newest(atMost eventstore.Position, load func(state []byte) er
 				return at, nil
 			}
 		}
-		s.Logger.Warn("snapshot is put aside", "projection", s.Name, "position", at, "cause", err)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // thinned out meanwhile
+		}
+		s.Logger.Warn("snapshot is put aside", "projection", s.Name, "position", at.Position, "cause", err)
 		if err := os.Rename(s.path(at), s.path(at)+".bad"); err != nil {
-			return 0, err
+			return Mark{}, err
 		}
 	}
-	return 0, nil
+	return Mark{}, nil
 }
 
-func (s Snapshots) read(at eventstore.Position) ([]byte, error) {
+func (s Snapshots) read(at Mark) ([]byte, error) {
 	b, err := os.ReadFile(s.path(at))
 	if err != nil {
 		return nil, err
@@ -152,25 +171,51 @@ func (s Snapshots) read(at eventstore.Position) ([]byte, error) {
 	if string(b[:snapshotHeader]) != string(s.header(at)) {
 		return nil, errors.New("it is of another version, store or position")
 	}
-	return b[snapshotHeader:end], nil
+	return decoder().DecodeAll(b[snapshotHeader:end], nil)
 }
 
-// Remove deletes the snapshot at a position.
-func (s Snapshots) Remove(at eventstore.Position) error { return os.Remove(s.path(at)) }
-
-// kept is how many of the newest snapshots Thin leaves.
-const kept = 2
-
-// Thin removes all but the newest snapshots.
-func (s Snapshots) Thin() error {
-	positions, err := s.Positions()
+var decoder = sync.OnceValue(func() *zstd.Decoder {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(16<<30))
 	if err != nil {
+		panic(err) // the options are constant
+	}
+	return d
+})
+
+// Remove deletes a snapshot.
+func (s Snapshots) Remove(at Mark) error { return os.Remove(s.path(at)) }
+
+// Thin removes snapshots that stand closer together than their age calls for: time travel replays
+// the events after the nearest one, and the older a moment is, the longer that may take. The newest
+// two and the oldest stay.
+func (s Snapshots) Thin() error {
+	marks, err := s.Marks()
+	if err != nil || len(marks) < 3 {
 		return err
 	}
-	for _, at := range positions[:max(0, len(positions)-kept)] {
-		if err := s.Remove(at); err != nil {
-			return err
+	newest := marks[len(marks)-1]
+	kept := marks[len(marks)-2]
+	for i := len(marks) - 3; i > 0; i-- {
+		at := marks[i]
+		// Without at, the replay from the next older snapshot would reach to the last one kept.
+		if kept.Events-marks[i-1].Events <= spacing(newest.Events-at.Events) {
+			if err := s.Remove(at); err != nil {
+				return err
+			}
+			continue
 		}
+		kept = at
 	}
 	return nil
+}
+
+// spacing is how many lifecycle events may lie between two snapshots of an age, itself in events.
+func spacing(age uint64) uint64 {
+	switch {
+	case age < 1_000_000:
+		return 50_000
+	case age < 20_000_000:
+		return 100_000
+	}
+	return 1_000_000
 }

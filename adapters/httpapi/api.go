@@ -13,7 +13,10 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/commands"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections"
+	"github.com/rollcall-registry/rollcall/projections/asof"
+	"github.com/rollcall-registry/rollcall/projections/history"
 )
 
 // Limits of the API. They are part of the public contract (docs/api).
@@ -29,12 +32,18 @@ const (
 type Config struct {
 	Commands *commands.Service
 	Registry *projections.Registry
-	Ready    func() error // why the server is not ready, nil when it is
-	Metrics  http.Handler
-	OpenAPI  []byte
-	Version  string
-	Now      func() time.Time
-	Logger   *slog.Logger
+	Store    eventstore.Store
+	StoreID  string
+	History  *history.History
+	Past     *asof.Past
+	// Checkpoints signs the heads of the tamper-evident log.
+	Checkpoints *history.Signer
+	Ready       func() error // why the server is not ready, nil when it is
+	Metrics     http.Handler
+	OpenAPI     []byte
+	Version     string
+	Now         func() time.Time
+	Logger      *slog.Logger
 	// Stopping ends when the server shuts down, so that waiting queries answer at once.
 	Stopping context.Context
 }
@@ -78,6 +87,18 @@ func router(config Config) *echo.Echo {
 	v1.GET("/services/:service", a.service, a.afterOwnWrites)
 	v1.GET("/services/:service/instances", a.instances, a.afterOwnWrites)
 	v1.GET("/services/:service/instances/:id", a.instance, a.afterOwnWrites)
+	v1.GET("/catalog", a.everything, a.afterOwnWrites)
+	v1.GET("/diff", a.diff, a.afterOwnWrites)
+
+	v1.GET("/services/:service/instances/:id/history", a.instanceHistory, a.afterOwnWrites)
+	v1.GET("/services/:service/history", a.serviceHistory, a.afterOwnWrites)
+	v1.GET("/history", a.allHistory, a.afterOwnWrites)
+	v1.GET("/events", a.events, a.afterOwnWrites)
+	v1.GET("/checkpoint", a.checkpoint)
+	v1.GET("/checkpoint/key", a.checkpointKey)
+	v1.GET("/checkpoint/leaves", a.leaves)
+	v1.GET("/proofs/inclusion", a.inclusion)
+	v1.GET("/proofs/consistency", a.consistency)
 
 	e.GET("/healthz", a.healthz)
 	e.GET("/readyz", a.readyz)

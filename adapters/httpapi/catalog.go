@@ -27,10 +27,14 @@ func (a *api) services(c echo.Context) error {
 	if err := a.waitForChange(c, domain.ServiceKey{}, func() eventstore.Position { return a.Registry.Catalog().Changed() }); err != nil {
 		return err
 	}
+	shown, _, err := a.catalogAt(c)
+	if err != nil {
+		return err
+	}
 	body, err := json.Marshal(struct {
 		Position eventstore.Position      `json:"position,string"` // of the newest change to any service
 		Services []queries.ServiceSummary `json:"services"`
-	}{a.Registry.Catalog().Changed(), queries.Services(a.Registry.Catalog(), ns)})
+	}{shown.Changed(), queries.Services(shown, ns)})
 	if err != nil {
 		return err
 	}
@@ -62,7 +66,7 @@ func (a *api) instances(c echo.Context) error {
 		return err
 	}
 	var table *leases.Table
-	if withLeases {
+	if withLeases && c.QueryParam("at") == "" { // of the past no leases are known
 		table = a.Registry.Leases()
 	}
 	return answer(c, queries.Instances(view, filter, table))
@@ -75,7 +79,14 @@ func (a *api) view(c echo.Context) (*catalog.View, error) {
 		return nil, err
 	}
 	err = a.waitForChange(c, key, func() eventstore.Position { return a.Registry.Catalog().View(key).Position })
-	return a.Registry.Catalog().View(key), err
+	if err != nil {
+		return nil, err
+	}
+	shown, _, err := a.catalogAt(c)
+	if err != nil {
+		return nil, err
+	}
+	return shown.View(key), nil
 }
 
 func (a *api) instance(c echo.Context) error {
@@ -83,12 +94,26 @@ func (a *api) instance(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	entry := a.Registry.Catalog().Find(key)
-	if entry == nil {
+	shown, at, err := a.catalogAt(c)
+	if err != nil {
+		return err
+	}
+	entry := shown.Find(key)
+	table := a.Registry.Leases()
+	if at != nil {
+		table = nil
+	}
+	switch {
+	case entry != nil:
+	case at == nil:
+		return a.gone(c, key, 0)
+	case at.early:
 		return domain.UnknownInstance{Key: key}
+	default:
+		return a.gone(c, key, at.position)
 	}
 	tag := `"` + strconv.FormatUint(entry.Revision(), 10) + `"`
-	body, err := json.Marshal(queries.Show(entry, a.Registry.Leases()))
+	body, err := json.Marshal(queries.Show(entry, table))
 	if err != nil {
 		return err
 	}
@@ -125,6 +150,9 @@ func (a *api) waitForChange(c echo.Context, key domain.ServiceKey, position func
 	waits, indexes := c.QueryParam("wait"), c.QueryParam("index")
 	if indexes == "" && waits == "" {
 		return nil
+	}
+	if c.QueryParam("at") != "" {
+		return invalidField("at", "must not be used with wait or index: the past does not change")
 	}
 	index, err := parsePosition("index", indexes)
 	if err != nil {

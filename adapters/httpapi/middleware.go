@@ -51,7 +51,13 @@ func (a *api) identified(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 func (a *api) setPosition(c echo.Context, p eventstore.Position) {
-	c.Response().Header()[headerPosition] = []string{strconv.FormatUint(uint64(p), 10)}
+	c.Response().Header()[headerPosition] = []string{positionText(p)}
+}
+
+func positionText(p eventstore.Position) string { return strconv.FormatUint(uint64(p), 10) }
+
+func timeout(c echo.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(c.Request().Context(), d)
 }
 
 // saneRequestID allows what can go into a log line and an event unescaped.
@@ -98,7 +104,7 @@ func (a *api) afterOwnWrites(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(c.Request().Context(), afterTimeout)
+		ctx, cancel := timeout(c, afterTimeout)
 		defer cancel()
 		if err := a.Registry.WaitFor(ctx, position); err != nil {
 			if errors.Is(err, context.DeadlineExceeded) {

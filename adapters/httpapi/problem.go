@@ -12,6 +12,7 @@ import (
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries"
 )
 
 // Problem is the body of every error reply: application/problem+json (RFC 9457).
@@ -24,6 +25,9 @@ type Problem struct {
 	Rule      string `json:"rule,omitempty"`     // what it must be
 	Revision  string `json:"revision,omitempty"` // of the instance, where If-Match named another
 	RequestID string `json:"request_id,omitempty"`
+	// Of an instance that is gone: the event that took it out, and where its history is.
+	Event   *queries.HistoryEntry `json:"event,omitempty"`
+	History string                `json:"history,omitempty"`
 }
 
 const typePrefix = "urn:rollcall:problem:"

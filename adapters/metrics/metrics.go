@@ -13,6 +13,7 @@ import (
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections"
+	"github.com/rollcall-registry/rollcall/projections/history"
 )
 
 // Metrics holds the process's metrics.
@@ -78,6 +79,14 @@ func (m *Metrics) Watch(r *projections.Registry, diskBytes func() uint64) {
 	if diskBytes != nil {
 		gauge("rollcall_store_bytes", "Bytes that the event store takes on disk.", func() float64 { return float64(diskBytes()) })
 	}
+}
+
+// WatchHistory adds what is read from the audit read model.
+func (m *Metrics) WatchHistory(h *history.History, behind func() uint64) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "rollcall_history_entries", Help: "Lifecycle events in the history and its tree."}, func() float64 { return float64(h.Leaves()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "rollcall_history_lag_events", Help: "Positions that the history is behind the event store."}, func() float64 { return float64(behind()) }),
+	)
 }
 
 // Committed notes a commit of the event store.

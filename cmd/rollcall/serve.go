@@ -23,7 +23,9 @@ import (
 	"github.com/rollcall-registry/rollcall/docs/api"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections"
+	"github.com/rollcall-registry/rollcall/projections/asof"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/history"
 	"github.com/rollcall-registry/rollcall/projections/leases"
 )
 
@@ -130,6 +132,17 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	defer func() { err = errors.Join(err, registry.Close()) }()
 	observed.Watch(registry, store.DiskUsage)
 
+	past, err := history.Open(filepath.Join(s.data, "history"), store.ID(), logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, past.Close()) }()
+	signer, err := history.LoadSigner(filepath.Join(s.data, "checkpoint.key"), store.ID())
+	if err != nil {
+		return err
+	}
+	observed.WatchHistory(past, func() uint64 { return past.Behind(context.Background(), store) })
+
 	service := commands.New(store, func() commands.Catalog { return registry.Catalog() }, registry, observed.Commanded)
 	expiry := &commands.Expiry{Service: service, Projections: registry, Now: time.Now, Logger: logger, Preserve: s.preserve}
 
@@ -141,7 +154,9 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	defer stop()
 	server := &http.Server{
 		Handler: httpapi.New(httpapi.Config{
-			Commands: service, Registry: registry, Ready: readiness(stopping, store, registry),
+			Commands: service, Registry: registry, Store: store, StoreID: store.ID().String(),
+			History: past, Past: asof.New(store, catalogSnapshots(s, store, logger)), Checkpoints: signer,
+			Ready:   readiness(stopping, store, registry),
 			Metrics: observed.Handler(), OpenAPI: api.OpenAPI, Version: versionName(), Now: time.Now, Logger: logger, Stopping: stopping,
 		}),
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
@@ -152,6 +167,7 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	running, halt := context.WithCancel(context.Background())
 	background, running := errgroup.WithContext(running)
 	background.Go(func() error { return registry.Run(running) })
+	background.Go(func() error { return past.Run(running, store) })
 	background.Go(func() error { return tick(running, leases.Tick, expiry.Run) })
 	background.Go(func() error { return tick(running, time.Hour, retain(store, s.retention, logger)) })
 
@@ -177,13 +193,17 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	return errors.Join(err, background.Wait())
 }
 
+func catalogSnapshots(s settings, store *pebblestore.Store, logger *slog.Logger) projections.Snapshots {
+	return projections.Snapshots{
+		Dir: filepath.Join(s.data, "snapshots"), Name: "catalog", Version: catalog.SnapshotVersion, StoreID: store.ID(), Logger: logger,
+	}
+}
+
 func openProjections(ctx context.Context, s settings, store *pebblestore.Store, logger *slog.Logger) (*projections.Registry, error) {
 	said := time.Now()
 	return projections.Open(ctx, projections.Options{
 		Store: store, Now: time.Now, Logger: logger,
-		Snapshots: projections.Snapshots{
-			Dir: filepath.Join(s.data, "snapshots"), Name: "catalog", Version: catalog.SnapshotVersion, StoreID: store.ID(), Logger: logger,
-		},
+		Snapshots: catalogSnapshots(s, store, logger),
 		OnProgress: func(at, head eventstore.Position) {
 			if time.Since(said) > 2*time.Second {
 				said = time.Now()

@@ -59,6 +59,15 @@ const (
 	RegistryStream  StreamName = "registry"
 )
 
+// AuditedPrefixes are those of the streams whose events are kept for ever, told by the history and
+// leaves of the tamper-evident tree: all of ours but heartbeats.
+func AuditedPrefixes() []string { return []string{LifecyclePrefix, string(RegistryStream)} }
+
+// Audited says whether the stream is one of AuditedPrefixes.
+func (s StreamName) Audited() bool {
+	return strings.HasPrefix(string(s), LifecyclePrefix) || strings.HasPrefix(string(s), string(RegistryStream))
+}
+
 // LifecycleStream is where an instance's life is told; it is kept for ever.
 func LifecycleStream(k domain.Key) StreamName {
 	return StreamName(LifecyclePrefix + k.Namespace + "/" + k.Service + "/" + k.ID)

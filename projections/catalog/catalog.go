@@ -170,11 +170,14 @@ func (c *Catalog) Services(namespace string) []domain.ServiceKey {
 		}
 		shard.mu.RUnlock()
 	}
-	slices.SortFunc(keys, func(a, b domain.ServiceKey) int {
-		if n := strings.Compare(a.Namespace, b.Namespace); n != 0 {
-			return n
-		}
-		return strings.Compare(a.Service, b.Service)
-	})
+	slices.SortFunc(keys, ByName)
 	return keys
+}
+
+// ByName orders services by namespace, then name.
+func ByName(a, b domain.ServiceKey) int {
+	if n := strings.Compare(a.Namespace, b.Namespace); n != 0 {
+		return n
+	}
+	return strings.Compare(a.Service, b.Service)
 }

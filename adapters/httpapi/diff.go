@@ -1,0 +1,97 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/queries"
+)
+
+// place is a moment as replies name it.
+type place struct {
+	Position eventstore.Position `json:"position,string"`
+	Time     *time.Time          `json:"time,omitempty"` // where a time was asked for
+	Note     string              `json:"note,omitempty"`
+}
+
+func (m *moment) place() place {
+	p := place{Position: m.position}
+	if !m.time.IsZero() {
+		t := m.time.UTC()
+		p.Time = &t
+	}
+	if m.early {
+		p.Note = "before the first event: nothing had been registered yet"
+	}
+	return p
+}
+
+// everything is the whole catalog, now or at a moment.
+func (a *api) everything(c echo.Context) error {
+	ns := c.QueryParam("ns")
+	if ns != "" {
+		if err := domain.ValidateLabel("ns", ns); err != nil {
+			return err
+		}
+	}
+	m := &moment{position: a.Registry.Position()}
+	shown, at, err := a.catalogAt(c)
+	if err != nil {
+		return err
+	}
+	if at != nil {
+		m = at
+	}
+	body, err := json.Marshal(struct {
+		place
+		Services []queries.ServiceInstances `json:"services"`
+	}{m.place(), queries.Everything(shown, ns)})
+	if err != nil {
+		return err
+	}
+	return answer(c, catalog.Encoded{JSON: body, ETag: catalog.ETag(body)})
+}
+
+// diff compares two moments; the later one is now unless it is named.
+func (a *api) diff(c echo.Context) error {
+	if err := a.historyUpToDate(c); err != nil {
+		return err
+	}
+	var moments [2]moment
+	var catalogs [2]*catalog.Catalog
+	for i, name := range []string{"from", "to"} {
+		s := c.QueryParam(name)
+		if s == "" && name == "from" {
+			return invalidField("from", `is needed: an RFC 3339 time, a position, or "5m ago"`)
+		}
+		if s == "" {
+			s = "now"
+		}
+		var err error
+		if moments[i], err = a.parseMoment(c, name, s); err != nil {
+			return err
+		}
+		if catalogs[i], err = a.Past.At(c.Request().Context(), moments[i].position); err != nil {
+			return err
+		}
+	}
+	if moments[0].after(&moments[1]) {
+		return invalidField("from", "must not be after to")
+	}
+	d, err := queries.Diff(catalogs[0], catalogs[1], moments[1].position, a.History)
+	if err != nil {
+		return err
+	}
+	a.setPosition(c, moments[1].position)
+	return c.JSON(http.StatusOK, struct {
+		From place `json:"from"`
+		To   place `json:"to"`
+		queries.Difference
+	}{moments[0].place(), moments[1].place(), d})
+}

@@ -1,0 +1,310 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	cloudevents "github.com/cloudevents/sdk-go/v2/event"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/rollcall-registry/rollcall/adapters/httpapi"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/queries"
+)
+
+type page struct {
+	Entries    []queries.HistoryEntry
+	Next       string
+	Heartbeats []queries.HeartbeatHour
+}
+
+func TestTheHistoryTellsWhoDidWhatAndWhy(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5","ports":{"http":80},"metadata":{"a":"1"}}`, "X-Request-Id", "r-1", "Rollcall-Via", "cli").want(t, 201)
+	s.send("PUT", a1, `{"address":"10.0.0.6","ports":{"http":81,"admin":9},"version":"2"}`).want(t, 200)
+	s.send("PUT", a1+"/health", `{"status":"critical","output":"out of Memory"}`).want(t, 200)
+	s.send("PUT", a1+"/heartbeat", "").want(t, 200)
+	s.send("PUT", a1+"/traffic", `{"traffic":"draining","reason":"deploy 7"}`).want(t, 200)
+	s.send("DELETE", a1+"?reason=scaled+down", "").want(t, 200)
+	s.send("PUT", "/v1/services/cart/instances/b?ns=shop", `{"address":"::1"}`).want(t, 201)
+
+	var p page
+	s.send("GET", a1+"/history?order=oldest", "").want(t, 200).json(t, &p)
+	var told []string
+	for i, e := range p.Entries {
+		told = append(told, e.Summary)
+		if e.Revision != eventstore.Revision(i) || e.Actor != "anonymous" || e.Source != "127.0.0.1" || e.ID != "a-1" {
+			t.Errorf("entry %d is %+v", i, e)
+		}
+	}
+	want := []string{
+		"registered at 10.0.0.5 (http=80), passing, ttl 30 s",
+		"registered with other details: address, ports, metadata, version changed",
+		"health went from passing to critical, says the client: out of Memory",
+		"traffic went from serving to draining: deploy 7",
+		"deregistered: scaled down",
+	}
+	if !reflect.DeepEqual(told, want) {
+		t.Fatalf("the history tells\n%s", strings.Join(told, "\n"))
+	}
+	if e := p.Entries[0]; e.RequestID != "r-1" || e.Via != "cli" {
+		t.Errorf("the first entry is %+v", e)
+	}
+	changes, _ := json.Marshal(p.Entries[1].Changes)
+	if string(changes) != `[{"field":"address","from":"10.0.0.5","to":"10.0.0.6"},{"field":"ports.admin","from":null,"to":9},{"field":"ports.http","from":80,"to":81},{"field":"metadata.a","from":"1","to":null},{"field":"version","from":"","to":"2"}]` {
+		t.Errorf("the changes are %s", changes)
+	}
+	if len(p.Heartbeats) != 1 || p.Heartbeats[0].Received != 1 {
+		t.Errorf("the heartbeats are %+v", p.Heartbeats)
+	}
+	for query, n := range map[string]int{
+		"/v1/history": 6, "/v1/history?ns=shop": 1, "/v1/services/checkout/history": 5, "/v1/services/cart/history": 0, "/v1/services/cart/history?ns=shop": 1,
+		"/v1/history?type=InstanceRegistered": 2, "/v1/history?type=InstanceRegistered,HealthChanged": 3, "/v1/history?actor=anonymous": 6, "/v1/history?actor=ann": 0,
+		"/v1/history?via=cli": 1, "/v1/history?reason=MEMORY": 1, "/v1/history?from=1h%20ago": 6, "/v1/history?to=1h%20ago": 0, "/v1/history?from=2&to=3": 2,
+		"/v1/history?from=2006-01-02T15:04:05Z": 6,
+	} {
+		p = page{}
+		if s.send("GET", query, "").want(t, 200).json(t, &p); len(p.Entries) != n {
+			t.Errorf("%s has %d entries, want %d", query, len(p.Entries), n)
+		}
+	}
+
+	gone := s.send("GET", a1, "")
+	gone.problem(t, 410, "instance-gone", "")
+	var why httpapi.Problem
+	gone.json(t, &why)
+	if why.Event == nil || why.Event.Summary != "deregistered: scaled down" || why.History != a1+"/history" {
+		t.Errorf("the reason given is %s", gone.body)
+	}
+}
+
+// Pages, one after the other, are the whole, whatever is appended in between.
+func TestPagesAreTheWhole(t *testing.T) {
+	s := start(t)
+	for i := range 25 {
+		s.send("PUT", fmt.Sprintf("/v1/services/web/instances/%d", i), `{"address":"::1"}`).want(t, 201)
+	}
+	for _, order := range []string{"newest", "oldest"} {
+		var seen []eventstore.Position
+		cursor := ""
+		for n := 0; ; n++ {
+			var p page
+			s.send("GET", "/v1/services/web/history?limit=4&order="+order+"&cursor="+cursor, "").want(t, 200).json(t, &p)
+			for _, e := range p.Entries {
+				seen = append(seen, e.Position)
+			}
+			if order == "newest" {
+				s.send("PUT", fmt.Sprintf("/v1/services/web/instances/late-%d", n), `{"address":"::1"}`).want(t, 201)
+			}
+			if cursor = p.Next; cursor == "" {
+				break
+			}
+		}
+		step := 1
+		if order == "newest" {
+			step = -1
+		}
+		for i := 1; i < len(seen); i++ {
+			if int(seen[i])-int(seen[i-1]) != step {
+				t.Fatalf("%s: %d came after %d", order, seen[i], seen[i-1])
+			}
+		}
+		if order == "newest" && len(seen) != 25 {
+			t.Errorf("%d entries, want those 25 that stood at the first page", len(seen))
+		}
+	}
+}
+
+func TestBadMomentsAreRefused(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	future := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+	for path, field := range map[string]string{
+		"/v1/catalog?at=yesterday": "at", "/v1/catalog?at=" + future: "at", "/v1/catalog?at=999": "at", "/v1/catalog?at=-1": "at", "/v1/services?at=x": "at",
+		"/v1/services/checkout/instances?at=1&wait=1s": "at", "/v1/diff": "from", "/v1/diff?from=1&to=0": "from", "/v1/diff?from=0&to=77": "to",
+		"/v1/history?from=tomorrow": "from", "/v1/history?from=" + future: "from", "/v1/history?from=1&to=0": "from", "/v1/history?type=Nonsense": "type",
+		"/v1/history?order=up": "order", "/v1/history?limit=0": "limit", "/v1/history?limit=1001": "limit", "/v1/history?cursor=%21": "cursor", "/v1/history?cursor=AAAA": "cursor",
+		"/v1/history?colour=red": "colour", "/v1/history?ns=A": "ns", "/v1/events?from=now&to=1h%20ago": "from", "/v1/events?type=x": "type",
+		"/v1/events?follow=true&to=1": "follow", "/v1/events?format=xml": "format", "/v1/events?instance=a": "instance", "/v1/events?nonsense=1": "nonsense",
+		"/v1/proofs/inclusion": "position", "/v1/proofs/inclusion?position=77": "position", "/v1/proofs/inclusion?position=1&size=9": "size",
+		"/v1/proofs/consistency?from=0": "from", "/v1/proofs/consistency?from=1&to=2": "to",
+	} {
+		s.send("GET", path, "").problem(t, 422, "invalid-field", field)
+	}
+	early := s.send("GET", "/v1/catalog?at=2006-01-02T15:04:05Z", "").want(t, 200)
+	if !strings.Contains(string(early.body), "before the first event") || !strings.Contains(string(early.body), `"services":[]`) {
+		t.Errorf("before the first event: %s", early.body)
+	}
+	s.send("GET", a1+"?at=0", "").problem(t, 404, "unknown-instance", "")
+}
+
+// The laws of time travel, through the front door. Package asof holds them on more histories.
+func TestTheLawsOfTimeTravel(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	for round := range 12 {
+		rng := rand.New(rand.NewPCG(uint64(round), 1))
+		ns := fmt.Sprintf("ns%d", round)
+		at := map[string]string{} // position → catalog then
+		positions := []string{}
+		for range 1 + rng.IntN(15) {
+			path := fmt.Sprintf("/v1/services/%s/instances/%d", []string{"a", "b"}[rng.IntN(2)], rng.IntN(3))
+			switch rng.IntN(5) {
+			case 0, 1:
+				s.send("PUT", path+"?ns="+ns, fmt.Sprintf(`{"address":"10.0.0.%d","metadata":{"k":"%d"}}`, 1+rng.IntN(3), rng.IntN(3)))
+			case 2:
+				s.send("PUT", path+"/traffic?ns="+ns, `{"traffic":"draining"}`)
+			case 3:
+				s.send("PUT", path+"/health?ns="+ns, `{"status":"warning"}`)
+			case 4:
+				s.send("DELETE", path+"?ns="+ns, "")
+			}
+			now := s.send("GET", "/v1/catalog?ns="+ns, "").want(t, 200)
+			position := now.Header.Get("Rollcall-Position")
+			positions = append(positions, position)
+			at[position] = string(now.body)
+		}
+		for _, p := range positions {
+			if got := s.send("GET", "/v1/catalog?ns="+ns+"&at="+p, "").want(t, 200); string(got.body) != at[p] {
+				t.Fatalf("the catalog at %s is\n%s, it was\n%s", p, got.body, at[p])
+			}
+		}
+		from, to := positions[rng.IntN(len(positions))], positions[len(positions)-1]
+		var d queries.Difference
+		s.send("GET", "/v1/diff?from="+from+"&to="+to, "").want(t, 200).json(t, &d)
+		before, after := instancesIn(t, at[from]), instancesIn(t, at[to])
+		for _, c := range d.Removed {
+			delete(before, c.Service+"/"+c.ID)
+		}
+		for _, c := range append(d.Added, d.Changed...) {
+			before[c.Service+"/"+c.ID] = *c.After
+			if c.Event == nil || c.Event.ID != c.ID {
+				t.Fatalf("no event explains %+v", c)
+			}
+		}
+		if !reflect.DeepEqual(before, after) {
+			t.Fatalf("the difference leads to\n%+v, want\n%+v", before, after)
+		}
+	}
+}
+
+func instancesIn(t *testing.T, body string) map[string]catalog.Instance {
+	t.Helper()
+	var all struct{ Services []queries.ServiceInstances }
+	if err := json.Unmarshal([]byte(body), &all); err != nil {
+		t.Fatal(err)
+	}
+	m := map[string]catalog.Instance{}
+	for _, s := range all.Services {
+		for _, i := range s.Instances {
+			m[s.Service+"/"+i.ID] = i
+		}
+	}
+	return m
+}
+
+func TestReplay(t *testing.T) {
+	s := start(t)
+	for i := range 5 {
+		s.send("PUT", fmt.Sprintf("/v1/services/web/instances/%d", i), `{"address":"::1"}`).want(t, 201)
+		s.send("PUT", fmt.Sprintf("/v1/services/web/instances/%d/heartbeat", i), "").want(t, 200)
+	}
+	s.send("PUT", "/v1/services/web/instances/1x", `{"address":"::1"}`).want(t, 201)
+	for query, want := range map[string]int{
+		"": 6, "?heartbeats=true": 11, "?type=HeartbeatReceived": 5, "?type=InstanceRegistered": 6, "?from=3&to=5": 2, "?from=3&to=5&heartbeats=true": 3,
+		"?service=web&instance=1": 1, "?service=web&instance=1&heartbeats=true": 2, "?service=web": 6, "?ns=other": 0, "?to=0": 0, "?from=11": 1,
+	} {
+		r := s.send("GET", "/v1/events"+query, "").want(t, 200)
+		n := 0
+		for line := range strings.Lines(string(r.body)) {
+			e, err := eventstore.ParseJSON([]byte(line))
+			if err != nil || e.Position == 0 || !json.Valid(e.Data) {
+				t.Fatalf("%s: %v", line, err)
+			}
+			n++
+		}
+		if n != want {
+			t.Errorf("%s replayed %d events, want %d", query, n, want)
+		}
+	}
+	r := s.send("GET", "/v1/events?heartbeats=true&format=cloudevents", "").want(t, 200)
+	for line := range strings.Lines(string(r.body)) {
+		var e cloudevents.Event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Validate(); err != nil || !strings.HasPrefix(e.Subject(), "default/web/") || e.Extensions()["position"] == nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
+func TestAFollowerSeesWhatComes(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"::1"}`).want(t, 201)
+	resp, err := http.Get(s.URL + "/v1/events?follow=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	for i := range 5 {
+		if !lines.Scan() {
+			t.Fatal("the stream ended")
+		}
+		if e, err := eventstore.ParseJSON(lines.Bytes()); err != nil || e.Revision != eventstore.Revision(i) {
+			t.Fatalf("event %d is %s", i, lines.Bytes())
+		}
+		s.send("PUT", a1, fmt.Sprintf(`{"address":"::1","version":"%d"}`, i)).want(t, 200)
+	}
+	s.stop()
+	for lines.Scan() {
+	}
+}
+
+func TestProofsProve(t *testing.T) {
+	s := start(t)
+	var saved []string
+	for i := range 9 {
+		s.send("PUT", fmt.Sprintf("/v1/services/web/instances/%d", i), `{"address":"::1"}`).want(t, 201)
+		s.send("PUT", fmt.Sprintf("/v1/services/web/instances/%d/heartbeat", i), "").want(t, 200)
+		saved = append(saved, string(s.send("GET", "/v1/checkpoint", "").want(t, 200).body))
+	}
+	key := string(s.send("GET", "/v1/checkpoint/key", "").want(t, 200).body)
+	newest, err := history.OpenCheckpoint([]byte(saved[8]), key)
+	if err != nil || newest.Size != 9 {
+		t.Fatalf("the checkpoint is %+v, %v", newest, err)
+	}
+	for i, signed := range saved {
+		older, err := history.OpenCheckpoint([]byte(signed), key)
+		if err != nil || older.Size != int64(i+1) {
+			t.Fatalf("checkpoint %d is %+v, %v", i, older, err)
+		}
+		var c struct{ Proof tlog.TreeProof }
+		s.send("GET", fmt.Sprintf("/v1/proofs/consistency?from=%d&to=9", older.Size), "").want(t, 200).json(t, &c)
+		if err := tlog.CheckTree(c.Proof, 9, newest.Root, older.Size, older.Root); err != nil {
+			t.Errorf("from %d: %v", older.Size, err)
+		}
+		var in struct {
+			Leaf  int64
+			Proof tlog.RecordProof
+			Event json.RawMessage
+		}
+		s.send("GET", fmt.Sprintf("/v1/proofs/inclusion?position=%d&size=9", 2*i+1), "").want(t, 200).json(t, &in)
+		if err := tlog.CheckRecord(in.Proof, 9, newest.Root, in.Leaf, tlog.RecordHash(in.Event)); err != nil {
+			t.Errorf("event %d: %v", i, err)
+		}
+	}
+	if _, err := history.OpenCheckpoint([]byte(strings.Replace(saved[8], "\n9\n", "\n8\n", 1)), key); err == nil {
+		t.Error("a checkpoint that was changed is taken for signed")
+	}
+}

@@ -1,0 +1,101 @@
+// Package asof gives the catalog at any past position: the nearest saved snapshot at or before it,
+// and the lifecycle events from there.
+package asof
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
+)
+
+// remembered is how many past catalogs are kept: those who look at a moment look at it again.
+const remembered = 4
+
+// Past makes catalogs of past positions. It may be used from any goroutine.
+type Past struct {
+	store     eventstore.Store
+	snapshots projections.Snapshots
+	building  singleflight.Group
+
+	mu     sync.Mutex
+	recent []moment // newest use first
+}
+
+type moment struct {
+	at      eventstore.Position
+	catalog *catalog.Catalog
+}
+
+// New is a Past over a store and the snapshots that the live catalog leaves behind.
+func New(store eventstore.Store, snapshots projections.Snapshots) *Past {
+	return &Past{store: store, snapshots: snapshots}
+}
+
+// At is the catalog as it was when the event at the position, and none after it, had been applied.
+// It must not be changed.
+func (p *Past) At(ctx context.Context, at eventstore.Position) (*catalog.Catalog, error) {
+	if c := p.recall(at); c != nil {
+		return c, nil
+	}
+	// Whoever asks first does the work for all who ask meanwhile, even if its own request ends.
+	shared := context.WithoutCancel(ctx)
+	built, err, _ := p.building.Do(fmt.Sprint(at), func() (any, error) { return p.build(shared, at) })
+	if err != nil {
+		return nil, fmt.Errorf("catalog at position %d: %w", at, err)
+	}
+	p.remember(at, built.(*catalog.Catalog))
+	return built.(*catalog.Catalog), nil
+}
+
+func (p *Past) build(ctx context.Context, at eventstore.Position) (*catalog.Catalog, error) {
+	c := catalog.New()
+	from, err := p.snapshots.Newest(at, func(state []byte) (err error) {
+		loaded, err := catalog.Load(state)
+		if err == nil {
+			c = loaded
+		}
+		return err
+	})
+	if err != nil || from.Position >= at {
+		return c, err
+	}
+	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix}}
+	for e, err := range p.store.ReadAll(ctx, eventstore.ReadAllOptions{After: from.Position, To: at, Filter: filter}) {
+		if err != nil {
+			return nil, err
+		}
+		// What cannot be applied was counted and logged when the live catalog met it.
+		_, _, _ = c.Apply(&e)
+	}
+	return c, nil
+}
+
+func (p *Past) recall(at eventstore.Position) *catalog.Catalog {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, m := range p.recent {
+		if m.at == at {
+			copy(p.recent[1:i+1], p.recent[:i])
+			p.recent[0] = m
+			return m.catalog
+		}
+	}
+	return nil
+}
+
+func (p *Past) remember(at eventstore.Position, c *catalog.Catalog) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.recent {
+		if m.at == at {
+			return
+		}
+	}
+	p.recent = append([]moment{{at, c}}, p.recent[:min(len(p.recent), remembered-1)]...)
+}

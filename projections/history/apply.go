@@ -1,0 +1,239 @@
+package history
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// Summaries of heartbeats are written when so many came or so much time has passed, by the events'
+// clock; until then they are in memory, and after a crash their heartbeats are read again.
+const (
+	flushHeartbeats = 50_000
+	flushAfter      = 5 * time.Second
+)
+
+// Apply takes in events in position order, looked through up to a position. Lifecycle events that
+// were applied before are passed over, which is how it goes on after a crash.
+func (h *History) Apply(events []eventstore.RecordedEvent, upTo eventstore.Position) error {
+	b := h.db.NewBatch()
+	defer b.Close()
+	for i := range events {
+		e := &events[i]
+		if e.Stream.Audited() {
+			if e.Position > h.lifecycle {
+				if err := h.addEntry(b, e); err != nil {
+					return err
+				}
+			}
+			if err := h.noteLifecycle(e); err != nil {
+				return err
+			}
+		} else if !e.Stream.IsHeartbeat() {
+			continue
+		} else if err := h.noteHeartbeat(e); err != nil {
+			return err
+		}
+	}
+	if n := len(events); n > 0 {
+		now := events[n-1].RecordedAt
+		if h.flushed.IsZero() {
+			h.flushed = now
+		}
+		if h.unflushed >= flushHeartbeats || now.Sub(h.flushed) >= flushAfter {
+			h.flushed = now
+			if err := h.commit(b, upTo, true); err != nil {
+				return err
+			}
+			h.Advance(upTo)
+			return nil
+		}
+	}
+	if !b.Empty() {
+		if err := h.commit(b, 0, false); err != nil {
+			return err
+		}
+	}
+	h.Advance(upTo)
+	return nil
+}
+
+// heartbeatsTo is up to where the summaries on disk are.
+func (h *History) heartbeatsTo() (eventstore.Position, error) {
+	state, err := h.get(keyState)
+	if err != nil || state == nil {
+		return 0, err
+	}
+	return eventstore.Position(binary.BigEndian.Uint64(state[8:])), nil
+}
+
+// commit writes a batch with the state it leads to. The log of the engine keeps batches in order,
+// so what a crash leaves is a state that was; no sync is needed, for events can be read again.
+func (h *History) commit(b *pebble.Batch, heartbeats eventstore.Position, summaries bool) error {
+	if summaries {
+		h.writeSummaries(b)
+	} else {
+		var err error
+		if heartbeats, err = h.heartbeatsTo(); err != nil {
+			return err
+		}
+	}
+	if err := b.Set(keyState, h.state(heartbeats), nil); err != nil {
+		return err
+	}
+	if err := b.Commit(pebble.NoSync); err != nil {
+		return err
+	}
+	h.tree.committed()
+	h.leaves.Store(h.tree.size)
+	return nil
+}
+
+// flush writes the summaries in memory.
+func (h *History) flush(upTo eventstore.Position) error {
+	b := h.db.NewBatch()
+	defer b.Close()
+	return h.commit(b, upTo, true)
+}
+
+func (h *History) addEntry(b *pebble.Batch, e *eventstore.RecordedEvent) error {
+	canonical := eventstore.AppendCanonical(nil, e)
+	leaf := h.tree.size
+	if err := h.tree.add(b, canonical); err != nil {
+		return err
+	}
+	_ = b.Set(entryKey(e.Position), append(binary.AppendUvarint(nil, uint64(leaf)), canonical...), nil)
+	_ = b.Set(key64(rangeLeaf, uint64(leaf)), binary.BigEndian.AppendUint64(nil, uint64(e.Position)), nil)
+	index := func(prefix byte, name string) {
+		_ = b.Set(indexKey(prefix, indexName(name), uint64(e.Position)), nil, nil)
+	}
+	if key, ok := e.Stream.InstanceKey(); ok {
+		index(rangeInstance, instanceName(key))
+		index(rangeService, key.ServiceKey().String())
+		index(rangeNamespace, key.Namespace)
+	}
+	index(rangeType, e.Type)
+	var m domain.Metadata
+	if err := json.Unmarshal(e.Metadata, &m); err == nil { // another writer's metadata may be anything
+		index(rangeActor, m.Actor)
+	}
+	if at := e.RecordedAt.UnixNano(); at-h.indexed >= int64(time.Second) {
+		h.indexed = at
+		_ = b.Set(timeKey(e.RecordedAt), binary.BigEndian.AppendUint64(nil, uint64(e.Position)), nil)
+	}
+	h.lifecycle = e.Position
+	return nil
+}
+
+// summary is what an instance's heartbeats of one hour come to.
+type summary struct {
+	hour     int64 // Unix hours
+	received uint64
+	longest  int64 // gap that ended in this hour, nanoseconds
+	last     int64 // when last heard (a registration counts), Unix nanoseconds
+	dirty    bool  // not on disk yet
+	earlier  []summary
+}
+
+func (s *summary) encode() []byte {
+	b := binary.AppendUvarint(nil, s.received)
+	b = binary.AppendVarint(b, s.longest)
+	return binary.AppendVarint(b, s.last)
+}
+
+func decodeSummary(hour int64, v []byte) (s summary) {
+	s.hour = hour
+	var n int
+	s.received, n = binary.Uvarint(v)
+	v = v[max(n, 0):]
+	s.longest, n = binary.Varint(v)
+	s.last, _ = binary.Varint(v[max(n, 0):])
+	return s
+}
+
+func (h *History) noteHeartbeat(e *eventstore.RecordedEvent) error {
+	h.unflushed++
+	return h.heard(strings.TrimPrefix(string(e.Stream), eventstore.HeartbeatPrefix), e.RecordedAt, true)
+}
+
+// noteLifecycle lets the gaps of a new epoch begin with its registration.
+func (h *History) noteLifecycle(e *eventstore.RecordedEvent) error {
+	if e.Type != domain.TypeInstanceRegistered {
+		return nil
+	}
+	return h.heard(strings.TrimPrefix(string(e.Stream), eventstore.LifecyclePrefix), e.RecordedAt, false)
+}
+
+// heard adds a heartbeat, or a registration, to its hour. The summary that is open is the newest
+// hour's; earlier ones stay with it until they are written, together with the state that says so.
+func (h *History) heard(name string, at time.Time, beat bool) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	hour := at.Unix() / 3600
+	s := h.open[name]
+	if s == nil {
+		var err error
+		if s, err = h.newestSummary(name); err != nil {
+			return err
+		}
+		h.open[strings.Clone(name)] = s
+	}
+	if s.hour != hour {
+		if s.dirty {
+			s.earlier = append(s.earlier, *s)
+		}
+		*s = summary{hour: hour, last: s.last, earlier: s.earlier}
+	}
+	if beat {
+		if s.last != 0 {
+			s.longest = max(s.longest, at.UnixNano()-s.last)
+		}
+		s.received++
+	}
+	s.last, s.dirty = at.UnixNano(), true
+	return nil
+}
+
+// newestSummary is the instance's newest on disk, or an empty one.
+func (h *History) newestSummary(name string) (*summary, error) {
+	it, err := h.db.NewIter(&pebble.IterOptions{LowerBound: indexKey(rangeSummary, name, 0), UpperBound: indexKey(rangeSummary, name, ^uint64(0))})
+	if err != nil {
+		return nil, err
+	}
+	defer it.Close()
+	if !it.Last() {
+		return &summary{}, it.Error()
+	}
+	s := decodeSummary(int64(tail(it.Key())), it.Value())
+	return &s, nil
+}
+
+// writeSummaries puts the changed summaries into the batch, and lets go of those that have been
+// silent for hours.
+func (h *History) writeSummaries(b *pebble.Batch) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	newest := int64(0)
+	for _, s := range h.open {
+		newest = max(newest, s.hour)
+	}
+	for name, s := range h.open {
+		for i := range s.earlier {
+			_ = b.Set(indexKey(rangeSummary, name, uint64(s.earlier[i].hour)), s.earlier[i].encode(), nil)
+		}
+		s.earlier = nil
+		if s.dirty {
+			_ = b.Set(indexKey(rangeSummary, name, uint64(s.hour)), s.encode(), nil)
+			s.dirty = false
+		} else if s.hour < newest-2 {
+			delete(h.open, name)
+		}
+	}
+	h.unflushed = 0
+}

@@ -1,0 +1,102 @@
+package history
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// Signer signs checkpoints with the registry's Ed25519 key.
+type Signer struct {
+	origin   string
+	signer   note.Signer
+	verifier string
+}
+
+// LoadSigner reads the key in a file, and makes one where there is none. The file is the registry's
+// word: who has it can sign in its name.
+func LoadSigner(path string, store uuid.UUID) (*Signer, error) {
+	origin := "rollcall/" + store.String()
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		b, err = makeKey(path, origin)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint key: %w", err)
+	}
+	secret, public, ok := strings.Cut(strings.TrimSpace(string(b)), "\n")
+	if !ok {
+		return nil, fmt.Errorf("checkpoint key: %s is not what Rollcall wrote", path)
+	}
+	signer, err := note.NewSigner(secret)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint key: %s: %w", path, err)
+	}
+	return &Signer{origin: origin, signer: signer, verifier: public}, nil
+}
+
+func makeKey(path, origin string) ([]byte, error) {
+	secret, public, err := note.GenerateKey(rand.Reader, strings.ReplaceAll(origin, "+", "-"))
+	if err != nil {
+		return nil, err
+	}
+	b := []byte(secret + "\n" + public + "\n")
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return nil, err
+	}
+	return b, os.WriteFile(path, b, 0o600)
+}
+
+// VerifierKey is the public key in the notation of signed notes.
+func (s *Signer) VerifierKey() string { return s.verifier }
+
+// Sign makes a checkpoint of all that the history holds.
+func (s *Signer) Sign(h *History) ([]byte, error) {
+	size := h.Leaves()
+	root, err := h.Root(size)
+	if err != nil {
+		return nil, err
+	}
+	text := s.origin + "\n" + strconv.FormatInt(size, 10) + "\n" + base64.StdEncoding.EncodeToString(root[:]) + "\n"
+	return note.Sign(&note.Note{Text: text}, s.signer)
+}
+
+// Checkpoint is what a signed note says.
+type Checkpoint struct {
+	Origin string
+	Size   int64
+	Root   tlog.Hash
+}
+
+// OpenCheckpoint reads a checkpoint that is signed with the key.
+func OpenCheckpoint(signed []byte, verifierKey string) (c Checkpoint, err error) {
+	verifier, err := note.NewVerifier(strings.TrimSpace(verifierKey))
+	if err != nil {
+		return c, fmt.Errorf("checkpoint key: %w", err)
+	}
+	n, err := note.Open(signed, note.VerifierList(verifier))
+	if err != nil {
+		return c, fmt.Errorf("checkpoint: %w", err)
+	}
+	lines := strings.Split(n.Text, "\n")
+	if len(lines) < 4 {
+		return c, errors.New("checkpoint: it has too few lines")
+	}
+	c.Origin = lines[0]
+	if c.Size, err = strconv.ParseInt(lines[1], 10, 64); err != nil || c.Size < 0 {
+		return c, errors.New("checkpoint: its second line is not a number of events")
+	}
+	if c.Root, err = tlog.ParseHash(lines[2]); err != nil {
+		return c, fmt.Errorf("checkpoint: its root: %w", err)
+	}
+	return c, nil
+}

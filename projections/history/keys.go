@@ -1,0 +1,60 @@
+package history
+
+import (
+	"encoding/binary"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// The key ranges.
+//
+//	g<position>                     an entry: number of its leaf, canonical event
+//	i<instance>00<position>         and s<service> n<namespace> a<actor> y<type>: where entries are
+//	t<time>                         a position recorded at that time; one a second at most
+//	h<instance>00<hour>             a summary of heartbeats
+//	l<leaf>                         position of that leaf's event
+//	m<index>                        a hash of the tree (golang.org/x/mod/sumdb/tlog's storage order)
+//	k…                              identity and state
+const (
+	rangeEntry     = 'g'
+	rangeInstance  = 'i'
+	rangeService   = 's'
+	rangeNamespace = 'n'
+	rangeActor     = 'a'
+	rangeType      = 'y'
+	rangeTime      = 't'
+	rangeSummary   = 'h'
+	rangeLeaf      = 'l'
+	rangeHash      = 'm'
+)
+
+var (
+	keyIdentity = []byte("k/identity")
+	keyState    = []byte("k/state")
+)
+
+func key64(prefix byte, n uint64) []byte { return binary.BigEndian.AppendUint64([]byte{prefix}, n) }
+
+func entryKey(p eventstore.Position) []byte { return key64(rangeEntry, uint64(p)) }
+func timeKey(t time.Time) []byte            { return key64(rangeTime, uint64(max(t.UnixNano(), 0))) }
+
+// indexKey is where an index says that the name has an entry at the position.
+func indexKey(prefix byte, name string, n uint64) []byte {
+	b := make([]byte, 0, len(name)+10)
+	b = append(append(append(b, prefix), name...), 0)
+	return binary.BigEndian.AppendUint64(b, n)
+}
+
+func tail(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }
+
+// indexName makes any text fit to be part of a key.
+func indexName(s string) string { return strings.ReplaceAll(s, "\x00", "\uFFFD") }
+
+// Remove deletes the folder.
+func Remove(dir string) error { return os.RemoveAll(dir) }
+
+func instanceName(k domain.Key) string { return k.String() }

@@ -1,0 +1,300 @@
+package queries
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/history"
+)
+
+// HistoryEntry is what the audit says of one event.
+type HistoryEntry struct {
+	EventID    uuid.UUID           `json:"event_id"`
+	Position   eventstore.Position `json:"position,string"`
+	Revision   eventstore.Revision `json:"revision"`
+	RecordedAt time.Time           `json:"recorded_at"`
+	Namespace  string              `json:"namespace,omitempty"`
+	Service    string              `json:"service,omitempty"`
+	ID         string              `json:"id,omitempty"`
+	Type       string              `json:"type"`
+	Summary    string              `json:"summary"` // what happened, in words
+	Actor      string              `json:"actor,omitempty"`
+	Source     string              `json:"source,omitempty"`
+	Via        string              `json:"via,omitempty"`
+	RequestID  string              `json:"request_id,omitempty"`
+	Changes    []FieldChange       `json:"changes,omitempty"`
+	Leaf       int64               `json:"leaf"` // its number in the tamper-evident log
+	Data       json.RawMessage     `json:"data"`
+}
+
+// FieldChange is one field before and after.
+type FieldChange struct {
+	Field string `json:"field"`
+	From  any    `json:"from"` // null: it was not there
+	To    any    `json:"to"`   // null: it is not there any more
+}
+
+// ShowEntry is an entry's form for people and programs.
+func ShowEntry(e *history.Entry) HistoryEntry {
+	shown := HistoryEntry{
+		EventID: e.ID, Position: e.Position, Revision: e.Revision, RecordedAt: e.RecordedAt, Type: e.Type, Leaf: e.Leaf,
+		Actor: e.Metadata.Actor, Source: e.Metadata.Source, Via: e.Metadata.Via, RequestID: e.Metadata.RequestID, Data: json.RawMessage(e.Data),
+	}
+	if !json.Valid(e.Data) { // another writer's: shown as text
+		shown.Data, _ = json.Marshal(string(e.Data))
+	}
+	if key, ok := e.Stream.InstanceKey(); ok {
+		shown.Namespace, shown.Service, shown.ID = key.Namespace, key.Service, key.ID
+	}
+	event, err := domain.DecodeEvent(e.Type, e.Data)
+	if err != nil {
+		shown.Summary = "an event that this version cannot read"
+		return shown
+	}
+	shown.Summary = Words(event, e.RecordedAt)
+	shown.Changes = changes(event, e.Previous)
+	return shown
+}
+
+// Words says what an event means.
+func Words(event domain.Event, recordedAt time.Time) string {
+	switch e := event.(type) {
+	case domain.InstanceRegistered:
+		again := ""
+		if e.Epoch > 1 {
+			again = fmt.Sprintf(" again, for the %s time", ordinal(e.Epoch))
+		}
+		return fmt.Sprintf("registered%s at %s, %s, ttl %s", again, endpoint(e.Details), e.Status, spaced(time.Duration(e.TTL)))
+	case domain.InstanceUpdated:
+		return "registered with other details: " + strings.Join(e.Changed, ", ") + " changed"
+	case domain.HealthChanged:
+		return because(fmt.Sprintf("health went from %s to %s, says the %s", e.From, e.To, e.Source), e.Output)
+	case domain.TrafficChanged:
+		return because(fmt.Sprintf("traffic went from %s to %s", e.From, e.To), e.Reason)
+	case domain.InstanceDeregistered:
+		return because("deregistered", e.Reason)
+	case domain.LeaseExpired:
+		return fmt.Sprintf("lease expired: last heartbeat %s before, ttl %s", spaced(recordedAt.Sub(e.LastHeartbeat)), spaced(time.Duration(e.TTL)))
+	case domain.HeartbeatReceived:
+		return "heartbeat"
+	case domain.SelfPreservationStarted:
+		return fmt.Sprintf("self-preservation started: %d of %d leases were renewed; expiry is held", e.RenewalsSeen, e.RenewalsExpected)
+	case domain.SelfPreservationEnded:
+		return fmt.Sprintf("self-preservation ended: %d of %d leases are renewed", e.RenewalsSeen, e.RenewalsExpected)
+	}
+	return event.EventType()
+}
+
+func because(what, why string) string {
+	if why == "" {
+		return what
+	}
+	return what + ": " + why
+}
+
+func endpoint(d domain.Details) string {
+	var ports []string
+	for _, name := range slices.Sorted(maps.Keys(d.Ports)) {
+		ports = append(ports, fmt.Sprintf("%s=%d", name, d.Ports[name]))
+	}
+	if len(ports) == 0 {
+		return d.Address
+	}
+	return d.Address + " (" + strings.Join(ports, ", ") + ")"
+}
+
+func ordinal(n uint64) string {
+	suffix := "th"
+	if n%100 < 11 || n%100 > 13 {
+		switch n % 10 {
+		case 1:
+			suffix = "st"
+		case 2:
+			suffix = "nd"
+		case 3:
+			suffix = "rd"
+		}
+	}
+	return fmt.Sprintf("%d%s", n, suffix)
+}
+
+// spaced writes a duration as people do: 31.2 s, 5 m, 1 h 30 m.
+func spaced(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Seconds()), ".0") + " s"
+	case d < time.Hour:
+		return joined(d/time.Minute, "m", (d%time.Minute)/time.Second, "s")
+	}
+	return joined(d/time.Hour, "h", (d%time.Hour)/time.Minute, "m")
+}
+
+func joined(a time.Duration, unitA string, b time.Duration, unitB string) string {
+	if b == 0 {
+		return fmt.Sprintf("%d %s", a, unitA)
+	}
+	return fmt.Sprintf("%d %s %d %s", a, unitA, b, unitB)
+}
+
+func changes(event domain.Event, previous *eventstore.RecordedEvent) []FieldChange {
+	switch e := event.(type) {
+	case domain.HealthChanged:
+		return []FieldChange{{"status", e.From, e.To}}
+	case domain.TrafficChanged:
+		return []FieldChange{{"traffic", e.From, e.To}}
+	case domain.InstanceUpdated:
+		if previous == nil {
+			return nil
+		}
+		before, err := domain.DecodeEvent(previous.Type, previous.Data)
+		if err != nil {
+			return nil
+		}
+		switch b := before.(type) {
+		case domain.InstanceRegistered:
+			return detailChanges(b.Details, e.Details)
+		case domain.InstanceUpdated:
+			return detailChanges(b.Details, e.Details)
+		}
+	}
+	return nil
+}
+
+// detailChanges names the fields in which two details differ. Ports and metadata are compared key
+// by key.
+func detailChanges(a, b domain.Details) []FieldChange {
+	var all []FieldChange
+	for _, field := range a.Diff(b) {
+		switch field {
+		case "address":
+			all = append(all, FieldChange{field, a.Address, b.Address})
+		case "ports":
+			all = append(all, mapChanges("ports.", a.Ports, b.Ports)...)
+		case "metadata":
+			all = append(all, mapChanges("metadata.", a.Metadata, b.Metadata)...)
+		case "tags":
+			all = append(all, FieldChange{field, list(a.Tags), list(b.Tags)})
+		case "zone":
+			all = append(all, FieldChange{field, a.Zone, b.Zone})
+		case "version":
+			all = append(all, FieldChange{field, a.Version, b.Version})
+		case "weight":
+			all = append(all, FieldChange{field, a.Weight, b.Weight})
+		case "status":
+			all = append(all, FieldChange{field, a.Status, b.Status})
+		case "ttl":
+			all = append(all, FieldChange{field, a.TTL, b.TTL})
+		}
+	}
+	return all
+}
+
+func list(tags []string) []string {
+	if tags == nil {
+		return []string{}
+	}
+	return tags
+}
+
+func mapChanges[V comparable](prefix string, a, b map[string]V) []FieldChange {
+	keys := map[string]bool{}
+	for k := range a {
+		keys[k] = true
+	}
+	for k := range b {
+		keys[k] = true
+	}
+	var all []FieldChange
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
+		from, was := a[k]
+		to, is := b[k]
+		if was == is && from == to {
+			continue
+		}
+		c := FieldChange{Field: prefix + k}
+		if was {
+			c.From = from
+		}
+		if is {
+			c.To = to
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// HeartbeatHour is what an instance's heartbeats of an hour come to.
+type HeartbeatHour struct {
+	Hour       time.Time       `json:"hour"`
+	Received   uint64          `json:"received"`
+	Expected   uint64          `json:"expected"` // the fewest that keep the lease: the time it was live in this hour by its ttl
+	LongestGap domain.Duration `json:"longest_gap"`
+	Last       time.Time       `json:"last"`
+}
+
+// HeartbeatHours sums up an instance's heartbeats between two times.
+func HeartbeatHours(h *history.History, key domain.Key, from, to, now time.Time) ([]HeartbeatHour, error) {
+	summaries, err := h.Heartbeats(key, from, to)
+	if err != nil || len(summaries) == 0 {
+		return nil, err
+	}
+	life, _, err := h.Find(history.Query{Namespace: key.Namespace, Service: key.Service, ID: key.ID})
+	if err != nil {
+		return nil, err
+	}
+	hours := make([]HeartbeatHour, len(summaries))
+	for i, s := range summaries {
+		hours[i] = HeartbeatHour{
+			Hour: s.Hour, Received: s.Received, LongestGap: domain.Duration(s.LongestGap), Last: s.Last,
+			Expected: expected(life, s.Hour, min(now.Sub(s.Hour), time.Hour)),
+		}
+	}
+	return hours, nil
+}
+
+// expected adds up, over what the instance was in the hour, its time by its ttl.
+func expected(life []history.Entry, hour time.Time, length time.Duration) uint64 {
+	var sum float64
+	var ttl time.Duration // 0: not registered
+	since := hour
+	until := func(at time.Time) {
+		begin, end := since, at
+		if begin.Before(hour) {
+			begin = hour
+		}
+		if limit := hour.Add(length); end.After(limit) {
+			end = limit
+		}
+		if ttl > 0 && end.After(begin) {
+			sum += float64(end.Sub(begin)) / float64(ttl)
+		}
+		since = at
+	}
+	for i := range life {
+		event, err := domain.DecodeEvent(life[i].Type, life[i].Data)
+		if err != nil {
+			continue
+		}
+		switch e := event.(type) {
+		case domain.InstanceRegistered:
+			until(life[i].RecordedAt)
+			ttl = time.Duration(e.TTL)
+		case domain.InstanceUpdated:
+			until(life[i].RecordedAt)
+			ttl = time.Duration(e.TTL)
+		case domain.InstanceDeregistered, domain.LeaseExpired:
+			until(life[i].RecordedAt)
+			ttl = 0
+		}
+	}
+	until(hour.Add(length))
+	return uint64(sum)
+}
