@@ -99,8 +99,15 @@ func (r *Registry) replay(ctx context.Context, at, head eventstore.Position) err
 			r.skip(&e, err)
 		}
 		r.events++
-		if r.unsaved++; r.unsaved%10_000 == 0 && r.opts.OnProgress != nil {
+		r.unsaved++
+		if r.events%10_000 == 0 && r.opts.OnProgress != nil {
 			r.opts.OnProgress(e.Position, head)
+		}
+		if r.due() { // a long replay leaves the snapshots that time travel needs
+			r.unsaved = 0
+			if err := r.save(Mark{e.Position, r.events}, r.Catalog().Freeze()); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -195,9 +202,12 @@ func (r *Registry) skip(e *eventstore.RecordedEvent, cause error) {
 	r.opts.Logger.Error("event is kept but cannot be applied", "position", e.Position, "stream", e.Stream, "type", e.Type, "cause", cause)
 }
 
+// due says whether enough has happened for another snapshot.
+func (r *Registry) due() bool { return r.unsaved >= max(r.opts.SnapshotEvery, r.Catalog().Len()/4) }
+
 // snapshot saves the catalog when enough has happened, without holding up the events.
 func (r *Registry) snapshot() {
-	if r.unsaved < max(r.opts.SnapshotEvery, r.Catalog().Len()/4) {
+	if !r.due() {
 		return
 	}
 	select {

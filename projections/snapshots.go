@@ -185,6 +185,20 @@ var decoder = sync.OnceValue(func() *zstd.Decoder {
 // Remove deletes a snapshot.
 func (s Snapshots) Remove(at Mark) error { return os.Remove(s.path(at)) }
 
+// RemoveAll deletes every snapshot.
+func (s Snapshots) RemoveAll() error {
+	marks, err := s.Marks()
+	if err != nil {
+		return err
+	}
+	for _, at := range marks {
+		if err := s.Remove(at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Thin removes snapshots that stand closer together than their age calls for: time travel replays
 // the events after the nearest one, and the older a moment is, the longer that may take. The newest
 // two and the oldest stay.

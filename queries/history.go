@@ -72,7 +72,7 @@ func Words(event domain.Event, recordedAt time.Time) string {
 		if e.Epoch > 1 {
 			again = fmt.Sprintf(" again, for the %s time", ordinal(e.Epoch))
 		}
-		return fmt.Sprintf("registered%s at %s, %s, ttl %s", again, endpoint(e.Details), e.Status, spaced(time.Duration(e.TTL)))
+		return fmt.Sprintf("registered%s at %s, %s, ttl %s", again, endpoint(e.Details), e.Status, Spaced(time.Duration(e.TTL)))
 	case domain.InstanceUpdated:
 		return "registered with other details: " + strings.Join(e.Changed, ", ") + " changed"
 	case domain.HealthChanged:
@@ -82,7 +82,7 @@ func Words(event domain.Event, recordedAt time.Time) string {
 	case domain.InstanceDeregistered:
 		return because("deregistered", e.Reason)
 	case domain.LeaseExpired:
-		return fmt.Sprintf("lease expired: last heartbeat %s before, ttl %s", spaced(recordedAt.Sub(e.LastHeartbeat)), spaced(time.Duration(e.TTL)))
+		return fmt.Sprintf("lease expired: last heartbeat %s before, ttl %s", Spaced(recordedAt.Sub(e.LastHeartbeat)), Spaced(time.Duration(e.TTL)))
 	case domain.HeartbeatReceived:
 		return "heartbeat"
 	case domain.SelfPreservationStarted:
@@ -126,8 +126,8 @@ func ordinal(n uint64) string {
 	return fmt.Sprintf("%d%s", n, suffix)
 }
 
-// spaced writes a duration as people do: 31.2 s, 5 m, 1 h 30 m.
-func spaced(d time.Duration) string {
+// Spaced writes a duration as people do: 31.2 s, 5 m, 1 h 30 m.
+func Spaced(d time.Duration) string {
 	switch {
 	case d < time.Minute:
 		return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Seconds()), ".0") + " s"

@@ -18,12 +18,17 @@ import (
 )
 
 func servicesCommand(remote *client) *cobra.Command {
-	return &cobra.Command{
+	var at string
+	c := &cobra.Command{
 		Use:   "services",
 		Short: "List services (of every namespace with --ns '*')",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			b, err := remote.call(c.Context(), http.MethodGet, "/v1/services", nil, nil)
+			query := url.Values{}
+			if at != "" {
+				query.Set("at", at)
+			}
+			b, err := remote.call(c.Context(), http.MethodGet, "/v1/services", query, nil)
 			if err != nil {
 				return err
 			}
@@ -44,11 +49,15 @@ func servicesCommand(remote *client) *cobra.Command {
 			})
 		},
 	}
+	c.Flags().StringVar(&at, "at", "", atUsage)
+	return c
 }
+
+const atUsage = `as it was at a moment: RFC 3339 time, position, or "5m ago"`
 
 func instancesCommand(remote *client) *cobra.Command {
 	var statuses, tags []string
-	var zone, serviceVersion string
+	var zone, serviceVersion, at string
 	var metadata map[string]string
 	var ready bool
 	c := &cobra.Command{
@@ -57,6 +66,7 @@ func instancesCommand(remote *client) *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 	}
 	f := c.Flags()
+	f.StringVar(&at, "at", "", atUsage)
 	f.BoolVar(&ready, "ready", false, "only those that may get traffic")
 	f.StringSliceVar(&statuses, "status", nil, "only of this status; may be given again")
 	f.StringSliceVar(&tags, "tag", nil, "only with this tag; may be given again")
@@ -70,7 +80,7 @@ func instancesCommand(remote *client) *cobra.Command {
 				query[name] = values
 			}
 		}
-		for name, value := range map[string]string{"zone": zone, "version": serviceVersion} {
+		for name, value := range map[string]string{"zone": zone, "version": serviceVersion, "at": at} {
 			if value != "" {
 				query.Set(name, value)
 			}

@@ -61,18 +61,22 @@ func root() *cobra.Command {
 	}
 	c.SetVersionTemplate("rollcall {{.Version}}\n")
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	c.AddGroup(&cobra.Group{ID: "server", Title: "Server:"}, &cobra.Group{ID: "client", Title: "Client:"})
+	c.AddGroup(&cobra.Group{ID: "server", Title: "Server:"}, &cobra.Group{ID: "client", Title: "Client:"}, &cobra.Group{ID: "audit", Title: "Audit:"})
 	var remote client
 	flags := c.PersistentFlags()
 	flags.StringVar(&remote.url, "url", fromEnv("ROLLCALL_URL", "http://127.0.0.1:7700"), "where the server is (ROLLCALL_URL)")
 	flags.StringVar(&remote.namespace, "ns", fromEnv("ROLLCALL_NS", "default"), "namespace (ROLLCALL_NS)")
 	flags.StringVarP(&remote.output, "output", "o", "table", "table or json")
-	for _, sub := range []*cobra.Command{serveCommand(), demoCommand()} {
+	for _, sub := range []*cobra.Command{serveCommand(), demoCommand(), rebuildCommand()} {
 		sub.GroupID = "server"
 		c.AddCommand(sub)
 	}
 	for _, sub := range clientCommands(&remote) {
 		sub.GroupID = "client"
+		c.AddCommand(sub)
+	}
+	for _, sub := range auditCommands(&remote) {
+		sub.GroupID = "audit"
 		c.AddCommand(sub)
 	}
 	c.AddCommand(&cobra.Command{

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
@@ -155,7 +156,7 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	server := &http.Server{
 		Handler: httpapi.New(httpapi.Config{
 			Commands: service, Registry: registry, Store: store, StoreID: store.ID().String(),
-			History: past, Past: asof.New(store, catalogSnapshots(s, store, logger)), Checkpoints: signer,
+			History: past, Past: asof.New(store, catalogSnapshots(s, store.ID(), logger)), Checkpoints: signer,
 			Ready:   readiness(stopping, store, registry),
 			Metrics: observed.Handler(), OpenAPI: api.OpenAPI, Version: versionName(), Now: time.Now, Logger: logger, Stopping: stopping,
 		}),
@@ -193,9 +194,9 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	return errors.Join(err, background.Wait())
 }
 
-func catalogSnapshots(s settings, store *pebblestore.Store, logger *slog.Logger) projections.Snapshots {
+func catalogSnapshots(s settings, store uuid.UUID, logger *slog.Logger) projections.Snapshots {
 	return projections.Snapshots{
-		Dir: filepath.Join(s.data, "snapshots"), Name: "catalog", Version: catalog.SnapshotVersion, StoreID: store.ID(), Logger: logger,
+		Dir: filepath.Join(s.data, "snapshots"), Name: "catalog", Version: catalog.SnapshotVersion, StoreID: store, Logger: logger,
 	}
 }
 
@@ -203,7 +204,7 @@ func openProjections(ctx context.Context, s settings, store *pebblestore.Store, 
 	said := time.Now()
 	return projections.Open(ctx, projections.Options{
 		Store: store, Now: time.Now, Logger: logger,
-		Snapshots: catalogSnapshots(s, store, logger),
+		Snapshots: catalogSnapshots(s, store.ID(), logger),
 		OnProgress: func(at, head eventstore.Position) {
 			if time.Since(said) > 2*time.Second {
 				said = time.Now()

@@ -103,6 +103,19 @@ func next(before *Entry, key domain.Key, event *eventstore.RecordedEvent) (*Entr
 		e.source, e.updated = slices.Clone(event.Data), true
 		return &e, nil
 	}
+	if to, ok := scanChange(event.Data); ok {
+		if event.Type == domain.TypeHealthChanged {
+			if status, ok := knownStatus(to); ok {
+				e.Status = status
+				return &e, nil
+			}
+		} else if event.Type == domain.TypeTrafficChanged {
+			if traffic, ok := knownTraffic(to); ok {
+				e.Traffic = traffic
+				return &e, nil
+			}
+		}
+	}
 	change, err := domain.DecodeEvent(event.Type, event.Data)
 	if err != nil {
 		return before, err
@@ -169,6 +182,31 @@ func scan(data []byte, r *registration) bool {
 	return ok && err1 == nil && err2 == nil
 }
 
+var (
+	fromField = []byte(`,"from":"`)
+	toField   = []byte(`","to":"`)
+)
+
+// scanChange reads "to" of {"epoch":1,"from":"passing","to":"warning", … as Rollcall writes it.
+func scanChange(data []byte) (to []byte, ok bool) {
+	rest, ok := bytes.CutPrefix(data, epochField)
+	if !ok {
+		return nil, false
+	}
+	rest, ok = bytes.CutPrefix(bytes.TrimLeft(rest, "0123456789"), fromField)
+	quote := bytes.IndexByte(rest, '"')
+	if !ok || quote < 0 {
+		return nil, false
+	}
+	if rest, ok = bytes.CutPrefix(rest[quote:], toField); !ok {
+		return nil, false
+	}
+	if quote = bytes.IndexByte(rest, '"'); quote < 0 {
+		return nil, false
+	}
+	return rest[:quote], true
+}
+
 func parseTTL(s string) (time.Duration, error) {
 	if s == "30s" { // nearly all of them
 		return 30 * time.Second, nil
@@ -180,6 +218,15 @@ func knownStatus(b []byte) (domain.Status, bool) {
 	for _, s := range []domain.Status{domain.Passing, domain.Starting, domain.Warning, domain.Critical} {
 		if string(b) == string(s) {
 			return s, true
+		}
+	}
+	return "", false
+}
+
+func knownTraffic(b []byte) (domain.Traffic, bool) {
+	for _, t := range []domain.Traffic{domain.Serving, domain.Draining, domain.Maintenance} {
+		if string(b) == string(t) {
+			return t, true
 		}
 	}
 	return "", false

@@ -151,10 +151,8 @@ func (r *snapshotReader) name() string {
 	if s, ok := knownStatus(b); ok {
 		return string(s)
 	}
-	for _, t := range []domain.Traffic{domain.Serving, domain.Draining, domain.Maintenance} {
-		if string(b) == string(t) {
-			return string(t)
-		}
+	if t, ok := knownTraffic(b); ok {
+		return string(t)
 	}
 	return string(b)
 }

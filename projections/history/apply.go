@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"strings"
@@ -84,6 +85,9 @@ func (h *History) commit(b *pebble.Batch, heartbeats eventstore.Position, summar
 			return err
 		}
 	}
+	if err := h.writePostings(b); err != nil {
+		return err
+	}
 	if err := b.Set(keyState, h.state(heartbeats), nil); err != nil {
 		return err
 	}
@@ -103,32 +107,54 @@ func (h *History) flush(upTo eventstore.Position) error {
 }
 
 func (h *History) addEntry(b *pebble.Batch, e *eventstore.RecordedEvent) error {
-	canonical := eventstore.AppendCanonical(nil, e)
-	leaf := h.tree.size
-	if err := h.tree.add(b, canonical); err != nil {
+	h.scratch = binary.AppendUvarint(h.scratch[:0], uint64(h.tree.size))
+	leaf := len(h.scratch)
+	h.scratch = eventstore.AppendCanonical(h.scratch, e)
+	if err := b.Set(entryKey(e.Position), h.scratch, nil); err != nil {
 		return err
 	}
-	_ = b.Set(entryKey(e.Position), append(binary.AppendUvarint(nil, uint64(leaf)), canonical...), nil)
-	_ = b.Set(key64(rangeLeaf, uint64(leaf)), binary.BigEndian.AppendUint64(nil, uint64(e.Position)), nil)
-	index := func(prefix byte, name string) {
-		_ = b.Set(indexKey(prefix, indexName(name), uint64(e.Position)), nil, nil)
+	if err := h.tree.add(b, h.scratch[leaf:]); err != nil {
+		return err
 	}
-	if key, ok := e.Stream.InstanceKey(); ok {
-		index(rangeInstance, instanceName(key))
-		index(rangeService, key.ServiceKey().String())
-		index(rangeNamespace, key.Namespace)
+	index := func(prefix byte, name string) {
+		t := term{prefix, name}
+		h.postings[t] = append(h.postings[t], e.Position)
+	}
+	if instance, ok := strings.CutPrefix(string(e.Stream), eventstore.LifecyclePrefix); ok {
+		index(rangeInstance, instance)
+		if last := strings.LastIndexByte(instance, '/'); last >= 0 {
+			index(rangeService, instance[:last])
+		}
+		namespace, _, _ := strings.Cut(instance, "/")
+		index(rangeNamespace, namespace)
 	}
 	index(rangeType, e.Type)
-	var m domain.Metadata
-	if err := json.Unmarshal(e.Metadata, &m); err == nil { // another writer's metadata may be anything
-		index(rangeActor, m.Actor)
+	if actor, ok := actorOf(e.Metadata); ok {
+		index(rangeActor, actor)
 	}
 	if at := e.RecordedAt.UnixNano(); at-h.indexed >= int64(time.Second) {
 		h.indexed = at
-		_ = b.Set(timeKey(e.RecordedAt), binary.BigEndian.AppendUint64(nil, uint64(e.Position)), nil)
+		if err := b.Set(timeKey(e.RecordedAt), binary.BigEndian.AppendUint64(nil, uint64(e.Position)), nil); err != nil {
+			return err
+		}
 	}
 	h.lifecycle = e.Position
 	return nil
+}
+
+var actorField = []byte(`{"actor":"`)
+
+// actorOf reads the actor from where Rollcall writes it, at the beginning, and decodes the metadata
+// only when it is not there. Another writer's metadata may be anything.
+func actorOf(metadata []byte) (actor string, ok bool) {
+	if rest, found := bytes.CutPrefix(metadata, actorField); found {
+		if end := bytes.IndexByte(rest, '"'); end >= 0 && bytes.IndexByte(rest[:end], '\\') < 0 {
+			return string(rest[:end]), true
+		}
+	}
+	var m domain.Metadata
+	err := json.Unmarshal(metadata, &m)
+	return m.Actor, err == nil
 }
 
 // summary is what an instance's heartbeats of one hour come to.
@@ -138,6 +164,7 @@ type summary struct {
 	longest  int64 // gap that ended in this hour, nanoseconds
 	last     int64 // when last heard (a registration counts), Unix nanoseconds
 	dirty    bool  // not on disk yet
+	seeded   bool  // events up to last are in it already
 	earlier  []summary
 }
 
@@ -184,6 +211,10 @@ func (h *History) heard(name string, at time.Time, beat bool) error {
 		}
 		h.open[strings.Clone(name)] = s
 	}
+	if s.seeded && at.UnixNano() <= s.last {
+		return nil
+	}
+	s.seeded = false
 	if s.hour != hour {
 		if s.dirty {
 			s.earlier = append(s.earlier, *s)
@@ -211,6 +242,7 @@ func (h *History) newestSummary(name string) (*summary, error) {
 		return &summary{}, it.Error()
 	}
 	s := decodeSummary(int64(tail(it.Key())), it.Value())
+	s.seeded = h.seeded
 	return &s, nil
 }
 

@@ -25,7 +25,7 @@ type Signer struct {
 // LoadSigner reads the key in a file, and makes one where there is none. The file is the registry's
 // word: who has it can sign in its name.
 func LoadSigner(path string, store uuid.UUID) (*Signer, error) {
-	origin := "rollcall/" + store.String()
+	origin := Origin(store)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		b, err = makeKey(path, origin)
@@ -33,9 +33,9 @@ func LoadSigner(path string, store uuid.UUID) (*Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint key: %w", err)
 	}
-	secret, public, ok := strings.Cut(strings.TrimSpace(string(b)), "\n")
-	if !ok {
-		return nil, fmt.Errorf("checkpoint key: %s is not what Rollcall wrote", path)
+	secret, public, err := splitKey(path, b)
+	if err != nil {
+		return nil, err
 	}
 	signer, err := note.NewSigner(secret)
 	if err != nil {
@@ -44,8 +44,29 @@ func LoadSigner(path string, store uuid.UUID) (*Signer, error) {
 	return &Signer{origin: origin, signer: signer, verifier: public}, nil
 }
 
+// Origin is the name in which a store's checkpoints are signed.
+func Origin(store uuid.UUID) string { return "rollcall/" + store.String() }
+
+// ReadVerifierKey reads the public key in a file that LoadSigner made.
+func ReadVerifierKey(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("checkpoint key: %w", err)
+	}
+	_, public, err := splitKey(path, b)
+	return public, err
+}
+
+func splitKey(path string, b []byte) (secret, public string, err error) {
+	secret, public, ok := strings.Cut(strings.TrimSpace(string(b)), "\n")
+	if !ok {
+		return "", "", fmt.Errorf("checkpoint key: %s is not what Rollcall wrote", path)
+	}
+	return secret, public, nil
+}
+
 func makeKey(path, origin string) ([]byte, error) {
-	secret, public, err := note.GenerateKey(rand.Reader, strings.ReplaceAll(origin, "+", "-"))
+	secret, public, err := note.GenerateKey(rand.Reader, origin)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +74,28 @@ func makeKey(path, origin string) ([]byte, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, err
 	}
-	return b, os.WriteFile(path, b, 0o600)
+	return b, writeSynced(path, b)
+}
+
+// writeSynced writes a file that must survive a crash: checkpoints that were given out are verified
+// with this key for ever.
+func writeSynced(path string, b []byte) error {
+	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // VerifierKey is the public key in the notation of signed notes.

@@ -32,7 +32,9 @@ type History struct {
 
 	db     *pebble.DB
 	logger *slog.Logger
-	leaves atomic.Int64 // lifecycle events in the tree
+	leaves atomic.Int64 // audited events in the tree
+
+	readOnly bool
 
 	// The applying goroutine's own.
 	lifecycle eventstore.Position // entries are written up to here
@@ -40,6 +42,9 @@ type History struct {
 	indexed   int64 // newest entry of the time index, Unix nanoseconds
 	unflushed int   // heartbeats since the summaries were written
 	flushed   time.Time
+	postings  map[term][]eventstore.Position // of the batch that is being made
+	scratch   []byte
+	seeded    bool // the summaries on disk are ahead of the events: see keepSummaries
 
 	mu    sync.Mutex // guards open
 	open  map[string]*summary
@@ -50,7 +55,7 @@ type History struct {
 // Open opens the history in dir. One of another format or of another store is thrown away and
 // built anew.
 func Open(dir string, store uuid.UUID, logger *slog.Logger) (*History, error) {
-	h, err := open(dir, store, logger)
+	h, err := open(dir, store, logger, false)
 	var stale staleError
 	if !errors.As(err, &stale) {
 		return h, err
@@ -59,7 +64,7 @@ func Open(dir string, store uuid.UUID, logger *slog.Logger) (*History, error) {
 	if err := Remove(dir); err != nil {
 		return nil, err
 	}
-	return open(dir, store, logger)
+	return open(dir, store, logger, false)
 }
 
 // staleError says why a folder's content is of no use.
@@ -67,23 +72,23 @@ type staleError string
 
 func (e staleError) Error() string { return string(e) }
 
-func open(dir string, store uuid.UUID, logger *slog.Logger) (*History, error) {
+func open(dir string, store uuid.UUID, logger *slog.Logger, readOnly bool) (*History, error) {
 	cache := pebble.NewCache(32 << 20)
 	defer cache.Unref()
 	o := &pebble.Options{
 		Cache: cache, Logger: quiet{logger}, FormatMajorVersion: pebble.FormatNewest, MemTableSize: 16 << 20, L0CompactionThreshold: 4,
-		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
+		CompactionConcurrencyRange: func() (int, int) { return 1, 2 }, ReadOnly: readOnly, ErrorIfNotExists: readOnly,
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Levels[i].BlockSize = 16 << 10
-		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.ZstdCompression }
 	}
+	o.Levels[len(o.Levels)-1].Compression = func() *sstable.CompressionProfile { return sstable.ZstdCompression } // nearly all of it
 	db, err := pebble.Open(dir, o)
 	if err != nil {
 		return nil, fmt.Errorf("open history in %s: %w", dir, err)
 	}
-	h := &History{db: db, logger: logger, open: make(map[string]*summary)}
+	h := &History{db: db, logger: logger, readOnly: readOnly, open: make(map[string]*summary), postings: make(map[term][]eventstore.Position)}
 	if err := h.load(store); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -96,6 +101,8 @@ func (h *History) load(store uuid.UUID) error {
 	switch {
 	case err != nil:
 		return err
+	case was == nil && h.readOnly:
+		return staleError("it is empty")
 	case was == nil:
 		if err := h.db.Set(keyIdentity, identity, pebble.NoSync); err != nil {
 			return err
@@ -116,8 +123,7 @@ func (h *History) load(store uuid.UUID) error {
 		h.leaves.Store(int64(binary.BigEndian.Uint64(state[16:])))
 		h.indexed = int64(binary.BigEndian.Uint64(state[24:]))
 	}
-	h.tree = tree{h: h, size: h.leaves.Load(), fresh: make(map[int64]hash)}
-	return nil
+	return h.tree.load(h, h.leaves.Load())
 }
 
 // state is what a batch saves beside its entries: up to where lifecycle events are applied, up to
@@ -167,6 +173,9 @@ func (h *History) Close() error {
 		return nil
 	}
 	h.shut = true
+	if h.readOnly {
+		return h.db.Close()
+	}
 	return errors.Join(h.flush(h.Position()), h.db.Flush(), h.db.Close())
 }
 

@@ -6,18 +6,17 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
 // The key ranges.
 //
 //	g<position>                     an entry: number of its leaf, canonical event
-//	i<instance>00<position>         and s<service> n<namespace> a<actor> y<type>: where entries are
+//	i<instance>00<position>         and s<service> n<namespace> a<actor> y<type>: postings.go
 //	t<time>                         a position recorded at that time; one a second at most
 //	h<instance>00<hour>             a summary of heartbeats
-//	l<leaf>                         position of that leaf's event
-//	m<index>                        a hash of the tree (golang.org/x/mod/sumdb/tlog's storage order)
+//	l<number>                       256 leaves of the tree
+//	m<index>                        a hash above them (golang.org/x/mod/sumdb/tlog's storage order)
 //	k…                              identity and state
 const (
 	rangeEntry     = 'g'
@@ -28,7 +27,7 @@ const (
 	rangeType      = 'y'
 	rangeTime      = 't'
 	rangeSummary   = 'h'
-	rangeLeaf      = 'l'
+	rangeBlock     = 'l'
 	rangeHash      = 'm'
 )
 
@@ -56,5 +55,3 @@ func indexName(s string) string { return strings.ReplaceAll(s, "\x00", "\uFFFD")
 
 // Remove deletes the folder.
 func Remove(dir string) error { return os.RemoveAll(dir) }
-
-func instanceName(k domain.Key) string { return k.String() }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -39,24 +40,17 @@ type Entry struct {
 	Previous *eventstore.RecordedEvent
 }
 
-// Find yields the picked entries, and whether there are more than the limit.
+// Find gives the picked entries, and whether there are more than the limit.
 func (h *History) Find(q Query) (entries []Entry, more bool, err error) {
 	if err := h.enter(); err != nil {
 		return nil, false, err
 	}
 	defer h.leave()
-	lower, upper := q.bounds()
-	it, err := h.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
-	if err != nil {
-		return nil, false, err
-	}
-	defer it.Close()
-	first, step := it.First, it.Next
-	if q.Newest {
-		first, step = it.Last, it.Prev
-	}
-	for ok := first(); ok; ok = step() {
-		e, err := h.entry(eventstore.Position(tail(it.Key())))
+	for p, err := range h.candidates(&q) {
+		if err != nil {
+			return nil, false, err
+		}
+		e, err := h.entry(p)
 		if err != nil {
 			return nil, false, err
 		}
@@ -64,7 +58,7 @@ func (h *History) Find(q Query) (entries []Entry, more bool, err error) {
 			continue
 		}
 		if q.Limit > 0 && len(entries) == q.Limit {
-			return entries, true, it.Error()
+			return entries, true, nil
 		}
 		if e.Type == domain.TypeInstanceUpdated {
 			if e.Previous, err = h.previousDetails(&e); err != nil {
@@ -73,33 +67,31 @@ func (h *History) Find(q Query) (entries []Entry, more bool, err error) {
 		}
 		entries = append(entries, e)
 	}
-	return entries, false, it.Error()
+	return entries, false, nil
 }
 
-// bounds are those of the index that picks fewest.
-func (q *Query) bounds() (lower, upper []byte) {
-	prefix, name := byte(0), ""
+// candidates come from the index that picks fewest.
+func (h *History) candidates(q *Query) iter.Seq2[eventstore.Position, error] {
+	from, to := q.After+1, ^eventstore.Position(0)
+	if q.Before != 0 {
+		to = q.Before - 1
+	}
+	var t term
 	switch {
 	case q.ID != "":
-		prefix, name = rangeInstance, instanceName(domain.Key{Namespace: q.Namespace, Service: q.Service, ID: q.ID})
+		t = term{rangeInstance, domain.Key{Namespace: q.Namespace, Service: q.Service, ID: q.ID}.String()}
 	case q.Service != "":
-		prefix, name = rangeService, domain.ServiceKey{Namespace: q.Namespace, Service: q.Service}.String()
+		t = term{rangeService, domain.ServiceKey{Namespace: q.Namespace, Service: q.Service}.String()}
 	case q.Actor != "":
-		prefix, name = rangeActor, q.Actor
+		t = term{rangeActor, q.Actor}
 	case len(q.Types) == 1:
-		prefix, name = rangeType, q.Types[0]
+		t = term{rangeType, q.Types[0]}
 	case q.Namespace != "":
-		prefix, name = rangeNamespace, q.Namespace
+		t = term{rangeNamespace, q.Namespace}
+	default:
+		return h.allPositions(from, to, q.Newest)
 	}
-	from, to := uint64(q.After)+1, ^uint64(0)
-	if q.Before != 0 {
-		to = uint64(q.Before)
-	}
-	if prefix == 0 {
-		return key64(rangeEntry, from), key64(rangeEntry, to)
-	}
-	name = indexName(name)
-	return indexKey(prefix, name, from), indexKey(prefix, name, to)
+	return h.positions(t, from, to, q.Newest)
 }
 
 func (q *Query) match(e *Entry) bool {
@@ -160,14 +152,11 @@ func (h *History) previousDetails(e *Entry) (*eventstore.RecordedEvent, error) {
 	if !ok {
 		return nil, nil
 	}
-	name := instanceName(key)
-	it, err := h.db.NewIter(&pebble.IterOptions{LowerBound: indexKey(rangeInstance, name, 0), UpperBound: indexKey(rangeInstance, name, uint64(e.Position))})
-	if err != nil {
-		return nil, err
-	}
-	defer it.Close()
-	for ok := it.Last(); ok; ok = it.Prev() {
-		before, err := h.entry(eventstore.Position(tail(it.Key())))
+	for p, err := range h.positions(term{rangeInstance, key.String()}, 0, e.Position-1, true) {
+		if err != nil {
+			return nil, err
+		}
+		before, err := h.entry(p)
 		if err != nil {
 			return nil, err
 		}
@@ -175,7 +164,7 @@ func (h *History) previousDetails(e *Entry) (*eventstore.RecordedEvent, error) {
 			return &before.RecordedEvent, nil
 		}
 	}
-	return nil, it.Error()
+	return nil, nil
 }
 
 // First is the oldest entry; ok is false when there is none.
@@ -238,7 +227,7 @@ func (h *History) Heartbeats(key domain.Key, from, to time.Time) ([]Heartbeats, 
 		return nil, err
 	}
 	defer h.leave()
-	name := instanceName(key)
+	name := key.String()
 	lower, upper := uint64(0), ^uint64(0)
 	if !from.IsZero() {
 		lower = uint64(max(from.Unix(), 0) / 3600)

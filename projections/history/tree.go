@@ -1,8 +1,11 @@
 package history
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 	"golang.org/x/mod/sumdb/tlog"
@@ -15,56 +18,150 @@ type hash = tlog.Hash
 // ErrNoSuchTree refuses a proof about more events than there are.
 var ErrNoSuchTree = errors.New("the tree has not so many leaves")
 
-// tree is the Merkle tree (RFC 6962) over the canonical lifecycle events, in position order. It is
-// used by the applying goroutine.
+// The leaves are stored in full blocks of 256; what stands between a block's leaves and its root is
+// computed when it is needed, and the leaves of the block that is not full yet are kept in memory and
+// made anew from the entries at a start. So an event costs the tree one hash and hardly any writing.
+const (
+	blockLevel  = 8
+	blockLeaves = 1 << blockLevel
+)
+
+// tree is the Merkle tree (RFC 6962) over the canonical audited events, in position order. The
+// applying goroutine adds leaves; anyone reads.
 type tree struct {
-	h     *History
-	size  int64
-	fresh map[int64]hash // stored by index, as far as they are young: what the next leaf needs is here
+	h    *History
+	size int64 // the applying goroutine's own
+
+	mu     sync.RWMutex
+	blocks map[int64][]hash // by number: the one that is not full, and those not committed yet
+	upper  map[int64]hash   // by stored index: roots of blocks and what is above, not committed yet
 }
 
-func (t *tree) add(b *pebble.Batch, canonical []byte) error {
-	stored, err := tlog.StoredHashes(t.size, canonical, t)
+// load reads the leaves of the last block from the entries.
+func (t *tree) load(h *History, size int64) error {
+	t.h, t.size = h, size
+	t.blocks, t.upper = make(map[int64][]hash), make(map[int64]hash)
+	missing := int(size % blockLeaves)
+	if missing == 0 {
+		return nil
+	}
+	it, err := h.db.NewIter(&pebble.IterOptions{LowerBound: key64(rangeEntry, 0), UpperBound: key64(rangeEntry, ^uint64(0))})
 	if err != nil {
-		return fmt.Errorf("tree: %w", err)
+		return err
 	}
-	index := tlog.StoredHashCount(t.size)
-	for i := range stored {
-		_ = b.Set(key64(rangeHash, uint64(index)), stored[i][:], nil)
-		t.fresh[index] = stored[i]
-		index++
+	defer it.Close()
+	leaves := make([]hash, 0, blockLeaves)
+	for ok := it.Last(); ok && len(leaves) < missing; ok = it.Prev() {
+		_, n := binary.Uvarint(it.Value())
+		leaves = append(leaves, tlog.RecordHash(it.Value()[max(n, 0):]))
 	}
-	t.size++
+	if err := it.Error(); err != nil {
+		return err
+	}
+	if len(leaves) < missing {
+		return staleError("entries are missing")
+	}
+	slices.Reverse(leaves)
+	t.blocks[size/blockLeaves] = leaves
 	return nil
 }
 
-// ReadHashes implements tlog.HashReader for the hashes to the left of the newest leaf.
-func (t *tree) ReadHashes(indexes []int64) ([]hash, error) {
-	hashes := make([]hash, len(indexes))
-	for i, index := range indexes {
-		if fresh, ok := t.fresh[index]; ok {
-			hashes[i] = fresh
-			continue
+func (t *tree) add(b *pebble.Batch, canonical []byte) error {
+	leaf := tlog.RecordHash(canonical)
+	number := t.size / blockLeaves
+	t.mu.Lock()
+	block := append(t.blocks[number], leaf)
+	t.blocks[number] = block
+	t.mu.Unlock()
+	t.size++
+	if len(block) < blockLeaves {
+		return nil
+	}
+	value := make([]byte, 0, blockLeaves*tlog.HashSize)
+	for i := range block {
+		value = append(value, block[i][:]...)
+	}
+	if err := b.Set(key64(rangeBlock, uint64(number)), value, nil); err != nil {
+		return err
+	}
+	return t.addUpper(b, number, subtree(block))
+}
+
+// addUpper stores a full block's root and the hashes above that are complete with it.
+func (t *tree) addUpper(b *pebble.Batch, n int64, root hash) error {
+	for level := blockLevel; ; level++ {
+		index := tlog.StoredHashIndex(level, n)
+		if err := b.Set(key64(rangeHash, uint64(index)), root[:], nil); err != nil {
+			return err
 		}
-		stored, err := t.h.readHash(index)
+		t.mu.Lock()
+		t.upper[index] = root
+		t.mu.Unlock()
+		if n%2 == 0 {
+			return nil
+		}
+		left, err := t.readUpper(tlog.StoredHashIndex(level, n-1))
 		if err != nil {
-			return nil, err
+			return err
 		}
-		hashes[i] = stored
-		t.fresh[index] = stored
+		n, root = n/2, tlog.NodeHash(left, root)
 	}
-	return hashes, nil
 }
 
-// committed says that all of fresh is on disk, so that some may be forgotten.
+// committed says that what was added is on disk. The block that is not full stays.
 func (t *tree) committed() {
-	if len(t.fresh) > 1<<14 {
-		clear(t.fresh)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.upper) == 0 {
+		return
+	}
+	clear(t.upper)
+	for number := range t.blocks {
+		if number < t.size/blockLeaves {
+			delete(t.blocks, number)
+		}
 	}
 }
 
-func (h *History) readHash(index int64) (hash, error) {
-	v, err := h.get(key64(rangeHash, uint64(index)))
+// subtree is the root over a power of two of hashes.
+func subtree(hashes []hash) hash {
+	if len(hashes) == 1 {
+		return hashes[0]
+	}
+	half := len(hashes) / 2
+	return tlog.NodeHash(subtree(hashes[:half]), subtree(hashes[half:]))
+}
+
+// block gives the leaves of a block.
+func (t *tree) block(number int64) ([]hash, error) {
+	t.mu.RLock()
+	young, ok := t.blocks[number]
+	t.mu.RUnlock()
+	if ok {
+		return young, nil
+	}
+	v, err := t.h.get(key64(rangeBlock, uint64(number)))
+	if err != nil {
+		return nil, err
+	}
+	if len(v) != blockLeaves*tlog.HashSize {
+		return nil, fmt.Errorf("tree: block %d is missing or damaged", number)
+	}
+	leaves := make([]hash, blockLeaves)
+	for i := range leaves {
+		copy(leaves[i][:], v[i*tlog.HashSize:])
+	}
+	return leaves, nil
+}
+
+func (t *tree) readUpper(index int64) (hash, error) {
+	t.mu.RLock()
+	young, ok := t.upper[index]
+	t.mu.RUnlock()
+	if ok {
+		return young, nil
+	}
+	v, err := t.h.get(key64(rangeHash, uint64(index)))
 	if err != nil {
 		return hash{}, err
 	}
@@ -74,14 +171,28 @@ func (h *History) readHash(index int64) (hash, error) {
 	return hash(v), nil
 }
 
-// ReadHashes implements tlog.HashReader on what is on disk.
-func (h *History) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
+// ReadHashes implements tlog.HashReader.
+func (t *tree) ReadHashes(indexes []int64) ([]hash, error) {
 	hashes := make([]hash, len(indexes))
 	for i, index := range indexes {
-		var err error
-		if hashes[i], err = h.readHash(index); err != nil {
+		level, n := tlog.SplitStoredHashIndex(index)
+		if level >= blockLevel {
+			var err error
+			if hashes[i], err = t.readUpper(index); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		first := n << level // leaf
+		leaves, err := t.block(first / blockLeaves)
+		if err != nil {
 			return nil, err
 		}
+		from := int(first % blockLeaves)
+		if from+1<<level > len(leaves) {
+			return nil, ErrNoSuchTree
+		}
+		hashes[i] = subtree(leaves[from : from+1<<level])
 	}
 	return hashes, nil
 }
@@ -98,7 +209,7 @@ func (h *History) Root(leaves int64) (tlog.Hash, error) {
 	if leaves < 0 || leaves > h.Leaves() {
 		return hash{}, ErrNoSuchTree
 	}
-	return tlog.TreeHash(leaves, h)
+	return tlog.TreeHash(leaves, &h.tree)
 }
 
 // ProveInclusion proves that an event is a leaf of the tree over the first events.
@@ -110,7 +221,7 @@ func (h *History) ProveInclusion(leaves, leaf int64) (tlog.RecordProof, error) {
 	if leaves > h.Leaves() || leaf < 0 || leaf >= leaves {
 		return nil, ErrNoSuchTree
 	}
-	return tlog.ProveRecord(leaves, leaf, h)
+	return tlog.ProveRecord(leaves, leaf, &h.tree)
 }
 
 // ProveConsistency proves that the tree over the first events has not changed in the larger one.
@@ -122,7 +233,7 @@ func (h *History) ProveConsistency(leaves, first int64) (tlog.TreeProof, error) 
 	if leaves > h.Leaves() || first < 1 || first > leaves {
 		return nil, ErrNoSuchTree
 	}
-	return tlog.ProveTree(leaves, first, h)
+	return tlog.ProveTree(leaves, first, &h.tree)
 }
 
 // LeafHashes are the hashes of the leaves from one to before another, as they were when they were
@@ -136,12 +247,15 @@ func (h *History) LeafHashes(from, to int64) ([]tlog.Hash, error) {
 		return nil, ErrNoSuchTree
 	}
 	hashes := make([]hash, 0, max(to-from, 0))
-	for leaf := from; leaf < to; leaf++ {
-		stored, err := h.readHash(tlog.StoredHashIndex(0, leaf))
+	for leaf := from; leaf < to; {
+		block, err := h.tree.block(leaf / blockLeaves)
 		if err != nil {
 			return nil, err
 		}
-		hashes = append(hashes, stored)
+		begin := leaf % blockLeaves
+		part := block[begin:min(begin+to-leaf, int64(len(block)))]
+		hashes = append(hashes, part...)
+		leaf += int64(len(part))
 	}
 	return hashes, nil
 }

@@ -1,0 +1,344 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/queries"
+)
+
+func auditCommands(remote *client) []*cobra.Command {
+	return []*cobra.Command{
+		historyCommand(remote), whyCommand(remote), catalogCommand(remote), diffCommand(remote), eventsCommand(remote), replayCommand(remote),
+		checkpointCommand(remote), verifyCommand(remote),
+	}
+}
+
+// historyPage is a page of entries as the server gives it.
+type historyPage struct {
+	Entries    []queries.HistoryEntry
+	Next       string
+	Heartbeats []queries.HeartbeatHour
+}
+
+// fetch gets a reply into v and returns its bytes.
+func (c *client) fetch(cmd *cobra.Command, path string, query url.Values, v any) ([]byte, error) {
+	b, err := c.call(cmd.Context(), http.MethodGet, path, query, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return nil, fmt.Errorf("unreadable answer: %w", err)
+	}
+	return b, nil
+}
+
+// historyPath is that of an instance (SERVICE/ID), a service (SERVICE) or everything ("").
+func (c *client) historyPath(arg string) (string, url.Values, error) {
+	if arg == "" {
+		return "/v1/history", url.Values{"ns": {""}}, nil
+	}
+	if !strings.Contains(arg, "/") {
+		return "/v1/services/" + url.PathEscape(arg) + "/history", url.Values{"ns": {c.namespace}}, nil
+	}
+	path, query, err := c.instance(arg)
+	return path + "/history", query, err
+}
+
+func historyCommand(remote *client) *cobra.Command {
+	filters := map[string]*string{}
+	var types []string
+	var limit int
+	var oldest bool
+	c := &cobra.Command{
+		Use:   "history [SERVICE[/ID]]",
+		Short: "Tell what happened: to an instance, a service's instances, or all",
+		Example: "  rollcall history checkout/a-1\n  rollcall history checkout --from '2h ago' --type LeaseExpired,InstanceDeregistered\n" +
+			"  rollcall history --actor deploy-bot --reason 'scaled down'",
+		Args: cobra.MaximumNArgs(1),
+	}
+	f := c.Flags()
+	for name, usage := range map[string]string{
+		"from": `only from this moment on: RFC 3339 time, position, or "5m ago"`, "to": "only up to this moment", "actor": "only by this actor",
+		"via": "only by this way: http, cli, expiry …", "reason": "only with this text in the reason or output",
+	} {
+		filters[name] = f.String(name, "", usage)
+	}
+	f.StringSliceVar(&types, "type", nil, "only events of this type; may be given again")
+	f.IntVar(&limit, "limit", 100, "at most so many entries")
+	f.BoolVar(&oldest, "oldest", false, "oldest first")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if limit < 1 {
+			return usageError{errors.New("--limit must be at least 1")}
+		}
+		path, query, err := remote.historyPath(strings.Join(args, ""))
+		if err != nil {
+			return err
+		}
+		for name, value := range filters {
+			if *value != "" {
+				query.Set(name, *value)
+			}
+		}
+		if len(types) > 0 {
+			query.Set("type", strings.Join(types, ","))
+		}
+		if oldest {
+			query.Set("order", "oldest")
+		}
+		all := historyPage{Entries: []queries.HistoryEntry{}}
+		for {
+			query.Set("limit", strconv.Itoa(min(limit-len(all.Entries), 1000)))
+			var page historyPage
+			if _, err := remote.fetch(c, path, query, &page); err != nil {
+				return err
+			}
+			all.Entries = append(all.Entries, page.Entries...)
+			if all.Heartbeats == nil {
+				all.Heartbeats = page.Heartbeats
+			}
+			if page.Next == "" || len(all.Entries) >= limit {
+				break
+			}
+			query.Set("cursor", page.Next)
+		}
+		b, err := json.Marshal(map[string]any{"entries": all.Entries, "heartbeats": all.Heartbeats})
+		if err != nil {
+			return err
+		}
+		return remote.print(c, b, func(w io.Writer) error { return historyTable(w, all) })
+	}
+	return c
+}
+
+func historyTable(w io.Writer, page historyPage) error {
+	err := table(w, "TIME\tPOSITION\tINSTANCE\tREV\tWHAT\tACTOR\tFROM\tVIA", func(row func(...any)) {
+		for _, e := range page.Entries {
+			row(e.RecordedAt.Format("2006-01-02 15:04:05.000Z"), e.Position, instanceOf(&e), e.Revision, oneLine(e.Summary), dash(e.Actor), dash(e.Source), dash(e.Via))
+			for _, change := range e.Changes {
+				if e.Type == domain.TypeInstanceUpdated {
+					row("", "", "", "", fmt.Sprintf("  %s: %s → %s", change.Field, compact(change.From), compact(change.To)), "", "", "")
+				}
+			}
+		}
+	})
+	if err != nil || len(page.Heartbeats) == 0 {
+		return err
+	}
+	fmt.Fprintln(w)
+	return table(w, "HOUR\tHEARTBEATS\tEXPECTED\tLONGEST GAP\tLAST", func(row func(...any)) {
+		for _, h := range page.Heartbeats {
+			row(h.Hour.Format("2006-01-02 15:04Z"), h.Received, h.Expected, time.Duration(h.LongestGap).Round(time.Millisecond), h.Last.Format("15:04:05.000Z"))
+		}
+	})
+}
+
+func instanceOf(e *queries.HistoryEntry) string {
+	if e.ID == "" {
+		return "-"
+	}
+	return e.Namespace + "/" + e.Service + "/" + e.ID
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// compact is a value of JSON in one line; what is not there is a dash.
+func compact(v any) string {
+	if s, ok := v.(string); ok && s != "" {
+		return oneLine(s)
+	}
+	if v == nil || v == "" {
+		return "-"
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "?"
+	}
+	return string(b)
+}
+
+func whyCommand(remote *client) *cobra.Command {
+	return &cobra.Command{
+		Use:     "why SERVICE/ID",
+		Short:   "Say in plain English why an instance is gone, or that it is there",
+		Example: "  rollcall why checkout/a-1",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			path, query, err := remote.instance(args[0])
+			if err != nil {
+				return err
+			}
+			query.Set("limit", "10")
+			var page historyPage
+			b, err := remote.fetch(c, path+"/history", query, &page)
+			if err != nil {
+				return err
+			}
+			if len(page.Entries) == 0 {
+				return &problem{Status: http.StatusNotFound, Detail: fmt.Sprintf("instance %s was never registered", args[0])}
+			}
+			return remote.print(c, b, func(w io.Writer) error { return explain(w, page, time.Now()) })
+		},
+	}
+}
+
+// explain tells the newest entries as a story, the answer first.
+func explain(w io.Writer, page historyPage, now time.Time) error {
+	last := &page.Entries[0]
+	when := fmt.Sprintf("%s (%s ago)", last.RecordedAt.Format("2006-01-02 15:04:05 MST"), queries.Spaced(now.Sub(last.RecordedAt).Round(time.Second)))
+	switch last.Type {
+	case domain.TypeInstanceDeregistered:
+		fmt.Fprintf(w, "%s is gone: it was deregistered at %s.\n", instanceOf(last), when)
+		fmt.Fprintf(w, "Who:  %s, from %s, via %s (request %s)\n", dash(last.Actor), dash(last.Source), dash(last.Via), dash(last.RequestID))
+		fmt.Fprintf(w, "Why:  %s\n", strings.TrimPrefix(strings.TrimPrefix(oneLine(last.Summary), "deregistered"), ": ")+noReason(last.Summary))
+	case domain.TypeLeaseExpired:
+		fmt.Fprintf(w, "%s is gone: its lease expired at %s.\n", instanceOf(last), when)
+		fmt.Fprintf(w, "Who:  nobody; the registry took it out because no heartbeat came.\n")
+		fmt.Fprintf(w, "Why:  %s\n", oneLine(last.Summary))
+	default:
+		fmt.Fprintf(w, "%s is registered. The last thing that happened to it, at %s: %s (by %s).\n", instanceOf(last), when, oneLine(last.Summary), dash(last.Actor))
+	}
+	if n := len(page.Heartbeats); n > 0 {
+		h := page.Heartbeats[n-1]
+		fmt.Fprintf(w, "Last heartbeat at %s; %d in that hour, the longest gap %s.\n", h.Last.Format("2006-01-02 15:04:05 MST"), h.Received, queries.Spaced(time.Duration(h.LongestGap)))
+	}
+	if len(page.Entries) > 1 {
+		fmt.Fprintln(w, "Before that:")
+		for _, e := range page.Entries[1:] {
+			fmt.Fprintf(w, "  %s  %s (by %s)\n", e.RecordedAt.Format("2006-01-02 15:04:05"), oneLine(e.Summary), dash(e.Actor))
+		}
+	}
+	return nil
+}
+
+func noReason(summary string) string {
+	if summary == "deregistered" {
+		return "no reason was given"
+	}
+	return ""
+}
+
+// place is a moment as the server names it.
+type place struct {
+	Position string
+	Time     *time.Time
+	Note     string
+}
+
+func (p place) String() string {
+	if p.Time != nil {
+		return fmt.Sprintf("%s (position %s)", p.Time.Format(time.RFC3339), p.Position)
+	}
+	return "position " + p.Position
+}
+
+func catalogCommand(remote *client) *cobra.Command {
+	var at string
+	c := &cobra.Command{
+		Use:     "catalog",
+		Short:   "List everything that is registered, or was --at a moment",
+		Example: "  rollcall catalog --at '5m ago'\n  rollcall catalog --at 2026-03-01T03:12:00Z",
+		Args:    cobra.NoArgs,
+	}
+	c.Flags().StringVar(&at, "at", "", atUsage)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		query := url.Values{"ns": {""}}
+		if c.Flags().Changed("ns") {
+			query.Set("ns", remote.namespace)
+		}
+		if at != "" {
+			query.Set("at", at)
+		}
+		var all struct {
+			place
+			Services []queries.ServiceInstances
+		}
+		b, err := remote.fetch(c, "/v1/catalog", query, &all)
+		if err != nil {
+			return err
+		}
+		return remote.print(c, b, func(w io.Writer) error {
+			if all.Note != "" {
+				fmt.Fprintln(w, all.Note)
+			}
+			return table(w, "NAMESPACE\tSERVICE\tID\tADDRESS\tSTATUS\tTRAFFIC\tVERSION\tSINCE", func(row func(...any)) {
+				for _, s := range all.Services {
+					for _, i := range s.Instances {
+						row(i.Namespace, i.Service, i.ID, i.Address, i.Status, i.Traffic, dash(i.Version), i.RegisteredAt.Format(time.RFC3339))
+					}
+				}
+			})
+		})
+	}
+	return c
+}
+
+func diffCommand(remote *client) *cobra.Command {
+	var from, to string
+	c := &cobra.Command{
+		Use:     "diff --from MOMENT [--to MOMENT]",
+		Short:   "Say what changed between two moments, and which event did it",
+		Example: "  rollcall diff --from '1h ago'\n  rollcall diff --from 2026-03-01T03:00:00Z --to 2026-03-01T03:15:00Z",
+		Args:    cobra.NoArgs,
+	}
+	c.Flags().StringVar(&from, "from", "", `earlier moment: RFC 3339 time, position, or "5m ago"`)
+	c.Flags().StringVar(&to, "to", "now", "later moment")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if from == "" {
+			return usageError{errors.New("--from is needed")}
+		}
+		var d struct {
+			From, To place
+			queries.Difference
+		}
+		b, err := remote.fetch(c, "/v1/diff", url.Values{"from": {from}, "to": {to}}, &d)
+		if err != nil {
+			return err
+		}
+		return remote.print(c, b, func(w io.Writer) error {
+			fmt.Fprintf(w, "from %s to %s: %d added, %d removed, %d changed\n", d.From, d.To, len(d.Added), len(d.Removed), len(d.Changed))
+			showChanges(w, "+", d.Added)
+			showChanges(w, "-", d.Removed)
+			showChanges(w, "~", d.Changed)
+			return nil
+		})
+	}
+	return c
+}
+
+func showChanges(w io.Writer, sign string, changes []queries.InstanceChange) {
+	for _, c := range changes {
+		fmt.Fprintf(w, "%s %s/%s/%s", sign, c.Namespace, c.Service, c.ID)
+		if e := c.Event; e != nil {
+			fmt.Fprintf(w, "  %s (%s, by %s)", oneLine(e.Summary), e.RecordedAt.Format(time.RFC3339), dash(e.Actor))
+		}
+		fmt.Fprintln(w)
+		for _, f := range c.Fields {
+			fmt.Fprintf(w, "    %s: %s → %s\n", f.Field, compact(f.From), compact(f.To))
+		}
+	}
+}
+
+// instanceKeys are the names of a catalog's instances.
+func instanceKeys(services []queries.ServiceInstances) map[string]bool {
+	keys := map[string]bool{}
+	for _, s := range services {
+		for _, i := range s.Instances {
+			keys[keyOf(&i)] = true
+		}
+	}
+	return keys
+}
+
+func keyOf(i *catalog.Instance) string { return i.Namespace + "/" + i.Service + "/" + i.ID }

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// progress shows how far a long job is: a bar with rate and ETA on a terminal, a line now and then
+// elsewhere. A job that takes no time shows nothing elsewhere.
+type progress struct {
+	w     io.Writer
+	what  string
+	total int64
+	unit  string
+	bar   *progressbar.ProgressBar // nil: lines
+	began time.Time
+	said  time.Time
+}
+
+// sayEvery is the time between two lines.
+const sayEvery = 5 * time.Second
+
+func newProgress(w io.Writer, what, unit string, total int64) *progress {
+	p := &progress{w: w, what: what, total: total, unit: unit, began: time.Now(), said: time.Now()}
+	if isTerminal(w) {
+		p.bar = progressbar.NewOptions64(total,
+			progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
+			progressbar.OptionSetItsString(unit), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
+			progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth())
+	}
+	return p
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// set says how much is done.
+func (p *progress) set(done int64) {
+	done = min(done, p.total)
+	if p.bar != nil {
+		_ = p.bar.Set64(done) // a bar that can't be drawn harms nothing
+		return
+	}
+	if now := time.Now(); now.Sub(p.said) >= sayEvery && done > 0 {
+		p.said = now
+		rate := float64(done) / now.Sub(p.began).Seconds()
+		left := time.Duration(float64(p.total-done) / rate * float64(time.Second)).Round(time.Second)
+		fmt.Fprintf(p.w, "%s: %d of %d %s (%d %%), %.0f/s, %s left\n", p.what, done, p.total, p.unit, 100*done/max(p.total, 1), rate, left)
+	}
+}
+
+// end takes the bar away.
+func (p *progress) end() {
+	if p.bar != nil {
+		_ = p.bar.Finish()
+	}
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/history"
+)
+
+func checkpointCommand(remote *client) *cobra.Command {
+	var key bool
+	c := &cobra.Command{
+		Use:     "checkpoint",
+		Short:   "Print a signed checkpoint of the log; keep it where the registry's operators can't change it",
+		Example: "  rollcall checkpoint > checkpoint.txt\n  rollcall checkpoint --key > checkpoint.key",
+		Args:    cobra.NoArgs,
+	}
+	c.Flags().BoolVar(&key, "key", false, "print the key that checkpoints are verified with")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		path := "/v1/checkpoint"
+		if key {
+			path += "/key"
+		}
+		b, err := remote.call(c.Context(), http.MethodGet, path, nil, nil)
+		if err != nil {
+			return err
+		}
+		_, err = c.OutOrStdout().Write(b)
+		return err
+	}
+	return c
+}
+
+// verification is what `verify` was asked for.
+type verification struct {
+	data, checkpoint, key string
+}
+
+func verifyCommand(remote *client) *cobra.Command {
+	var v verification
+	c := &cobra.Command{
+		Use:   "verify",
+		Short: "Prove that no event was changed since a checkpoint",
+		Long: `Computes the Merkle tree over all events but heartbeats anew, and holds it against the tree that
+grew with the events and against a checkpoint that was kept elsewhere. With --data it reads the data
+folder of a registry that is not running; without, it asks the running one at --url.
+
+It names the first event that differs, and exits with 1.`,
+		Example: "  rollcall verify --checkpoint checkpoint.txt --key checkpoint.key\n  rollcall verify --data ./rollcall-data --checkpoint checkpoint.txt",
+		Args:    cobra.NoArgs,
+	}
+	f := c.Flags()
+	f.StringVar(&v.data, "data", "", "data folder of a registry that is not running")
+	f.StringVar(&v.checkpoint, "checkpoint", "", "file with a checkpoint that was kept")
+	f.StringVar(&v.key, "key", "", "verifier key, or a file with it; the registry's own when left out")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if v.data != "" {
+			return v.folder(c)
+		}
+		return v.remote(c, remote)
+	}
+	return c
+}
+
+// evidence reads the checkpoint. ownKey gives the registry's key, for those who kept none.
+func (v *verification) evidence(ownKey func() (string, error)) (*history.Checkpoint, error) {
+	if v.checkpoint == "" {
+		return nil, nil
+	}
+	signed, err := os.ReadFile(v.checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	key := v.key
+	if key == "" {
+		if key, err = ownKey(); err != nil {
+			return nil, err
+		}
+	} else if b, err := os.ReadFile(key); err == nil {
+		key = string(b)
+	}
+	c, err := history.OpenCheckpoint(signed, key)
+	return &c, err
+}
+
+func (v *verification) folder(c *cobra.Command) error {
+	quiet := slog.New(slog.DiscardHandler)
+	store, err := pebblestore.Open(filepath.Join(v.data, "events"), pebblestore.Options{ReadOnly: true, Logger: quiet})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	checkpoint, err := v.evidence(func() (string, error) { return history.ReadVerifierKey(filepath.Join(v.data, "checkpoint.key")) })
+	if err != nil {
+		return err
+	}
+	if checkpoint != nil && checkpoint.Origin != history.Origin(store.ID()) {
+		return fmt.Errorf("the checkpoint is %s's, the data folder is %s's", checkpoint.Origin, history.Origin(store.ID()))
+	}
+	evidence := history.Evidence{Checkpoint: checkpoint}
+	tree, err := history.OpenReadOnly(filepath.Join(v.data, "history"), store.ID(), quiet)
+	if err == nil {
+		defer tree.Close()
+		evidence.Leaves = tree.AllLeaves()
+	} else {
+		fmt.Fprintf(c.ErrOrStderr(), "the history folder cannot be read, so a difference can be found but not located: %v\n", err)
+	}
+	filter := eventstore.Filter{StreamPrefixes: eventstore.AuditedPrefixes()}
+	events := store.ReadAll(c.Context(), eventstore.ReadAllOptions{Filter: filter})
+	total := int64(0)
+	if tree != nil {
+		total = tree.Leaves()
+	}
+	return v.run(c, events, evidence, total)
+}
+
+func (v *verification) remote(c *cobra.Command, remote *client) error {
+	ctx := c.Context()
+	checkpoint, err := v.evidence(func() (string, error) {
+		b, err := remote.call(ctx, http.MethodGet, "/v1/checkpoint/key", nil, nil)
+		return string(b), err
+	})
+	if err != nil {
+		return err
+	}
+	var size struct{ Size int64 }
+	if _, err := remote.fetch(c, "/v1/checkpoint/leaves", url.Values{"limit": {"1"}}, &size); err != nil {
+		return err
+	}
+	events := func(yield func(eventstore.RecordedEvent, error) bool) {
+		stopped := errors.New("enough")
+		n := int64(0)
+		err := remote.stream(ctx, "/v1/events", url.Values{"ns": {""}}, func(line []byte) error {
+			if n == size.Size { // what came since
+				return stopped
+			}
+			n++
+			e, err := eventstore.ParseJSON(line)
+			if !yield(e, err) || err != nil {
+				return stopped
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, stopped) {
+			yield(eventstore.RecordedEvent{}, err)
+		}
+	}
+	return v.run(c, events, history.Evidence{Checkpoint: checkpoint, Leaves: remote.leaves(ctx, size.Size)}, size.Size)
+}
+
+// leaves yields the leaves that a running registry has, up to a number.
+func (c *client) leaves(ctx context.Context, size int64) iter.Seq2[tlog.Hash, error] {
+	return func(yield func(tlog.Hash, error) bool) {
+		for from := int64(0); from < size; {
+			var page struct{ Hashes []tlog.Hash }
+			b, err := c.call(ctx, http.MethodGet, "/v1/checkpoint/leaves", url.Values{"from": {strconv.FormatInt(from, 10)}}, nil)
+			if err == nil {
+				err = json.Unmarshal(b, &page)
+			}
+			if err == nil && len(page.Hashes) == 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			if err != nil {
+				yield(tlog.Hash{}, err)
+				return
+			}
+			for _, h := range page.Hashes {
+				if from++; from > size {
+					return
+				}
+				if !yield(h, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (v *verification) run(c *cobra.Command, events iter.Seq2[eventstore.RecordedEvent, error], evidence history.Evidence, total int64) error {
+	bar := newProgress(c.ErrOrStderr(), "verifying", "events", total)
+	verdict, err := history.Verify(events, evidence, bar.set)
+	bar.end()
+	var damaged *pebblestore.Damaged
+	if errors.As(err, &damaged) {
+		return fmt.Errorf("NOT VERIFIED: the event at position %d is damaged: %w", damaged.Position, err)
+	}
+	if err != nil {
+		return fmt.Errorf("NOT VERIFIED: %w", err)
+	}
+	if verdict.Fault != "" {
+		where := ""
+		if e := verdict.First; e != nil {
+			where = fmt.Sprintf("; the first event that differs is at position %d: revision %d of %s, %s, recorded at %s", e.Position, e.Revision, e.Stream, e.Type, e.RecordedAt.Format("2006-01-02T15:04:05.000Z07:00"))
+		}
+		return fmt.Errorf("NOT VERIFIED: %s%s", verdict.Fault, where)
+	}
+	out := c.OutOrStdout()
+	fmt.Fprintf(out, "verified: %d events, root %s\n", verdict.Events, verdict.Root)
+	if k := evidence.Checkpoint; k != nil {
+		fmt.Fprintf(out, "the checkpoint of %d events (%s) stands: nothing before it was changed\n", k.Size, strings.TrimPrefix(k.Origin, "rollcall/"))
+	} else {
+		fmt.Fprintln(out, "no checkpoint was given: this only shows that the log agrees with its own tree")
+	}
+	return nil
+}

@@ -1,0 +1,29 @@
+package history
+
+import (
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// ReadPostings shows tests what an index holds.
+func ReadPostings(key, value []byte) ([]eventstore.Position, error) {
+	return readPostings(eventstore.Position(tail(key)), value, nil)
+}
+
+// BenchmarkTree gives a function that adds a leaf, and commits now and then.
+func (h *History) BenchmarkTree() func(canonical []byte) error {
+	b := h.db.NewBatch()
+	return func(canonical []byte) error {
+		if err := h.tree.add(b, canonical); err != nil {
+			return err
+		}
+		if h.tree.size%1000 != 0 {
+			return nil
+		}
+		err := b.Commit(pebble.NoSync)
+		b.Reset()
+		h.tree.committed()
+		return err
+	}
+}

@@ -1,0 +1,128 @@
+package history
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// term is something that entries are found by: an instance, a service, a namespace, an actor or a
+// type, told apart by the range.
+type term struct {
+	prefix byte
+	name   string
+}
+
+// A list of postings says where a term's entries are: those of one batch, under the last one's
+// position. Many entries share a list, so an index costs little, and a list never changes.
+func (h *History) writePostings(b *pebble.Batch) error {
+	for t, positions := range h.postings {
+		last := positions[len(positions)-1]
+		h.scratch = binary.AppendUvarint(h.scratch[:0], uint64(last-positions[0]))
+		for i := 1; i < len(positions); i++ {
+			h.scratch = binary.AppendUvarint(h.scratch, uint64(positions[i]-positions[i-1]))
+		}
+		if err := b.Set(indexKey(t.prefix, indexName(t.name), uint64(last)), h.scratch, nil); err != nil {
+			return err
+		}
+	}
+	clear(h.postings)
+	return nil
+}
+
+// readPostings is what writePostings wrote: positions in order, the last one being the key's.
+func readPostings(last eventstore.Position, v []byte, into []eventstore.Position) ([]eventstore.Position, error) {
+	into = into[:0]
+	span, n := binary.Uvarint(v)
+	if n <= 0 || span > uint64(last) {
+		return nil, fmt.Errorf("history: the index at position %d is damaged", last)
+	}
+	p := last - eventstore.Position(span)
+	into = append(into, p)
+	for v = v[n:]; len(v) > 0; v = v[n:] {
+		var step uint64
+		if step, n = binary.Uvarint(v); n <= 0 {
+			return nil, fmt.Errorf("history: the index at position %d is damaged", last)
+		}
+		p += eventstore.Position(step)
+		into = append(into, p)
+	}
+	return into, nil
+}
+
+// positions yields where a term's entries are between two positions, from and to included, newest
+// first or oldest first.
+func (h *History) positions(t term, from, to eventstore.Position, newest bool) iter.Seq2[eventstore.Position, error] {
+	return func(yield func(eventstore.Position, error) bool) {
+		name := indexName(t.name)
+		it, err := h.db.NewIter(&pebble.IterOptions{
+			LowerBound: indexKey(t.prefix, name, uint64(from)), UpperBound: append(indexKey(t.prefix, name, ^uint64(0)), 0),
+		})
+		if err != nil {
+			yield(0, err)
+			return
+		}
+		defer it.Close()
+		var list []eventstore.Position
+		step := it.Next
+		ok := it.First()
+		if newest { // the first list that reaches to `to` may hold it; those behind can't
+			step = it.Prev
+			if ok = it.SeekGE(indexKey(t.prefix, name, uint64(to))); !ok {
+				ok = it.Last()
+			}
+		}
+		for ; ok; ok = step() {
+			if list, err = readPostings(eventstore.Position(tail(it.Key())), it.Value(), list); err != nil {
+				yield(0, err)
+				return
+			}
+			for i := range list {
+				p := list[i]
+				if newest {
+					p = list[len(list)-1-i]
+				}
+				if p < from || p > to {
+					continue
+				}
+				if !yield(p, nil) {
+					return
+				}
+			}
+			if !newest && list[len(list)-1] >= to {
+				return
+			}
+		}
+		if err := it.Error(); err != nil {
+			yield(0, err)
+		}
+	}
+}
+
+// allPositions is positions for every entry.
+func (h *History) allPositions(from, to eventstore.Position, newest bool) iter.Seq2[eventstore.Position, error] {
+	return func(yield func(eventstore.Position, error) bool) {
+		it, err := h.db.NewIter(&pebble.IterOptions{LowerBound: entryKey(from), UpperBound: append(entryKey(to), 0)})
+		if err != nil {
+			yield(0, err)
+			return
+		}
+		defer it.Close()
+		first, step := it.First, it.Next
+		if newest {
+			first, step = it.Last, it.Prev
+		}
+		for ok := first(); ok; ok = step() {
+			if !yield(eventstore.Position(tail(it.Key())), nil) {
+				return
+			}
+		}
+		if err := it.Error(); err != nil {
+			yield(0, err)
+		}
+	}
+}

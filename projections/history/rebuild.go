@@ -1,0 +1,125 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/google/uuid"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// rebuildBatch is how many events a rebuild applies at once.
+const rebuildBatch = 1024
+
+// Rebuild makes the history in dir anew from the store's events. Until it is done the old one stays
+// where it is. From that come only the summaries of heartbeats that the retention has removed since.
+// progress is told the position that was reached.
+func Rebuild(ctx context.Context, dir string, store eventstore.Store, id uuid.UUID, logger *slog.Logger, progress func(at, head eventstore.Position)) (err error) {
+	fresh := dir + ".new"
+	if err := Remove(fresh); err != nil {
+		return err
+	}
+	h, err := open(fresh, id, logger, false)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.Close(), Remove(fresh))
+		}
+	}()
+	if err := h.keepSummaries(ctx, dir, store, id); err != nil {
+		return err
+	}
+	if err := h.replay(ctx, store, progress); err != nil {
+		return fmt.Errorf("rebuild the history: %w", err)
+	}
+	if err := h.Close(); err != nil {
+		return err
+	}
+	if err := Remove(dir); err != nil {
+		return err
+	}
+	return os.Rename(fresh, dir)
+}
+
+func (h *History) replay(ctx context.Context, store eventstore.Store, progress func(at, head eventstore.Position)) error {
+	head, err := store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	batch := make([]eventstore.RecordedEvent, 0, rebuildBatch)
+	for e, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{To: max(head, 1)}) {
+		if err != nil {
+			return err
+		}
+		if batch = append(batch, e); len(batch) == rebuildBatch {
+			if err := h.Apply(batch, e.Position); err != nil {
+				return err
+			}
+			batch = batch[:0]
+			progress(e.Position, head)
+		}
+	}
+	if err := h.Apply(batch, head); err != nil {
+		return err
+	}
+	progress(head, head)
+	return nil
+}
+
+// keepSummaries takes over, from the history that is to be replaced, the hours whose heartbeats are
+// gone or may be gone in part: those up to the hour of the first heartbeat that is left. Where there
+// is no such history, or it cannot be read, they are lost.
+func (h *History) keepSummaries(ctx context.Context, dir string, store eventstore.Store, id uuid.UUID) error {
+	if _, err := os.Stat(dir); err != nil {
+		return nil
+	}
+	old, err := open(dir, id, h.logger, true)
+	if err != nil {
+		h.logger.Warn("the old history cannot be read; what only it knows of heartbeats is lost", "cause", err)
+		return nil
+	}
+	defer func() { _ = old.db.Close() }() // nothing was written
+	first, err := firstHour(ctx, store)
+	if err != nil {
+		return err
+	}
+	it, err := old.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rangeSummary}, UpperBound: []byte{rangeSummary + 1}})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	b := h.db.NewBatch()
+	defer b.Close()
+	for ok := it.First(); ok; ok = it.Next() {
+		if tail(it.Key()) > first {
+			continue
+		}
+		if err := b.Set(it.Key(), it.Value(), nil); err != nil {
+			return err
+		}
+		if b.Len() > 1<<20 {
+			if err := b.Commit(pebble.NoSync); err != nil {
+				return err
+			}
+			b.Reset()
+		}
+	}
+	h.seeded = true
+	return errors.Join(it.Error(), b.Commit(pebble.NoSync))
+}
+
+// firstHour is the Unix hour of the oldest heartbeat that is left.
+func firstHour(ctx context.Context, store eventstore.Store) (uint64, error) {
+	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.HeartbeatPrefix}}
+	for e, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{Filter: filter, Limit: 1}) {
+		return uint64(max(e.RecordedAt.Unix(), 0) / 3600), err
+	}
+	return ^uint64(0), nil
+}

@@ -1,0 +1,176 @@
+package history
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"math/bits"
+
+	"github.com/google/uuid"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// OpenReadOnly opens the history of a store whose server does not run, without changing it.
+func OpenReadOnly(dir string, store uuid.UUID, logger *slog.Logger) (*History, error) {
+	return open(dir, store, logger, true)
+}
+
+// Evidence is what a log is held against.
+type Evidence struct {
+	// Leaves yields the hashes that the tree has for its leaves, in order; nil: there are none.
+	Leaves iter.Seq2[tlog.Hash, error]
+	// Checkpoint is what the log was at some time; nil: nobody kept one.
+	Checkpoint *Checkpoint
+}
+
+// Verdict is what came of a verification.
+type Verdict struct {
+	Events int64     // in the log
+	Leaves int64     // in the tree
+	Root   tlog.Hash // over all events
+	// Fault says what is wrong, "" if nothing is.
+	Fault string
+	// First is the first event that is not what it was, nil if none is or it cannot be told which.
+	First *eventstore.RecordedEvent
+}
+
+// Verify computes the tree over the audited events anew and holds it against the evidence. progress
+// is told the number of events that were looked at.
+//
+// The leaves tell which event differs. They are believed as far as the checkpoint, signed and kept
+// elsewhere, confirms them: who can change events can change leaves, but can't make both add up to
+// the checkpoint's root.
+func Verify(events iter.Seq2[eventstore.RecordedEvent, error], evidence Evidence, progress func(events int64)) (Verdict, error) {
+	v := Verdict{}
+	next, stop := func() (tlog.Hash, error, bool) { return tlog.Hash{}, nil, false }, func() {}
+	if evidence.Leaves != nil {
+		next, stop = iter.Pull2(evidence.Leaves)
+	}
+	defer stop()
+	var log, tree frontier
+	var canonical []byte
+	var rootThen, treeThen tlog.Hash // when the checkpoint was made
+	then := int64(-1)
+	if evidence.Checkpoint != nil {
+		then = evidence.Checkpoint.Size
+	}
+	more := evidence.Leaves != nil
+	leaf := func() (h tlog.Hash, ok bool, err error) {
+		if more {
+			if h, err, more = next(); err != nil || !more {
+				return h, false, err
+			}
+			tree.add(h)
+			if tree.size == then {
+				treeThen = tree.root()
+			}
+		}
+		return h, more, nil
+	}
+	if then == 0 {
+		rootThen, treeThen = log.root(), tree.root()
+	}
+	for e, err := range events {
+		if err != nil {
+			return v, err
+		}
+		canonical = eventstore.AppendCanonical(canonical[:0], &e)
+		hash := tlog.RecordHash(canonical)
+		log.add(hash)
+		if log.size == then {
+			rootThen = log.root()
+		}
+		want, ok, err := leaf()
+		if err != nil {
+			return v, err
+		}
+		if ok && want != hash && v.First == nil {
+			first := e
+			v.First = &first
+		}
+		if progress != nil && log.size%10_000 == 0 {
+			progress(log.size)
+		}
+	}
+	for more { // leaves without an event
+		if _, _, err := leaf(); err != nil {
+			return v, err
+		}
+	}
+	v.Events, v.Leaves, v.Root = log.size, tree.size, log.root()
+	v.judge(evidence.Checkpoint, rootThen, treeThen)
+	return v, nil
+}
+
+func (v *Verdict) judge(c *Checkpoint, rootThen, treeThen tlog.Hash) {
+	switch {
+	case c != nil && v.Events < c.Size:
+		v.Fault = fmt.Sprintf("%d events are missing: the checkpoint has %d, the log %d", c.Size-v.Events, c.Size, v.Events)
+	case c != nil && rootThen != c.Root && treeThen == c.Root:
+		v.Fault = "the log is not what the checkpoint says, the tree is"
+	case c != nil && rootThen != c.Root && v.First != nil:
+		v.Fault = "the log is not what the checkpoint says; the tree is not either, so an earlier event may differ, too"
+	case c != nil && rootThen != c.Root:
+		v.Fault = "the log is not what the checkpoint says, and the tree was changed with it, so it cannot be told which event differs"
+	case v.First != nil:
+		v.Fault = "the log and its tree differ"
+	case v.Leaves > v.Events:
+		v.Fault = fmt.Sprintf("%d events are missing: the tree has %d leaves, the log %d events", v.Leaves-v.Events, v.Leaves, v.Events)
+	}
+}
+
+// frontier is a growing Merkle tree (RFC 6962) of which only the roots of its full subtrees are
+// kept, the largest first.
+type frontier struct {
+	size     int64
+	subtrees []tlog.Hash
+}
+
+func (f *frontier) add(leaf tlog.Hash) {
+	f.size++
+	h := leaf
+	for range bits.TrailingZeros64(uint64(f.size)) {
+		n := len(f.subtrees) - 1
+		h = tlog.NodeHash(f.subtrees[n], h)
+		f.subtrees = f.subtrees[:n]
+	}
+	f.subtrees = append(f.subtrees, h)
+}
+
+func (f *frontier) root() tlog.Hash {
+	n := len(f.subtrees)
+	if n == 0 {
+		root, err := tlog.TreeHash(0, tlog.HashReaderFunc(func([]int64) ([]tlog.Hash, error) { return nil, errors.New("no hash is needed") }))
+		if err != nil {
+			panic(err) // the empty tree's root needs nothing
+		}
+		return root
+	}
+	h := f.subtrees[n-1]
+	for i := n - 2; i >= 0; i-- {
+		h = tlog.NodeHash(f.subtrees[i], h)
+	}
+	return h
+}
+
+// AllLeaves yields the tree's leaves in order.
+func (h *History) AllLeaves() iter.Seq2[tlog.Hash, error] {
+	return func(yield func(tlog.Hash, error) bool) {
+		const page = 4096
+		for from := int64(0); from < h.Leaves(); from += page {
+			hashes, err := h.LeafHashes(from, min(from+page, h.Leaves()))
+			if err != nil {
+				yield(tlog.Hash{}, err)
+				return
+			}
+			for _, hash := range hashes {
+				if !yield(hash, nil) {
+					return
+				}
+			}
+		}
+	}
+}
