@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/feed"
 	"github.com/rollcall-registry/rollcall/projections/leases"
 )
 
@@ -23,7 +25,7 @@ type Options struct {
 	Snapshots Snapshots
 	Now       func() time.Time
 	Logger    *slog.Logger
-	// SnapshotEvery is how many lifecycle events may pass between two snapshots; 0 means 50,000. A
+	// SnapshotEvery is how many lifecycle events may pass between two snapshots; 0 means 25,000. A
 	// catalog with more than four times as many instances takes one every quarter of its size.
 	SnapshotEvery int
 	// OnProgress is told during the start how far the projections are; nil: nobody is.
@@ -38,6 +40,8 @@ type Registry struct {
 	opts      Options
 	catalog   atomic.Pointer[catalog.Catalog]
 	leases    *leases.Table
+	changing  sync.Mutex // held while an event changes the catalog and the feed
+	feed      *feed.Feed
 	preserved atomic.Pointer[eventstore.RecordedEvent] // newest event of the registry stream
 	skipped   atomic.Int64                             // events that could not be applied
 	events    uint64                                   // lifecycle events up to the position
@@ -49,7 +53,7 @@ type Registry struct {
 // nobody could be heard while there was no registry. Call Run then, to stay up to date.
 func Open(ctx context.Context, opts Options) (*Registry, error) {
 	if opts.SnapshotEvery == 0 {
-		opts.SnapshotEvery = 50_000
+		opts.SnapshotEvery = 25_000
 	}
 	r := &Registry{opts: opts, saving: make(chan struct{}, 1)}
 	r.catalog.Store(catalog.New())
@@ -71,6 +75,7 @@ func Open(ctx context.Context, opts Options) (*Registry, error) {
 		return nil, fmt.Errorf("the catalog's snapshot is at position %d, but the event store ends at %d: it is not this store's, or the store lost events", at.Position, head)
 	}
 	r.events = at.Events
+	r.feed = feed.New(r.catalog.Load(), at.Position, feed.Capacity)
 	if err := r.replay(ctx, at.Position, head); err != nil {
 		return nil, fmt.Errorf("rebuild the catalog: %w", err)
 	}
@@ -91,12 +96,17 @@ func Open(ctx context.Context, opts Options) (*Registry, error) {
 // replay applies lifecycle events: heartbeats from before the start renew no lease.
 func (r *Registry) replay(ctx context.Context, at, head eventstore.Position) error {
 	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix}}
-	for e, err := range r.opts.Store.ReadAll(ctx, eventstore.ReadAllOptions{After: at, To: head, Filter: filter}) {
+	for e, err := range ReadAhead(ctx, r.opts.Store, eventstore.ReadAllOptions{After: at, To: head, Filter: filter}) {
 		if err != nil {
 			return err
 		}
-		if _, _, err := r.catalog.Load().Apply(&e); err != nil {
+		// The feed begins with what is replayed, so that subscribers can go on where they were.
+		before, entry, err := r.catalog.Load().Apply(&e)
+		switch {
+		case err != nil:
 			r.skip(&e, err)
+		case before != entry:
+			r.feed.Append(&e, before, entry)
 		}
 		r.events++
 		r.unsaved++
@@ -127,6 +137,29 @@ func (r *Registry) loadPreservation(ctx context.Context) error {
 // Catalog is the live catalog.
 func (r *Registry) Catalog() *catalog.Catalog { return r.catalog.Load() }
 
+// Feed tells of the catalog's changes.
+func (r *Registry) Feed() *feed.Feed { return r.feed }
+
+// Snapshot is a service as it is, and the position that it is at: what the feed has after that
+// position comes on top.
+func (r *Registry) Snapshot(key domain.ServiceKey) (*catalog.View, eventstore.Position) {
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	return r.Catalog().View(key), r.feed.Position()
+}
+
+// SnapshotAll is Snapshot of every service, of a namespace or ("") of all.
+func (r *Registry) SnapshotAll(namespace string) ([]*catalog.View, eventstore.Position) {
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	keys := r.Catalog().Services(namespace)
+	views := make([]*catalog.View, len(keys))
+	for i, key := range keys {
+		views[i] = r.Catalog().View(key)
+	}
+	return views, r.feed.Position()
+}
+
 // Leases is the live lease table.
 func (r *Registry) Leases() *leases.Table { return r.leases }
 
@@ -155,6 +188,11 @@ func (r *Registry) Run(ctx context.Context) error {
 		return err
 	}
 	defer sub.Close()
+	var telling sync.WaitGroup
+	defer telling.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	telling.Go(func() { r.feed.Run(ctx) })
 	for {
 		events, position, err := sub.Next(ctx)
 		if err != nil {
@@ -186,7 +224,12 @@ func (r *Registry) apply(e *eventstore.RecordedEvent, now time.Time) {
 	}
 	r.events++
 	r.unsaved++
+	r.changing.Lock()
 	before, entry, err := r.Catalog().Apply(e)
+	if err == nil && before != entry {
+		r.feed.Append(e, before, entry)
+	}
+	r.changing.Unlock()
 	switch {
 	case err != nil:
 		r.skip(e, err)

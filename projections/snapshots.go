@@ -227,9 +227,9 @@ func (s Snapshots) Thin() error {
 func spacing(age uint64) uint64 {
 	switch {
 	case age < 1_000_000:
-		return 50_000
+		return 25_000
 	case age < 20_000_000:
-		return 100_000
+		return 50_000
 	}
 	return 1_000_000
 }

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -164,7 +165,8 @@ func (a *api) waitForChange(c echo.Context, key domain.ServiceKey, position func
 			return invalidField("wait", "must be a duration from 0s to "+MaxWait.String())
 		}
 	}
-	changed, stop := a.Registry.Catalog().Watch(key)
+	wait += rand.N(wait/16 + 1) // so that those who ask together do not come back together
+	changed, stop := a.Registry.Feed().Watch(key)
 	defer stop()
 	patience(c, wait+time.Minute)
 	ctx, cancel := context.WithTimeout(c.Request().Context(), wait)
@@ -190,6 +192,10 @@ func instanceFilter(c echo.Context) (f queries.InstanceFilter, withLeases bool, 
 	for name, values := range c.QueryParams() {
 		switch name {
 		case "ns", "after", "index", "wait", "at":
+		case "from":
+			if !strings.HasPrefix(c.Path(), "/v1/streams/") {
+				return f, false, invalidField(name, "is not a known filter")
+			}
 		case "status":
 			for _, v := range values {
 				for s := range strings.SplitSeq(v, ",") {

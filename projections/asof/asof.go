@@ -9,9 +9,11 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/feed"
 )
 
 // remembered is how many past catalogs are kept: those who look at a moment look at it again.
@@ -22,6 +24,7 @@ type Past struct {
 	store     eventstore.Store
 	snapshots projections.Snapshots
 	building  singleflight.Group
+	replaying chan struct{} // holds a token for each Missed under way
 
 	mu     sync.Mutex
 	recent []moment // newest use first
@@ -34,7 +37,7 @@ type moment struct {
 
 // New is a Past over a store and the snapshots that the live catalog leaves behind.
 func New(store eventstore.Store, snapshots projections.Snapshots) *Past {
-	return &Past{store: store, snapshots: snapshots}
+	return &Past{store: store, snapshots: snapshots, replaying: make(chan struct{}, 2)}
 }
 
 // At is the catalog as it was when the event at the position, and none after it, had been applied.
@@ -66,7 +69,7 @@ func (p *Past) build(ctx context.Context, at eventstore.Position) (*catalog.Cata
 		return c, err
 	}
 	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix}}
-	for e, err := range p.store.ReadAll(ctx, eventstore.ReadAllOptions{After: from.Position, To: at, Filter: filter}) {
+	for e, err := range projections.ReadAhead(ctx, p.store, eventstore.ReadAllOptions{After: from.Position, To: at, Filter: filter}) {
 		if err != nil {
 			return nil, err
 		}
@@ -74,6 +77,54 @@ func (p *Past) build(ctx context.Context, at eventstore.Position) (*catalog.Cata
 		_, _, _ = c.Apply(&e)
 	}
 	return c, nil
+}
+
+// MaxMissed is how many lifecycle events Missed goes through.
+const MaxMissed = 50_000
+
+// Missed gives what changed in a service (the zero key: in any) after a position and up to another,
+// as the feed would have told it. ok is false when that is too much.
+func (p *Past) Missed(ctx context.Context, key domain.ServiceKey, after, upTo eventstore.Position) (changes []*feed.Change, ok bool, err error) {
+	select { // a snapshot in memory each: not for everyone at once
+	case p.replaying <- struct{}{}:
+		defer func() { <-p.replaying }()
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
+	}
+	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix}}
+	if key != (domain.ServiceKey{}) {
+		filter.StreamPrefixes[0] += key.String() + "/"
+	}
+	opts := eventstore.ReadAllOptions{After: after, To: upTo, Filter: filter, Limit: MaxMissed + 1}
+	var events []eventstore.RecordedEvent
+	for e, err := range p.store.ReadAll(ctx, opts) {
+		if err != nil {
+			return nil, false, err
+		}
+		if events = append(events, e); len(events) > MaxMissed {
+			return nil, false, nil
+		}
+	}
+	if len(events) == 0 {
+		return nil, true, nil
+	}
+	c, err := p.build(ctx, after)
+	if err != nil {
+		return nil, false, err
+	}
+	for i := range events {
+		if before, entry, err := c.Apply(&events[i]); err == nil && before != entry {
+			changes = append(changes, &feed.Change{Event: events[i], Service: serviceOf(before, entry), Before: before, After: entry})
+		}
+	}
+	return changes, true, nil
+}
+
+func serviceOf(before, after *catalog.Entry) domain.ServiceKey {
+	if after == nil {
+		after = before
+	}
+	return after.Key.ServiceKey()
 }
 
 func (p *Past) recall(at eventstore.Position) *catalog.Catalog {

@@ -23,7 +23,6 @@ type Catalog struct {
 	shards    [64]shard
 	instances atomic.Int64
 	changed   atomic.Uint64 // position of the newest change to any service
-	watches   watches
 }
 
 type shard struct {
@@ -114,7 +113,6 @@ func (c *Catalog) put(s *service, id string, before, now *Entry, at eventstore.P
 		c.instances.Add(-1)
 	}
 	c.changed.Store(uint64(at))
-	c.watches.tell(s.key)
 }
 
 func cloneKey(k domain.ServiceKey) domain.ServiceKey {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections"
 )
 
 // rebuildBatch is how many events a rebuild applies at once.
@@ -54,7 +55,7 @@ func (h *History) replay(ctx context.Context, store eventstore.Store, progress f
 		return err
 	}
 	batch := make([]eventstore.RecordedEvent, 0, rebuildBatch)
-	for e, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{To: max(head, 1)}) {
+	for e, err := range projections.ReadAhead(ctx, store, eventstore.ReadAllOptions{To: max(head, 1)}) {
 		if err != nil {
 			return err
 		}
