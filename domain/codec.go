@@ -46,6 +46,16 @@ func DecodeEvent(eventType string, data []byte) (Event, error) {
 		return decode[SelfPreservationStarted](data)
 	case TypeSelfPreservationEnded:
 		return decode[SelfPreservationEnded](data)
+	case TypeWebhookCreated:
+		return decode[WebhookCreated](data)
+	case TypeWebhookPaused:
+		return decode[WebhookPaused](data)
+	case TypeWebhookResumed:
+		return decode[WebhookResumed](data)
+	case TypeWebhookReplayed:
+		return decode[WebhookReplayed](data)
+	case TypeWebhookDeleted:
+		return decode[WebhookDeleted](data)
 	}
 	return nil, UnknownEvent{Type: eventType}
 }

@@ -85,6 +85,16 @@ func Words(event domain.Event, recordedAt time.Time) string {
 		return fmt.Sprintf("lease expired: last heartbeat %s before, ttl %s", Spaced(recordedAt.Sub(e.LastHeartbeat)), Spaced(time.Duration(e.TTL)))
 	case domain.HeartbeatReceived:
 		return "heartbeat"
+	case domain.WebhookCreated:
+		return "webhook to " + e.URL + " created"
+	case domain.WebhookPaused:
+		return because("webhook paused", e.Reason)
+	case domain.WebhookResumed:
+		return "webhook resumed"
+	case domain.WebhookReplayed:
+		return fmt.Sprintf("webhook sent to what comes after position %d", e.After)
+	case domain.WebhookDeleted:
+		return because("webhook deleted", e.Reason)
 	case domain.SelfPreservationStarted:
 		return fmt.Sprintf("self-preservation started: %d of %d leases were renewed; expiry is held", e.RenewalsSeen, e.RenewalsExpected)
 	case domain.SelfPreservationEnded:

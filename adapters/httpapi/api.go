@@ -17,6 +17,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections"
 	"github.com/rollcall-registry/rollcall/projections/asof"
 	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/projections/webhooks"
 )
 
 // Limits of the API. They are part of the public contract (docs/api).
@@ -38,12 +39,17 @@ type Config struct {
 	Past     *asof.Past
 	// Checkpoints signs the heads of the tamper-evident log.
 	Checkpoints *history.Signer
-	Ready       func() error // why the server is not ready, nil when it is
-	Metrics     http.Handler
-	OpenAPI     []byte
-	Version     string
-	Now         func() time.Time
-	Logger      *slog.Logger
+	// Webhooks are those there are; WebhookCommands change them, Deliveries carries them out.
+	Webhooks        *webhooks.List
+	WebhookCommands *commands.Webhooks
+	Deliveries      Deliveries
+
+	Ready   func() error // why the server is not ready, nil when it is
+	Metrics http.Handler
+	OpenAPI []byte
+	Version string
+	Now     func() time.Time
+	Logger  *slog.Logger
 	// Stopping ends when the server shuts down, so that waiting queries answer at once.
 	Stopping context.Context
 }
@@ -97,6 +103,15 @@ func router(config Config) *echo.Echo {
 	v1.GET("/streams/services/:service", a.streamService)
 	v1.GET("/streams/catalog", a.streamCatalog)
 	v1.GET("/streams/events", a.streamEvents)
+	v1.POST("/webhooks", a.createWebhook)
+	v1.GET("/webhooks", a.listWebhooks)
+	v1.GET("/webhooks/:id", a.getWebhook)
+	v1.DELETE("/webhooks/:id", a.deleteWebhook)
+	v1.POST("/webhooks/:id/pause", a.pauseWebhook)
+	v1.POST("/webhooks/:id/resume", a.resumeWebhook)
+	v1.POST("/webhooks/:id/replay", a.replayWebhook)
+	v1.GET("/webhooks/:id/deliveries", a.webhookDeliveries)
+	v1.GET("/webhooks/:id/history", a.webhookHistory)
 	v1.GET("/checkpoint", a.checkpoint)
 	v1.GET("/checkpoint/key", a.checkpointKey)
 	v1.GET("/checkpoint/leaves", a.leaves)

@@ -24,10 +24,12 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/docs/api"
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections"
 	"github.com/rollcall-registry/rollcall/projections/asof"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/projections/webhooks"
 )
 
 // server is a registry over a temporary store, behind a real HTTP server.
@@ -66,9 +68,14 @@ func start(t testing.TB) *server {
 	s := &server{t: t}
 	var stopping context.Context
 	stopping, s.stop = context.WithCancel(context.Background())
+	hooks, err := webhooks.Open(t.Context(), store)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.Server = httptest.NewServer(httpapi.New(httpapi.Config{
 		Commands: commands.New(store, func() commands.Catalog { return registry.Catalog() }, registry, observed.Commanded),
 		Registry: registry, Store: store, StoreID: store.ID().String(), History: past, Past: asof.New(store, snapshots), Checkpoints: signer,
+		Webhooks: hooks, WebhookCommands: &commands.Webhooks{Store: store, WaitFor: hooks.WaitFor}, Deliveries: fakeDeliveries{},
 		Ready: func() error { return s.notReady }, Metrics: observed.Handler(), OpenAPI: api.OpenAPI,
 		Version: "test", Now: time.Now, Logger: logger, Stopping: stopping,
 	}))
@@ -76,6 +83,11 @@ func start(t testing.TB) *server {
 	var group sync.WaitGroup
 	group.Go(func() {
 		if err := registry.Run(running); err != nil {
+			t.Error(err)
+		}
+	})
+	group.Go(func() {
+		if err := hooks.Run(running, store, logger, func(domain.Webhook) {}); err != nil {
 			t.Error(err)
 		}
 	})

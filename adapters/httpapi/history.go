@@ -172,11 +172,8 @@ func (m *moment) after(n *moment) bool {
 	return m.position > n.position
 }
 
-var knownTypes = []string{
-	domain.TypeInstanceRegistered, domain.TypeInstanceUpdated, domain.TypeHeartbeatReceived, domain.TypeHealthChanged,
-	domain.TypeTrafficChanged, domain.TypeInstanceDeregistered, domain.TypeLeaseExpired,
-	domain.TypeSelfPreservationStarted, domain.TypeSelfPreservationEnded,
-}
+var knownTypes = append(slices.Clone(domain.LifecycleTypes), domain.TypeHeartbeatReceived, domain.TypeSelfPreservationStarted, domain.TypeSelfPreservationEnded,
+	domain.TypeWebhookCreated, domain.TypeWebhookPaused, domain.TypeWebhookResumed, domain.TypeWebhookReplayed, domain.TypeWebhookDeleted)
 
 func eventTypes(c echo.Context) (types []string, err error) {
 	for _, v := range c.QueryParams()["type"] {

@@ -46,6 +46,7 @@ func problemOf(err error) *Problem {
 		own       *Problem
 		field     domain.InvalidField
 		unknown   domain.UnknownInstance
+		webhook   domain.UnknownWebhook
 		lapsed    domain.LeaseLapsed
 		stale     domain.StaleEpoch
 		mismatch  domain.RevisionMismatch
@@ -62,6 +63,8 @@ func problemOf(err error) *Problem {
 		return p
 	case errors.As(err, &unknown):
 		return problem(http.StatusNotFound, "unknown-instance", "The instance is not registered", err.Error())
+	case errors.As(err, &webhook):
+		return problem(http.StatusNotFound, "unknown-webhook", "The webhook does not exist", err.Error())
 	case errors.As(err, &lapsed):
 		return problem(http.StatusNotFound, "lease-expired", "The instance's lease has expired", err.Error())
 	case errors.As(err, &stale):

@@ -2,18 +2,17 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
-	cloudevents "github.com/cloudevents/sdk-go/v2/event"
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries"
 )
 
 const (
@@ -97,38 +96,8 @@ func eventFilter(c echo.Context) (f eventstore.Filter, err error) {
 		return f, err
 	}
 	heartbeats = heartbeats || slices.Contains(f.Types, domain.TypeHeartbeatReceived)
-	ns, service, instance := c.QueryParam("ns"), c.QueryParam("service"), c.QueryParam("instance")
-	suffix := ""
-	switch {
-	case instance != "" && service == "":
-		return f, invalidField("instance", "must be used with service")
-	case instance != "":
-		key := domain.Key{Namespace: or(ns, domain.DefaultNamespace), Service: service, ID: instance}
-		if err := key.Validate(); err != nil {
-			return f, err
-		}
-		// An id may begin like another; streams of both are picked, and told apart by the reader.
-		suffix = key.String()
-	case service != "":
-		key := domain.ServiceKey{Namespace: or(ns, domain.DefaultNamespace), Service: service}
-		if err := key.Validate(); err != nil {
-			return f, err
-		}
-		suffix = key.String() + "/"
-	case ns != "":
-		if err := domain.ValidateLabel("ns", ns); err != nil {
-			return f, err
-		}
-		suffix = ns + "/"
-	}
-	f.StreamPrefixes = []string{eventstore.LifecyclePrefix + suffix}
-	if suffix == "" {
-		f.StreamPrefixes = eventstore.AuditedPrefixes()
-	}
-	if heartbeats {
-		f.StreamPrefixes = append(f.StreamPrefixes, eventstore.HeartbeatPrefix+suffix)
-	}
-	return f, nil
+	f.StreamPrefixes, err = eventstore.Prefixes(c.QueryParam("ns"), c.QueryParam("service"), c.QueryParam("instance"), heartbeats)
+	return f, err
 }
 
 // replay writes events in chunks, each of which the client must take in time.
@@ -200,41 +169,10 @@ func (w *replay) follow(ctx, stopping context.Context, store eventstore.Store, o
 
 // appendCloudEvent writes the event in the JSON form of CloudEvents 1.0.
 func (a *api) appendCloudEvent(b []byte, e *eventstore.RecordedEvent) []byte {
-	ce := CloudEvent(a.StoreID, e)
-	encoded, err := json.Marshal(ce)
-	if err != nil { // another writer's data is no JSON
-		_ = ce.SetData("application/octet-stream", e.Data)
-		if encoded, err = json.Marshal(ce); err != nil {
-			a.Logger.Error("event has no CloudEvents form", "position", e.Position, "cause", err)
-			return append(b, "{}"...)
-		}
+	encoded, err := queries.EncodeCloudEvent(a.StoreID, e)
+	if err != nil {
+		a.Logger.Error("event has no CloudEvents form", "position", e.Position, "cause", err)
+		return append(b, "{}"...)
 	}
 	return append(b, encoded...)
-}
-
-// CloudEvent is an event in the form of CloudEvents 1.0 (cloudevents.io). Position, revision and
-// metadata are extension attributes.
-func CloudEvent(storeID string, e *eventstore.RecordedEvent) cloudevents.Event {
-	ce := cloudevents.New()
-	ce.SetID(e.ID.String())
-	ce.SetSource("/rollcall/" + storeID)
-	ce.SetType("io.rollcall." + e.Type)
-	ce.SetTime(e.RecordedAt)
-	subject := string(e.Stream)
-	if key, ok := e.Stream.InstanceKey(); ok {
-		subject = key.String()
-	}
-	ce.SetSubject(subject)
-	_ = ce.SetData(cloudevents.ApplicationJSON, json.RawMessage(e.Data)) // bytes always fit
-	ce.SetExtension("position", positionText(e.Position))
-	ce.SetExtension("revision", positionText(eventstore.Position(e.Revision)))
-	var m domain.Metadata
-	if json.Unmarshal(e.Metadata, &m) == nil {
-		for name, value := range map[string]string{"actor": m.Actor, "origin": m.Source, "via": m.Via, "requestid": m.RequestID} {
-			if value != "" {
-				ce.SetExtension(name, value)
-			}
-		}
-	}
-	return ce
 }

@@ -83,7 +83,9 @@ func (s *sse) flush() error {
 	return nil
 }
 
-func (s *sse) comment(text string) { s.buffer = append(append(append(s.buffer, ": "...), text...), "\n\n"...) }
+func (s *sse) comment(text string) {
+	s.buffer = append(append(append(s.buffer, ": "...), text...), "\n\n"...)
+}
 
 // resumeFrom is the position after which a subscriber goes on: that of Last-Event-ID, which a
 // browser sends when it reconnects, before ?from=. ok is false when it begins anew.

@@ -81,6 +81,9 @@ func (m *Metrics) Watch(r *projections.Registry, diskBytes func() uint64) {
 	}
 }
 
+// Registerer takes in the metrics of others.
+func (m *Metrics) Registerer() prometheus.Registerer { return m.registry }
+
 // WatchHistory adds what is read from the audit read model.
 func (m *Metrics) WatchHistory(h *history.History, behind func() uint64) {
 	m.registry.MustRegister(

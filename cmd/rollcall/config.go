@@ -54,11 +54,22 @@ func fromFile(flags *pflag.FlagSet) error {
 		if flag == nil || name == "config" || name == "help" {
 			return fmt.Errorf("%s:%d: there is no setting %q", path, node.Line, name)
 		}
-		if node.Kind != yaml.ScalarNode {
-			return fmt.Errorf("%s:%d: %s must be a single value", path, node.Line, name)
-		}
 		if flag.Changed {
 			continue
+		}
+		if list, ok := flag.Value.(pflag.SliceValue); ok && node.Kind == yaml.SequenceNode {
+			var values []string
+			if err := node.Decode(&values); err != nil {
+				return fmt.Errorf("%s:%d: %w", path, node.Line, err)
+			}
+			if err := list.Replace(values); err != nil {
+				return fmt.Errorf("%s:%d: %w", path, node.Line, err)
+			}
+			flag.Changed = true
+			continue
+		}
+		if node.Kind != yaml.ScalarNode {
+			return fmt.Errorf("%s:%d: %s must be a single value", path, node.Line, name)
 		}
 		if err := flags.Set(name, node.Value); err != nil {
 			return fmt.Errorf("%s:%d: %w", path, node.Line, err)

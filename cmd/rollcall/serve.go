@@ -39,6 +39,10 @@ type settings struct {
 	preserve  bool
 	logLevel  string
 	logFormat string
+
+	publish             []string
+	webhookAllowPrivate bool
+	webhookPauseAfter   time.Duration
 }
 
 func serveCommand() *cobra.Command {
@@ -72,6 +76,9 @@ func (s *settings) flags(c *cobra.Command) {
 	f.StringVar(&s.store, "store", "embedded", "event store: embedded")
 	f.DurationVar(&s.retention, "heartbeat-retention", 72*time.Hour, "how long heartbeats are kept; lifecycle events are kept for ever")
 	f.BoolVar(&s.preserve, "self-preservation", true, "hold expiry while over 15 % of the leases lapse at once")
+	f.StringArrayVar(&s.publish, "publish", nil, "publish events to a broker, nats://host:4222/subject or redis://host:6379/stream, with ?type=, ns= or service= to pick some; may be given again")
+	f.BoolVar(&s.webhookAllowPrivate, "webhook-allow-private", false, "let webhooks reach loopback, link-local and private addresses")
+	f.DurationVar(&s.webhookPauseAfter, "webhook-pause-after", 24*time.Hour, "pause a webhook whose target failed for so long")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
 	f.String("config", "", "YAML file with any of these settings")
@@ -144,6 +151,12 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	}
 	observed.WatchHistory(past, func() uint64 { return past.Behind(context.Background(), store) })
 
+	out, err := openDeliveries(ctx, s, store, store.ID(), observed.Registerer(), logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.close()) }()
+
 	service := commands.New(store, func() commands.Catalog { return registry.Catalog() }, registry, observed.Commanded)
 	expiry := &commands.Expiry{Service: service, Projections: registry, Now: time.Now, Logger: logger, Preserve: s.preserve}
 
@@ -169,6 +182,7 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	background, running := errgroup.WithContext(running)
 	background.Go(func() error { return registry.Run(running) })
 	background.Go(func() error { return past.Run(running, store) })
+	background.Go(func() error { return out.run(running) })
 	background.Go(func() error { return tick(running, leases.Tick, expiry.Run) })
 	background.Go(func() error { return tick(running, time.Hour, retain(store, s.retention, logger)) })
 

@@ -27,12 +27,12 @@ import (
 // streamCopy is a subscriber's copy of the catalog, or of one service.
 type streamCopy struct {
 	service string        // "": all
-	at     atomic.Uint64 // it was told of everything up to here
-	lastID string
-	begins uint64            // position of its first snapshot
-	copy   map[string]string // key → version
-	seen   []uint64          // positions of the changes it was told of
-	resets int
+	at      atomic.Uint64 // it was told of everything up to here
+	lastID  string
+	begins  uint64            // position of its first snapshot
+	copy    map[string]string // key → version
+	seen    []uint64          // positions of the changes it was told of
+	resets  int
 }
 
 func (s *streamCopy) take(e sse.Event) error {

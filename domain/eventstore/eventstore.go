@@ -57,21 +57,71 @@ const (
 	LifecyclePrefix            = "instance-"
 	HeartbeatPrefix            = "heartbeat-"
 	RegistryStream  StreamName = "registry"
+	WebhookPrefix              = "webhook-"
 )
 
 // AuditedPrefixes are those of the streams whose events are kept for ever, told by the history and
 // leaves of the tamper-evident tree: all of ours but heartbeats.
-func AuditedPrefixes() []string { return []string{LifecyclePrefix, string(RegistryStream)} }
+func AuditedPrefixes() []string {
+	return []string{LifecyclePrefix, string(RegistryStream), WebhookPrefix}
+}
 
 // Audited says whether the stream is one of AuditedPrefixes.
 func (s StreamName) Audited() bool {
-	return strings.HasPrefix(string(s), LifecyclePrefix) || strings.HasPrefix(string(s), string(RegistryStream))
+	for _, prefix := range [...]string{LifecyclePrefix, string(RegistryStream), WebhookPrefix} {
+		if strings.HasPrefix(string(s), prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// Prefixes are those of the streams of a namespace ("": all), a service or an instance, with or
+// without heartbeats. A service without a namespace is in the default one. An instance's prefix may
+// pick others whose ids begin like its own; whoever needs just the one looks at the streams' names.
+func Prefixes(namespace, service, instance string, heartbeats bool) ([]string, error) {
+	suffix := ""
+	if service != "" && namespace == "" {
+		namespace = domain.DefaultNamespace
+	}
+	switch {
+	case instance != "" && service == "":
+		return nil, domain.InvalidField{Field: "instance", Rule: "must be used with service"}
+	case instance != "":
+		key := domain.Key{Namespace: namespace, Service: service, ID: instance}
+		if err := key.Validate(); err != nil {
+			return nil, err
+		}
+		suffix = key.String()
+	case service != "":
+		key := domain.ServiceKey{Namespace: namespace, Service: service}
+		if err := key.Validate(); err != nil {
+			return nil, err
+		}
+		suffix = key.String() + "/"
+	case namespace != "":
+		if err := domain.ValidateLabel("ns", namespace); err != nil {
+			return nil, err
+		}
+		suffix = namespace + "/"
+	}
+	prefixes := []string{LifecyclePrefix + suffix}
+	if suffix == "" {
+		prefixes = AuditedPrefixes()
+	}
+	if heartbeats {
+		prefixes = append(prefixes, HeartbeatPrefix+suffix)
+	}
+	return prefixes, nil
 }
 
 // LifecycleStream is where an instance's life is told; it is kept for ever.
 func LifecycleStream(k domain.Key) StreamName {
 	return StreamName(LifecyclePrefix + k.Namespace + "/" + k.Service + "/" + k.ID)
 }
+
+// WebhookStream is where a webhook's life is told.
+func WebhookStream(id string) StreamName { return StreamName(WebhookPrefix + id) }
 
 // HeartbeatStream is where an instance's heartbeats stand; it has a retention.
 func HeartbeatStream(k domain.Key) StreamName {

@@ -127,6 +127,8 @@ func (h *History) addEntry(b *pebble.Batch, e *eventstore.RecordedEvent) error {
 		}
 		namespace, _, _ := strings.Cut(instance, "/")
 		index(rangeNamespace, namespace)
+	} else {
+		index(rangeInstance, string(e.Stream))
 	}
 	index(rangeType, e.Type)
 	if actor, ok := actorOf(e.Metadata); ok {

@@ -18,6 +18,7 @@ import (
 
 // Query picks entries. The zero query picks all, oldest first.
 type Query struct {
+	Stream    eventstore.StreamName // of something that is no instance; alone
 	Namespace string
 	Service   string // needs a namespace
 	ID        string // needs a service
@@ -78,6 +79,8 @@ func (h *History) candidates(q *Query) iter.Seq2[eventstore.Position, error] {
 	}
 	var t term
 	switch {
+	case q.Stream != "":
+		t = term{rangeInstance, string(q.Stream)}
 	case q.ID != "":
 		t = term{rangeInstance, domain.Key{Namespace: q.Namespace, Service: q.Service, ID: q.ID}.String()}
 	case q.Service != "":

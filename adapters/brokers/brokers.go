@@ -1,0 +1,109 @@
+// Package brokers publishes events to message brokers, through watermill's own publishers and Router:
+// at least once and in the order of positions, in the JSON form of CloudEvents 1.0.
+package brokers
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill-nats/v2/pkg/nats"
+	"github.com/ThreeDotsLabs/watermill-redisstream/pkg/redisstream"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
+	natsgo "github.com/nats-io/nats.go"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+// Target is a broker, and what goes there.
+type Target struct {
+	URL   string // scheme, host and path as configured
+	Topic string // of the broker: NATS subject, Redis stream
+	Query string // which events: the parameters of a stream topic
+	kind  string
+	host  string
+	user  *url.Userinfo
+}
+
+// Parse reads a target:
+//
+//	nats://host:4222/subject?type=…&ns=…&service=…
+//	redis://host:6379/stream?…
+func Parse(s string) (t Target, err error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "nats" && u.Scheme != "redis" {
+		return t, domain.InvalidField{Field: "publish", Rule: "must be nats://host:port/subject or redis://host:port/stream"}
+	}
+	topic := strings.Trim(u.Path, "/")
+	if topic == "" || strings.ContainsAny(topic, " \t\r\n*>") {
+		return t, domain.InvalidField{Field: "publish", Rule: "must name a subject or stream after the host"}
+	}
+	return Target{URL: u.Scheme + "://" + u.Host + "/" + topic, Topic: topic, Query: u.RawQuery, kind: u.Scheme, host: u.Host, user: u.User}, nil
+}
+
+// Events is the topic of events that goes to the target.
+func (t Target) Events() string {
+	if t.Query == "" {
+		return "events"
+	}
+	return "events?" + t.Query
+}
+
+func (t Target) publisher(logger watermill.LoggerAdapter) (message.Publisher, error) {
+	if t.kind == "redis" {
+		opts := &redis.Options{Addr: t.host}
+		if t.user != nil {
+			opts.Username = t.user.Username()
+			opts.Password, _ = t.user.Password()
+		}
+		return redisstream.NewPublisher(redisstream.PublisherConfig{Client: redis.NewClient(opts)}, logger)
+	}
+	options := []natsgo.Option{natsgo.Name("rollcall"), natsgo.RetryOnFailedConnect(true), natsgo.MaxReconnects(-1), natsgo.ReconnectWait(250 * time.Millisecond)}
+	if t.user != nil {
+		password, _ := t.user.Password()
+		options = append(options, natsgo.UserInfo(t.user.Username(), password))
+	}
+	return nats.NewPublisher(nats.PublisherConfig{
+		URL: "nats://" + t.host, NatsOptions: options, Marshaler: &nats.NATSMarshaler{},
+		// The broker leaves out an event id that it has seen lately, so what comes again stands once.
+		JetStream: nats.JetStreamConfig{AutoProvision: true, TrackMsgId: true},
+	}, logger)
+}
+
+// Run publishes what the subscriber delivers until the context ends. While the broker is away it is
+// asked again, with growing pauses; nothing is passed over.
+func Run(ctx context.Context, t Target, sub message.Subscriber, logger *slog.Logger) error {
+	log := watermill.NewSlogLogger(logger.With("broker", t.URL))
+	var pub message.Publisher
+	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 30*time.Second) {
+		var err error
+		if pub, err = t.publisher(log); err == nil {
+			break
+		}
+		logger.Warn("broker cannot be reached; it is tried again", "broker", t.URL, "cause", err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+	}
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: 5 * time.Second}, log)
+	if err != nil {
+		return err
+	}
+	handler := router.AddConsumerHandler("broker", t.Events(), sub, func(m *message.Message) error { return pub.Publish(t.Topic, m) })
+	handler.AddMiddleware(middleware.Retry{
+		MaxRetries: 1 << 30, InitialInterval: 250 * time.Millisecond, MaxInterval: 30 * time.Second, Multiplier: 2, RandomizationFactor: 0.2,
+		ShouldRetry: func(middleware.RetryParams) bool { return ctx.Err() == nil },
+	}.Middleware, middleware.Recoverer)
+	if err := router.Run(ctx); err != nil {
+		return fmt.Errorf("broker %s: %w", t.URL, err)
+	}
+	return pub.Close()
+}

@@ -1,0 +1,186 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/history"
+)
+
+// Deliveries is what the API asks of who delivers webhooks.
+type Deliveries interface {
+	// NewSecret makes a signing secret.
+	NewSecret() (string, error)
+	// Seal makes a secret fit to stand in an event.
+	Seal(secret string) ([]byte, error)
+	// Check refuses a target that is not allowed.
+	Check(url string) error
+	// Attempts are a webhook's newest, newest first, in JSON.
+	Attempts(id string, limit int) ([]json.RawMessage, error)
+}
+
+// shownWebhook is a webhook as replies have it. The secret is shown once, when it is made.
+type shownWebhook struct {
+	ID string `json:"id"`
+	domain.WebhookSpec
+	Paused bool   `json:"paused"`
+	Reason string `json:"reason,omitempty"` // of the pause
+	After  string `json:"after"`            // position after which its deliveries began
+	Secret string `json:"secret,omitempty"`
+}
+
+func showWebhook(w domain.Webhook) shownWebhook {
+	return shownWebhook{ID: w.ID, WebhookSpec: w.Spec, Paused: w.Paused, Reason: w.Reason, After: strconv.FormatUint(w.After, 10)}
+}
+
+func (a *api) createWebhook(c echo.Context) error {
+	var body struct {
+		domain.WebhookSpec
+		Secret string `json:"secret"` // default: a new one
+		From   string `json:"from"`   // moment from which on to deliver; default: now
+	}
+	if err := decodeBody(c, &body, false); err != nil {
+		return err
+	}
+	if err := body.Validate(); err != nil {
+		return err
+	}
+	if err := a.Deliveries.Check(body.URL); err != nil {
+		return err
+	}
+	after, err := a.deliverAfter(c, body.From)
+	if err != nil {
+		return err
+	}
+	made := body.Secret == ""
+	if made {
+		if body.Secret, err = a.Deliveries.NewSecret(); err != nil {
+			return err
+		}
+	}
+	sealed, err := a.Deliveries.Seal(body.Secret)
+	if err != nil {
+		return err
+	}
+	id, err := a.WebhookCommands.Create(c.Request().Context(), caller(c), domain.CreateWebhook{Spec: body.WebhookSpec, After: uint64(after), Secret: sealed})
+	if err != nil {
+		return err
+	}
+	w, _ := a.Webhooks.Find(id)
+	shown := showWebhook(w)
+	if made {
+		shown.Secret = body.Secret
+	}
+	c.Response().Header().Set("Location", "/v1/webhooks/"+id)
+	return c.JSON(http.StatusCreated, shown)
+}
+
+// deliverAfter is the position after which to deliver: what a moment includes is delivered, too.
+func (a *api) deliverAfter(c echo.Context, from string) (eventstore.Position, error) {
+	if from == "" {
+		return a.Store.Head(c.Request().Context())
+	}
+	m, err := a.parseMoment(c, "from", from)
+	if err != nil || m.time.IsZero() {
+		return max(m.position, 1) - 1, err
+	}
+	return a.History.PositionAt(m.time.Add(-1))
+}
+
+func (a *api) listWebhooks(c echo.Context) error {
+	shown := []shownWebhook{}
+	for _, w := range a.Webhooks.All() {
+		shown = append(shown, showWebhook(w))
+	}
+	return c.JSON(http.StatusOK, map[string]any{"webhooks": shown})
+}
+
+// webhook finds the one that the path names.
+func (a *api) webhook(c echo.Context) (domain.Webhook, error) {
+	id := pathPart(c, "id")
+	w, ok := a.Webhooks.Find(id)
+	if !ok {
+		return w, domain.UnknownWebhook{ID: id}
+	}
+	return w, nil
+}
+
+func (a *api) getWebhook(c echo.Context) error {
+	w, err := a.webhook(c)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, showWebhook(w))
+}
+
+func (a *api) deleteWebhook(c echo.Context) error {
+	if err := a.WebhookCommands.Do(c.Request().Context(), caller(c), pathPart(c, "id"), domain.DeleteWebhook{Reason: c.QueryParam("reason")}); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+// changeWebhook carries out a command and shows the webhook after it.
+func (a *api) changeWebhook(c echo.Context, command domain.WebhookCommand) error {
+	if err := a.WebhookCommands.Do(c.Request().Context(), caller(c), pathPart(c, "id"), command); err != nil {
+		return err
+	}
+	return a.getWebhook(c)
+}
+
+func (a *api) pauseWebhook(c echo.Context) error {
+	var body struct {
+		Reason string `json:"reason"`
+	}
+	if err := decodeBody(c, &body, true); err != nil {
+		return err
+	}
+	return a.changeWebhook(c, domain.PauseWebhook{Reason: body.Reason})
+}
+
+func (a *api) resumeWebhook(c echo.Context) error {
+	return a.changeWebhook(c, domain.ResumeWebhook{})
+}
+
+func (a *api) replayWebhook(c echo.Context) error {
+	var body struct {
+		From string `json:"from"`
+	}
+	if err := decodeBody(c, &body, false); err != nil {
+		return err
+	}
+	if body.From == "" {
+		return invalidField("from", `is needed: an RFC 3339 time, a position, or "5m ago"`)
+	}
+	after, err := a.deliverAfter(c, body.From)
+	if err != nil {
+		return err
+	}
+	return a.changeWebhook(c, domain.ReplayWebhook{After: uint64(after)})
+}
+
+func (a *api) webhookDeliveries(c echo.Context) error {
+	w, err := a.webhook(c)
+	if err != nil {
+		return err
+	}
+	limit, err := intParam(c, "limit", defaultPage, 1, maxPage)
+	if err != nil {
+		return err
+	}
+	attempts, err := a.Deliveries.Attempts(w.ID, int(limit))
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, map[string]any{"attempts": attempts})
+}
+
+// webhookHistory is there for a deleted one, too.
+func (a *api) webhookHistory(c echo.Context) error {
+	return a.historyOf(c, history.Query{Stream: eventstore.WebhookStream(pathPart(c, "id"))}, nil)
+}

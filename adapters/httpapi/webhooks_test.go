@@ -1,0 +1,70 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+// fakeDeliveries delivers nothing: package webhooks is tested with targets, and the binary with both.
+type fakeDeliveries struct{}
+
+func (fakeDeliveries) NewSecret() (string, error) { return "whsec_new", nil }
+func (fakeDeliveries) Seal(secret string) ([]byte, error) {
+	if !strings.HasPrefix(secret, "whsec_") {
+		return nil, domain.InvalidField{Field: "secret", Rule: "must be whsec_…"}
+	}
+	return []byte("sealed"), nil
+}
+func (fakeDeliveries) Check(url string) error {
+	if strings.Contains(url, "127.0.0.1") {
+		return domain.InvalidField{Field: "url", Rule: "must not be private"}
+	}
+	return nil
+}
+func (fakeDeliveries) Attempts(string, int) ([]json.RawMessage, error) {
+	return []json.RawMessage{[]byte(`{"event":"e","position":"1","type":"T","attempt":1,"at":"2026-03-01T00:00:00Z","took":"1ms","delivered":true}`)}, nil
+}
+
+func TestWebhooksAreManagedOverHTTP(t *testing.T) {
+	s := start(t)
+	var w struct {
+		ID, Secret, Reason string
+		Paused             bool
+	}
+	s.send("POST", "/v1/webhooks", `{"url":"https://example.com/x","service":"web","types":["LeaseExpired"]}`).want(t, 201).json(t, &w)
+	if w.Secret != "whsec_new" {
+		t.Errorf("a new webhook is %+v", w)
+	}
+	path := "/v1/webhooks/" + w.ID
+	s.send("POST", path+"/pause", `{"reason":"noise"}`).want(t, 200).json(t, &w)
+	if !w.Paused || w.Reason != "noise" {
+		t.Errorf("a paused webhook is %+v", w)
+	}
+	s.send("POST", path+"/resume", "").want(t, 200)
+	s.send("POST", path+"/replay", `{"from":"1"}`).want(t, 200)
+	s.send("GET", path+"/deliveries?limit=5", "").want(t, 200)
+	if list := s.send("GET", "/v1/webhooks", "").want(t, 200); !strings.Contains(string(list.body), w.ID) || strings.Contains(string(list.body), "whsec") {
+		t.Errorf("the list is %s", list.body)
+	}
+	s.send("DELETE", path+"?reason=done", "").want(t, 204)
+	s.send("GET", path, "").problem(t, 404, "unknown-webhook", "")
+	s.send("POST", path+"/pause", "").problem(t, 404, "unknown-webhook", "")
+	var p page
+	s.send("GET", path+"/history?order=oldest", "").want(t, 200).json(t, &p)
+	var told []string
+	for _, e := range p.Entries {
+		told = append(told, e.Summary)
+	}
+	if got := strings.Join(told, "; "); got != "webhook to https://example.com/x created; webhook paused: noise; webhook resumed; webhook sent to what comes after position 0; webhook deleted: done" {
+		t.Errorf("its history is %s", got)
+	}
+	for body, field := range map[string]string{
+		`{"url":"ftp://x"}`: "url", `{"url":"http://127.0.0.1"}`: "url", `{"url":"http://x","types":["No"]}`: "types", `{"url":"http://x","service":"A"}`: "service",
+		`{"url":"http://x","secret":"s"}`: "secret", `{"url":"http://x","from":"tomorrow"}`: "from", `{"url":"http://x","from":"999"}`: "from", `{"url":"http://x","colour":1}`: "colour",
+	} {
+		s.send("POST", "/v1/webhooks", body).problem(t, 422, "invalid-field", field)
+	}
+}

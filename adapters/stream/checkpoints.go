@@ -1,0 +1,106 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// Checkpoints keeps consumers' positions in a folder, one file each. One process may use a folder.
+type Checkpoints struct {
+	dir string
+
+	mu   sync.Mutex
+	held map[string]chan struct{} // by consumer; closed when it is let go
+}
+
+// OpenCheckpoints uses a folder, and creates it when there is none.
+func OpenCheckpoints(dir string) (*Checkpoints, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("checkpoints: %w", err)
+	}
+	return &Checkpoints{dir: dir, held: make(map[string]chan struct{})}, nil
+}
+
+// acquire waits until nobody else delivers for the consumer.
+func (c *Checkpoints) acquire(ctx context.Context, consumer string) (release func(), err error) {
+	for {
+		c.mu.Lock()
+		free, taken := c.held[consumer]
+		if !taken {
+			mine := make(chan struct{})
+			c.held[consumer] = mine
+			c.mu.Unlock()
+			return func() {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				delete(c.held, consumer)
+				close(mine)
+			}, nil
+		}
+		c.mu.Unlock()
+		select {
+		case <-free:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+type checkpoint struct {
+	Consumer string              `json:"consumer"`
+	Position eventstore.Position `json:"position,string"`
+}
+
+func (c *Checkpoints) path(consumer string) string {
+	return filepath.Join(c.dir, url.QueryEscape(consumer)+".json")
+}
+
+// Load is a consumer's position; ok is false when it has none.
+func (c *Checkpoints) Load(consumer string) (p eventstore.Position, ok bool, err error) {
+	b, err := os.ReadFile(c.path(consumer))
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, false, nil
+	}
+	var saved checkpoint
+	if err == nil {
+		err = json.Unmarshal(b, &saved)
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("checkpoint of %s: %w", consumer, err)
+	}
+	return saved.Position, true, nil
+}
+
+// Save keeps a consumer's position. It is there whole, or the one before is.
+func (c *Checkpoints) Save(consumer string, p eventstore.Position) error {
+	b, err := json.Marshal(checkpoint{consumer, p})
+	if err != nil {
+		return err
+	}
+	path := c.path(consumer)
+	f, err := os.Create(path + ".tmp")
+	if err != nil {
+		return fmt.Errorf("checkpoint of %s: %w", consumer, err)
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("checkpoint of %s: %w", consumer, err)
+	}
+	return os.Rename(path+".tmp", path)
+}
+
+// Forget removes a consumer's position.
+func (c *Checkpoints) Forget(consumer string) error {
+	if err := os.Remove(c.path(consumer)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,306 @@
+// Package stream carries events out of Rollcall through watermill: a Subscriber over an event store,
+// or over a registry's HTTP API, for watermill's Router and whatever one hangs onto it.
+//
+// A subscription delivers in the order of positions, one message at a time: the next one comes when
+// the one before is acked; one that is nacked comes again. A named consumer keeps a checkpoint, so it
+// goes on where it was: each event is delivered at least once, and again only if the process ended
+// between an ack and the checkpoint's saving.
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// Source is where events come from: an event store, or a Remote registry.
+type Source interface {
+	Subscribe(ctx context.Context, opts eventstore.SubscribeOptions) (eventstore.Subscription, error)
+}
+
+// Config says what a Subscriber delivers and how.
+type Config struct {
+	Source Source
+	// Consumer is the durable name under which the checkpoint is kept, one a topic. Without one each
+	// subscription begins at From. A consumer delivers in one place at a time: a second subscription
+	// of the same name and topic waits for the first to end.
+	Consumer    string
+	Checkpoints *Checkpoints        // needed with Consumer
+	From        eventstore.Position // where to begin without a checkpoint: after this position
+	// Filter says what a topic means; nil: ParseTopic.
+	Filter func(topic string) (eventstore.Filter, error)
+	// Message makes an event's message; nil: NewMessage.
+	Message func(e *eventstore.RecordedEvent) (*message.Message, error)
+	// Redelivery is the pause before a nacked message comes again, and before a source that failed is
+	// asked again; 0: 100 ms.
+	Redelivery time.Duration
+	// SaveEvery is the time between two savings of the checkpoint; 0: 1 s. It is always saved at the end.
+	SaveEvery time.Duration
+	// Grace is how long, after its end, a subscription waits for the ack of the message that a handler
+	// has; 0: not at all. The message's context ends at once.
+	Grace  time.Duration
+	Logger watermill.LoggerAdapter // nil: none
+}
+
+// Subscriber implements watermill's message.Subscriber.
+type Subscriber struct {
+	config  Config
+	closing chan struct{}
+	once    sync.Once
+	running sync.WaitGroup
+}
+
+var _ message.Subscriber = (*Subscriber)(nil)
+
+// NewSubscriber is a Subscriber; Close ends its subscriptions.
+func NewSubscriber(config Config) (*Subscriber, error) {
+	if config.Source == nil {
+		return nil, errors.New("stream: a source is needed")
+	}
+	if config.Consumer != "" && config.Checkpoints == nil {
+		return nil, errors.New("stream: a named consumer needs checkpoints")
+	}
+	if config.Filter == nil {
+		config.Filter = ParseTopic
+	}
+	if config.Message == nil {
+		config.Message = NewMessage
+	}
+	if config.Redelivery == 0 {
+		config.Redelivery = 100 * time.Millisecond
+	}
+	if config.SaveEvery == 0 {
+		config.SaveEvery = time.Second
+	}
+	if config.Logger == nil {
+		config.Logger = watermill.NopLogger{}
+	}
+	return &Subscriber{config: config, closing: make(chan struct{})}, nil
+}
+
+// Subscribe delivers a topic's events until the context ends or the Subscriber is closed; then the
+// channel is closed.
+func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
+	filter, err := s.config.Filter(topic)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-s.closing:
+		return nil, eventstore.ErrClosed
+	default:
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	out := make(chan *message.Message) // closed by the goroutine below; unbuffered: nothing is delivered that nobody takes
+	s.running.Go(func() {
+		defer close(out)
+		defer cancel()
+		d := delivery{config: &s.config, topic: topic, filter: filter, out: out}
+		d.run(ctx)
+	})
+	go func() {
+		select {
+		case <-s.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return out, nil
+}
+
+// Close ends all subscriptions and waits for them.
+func (s *Subscriber) Close() error {
+	s.once.Do(func() { close(s.closing) })
+	s.running.Wait()
+	return nil
+}
+
+// delivery is one subscription.
+type delivery struct {
+	config   *Config
+	topic    string
+	filter   eventstore.Filter
+	out      chan<- *message.Message
+	position eventstore.Position // everything up to here is acked
+	saved    eventstore.Position
+	savedAt  time.Time
+}
+
+func (d *delivery) run(ctx context.Context) {
+	name := d.config.Consumer
+	d.position = d.config.From
+	if name != "" {
+		name += "/" + d.topic
+		release, err := d.config.Checkpoints.acquire(ctx, name)
+		if err != nil {
+			return // the context ended
+		}
+		defer release()
+		at, ok, err := d.config.Checkpoints.Load(name)
+		if err != nil {
+			d.config.Logger.Error("checkpoint cannot be read; the consumer does not start", err, watermill.LogFields{"consumer": name})
+			return
+		}
+		if ok {
+			d.position = at
+		}
+		d.saved = d.position
+		defer func() { d.save(name, true) }()
+	}
+	for ctx.Err() == nil {
+		err := d.follow(ctx, name)
+		if ctx.Err() != nil || errors.Is(err, eventstore.ErrClosed) {
+			return
+		}
+		d.config.Logger.Error("source failed; it is asked again", err, watermill.LogFields{"topic": d.topic, "position": d.position})
+		pause(ctx, d.config.Redelivery)
+	}
+}
+
+// follow delivers what the source has until it fails.
+func (d *delivery) follow(ctx context.Context, name string) error {
+	sub, err := d.config.Source.Subscribe(ctx, eventstore.SubscribeOptions{After: d.position, Filter: d.filter})
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	for {
+		events, position, err := sub.Next(ctx)
+		if err != nil {
+			return err
+		}
+		for i := range events {
+			if !d.deliver(ctx, &events[i]) {
+				return ctx.Err()
+			}
+			d.position = events[i].Position
+			d.save(name, false)
+		}
+		d.position = max(d.position, position)
+		d.save(name, false)
+	}
+}
+
+// deliver hands over an event until it is acked; false: the context ended first.
+func (d *delivery) deliver(ctx context.Context, e *eventstore.RecordedEvent) bool {
+	for {
+		m, err := d.config.Message(e)
+		if err != nil {
+			d.config.Logger.Error("event has no message and is passed over", err, watermill.LogFields{"position": e.Position})
+			return true
+		}
+		of, done := context.WithCancel(ctx)
+		m.SetContext(of)
+		select {
+		case d.out <- m:
+		case <-ctx.Done():
+			done()
+			return false
+		}
+		select {
+		case <-m.Acked():
+			done()
+			return true
+		case <-m.Nacked():
+			done()
+			pause(ctx, d.config.Redelivery)
+		case <-ctx.Done():
+			done()
+			grace := time.NewTimer(d.config.Grace)
+			defer grace.Stop()
+			select {
+			case <-m.Acked():
+				return true
+			case <-m.Nacked():
+				return false
+			case <-grace.C:
+				return false
+			}
+		}
+	}
+}
+
+func (d *delivery) save(name string, now bool) {
+	if name == "" || d.position == d.saved || !now && time.Since(d.savedAt) < d.config.SaveEvery {
+		return
+	}
+	d.savedAt = time.Now()
+	if err := d.config.Checkpoints.Save(name, d.position); err != nil {
+		d.config.Logger.Error("checkpoint cannot be saved; after a restart events come again", err, watermill.LogFields{"consumer": name})
+		return
+	}
+	d.saved = d.position
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// ParseTopic reads a topic: "events" for all events but heartbeats, or with any of the parameters
+// type, ns, service and heartbeats, e.g.
+//
+//	events?service=checkout&type=InstanceDeregistered,LeaseExpired
+//	events?ns=shop&heartbeats=true
+func ParseTopic(topic string) (f eventstore.Filter, err error) {
+	name, query, _ := strings.Cut(topic, "?")
+	values, err := url.ParseQuery(query)
+	if err != nil || name != "events" {
+		return f, domain.InvalidField{Field: "topic", Rule: "must be events, or events? with type, ns, service or heartbeats"}
+	}
+	var ns, service string
+	heartbeats := false
+	for key := range values {
+		value := values.Get(key)
+		switch key {
+		case "type":
+			f.Types = strings.Split(value, ",")
+		case "ns":
+			ns = value
+		case "service":
+			service = value
+		case "heartbeats":
+			heartbeats = value == "true"
+		default:
+			return f, domain.InvalidField{Field: "topic", Rule: "has the parameter " + key + ", which is not known"}
+		}
+	}
+	f.StreamPrefixes, err = eventstore.Prefixes(ns, service, "", heartbeats)
+	return f, err
+}
+
+// NewMessage makes an event's message: its payload is the event in JSON as /v1/events has it, its
+// id the event's, its metadata position, revision, stream and type.
+func NewMessage(e *eventstore.RecordedEvent) (*message.Message, error) {
+	m := message.NewMessage(e.ID.String(), eventstore.AppendJSON(nil, e))
+	m.Metadata = message.Metadata{
+		"position": strconv.FormatUint(uint64(e.Position), 10), "revision": strconv.FormatUint(uint64(e.Revision), 10),
+		"stream": string(e.Stream), "type": e.Type, "recorded_at": e.RecordedAt.Format(time.RFC3339Nano),
+	}
+	return m, nil
+}
+
+// ReadMessage is the event in a message that NewMessage made.
+func ReadMessage(m *message.Message) (eventstore.RecordedEvent, error) {
+	e, err := eventstore.ParseJSON(m.Payload)
+	if err == nil && !json.Valid(e.Data) {
+		err = fmt.Errorf("event at position %d: its data is not JSON", e.Position)
+	}
+	return e, err
+}

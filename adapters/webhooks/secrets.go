@@ -1,0 +1,90 @@
+package webhooks
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+// Secrets seals signing secrets, so that they can stand in events that anyone may read.
+type Secrets struct{ aead cipher.AEAD }
+
+const keyBytes = 32
+
+// LoadSecrets reads the key in a file, and makes one where there is none.
+func LoadSecrets(path string) (*Secrets, error) {
+	key, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		key = make([]byte, keyBytes)
+		if _, err = rand.Read(key); err == nil {
+			err = writeKey(path, key)
+		}
+	}
+	if err == nil && len(key) != keyBytes {
+		err = fmt.Errorf("%s is not what Rollcall wrote", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("webhook key: %w", err)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCM(block)
+	return &Secrets{aead}, err
+}
+
+func writeKey(path string, key []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(key)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+const secretPrefix = "whsec_"
+
+// New makes a signing secret in the notation of Standard Webhooks.
+func (s *Secrets) New() (string, error) {
+	b := make([]byte, keyBytes)
+	if _, err := rand.Read(b); err != nil {
+		return "", err
+	}
+	return secretPrefix + base64.StdEncoding.EncodeToString(b), nil
+}
+
+// Seal encrypts a secret, after a look at its form.
+func (s *Secrets) Seal(secret string) ([]byte, error) {
+	rest, ok := strings.CutPrefix(secret, secretPrefix)
+	plain, err := base64.StdEncoding.DecodeString(rest)
+	if !ok || err != nil || len(plain) < 24 || len(plain) > 64 { // what Standard Webhooks ask for
+		return nil, domain.InvalidField{Field: "secret", Rule: "must be whsec_ and 24-64 bytes in base64"}
+	}
+	nonce := make([]byte, s.aead.NonceSize())
+	if _, err := rand.Read(nonce); err != nil {
+		return nil, err
+	}
+	return s.aead.Seal(nonce, nonce, []byte(secret), nil), nil
+}
+
+// Open decrypts what Seal made.
+func (s *Secrets) Open(sealed []byte) (string, error) {
+	n := s.aead.NonceSize()
+	if len(sealed) < n {
+		return "", errors.New("it is too short")
+	}
+	plain, err := s.aead.Open(nil, sealed[:n], sealed[n:], nil)
+	return string(plain), err
+}

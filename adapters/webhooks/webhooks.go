@@ -1,0 +1,295 @@
+// Package webhooks delivers events to HTTP targets, on watermill's Router: at least once, and to each
+// webhook in the order of positions, so in order for each instance. A target that fails is asked again
+// with growing pauses; meanwhile what follows waits. One that fails for long is paused.
+package webhooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/components/metrics"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/sony/gobreaker"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries"
+)
+
+// Subscribing makes the subscriber of one webhook: a durable consumer that begins after a position. It
+// must give the attempt under way the grace of Options.Timeout.
+type Subscribing func(consumer string, after eventstore.Position, filter eventstore.Filter) (message.Subscriber, error)
+
+// Options says how to deliver. The zero value of a duration or number means the default beside it.
+type Options struct {
+	Subscribe  Subscribing
+	Secrets    *Secrets
+	Log        *Log
+	StoreID    string
+	Allow      bool          // targets on loopback, link-local and private addresses
+	Timeout    time.Duration // of one attempt; 10 s
+	FirstPause time.Duration // before the second attempt; then doubled; 500 ms
+	MaxPause   time.Duration // 1 min
+	PauseAfter time.Duration // a webhook whose target failed for so long is paused; 24 h
+	Rate       int64         // deliveries of a webhook in a second at most; 500
+	Pause      func(ctx context.Context, id, reason string) error
+	Registerer prometheus.Registerer
+	Now        func() time.Time
+	Logger     *slog.Logger
+}
+
+// DefaultTimeout is that of an attempt.
+const DefaultTimeout = 10 * time.Second
+
+// Deliverer runs the deliveries of all webhooks.
+type Deliverer struct {
+	opts    Options
+	client  *http.Client
+	metrics *metrics.PrometheusMetricsBuilder
+
+	mu      sync.Mutex
+	running map[string]*running
+	group   sync.WaitGroup
+}
+
+// running is a webhook whose deliveries are under way.
+type running struct {
+	begun uint64 // see domain.Webhook
+	stop  context.CancelFunc
+	done  chan struct{} // closed when it has ended
+}
+
+// New is a Deliverer without webhooks; tell it of them by Changed.
+func New(opts Options) *Deliverer {
+	opts.Timeout = or(opts.Timeout, DefaultTimeout)
+	opts.FirstPause = or(opts.FirstPause, 500*time.Millisecond)
+	opts.MaxPause = or(opts.MaxPause, time.Minute)
+	opts.PauseAfter = or(opts.PauseAfter, 24*time.Hour)
+	opts.Rate = or(opts.Rate, 500)
+	d := &Deliverer{opts: opts, client: newClient(opts.Allow, opts.Timeout), running: make(map[string]*running)}
+	if opts.Registerer != nil {
+		b := metrics.NewPrometheusMetricsBuilder(opts.Registerer, "rollcall", "webhooks")
+		d.metrics = &b
+	}
+	return d
+}
+
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// Changed starts, stops or moves a webhook's deliveries, as its state says.
+func (d *Deliverer) Changed(ctx context.Context, w domain.Webhook) {
+	d.mu.Lock()
+	r := d.running[w.ID]
+	wanted := w.Exists() && !w.Paused
+	if r != nil && (!wanted || r.begun != w.Begun) {
+		delete(d.running, w.ID)
+		r.stop()
+		d.mu.Unlock()
+		<-r.done // what it was sending is answered, or cut off
+		d.mu.Lock()
+		r = nil
+	}
+	defer d.mu.Unlock()
+	if !wanted || r != nil || ctx.Err() != nil {
+		return
+	}
+	ctx, stop := context.WithCancel(ctx)
+	r = &running{begun: w.Begun, stop: stop, done: make(chan struct{})}
+	d.running[w.ID] = r
+	d.group.Go(func() {
+		defer close(r.done)
+		defer stop()
+		if err := d.deliver(ctx, w); err != nil && ctx.Err() == nil {
+			d.opts.Logger.Error("webhook does not run", "webhook", w.ID, "cause", err)
+		}
+	})
+}
+
+// Wait returns when all deliveries have ended, after the contexts given to Changed have.
+func (d *Deliverer) Wait() { d.group.Wait() }
+
+// Filter is what a webhook's specification picks.
+func Filter(spec domain.WebhookSpec) (f eventstore.Filter, err error) {
+	f.Types = spec.Types
+	heartbeats := false
+	for _, t := range spec.Types {
+		heartbeats = heartbeats || t == domain.TypeHeartbeatReceived
+	}
+	f.StreamPrefixes, err = eventstore.Prefixes(spec.Namespace, spec.Service, "", heartbeats)
+	if spec.Namespace == "" && spec.Service == "" && err == nil { // of instances only
+		f.StreamPrefixes = []string{eventstore.LifecyclePrefix}
+		if heartbeats {
+			f.StreamPrefixes = append(f.StreamPrefixes, eventstore.HeartbeatPrefix)
+		}
+	}
+	return f, err
+}
+
+// deliver runs a router with the webhook as its one handler until the context ends.
+func (d *Deliverer) deliver(ctx context.Context, w domain.Webhook) error {
+	filter, err := Filter(w.Spec)
+	if err != nil {
+		return err
+	}
+	secret, err := d.opts.Secrets.Open(w.Secret)
+	if err != nil {
+		return fmt.Errorf("its secret cannot be opened: %w", err)
+	}
+	// A replay is another consumer: it begins where it was sent to.
+	sub, err := d.opts.Subscribe(fmt.Sprintf("webhook-%s-%d", w.ID, w.Begun), eventstore.Position(w.After), filter)
+	if err != nil {
+		return err
+	}
+	logger := watermill.NewSlogLogger(d.opts.Logger.With("webhook", w.ID))
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: 2 * d.opts.Timeout}, logger)
+	if err != nil {
+		return err
+	}
+	if d.metrics != nil {
+		d.metrics.AddPrometheusRouterMetrics(router)
+	}
+	t := &target{deliverer: d, webhook: w, secret: secret}
+	rejected, err := middleware.PoisonQueueWithFilter(t, "rejected", func(err error) bool { return errors.As(err, new(*rejection)) })
+	if err != nil {
+		return err
+	}
+	retry := middleware.Retry{
+		MaxRetries: 1 << 30, InitialInterval: d.opts.FirstPause, MaxInterval: d.opts.MaxPause, Multiplier: 2, RandomizationFactor: 0.2,
+		ShouldRetry: func(p middleware.RetryParams) bool { return !errors.As(p.Err, new(*rejection)) && ctx.Err() == nil },
+	}
+	breaker := middleware.NewCircuitBreaker(gobreaker.Settings{
+		Name: w.ID, Timeout: d.opts.MaxPause / 2, ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= 5 },
+		IsSuccessful: func(err error) bool { return err == nil || errors.As(err, new(*rejection)) },
+	})
+	throttle := middleware.NewThrottle(d.opts.Rate, time.Second)
+	handler := router.AddConsumerHandler("webhook", w.Spec.URL, sub, t.deliver)
+	handler.AddMiddleware(rejected, retry.Middleware, breaker.Middleware, throttle.Middleware, middleware.Recoverer)
+	return errors.Join(router.Run(ctx), sub.Close())
+}
+
+// target is where a webhook delivers to.
+type target struct {
+	deliverer *Deliverer
+	webhook   domain.Webhook
+	secret    string
+	attempt   int
+	position  eventstore.Position // of the event that attempt counts for
+	failing   time.Time           // since when every attempt failed; zero: the last one did not
+}
+
+// rejection says that the target will never take this event, whatever happens; the next may do.
+type rejection struct{ status int }
+
+func (e *rejection) Error() string {
+	return fmt.Sprintf("the target rejects the event: it answered %d %s", e.status, http.StatusText(e.status))
+}
+
+// deliver makes one attempt.
+func (t *target) deliver(m *message.Message) error {
+	d := t.deliverer
+	position, err := strconv.ParseUint(m.Metadata.Get("position"), 10, 64)
+	if err != nil {
+		return &rejection{}
+	}
+	if p := eventstore.Position(position); p != t.position {
+		t.position, t.attempt = p, 0
+	}
+	t.attempt++
+	began := d.opts.Now()
+	// An attempt under way goes on to its end, so that a pause sends nothing twice.
+	status, err := d.post(context.WithoutCancel(m.Context()), t.webhook.Spec.URL, t.secret, m)
+	a := Attempt{
+		Event: m.UUID, Position: t.position, Type: m.Metadata.Get("type"), Attempt: t.attempt, At: began, Took: domain.Duration(d.opts.Now().Sub(began)), Status: status,
+	}
+	switch {
+	case err != nil:
+		a.Error = err.Error()
+	case status >= 200 && status < 300:
+		a.Delivered = true
+	case status == http.StatusBadRequest, status == http.StatusRequestEntityTooLarge, status == http.StatusUnprocessableEntity:
+		err = &rejection{status}
+		a.Error = err.Error()
+	default:
+		err = fmt.Errorf("the target answered %d %s", status, http.StatusText(status))
+		a.Error = err.Error()
+	}
+	d.opts.Log.Add(t.webhook.ID, a)
+	if err == nil || errors.As(err, new(*rejection)) {
+		t.failing = time.Time{}
+		return err
+	}
+	if t.failing.IsZero() {
+		t.failing = began
+	}
+	if status == http.StatusGone || d.opts.Now().Sub(t.failing) >= d.opts.PauseAfter {
+		t.pause(m.Context(), err)
+	}
+	return err
+}
+
+// pause gives up for now. The command is carried out beside the delivery, which it stops.
+func (t *target) pause(ctx context.Context, cause error) {
+	reason := fmt.Sprintf("failing since %s: %v", t.failing.UTC().Format(time.RFC3339), cause)
+	d, id := t.deliverer, t.webhook.ID
+	d.group.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.opts.Timeout)
+		defer cancel()
+		if err := d.opts.Pause(ctx, id, reason[:min(len(reason), domain.MaxReason)]); err != nil {
+			d.opts.Logger.Error("webhook cannot be paused", "webhook", id, "cause", err)
+		}
+	})
+}
+
+// Publish implements message.Publisher for the poison queue: rejected events stand in the log as such.
+func (t *target) Publish(_ string, messages ...*message.Message) error {
+	for _, m := range messages {
+		t.deliverer.opts.Logger.Warn("webhook's target rejects an event; it is passed over", "webhook", t.webhook.ID, "event", m.UUID,
+			"cause", m.Metadata.Get(middleware.ReasonForPoisonedKey))
+	}
+	return nil
+}
+
+// Close implements message.Publisher.
+func (t *target) Close() error { return nil }
+
+// NewMessage makes an event's message: the body that is posted, in the JSON form of CloudEvents 1.0.
+func NewMessage(storeID string) func(e *eventstore.RecordedEvent) (*message.Message, error) {
+	return func(e *eventstore.RecordedEvent) (*message.Message, error) {
+		body, err := queries.EncodeCloudEvent(storeID, e)
+		if err != nil {
+			return nil, err
+		}
+		m := message.NewMessage(e.ID.String(), body)
+		m.Metadata = message.Metadata{"position": strconv.FormatUint(uint64(e.Position), 10), "type": e.Type}
+		return m, nil
+	}
+}
+
+// CheckURL refuses a target whose address, as it stands, is not allowed. A name is looked up when it
+// is used.
+func CheckURL(raw string, allow bool) error {
+	u, err := url.Parse(raw)
+	if err != nil || allow {
+		return nil // Validate has a word on the form
+	}
+	if forbidden(u.Hostname()) {
+		return domain.InvalidField{Field: "url", Rule: "must not be on a loopback, link-local or private address (allowed by --webhook-allow-private)"}
+	}
+	return nil
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rollcall-registry/rollcall/adapters/brokers"
+	"github.com/rollcall-registry/rollcall/adapters/stream"
+	"github.com/rollcall-registry/rollcall/adapters/webhooks"
+	"github.com/rollcall-registry/rollcall/commands"
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	webhookList "github.com/rollcall-registry/rollcall/projections/webhooks"
+)
+
+// deliveries is all that carries events out: webhooks and brokers.
+type deliveries struct {
+	list        *webhookList.List
+	commands    *commands.Webhooks
+	secrets     *webhooks.Secrets
+	log         *webhooks.Log
+	deliverer   *webhooks.Deliverer
+	checkpoints *stream.Checkpoints
+	targets     []brokers.Target
+	store       eventstore.Store
+	storeID     uuid.UUID
+	allow       bool
+	logger      *slog.Logger
+}
+
+// deliverer is on whose behalf a failing webhook is paused.
+var deliverer = commands.Caller{Actor: "rollcall", Via: "webhooks"}
+
+func openDeliveries(ctx context.Context, s settings, store eventstore.Store, storeID uuid.UUID, registerer prometheus.Registerer, logger *slog.Logger) (*deliveries, error) {
+	d := &deliveries{store: store, storeID: storeID, allow: s.webhookAllowPrivate, logger: logger}
+	for _, url := range s.publish {
+		t, err := brokers.Parse(url)
+		if err == nil {
+			_, err = stream.ParseTopic(t.Events())
+		}
+		if err != nil {
+			return nil, usageError{err}
+		}
+		d.targets = append(d.targets, t)
+	}
+	var err error
+	if d.list, err = webhookList.Open(ctx, store); err != nil {
+		return nil, err
+	}
+	if d.secrets, err = webhooks.LoadSecrets(filepath.Join(s.data, "webhooks.key")); err != nil {
+		return nil, err
+	}
+	if d.checkpoints, err = stream.OpenCheckpoints(filepath.Join(s.data, "consumers")); err != nil {
+		return nil, err
+	}
+	if d.log, err = webhooks.OpenLog(filepath.Join(s.data, "deliveries"), logger); err != nil {
+		return nil, err
+	}
+	d.commands = &commands.Webhooks{Store: store, WaitFor: d.list.WaitFor}
+	d.deliverer = webhooks.New(webhooks.Options{
+		Subscribe: d.subscribe, Secrets: d.secrets, Log: d.log, StoreID: storeID.String(), Allow: s.webhookAllowPrivate, PauseAfter: s.webhookPauseAfter,
+		Pause: func(ctx context.Context, id, reason string) error {
+			return d.commands.Do(ctx, deliverer, id, domain.PauseWebhook{Reason: reason})
+		},
+		Registerer: registerer, Now: time.Now, Logger: logger,
+	})
+	return d, nil
+}
+
+// subscribe makes the subscriber of one webhook or broker: what is posted or published is the event in
+// the JSON form of CloudEvents.
+func (d *deliveries) subscribe(consumer string, after eventstore.Position, filter eventstore.Filter) (message.Subscriber, error) {
+	return stream.NewSubscriber(stream.Config{
+		Source: d.store, Consumer: consumer, Checkpoints: d.checkpoints, From: after, Grace: webhooks.DefaultTimeout, Message: webhooks.NewMessage(d.storeID.String()),
+		Filter: func(string) (eventstore.Filter, error) { return filter, nil }, Logger: watermill.NewSlogLogger(d.logger),
+	})
+}
+
+// run delivers until the context ends.
+func (d *deliveries) run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return d.list.Run(ctx, d.store, d.logger, func(w domain.Webhook) { d.deliverer.Changed(ctx, w) })
+	})
+	for _, t := range d.targets {
+		group.Go(func() error {
+			filter, err := stream.ParseTopic(t.Events())
+			if err != nil {
+				return err
+			}
+			sub, err := d.subscribe("broker-"+t.URL, 0, filter)
+			if err != nil {
+				return err
+			}
+			return errors.Join(brokers.Run(ctx, t, sub, d.logger), sub.Close())
+		})
+	}
+	err := group.Wait()
+	d.deliverer.Wait()
+	return err
+}
+
+func (d *deliveries) close() error { return d.log.Close() }
+
+// NewSecret implements httpapi.Deliveries.
+func (d *deliveries) NewSecret() (string, error) { return d.secrets.New() }
+
+// Seal implements httpapi.Deliveries.
+func (d *deliveries) Seal(secret string) ([]byte, error) { return d.secrets.Seal(secret) }
+
+// Check implements httpapi.Deliveries.
+func (d *deliveries) Check(url string) error { return webhooks.CheckURL(url, d.allow) }
+
+// Attempts implements httpapi.Deliveries.
+func (d *deliveries) Attempts(id string, limit int) ([]json.RawMessage, error) {
+	return d.log.Newest(id, limit)
+}

@@ -1,0 +1,78 @@
+package commands
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// Webhooks carries out commands to webhooks. Each webhook is a stream.
+type Webhooks struct {
+	Store eventstore.Store
+	// WaitFor waits until the list of webhooks shows what stands at a position.
+	WaitFor func(ctx context.Context, position eventstore.Position) error
+}
+
+// Create makes a webhook under a new id.
+func (w *Webhooks) Create(ctx context.Context, caller Caller, c domain.CreateWebhook) (id string, err error) {
+	made, err := uuid.NewV7()
+	if err != nil {
+		return "", err
+	}
+	return made.String(), w.Do(ctx, caller, made.String(), c)
+}
+
+// Do carries out one command.
+func (w *Webhooks) Do(ctx context.Context, caller Caller, id string, command domain.WebhookCommand) error {
+	for range attempts {
+		state, err := w.Load(ctx, id)
+		if err != nil {
+			return err
+		}
+		event, err := domain.DecideWebhook(state, command)
+		if err != nil || event == nil {
+			return err
+		}
+		data, err := domain.Encode(event)
+		if err != nil {
+			return err
+		}
+		expected := eventstore.NoStream()
+		if state.Events > 0 {
+			expected = eventstore.Exactly(eventstore.Revision(state.Events - 1))
+		}
+		results, err := w.Store.Append(ctx, eventstore.AppendRequest{
+			Stream: eventstore.WebhookStream(id), Expected: expected,
+			Events: []eventstore.EventData{{Type: event.EventType(), Data: data, Metadata: caller.metadata(false)}},
+		})
+		if err != nil {
+			return err
+		}
+		var conflict *eventstore.WrongExpectedRevision
+		if errors.As(results[0].Err, &conflict) {
+			continue
+		}
+		return w.WaitFor(ctx, results[0].Position)
+	}
+	return ErrContended
+}
+
+// Load is the fold of a webhook's stream.
+func (w *Webhooks) Load(ctx context.Context, id string) (domain.Webhook, error) {
+	state := domain.Webhook{ID: id}
+	for e, err := range w.Store.ReadStream(ctx, eventstore.WebhookStream(id), eventstore.ReadOptions{}) {
+		if err != nil {
+			return state, err
+		}
+		event, err := domain.DecodeEvent(e.Type, e.Data)
+		if err != nil {
+			return state, err
+		}
+		state = domain.EvolveWebhook(state, event)
+	}
+	return state, nil
+}

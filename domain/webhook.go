@@ -1,0 +1,189 @@
+package domain
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+)
+
+// Names of the stored event types of webhooks.
+const (
+	TypeWebhookCreated  = "WebhookCreated"
+	TypeWebhookPaused   = "WebhookPaused"
+	TypeWebhookResumed  = "WebhookResumed"
+	TypeWebhookReplayed = "WebhookReplayed"
+	TypeWebhookDeleted  = "WebhookDeleted"
+)
+
+// MaxURL is how long a webhook's URL may be, in bytes.
+const MaxURL = 2048
+
+// WebhookSpec is what a webhook delivers where.
+type WebhookSpec struct {
+	URL       string   `json:"url"`
+	Namespace string   `json:"namespace,omitempty"` // "": every namespace
+	Service   string   `json:"service,omitempty"`   // "": every service
+	Types     []string `json:"types,omitempty"`     // event types; none: all but heartbeats
+}
+
+// Validate says which field is against the rules, if any is.
+func (s WebhookSpec) Validate() error {
+	rule := InvalidField{Field: "url", Rule: fmt.Sprintf("must be an http or https URL with a host, without credentials, of at most %d bytes", MaxURL)}
+	u, err := url.Parse(s.URL)
+	if err != nil || len(s.URL) > MaxURL || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
+		return rule
+	}
+	if s.Namespace != "" {
+		if err := ValidateLabel("namespace", s.Namespace); err != nil {
+			return err
+		}
+	}
+	if s.Service != "" {
+		if err := ValidateLabel("service", s.Service); err != nil {
+			return err
+		}
+	}
+	for _, t := range s.Types {
+		if !slices.Contains(LifecycleTypes, t) && t != TypeHeartbeatReceived {
+			return InvalidField{Field: "types", Rule: "must be types of instances' events"}
+		}
+	}
+	return nil
+}
+
+// LifecycleTypes are the types of the events in an instance's lifecycle stream.
+var LifecycleTypes = []string{
+	TypeInstanceRegistered, TypeInstanceUpdated, TypeHealthChanged, TypeTrafficChanged, TypeInstanceDeregistered, TypeLeaseExpired,
+}
+
+// WebhookCreated begins a webhook: it delivers what comes after a position.
+type WebhookCreated struct {
+	WebhookSpec
+	After  uint64 `json:"after,string"` // position
+	Secret []byte `json:"secret"`       // sealed: only the registry's key opens it
+}
+
+// WebhookPaused stops deliveries; those that are due then wait.
+type WebhookPaused struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// WebhookResumed lets deliveries go on where they stopped.
+type WebhookResumed struct{}
+
+// WebhookReplayed sends deliveries back, or forward, to what comes after a position.
+type WebhookReplayed struct {
+	After uint64 `json:"after,string"`
+}
+
+// WebhookDeleted ends a webhook for ever.
+type WebhookDeleted struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+func (WebhookCreated) EventType() string  { return TypeWebhookCreated }
+func (WebhookPaused) EventType() string   { return TypeWebhookPaused }
+func (WebhookResumed) EventType() string  { return TypeWebhookResumed }
+func (WebhookReplayed) EventType() string { return TypeWebhookReplayed }
+func (WebhookDeleted) EventType() string  { return TypeWebhookDeleted }
+
+// Webhook is a webhook's state: the fold of its stream.
+type Webhook struct {
+	ID      string
+	Spec    WebhookSpec
+	Secret  []byte // sealed
+	After   uint64 // where its deliveries begin: at its creation or its last replay
+	Begun   uint64 // revision of the event that said so
+	Paused  bool
+	Reason  string // of the pause
+	Deleted bool
+	Events  uint64
+}
+
+// Exists says whether the webhook was created and not deleted.
+func (w Webhook) Exists() bool { return w.Events > 0 && !w.Deleted }
+
+// The commands to a webhook.
+type (
+	// CreateWebhook makes one.
+	CreateWebhook struct {
+		Spec   WebhookSpec
+		After  uint64
+		Secret []byte // sealed
+	}
+	// PauseWebhook stops its deliveries.
+	PauseWebhook struct{ Reason string }
+	// ResumeWebhook lets them go on.
+	ResumeWebhook struct{}
+	// ReplayWebhook sends them to another position.
+	ReplayWebhook struct{ After uint64 }
+	// DeleteWebhook ends it.
+	DeleteWebhook struct{ Reason string }
+)
+
+// WebhookCommand is a command to one webhook.
+type WebhookCommand interface{ webhook() }
+
+func (CreateWebhook) webhook() {}
+func (PauseWebhook) webhook()  {}
+func (ResumeWebhook) webhook() {}
+func (ReplayWebhook) webhook() {}
+func (DeleteWebhook) webhook() {}
+
+// UnknownWebhook refuses a command to a webhook that is not there.
+type UnknownWebhook struct{ ID string }
+
+func (e UnknownWebhook) Error() string { return fmt.Sprintf("webhook %s does not exist", e.ID) }
+
+// DecideWebhook answers a command to a webhook: at most one event, none when it asks for what is.
+func DecideWebhook(w Webhook, command WebhookCommand) (Event, error) {
+	if c, ok := command.(CreateWebhook); ok {
+		if w.Events > 0 {
+			return nil, InvalidField{Field: "id", Rule: "must not be taken"}
+		}
+		if err := c.Spec.Validate(); err != nil {
+			return nil, err
+		}
+		return WebhookCreated{WebhookSpec: c.Spec, After: c.After, Secret: c.Secret}, nil
+	}
+	if !w.Exists() {
+		return nil, UnknownWebhook{ID: w.ID}
+	}
+	switch c := command.(type) {
+	case PauseWebhook:
+		if w.Paused {
+			return nil, nil
+		}
+		return WebhookPaused{Reason: c.Reason}, validateText("reason", c.Reason, 0, MaxReason)
+	case ResumeWebhook:
+		if !w.Paused {
+			return nil, nil
+		}
+		return WebhookResumed{}, nil
+	case ReplayWebhook:
+		return WebhookReplayed{After: c.After}, nil
+	case DeleteWebhook:
+		return WebhookDeleted{Reason: c.Reason}, validateText("reason", c.Reason, 0, MaxReason)
+	}
+	panic(fmt.Sprintf("domain: no rule for command %T", command))
+}
+
+// EvolveWebhook applies one event of a webhook's stream.
+func EvolveWebhook(w Webhook, event Event) Webhook {
+	switch e := event.(type) {
+	case WebhookCreated:
+		w.Spec, w.Secret, w.After, w.Begun = e.WebhookSpec, e.Secret, e.After, w.Events
+	case WebhookPaused:
+		w.Paused, w.Reason = true, e.Reason
+	case WebhookResumed:
+		w.Paused, w.Reason = false, ""
+	case WebhookReplayed:
+		w.After, w.Begun = e.After, w.Events
+	case WebhookDeleted:
+		w.Deleted = true
+	default:
+		return w
+	}
+	w.Events++
+	return w
+}

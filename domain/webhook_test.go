@@ -1,0 +1,63 @@
+package domain_test
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+func TestAWebhooksLife(t *testing.T) {
+	spec := domain.WebhookSpec{URL: "https://example.com/hook", Service: "checkout", Types: []string{domain.TypeLeaseExpired}}
+	created := domain.WebhookCreated{WebhookSpec: spec, After: 7, Secret: []byte("s")}
+	for name, c := range map[string]struct {
+		given   []domain.Event
+		command domain.WebhookCommand
+		want    domain.Event
+		err     error
+	}{
+		"create":               {nil, domain.CreateWebhook{Spec: spec, After: 7, Secret: []byte("s")}, created, nil},
+		"pause":                {[]domain.Event{created}, domain.PauseWebhook{Reason: "noise"}, domain.WebhookPaused{Reason: "noise"}, nil},
+		"pause again":          {[]domain.Event{created, domain.WebhookPaused{}}, domain.PauseWebhook{}, nil, nil},
+		"resume":               {[]domain.Event{created, domain.WebhookPaused{}}, domain.ResumeWebhook{}, domain.WebhookResumed{}, nil},
+		"resume what runs":     {[]domain.Event{created}, domain.ResumeWebhook{}, nil, nil},
+		"replay":               {[]domain.Event{created}, domain.ReplayWebhook{After: 3}, domain.WebhookReplayed{After: 3}, nil},
+		"delete":               {[]domain.Event{created}, domain.DeleteWebhook{}, domain.WebhookDeleted{}, nil},
+		"pause what is gone":   {[]domain.Event{created, domain.WebhookDeleted{}}, domain.PauseWebhook{}, nil, domain.UnknownWebhook{ID: "w"}},
+		"pause what never was": {nil, domain.PauseWebhook{}, nil, domain.UnknownWebhook{ID: "w"}},
+	} {
+		w := domain.Webhook{ID: "w"}
+		for _, e := range c.given {
+			data, err := domain.Encode(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			decoded, err := domain.DecodeEvent(e.EventType(), data)
+			if err != nil || !reflect.DeepEqual(decoded, e) {
+				t.Fatalf("%s: %+v came back as %+v, %v", name, e, decoded, err)
+			}
+			w = domain.EvolveWebhook(w, decoded)
+		}
+		got, err := domain.DecideWebhook(w, c.command)
+		if !reflect.DeepEqual(got, c.want) || !errors.Is(err, c.err) {
+			t.Errorf("%s: got %+v, %v; want %+v, %v", name, got, err, c.want, c.err)
+		}
+	}
+}
+
+func TestWebhookURLsAreChecked(t *testing.T) {
+	for _, url := range []string{"", "ftp://example.com", "example.com", "https://", "https://user:pw@example.com", "javascript:alert(1)", "https://example.com/#x", "http://[::1"} {
+		if err := (domain.WebhookSpec{URL: url}).Validate(); !errors.As(err, new(domain.InvalidField)) {
+			t.Errorf("%q: %v", url, err)
+		}
+	}
+	for _, spec := range []domain.WebhookSpec{{URL: "http://a", Service: "A"}, {URL: "http://a", Namespace: "-"}, {URL: "http://a", Types: []string{"Nonsense"}}} {
+		if err := spec.Validate(); err == nil {
+			t.Errorf("%+v passes", spec)
+		}
+	}
+	if err := (domain.WebhookSpec{URL: "http://10.0.0.1:8080/x?y=z"}).Validate(); err != nil {
+		t.Error(err)
+	}
+}
