@@ -154,16 +154,16 @@ func DecideWebhook(w Webhook, command WebhookCommand) (Event, error) {
 		if w.Paused {
 			return nil, nil
 		}
-		return WebhookPaused{Reason: c.Reason}, validateText("reason", c.Reason, 0, MaxReason)
+		return WebhookPaused(c), validateText("reason", c.Reason, 0, MaxReason)
 	case ResumeWebhook:
 		if !w.Paused {
 			return nil, nil
 		}
 		return WebhookResumed{}, nil
 	case ReplayWebhook:
-		return WebhookReplayed{After: c.After}, nil
+		return WebhookReplayed(c), nil
 	case DeleteWebhook:
-		return WebhookDeleted{Reason: c.Reason}, validateText("reason", c.Reason, 0, MaxReason)
+		return WebhookDeleted(c), validateText("reason", c.Reason, 0, MaxReason)
 	}
 	panic(fmt.Sprintf("domain: no rule for command %T", command))
 }

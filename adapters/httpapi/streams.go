@@ -20,6 +20,8 @@ import (
 const (
 	// keepAlive is the time between two comments on a quiet stream, so that proxies keep it open.
 	keepAlive = 15 * time.Second
+	// pace is the least time between two writes to a subscriber: changes that come faster go together.
+	pace = 2 * time.Millisecond
 	// streamTimeout is within what a subscriber must take what it is sent.
 	streamTimeout = 30 * time.Second
 )
@@ -199,6 +201,8 @@ func (a *api) stream(c echo.Context, s *subscriber) error {
 	}
 	quiet := time.NewTicker(keepAlive)
 	defer quiet.Stop()
+	breath := time.NewTimer(pace)
+	defer breath.Stop()
 	for {
 		changes, ok := a.Registry.Feed().Since(s.key, s.at)
 		if !ok {
@@ -209,6 +213,10 @@ func (a *api) stream(c echo.Context, s *subscriber) error {
 		s.tell(w, changes)
 		if err := w.flush(); err != nil {
 			return nil // it is gone, or stopped reading
+		}
+		if len(changes) > 0 {
+			breath.Reset(pace)
+			<-breath.C
 		}
 		select {
 		case <-changed:

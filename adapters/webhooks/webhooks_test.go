@@ -260,7 +260,9 @@ func TestPauseResumeReplayAndDelete(t *testing.T) {
 		return strings.Join(got, " ") == "default/web/a@0 default/web/a@1 default/web/a@2 default/web/a@3"
 	})
 	do(id, domain.ReplayWebhook{After: 0})
-	r.until("all again", func(got []string) bool { return len(got) == 8 && got[4] == "default/web/a@0" && got[7] == "default/web/a@3" })
+	r.until("all again", func(got []string) bool {
+		return len(got) == 8 && got[4] == "default/web/a@0" && got[7] == "default/web/a@3"
+	})
 	do(id, domain.DeleteWebhook{})
 	r.happen("a", 1)
 	other := r.create(domain.WebhookSpec{})
