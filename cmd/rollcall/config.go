@@ -54,10 +54,14 @@ func fromFile(flags *pflag.FlagSet) error {
 		if flag == nil || name == "config" || name == "help" {
 			return fmt.Errorf("%s:%d: there is no setting %q", path, node.Line, name)
 		}
+		list, isList := flag.Value.(pflag.SliceValue)
+		if node.Kind != yaml.ScalarNode && !(isList && node.Kind == yaml.SequenceNode) {
+			return fmt.Errorf("%s:%d: %s must be a single value", path, node.Line, name)
+		}
 		if flag.Changed {
 			continue
 		}
-		if list, ok := flag.Value.(pflag.SliceValue); ok && node.Kind == yaml.SequenceNode {
+		if node.Kind == yaml.SequenceNode {
 			var values []string
 			if err := node.Decode(&values); err != nil {
 				return fmt.Errorf("%s:%d: %w", path, node.Line, err)
@@ -67,9 +71,6 @@ func fromFile(flags *pflag.FlagSet) error {
 			}
 			flag.Changed = true
 			continue
-		}
-		if node.Kind != yaml.ScalarNode {
-			return fmt.Errorf("%s:%d: %s must be a single value", path, node.Line, name)
 		}
 		if err := flags.Set(name, node.Value); err != nil {
 			return fmt.Errorf("%s:%d: %w", path, node.Line, err)

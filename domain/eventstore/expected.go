@@ -80,6 +80,11 @@ var (
 	// ErrReadOnly is the answer to an append after a write to disk failed. It is final until the
 	// process starts again: what a failed fsync left on disk cannot be known (see ADR 004).
 	ErrReadOnly = errors.New("event store takes no more appends: a write to disk failed")
+	// ErrUnavailable is the answer while the event store cannot be reached. The outcome of an append
+	// that was under way is unknown; with the same event ids it may be sent again.
+	ErrUnavailable = errors.New("event store cannot be reached")
+	// ErrAccessDenied is the answer of an event store that does not let this node in.
+	ErrAccessDenied = errors.New("event store denies access")
 	// ErrTooLarge refuses an append of more bytes than one commit may hold.
 	ErrTooLarge = errors.New("append is larger than one commit may be")
 	// ErrNoEvents refuses a request without events.
