@@ -214,11 +214,11 @@ func (s *Service) load(ctx context.Context, t *task, again bool) error {
 		if err != nil {
 			return err
 		}
-		event, err := domain.DecodeEvent(e.Type, e.Data)
-		if err != nil {
-			return err
+		// What another program wrote and this one cannot read changes nothing, but it has a revision.
+		if event, err := domain.DecodeEvent(e.Type, e.Data); err == nil {
+			t.state = domain.Evolve(t.state, event)
 		}
-		t.state, t.Position = domain.Evolve(t.state, event), e.Position
+		t.state.Events, t.Position = uint64(e.Revision)+1, e.Position
 	}
 	return nil
 }

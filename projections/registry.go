@@ -38,6 +38,7 @@ type Registry struct {
 	Progress
 
 	opts      Options
+	began     time.Time
 	catalog   atomic.Pointer[catalog.Catalog]
 	leases    *leases.Table
 	changing  sync.Mutex // held while an event changes the catalog and the feed
@@ -46,16 +47,19 @@ type Registry struct {
 	skipped   atomic.Int64                             // events that could not be applied
 	events    uint64                                   // lifecycle events up to the position
 	unsaved   int                                      // of them since the last snapshot
+	level     atomic.Int64                             // when it was last known to be level with the store, Unix nanoseconds
+	stale     atomic.Bool                              // the store could not be reached yet
 	saving    chan struct{}                            // holds a token while a snapshot is written
 }
 
 // Open loads the newest snapshot and applies the lifecycle events after it. All leases begin anew:
-// nobody could be heard while there was no registry. Call Run then, to stay up to date.
+// nobody could be heard while there was no registry. Call Run then, to stay up to date. When the store
+// cannot be reached, the snapshot is what there is, until Run finds the store.
 func Open(ctx context.Context, opts Options) (*Registry, error) {
 	if opts.SnapshotEvery == 0 {
 		opts.SnapshotEvery = 25_000
 	}
-	r := &Registry{opts: opts, saving: make(chan struct{}, 1)}
+	r := &Registry{opts: opts, began: opts.Now(), saving: make(chan struct{}, 1)}
 	r.catalog.Store(catalog.New())
 	at, err := opts.Snapshots.Newest(^eventstore.Position(0), func(state []byte) error {
 		loaded, err := catalog.Load(state)
@@ -67,19 +71,12 @@ func Open(ctx context.Context, opts Options) (*Registry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load the catalog's snapshot: %w", err)
 	}
-	head, err := opts.Store.Head(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if at.Position > head {
-		return nil, fmt.Errorf("the catalog's snapshot is at position %d, but the event store ends at %d: it is not this store's, or the store lost events", at.Position, head)
-	}
 	r.events = at.Events
 	r.feed = feed.New(r.catalog.Load(), at.Position, feed.Capacity)
-	if err := r.replay(ctx, at.Position, head); err != nil {
-		return nil, fmt.Errorf("rebuild the catalog: %w", err)
-	}
-	if err := r.loadPreservation(ctx); err != nil {
+	reached := at.Position
+	err = r.catchUp(ctx, at.Position, &reached)
+	r.stale.Store(errors.Is(err, eventstore.ErrUnavailable))
+	if err != nil && !r.stale.Load() {
 		return nil, err
 	}
 	now := opts.Now()
@@ -89,12 +86,31 @@ func Open(ctx context.Context, opts Options) (*Registry, error) {
 			r.leases.Start(e.Key, e.Epoch, e.TTL, now)
 		}
 	}
-	r.Advance(head)
+	if !r.stale.Load() {
+		r.level.Store(now.UnixNano())
+	}
+	r.Advance(reached)
 	return r, nil
 }
 
+// catchUp applies what the store has after the snapshot.
+func (r *Registry) catchUp(ctx context.Context, at eventstore.Position, reached *eventstore.Position) error {
+	head, err := r.opts.Store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	if at > head {
+		return fmt.Errorf("the catalog's snapshot is at position %d, but the event store ends at %d: it is not this store's, or the store lost events", at, head)
+	}
+	if err := r.replay(ctx, at, head, reached); err != nil {
+		return fmt.Errorf("rebuild the catalog: %w", err)
+	}
+	*reached = head
+	return r.loadPreservation(ctx)
+}
+
 // replay applies lifecycle events: heartbeats from before the start renew no lease.
-func (r *Registry) replay(ctx context.Context, at, head eventstore.Position) error {
+func (r *Registry) replay(ctx context.Context, at, head eventstore.Position, reached *eventstore.Position) error {
 	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix}}
 	for e, err := range ReadAhead(ctx, r.opts.Store, eventstore.ReadAllOptions{After: at, To: head, Filter: filter}) {
 		if err != nil {
@@ -108,6 +124,7 @@ func (r *Registry) replay(ctx context.Context, at, head eventstore.Position) err
 		case before != entry:
 			r.feed.Append(&e, before, entry)
 		}
+		*reached = e.Position
 		r.events++
 		r.unsaved++
 		if r.events%10_000 == 0 && r.opts.OnProgress != nil {
@@ -172,13 +189,50 @@ func (r *Registry) SelfPreservation() (on bool, event *eventstore.RecordedEvent)
 // Skipped is the number of events that could not be applied.
 func (r *Registry) Skipped() int64 { return r.skipped.Load() }
 
-// Lag is how many positions the projections are behind the store, as far as they can ask it.
+// Lag is how many positions the projections are behind the store, as far as they can ask it within a
+// second. Positions of a shared store are not events.
 func (r *Registry) Lag() uint64 {
-	head, err := r.opts.Store.Head(context.Background())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	head, err := r.opts.Store.Head(ctx)
 	if at := r.Position(); err == nil && head > at {
 		return uint64(head - at)
 	}
 	return 0
+}
+
+// Measure looks at every tick whether the projections are level with the store.
+func (r *Registry) Measure(ctx context.Context, ticks <-chan time.Time) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticks:
+		}
+		asked := r.opts.Now()
+		look, cancel := context.WithTimeout(ctx, time.Second)
+		head, err := r.opts.Store.Head(look)
+		if err == nil {
+			err = r.WaitFor(look, head)
+		}
+		cancel()
+		if err == nil {
+			r.level.Store(asked.UnixNano())
+		}
+	}
+}
+
+// Stale says whether the store could not be reached since the start: what there is comes from a snapshot.
+func (r *Registry) Stale() bool { return r.stale.Load() }
+
+// LagTime is how long ago the projections were last known to be level with the store. Measure finds
+// out once a second, so up to two seconds mean nothing.
+func (r *Registry) LagTime() time.Duration {
+	level := r.level.Load()
+	if level == 0 {
+		return r.opts.Now().Sub(r.began)
+	}
+	return max(r.opts.Now().Sub(time.Unix(0, level)), 0)
 }
 
 // Run applies events as they come until the context ends.
@@ -200,6 +254,11 @@ func (r *Registry) Run(ctx context.Context) error {
 				return nil
 			}
 			return fmt.Errorf("projections: %w", err)
+		}
+		if r.stale.Load() { // the store is there now; what it could not be asked at the start is asked now
+			if err := r.loadPreservation(ctx); err == nil {
+				r.stale.Store(false)
+			}
 		}
 		now := r.opts.Now()
 		for i := range events {

@@ -135,7 +135,7 @@ func proposed(events []eventstore.EventData) ([]esdb.EventData, error) {
 				return nil, err
 			}
 		}
-		out[i] = esdb.EventData{EventID: id, EventType: e.Type, ContentType: esdb.ContentTypeJson, Data: e.Data, Metadata: e.Metadata}
+		out[i] = esdb.EventData{EventID: id, EventType: e.Type, ContentType: esdb.ContentTypeJson, Data: e.Data, Metadata: withTime(e.Metadata, e.At)}
 	}
 	return out, nil
 }

@@ -22,7 +22,9 @@ type ages struct {
 	wanted chan eventstore.StreamName // never closed
 }
 
-func newAges(s *Store) *ages { return &ages{store: s, wanted: make(chan eventstore.StreamName, ageRoom)} }
+func newAges(s *Store) *ages {
+	return &ages{store: s, wanted: make(chan eventstore.StreamName, ageRoom)}
+}
 
 func (a *ages) want(stream eventstore.StreamName) {
 	if a.store.opts.Retention <= 0 {

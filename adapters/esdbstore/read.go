@@ -1,6 +1,7 @@
 package esdbstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -20,11 +21,44 @@ func recorded(r *esdb.ResolvedEvent) (e eventstore.RecordedEvent, ok bool) {
 	if o == nil || strings.HasPrefix(o.StreamID, "$") {
 		return e, false
 	}
+	metadata, at := withoutTime(o.UserMetadata)
+	if at.IsZero() {
+		at = o.CreatedDate.UTC()
+	}
 	return eventstore.RecordedEvent{
-		EventData: eventstore.EventData{ID: o.EventID, Type: o.EventType, Data: o.Data, Metadata: o.UserMetadata},
+		EventData: eventstore.EventData{ID: o.EventID, Type: o.EventType, Data: o.Data, Metadata: metadata},
 		Stream:    eventstore.StreamName(o.StreamID), Revision: eventstore.Revision(o.EventNumber), Position: eventstore.Position(o.Position.Commit),
-		RecordedAt: o.CreatedDate.UTC(),
+		RecordedAt: at,
 	}, true
+}
+
+// The database stamps events itself; one that comes from another store has its time in its metadata,
+// where only this package sees it.
+const timeField = `{"rollcall_recorded_at":"`
+
+func withTime(metadata []byte, at time.Time) []byte {
+	if at.IsZero() || len(metadata) < 2 || metadata[0] != '{' {
+		return metadata
+	}
+	b := append(make([]byte, 0, len(metadata)+64), timeField...)
+	b = append(at.UTC().AppendFormat(b, time.RFC3339Nano), '"')
+	if rest := bytes.TrimLeft(metadata[1:], " \t\r\n"); len(rest) > 0 && rest[0] != '}' {
+		b = append(b, ',')
+	}
+	return append(b, metadata[1:]...)
+}
+
+func withoutTime(metadata []byte) (rest []byte, at time.Time) {
+	after, ok := bytes.CutPrefix(metadata, []byte(timeField))
+	end := bytes.IndexByte(after, '"')
+	if !ok || end < 0 {
+		return metadata, at
+	}
+	at, err := time.Parse(time.RFC3339Nano, string(after[:end]))
+	if err != nil {
+		return metadata, time.Time{}
+	}
+	return append([]byte{'{'}, bytes.TrimPrefix(after[end+1:], []byte{','})...), at
 }
 
 func place(p eventstore.Position) esdb.Position {

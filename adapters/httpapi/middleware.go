@@ -22,8 +22,12 @@ import (
 const (
 	headerPosition = "Rollcall-Position"
 	headerWarning  = "Rollcall-Warning"
+	headerLag      = "Rollcall-Lag"
 	headerVia      = "Rollcall-Via"
 )
+
+// tellLag is how far behind the event store a node may be before its replies say so.
+const tellLag = 3 * time.Second
 
 const requestIDKey = "rollcall.request-id"
 
@@ -43,8 +47,12 @@ func (a *api) identified(next echo.HandlerFunc) echo.HandlerFunc {
 		h := c.Response().Header()
 		h.Set(echo.HeaderXRequestID, id)
 		a.setPosition(c, a.Registry.Position())
+		if lag := a.Registry.LagTime(); lag > tellLag || a.Registry.Stale() {
+			h.Set(headerLag, strconv.FormatFloat(lag.Seconds(), 'f', 1, 64))
+			h.Add(headerWarning, "stale: this node is behind the event store or cannot reach it")
+		}
 		if on, _ := a.Registry.SelfPreservation(); on {
-			h.Set(headerWarning, "self-preservation: many leases lapsed at once; instances are kept that may be gone")
+			h.Add(headerWarning, "self-preservation: many leases lapsed at once; instances are kept that may be gone")
 		}
 		return next(c)
 	}

@@ -77,6 +77,10 @@ func problemOf(err error) *Problem {
 		return problem(http.StatusConflict, "contended", "Others keep changing the instance", err.Error())
 	case errors.Is(err, eventstore.ErrReadOnly):
 		return problem(http.StatusServiceUnavailable, "read-only", "The event store takes no appends", err.Error())
+	case errors.Is(err, eventstore.ErrUnavailable):
+		return problem(http.StatusServiceUnavailable, "store-unavailable", "The event store cannot be reached", "the event store cannot be reached; the outcome of a command is unknown: ask for it before sending the command again")
+	case errors.Is(err, eventstore.ErrAccessDenied):
+		return problem(http.StatusServiceUnavailable, "store-denied", "The event store denies access", "the event store does not let this registry in; its log says more")
 	case errors.Is(err, eventstore.ErrClosed):
 		return problem(http.StatusServiceUnavailable, "stopping", "The registry is shutting down", err.Error())
 	case errors.Is(err, eventstore.ErrTooLarge):

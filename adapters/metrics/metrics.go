@@ -69,6 +69,7 @@ func (m *Metrics) Watch(r *projections.Registry, diskBytes func() uint64) {
 	gauge("rollcall_leases_due", "Leases past their deadline that have not been taken out.", func() float64 { return float64(r.Leases().Due()) })
 	gauge("rollcall_projection_position", "Position up to which the projections have applied events.", func() float64 { return float64(r.Position()) })
 	gauge("rollcall_projection_lag_events", "Positions that the projections are behind the event store.", func() float64 { return float64(r.Lag()) })
+	gauge("rollcall_projection_lag_seconds", "Time since the projections were last known to be level with the event store.", func() float64 { return r.LagTime().Seconds() })
 	gauge("rollcall_projection_skipped_events", "Events that could not be applied.", func() float64 { return float64(r.Skipped()) })
 	gauge("rollcall_self_preservation", "1 while expiry is held.", func() float64 {
 		if on, _ := r.SelfPreservation(); on {

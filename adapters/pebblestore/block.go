@@ -26,6 +26,7 @@ const (
 // block collects the heartbeats of one commit. A heartbeat costs some ten bytes in it: its stream
 // is a number, its metadata an index, its id follows from its position, its data is an epoch.
 type block struct {
+	at          time.Time // of all its heartbeats
 	first, last eventstore.Position
 	count       int
 	metadata    [][]byte
@@ -36,7 +37,7 @@ type block struct {
 // the chain by which a stream is read.
 func (b *block) add(e *eventstore.RecordedEvent, number uint32, previous eventstore.Position, ownID bool) {
 	if b.count == 0 {
-		b.first, b.last = e.Position, e.Position
+		b.at, b.first, b.last = e.RecordedAt, e.Position, e.Position
 	}
 	m := slices.IndexFunc(b.metadata, func(m []byte) bool { return string(m) == string(e.Metadata) })
 	if m < 0 {
@@ -81,10 +82,10 @@ func (b *block) reset() {
 }
 
 // encode appends the block's value: version, count, time, the metadata met, the heartbeats.
-func (b *block) encode(w []byte, recordedAt time.Time) []byte {
+func (b *block) encode(w []byte) []byte {
 	w = append(w, blockVersion)
 	w = binary.AppendUvarint(w, uint64(b.count))
-	w = binary.AppendVarint(w, recordedAt.UnixNano())
+	w = binary.AppendVarint(w, b.at.UnixNano())
 	w = binary.AppendUvarint(w, uint64(len(b.metadata)))
 	for _, m := range b.metadata {
 		w = appendBytes(w, m)

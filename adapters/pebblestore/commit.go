@@ -107,6 +107,14 @@ func (s *Store) stamp() time.Time {
 	return time.Unix(0, now).UTC()
 }
 
+// imported is the time of an event from another store: its own, but never before an earlier event's.
+// In a commit of such events the store's clock has no say.
+func (s *Store) imported(at time.Time) time.Time {
+	s.lastImport = max(s.lastImport, at.UnixNano())
+	s.lastTime.Store(s.lastImport)
+	return time.Unix(0, s.lastImport).UTC()
+}
+
 func (s *Store) writeRequest(c *commit, r *eventstore.AppendRequest) (result eventstore.AppendResult) {
 	h, err := s.head(r.Stream)
 	if err != nil {
@@ -135,10 +143,14 @@ func (s *Store) writeEvent(c *commit, stream eventstore.StreamName, data *events
 		EventData: *data, Stream: stream,
 		Revision: eventstore.Revision(h.events), Position: s.next, RecordedAt: c.at,
 	}
+	if !data.At.IsZero() { // it comes from another store
+		e.At, e.RecordedAt = time.Time{}, s.imported(data.At)
+	}
 	s.next++
-	if c.at.UnixNano()-s.lastIndexed >= int64(time.Second) {
-		s.lastIndexed = c.at.UnixNano()
-		c.set(timeKey(c.at), binary.BigEndian.AppendUint64(nil, uint64(e.Position)))
+	if e.RecordedAt.UnixNano()-s.lastIndexed >= int64(time.Second) {
+		s.lastIndexed = e.RecordedAt.UnixNano()
+		c.writeBlock() // a place of the index begins a block
+		c.set(timeKey(e.RecordedAt), binary.BigEndian.AppendUint64(nil, uint64(e.Position)))
 	}
 	if stream.IsHeartbeat() {
 		s.writeHeartbeat(c, &e, h)
@@ -173,6 +185,9 @@ func (s *Store) writeHeartbeat(c *commit, e *eventstore.RecordedEvent, h *head) 
 	if !ownID {
 		e.ID = s.derivedID(e.Position, e.RecordedAt)
 	}
+	if c.block.count > 0 && !c.block.at.Equal(e.RecordedAt) {
+		c.writeBlock()
+	}
 	c.block.add(e, h.number, h.last, ownID)
 	c.scratch = binary.AppendUvarint(c.scratch[:0], h.events+1)
 	c.scratch = binary.AppendUvarint(c.scratch, uint64(e.Position))
@@ -187,7 +202,7 @@ func (c *commit) writeBlock() {
 	if c.block.count == 0 {
 		return
 	}
-	c.scratch = c.block.encode(c.scratch[:0], c.at)
+	c.scratch = c.block.encode(c.scratch[:0])
 	c.set(blockKey(c.block.first), c.scratch)
 	c.block.reset()
 }

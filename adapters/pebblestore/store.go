@@ -77,6 +77,7 @@ type Store struct {
 	next        eventstore.Position // to be given
 	nextNumber  uint32              // to be given to a heartbeat stream
 	lastIndexed int64               // newest entry of the time index
+	lastImport  int64               // newest event's recorded_at, if it came from another store
 }
 
 const formatVersion = 1

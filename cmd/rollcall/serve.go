@@ -73,7 +73,7 @@ func (s *settings) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&s.listen, "listen", "127.0.0.1:7700", "address and port to listen on")
 	f.StringVar(&s.data, "data", "./rollcall-data", "folder for events and snapshots")
-	f.StringVar(&s.store, "store", "embedded", "event store: embedded")
+	f.StringVar(&s.store, "store", "embedded", "event store: embedded, or EventStoreDB's or KurrentDB's connection string, esdb://… or esdb+discover://…")
 	f.DurationVar(&s.retention, "heartbeat-retention", 72*time.Hour, "how long heartbeats are kept; lifecycle events are kept for ever")
 	f.BoolVar(&s.preserve, "self-preservation", true, "hold expiry while over 15 % of the leases lapse at once")
 	f.StringArrayVar(&s.publish, "publish", nil, "publish events to a broker, nats://host:4222/subject or redis://host:6379/stream, with ?type=, ns= or service= to pick some; may be given again")
@@ -99,8 +99,8 @@ func (s *settings) logger(w io.Writer) (*slog.Logger, error) {
 }
 
 func (s *settings) check() error {
-	if s.store != "embedded" {
-		return usageError{fmt.Errorf("store must be embedded, not %q", s.store)}
+	if !embedded(s.store) && !isESDB(s.store) {
+		return usageError{fmt.Errorf("store must be embedded, esdb://… or esdb+discover://…, not %q", s.store)}
 	}
 	if s.retention < time.Hour {
 		return usageError{fmt.Errorf("heartbeat-retention must be at least 1h, not %s", s.retention)}
@@ -124,10 +124,7 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 		return err
 	}
 	observed := metrics.New(versionName())
-	store, err := pebblestore.Open(filepath.Join(s.data, "events"), pebblestore.Options{
-		Logger:   logger,
-		OnCommit: func(c pebblestore.Commit) { observed.Committed(c.Events, c.Sync, c.Append) },
-	})
+	store, err := openBackend(ctx, s, observed, logger)
 	if err != nil {
 		return err
 	}
@@ -138,20 +135,20 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 		return err
 	}
 	defer func() { err = errors.Join(err, registry.Close()) }()
-	observed.Watch(registry, store.DiskUsage)
+	observed.Watch(registry, store.diskBytes)
 
-	past, err := history.Open(filepath.Join(s.data, "history"), store.ID(), logger)
+	past, err := history.Open(filepath.Join(s.data, "history"), store.id, logger)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, past.Close()) }()
-	signer, err := history.LoadSigner(filepath.Join(s.data, "checkpoint.key"), store.ID())
+	signer, err := history.LoadSigner(filepath.Join(s.data, "checkpoint.key"), store.id)
 	if err != nil {
 		return err
 	}
 	observed.WatchHistory(past, func() uint64 { return past.Behind(context.Background(), store) })
 
-	out, err := openDeliveries(ctx, s, store, store.ID(), observed.Registerer(), logger)
+	out, err := openDeliveries(ctx, s, store, store.id, observed.Registerer(), logger)
 	if err != nil {
 		return err
 	}
@@ -168,8 +165,8 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	defer stop()
 	server := &http.Server{
 		Handler: httpapi.New(httpapi.Config{
-			Commands: service, Registry: registry, Store: store, StoreID: store.ID().String(),
-			History: past, Past: asof.New(store, catalogSnapshots(s, store.ID(), logger)), Checkpoints: signer,
+			Commands: service, Registry: registry, Store: store, StoreID: store.id.String(),
+			History: past, Past: asof.New(store, catalogSnapshots(s, store.id, logger)), Checkpoints: signer,
 			Ready:   readiness(stopping, store, registry),
 			Metrics: observed.Handler(), OpenAPI: api.OpenAPI, Version: versionName(), Now: time.Now, Logger: logger, Stopping: stopping,
 		}),
@@ -184,7 +181,8 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	background.Go(func() error { return past.Run(running, store) })
 	background.Go(func() error { return out.run(running) })
 	background.Go(func() error { return tick(running, leases.Tick, expiry.Run) })
-	background.Go(func() error { return tick(running, time.Hour, retain(store, s.retention, logger)) })
+	background.Go(func() error { return store.watch(running) })
+	background.Go(func() error { return tick(running, time.Second, registry.Measure) })
 
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -214,11 +212,11 @@ func catalogSnapshots(s settings, store uuid.UUID, logger *slog.Logger) projecti
 	}
 }
 
-func openProjections(ctx context.Context, s settings, store *pebblestore.Store, logger *slog.Logger) (*projections.Registry, error) {
+func openProjections(ctx context.Context, s settings, store *backend, logger *slog.Logger) (*projections.Registry, error) {
 	said := time.Now()
 	return projections.Open(ctx, projections.Options{
 		Store: store, Now: time.Now, Logger: logger,
-		Snapshots: catalogSnapshots(s, store.ID(), logger),
+		Snapshots: catalogSnapshots(s, store.id, logger),
 		OnProgress: func(at, head eventstore.Position) {
 			if time.Since(said) > 2*time.Second {
 				said = time.Now()
@@ -228,17 +226,22 @@ func openProjections(ctx context.Context, s settings, store *pebblestore.Store, 
 	})
 }
 
+// maxLag is how long a node may be behind the event store and still get requests.
+const maxLag = 5 * time.Second
+
 // readiness says why this node should get no requests.
-func readiness(stopping context.Context, store *pebblestore.Store, registry *projections.Registry) func() error {
-	const maxLag = 50_000 // events; a second or so of the heaviest load
+func readiness(stopping context.Context, store *backend, registry *projections.Registry) func() error {
 	return func() error {
 		if stopping.Err() != nil {
 			return errors.New("it is shutting down")
 		}
-		if lag := registry.Lag(); lag > maxLag {
-			return fmt.Errorf("the catalog is %d events behind the event store", lag)
+		if err := store.err(); err != nil {
+			return err
 		}
-		return store.Err()
+		if lag := registry.LagTime(); lag > maxLag {
+			return fmt.Errorf("the catalog has been behind the event store for %s", lag.Round(time.Millisecond))
+		}
+		return nil
 	}
 }
 

@@ -152,6 +152,9 @@ type EventData struct {
 	Type     string
 	Data     []byte // JSON
 	Metadata []byte // a JSON object
+	// At is when an event that comes from another store was recorded there; zero: it is new. Of an
+	// event that was read it is zero; RecordedAt says it.
+	At time.Time
 }
 
 // RecordedEvent is an event that stands in the store. Its bytes must not be changed.

@@ -40,7 +40,8 @@ func (e *Entry) Ready() bool {
 	return e.Traffic == domain.Serving && (e.Status == domain.Passing || e.Status == domain.Warning)
 }
 
-// Details is what the instance said of itself, as last registered.
+// Details is what the instance said of itself, as last registered. Of an event that another program
+// wrote, and that looked like ours but is not, only what was read of it is known.
 func (e *Entry) Details() domain.Details {
 	eventType := domain.TypeInstanceRegistered
 	if e.updated {
@@ -48,7 +49,7 @@ func (e *Entry) Details() domain.Details {
 	}
 	event, err := domain.DecodeEvent(eventType, e.source)
 	if err != nil {
-		panic(fmt.Sprintf("catalog: %s was read before and is unreadable now: %v", e.Key, err))
+		return domain.Details{Status: e.initial, TTL: domain.Duration(e.TTL)}
 	}
 	if updated, ok := event.(domain.InstanceUpdated); ok {
 		return updated.Details

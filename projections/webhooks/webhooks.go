@@ -24,10 +24,13 @@ type List struct {
 	byID map[string]domain.Webhook
 }
 
-// Open folds the webhooks' streams as they stand.
+// Open folds the webhooks' streams as they stand. When the store cannot be reached, Run does.
 func Open(ctx context.Context, store eventstore.Store) (*List, error) {
 	l := &List{byID: make(map[string]domain.Webhook)}
 	head, err := store.Head(ctx)
+	if errors.Is(err, eventstore.ErrUnavailable) {
+		return l, nil
+	}
 	if err != nil || head == 0 {
 		return l, err
 	}

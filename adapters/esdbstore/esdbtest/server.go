@@ -33,13 +33,13 @@ type Fault int
 
 // The faults.
 const (
-	None        Fault = iota
-	DropBefore        // the connection breaks before the append is committed
-	DropAfter         // it breaks after, so the client does not know
-	NotLeader         // this node is no leader, and names itself as the leader to go to
-	SlowNode          // the answer takes 300 ms
-	PastDue           // the answer is that the deadline passed; nothing was committed
-	AccessDenied      // the caller may not
+	None         Fault = iota
+	DropBefore         // the connection breaks before the append is committed
+	DropAfter          // it breaks after, so the client does not know
+	NotLeader          // this node is no leader, and names itself as the leader to go to
+	SlowNode           // the answer takes 300 ms
+	PastDue            // the answer is that the deadline passed; nothing was committed
+	AccessDenied       // the caller may not
 )
 
 // Server is a running EventStoreDB.

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/rollcall-registry/rollcall/adapters/esdbstore"
+	"github.com/rollcall-registry/rollcall/adapters/metrics"
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// backend is the event store as the server sees it.
+type backend struct {
+	eventstore.Store
+	id        uuid.UUID
+	err       func() error  // why it takes no appends, or nil
+	diskBytes func() uint64 // of its files on this machine
+	// watch runs what the store needs beside it until the context ends.
+	watch func(ctx context.Context) error
+}
+
+func embedded(store string) bool { return store == "embedded" }
+
+// isESDB says whether a store is a connection string of EventStoreDB or KurrentDB.
+func isESDB(store string) bool {
+	for _, scheme := range []string{"esdb", "esdb+discover", "kurrentdb", "kurrentdb+discover"} {
+		if strings.HasPrefix(store, scheme+"://") {
+			return true
+		}
+	}
+	return false
+}
+
+func openBackend(ctx context.Context, s settings, observed *metrics.Metrics, logger *slog.Logger) (*backend, error) {
+	if !embedded(s.store) {
+		return openESDB(ctx, s, logger)
+	}
+	store, err := pebblestore.Open(filepath.Join(s.data, "events"), pebblestore.Options{
+		Logger:   logger,
+		OnCommit: func(c pebblestore.Commit) { observed.Committed(c.Events, c.Sync, c.Append) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &backend{Store: store, id: store.ID(), err: store.Err, diskBytes: store.DiskUsage, watch: func(ctx context.Context) error {
+		return tick(ctx, time.Hour, retain(store, s.retention, logger))
+	}}, nil
+}
+
+// patienceAtStart is how long a start waits for a cluster before it serves what it knows.
+const patienceAtStart = 5 * time.Second
+
+// openESDB connects to the cluster. When it can't be reached, a node that has been on it before goes
+// on with what its snapshot says; a new one waits.
+func openESDB(ctx context.Context, s settings, logger *slog.Logger) (*backend, error) {
+	connection := strings.Replace(s.store, "kurrentdb", "esdb", 1) // the same protocol
+	store, err := esdbstore.Open(connection, esdbstore.Options{Retention: s.retention, Logger: logger})
+	if err != nil {
+		return nil, usageError{err}
+	}
+	file := filepath.Join(s.data, "store-id")
+	known, err := readStoreID(file)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	wait, cancel := ctx, context.CancelFunc(func() {})
+	if known != uuid.Nil {
+		wait, cancel = context.WithTimeout(ctx, patienceAtStart)
+	}
+	defer cancel()
+	b := &backend{Store: store, id: known, err: store.Err, diskBytes: func() uint64 { return 0 }, watch: func(context.Context) error { return nil }}
+	err = store.Ready(wait)
+	if err != nil && known != uuid.Nil && ctx.Err() == nil {
+		logger.Warn("the event store cannot be reached: the catalog is served from the last snapshot, read-only, until it can", "cause", err)
+		b.watch = func(ctx context.Context) error {
+			if err := store.Ready(ctx); err != nil {
+				return nil // it ends
+			}
+			_, err := checkStoreID(ctx, store, file, known)
+			return err
+		}
+		return b, nil
+	}
+	if err == nil {
+		b.id, err = checkStoreID(ctx, store, file, known)
+	}
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return b, nil
+}
+
+func readStoreID(file string) (uuid.UUID, error) {
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return uuid.Nil, nil
+	}
+	if err != nil {
+		return uuid.Nil, err
+	}
+	id, err := uuid.ParseBytes([]byte(strings.TrimSpace(string(b))))
+	if err != nil {
+		return uuid.Nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return id, nil
+}
+
+// checkStoreID refuses a cluster that is not the one this data folder belongs to.
+func checkStoreID(ctx context.Context, store *esdbstore.Store, file string, known uuid.UUID) (uuid.UUID, error) {
+	id, err := store.ID(ctx)
+	if err != nil {
+		return id, err
+	}
+	if known != uuid.Nil && id != known {
+		return id, fmt.Errorf("the event store is %s, but this data folder belongs to %s: two clusters are mixed up", id, known)
+	}
+	if known == uuid.Nil {
+		if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
+			return id, err
+		}
+		err = os.WriteFile(file, []byte(id.String()+"\n"), 0o640)
+	}
+	return id, err
+}

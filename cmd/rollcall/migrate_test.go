@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rollcall-registry/rollcall/adapters/esdbstore/esdbtest"
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// A history moves to a cluster and back, interrupted on the way, and is the same to the last byte of
+// its tree.
+func TestAHistoryMovesToAClusterAndBack(t *testing.T) {
+	server, err := esdbtest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Stop()
+	small := t.TempDir()
+	store, err := pebblestore.Open(filepath.Join(small, "events"), pebblestore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	beat := func(i int) eventstore.AppendRequest {
+		key, _ := lifeEvent(i)
+		return eventstore.AppendRequest{Stream: eventstore.HeartbeatStream(key), Events: []eventstore.EventData{{Type: domain.TypeHeartbeatReceived, Data: []byte(`{"epoch":1}`), Metadata: []byte(`{"actor":"anonymous","schema":1}`)}}}
+	}
+	for i := range 500 {
+		if _, err := store.Append(t.Context(), lifeRequest(i), beat(i), beat(i/2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	root := func(data string) string {
+		t.Helper()
+		if out, err := rollcall("rebuild", "--data", data); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		out, err := rollcall("verify", "--data", data)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		line, _, _ := strings.Cut(out, "\n")
+		return line
+	}
+	n := 0
+	server.Fail = func(string) esdbtest.Fault {
+		if n++; n == 700 {
+			return esdbtest.AccessDenied // in the middle: it ends here
+		}
+		return esdbtest.None
+	}
+	cluster := server.ConnectionString()
+	if out, err := rollcall("migrate", "--from", small, "--to", cluster); err == nil || !strings.Contains(err.Error(), "run it again to go on") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := rollcall("migrate", "--from", small, "--to", cluster); err != nil || !strings.Contains(out, "801 events copied; 1500 compared") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	back := t.TempDir()
+	if out, err := rollcall("migrate", "--from", cluster, "--to", back); err != nil || !strings.Contains(out, "1500 events copied; 1500 compared") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if a, b := root(small), root(back); a != b || !strings.Contains(a, "500 events") {
+		t.Errorf("there and back:\n%s\n%s", a, b)
+	}
+	if out, err := rollcall("migrate", "--from", back, "--to", t.TempDir(), "--heartbeats=false"); err != nil || !strings.Contains(out, "500 events copied") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	other := t.TempDir()
+	store, err = pebblestore.Open(filepath.Join(other, "events"), pebblestore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Append(t.Context(), lifeRequest(7)); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := rollcall("migrate", "--from", small, "--to", other); err == nil || !strings.Contains(err.Error(), "another store's") {
+		t.Errorf("onto another store's events: %v", err)
+	}
+	for _, args := range [][]string{{}, {"--from", small}, {"--from", small, "--to", small}, {"--from", small, "--to", "esdb://x?tls=maybe"}, {"--from", fmt.Sprint(small, "-nowhere"), "--to", other}} {
+		if _, err := rollcall(append([]string{"migrate"}, args...)...); err == nil {
+			t.Errorf("migrate %v passes", args)
+		}
+	}
+}
