@@ -25,6 +25,45 @@ func Encode(event Event) ([]byte, error) {
 	return json.Marshal(event)
 }
 
+// upcasters turn data of an event type's earlier form into that of the next version, by type and the
+// version they start from. Stored events are never rewritten, so an entry stays for ever.
+var upcasters = map[upcast]func(data []byte) ([]byte, error){}
+
+type upcast struct {
+	eventType string
+	from      int // schema version
+}
+
+// Upcast gives an event's data in the form of SchemaVersion. A newer form than this code knows is an
+// UnknownEvent.
+func Upcast(eventType string, schema int, data []byte) ([]byte, error) {
+	if schema > SchemaVersion {
+		return nil, UnknownEvent{Type: eventType, Schema: schema}
+	}
+	for from := max(schema, 1); from < SchemaVersion; from++ {
+		up, ok := upcasters[upcast{eventType, from}]
+		if !ok {
+			continue // this version left the type as it was
+		}
+		var err error
+		if data, err = up(data); err != nil {
+			return nil, fmt.Errorf("upcast %s from schema %d: %w", eventType, from, err)
+		}
+	}
+	return data, nil
+}
+
+// SchemaOf is the version that an event's metadata names; 1 where it names none.
+func SchemaOf(metadata []byte) int {
+	var m struct {
+		Schema int `json:"schema"`
+	}
+	if json.Unmarshal(metadata, &m) != nil || m.Schema < 1 {
+		return 1 // another writer's metadata may be anything
+	}
+	return m.Schema
+}
+
 // DecodeEvent reads what Encode wrote, in this schema version or an earlier one.
 func DecodeEvent(eventType string, data []byte) (Event, error) {
 	switch eventType {

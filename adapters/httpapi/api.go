@@ -6,6 +6,8 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
@@ -44,6 +46,9 @@ type Config struct {
 	WebhookCommands *commands.Webhooks
 	Deliveries      Deliveries
 
+	// BackupTo writes a backup as a tar archive; nil: the event store is not here.
+	BackupTo func(w io.Writer, have json.RawMessage) error
+
 	Ready   func() error // why the server is not ready, nil when it is
 	Metrics http.Handler
 	OpenAPI []byte
@@ -77,7 +82,7 @@ func router(config Config) *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = a.fail
-	e.Use(a.recovered, a.identified)
+	e.Use(a.recovered, a.identified, a.admitted)
 
 	v1 := e.Group("/v1")
 	v1.PUT("/services/:service/instances/:id", a.register)
@@ -103,6 +108,7 @@ func router(config Config) *echo.Echo {
 	v1.GET("/streams/services/:service", a.streamService)
 	v1.GET("/streams/catalog", a.streamCatalog)
 	v1.GET("/streams/events", a.streamEvents)
+	v1.POST("/backup", a.backup)
 	v1.POST("/webhooks", a.createWebhook)
 	v1.GET("/webhooks", a.listWebhooks)
 	v1.GET("/webhooks/:id", a.getWebhook)

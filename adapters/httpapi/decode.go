@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
@@ -81,7 +82,11 @@ func decodeBody(c echo.Context, v any, optional bool) error {
 	return decodeStrict(body, v)
 }
 
+// decodeStrict refuses what the library would mend: bytes that are not UTF-8.
 func decodeStrict(data []byte, v any) error {
+	if !utf8.Valid(data) {
+		return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "the body is not valid UTF-8")
+	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {

@@ -77,6 +77,8 @@ func problemOf(err error) *Problem {
 		return problem(http.StatusConflict, "contended", "Others keep changing the instance", err.Error())
 	case errors.Is(err, eventstore.ErrReadOnly):
 		return problem(http.StatusServiceUnavailable, "read-only", "The event store takes no appends", err.Error())
+	case errors.Is(err, eventstore.ErrDiskFull):
+		return problem(http.StatusInsufficientStorage, "disk-full", "The disk is nearly full", "the event store takes no appends until its disk has more room; queries go on")
 	case errors.Is(err, eventstore.ErrUnavailable):
 		return problem(http.StatusServiceUnavailable, "store-unavailable", "The event store cannot be reached", "the event store cannot be reached; the outcome of a command is unknown: ask for it before sending the command again")
 	case errors.Is(err, eventstore.ErrAccessDenied):

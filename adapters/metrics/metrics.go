@@ -23,6 +23,7 @@ type Metrics struct {
 	batch    prometheus.Histogram
 	sync     prometheus.Histogram
 	append   prometheus.Histogram
+	damaged  prometheus.Counter
 }
 
 // results are the values of the label "result".
@@ -50,11 +51,12 @@ func New(version string) *Metrics {
 	m.append = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "rollcall_append_seconds", Help: "Time that the longest waiting append of a commit took, from its call until it was durable.", Buckets: prometheus.ExponentialBuckets(0.0001, 2, 15),
 	})
+	m.damaged = prometheus.NewCounter(prometheus.CounterOpts{Name: "rollcall_store_damaged_events_total", Help: "Events that were met and could not be read."})
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "rollcall_build_info", Help: "Always 1; the label is the version.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
-	m.registry.MustRegister(total, m.batch, m.sync, m.append, info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(total, m.damaged, m.batch, m.sync, m.append, info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -81,6 +83,9 @@ func (m *Metrics) Watch(r *projections.Registry, diskBytes func() uint64) {
 		gauge("rollcall_store_bytes", "Bytes that the event store takes on disk.", func() float64 { return float64(diskBytes()) })
 	}
 }
+
+// Damaged counts an event that could not be read.
+func (m *Metrics) Damaged() { m.damaged.Inc() }
 
 // Registerer takes in the metrics of others.
 func (m *Metrics) Registerer() prometheus.Registerer { return m.registry }

@@ -78,10 +78,10 @@ func (s *Store) write(c *commit) {
 	defer func() { // see pebbleLog.Fatalf
 		if f, ok := recover().(fatal); ok {
 			s.fail(f)
-			c.err = s.Err()
+			c.err = s.failed()
 		}
 	}()
-	if c.err = s.Err(); c.err != nil {
+	if c.err = s.failed(); c.err != nil {
 		return
 	}
 	c.at = s.stamp()
@@ -91,7 +91,7 @@ func (s *Store) write(c *commit) {
 			p.results[i] = s.writeRequest(c, &p.requests[i])
 			if c.err != nil {
 				s.fail(c.err)
-				c.err = s.Err()
+				c.err = s.failed()
 				return
 			}
 		}
@@ -224,7 +224,7 @@ func (s *Store) flush(c *commit) {
 	}
 	if err := s.db.ApplyNoSyncWait(c.batch, pebble.Sync); err != nil {
 		s.fail(err)
-		c.err = s.Err()
+		c.err = s.failed()
 		return
 	}
 	c.batches = append(c.batches, c.batch)
@@ -275,7 +275,7 @@ func (s *Store) settle() {
 				s.fail(err)
 			}
 		}
-		if err := s.Err(); err != nil {
+		if err := s.failed(); err != nil {
 			c.err = err
 		} else {
 			for _, b := range c.batches {

@@ -32,6 +32,7 @@ const (
 var (
 	keyFormat  = []byte("m/format")
 	keyStoreID = []byte("m/store-id")
+	keySchema  = []byte("m/schema")  // newest version of the events' form, 4 bytes
 	keyTrimmed = []byte("m/trimmed") // heartbeats at lower positions were removed by the retention
 )
 

@@ -113,86 +113,151 @@ type source interface {
 	close()
 }
 
+// cursor walks over the keys of a range, and over what cannot be read if the store is told of damage.
+type cursor struct {
+	store    *Store
+	it       *pebble.Iterator
+	prefix   byte
+	from, to eventstore.Position // bounds of the keys, both included
+	back     bool
+	started  bool
+	at       eventstore.Position // looked at last; before the first, the place beside it
+}
+
+func (s *Store) cursor(prefix byte, from, to eventstore.Position, back bool) (cursor, error) {
+	c := cursor{store: s, prefix: prefix, from: from, to: to, back: back, at: from - 1}
+	if back {
+		c.at = to + 1
+	}
+	return c, c.open()
+}
+
+func (c *cursor) open() (err error) {
+	c.started = false
+	c.it, err = c.store.db.NewIter(&pebble.IterOptions{LowerBound: key64(c.prefix, uint64(c.from)), UpperBound: key64(c.prefix, uint64(c.to)+1)})
+	return err
+}
+
+// next moves to the next key; ok is false at the end.
+func (c *cursor) next() (p eventstore.Position, value []byte, ok bool, err error) {
+	for {
+		if advance(c.it, &c.started, c.back) {
+			p = eventstore.Position(tail(c.it.Key()))
+			c.at = p
+			if value, err = c.it.ValueAndErr(); err == nil {
+				return p, value, true, nil
+			}
+			if err = c.damaged(p, err); err != nil {
+				return p, nil, false, err
+			}
+			continue
+		}
+		err := c.it.Error()
+		if err == nil {
+			return 0, nil, false, nil
+		}
+		// The engine does not say which key it could not read: the next one, that is.
+		if c.at++; c.back {
+			c.at -= 2
+		}
+		if err := c.damaged(c.at, err); err != nil {
+			return 0, nil, false, err
+		}
+		if c.from = c.at + 1; c.back {
+			c.from, c.to = c.from-c.from, c.at-1
+		}
+		if c.from > c.to || c.back && c.at == 0 {
+			return 0, nil, false, nil
+		}
+		_ = c.it.Close() // its error was seen
+		if err := c.open(); err != nil {
+			return 0, nil, false, err
+		}
+	}
+}
+
+// damaged reports what cannot be read to who wants to know, and goes on; or it is the reader's error.
+func (c *cursor) damaged(p eventstore.Position, cause error) error {
+	d := &Damaged{p, cause}
+	if c.store.opts.OnDamaged == nil {
+		return d
+	}
+	c.store.opts.OnDamaged(d)
+	return nil
+}
+
+func (c *cursor) close() {
+	if c.it != nil {
+		_ = c.it.Close() // its error was seen
+	}
+}
+
 type lifecycleSource struct {
-	it      *pebble.Iterator
-	filter  *eventstore.Filter
-	back    bool
-	started bool
-	event   eventstore.RecordedEvent
+	cursor
+	filter *eventstore.Filter
+	event  eventstore.RecordedEvent
 }
 
 func (s *Store) lifecycleSource(from, to eventstore.Position, opts *eventstore.ReadAllOptions) (source, error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lifecycleKey(from), UpperBound: lifecycleKey(to + 1)})
-	if err != nil {
-		return nil, err
-	}
-	return &lifecycleSource{it: it, filter: &opts.Filter, back: opts.Backwards}, nil
+	c, err := s.cursor(rangeLifecycle, from, to, opts.Backwards)
+	return &lifecycleSource{cursor: c, filter: &opts.Filter}, err
 }
 
 func (l *lifecycleSource) next() (*eventstore.RecordedEvent, error) {
-	for advance(l.it, &l.started, l.back) {
-		p := eventstore.Position(tail(l.it.Key()))
-		v, err := l.it.ValueAndErr()
-		if err != nil {
-			return nil, &Damaged{p, err}
+	for {
+		p, v, ok, err := l.cursor.next()
+		if err != nil || !ok {
+			return nil, err
 		}
 		e, picked, err := readRecord(p, v, l.filter)
 		if err != nil {
-			return nil, &Damaged{p, err}
+			if err := l.damaged(p, err); err != nil {
+				return nil, err
+			}
+			continue
 		}
 		if picked {
 			l.event = e
 			return &l.event, nil
 		}
 	}
-	return nil, l.it.Error()
 }
 
-func (l *lifecycleSource) close() { _ = l.it.Close() }
-
 type heartbeatSource struct {
-	store    *Store
-	it       *pebble.Iterator
-	filter   *eventstore.Filter
-	back     bool
-	started  bool
-	from, to eventstore.Position
-	block    []heartbeat
-	i        int // of the entry to look at next
+	cursor
+	filter      *eventstore.Filter
+	first, last eventstore.Position // asked for; the keys begin before, for a block holds what follows it
+	block       []heartbeat
+	i           int // of the entry to look at next
 }
 
 func (s *Store) heartbeatSource(from, to eventstore.Position, opts *eventstore.ReadAllOptions) (source, error) {
-	lower := blockKey(from - min(from, maxCommitEvents)) // the block that holds from may begin before it
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: blockKey(to + 1)})
+	begin, err := s.blockBefore(from)
 	if err != nil {
 		return nil, err
 	}
-	h := &heartbeatSource{store: s, it: it, filter: &opts.Filter, back: opts.Backwards, from: from, to: to}
-	if !h.back && it.SeekLT(blockKey(from+1)) { // at the block that may hold from
-		h.started = true
-		if err := h.load(); err != nil {
-			_ = it.Close()
-			return nil, err
-		}
+	c, err := s.cursor(rangeHeartbeats, begin, to, opts.Backwards)
+	return &heartbeatSource{cursor: c, filter: &opts.Filter, first: from, last: to}, err
+}
+
+// blockBefore is where the block begins that may hold a position.
+func (s *Store) blockBefore(p eventstore.Position) (eventstore.Position, error) {
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: blockKey(p - min(p, maxCommitEvents)), UpperBound: blockKey(p + 1)})
+	if err != nil {
+		return 0, err
 	}
-	return h, nil
+	defer it.Close()
+	if !it.Last() {
+		if s.opts.OnDamaged != nil {
+			return p, nil // what cannot be read is told of when it is walked over
+		}
+		return p, it.Error()
+	}
+	return eventstore.Position(tail(it.Key())), nil
 }
 
 // maxCommitEvents bounds how far a block reaches: a commit's events lie closer together than this.
 const maxCommitEvents = (maxCommitBytes + maxAppendBytes) / 64
-
-func (h *heartbeatSource) load() error {
-	first := eventstore.Position(tail(h.it.Key()))
-	var err error
-	if h.block, err = h.store.blockAt(h.it, first, h.block); err != nil {
-		return &Damaged{first, err}
-	}
-	h.i = 0
-	if h.back {
-		h.i = len(h.block) - 1
-	}
-	return nil
-}
 
 func (h *heartbeatSource) next() (*eventstore.RecordedEvent, error) {
 	for {
@@ -203,27 +268,37 @@ func (h *heartbeatSource) next() (*eventstore.RecordedEvent, error) {
 			} else {
 				h.i++
 			}
-			if entry.event.Position < h.from || entry.event.Position > h.to {
+			if entry.event.Position < h.first || entry.event.Position > h.last {
 				continue
 			}
 			name, err := h.store.streamOf(entry.number)
 			if err != nil {
-				return nil, &Damaged{entry.event.Position, err}
+				if err := h.damaged(entry.event.Position, err); err != nil {
+					return nil, err
+				}
+				continue
 			}
 			if entry.event.Stream = name; h.filter.Match(name, entry.event.Type) {
 				return &entry.event, nil
 			}
 		}
-		if !advance(h.it, &h.started, h.back) {
-			return nil, h.it.Error()
-		}
-		if err := h.load(); err != nil {
+		p, v, ok, err := h.cursor.next()
+		if err != nil || !ok {
 			return nil, err
+		}
+		block, err := h.store.decodeBlock(p, v, h.block)
+		if err != nil {
+			if err := h.damaged(p, err); err != nil {
+				return nil, err
+			}
+			block = nil
+		}
+		h.block, h.i = block, 0
+		if h.back {
+			h.i = len(block) - 1
 		}
 	}
 }
-
-func (h *heartbeatSource) close() { _ = h.it.Close() }
 
 func advance(it *pebble.Iterator, started *bool, back bool) bool {
 	if *started {

@@ -22,6 +22,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
 
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
@@ -32,6 +33,15 @@ type Options struct {
 	FS       vfs.FS           // nil: the disk
 	OnCommit func(Commit)     // told of every commit, in order; must return quickly
 	ReadOnly bool             // opens an existing store without changing it
+	// MinFree is the room on the disk, in bytes, below which appends are refused until there is more;
+	// 0: 128 MiB. The engine needs room to move data about, and must never meet a full disk.
+	MinFree uint64
+	// OnDamaged is told of an event that cannot be read; ReadAll then goes on after it. nil: ReadAll
+	// ends with the error.
+	OnDamaged func(*Damaged)
+	// Schema is the newest version of the events' form that the caller knows, 0: domain.SchemaVersion.
+	// A store that holds a newer one is not opened.
+	Schema int
 }
 
 // Commit is what OnCommit is told.
@@ -52,6 +62,7 @@ func (e LockedError) Error() string {
 type Store struct {
 	db     *pebble.DB
 	lock   *pebble.Lock // of the folder
+	dir    string
 	opts   Options
 	id     uuid.UUID
 	salt   uint64 // of derived ids
@@ -65,10 +76,12 @@ type Store struct {
 	closing  chan struct{} // closed by Close: take no more
 	stopped  chan struct{} // closed by the sync goroutine: all that was taken is answered
 	closed   sync.Once
+	watching sync.WaitGroup // watchRoom
 	gate     sync.RWMutex
 	shut     bool           // guarded by gate: no reader may enter
 	readers  sync.WaitGroup // readers that entered; Close waits for them
 	failure  atomic.Pointer[error]
+	full     atomic.Bool   // the disk has too little room
 	durable  atomic.Uint64 // position up to which events are synced
 	trimmed  atomic.Uint64 // heartbeats at lower positions are gone
 	lastTime atomic.Int64  // newest event's recorded_at, Unix nanoseconds; moved by the committer
@@ -93,6 +106,12 @@ func Open(dir string, opts Options) (*Store, error) {
 	if opts.FS == nil {
 		opts.FS = vfs.Default
 	}
+	if opts.MinFree == 0 {
+		opts.MinFree = defaultMinFree
+	}
+	if opts.Schema == 0 {
+		opts.Schema = domain.SchemaVersion
+	}
 	if !opts.ReadOnly {
 		if err := opts.FS.MkdirAll(dir, 0o750); err != nil {
 			return nil, fmt.Errorf("create data folder: %w", err)
@@ -103,7 +122,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		db: db, lock: lock, opts: opts, heads: newHeads(),
+		db: db, lock: lock, dir: dir, opts: opts, heads: newHeads(),
 		queue: make(chan *pending, maxQueued), commits: make(chan *commit, 1),
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
@@ -115,9 +134,52 @@ func Open(dir string, opts Options) (*Store, error) {
 		readOnly := eventstore.ErrReadOnly
 		s.failure.Store(&readOnly)
 	}
+	if !opts.ReadOnly {
+		s.lookForRoom()
+		s.watching.Go(s.watchRoom)
+	}
 	go s.fill()
 	go s.settle()
 	return s, nil
+}
+
+const (
+	defaultMinFree = 128 << 20
+	roomEvery      = 500 * time.Millisecond // between two looks at the room on the disk
+)
+
+// watchRoom looks at the room on the disk until the store closes.
+func (s *Store) watchRoom() {
+	t := time.NewTicker(roomEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.closing:
+			return
+		case <-t.C:
+			s.lookForRoom()
+		}
+	}
+}
+
+// lookForRoom refuses appends while there is too little room, and takes them again with a tenth more.
+func (s *Store) lookForRoom() {
+	usage, err := s.opts.FS.GetDiskUsage(s.dir)
+	if err != nil {
+		return // a file system that does not say
+	}
+	need := s.opts.MinFree
+	if s.full.Load() {
+		need += need / 10
+	}
+	full := usage.AvailBytes < need
+	if s.full.Swap(full) != full {
+		if full {
+			s.opts.Logger.Error("event store takes no appends until the disk has more room", "free_bytes", usage.AvailBytes, "needed_bytes", need)
+		} else {
+			s.opts.Logger.Info("event store takes appends again: the disk has room", "free_bytes", usage.AvailBytes)
+		}
+	}
 }
 
 func openPebble(dir string, opts Options) (*pebble.DB, *pebble.Lock, error) {
@@ -133,6 +195,7 @@ func openPebble(dir string, opts Options) (*pebble.DB, *pebble.Lock, error) {
 	o := &pebble.Options{
 		FS: opts.FS, Lock: lock, Cache: cache, ReadOnly: opts.ReadOnly, ErrorIfNotExists: opts.ReadOnly,
 		Logger:                      pebbleLog{opts.Logger},
+		EventListener:               &pebble.EventListener{DataCorruption: corrupted(opts.Logger)},
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                32 << 20,
 		MemTableStopWritesThreshold: 4,
@@ -226,7 +289,27 @@ func (s *Store) loadIdentity() error {
 		return fmt.Errorf("store id: %w", err)
 	}
 	s.salt = binary.BigEndian.Uint64(s.id[:8]) ^ binary.BigEndian.Uint64(s.id[8:])
-	return nil
+	return s.checkSchema()
+}
+
+// checkSchema refuses a store with events of a newer form than the caller knows: it would drop what it
+// does not understand. It notes the form that will be written from now on.
+func (s *Store) checkSchema() error {
+	stored, err := s.get(keySchema)
+	if err != nil {
+		return err
+	}
+	newest := 1
+	if len(stored) == 4 {
+		newest = int(binary.BigEndian.Uint32(stored))
+	}
+	if newest > s.opts.Schema {
+		return fmt.Errorf("it holds events of schema %d, and this version knows up to %d: a newer version of rollcall wrote to it", newest, s.opts.Schema)
+	}
+	if newest == s.opts.Schema || s.opts.ReadOnly {
+		return nil
+	}
+	return s.db.Set(keySchema, binary.BigEndian.AppendUint32(nil, uint32(s.opts.Schema)), pebble.Sync)
 }
 
 // lastKey is the range's greatest key, nil when it is empty.
@@ -268,8 +351,20 @@ func (s *Store) lastOf(prefix byte) (eventstore.Position, int64, error) {
 // ID is the store's identity, made when it was created.
 func (s *Store) ID() uuid.UUID { return s.id }
 
-// Err is why the store takes no more appends, or nil.
+// Err is why the store takes no appends, or nil.
 func (s *Store) Err() error {
+	if err := s.failed(); err != nil {
+		return err
+	}
+	if s.full.Load() {
+		return eventstore.ErrDiskFull
+	}
+	return nil
+}
+
+// failed is why the store will never take an append again, or nil. Appends that were let in are
+// carried out however little room there is.
+func (s *Store) failed() error {
 	if err := s.failure.Load(); err != nil {
 		return *err
 	}
@@ -292,6 +387,7 @@ func (s *Store) fail(cause error) {
 func (s *Store) Close() (err error) {
 	s.closed.Do(func() {
 		close(s.closing)
+		s.watching.Wait()
 		<-s.stopped
 		s.hub.close()
 		s.gate.Lock()
@@ -303,6 +399,14 @@ func (s *Store) Close() (err error) {
 	return err
 }
 
+// corrupted logs what cannot be read. Left to itself the engine would end the process; the rest of the
+// store stays readable, and whoever reads the damaged place is told.
+func corrupted(logger *slog.Logger) func(pebble.DataCorruptionInfo) {
+	return func(info pebble.DataCorruptionInfo) {
+		logger.Error("event store file is damaged", "file", info.Path, "cause", info.Details)
+	}
+}
+
 // pebbleLog keeps Pebble's chatter out of the log and its errors in.
 type pebbleLog struct{ *slog.Logger }
 
@@ -312,8 +416,8 @@ func (l pebbleLog) Errorf(format string, args ...any) {
 	l.Error("event store engine", "error", fmt.Sprintf(format, args...))
 }
 
-// Fatalf must not return. In the committer the panic is caught and the store turns read-only;
-// anywhere else the process ends, which loses nothing that was acknowledged.
+// Fatalf must not return. In the committer the panic is caught and the store turns read-only; anywhere
+// else the process ends, which loses nothing that was acknowledged.
 func (l pebbleLog) Fatalf(format string, args ...any) {
 	panic(fatal(fmt.Sprintf(format, args...)))
 }

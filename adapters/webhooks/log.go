@@ -43,7 +43,10 @@ type Log struct {
 
 // OpenLog opens the log in a folder, and creates it when there is none.
 func OpenLog(dir string, logger *slog.Logger) (*Log, error) {
-	db, err := pebble.Open(dir, &pebble.Options{FormatMajorVersion: pebble.FormatNewest, Logger: engineLog{logger}})
+	db, err := pebble.Open(dir, &pebble.Options{FormatMajorVersion: pebble.FormatNewest, Logger: engineLog{logger},
+		EventListener: &pebble.EventListener{DataCorruption: func(info pebble.DataCorruptionInfo) {
+			logger.Error("delivery log file is damaged", "file", info.Path, "cause", info.Details)
+		}}})
 	if err != nil {
 		return nil, fmt.Errorf("open delivery log in %s: %w", dir, err)
 	}

@@ -48,6 +48,11 @@ func openBackend(ctx context.Context, s settings, observed *metrics.Metrics, log
 	store, err := pebblestore.Open(filepath.Join(s.data, "events"), pebblestore.Options{
 		Logger:   logger,
 		OnCommit: func(c pebblestore.Commit) { observed.Committed(c.Events, c.Sync, c.Append) },
+		MinFree:  s.minFree << 20,
+		OnDamaged: func(d *pebblestore.Damaged) {
+			observed.Damaged()
+			logger.Error("event is damaged and passed over; restore a backup, or rollcall verify says more", "position", d.Position, "cause", d.Cause)
+		},
 	})
 	if err != nil {
 		return nil, err

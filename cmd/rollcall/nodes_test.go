@@ -249,12 +249,12 @@ func TestThreeNodesOverOneStore(t *testing.T) {
 				var position uint64
 				switch op.kind {
 				case "register":
-					if status, body, position = c.ask(node, "PUT", path, `{"address":"10.0.0.5","ttl":"1h","version":"`+op.version+`"}`); status == 200 || status == 201 {
+					if status, _, position = c.ask(node, "PUT", path, `{"address":"10.0.0.5","ttl":"1h","version":"`+op.version+`"}`); status == 200 || status == 201 {
 						out.what = "ok"
 						registered.Store(op.key+"/"+op.version, true)
 					}
 				case "deregister":
-					status, body, position = c.ask(node, "DELETE", path, "")
+					status, _, position = c.ask(node, "DELETE", path, "")
 					switch status {
 					case 200:
 						out.what = "ok"

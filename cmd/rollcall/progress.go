@@ -3,11 +3,15 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
 // progress shows how far a long job is: a bar with rate and ETA on a terminal, a line now and then
@@ -62,3 +66,8 @@ func (p *progress) end() {
 		_ = p.bar.Finish()
 	}
 }
+
+// position is set for those who count in positions.
+func (p *progress) position(at eventstore.Position) { p.set(int64(at)) }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

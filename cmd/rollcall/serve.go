@@ -40,6 +40,7 @@ type settings struct {
 	logLevel  string
 	logFormat string
 
+	minFree             uint64 // MiB
 	publish             []string
 	webhookAllowPrivate bool
 	webhookPauseAfter   time.Duration
@@ -76,6 +77,7 @@ func (s *settings) flags(c *cobra.Command) {
 	f.StringVar(&s.store, "store", "embedded", "event store: embedded, or EventStoreDB's or KurrentDB's connection string, esdb://… or esdb+discover://…")
 	f.DurationVar(&s.retention, "heartbeat-retention", 72*time.Hour, "how long heartbeats are kept; lifecycle events are kept for ever")
 	f.BoolVar(&s.preserve, "self-preservation", true, "hold expiry while over 15 % of the leases lapse at once")
+	f.Uint64Var(&s.minFree, "min-free-mib", 128, "refuse commands while the disk has less room than this, in MiB")
 	f.StringArrayVar(&s.publish, "publish", nil, "publish events to a broker, nats://host:4222/subject or redis://host:6379/stream, with ?type=, ns= or service= to pick some; may be given again")
 	f.BoolVar(&s.webhookAllowPrivate, "webhook-allow-private", false, "let webhooks reach loopback, link-local and private addresses")
 	f.DurationVar(&s.webhookPauseAfter, "webhook-pause-after", 24*time.Hour, "pause a webhook whose target failed for so long")
@@ -167,6 +169,7 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 		Handler: httpapi.New(httpapi.Config{
 			Commands: service, Registry: registry, Store: store, StoreID: store.id.String(),
 			History: past, Past: asof.New(store, catalogSnapshots(s, store.id, logger)), Checkpoints: signer,
+			BackupTo: backupFunc(s.data, store, past), Webhooks: out.list, WebhookCommands: out.commands, Deliveries: out,
 			Ready:   readiness(stopping, store, registry),
 			Metrics: observed.Handler(), OpenAPI: api.OpenAPI, Version: versionName(), Now: time.Now, Logger: logger, Stopping: stopping,
 		}),

@@ -85,6 +85,9 @@ var (
 	ErrUnavailable = errors.New("event store cannot be reached")
 	// ErrAccessDenied is the answer of an event store that does not let this node in.
 	ErrAccessDenied = errors.New("event store denies access")
+	// ErrDiskFull refuses an append while the disk has too little room left. Nothing was written; it may
+	// be sent again once there is room.
+	ErrDiskFull = errors.New("event store takes no appends: the disk is nearly full")
 	// ErrTooLarge refuses an append of more bytes than one commit may hold.
 	ErrTooLarge = errors.New("append is larger than one commit may be")
 	// ErrNoEvents refuses a request without events.

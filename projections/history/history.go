@@ -78,6 +78,9 @@ func open(dir string, store uuid.UUID, logger *slog.Logger, readOnly bool) (*His
 	o := &pebble.Options{
 		Cache: cache, Logger: quiet{logger}, FormatMajorVersion: pebble.FormatNewest, MemTableSize: 16 << 20, L0CompactionThreshold: 4,
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 }, ReadOnly: readOnly, ErrorIfNotExists: readOnly,
+		EventListener: &pebble.EventListener{DataCorruption: func(info pebble.DataCorruptionInfo) {
+			logger.Error("history file is damaged; rollcall rebuild makes it anew", "file", info.Path, "cause", info.Details)
+		}},
 	}
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -177,6 +180,16 @@ func (h *History) Close() error {
 		return h.db.Close()
 	}
 	return errors.Join(h.flush(h.Position()), h.db.Flush(), h.db.Close())
+}
+
+// Checkpoint makes a copy of the folder as it is, in one that must not exist. Heartbeats that are only
+// summed up in memory are not in it; they are read again from there on.
+func (h *History) Checkpoint(dir string) error {
+	if err := h.enter(); err != nil {
+		return err
+	}
+	defer h.leave()
+	return h.db.Checkpoint(dir, pebble.WithFlushedWAL())
 }
 
 // enter keeps the folder open until leave.

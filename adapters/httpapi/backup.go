@@ -1,0 +1,51 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// backupTimeout is within what a client must take each part of a backup.
+const backupTimeout = time.Minute
+
+// backup streams a backup to a client on this machine: it holds the registry's keys.
+func (a *api) backup(c echo.Context) error {
+	host, _, err := net.SplitHostPort(c.Request().RemoteAddr)
+	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
+		return problem(http.StatusForbidden, "local-only", "Only from the registry's own machine", "a backup holds the registry's keys; run rollcall backup on its machine")
+	}
+	if a.BackupTo == nil {
+		return problem(http.StatusNotImplemented, "no-backup", "There is nothing to back up here", "the events are in another event store; back that up by its own means")
+	}
+	var body struct {
+		Have json.RawMessage `json:"have"`
+	}
+	raw, err := readBody(c, MaxBatchBody)
+	if err != nil {
+		return err
+	}
+	if err := decodeStrict(raw, &body); err != nil {
+		return err
+	}
+	c.Response().Header().Set("Content-Type", "application/x-tar")
+	if err := a.BackupTo(&patientWriter{c}, body.Have); err != nil {
+		a.Logger.Error("backup failed", "cause", err)
+		panic(http.ErrAbortHandler) // a part must not pass for the whole
+	}
+	return nil
+}
+
+// patientWriter gives the client time for each part.
+type patientWriter struct{ c echo.Context }
+
+var _ io.Writer = (*patientWriter)(nil)
+
+func (w *patientWriter) Write(b []byte) (int, error) {
+	patience(w.c, backupTimeout)
+	return w.c.Response().Write(b)
+}
