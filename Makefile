@@ -5,7 +5,7 @@ BIN := bin/rollcall
 
 TOOLS := curl jq node redis-server
 
-.PHONY: build test tools vet race bench demo clean
+.PHONY: build test tools vet race bench torture demo clean
 
 build: ## builds the one binary
 	$(GO) build -trimpath -o $(BIN) ./cmd/rollcall
@@ -23,6 +23,17 @@ vet:
 
 race:
 	$(GO) test -race ./...
+
+KILLS ?= 200
+FUZZTIME ?= 30s
+FUZZ := ./domain:FuzzDecodeEvent ./domain:FuzzParseKey ./domain/eventstore:FuzzParseJSON ./adapters/pebblestore:FuzzStoredValues \
+	./adapters/httpapi:FuzzBodies ./adapters/httpapi:FuzzQueries ./projections/history:FuzzStoredPostings \
+	./projections/history:FuzzCheckpoint ./projections/catalog:FuzzSnapshotsAndEvents
+
+torture: ## long runs: KILLS kills of the real binary, errors at every file operation, every fuzz target for FUZZTIME
+	ROLLCALL_TORTURE=$(KILLS) $(GO) test -v -timeout 4h -run 'TestTheCrashCampaign' ./cmd/rollcall
+	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'AtAnyFileOperation|AnyCrash' ./adapters/pebblestore
+	@for t in $(FUZZ); do $(GO) test -run '^$$' -fuzz "^$${t#*:}$$" -fuzztime $(FUZZTIME) $${t%%:*} || exit 1; done
 
 bench: ## benchmarks beside the code
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -3,7 +3,9 @@ package esdbstore_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -214,5 +216,21 @@ func TestBadConnectionStringsAreRefused(t *testing.T) {
 			t.Errorf("%q passes", c)
 			_ = s.Close()
 		}
+	}
+}
+
+func TestTheIdentityIsSharedAndNewerSchemasAreRefused(t *testing.T) {
+	server := serve(t)
+	a, b := open(t, server.ConnectionString(), esdbstore.Options{}), open(t, server.ConnectionString(), esdbstore.Options{})
+	first, err := a.ID(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := b.ID(ctx); err != nil || again != first {
+		t.Errorf("%s and %s, %v", first, again, err)
+	}
+	server.Put("rollcall-store", "StoreIdentified", fmt.Appendf(nil, `{"id":"%s","schema":99}`, first), []byte(`{}`))
+	if _, err := a.ID(ctx); err == nil || !strings.Contains(err.Error(), "schema 99") {
+		t.Errorf("a newer schema: %v", err)
 	}
 }

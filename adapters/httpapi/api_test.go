@@ -42,12 +42,17 @@ type server struct {
 
 func start(t testing.TB) *server {
 	t.Helper()
+	return startOn(t, pebblestore.Options{})
+}
+
+// startOn is start with a store of one's own making.
+func startOn(t testing.TB, opts pebblestore.Options) *server {
+	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	dir := t.TempDir()
 	observed := metrics.New("test")
-	store, err := pebblestore.Open(filepath.Join(dir, "events"), pebblestore.Options{
-		Logger: logger, OnCommit: func(c pebblestore.Commit) { observed.Committed(c.Events, c.Sync, c.Append) },
-	})
+	opts.Logger, opts.OnCommit = logger, func(c pebblestore.Commit) { observed.Committed(c.Events, c.Sync, c.Append) }
+	store, err := pebblestore.Open(filepath.Join(dir, "events"), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +106,7 @@ func start(t testing.TB) *server {
 		s.Close()
 		halt()
 		group.Wait()
-		if err := errors.Join(registry.Close(), past.Close(), store.Close()); err != nil {
+		if err := errors.Join(registry.Close(), past.Close(), store.Close()); err != nil && opts.FS == nil { // a broken disk is broken
 			t.Error(err)
 		}
 	})

@@ -186,3 +186,40 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkRetention appends 10,000 heartbeats a second of the events' clock, which runs as fast as the
+// machine allows, and removes what is older than two minutes every ten seconds, over ten minutes. What
+// the store takes on disk must level off.
+func BenchmarkRetention(b *testing.B) {
+	for b.Loop() {
+		now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+		s := open(b, b.TempDir(), pebblestore.Options{Now: func() time.Time { return now }})
+		var use []uint64
+		for second := range 600 {
+			now = now.Add(time.Second)
+			for batch := range 10 {
+				requests := make([]eventstore.AppendRequest, 1000)
+				for i := range requests {
+					requests[i] = eventstore.AppendRequest{Stream: heartbeats(batch*1000 + i), Events: []eventstore.EventData{beat}}
+				}
+				if _, err := s.Append(ctx, requests...); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if second%10 == 9 {
+				if _, err := s.TrimHeartbeats(now.Add(-2 * time.Minute)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if second%60 == 59 {
+				use = append(use, s.DiskUsage()>>20)
+			}
+		}
+		b.Logf("MiB on disk after each minute: %v", use)
+		b.ReportMetric(float64(use[len(use)-1]), "MiB-after-10min")
+		b.ReportMetric(float64(use[4]), "MiB-after-5min")
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
