@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -184,6 +185,7 @@ func (a *api) answerBatch(c echo.Context, refused []error, requests []commands.R
 	}
 	a.setPosition(c, newest)
 	b = fmt.Appendf(b, `],"accepted":%d,"refused":%d,"position":"%d"}`, len(refused)-failed, failed, newest)
+	c.Response().Header()["Content-Length"] = []string{strconv.Itoa(len(b))}
 	return c.JSONBlob(http.StatusOK, b)
 }
 

@@ -128,6 +128,7 @@ func answer(c echo.Context, e catalog.Encoded) error {
 	if match := c.Request().Header.Get("If-None-Match"); match != "" && matches(match, e.ETag) {
 		return c.NoContent(http.StatusNotModified)
 	}
+	h["Content-Length"] = []string{strconv.Itoa(len(e.JSON))} // else a long reply goes in chunks
 	return c.JSONBlob(http.StatusOK, e.JSON)
 }
 

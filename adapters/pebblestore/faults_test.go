@@ -197,10 +197,10 @@ func TestAnErrorAtAnyFileOperationLosesNothing(t *testing.T) {
 	}
 	faults := 0
 	for _, kind := range operations {
-		for round := range rounds {
+		for range rounds {
 			dir := t.TempDir()
 			c := exec.Command(os.Args[0], "-test.run", "^TestAnErrorAtAnyFileOperationLosesNothing$", "-test.count=1")
-			c.Env = append(os.Environ(), "ROLLCALL_FAULT_DIR="+dir, fmt.Sprint("ROLLCALL_FAULT_KIND=", int(kind)), fmt.Sprint("ROLLCALL_FAULT_AFTER=", 1+rand.IntN(60*(round+1))))
+			c.Env = append(os.Environ(), "ROLLCALL_FAULT_DIR="+dir, fmt.Sprint("ROLLCALL_FAULT_KIND=", int(kind)), fmt.Sprint("ROLLCALL_FAULT_AFTER=", 1+rand.IntN(1<<rand.IntN(8))))
 			out, _ := c.CombinedOutput() // it may end in any way
 			acked := map[string]int{}
 			for line := range strings.Lines(string(out)) {

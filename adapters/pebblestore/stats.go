@@ -71,3 +71,12 @@ func (s *Store) Checkpoint(dir string) error {
 	defer s.leave()
 	return s.db.Checkpoint(dir, pebble.WithFlushedWAL())
 }
+
+// Compact rewrites all tables, as the engine does by itself in time.
+func (s *Store) Compact(ctx context.Context) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.db.Compact(ctx, []byte{0}, []byte{0xff}, true)
+}

@@ -67,7 +67,7 @@ func root() *cobra.Command {
 	flags.StringVar(&remote.url, "url", fromEnv("ROLLCALL_URL", "http://127.0.0.1:7700"), "where the server is (ROLLCALL_URL)")
 	flags.StringVar(&remote.namespace, "ns", fromEnv("ROLLCALL_NS", "default"), "namespace (ROLLCALL_NS)")
 	flags.StringVarP(&remote.output, "output", "o", "table", "table or json")
-	for _, sub := range []*cobra.Command{serveCommand(), demoCommand(), rebuildCommand(), migrateCommand(), backupCommand(&remote), restoreCommand(), storeCommand()} {
+	for _, sub := range []*cobra.Command{serveCommand(), demoCommand(), rebuildCommand(), migrateCommand(), backupCommand(&remote), restoreCommand(), storeCommand(), benchCommand(&remote)} {
 		sub.GroupID = "server"
 		c.AddCommand(sub)
 	}
@@ -79,6 +79,7 @@ func root() *cobra.Command {
 		sub.GroupID = "audit"
 		c.AddCommand(sub)
 	}
+	c.AddCommand(floorCommand())
 	c.AddCommand(&cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

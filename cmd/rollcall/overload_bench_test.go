@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"regexp"
 	"strings"
@@ -45,14 +46,14 @@ func BenchmarkOverload(b *testing.B) {
 				end := time.Now().Add(8 * time.Second)
 				for c := range connections {
 					group.Go(func() {
-						for n := c; time.Now().Before(end); n++ {
+						for n := c * fleet / connections; time.Now().Before(end); n++ {
 							i := n % fleet
 							path := fmt.Sprintf("/v1/services/s%d/instances/i%d", i%100, i)
 							var status int
-							switch {
-							case n%100 == 0:
+							switch kind := rand.IntN(100); {
+							case kind == 0:
 								status = send("PUT", path, `{"address":"10.0.0.5","ttl":"5s"}`)
-							case n%11 == 0:
+							case kind < 10:
 								status = send("GET", fmt.Sprintf("/v1/services/s%d/instances", i%100), "")
 							default:
 								status = send("PUT", path+"/heartbeat", "")

@@ -1,0 +1,621 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+)
+
+// figure is one measured number.
+type figure struct {
+	Name   string  `json:"name"`
+	Value  float64 `json:"value"`
+	Unit   string  `json:"unit"`
+	Floor  string  `json:"floor,omitempty"` // the name of what it is held against
+	Ratio  float64 `json:"ratio,omitempty"` // to that; of times, how many times as long
+	P50    float64 `json:"p50_ms,omitempty"`
+	P99    float64 `json:"p99_ms,omitempty"`
+	CPU    float64 `json:"server_cpu_us_per_op,omitempty"`
+	Allocs float64 `json:"server_allocs_per_op,omitempty"`
+	Note   string  `json:"note,omitempty"`
+}
+
+// bench runs workloads and gathers figures.
+type bench struct {
+	ctx     context.Context
+	out     io.Writer // figures as they come
+	dir     string
+	each    time.Duration // of a workload
+	server  *child        // nil: at a URL, whose process is not ours
+	floor   *child
+	address string
+	figures []figure
+}
+
+func benchCommand(remote *client) *cobra.Command {
+	var quick, million bool
+	c := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure a server, and the machine's floor beside it",
+		Long: `Runs workloads against a server of its own on a temporary folder, or against the one at --url, and in
+the same run, with the same client, the floors: handlers that answer and do nothing, and a bare file that
+is appended to and synced. Client and servers are processes of their own and share the machine.`,
+		Args: cobra.NoArgs,
+	}
+	c.Flags().BoolVar(&quick, "quick", false, "a short form of everything, in under a minute")
+	c.Flags().BoolVar(&million, "million", false, "restart and memory with 1,000,000 instances, too")
+	c.RunE = func(c *cobra.Command, _ []string) (err error) {
+		b := &bench{ctx: c.Context(), out: c.OutOrStdout(), each: 4 * time.Second}
+		if quick {
+			b.each = 700 * time.Millisecond
+		}
+		if remote.output == "json" {
+			b.out = io.Discard
+		}
+		if b.dir, err = os.MkdirTemp("", "rollcall-bench-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+		if b.floor, err = startChild(c.Context(), "bench-floor"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, ignoreExit(b.floor.stop())) }()
+		if c.Flags().Changed("url") {
+			b.address = strings.TrimPrefix(strings.TrimSuffix(remote.url, "/"), "http://")
+		} else {
+			if b.server, err = startRegistry(c.Context(), filepath.Join(b.dir, "data")); err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, ignoreExit(b.server.stop())) }()
+			b.address = b.server.address
+		}
+		if err := b.run(quick, million); err != nil {
+			return err
+		}
+		if remote.output == "json" {
+			return json.NewEncoder(c.OutOrStdout()).Encode(map[string]any{"figures": b.figures})
+		}
+		return nil
+	}
+	return c
+}
+
+// ignoreExit drops the exit status of a child that was told to end.
+func ignoreExit(err error) error {
+	if errors.As(err, new(*exec.ExitError)) {
+		return nil
+	}
+	return err
+}
+
+func (b *bench) run(quick, million bool) error {
+	fmt.Fprintf(b.out, "%-44s %14s %-12s %8s %9s %9s %9s %8s\n", "", "", "", "of floor", "p50 ms", "p99 ms", "cpu µs/op", "allocs")
+	steps := []func() error{b.floors, b.registrations, b.heartbeats, b.batches, b.lookups, b.mixed, b.delivery, b.disk, b.replay}
+	if b.server != nil {
+		sizes := []int{100_000}
+		if quick {
+			sizes = []int{20_000}
+		}
+		if million {
+			sizes = append(sizes, 1_000_000)
+		}
+		steps = append(steps, b.expiry)
+		for _, n := range sizes {
+			steps = append(steps, func() error { return b.restart(n) })
+		}
+	}
+	for _, step := range steps {
+		if err := errors.Join(step(), b.ctx.Err()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) add(f figure) {
+	if f.Floor != "" {
+		for _, floor := range b.figures {
+			if floor.Name == f.Floor && floor.Value > 0 {
+				f.Ratio = f.Value / floor.Value
+			}
+		}
+	}
+	b.figures = append(b.figures, f)
+	cell := func(v float64, format string) string {
+		if v == 0 {
+			return ""
+		}
+		return fmt.Sprintf(format, v)
+	}
+	fmt.Fprintf(b.out, "%-44s %14.1f %-12s %8s %9s %9s %9s %8s %s\n", f.Name, f.Value, f.Unit, cell(f.Ratio, "%.2f"), cell(f.P50, "%.2f"), cell(f.P99, "%.2f"), cell(f.CPU, "%.1f"), cell(f.Allocs, "%.1f"), f.Note)
+}
+
+// measure blasts a server and adds a figure; each request carries so many operations.
+func (b *bench) measure(name, floor string, target *child, address string, connections, operations int, next func(connection, n int) []byte) error {
+	var cpuBefore, cpuAfter time.Duration
+	allocBefore, counted := allocations(address)
+	if target != nil {
+		cpuBefore, _ = target.cpu()
+	}
+	l, err := blast(address, connections, b.each, next)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	f := figure{Name: name, Value: l.perSecond() * float64(operations), Unit: "/s", Floor: floor, P50: l.at(0.5).Seconds() * 1000, P99: l.at(0.99).Seconds() * 1000}
+	done := float64(max(l.requests, 1) * operations)
+	if target != nil {
+		cpuAfter, _ = target.cpu()
+		f.CPU = float64((cpuAfter - cpuBefore).Microseconds()) / done
+	}
+	if after, ok := allocations(address); ok && counted {
+		f.Allocs = (after - allocBefore) / done
+	}
+	if l.refused > 0 {
+		f.Note = fmt.Sprintf("%d refused", l.refused)
+	}
+	b.add(f)
+	return nil
+}
+
+func (b *bench) floors() error {
+	for _, connections := range []int{64, 256, 1024} {
+		request := rawRequest("PUT", "/204", "")
+		if err := b.measure(fmt.Sprintf("floor: bare 204, %d connections", connections), "", b.floor, b.floor.address, connections, 1, func(int, int) []byte { return request }); err != nil {
+			return err
+		}
+	}
+	request := rawRequest("GET", "/4k", "")
+	if err := b.measure("floor: bare 4 KiB, 256 connections", "", b.floor, b.floor.address, 256, 1, func(int, int) []byte { return request }); err != nil {
+		return err
+	}
+	for _, events := range []int{1, 100, 1000} {
+		callers := 256
+		if events > 1 {
+			callers = 16
+		}
+		rate, err := fileLog(b.dir, callers, events, b.each)
+		if err != nil {
+			return err
+		}
+		b.add(figure{Name: fmt.Sprintf("floor: file log, %d × %d events", callers, events), Value: rate, Unit: "events/s"})
+	}
+	return nil
+}
+
+const benchFleet = 10_000 // instances that workloads touch
+
+func benchPath(i int) string { return fmt.Sprintf("/v1/services/bench-%d/instances/i%d", i%500, i) }
+
+func benchBody(i, version int) string {
+	return fmt.Sprintf(`{"address":"10.0.%d.%d","ports":{"http":8080},"tags":["canary"],"metadata":{"team":"shop"},"zone":"eu-1a","version":"%d","ttl":"1h"}`, i/256%256, i%256, version)
+}
+
+func (b *bench) registrations() error {
+	const connections = 64
+	err := b.measure("registrations, new", "floor: bare 204, 64 connections", b.server, b.address, connections, 1, func(c, n int) []byte {
+		i := n*connections + c
+		return rawRequest("PUT", fmt.Sprintf("/v1/services/fresh-%d/instances/i%d", i%500, i), benchBody(i, 1))
+	})
+	if err != nil {
+		return err
+	}
+	for i := range benchFleet { // those that other workloads touch, 20 a service
+		if err := b.put(benchPath(i), benchBody(i, 1)); err != nil {
+			return err
+		}
+	}
+	return b.measure("registrations, repeated", "floor: bare 204, 64 connections", b.server, b.address, connections, 1, func(c, n int) []byte {
+		i := (n*connections + c) % benchFleet
+		return rawRequest("PUT", benchPath(i), benchBody(i, 1))
+	})
+}
+
+func (b *bench) put(path, body string) error {
+	r, err := http.NewRequestWithContext(b.ctx, http.MethodPut, "http://"+b.address+path, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	if resp.StatusCode >= 300 {
+		err = errors.Join(err, fmt.Errorf("%s answered %s", path, resp.Status))
+	}
+	return errors.Join(err, resp.Body.Close())
+}
+
+func (b *bench) heartbeats() error {
+	requests := make([][]byte, benchFleet)
+	for i := range requests {
+		requests[i] = rawRequest("PUT", benchPath(i)+"/heartbeat", "")
+	}
+	for _, connections := range []int{64, 256, 1024} {
+		err := b.measure(fmt.Sprintf("heartbeats, %d connections", connections), fmt.Sprintf("floor: bare 204, %d connections", connections), b.server, b.address, connections, 1,
+			func(c, n int) []byte { return requests[(n*connections+c)%benchFleet] })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) batches() error {
+	for _, size := range []int{100, 1000} {
+		const connections = 16
+		requests := make([][]byte, benchFleet/size)
+		for j := range requests {
+			keys := make([]string, size)
+			for k := range keys {
+				i := j*size + k
+				keys[k] = fmt.Sprintf("bench-%d/i%d", i%500, i)
+			}
+			body, err := json.Marshal(keys)
+			if err != nil {
+				return err
+			}
+			requests[j] = rawRequest("POST", "/v1/heartbeats", string(body))
+		}
+		err := b.measure(fmt.Sprintf("heartbeats in batches of %d", size), fmt.Sprintf("floor: file log, 16 × %d events", size), b.server, b.address, connections, size,
+			func(c, n int) []byte { return requests[(n*connections+c)%len(requests)] })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) lookups() error {
+	for i := range 1000 {
+		if err := b.put(fmt.Sprintf("/v1/services/large/instances/i%d", i), benchBody(i, 1)); err != nil {
+			return err
+		}
+	}
+	const connections = 256
+	for _, service := range []string{"bench-7", "large"} {
+		path := "/v1/services/" + service + "/instances"
+		resp, err := http.Get("http://" + b.address + path)
+		if err != nil {
+			return err
+		}
+		size, err := io.Copy(io.Discard, resp.Body)
+		if err := errors.Join(err, resp.Body.Close()); err != nil {
+			return err
+		}
+		plain, known := rawRequest("GET", path, ""), rawRequest("GET", path, "", "If-None-Match: "+resp.Header.Get("ETag"))
+		instances := map[string]int{"bench-7": benchFleet / 500, "large": 1000}[service]
+		floor := ""
+		if service == "bench-7" {
+			floor = "floor: bare 4 KiB, 256 connections"
+		}
+		if err := b.measure(fmt.Sprintf("lookup of %d instances (%d bytes)", instances, size), floor, b.server, b.address, connections, 1, func(int, int) []byte { return plain }); err != nil {
+			return err
+		}
+		if err := b.measure(fmt.Sprintf("lookup of %d instances, unchanged", instances), "floor: bare 204, 256 connections", b.server, b.address, connections, 1, func(int, int) []byte { return known }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) mixed() error {
+	return b.measure("mixed: 90 heartbeats, 9 lookups, 1 register", "floor: bare 204, 256 connections", b.server, b.address, 256, 1, func(c, n int) []byte {
+		i := (n*257 + c*41) % benchFleet
+		switch kind := (n + c) % 100; {
+		case kind == 0:
+			return rawRequest("PUT", benchPath(i), benchBody(i, n))
+		case kind < 10:
+			return rawRequest("GET", fmt.Sprintf("/v1/services/bench-%d/instances", i%500), "")
+		}
+		return rawRequest("PUT", benchPath(i)+"/heartbeat", "")
+	})
+}
+
+// delivery is the time from sending a registration to a subscriber having it, alone and beside
+// heartbeats.
+func (b *bench) delivery() error {
+	for _, busy := range []bool{false, true} {
+		name := "registration to subscriber, alone"
+		stop := make(chan struct{})
+		ended := make(chan struct{})
+		if busy {
+			name = "registration to subscriber, 2,000 heartbeats/s"
+			go func() {
+				defer close(ended)
+				c, err := dialRaw(b.address)
+				if err != nil {
+					return
+				}
+				defer c.conn.Close()
+				t := time.NewTicker(500 * time.Microsecond)
+				defer t.Stop()
+				for i := 0; ; i++ {
+					select {
+					case <-stop:
+						return
+					case <-t.C:
+						if _, _, err := c.do(rawRequest("PUT", benchPath(i%benchFleet)+"/heartbeat", "")); err != nil {
+							return
+						}
+					}
+				}
+			}()
+		} else {
+			close(ended)
+		}
+		times, err := b.deliveries(int(b.each / (4 * time.Millisecond)))
+		close(stop)
+		<-ended
+		if err != nil {
+			return err
+		}
+		slices.Sort(times)
+		at := func(q float64) float64 { return times[int(q*float64(len(times)-1))].Seconds() * 1000 }
+		b.add(figure{Name: name, Value: at(1), Unit: "ms at most", P50: at(0.5), P99: at(0.99)})
+	}
+	return nil
+}
+
+func (b *bench) deliveries(n int) ([]time.Duration, error) {
+	sub, err := dialRaw(b.address)
+	if err != nil {
+		return nil, err
+	}
+	defer sub.conn.Close()
+	if _, err := sub.conn.Write(rawRequest("GET", "/v1/streams/services/watched", "")); err != nil {
+		return nil, err
+	}
+	seen := make(chan time.Time, 1)
+	failed := make(chan error, 1)
+	go func() {
+		for lines := bufio.NewReader(sub.r); ; {
+			line, err := lines.ReadString('\n')
+			if err != nil {
+				failed <- err
+				return
+			}
+			if strings.HasPrefix(line, "event: ") {
+				seen <- time.Now()
+			}
+		}
+	}()
+	<-seen // the snapshot
+	c, err := dialRaw(b.address)
+	if err != nil {
+		return nil, err
+	}
+	defer c.conn.Close()
+	var times []time.Duration
+	for i := range max(n, 20) {
+		sent := time.Now()
+		if _, _, err := c.do(rawRequest("PUT", "/v1/services/watched/instances/a", benchBody(1, i))); err != nil {
+			return nil, err
+		}
+		select {
+		case at := <-seen:
+			times = append(times, at.Sub(sent))
+		case err := <-failed:
+			return nil, err
+		}
+		time.Sleep(3 * time.Millisecond)
+	}
+	return times, nil
+}
+
+// disk is what heartbeats take, once they are in tables.
+func (b *bench) disk() error {
+	if b.server == nil {
+		return nil
+	}
+	dir := filepath.Join(b.dir, "disk")
+	s, err := startRegistry(b.ctx, dir)
+	if err != nil {
+		return err
+	}
+	one := &bench{ctx: b.ctx, out: io.Discard, each: b.each, server: s, address: s.address}
+	for i := range benchFleet {
+		if err := one.put(benchPath(i), benchBody(i, 1)); err != nil {
+			return err
+		}
+	}
+	before, err := one.settle(dir, s)
+	if err != nil {
+		return err
+	}
+	if s, err = startRegistry(b.ctx, dir); err != nil {
+		return err
+	}
+	one.server, one.address = s, s.address
+	if err := one.heartbeats(); err != nil {
+		return err
+	}
+	beats := 0.0
+	for _, f := range one.figures {
+		beats += f.Value * one.each.Seconds()
+	}
+	after, err := one.settle(dir, s)
+	if err != nil {
+		return err
+	}
+	b.add(figure{Name: "disk, a registration", Value: float64(before) / benchFleet, Unit: "bytes"})
+	b.add(figure{Name: "disk, a heartbeat", Value: float64(after-before) / beats, Unit: "bytes"})
+	return nil
+}
+
+// settle ends a server, rewrites its tables as the engine would in time, and gives their size.
+func (b *bench) settle(dir string, s *child) (int64, error) {
+	if err := ignoreExit(s.stop()); err != nil {
+		return 0, err
+	}
+	events := filepath.Join(dir, "events")
+	store, err := pebblestore.Open(events, pebblestore.Options{})
+	if err != nil {
+		return 0, err
+	}
+	if err := errors.Join(store.Compact(b.ctx), store.Close()); err != nil {
+		return 0, err
+	}
+	return folderSize(events)
+}
+
+func (b *bench) replay() error {
+	began := time.Now()
+	resp, err := http.Get("http://" + b.address + "/v1/events")
+	if err != nil {
+		return err
+	}
+	events := 0
+	for lines := bufio.NewReaderSize(resp.Body, 1<<20); ; events++ {
+		if _, err := lines.ReadSlice('\n'); err != nil {
+			break
+		}
+	}
+	b.add(figure{Name: "replay over HTTP", Value: float64(events) / time.Since(began).Seconds(), Unit: "events/s", Note: fmt.Sprintf("%d events", events)})
+	return resp.Body.Close()
+}
+
+// expiry is how late leases are expired that lapse together.
+func (b *bench) expiry() error {
+	const leases = 10_000
+	s, err := startRegistry(b.ctx, filepath.Join(b.dir, "expiry"), "--self-preservation=false")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.stop() }()
+	for from := 0; from < leases; from += 2000 {
+		if err := registerMany(b.ctx, s.address, from, 2000, `"ttl":"3s"`); err != nil {
+			return err
+		}
+	}
+	var late []float64
+	for deadline := time.Now().Add(30 * time.Second); len(late) < leases && time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		late = late[:0]
+		resp, err := http.Get("http://" + s.address + "/v1/events?type=LeaseExpired")
+		if err != nil {
+			return err
+		}
+		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+			var e struct{ Data struct{ Late string } }
+			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+				return err
+			}
+			d, err := time.ParseDuration(e.Data.Late)
+			if err != nil {
+				return err
+			}
+			late = append(late, d.Seconds()*1000)
+		}
+		if err := resp.Body.Close(); err != nil {
+			return err
+		}
+	}
+	if len(late) < leases {
+		return fmt.Errorf("only %d of %d leases were expired", len(late), leases)
+	}
+	slices.Sort(late)
+	b.add(figure{Name: "expiry of 10,000 leases that lapse together", Value: late[len(late)-1], Unit: "ms late", P50: late[len(late)/2], P99: late[len(late)*99/100]})
+	return nil
+}
+
+// registerMany registers instances with one batch.
+func registerMany(ctx context.Context, address string, from, n int, extra string) error {
+	var body strings.Builder
+	body.WriteByte('[')
+	for i := from; i < from+n; i++ {
+		if i > from {
+			body.WriteByte(',')
+		}
+		fmt.Fprintf(&body, `{"type":"RegisterInstance","service":"many-%d","id":"i%d","address":"10.%d.%d.%d","ports":{"http":8080},"version":"1.0.0",%s}`, i%1000, i, i>>16&255, i>>8&255, i&255, extra)
+	}
+	body.WriteByte(']')
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/v1/commands", strings.NewReader(body.String()))
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		err = errors.Join(err, fmt.Errorf("a batch was answered %s", resp.Status))
+	}
+	return errors.Join(err, resp.Body.Close())
+}
+
+// restart is the time from starting the server to its first right answer, and its memory then.
+func (b *bench) restart(instances int) error {
+	dir := filepath.Join(b.dir, fmt.Sprint("restart-", instances))
+	s, err := startRegistry(b.ctx, dir)
+	if err != nil {
+		return err
+	}
+	for from := 0; from < instances; from += 5000 {
+		if err := registerMany(b.ctx, s.address, from, 5000, `"ttl":"1h"`); err != nil {
+			return err
+		}
+	}
+	if err := ignoreExit(s.stop()); err != nil {
+		return err
+	}
+	began := time.Now()
+	if s, err = startRegistry(b.ctx, dir); err != nil {
+		return err
+	}
+	last := instances - 1
+	resp, err := http.Get(fmt.Sprintf("http://%s/v1/services/many-%d/instances/i%d", s.address, last%1000, last))
+	took := time.Since(began)
+	if err != nil {
+		return err
+	}
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+		return errors.Join(err, fmt.Errorf("after the restart the last instance is %s", resp.Status))
+	}
+	b.add(figure{Name: fmt.Sprintf("restart with %d instances", instances), Value: took.Seconds() * 1000, Unit: "ms"})
+	if rss, ok := s.resident(); ok {
+		b.add(figure{Name: fmt.Sprintf("memory of %d instances", instances), Value: float64(rss) / float64(instances), Unit: "bytes each"})
+	}
+	if err := ignoreExit(s.stop()); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	began = time.Now()
+	if out, err := exec.CommandContext(b.ctx, self, "rebuild", "--data", dir).CombinedOutput(); err != nil {
+		return fmt.Errorf("rebuild: %w\n%s", err, out)
+	}
+	b.add(figure{Name: fmt.Sprintf("rebuild of everything, %d events", instances), Value: float64(instances) / time.Since(began).Seconds(), Unit: "events/s"})
+	return nil
+}
+
+func folderSize(dir string) (size int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			size += info.Size()
+		}
+		return err
+	})
+	return size, err
+}

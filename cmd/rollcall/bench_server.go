@@ -1,0 +1,210 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// child is a server process under measurement.
+type child struct {
+	cmd     *exec.Cmd
+	address string
+}
+
+// startChild runs this binary with a subcommand that logs or prints its URL when it is ready.
+func startChild(ctx context.Context, args ...string) (*child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	c := exec.CommandContext(ctx, self, args...)
+	out, err := c.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	ready := make(chan string, 1) // closed when the output ends
+	go func() {
+		defer close(ready)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			var entry struct{ Msg, URL string }
+			if json.Unmarshal(lines.Bytes(), &entry) == nil && entry.Msg == "rollcall is ready" {
+				ready <- strings.TrimPrefix(entry.URL, "http://")
+			}
+		}
+	}()
+	select {
+	case address, ok := <-ready:
+		if !ok {
+			return nil, fmt.Errorf("%s ended at its start: %w", strings.Join(args, " "), c.Wait())
+		}
+		return &child{c, address}, nil
+	case <-time.After(5 * time.Minute):
+		return nil, errors.Join(errors.New("the server does not get ready"), c.Process.Kill())
+	}
+}
+
+func startRegistry(ctx context.Context, data string, args ...string) (*child, error) {
+	return startChild(ctx, append([]string{"serve", "--listen", "127.0.0.1:0", "--data", data, "--log-format", "json"}, args...)...)
+}
+
+func (c *child) stop() error {
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return c.cmd.Wait()
+}
+
+// cpu is the processor time that the process has used; ok is false where the system does not say.
+func (c *child) cpu() (time.Duration, bool) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+	if err != nil {
+		return 0, false
+	}
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+	user, err1 := strconv.ParseInt(fields[11], 10, 64)
+	system, err2 := strconv.ParseInt(fields[12], 10, 64)
+	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux
+	return time.Duration(user+system) * tick, err1 == nil && err2 == nil
+}
+
+// resident is the process's memory in bytes.
+func (c *child) resident() (int64, bool) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
+	if err != nil {
+		return 0, false
+	}
+	m := regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindSubmatch(b)
+	if m == nil {
+		return 0, false
+	}
+	kb, err := strconv.ParseInt(string(m[1]), 10, 64)
+	return kb << 10, err == nil
+}
+
+var mallocs = regexp.MustCompile(`(?m)^go_memstats_mallocs_total (\S+)$`)
+
+// allocations is how many the process has made.
+func allocations(address string) (float64, bool) {
+	resp, err := http.Get("http://" + address + "/metrics")
+	if err != nil {
+		return 0, false
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, false
+	}
+	m := mallocs.FindSubmatch(b)
+	if m == nil {
+		return 0, false
+	}
+	n, err := strconv.ParseFloat(string(m[1]), 64)
+	return n, err == nil
+}
+
+// floorCommand serves what a server can do at best: it answers and does nothing.
+func floorCommand() *cobra.Command {
+	return &cobra.Command{Use: "bench-floor", Hidden: true, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		body := []byte(strings.Repeat("x", 4096))
+		mux := http.NewServeMux()
+		mux.HandleFunc("/204", func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body) // a client that is gone is gone
+			w.WriteHeader(http.StatusNoContent)
+		})
+		mux.HandleFunc("/4k", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Content-Type"], w.Header()["Content-Length"] = []string{"application/json"}, []string{"4096"}
+			_, _ = w.Write(body) // as above
+		})
+		fmt.Fprintf(os.Stderr, "{\"msg\":\"rollcall is ready\",\"url\":\"http://%s\"}\n", listener.Addr())
+		server := &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout}
+		context.AfterFunc(c.Context(), func() { _ = server.Close() })
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	}}
+}
+
+// fileLog is the floor of durable appends: events go to a file, one fsync for all that wait.
+func fileLog(dir string, callers, events int, d time.Duration) (perSecond float64, err error) {
+	f, err := os.Create(filepath.Join(dir, "floor.log"))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
+	type call struct{ done chan error }
+	queue := make(chan call, callers) // closed when all callers have ended
+	event := []byte(strings.Repeat("e", 256))
+	var committer, group sync.WaitGroup
+	committer.Go(func() {
+		var b []byte
+		for first := range queue {
+			waiting := []call{first}
+			for more := true; more; {
+				select {
+				case c, ok := <-queue:
+					if more = ok; ok {
+						waiting = append(waiting, c)
+					}
+				default:
+					more = false
+				}
+			}
+			b = b[:0]
+			for range len(waiting) * events {
+				b = append(b, event...)
+			}
+			_, err := f.Write(b)
+			err = errors.Join(err, f.Sync())
+			for _, c := range waiting {
+				c.done <- err
+			}
+		}
+	})
+	began := time.Now()
+	counts := make([]int, callers)
+	for i := range callers {
+		group.Go(func() {
+			c := call{make(chan error, 1)}
+			for time.Since(began) < d {
+				queue <- c
+				if err := <-c.done; err != nil {
+					return
+				}
+				counts[i] += events
+			}
+		})
+	}
+	group.Wait()
+	close(queue)
+	committer.Wait()
+	total := 0
+	for _, n := range counts {
+		total += n
+	}
+	return float64(total) / time.Since(began).Seconds(), nil
+}
