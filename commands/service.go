@@ -215,7 +215,7 @@ func (s *Service) load(ctx context.Context, t *task, again bool) error {
 			return err
 		}
 		// What another program wrote and this one cannot read changes nothing, but it has a revision.
-		if event, err := domain.DecodeEvent(e.Type, e.Data); err == nil {
+		if event, err := eventstore.Decode(&e); err == nil {
 			t.state = domain.Evolve(t.state, event)
 		}
 		t.state.Events, t.Position = uint64(e.Revision)+1, e.Position

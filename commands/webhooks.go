@@ -68,7 +68,7 @@ func (w *Webhooks) Load(ctx context.Context, id string) (domain.Webhook, error) 
 		if err != nil {
 			return state, err
 		}
-		event, err := domain.DecodeEvent(e.Type, e.Data)
+		event, err := eventstore.Decode(&e)
 		if err != nil {
 			return state, err
 		}

@@ -46,7 +46,7 @@ func ShowChange(c *feed.Change, filter InstanceFilter) (shown Change, ok bool) {
 		Position: c.Position(), Op: Delete, Namespace: entry.Key.Namespace, Service: entry.Key.Service, ID: entry.Key.ID,
 		Type: c.Event.Type, Summary: c.Event.Type, RecordedAt: c.Event.RecordedAt,
 	}
-	if event, err := domain.DecodeEvent(c.Event.Type, c.Event.Data); err == nil {
+	if event, err := eventstore.Decode(&c.Event); err == nil {
 		shown.Summary = Words(event, c.Event.RecordedAt)
 	}
 	var m domain.Metadata

@@ -54,7 +54,7 @@ func ShowEntry(e *history.Entry) HistoryEntry {
 	if key, ok := e.Stream.InstanceKey(); ok {
 		shown.Namespace, shown.Service, shown.ID = key.Namespace, key.Service, key.ID
 	}
-	event, err := domain.DecodeEvent(e.Type, e.Data)
+	event, err := eventstore.Decode(&e.RecordedEvent)
 	if err != nil {
 		shown.Summary = "an event that this version cannot read"
 		return shown
@@ -164,7 +164,7 @@ func changes(event domain.Event, previous *eventstore.RecordedEvent) []FieldChan
 		if previous == nil {
 			return nil
 		}
-		before, err := domain.DecodeEvent(previous.Type, previous.Data)
+		before, err := eventstore.Decode(previous)
 		if err != nil {
 			return nil
 		}
@@ -289,7 +289,7 @@ func expected(life []history.Entry, hour time.Time, length time.Duration) uint64
 		since = at
 	}
 	for i := range life {
-		event, err := domain.DecodeEvent(life[i].Type, life[i].Data)
+		event, err := eventstore.Decode(&life[i].RecordedEvent)
 		if err != nil {
 			continue
 		}

@@ -234,3 +234,17 @@ func TestTheIdentityIsSharedAndNewerSchemasAreRefused(t *testing.T) {
 		t.Errorf("a newer schema: %v", err)
 	}
 }
+
+// A client that speaks TLS to a server that does not says what is wrong, and goes on trying.
+func TestAWrongTLSSettingIsSaid(t *testing.T) {
+	s, err := esdbstore.Open("esdb://"+serve(t).Address()+"?tls=true", esdbstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	wait, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := s.Ready(wait); !errors.Is(err, eventstore.ErrUnavailable) || !strings.Contains(err.Error(), "tls") {
+		t.Errorf("gave %v", err)
+	}
+}

@@ -157,17 +157,21 @@ func (c *cursor) next() (p eventstore.Position, value []byte, ok bool, err error
 			return 0, nil, false, nil
 		}
 		// The engine does not say which key it could not read: the next one, that is.
-		if c.at++; c.back {
-			c.at -= 2
+		if c.back {
+			c.at--
+		} else {
+			c.at++
 		}
 		if err := c.damaged(c.at, err); err != nil {
 			return 0, nil, false, err
 		}
-		if c.from = c.at + 1; c.back {
-			c.from, c.to = c.from-c.from, c.at-1
-		}
-		if c.from > c.to || c.back && c.at == 0 {
+		switch {
+		case c.back && c.at <= c.from, !c.back && c.at >= c.to:
 			return 0, nil, false, nil
+		case c.back:
+			c.to = c.at - 1
+		default:
+			c.from = c.at + 1
 		}
 		_ = c.it.Close() // its error was seen
 		if err := c.open(); err != nil {

@@ -95,6 +95,7 @@ func BenchmarkAudit(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	defer fewerCollections()()
 	s := settings{data: dir}
 	snapshots := catalogSnapshots(s, store.ID(), logger)
 	began := time.Now()

@@ -16,7 +16,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/queries"
 )
@@ -132,7 +131,7 @@ func tailCommand(remote *client) *cobra.Command {
 // eventLine is an event for people.
 func eventLine(e *eventstore.RecordedEvent) string {
 	what := e.Type
-	if event, err := domain.DecodeEvent(e.Type, e.Data); err == nil {
+	if event, err := eventstore.Decode(e); err == nil {
 		what = oneLine(queries.Words(event, e.RecordedAt))
 	}
 	whose := string(e.Stream)

@@ -35,6 +35,7 @@ must not be running. Sums of heartbeats that the retention has removed are taken
 		if err != nil {
 			return err
 		}
+		defer fewerCollections()()
 		began := time.Now()
 		bar := newProgress(c.ErrOrStderr(), "history", "positions", int64(head))
 		shown := func(at, _ eventstore.Position) { bar.set(int64(at)) }

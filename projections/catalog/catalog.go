@@ -78,7 +78,11 @@ func (c *Catalog) Apply(event *eventstore.RecordedEvent) (before, now *Entry, er
 	if before == nil {
 		key.ID = strings.Clone(key.ID)
 	}
-	if now, err = next(before, key, event); err != nil || before == now {
+	present := *event
+	if present.Data, err = eventstore.Upcasted(event); err != nil {
+		return nil, nil, err
+	}
+	if now, err = next(before, key, &present); err != nil || before == now {
 		return nil, nil, err
 	}
 	c.put(s, key.ID, before, now, event.Position)

@@ -82,7 +82,7 @@ func idOf(e *eventstore.RecordedEvent) string {
 }
 
 func (l *List) apply(e *eventstore.RecordedEvent) error {
-	event, err := domain.DecodeEvent(e.Type, e.Data)
+	event, err := eventstore.Decode(e)
 	if err != nil {
 		return err
 	}
