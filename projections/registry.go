@@ -25,8 +25,8 @@ type Options struct {
 	Snapshots Snapshots
 	Now       func() time.Time
 	Logger    *slog.Logger
-	// SnapshotEvery is how many lifecycle events may pass between two snapshots; 0 means 25,000. A
-	// catalog with more than four times as many instances takes one every quarter of its size.
+	// SnapshotEvery is how many lifecycle events may pass between two snapshots; 0 means 25,000. A larger
+	// catalog takes one after as many events as it has instances.
 	SnapshotEvery int
 	// OnProgress is told during the start how far the projections are; nil: nobody is.
 	OnProgress func(at, head eventstore.Position)
@@ -305,7 +305,7 @@ func (r *Registry) skip(e *eventstore.RecordedEvent, cause error) {
 }
 
 // due says whether enough has happened for another snapshot.
-func (r *Registry) due() bool { return r.unsaved >= max(r.opts.SnapshotEvery, r.Catalog().Len()/4) }
+func (r *Registry) due() bool { return r.unsaved >= max(r.opts.SnapshotEvery, r.Catalog().Len()) }
 
 // snapshot saves the catalog when enough has happened, without holding up the events.
 func (r *Registry) snapshot() {

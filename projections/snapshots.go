@@ -171,7 +171,8 @@ func (s Snapshots) read(at Mark) ([]byte, error) {
 	if string(b[:snapshotHeader]) != string(s.header(at)) {
 		return nil, errors.New("it is of another version, store or position")
 	}
-	return decoder().DecodeAll(b[snapshotHeader:end], nil)
+	packed := b[snapshotHeader:end]
+	return decoder().DecodeAll(packed, make([]byte, 0, 8*len(packed))) // a guess that spares most of the growing
 }
 
 var decoder = sync.OnceValue(func() *zstd.Decoder {
@@ -226,10 +227,10 @@ func (s Snapshots) Thin() error {
 // spacing is how many lifecycle events may lie between two snapshots of an age, itself in events.
 func spacing(age uint64) uint64 {
 	switch {
-	case age < 1_000_000:
-		return 25_000
 	case age < 20_000_000:
-		return 50_000
+		return 25_000
+	case age < 100_000_000:
+		return 100_000
 	}
 	return 1_000_000
 }

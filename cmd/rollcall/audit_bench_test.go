@@ -11,6 +11,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -95,6 +97,9 @@ func BenchmarkAudit(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	if err := store.Compact(ctx); err != nil { // a long log has been compacted in time
+		b.Fatal(err)
+	}
 	defer fewerCollections()()
 	s := settings{data: dir}
 	snapshots := catalogSnapshots(s, store.ID(), logger)
@@ -107,6 +112,23 @@ func BenchmarkAudit(b *testing.B) {
 		b.Fatal(err)
 	}
 	catalogTook := time.Since(began)
+	runtime.GC()
+	// Before the history is made, whose tables the engine goes on to rearrange.
+	b.Run("as-of", func(b *testing.B) {
+		past := asof.New(store, snapshots)
+		var took []time.Duration
+		for b.Loop() {
+			began := time.Now()
+			if _, err := past.At(ctx, eventstore.Position(1+rand.IntN(events))); err != nil {
+				b.Fatal(err)
+			}
+			took = append(took, time.Since(began))
+		}
+		b.Logf("the first look took %s", took[0])
+		slices.Sort(took)
+		b.ReportMetric(float64(took[len(took)*99/100].Milliseconds()), "p99-ms")
+		b.ReportMetric(float64(took[len(took)-1].Milliseconds()), "worst-ms")
+	})
 	began = time.Now()
 	folder := filepath.Join(dir, "history")
 	if err := history.Rebuild(ctx, folder, store, store.ID(), logger, func(eventstore.Position, eventstore.Position) {}); err != nil {
@@ -149,18 +171,6 @@ func BenchmarkAudit(b *testing.B) {
 			}
 		}
 		b.ReportMetric(float64(found), "entries")
-	})
-	b.Run("as-of", func(b *testing.B) {
-		past := asof.New(store, snapshots)
-		var worst time.Duration
-		for b.Loop() {
-			began := time.Now()
-			if _, err := past.At(ctx, eventstore.Position(1+rand.IntN(events))); err != nil {
-				b.Fatal(err)
-			}
-			worst = max(worst, time.Since(began))
-		}
-		b.ReportMetric(float64(worst.Milliseconds()), "worst-ms")
 	})
 	b.Run("replay", func(b *testing.B) {
 		var line []byte

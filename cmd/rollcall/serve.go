@@ -182,7 +182,12 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	running, halt := context.WithCancel(context.Background())
 	background, running := errgroup.WithContext(running)
 	background.Go(func() error { return registry.Run(running) })
-	background.Go(func() error { return past.Run(running, store) })
+	background.Go(func() error {
+		if err := past.Run(running, store); err != nil { // the catalog must not go with it
+			logger.Error("the history stands still; stop the registry and run rollcall rebuild", "cause", err)
+		}
+		return nil
+	})
 	background.Go(func() error { return out.run(running) })
 	background.Go(func() error { return tick(running, leases.Tick, expiry.Run) })
 	background.Go(func() error { return store.watch(running) })

@@ -59,7 +59,7 @@ func (p *Past) At(ctx context.Context, at eventstore.Position) (*catalog.Catalog
 func (p *Past) build(ctx context.Context, at eventstore.Position) (*catalog.Catalog, error) {
 	c := catalog.New()
 	from, err := p.snapshots.Newest(at, func(state []byte) (err error) {
-		loaded, err := catalog.Load(state)
+		loaded, err := catalog.LoadShared(state)
 		if err == nil {
 			c = loaded
 		}
@@ -69,7 +69,7 @@ func (p *Past) build(ctx context.Context, at eventstore.Position) (*catalog.Cata
 		return c, err
 	}
 	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix}}
-	for e, err := range projections.ReadAhead(ctx, p.store, eventstore.ReadAllOptions{After: from.Position, To: at, Filter: filter}) {
+	for e, err := range p.store.ReadAll(ctx, eventstore.ReadAllOptions{After: from.Position, To: at, Filter: filter}) {
 		if err != nil {
 			return nil, err
 		}

@@ -92,7 +92,11 @@ func TestTheCatalogEqualsTheFoldOfItsEvents(t *testing.T) {
 		for chunk := range c.Freeze().Encode {
 			state = append(state, chunk...)
 		}
-		resumed, err := catalog.Load(state)
+		load := catalog.Load
+		if rapid.Bool().Draw(t, "shared") {
+			load = catalog.LoadShared
+		}
+		resumed, err := load(state)
 		if err != nil {
 			t.Fatal(err)
 		}

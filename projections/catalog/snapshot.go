@@ -1,11 +1,13 @@
 package catalog
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"maps"
 	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -80,15 +82,28 @@ func appendEntry(b []byte, e *Entry) []byte {
 	return appendString(b, string(e.source))
 }
 
-// Load is the catalog whose state Encode wrote.
-func Load(b []byte) (*Catalog, error) {
+// Load is the catalog whose state Encode wrote. It shares no memory with the state.
+func Load(b []byte) (*Catalog, error) { return load(snapshotReader{b: b}) }
+
+// LoadShared is Load for a catalog that is looked at for a while and then dropped: its entries lie in
+// the state's memory, which spares nearly all allocations and must not be changed.
+func LoadShared(b []byte) (*Catalog, error) {
+	return load(snapshotReader{b: b, text: unsafe.String(unsafe.SliceData(b), len(b))})
+}
+
+func load(r snapshotReader) (*Catalog, error) {
 	c := New()
-	for r := (snapshotReader{b: b}); len(r.b) > 0; {
+	for len(r.b) > 0 {
 		s := &service{
 			key:  domain.ServiceKey{Namespace: r.string(), Service: r.string()},
-			last: eventstore.Position(r.number()), byID: make(map[string]*Entry),
+			last: eventstore.Position(r.number()),
 		}
-		for n := r.number(); n > 0 && !r.failed; n-- {
+		n := r.number()
+		if n > uint64(len(r.b)) { // an entry takes more than a byte
+			return nil, ErrBadSnapshot
+		}
+		s.byID = make(map[string]*Entry, n)
+		for ; n > 0 && !r.failed; n-- {
 			e := r.entry(s.key)
 			s.byID[e.Key.ID] = e
 		}
@@ -109,7 +124,9 @@ func (r *snapshotReader) entry(service domain.ServiceKey) *Entry {
 	e.RegisteredAt, e.ChangedAt = time.Unix(0, int64(r.number())).UTC(), time.Unix(0, int64(r.number())).UTC()
 	e.Position = eventstore.Position(r.number())
 	e.Status, e.initial, e.Traffic = domain.Status(r.name()), domain.Status(r.name()), domain.Traffic(r.name())
-	e.source = []byte(r.string())
+	if e.source = r.bytes(); r.text == "" {
+		e.source = bytes.Clone(e.source)
+	}
 	return e
 }
 
@@ -119,6 +136,7 @@ func appendString(b []byte, s string) []byte {
 
 type snapshotReader struct {
 	b      []byte
+	text   string // all of the state, when strings may lie in it
 	failed bool
 }
 
@@ -143,7 +161,14 @@ func (r *snapshotReader) bytes() []byte {
 	return s
 }
 
-func (r *snapshotReader) string() string { return string(r.bytes()) }
+func (r *snapshotReader) string() string {
+	b := r.bytes()
+	if r.text == "" || r.failed {
+		return string(b)
+	}
+	end := len(r.text) - len(r.b)
+	return r.text[end-len(b) : end]
+}
 
 // name reads one of the few names of statuses and traffic states without an allocation.
 func (r *snapshotReader) name() string {

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The watch command goes on by itself where it was when the server is killed and started again.
+func TestWatchGoesOnAfterAKill(t *testing.T) {
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := t.TempDir()
+	p := startServer(t, data)
+	c := exec.Command(path, "watch", "web", "--url", p.url)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = c.Process.Kill()
+		_ = c.Wait()
+	}()
+	lines := make(chan string, 10)
+	go func() {
+		for s := bufio.NewScanner(out); s.Scan(); {
+			lines <- s.Text()
+		}
+	}()
+	next := func(event, id string) {
+		t.Helper()
+		select {
+		case line := <-lines:
+			var said struct {
+				Event string
+				Data  struct{ ID string }
+			}
+			if err := json.Unmarshal([]byte(line), &said); err != nil || said.Event != event || said.Data.ID != id {
+				t.Fatalf("it says %s, %v; want %s of %q", line, err, event, id)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("no %s of %q comes", event, id)
+		}
+	}
+	register := func(id string) {
+		t.Helper()
+		if status, b, err := p.send("PUT", "/v1/services/web/instances/"+id, `{"address":"10.0.0.5","ttl":"1h"}`); err != nil || status != 201 {
+			t.Fatal(status, err, string(b))
+		}
+	}
+	next("snapshot", "")
+	register("a")
+	next("change", "a")
+	_ = p.end(syscall.SIGKILL)
+	p = startServer(t, data, "--listen", strings.TrimPrefix(p.url, "http://"))
+	register("b")
+	next("change", "b")
+	if _, err := rollcall("watch", "WEB", "--url", p.url); err == nil || exitCode(err) != exitFailed {
+		t.Errorf("a bad service name: %v", err)
+	}
+}
