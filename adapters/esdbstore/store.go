@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -203,7 +204,7 @@ func (s *Store) connect() error {
 		}
 		defer r.Close()
 		_, err = r.Recv()
-		if err != nil && err.Error() == "EOF" {
+		if errors.Is(err, io.EOF) { // an empty database
 			err = nil
 		}
 		return struct{}{}, err

@@ -100,6 +100,16 @@ func eventFilter(c echo.Context) (f eventstore.Filter, err error) {
 	return f, err
 }
 
+// ofInstance says whether an event is of the instance asked for ("": any): a stream's prefix picks those
+// whose ids begin alike, too.
+func ofInstance(e *eventstore.RecordedEvent, id string) bool {
+	if id == "" {
+		return true
+	}
+	key, ok := e.Stream.InstanceKey()
+	return ok && key.ID == id
+}
+
 // replay writes events in chunks, each of which the client must take in time.
 type replay struct {
 	c      echo.Context
@@ -108,10 +118,8 @@ type replay struct {
 }
 
 func (w *replay) write(e *eventstore.RecordedEvent) error {
-	if instance := w.c.QueryParam("instance"); instance != "" {
-		if key, ok := e.Stream.InstanceKey(); ok && key.ID != instance {
-			return nil
-		}
+	if !ofInstance(e, w.c.QueryParam("instance")) {
+		return nil
 	}
 	w.buffer = append(w.encode(w.buffer, e), '\n')
 	if len(w.buffer) < replayChunk {

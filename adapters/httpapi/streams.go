@@ -344,7 +344,7 @@ func (a *api) streamEvents(c echo.Context) error {
 			return a.streamBroke(err)
 		}
 		for i := range events {
-			if key, ok := events[i].Stream.InstanceKey(); instance != "" && (!ok || key.ID != instance) {
+			if !ofInstance(&events[i], instance) {
 				continue
 			}
 			line = eventstore.AppendJSON(line[:0], &events[i])

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -215,21 +214,12 @@ func BenchmarkAudit(b *testing.B) {
 	})
 }
 
-func diskUse(b *testing.B, dir string) (bytes int64) {
-	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
-		if err == nil {
-			bytes += info.Size()
-		}
-		return err
-	})
+func diskUse(b *testing.B, dir string) int64 {
+	size, err := folderSize(dir)
 	if err != nil {
 		b.Fatal(err)
 	}
-	return bytes
+	return size
 }
 
 // BenchmarkAppendBesideHistory appends registrations from 64 callers, without and with the history

@@ -65,25 +65,13 @@ func (h *History) Apply(events []eventstore.RecordedEvent, upTo eventstore.Posit
 	return nil
 }
 
-// heartbeatsTo is up to where the summaries on disk are.
-func (h *History) heartbeatsTo() (eventstore.Position, error) {
-	state, err := h.get(keyState)
-	if err != nil || state == nil {
-		return 0, err
-	}
-	return eventstore.Position(binary.BigEndian.Uint64(state[8:])), nil
-}
-
 // commit writes a batch with the state it leads to. The log of the engine keeps batches in order,
 // so what a crash leaves is a state that was; no sync is needed, for events can be read again.
 func (h *History) commit(b *pebble.Batch, heartbeats eventstore.Position, summaries bool) error {
 	if summaries {
 		h.writeSummaries(b)
 	} else {
-		var err error
-		if heartbeats, err = h.heartbeatsTo(); err != nil {
-			return err
-		}
+		heartbeats = h.summed
 	}
 	if err := h.writePostings(b); err != nil {
 		return err
@@ -94,6 +82,7 @@ func (h *History) commit(b *pebble.Batch, heartbeats eventstore.Position, summar
 	if err := b.Commit(pebble.NoSync); err != nil {
 		return err
 	}
+	h.summed = heartbeats
 	h.tree.committed()
 	h.leaves.Store(h.tree.size)
 	return nil

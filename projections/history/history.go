@@ -38,6 +38,7 @@ type History struct {
 
 	// The applying goroutine's own.
 	lifecycle eventstore.Position // entries are written up to here
+	summed    eventstore.Position // summaries of heartbeats are written up to here
 	tree      tree
 	indexed   int64 // newest entry of the time index, Unix nanoseconds
 	unflushed int   // heartbeats since the summaries were written
@@ -122,7 +123,8 @@ func (h *History) load(store uuid.UUID) error {
 			return staleError("its state is damaged")
 		}
 		h.lifecycle = eventstore.Position(binary.BigEndian.Uint64(state))
-		h.Advance(eventstore.Position(binary.BigEndian.Uint64(state[8:])))
+		h.summed = eventstore.Position(binary.BigEndian.Uint64(state[8:]))
+		h.Advance(h.summed)
 		h.leaves.Store(int64(binary.BigEndian.Uint64(state[16:])))
 		h.indexed = int64(binary.BigEndian.Uint64(state[24:]))
 	}

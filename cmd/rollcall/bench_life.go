@@ -1,0 +1,313 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+)
+
+// delivery is the time from sending a registration to a subscriber having it, alone and beside
+// heartbeats.
+func (b *bench) delivery() error {
+	for _, busy := range []bool{false, true} {
+		name := "registration to subscriber, alone"
+		stop := make(chan struct{})
+		ended := make(chan struct{})
+		if busy {
+			name = "registration to subscriber, 2,000 heartbeats/s"
+			go func() {
+				defer close(ended)
+				c, err := dialRaw(b.address)
+				if err != nil {
+					return
+				}
+				defer c.conn.Close()
+				t := time.NewTicker(500 * time.Microsecond)
+				defer t.Stop()
+				for i := 0; ; i++ {
+					select {
+					case <-stop:
+						return
+					case <-t.C:
+						if _, _, err := c.do(rawRequest("PUT", benchPath(i%benchFleet)+"/heartbeat", "")); err != nil {
+							return
+						}
+					}
+				}
+			}()
+		} else {
+			close(ended)
+		}
+		times, err := b.deliveries(int(b.each / (4 * time.Millisecond)))
+		close(stop)
+		<-ended
+		if err != nil {
+			return err
+		}
+		slices.Sort(times)
+		at := func(q float64) float64 { return times[int(q*float64(len(times)-1))].Seconds() * 1000 }
+		b.add(figure{Name: name, Value: at(1), Unit: "ms at most", P50: at(0.5), P99: at(0.99)})
+	}
+	return nil
+}
+
+func (b *bench) deliveries(n int) ([]time.Duration, error) {
+	sub, err := dialRaw(b.address)
+	if err != nil {
+		return nil, err
+	}
+	defer sub.conn.Close()
+	if _, err := sub.conn.Write(rawRequest("GET", "/v1/streams/services/watched", "")); err != nil {
+		return nil, err
+	}
+	seen := make(chan time.Time, 1)
+	failed := make(chan error, 1)
+	go func() {
+		for lines := bufio.NewReader(sub.r); ; {
+			line, err := lines.ReadString('\n')
+			if err != nil {
+				failed <- err
+				return
+			}
+			if strings.HasPrefix(line, "event: ") {
+				seen <- time.Now()
+			}
+		}
+	}()
+	<-seen // the snapshot
+	c, err := dialRaw(b.address)
+	if err != nil {
+		return nil, err
+	}
+	defer c.conn.Close()
+	var times []time.Duration
+	for i := range max(n, 20) {
+		sent := time.Now()
+		if _, _, err := c.do(rawRequest("PUT", "/v1/services/watched/instances/a", benchBody(1, i))); err != nil {
+			return nil, err
+		}
+		select {
+		case at := <-seen:
+			times = append(times, at.Sub(sent))
+		case err := <-failed:
+			return nil, err
+		}
+		time.Sleep(3 * time.Millisecond)
+	}
+	return times, nil
+}
+
+// disk is what heartbeats take, once they are in tables.
+func (b *bench) disk() error {
+	if b.server == nil {
+		return nil
+	}
+	dir := filepath.Join(b.dir, "disk")
+	s, err := startRegistry(b.ctx, dir)
+	if err != nil {
+		return err
+	}
+	one := &bench{ctx: b.ctx, out: io.Discard, each: b.each, server: s, address: s.address}
+	for i := range benchFleet {
+		if err := one.put(benchPath(i), benchBody(i, 1)); err != nil {
+			return err
+		}
+	}
+	before, err := one.settle(dir, s)
+	if err != nil {
+		return err
+	}
+	if s, err = startRegistry(b.ctx, dir); err != nil {
+		return err
+	}
+	one.server, one.address = s, s.address
+	if err := one.heartbeats(); err != nil {
+		return err
+	}
+	beats := 0.0
+	for _, f := range one.figures {
+		beats += f.Value * one.each.Seconds()
+	}
+	after, err := one.settle(dir, s)
+	if err != nil {
+		return err
+	}
+	b.add(figure{Name: "disk, a registration", Value: float64(before) / benchFleet, Unit: "bytes"})
+	b.add(figure{Name: "disk, a heartbeat", Value: float64(after-before) / beats, Unit: "bytes"})
+	return nil
+}
+
+// settle ends a server, rewrites its tables as the engine would in time, and gives their size.
+func (b *bench) settle(dir string, s *child) (int64, error) {
+	if err := ignoreExit(s.stop()); err != nil {
+		return 0, err
+	}
+	events := filepath.Join(dir, "events")
+	store, err := pebblestore.Open(events, pebblestore.Options{})
+	if err != nil {
+		return 0, err
+	}
+	if err := errors.Join(store.Compact(b.ctx), store.Close()); err != nil {
+		return 0, err
+	}
+	return folderSize(events)
+}
+
+func (b *bench) replay() error {
+	began := time.Now()
+	resp, err := http.Get("http://" + b.address + "/v1/events")
+	if err != nil {
+		return err
+	}
+	events := 0
+	for lines := bufio.NewReaderSize(resp.Body, 1<<20); ; events++ {
+		if _, err := lines.ReadSlice('\n'); err != nil {
+			break
+		}
+	}
+	b.add(figure{Name: "replay over HTTP", Value: float64(events) / time.Since(began).Seconds(), Unit: "events/s", Note: fmt.Sprintf("%d events", events)})
+	return resp.Body.Close()
+}
+
+// expiry is how late leases are expired that lapse together.
+func (b *bench) expiry() error {
+	const leases = 10_000
+	s, err := startRegistry(b.ctx, filepath.Join(b.dir, "expiry"), "--self-preservation=false")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.stop() }()
+	for from := 0; from < leases; from += 2000 {
+		if err := registerMany(b.ctx, s.address, from, 2000, `"ttl":"3s"`); err != nil {
+			return err
+		}
+	}
+	var late []float64
+	for deadline := time.Now().Add(30 * time.Second); len(late) < leases && time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+		late = late[:0]
+		resp, err := http.Get("http://" + s.address + "/v1/events?type=LeaseExpired")
+		if err != nil {
+			return err
+		}
+		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+			var e struct{ Data struct{ Late string } }
+			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
+				return err
+			}
+			d, err := time.ParseDuration(e.Data.Late)
+			if err != nil {
+				return err
+			}
+			late = append(late, d.Seconds()*1000)
+		}
+		if err := resp.Body.Close(); err != nil {
+			return err
+		}
+	}
+	if len(late) < leases {
+		return fmt.Errorf("only %d of %d leases were expired", len(late), leases)
+	}
+	slices.Sort(late)
+	b.add(figure{Name: "expiry of 10,000 leases that lapse together", Value: late[len(late)-1], Unit: "ms late", P50: late[len(late)/2], P99: late[len(late)*99/100]})
+	return nil
+}
+
+// registerMany registers instances with one batch.
+func registerMany(ctx context.Context, address string, from, n int, extra string) error {
+	var body strings.Builder
+	body.WriteByte('[')
+	for i := from; i < from+n; i++ {
+		if i > from {
+			body.WriteByte(',')
+		}
+		fmt.Fprintf(&body, `{"type":"RegisterInstance","service":"many-%d","id":"i%d","address":"10.%d.%d.%d","ports":{"http":8080},"version":"1.0.0",%s}`, i%1000, i, i>>16&255, i>>8&255, i&255, extra)
+	}
+	body.WriteByte(']')
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/v1/commands", strings.NewReader(body.String()))
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	if resp.StatusCode != http.StatusOK {
+		err = errors.Join(err, fmt.Errorf("a batch was answered %s", resp.Status))
+	}
+	return errors.Join(err, resp.Body.Close())
+}
+
+// restart is the time from starting the server to its first right answer, and its memory then.
+func (b *bench) restart(instances int) error {
+	dir := filepath.Join(b.dir, fmt.Sprint("restart-", instances))
+	s, err := startRegistry(b.ctx, dir)
+	if err != nil {
+		return err
+	}
+	for from := 0; from < instances; from += 5000 {
+		if err := registerMany(b.ctx, s.address, from, 5000, `"ttl":"1h"`); err != nil {
+			return err
+		}
+	}
+	if err := ignoreExit(s.stop()); err != nil {
+		return err
+	}
+	began := time.Now()
+	if s, err = startRegistry(b.ctx, dir); err != nil {
+		return err
+	}
+	last := instances - 1
+	resp, err := http.Get(fmt.Sprintf("http://%s/v1/services/many-%d/instances/i%d", s.address, last%1000, last))
+	took := time.Since(began)
+	if err != nil {
+		return err
+	}
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+		return errors.Join(err, fmt.Errorf("after the restart the last instance is %s", resp.Status))
+	}
+	b.add(figure{Name: fmt.Sprintf("restart with %d instances", instances), Value: took.Seconds() * 1000, Unit: "ms"})
+	if rss, ok := s.resident(); ok {
+		b.add(figure{Name: fmt.Sprintf("memory of %d instances", instances), Value: float64(rss) / float64(instances), Unit: "bytes each"})
+	}
+	if err := ignoreExit(s.stop()); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	began = time.Now()
+	if out, err := exec.CommandContext(b.ctx, self, "rebuild", "--data", dir).CombinedOutput(); err != nil {
+		return fmt.Errorf("rebuild: %w\n%s", err, out)
+	}
+	b.add(figure{Name: fmt.Sprintf("rebuild of everything, %d events", instances), Value: float64(instances) / time.Since(began).Seconds(), Unit: "events/s"})
+	return nil
+}
+
+func folderSize(dir string) (size int64, err error) {
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			size += info.Size()
+		}
+		return err
+	})
+	return size, err
+}
