@@ -3,6 +3,7 @@ package domain
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -18,11 +19,30 @@ func (e UnknownEvent) Error() string {
 
 // Encode gives the event's stored form: JSON, so that any tool can show it.
 func Encode(event Event) ([]byte, error) {
-	if e, ok := event.(HeartbeatReceived); ok { // the hot path needs no reflection
-		b := append(make([]byte, 0, 24), `{"epoch":`...)
-		return append(strconv.AppendUint(b, e.Epoch, 10), '}'), nil
+	if e, ok := event.(HeartbeatReceived); ok {
+		return e.Encode(), nil
 	}
 	return json.Marshal(event)
+}
+
+// Encode is the event's stored form, which must not be changed: nearly all heartbeats share theirs.
+func (e HeartbeatReceived) Encode() []byte {
+	if e.Epoch < uint64(len(commonHeartbeats)) {
+		return commonHeartbeats[e.Epoch]
+	}
+	return encodeHeartbeat(e.Epoch)
+}
+
+var commonHeartbeats = func() (data [256][]byte) {
+	for epoch := range data {
+		data[epoch] = slices.Clip(encodeHeartbeat(uint64(epoch)))
+	}
+	return data
+}()
+
+func encodeHeartbeat(epoch uint64) []byte {
+	b := append(make([]byte, 0, 24), `{"epoch":`...)
+	return append(strconv.AppendUint(b, epoch, 10), '}')
 }
 
 // upcasters turn data of an event type's earlier form into that of the next version, by type and the

@@ -9,7 +9,11 @@ func Decide(i Instance, command Command) ([]Event, error) {
 	case RegisterInstance:
 		return i.register(c)
 	case SendHeartbeat:
-		return i.heartbeat(c)
+		received, err := i.Heartbeat(c)
+		if err != nil {
+			return nil, err
+		}
+		return []Event{received}, nil
 	case ReportHealth:
 		return i.reportHealth(c)
 	case ChangeTraffic:
@@ -34,12 +38,10 @@ func (i Instance) register(c RegisterInstance) ([]Event, error) {
 	return []Event{HeartbeatReceived{Epoch: i.Epoch}}, nil
 }
 
-// heartbeat renews the lease; an instance that is not registered cannot.
-func (i Instance) heartbeat(c SendHeartbeat) ([]Event, error) {
-	if err := i.refuse(c.Key, c.Epoch); err != nil {
-		return nil, err
-	}
-	return []Event{HeartbeatReceived{Epoch: i.Epoch}}, nil
+// Heartbeat renews the lease; an instance that is not registered cannot. It is Decide for the command
+// that comes most.
+func (i Instance) Heartbeat(c SendHeartbeat) (HeartbeatReceived, error) {
+	return HeartbeatReceived{Epoch: i.Epoch}, i.refuse(c.Key, c.Epoch)
 }
 
 func (i Instance) reportHealth(c ReportHealth) ([]Event, error) {

@@ -18,9 +18,11 @@ const (
 // pending is an Append call on its way through the committer.
 type pending struct {
 	requests []eventstore.AppendRequest
+	heads    []*head // of the requests' streams
 	results  []eventstore.AppendResult
 	err      error
 	bytes    int
+	save     eventstore.Position // heads that have been behind since before this position are to be written
 	queued   time.Time
 	done     chan struct{} // holds one token when the call is answered
 }
@@ -32,37 +34,29 @@ func (s *Store) Append(ctx context.Context, requests ...eventstore.AppendRequest
 	if err := s.Err(); err != nil {
 		return nil, err
 	}
-	size, err := s.prepare(requests)
-	if err != nil || len(requests) == 0 {
-		return nil, err
+	if len(requests) == 0 {
+		return nil, nil
 	}
 	p := pendings.Get().(*pending)
-	p.requests, p.results, p.err, p.bytes, p.queued = requests, make([]eventstore.AppendResult, len(requests)), nil, size, time.Now()
-	select { // a closed store takes nothing, even if there is room
-	case <-s.closing:
-		return nil, eventstore.ErrClosed
-	default:
+	p.requests, p.results, p.err = requests, make([]eventstore.AppendResult, len(requests)), nil
+	err := s.prepare(p)
+	if err == nil {
+		err = s.submit(ctx, p)
 	}
-	select {
-	case s.queue <- p:
-	case <-s.closing:
-		return nil, eventstore.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	select {
-	case <-p.done:
-	case <-ctx.Done(): // the committer still holds p: it is left to the garbage collector
-		return nil, ctx.Err()
-	case <-s.stopped:
+	if err == nil && ctx.Done() == nil { // as heartbeats come: a wait for several things at once costs more
+		<-p.done
+	} else if err == nil {
 		select {
 		case <-p.done:
-		default:
-			return nil, eventstore.ErrClosed
+		case <-ctx.Done(): // the committer still holds p: it is left to the garbage collector
+			return nil, ctx.Err()
 		}
 	}
-	results, err := p.results, p.err
-	p.requests, p.results = nil, nil
+	results := p.results
+	if err == nil {
+		err = p.err
+	}
+	p.requests, p.results, p.heads = nil, nil, p.heads[:0]
 	pendings.Put(p)
 	if err != nil {
 		return nil, err
@@ -70,26 +64,56 @@ func (s *Store) Append(ctx context.Context, requests ...eventstore.AppendRequest
 	return results, nil
 }
 
-// prepare checks the requests' form and loads the heads they need ahead of the committer.
-func (s *Store) prepare(requests []eventstore.AppendRequest) (size int, err error) {
-	if err := s.enter(); err != nil {
-		return 0, err
+// submit hands the call to the committer, which answers every call that it was handed.
+func (s *Store) submit(ctx context.Context, p *pending) error {
+	s.intake.RLock()
+	defer s.intake.RUnlock()
+	if s.refusing {
+		return eventstore.ErrClosed
 	}
-	defer s.leave()
-	for i := range requests {
-		r := &requests[i]
+	p.queued = time.Now()
+	select {
+	case s.queue <- p:
+		return nil
+	default:
+	}
+	select {
+	case s.queue <- p:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// saveHeadsBefore has the heads written that have been behind since before the position.
+func (s *Store) saveHeadsBefore(position eventstore.Position) error {
+	p := &pending{save: position, done: make(chan struct{}, 1)}
+	if err := s.submit(context.Background(), p); err != nil {
+		return err
+	}
+	<-p.done
+	return p.err
+}
+
+// prepare checks the requests' form and finds the heads they need ahead of the committer.
+func (s *Store) prepare(p *pending) error {
+	p.bytes = 0
+	for i := range p.requests {
+		r := &p.requests[i]
 		if len(r.Events) == 0 {
-			return 0, eventstore.ErrNoEvents
+			return eventstore.ErrNoEvents
 		}
 		for j := range r.Events {
-			size += len(r.Stream) + len(r.Events[j].Data) + len(r.Events[j].Metadata) + 64
+			p.bytes += len(r.Stream) + len(r.Events[j].Data) + len(r.Events[j].Metadata) + 64
 		}
-		if _, err := s.head(r.Stream); err != nil {
-			return 0, err
+		h, err := s.head(r.Stream)
+		if err != nil {
+			return err
 		}
+		p.heads = append(p.heads, h)
 	}
-	if size > maxAppendBytes {
-		return 0, eventstore.ErrTooLarge
+	if p.bytes > maxAppendBytes {
+		return eventstore.ErrTooLarge
 	}
-	return size, nil
+	return nil
 }

@@ -3,7 +3,6 @@ package pebblestore
 import (
 	"encoding/binary"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -144,7 +143,7 @@ func (s *Store) decodeBlock(first eventstore.Position, value []byte, into []hear
 			h.event.Type = r.eventType()
 			h.event.Data = slices.Clone(r.bytes())
 		} else {
-			h.event.Type, h.event.Data = domain.TypeHeartbeatReceived, epochData(r.uvarint())
+			h.event.Type, h.event.Data = domain.TypeHeartbeatReceived, domain.HeartbeatReceived{Epoch: r.uvarint()}.Encode()
 		}
 		into = append(into, h)
 	}
@@ -154,7 +153,7 @@ func (s *Store) decodeBlock(first eventstore.Position, value []byte, into []hear
 	return into, nil
 }
 
-// heartbeatEpoch recognizes data that epochData can make again byte by byte.
+// heartbeatEpoch recognizes data that HeartbeatReceived.Encode makes again byte by byte.
 func heartbeatEpoch(eventType string, data []byte) (epoch uint64, ok bool) {
 	const prefix = `{"epoch":`
 	n := len(data) - 1
@@ -172,26 +171,6 @@ func heartbeatEpoch(eventType string, data []byte) (epoch uint64, ok bool) {
 		epoch = epoch*10 + uint64(c-'0')
 	}
 	return epoch, true
-}
-
-// commonEpochs spares an allocation for nearly every heartbeat that is read.
-var commonEpochs = func() (data [64][]byte) {
-	for i := range data {
-		data[i] = appendEpoch(nil, uint64(i))
-	}
-	return data
-}()
-
-func epochData(epoch uint64) []byte {
-	if epoch < uint64(len(commonEpochs)) {
-		return commonEpochs[epoch]
-	}
-	return appendEpoch(nil, epoch)
-}
-
-func appendEpoch(b []byte, epoch uint64) []byte {
-	b = append(b, `{"epoch":`...)
-	return append(strconv.AppendUint(b, epoch, 10), '}')
 }
 
 // derivedID makes the id of a heartbeat that came without one: a UUIDv7 (RFC 9562) whose time is

@@ -3,6 +3,7 @@ package pebblestore
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -22,7 +23,9 @@ type commit struct {
 	handed  time.Time                  // when the first batch was handed to Pebble
 	err     error
 
-	batch   *pebble.Batch // being filled
+	batch   *pebble.Batch       // being filled
+	heard   []*head             // of the heartbeats in it
+	save    eventstore.Position // see pending
 	applied eventstore.Position
 	block   block
 	key     []byte // scratch of the key being written
@@ -38,9 +41,9 @@ func (s *Store) fill() {
 		if c == nil {
 			return
 		}
-		c.block, c.key, c.scratch = spare.block, spare.key, spare.scratch
+		c.block, c.key, c.scratch, c.heard = spare.block, spare.key, spare.scratch, spare.heard
 		s.write(c)
-		spare.block, spare.key, spare.scratch = c.block, c.key, c.scratch
+		spare.block, spare.key, spare.scratch, spare.heard = c.block, c.key, c.scratch, c.heard
 		s.commits <- c
 	}
 }
@@ -58,18 +61,23 @@ func (s *Store) gather() *commit {
 			return nil
 		}
 	}
+	// Whoever could run now may be about to call, too: a commit costs the same for one call and for many,
+	// and with nobody else about this costs nothing.
+	runtime.Gosched()
 	c := &commit{calls: make([]*pending, 1, 1+len(s.queue)), bytes: first.bytes}
-	c.events = make([]eventstore.RecordedEvent, 0, 1+len(s.queue))
 	c.calls[0] = first
-	for c.bytes < maxCommitBytes {
+	requests := len(first.requests)
+	for more := true; more && c.bytes < maxCommitBytes; {
 		select {
 		case p := <-s.queue:
 			c.calls = append(c.calls, p)
 			c.bytes += p.bytes
+			requests += len(p.requests)
 		default:
-			return c
+			more = false
 		}
 	}
+	c.events = make([]eventstore.RecordedEvent, 0, requests)
 	return c
 }
 
@@ -87,8 +95,11 @@ func (s *Store) write(c *commit) {
 	c.at = s.stamp()
 	c.applied = s.next - 1
 	for _, p := range c.calls {
+		if c.save = max(c.save, p.save); c.save > 0 && c.batch == nil {
+			c.batch = s.db.NewBatch()
+		}
 		for i := range p.requests {
-			p.results[i] = s.writeRequest(c, &p.requests[i])
+			p.results[i] = s.writeRequest(c, &p.requests[i], p.heads[i])
 			if c.err != nil {
 				s.fail(c.err)
 				c.err = s.failed()
@@ -115,12 +126,7 @@ func (s *Store) imported(at time.Time) time.Time {
 	return time.Unix(0, s.lastImport).UTC()
 }
 
-func (s *Store) writeRequest(c *commit, r *eventstore.AppendRequest) (result eventstore.AppendResult) {
-	h, err := s.head(r.Stream)
-	if err != nil {
-		c.err = err
-		return result
-	}
+func (s *Store) writeRequest(c *commit, r *eventstore.AppendRequest, h *head) (result eventstore.AppendResult) {
 	if earlier, ok := s.retried(c, r, h); ok || c.err != nil {
 		return earlier
 	}
@@ -132,9 +138,8 @@ func (s *Store) writeRequest(c *commit, r *eventstore.AppendRequest) (result eve
 		c.batch = s.db.NewBatch()
 	}
 	for i := range r.Events {
-		s.writeEvent(c, r.Stream, &r.Events[i], &h)
+		s.writeEvent(c, r.Stream, &r.Events[i], h)
 	}
-	s.setHead(r.Stream, h)
 	return eventstore.AppendResult{Position: h.last, Revision: eventstore.Revision(h.events - 1)}
 }
 
@@ -189,10 +194,8 @@ func (s *Store) writeHeartbeat(c *commit, e *eventstore.RecordedEvent, h *head) 
 		c.writeBlock()
 	}
 	c.block.add(e, h.number, h.last, ownID)
-	c.scratch = binary.AppendUvarint(c.scratch[:0], h.events+1)
-	c.scratch = binary.AppendUvarint(c.scratch, uint64(e.Position))
-	c.key = appendNumber32(c.key[:0], rangeHead, h.number)
-	c.set(c.key, c.scratch)
+	c.heard = append(c.heard, h)
+	s.unsaved.add(h, e.Position)
 	if c.block.full() {
 		c.writeBlock()
 	}
@@ -219,6 +222,9 @@ func (s *Store) flush(c *commit) {
 		return
 	}
 	c.writeBlock()
+	if len(c.heard) > 0 || c.save > 0 {
+		s.saveHeads(c)
+	}
 	if c.handed.IsZero() {
 		c.handed = time.Now()
 	}
@@ -227,12 +233,15 @@ func (s *Store) flush(c *commit) {
 		c.err = s.failed()
 		return
 	}
+	for _, h := range c.heard {
+		h.readable.Store(uint64(h.last))
+	}
 	c.batches = append(c.batches, c.batch)
-	c.batch, c.applied = nil, s.next-1
+	c.batch, c.heard, c.applied = nil, c.heard[:0], s.next-1
 }
 
 // retried finds the events of a request that was appended before, by their ids, and answers as then.
-func (s *Store) retried(c *commit, r *eventstore.AppendRequest, h head) (result eventstore.AppendResult, ok bool) {
+func (s *Store) retried(c *commit, r *eventstore.AppendRequest, h *head) (result eventstore.AppendResult, ok bool) {
 	n := uint64(len(r.Events))
 	if r.Events[0].ID == uuid.Nil || h.events < n {
 		return result, false

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
@@ -11,32 +12,34 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// head is what the committer must know of a stream.
+// head is what the committer must know of a stream. It is the committer's own, but for readable.
 type head struct {
-	events uint64
-	last   eventstore.Position // of the newest event
-	number uint32              // of a heartbeat stream; 0 while it has none
+	events   uint64
+	last     eventstore.Position // of the newest event
+	readable atomic.Uint64       // of the newest heartbeat that readers can find; 0: there is none
+	number   uint32              // of a heartbeat stream; 0 while it has none
+	queued   bool                // among the unsaved
 }
 
-// heads remembers the head of every stream that was appended to. Only the committer changes a
-// head; an appender may load one ahead of it, so that the committer seldom waits for the disk.
+// heads remembers the head of every stream that was appended to. An appender loads one ahead of the
+// committer, so that the committer never waits for the disk.
 type heads struct {
 	shards [64]struct {
 		sync.Mutex
-		m map[eventstore.StreamName]head
+		m map[eventstore.StreamName]*head
 	}
 }
 
 func newHeads() *heads {
 	h := &heads{}
 	for i := range h.shards {
-		h.shards[i].m = make(map[eventstore.StreamName]head)
+		h.shards[i].m = make(map[eventstore.StreamName]*head)
 	}
 	return h
 }
 
-// get is a stream's head, loaded from disk when it is not known yet.
-func (s *Store) head(stream eventstore.StreamName) (head, error) {
+// head is a stream's head, loaded from disk when it is not known yet. There is one for each stream.
+func (s *Store) head(stream eventstore.StreamName) (*head, error) {
 	shard := &s.heads.shards[xxhash.Sum64String(string(stream))%uint64(len(s.heads.shards))]
 	shard.Lock()
 	h, ok := shard.m[stream]
@@ -44,33 +47,37 @@ func (s *Store) head(stream eventstore.StreamName) (head, error) {
 	if ok {
 		return h, nil
 	}
-	h, err := s.loadHead(stream)
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	loaded, err := s.loadHead(stream)
 	if err != nil {
-		return h, err
+		return nil, err
 	}
-	shard.Lock()
-	defer shard.Unlock()
-	if known, ok := shard.m[stream]; ok { // the committer was faster, and has moved it perhaps
-		return known, nil
-	}
-	shard.m[stream] = h
-	return h, nil
+	return s.keepHead(stream, loaded), nil
 }
 
-func (s *Store) setHead(stream eventstore.StreamName, h head) {
+// keepHead remembers a head unless the stream has one already.
+func (s *Store) keepHead(stream eventstore.StreamName, h *head) *head {
 	shard := &s.heads.shards[xxhash.Sum64String(string(stream))%uint64(len(s.heads.shards))]
 	shard.Lock()
+	defer shard.Unlock()
+	if known, ok := shard.m[stream]; ok { // someone was faster, and the committer has moved it perhaps
+		return known
+	}
 	shard.m[stream] = h
-	shard.Unlock()
+	return h
 }
 
-func (s *Store) loadHead(stream eventstore.StreamName) (h head, err error) {
+func (s *Store) loadHead(stream eventstore.StreamName) (*head, error) {
 	if stream.IsHeartbeat() {
 		return s.loadHeartbeatHead(stream)
 	}
+	h := new(head)
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: streamKey(stream, 0)})
 	if err != nil {
-		return h, err
+		return nil, err
 	}
 	defer it.Close()
 	end := streamKey(stream, 0)
@@ -80,12 +87,14 @@ func (s *Store) loadHead(stream eventstore.StreamName) (h head, err error) {
 	}
 	v, err := it.ValueAndErr()
 	if err != nil {
-		return h, err
+		return nil, err
 	}
-	return head{events: tail(it.Key()) + 1, last: eventstore.Position(binary.BigEndian.Uint64(v))}, nil
+	h.events, h.last = tail(it.Key())+1, eventstore.Position(binary.BigEndian.Uint64(v))
+	return h, nil
 }
 
-func (s *Store) loadHeartbeatHead(stream eventstore.StreamName) (h head, err error) {
+func (s *Store) loadHeartbeatHead(stream eventstore.StreamName) (*head, error) {
+	h := new(head)
 	v, err := s.get(numberKey(stream))
 	if err != nil || v == nil {
 		return h, err
@@ -97,9 +106,114 @@ func (s *Store) loadHeartbeatHead(stream eventstore.StreamName) (h head, err err
 	r := reader{b: v}
 	h.events, h.last = r.uvarint(), eventstore.Position(r.uvarint())
 	if r.failed {
-		return h, errDamaged
+		return nil, errDamaged
 	}
+	h.readable.Store(uint64(h.last))
 	return h, nil
+}
+
+// How late heads may be written. A heartbeat's own block says all that its head does, so a head is
+// written once for several heartbeats, and what a crash leaves unwritten is read from the blocks again.
+const (
+	saveShare    = 8         // of so many heartbeats of a commit, one's share is a head
+	saveAtLeast  = 2         // heads of a commit that has heartbeats, so that few heartbeats leave none behind
+	maxUnwritten = 1_000_000 // positions: a start must not read more; at half of it heads are written as they come
+)
+
+// unsaved are the streams whose heads on disk are behind, in the order in which they fell behind.
+// It is the committer's own.
+type unsaved struct {
+	queue []behind
+	first int // of the queue; those before it are written
+}
+
+type behind struct {
+	h     *head
+	since eventstore.Position // of the oldest heartbeat that is not in the head on disk
+}
+
+// note that the stream got a heartbeat.
+func (u *unsaved) add(h *head, p eventstore.Position) {
+	if !h.queued {
+		h.queued = true
+		u.queue = append(u.queue, behind{h, p})
+	}
+}
+
+// saveHeads writes what is due after the commit's heartbeats, and what it is asked for, into its batch.
+func (s *Store) saveHeads(c *commit) {
+	u := &s.unsaved
+	due := max(len(c.heard)/saveShare, saveAtLeast)
+	if u.first < len(u.queue) && s.next-u.queue[u.first].since > maxUnwritten/2 {
+		due = max(len(c.heard), saveAtLeast)
+	}
+	for ; u.first < len(u.queue) && (due > 0 || u.queue[u.first].since < c.save); due-- {
+		h := u.queue[u.first].h
+		u.first++
+		h.queued = false
+		c.scratch = binary.AppendUvarint(c.scratch[:0], h.events)
+		c.scratch = binary.AppendUvarint(c.scratch, uint64(h.last))
+		c.key = appendNumber32(c.key[:0], rangeHead, h.number)
+		c.set(c.key, c.scratch)
+	}
+	saved := s.next - 1
+	if u.first < len(u.queue) {
+		saved = u.queue[u.first].since - 1
+	}
+	if u.first > len(u.queue)/2 { // the room of those that are written is used again
+		u.queue = u.queue[:copy(u.queue, u.queue[u.first:])]
+		u.first = 0
+	}
+	c.scratch = binary.BigEndian.AppendUint64(c.scratch[:0], uint64(saved))
+	c.set(keyHeads, c.scratch)
+}
+
+// recoverHeads reads the heads that were not written before the store was closed, or its process
+// ended, from the heartbeats themselves.
+func (s *Store) recoverHeads() error {
+	saved, err := s.get(keyHeads)
+	if err != nil || saved == nil { // of an earlier format: it has written all of them
+		return err
+	}
+	upTo := eventstore.Position(binary.BigEndian.Uint64(saved))
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rangeHeartbeats, '/'}, UpperBound: after(rangeHeartbeats)})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	// The block that holds the first unsaved heartbeat may begin before it.
+	found := it.SeekLT(blockKey(upTo + 1))
+	if !found {
+		found = it.First()
+	}
+	var entries []heartbeat
+	for ; found; found = it.Next() {
+		first := eventstore.Position(tail(it.Key()))
+		if entries, err = s.blockAt(it, first, entries); err != nil {
+			s.opts.Logger.Error("heartbeats are damaged; their streams' revisions may be given again", "position", first, "cause", err)
+			continue
+		}
+		for i := range entries {
+			if e := &entries[i]; e.event.Position > upTo {
+				if err := s.recoverHead(e); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return it.Error()
+}
+
+func (s *Store) recoverHead(e *heartbeat) error {
+	stream, err := s.streamOf(e.number)
+	if err != nil {
+		return err
+	}
+	h := s.keepHead(stream, &head{number: e.number})
+	h.events, h.last = uint64(e.event.Revision)+1, e.event.Position
+	h.readable.Store(uint64(h.last))
+	s.unsaved.add(h, e.event.Position)
+	return nil
 }
 
 // get reads a key; a missing one is nil.

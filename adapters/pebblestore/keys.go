@@ -16,7 +16,7 @@ import (
 //	h/<position>                 a block of heartbeats; the position is its first one's (block.go)
 //	n/<stream>                   number of a heartbeat stream
 //	N/<number>                   stream of that number
-//	k/<number>                   head of that stream: events, position of the newest
+//	k/<number>                   head of that stream: events, position of the newest; may be behind (heads.go)
 //	t/<time>                     a position recorded at that time; one a second at most
 const (
 	rangeMeta       = 'm'
@@ -34,6 +34,7 @@ var (
 	keyStoreID = []byte("m/store-id")
 	keySchema  = []byte("m/schema")  // newest version of the events' form, 4 bytes
 	keyTrimmed = []byte("m/trimmed") // heartbeats at lower positions were removed by the retention
+	keyHeads   = []byte("m/heads")   // heads of heartbeat streams are on disk as they were at this position, or newer
 )
 
 func key64(prefix byte, n uint64) []byte { return appendKey64(nil, prefix, n) }

@@ -103,9 +103,10 @@ func (s *Store) readHeartbeatStream(stream eventstore.StreamName, opts eventstor
 			yield(eventstore.RecordedEvent{}, err)
 			return
 		}
+		newest := eventstore.Position(h.readable.Load())
 		left := limit(opts.Limit)
 		if opts.Backwards {
-			for e, err := range s.chain(stream, h.last) {
+			for e, err := range s.chain(stream, newest) {
 				if err == nil && (e.Position > upTo || e.Revision > opts.From) {
 					continue
 				}
@@ -117,7 +118,7 @@ func (s *Store) readHeartbeatStream(stream eventstore.StreamName, opts eventstor
 			return
 		}
 		var forwards []eventstore.RecordedEvent
-		for e, err := range s.chain(stream, h.last) {
+		for e, err := range s.chain(stream, newest) {
 			if err != nil {
 				yield(e, err)
 				return

@@ -65,6 +65,9 @@ func (s *Store) TrimHeartbeats(before time.Time) (upTo eventstore.Position, err 
 	if upTo, err = s.indexedBefore(before); err != nil || uint64(upTo) <= s.trimmed.Load() {
 		return eventstore.Position(s.trimmed.Load()), err
 	}
+	if err := s.saveHeadsBefore(upTo); err != nil { // what numbers them is about to go
+		return 0, err
+	}
 	if err := s.enter(); err != nil {
 		return 0, err
 	}

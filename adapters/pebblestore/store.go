@@ -71,6 +71,8 @@ type Store struct {
 	hub    hub
 	buffer sync.Pool // of []heartbeat
 
+	intake   sync.RWMutex // held for reading while a call is put into the queue
+	refusing bool         // guarded by intake: the store is closing, no call is taken
 	queue    chan *pending
 	commits  chan *commit
 	closing  chan struct{} // closed by Close: take no more
@@ -91,9 +93,12 @@ type Store struct {
 	nextNumber  uint32              // to be given to a heartbeat stream
 	lastIndexed int64               // newest entry of the time index
 	lastImport  int64               // newest event's recorded_at, if it came from another store
+	unsaved     unsaved
 }
 
-const formatVersion = 1
+// formatVersion is that of the keys and values. Since 2 the heads of heartbeat streams are written
+// later than their heartbeats (heads.go), which is beyond a version that knows 1.
+const formatVersion = 2
 
 // Open opens the store in dir, and creates it when there is none.
 func Open(dir string, opts Options) (*Store, error) {
@@ -217,7 +222,7 @@ func (s *Store) load() error {
 	if number != nil {
 		s.nextNumber = binary.BigEndian.Uint32(number[len(number)-4:]) + 1
 	}
-	return nil
+	return s.recoverHeads()
 }
 
 func (s *Store) loadIdentity() error {
@@ -239,8 +244,13 @@ func (s *Store) loadIdentity() error {
 		}
 		format = []byte{formatVersion}
 	}
-	if len(format) != 1 || format[0] != formatVersion {
-		return fmt.Errorf("its format %v is not the one of this version, %d", format, formatVersion)
+	if len(format) != 1 || format[0] < 1 || format[0] > formatVersion {
+		return fmt.Errorf("its format %v is not one that this version knows, up to %d", format, formatVersion)
+	}
+	if format[0] < formatVersion && !s.opts.ReadOnly { // what an earlier version wrote is as this one would have
+		if err := s.db.Set(keyFormat, []byte{formatVersion}, pebble.Sync); err != nil {
+			return err
+		}
 	}
 	id, err := s.get(keyStoreID)
 	if err != nil {
@@ -347,6 +357,10 @@ func (s *Store) fail(cause error) {
 // Close implements eventstore.Store.
 func (s *Store) Close() (err error) {
 	s.closed.Do(func() {
+		_ = s.saveHeadsBefore(^eventstore.Position(0)) // a store that failed cannot; they are read again
+		s.intake.Lock()
+		s.refusing = true
+		s.intake.Unlock()
 		close(s.closing)
 		s.watching.Wait()
 		<-s.stopped
