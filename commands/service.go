@@ -50,8 +50,9 @@ func New(store eventstore.Store, catalog func() Catalog, progress Progress, obse
 
 // Outcome is what is observed of a command.
 type Outcome struct {
-	Command domain.Command
+	Command domain.Command // a heartbeat's kind may be all that it says
 	Err     error
+	Times   int // how many commands of this kind ended so
 }
 
 // Caller is on whose behalf a command is carried out; it becomes the events' metadata.
@@ -82,6 +83,13 @@ var ErrContended = errors.New("others keep changing the same instance; try again
 
 // Do carries out one command.
 func (s *Service) Do(ctx context.Context, caller Caller, request Request) Result {
+	if beat, ok := request.Command.(domain.SendHeartbeat); ok && request.IfMatch == nil {
+		return s.Heartbeats(caller).Send(ctx, beat)
+	}
+	return s.doOne(ctx, caller, request)
+}
+
+func (s *Service) doOne(ctx context.Context, caller Caller, request Request) Result {
 	var one [1]task
 	one[0].Request = request
 	s.do(ctx, caller, one[:])
@@ -92,12 +100,17 @@ func (s *Service) Do(ctx context.Context, caller Caller, request Request) Result
 // their order. Of two commands for one instance the second is refused: which of them came first
 // could not be said.
 func (s *Service) DoAll(ctx context.Context, caller Caller, requests []Request) []Result {
+	return s.doAll(ctx, caller, requests, func(i int) int { return i })
+}
+
+// doAll is DoAll for a part of a batch: item gives a request's place in the whole.
+func (s *Service) doAll(ctx context.Context, caller Caller, requests []Request, item func(int) int) []Result {
 	tasks := make([]task, len(requests))
 	seen := make(map[domain.Key]int, len(requests))
 	for i, r := range requests {
 		tasks[i].Request = r
 		if first, twice := seen[r.Command.Instance()]; twice {
-			tasks[i].Err = domain.InvalidField{Field: "id", Rule: fmt.Sprintf("must not be named twice in a batch; item %d names it already", first)}
+			tasks[i].Err = namedTwice(item(first))
 			tasks[i].done = true
 			continue
 		}
@@ -139,7 +152,7 @@ func (s *Service) do(ctx context.Context, caller Caller, tasks []task) {
 		if _, beat := t.Command.(domain.SendHeartbeat); !beat && t.Err == nil {
 			changed = max(changed, t.Position)
 		}
-		s.observe(Outcome{t.Command, t.Err})
+		s.observe(Outcome{Command: t.Command, Err: t.Err, Times: 1})
 	}
 	if changed > 0 {
 		// The events stand, whatever happens to the caller's patience.
@@ -228,6 +241,10 @@ func state(e *catalog.Entry, command domain.Command) domain.Instance {
 	if _, registers := command.(domain.RegisterInstance); registers {
 		return e.Instance()
 	}
+	return shortState(e)
+}
+
+func shortState(e *catalog.Entry) domain.Instance {
 	return domain.Instance{
 		Key: e.Key, Phase: domain.Registered, Epoch: e.Epoch, Events: e.Events, Status: e.Status, Traffic: e.Traffic,
 		Details: domain.Details{TTL: domain.Duration(e.TTL)},

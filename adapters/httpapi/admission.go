@@ -29,12 +29,20 @@ func newAdmission(n int) *admission {
 	return &admission{working: make(chan struct{}, n), waiting: make(chan struct{}, mayWait)}
 }
 
-// enter waits for a turn; false: there is none in time.
-func (a *admission) enter(gone <-chan struct{}) bool {
+// tryEnter takes a turn if there is one.
+func (a *admission) tryEnter() bool {
 	select {
 	case a.working <- struct{}{}:
 		return true
 	default:
+		return false
+	}
+}
+
+// enter waits for a turn; false: there is none in time.
+func (a *admission) enter(gone <-chan struct{}) bool {
+	if a.tryEnter() {
+		return true
 	}
 	select {
 	case a.waiting <- struct{}{}:
@@ -58,12 +66,12 @@ func (a *admission) leave() { <-a.working }
 
 // admitted sheds load before it hurts.
 func (a *api) admitted(next echo.HandlerFunc) echo.HandlerFunc {
-	lookups, commands, heartbeats := newAdmission(lookupsAtOnce), newAdmission(commandsAtOnce), newAdmission(heartbeatsAtOnce)
+	lookups, commands := newAdmission(lookupsAtOnce), newAdmission(commandsAtOnce)
 	return func(c echo.Context) error {
 		kind := lookups
 		switch path := c.Path(); {
 		case strings.HasSuffix(path, "/heartbeat"), path == "/v1/heartbeats":
-			kind = heartbeats
+			kind = a.beats
 		case c.Request().Method != http.MethodGet:
 			kind = commands
 		case !strings.HasPrefix(path, "/v1/"), strings.HasPrefix(path, "/v1/streams/"), path == "/v1/events":

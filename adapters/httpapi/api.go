@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -61,15 +62,28 @@ type Config struct {
 
 type api struct {
 	Config
+	beats      *admission // of heartbeats
+	requestIDs *requestIDs
+	date       httpDate
+	inLane     atomic.Int64
 }
 
-// New is the handler of all routes.
-func New(config Config) http.Handler { return router(config) }
+// API serves all routes. It is a handler; Listen and ConnState make its heartbeats cheaper.
+type API struct {
+	*echo.Echo
+	api *api
+}
+
+// New is the API.
+func New(config Config) *API {
+	a := &api{Config: config, beats: newAdmission(heartbeatsAtOnce), requestIDs: newRequestIDs()}
+	return &API{a.router(), a}
+}
 
 // Routes lists what New serves, as "METHOD /path/:parameter".
 func Routes(config Config) []string {
 	var routes []string
-	for _, r := range router(config).Routes() {
+	for _, r := range New(config).Echo.Routes() {
 		if r.Method != echo.RouteNotFound {
 			routes = append(routes, r.Method+" "+r.Path)
 		}
@@ -77,8 +91,7 @@ func Routes(config Config) []string {
 	return routes
 }
 
-func router(config Config) *echo.Echo {
-	a := &api{config}
+func (a *api) router() *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = a.fail
@@ -126,7 +139,7 @@ func router(config Config) *echo.Echo {
 
 	e.GET("/healthz", a.healthz)
 	e.GET("/readyz", a.readyz)
-	e.GET("/metrics", echo.WrapHandler(config.Metrics))
+	e.GET("/metrics", echo.WrapHandler(a.Metrics))
 	e.GET("/openapi.yaml", a.openapi)
 	e.GET("/", a.index)
 	return e

@@ -35,6 +35,7 @@ import (
 // server is a registry over a temporary store, behind a real HTTP server.
 type server struct {
 	*httptest.Server
+	api      *httpapi.API
 	t        testing.TB
 	notReady error
 	stop     context.CancelFunc // tells waiting queries that the server stops
@@ -77,13 +78,16 @@ func startOn(t testing.TB, opts pebblestore.Options) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Server = httptest.NewServer(httpapi.New(httpapi.Config{
+	s.api = httpapi.New(httpapi.Config{
 		Commands: commands.New(store, func() commands.Catalog { return registry.Catalog() }, registry, observed.Commanded),
 		Registry: registry, Store: store, StoreID: store.ID().String(), History: past, Past: asof.New(store, snapshots), Checkpoints: signer,
 		Webhooks: hooks, WebhookCommands: &commands.Webhooks{Store: store, WaitFor: hooks.WaitFor}, Deliveries: fakeDeliveries{},
 		Ready: func() error { return s.notReady }, Metrics: observed.Handler(), OpenAPI: api.OpenAPI,
 		Version: "test", Now: time.Now, Logger: logger, Stopping: stopping,
-	}))
+	})
+	s.Server = httptest.NewUnstartedServer(s.api)
+	s.Listener, s.Config.ConnState = s.api.Listen(s.Listener), s.api.ConnState
+	s.Start()
 	running, halt := context.WithCancel(context.Background())
 	var group sync.WaitGroup
 	group.Go(func() {

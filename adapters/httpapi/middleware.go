@@ -2,15 +2,17 @@ package httpapi
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/commands"
@@ -29,6 +31,9 @@ const (
 // tellLag is how far behind the event store a node may be before its replies say so.
 const tellLag = 3 * time.Second
 
+// viaHTTP is how commands come that say nothing else.
+const viaHTTP = "http"
+
 const requestIDKey = "rollcall.request-id"
 
 // identified gives every request an id, its own if it brought a sane one, and every reply the
@@ -37,11 +42,7 @@ func (a *api) identified(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id := c.Request().Header.Get(echo.HeaderXRequestID)
 		if !saneRequestID(id) {
-			made, err := uuid.NewV7()
-			if err != nil {
-				return err
-			}
-			id = made.String()
+			id = string(a.requestIDs.append(nil))
 		}
 		c.Set(requestIDKey, id)
 		h := c.Response().Header()
@@ -66,6 +67,21 @@ func positionText(p eventstore.Position) string { return strconv.FormatUint(uint
 
 func timeout(c echo.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(c.Request().Context(), d)
+}
+
+// requestIDs makes ids that no other request has, here or elsewhere: what is random is drawn once, for
+// every heartbeat needs one.
+type requestIDs struct {
+	process string // random
+	made    atomic.Uint64
+}
+
+func newRequestIDs() *requestIDs {
+	return &requestIDs{process: strings.ToLower(rand.Text()[:20]) + "-"} // 100 bits
+}
+
+func (r *requestIDs) append(b []byte) []byte {
+	return strconv.AppendUint(append(b, r.process...), r.made.Add(1), 10)
 }
 
 // saneRequestID allows what can go into a log line and an event unescaped.
@@ -136,15 +152,20 @@ func parsePosition(field, s string) (eventstore.Position, error) {
 
 // caller is on whose behalf the request's commands are carried out.
 func caller(c echo.Context) commands.Caller {
-	via := "http"
+	via := viaHTTP
 	if c.Request().Header.Get(headerVia) == "cli" {
 		via = "cli"
 	}
-	source, _, err := net.SplitHostPort(c.Request().RemoteAddr)
+	return commands.Caller{Actor: domain.Anonymous, Source: sourceOf(c.Request().RemoteAddr), Via: via, RequestID: requestID(c)}
+}
+
+// sourceOf is a client's address without its port.
+func sourceOf(address string) string {
+	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		source = c.Request().RemoteAddr
+		return address
 	}
-	return commands.Caller{Actor: domain.Anonymous, Source: source, Via: via, RequestID: requestID(c)}
+	return host
 }
 
 // patience lets a reply take longer than the server's write timeout.

@@ -19,7 +19,7 @@ import (
 // Metrics holds the process's metrics.
 type Metrics struct {
 	registry *prometheus.Registry
-	counters map[[2]string]prometheus.Counter
+	counters [len(commandNames)][len(results)]prometheus.Counter
 	batch    prometheus.Histogram
 	sync     prometheus.Histogram
 	append   prometheus.Histogram
@@ -27,19 +27,19 @@ type Metrics struct {
 }
 
 // results are the values of the label "result".
-var results = []string{"ok", "invalid", "unknown", "expired", "conflict", "failed"}
+var results = [...]string{"ok", "invalid", "unknown", "expired", "conflict", "failed"}
 
-var commandNames = []string{"RegisterInstance", "SendHeartbeat", "ReportHealth", "ChangeTraffic", "DeregisterInstance", "ExpireLease"}
+var commandNames = [...]string{"RegisterInstance", "SendHeartbeat", "ReportHealth", "ChangeTraffic", "DeregisterInstance", "ExpireLease"}
 
 // New registers everything that does not depend on the projections.
 func New(version string) *Metrics {
-	m := &Metrics{registry: prometheus.NewRegistry(), counters: make(map[[2]string]prometheus.Counter)}
+	m := &Metrics{registry: prometheus.NewRegistry()}
 	total := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "rollcall_commands_total", Help: "Commands by their type and result.",
 	}, []string{"command", "result"})
-	for _, command := range commandNames { // all of them from the start: no lookup on the hot path, no gap in a graph
-		for _, result := range results {
-			m.counters[[2]string{command, result}] = total.WithLabelValues(command, result)
+	for i, command := range commandNames { // all of them from the start: no lookup on the hot path, no gap in a graph
+		for j, result := range results {
+			m.counters[i][j] = total.WithLabelValues(command, result)
 		}
 	}
 	m.batch = prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -98,6 +98,13 @@ func (m *Metrics) WatchHistory(h *history.History, behind func() uint64) {
 	)
 }
 
+// WatchLane adds how many heartbeats took the short way.
+func (m *Metrics) WatchLane(heartbeats func() int64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "rollcall_http_lane_heartbeats_total", Help: "Heartbeats in the plainest form of HTTP, which are answered straight from the connection.",
+	}, func() float64 { return float64(heartbeats()) }))
+}
+
 // Committed notes a commit of the event store.
 func (m *Metrics) Committed(events int, sync, append time.Duration) {
 	m.batch.Observe(float64(events))
@@ -105,43 +112,43 @@ func (m *Metrics) Committed(events int, sync, append time.Duration) {
 	m.append.Observe(append.Seconds())
 }
 
-// Commanded notes a command's outcome.
+// Commanded notes commands' outcome.
 func (m *Metrics) Commanded(o commands.Outcome) {
-	if c := m.counters[[2]string{commandName(o.Command), result(o.Err)}]; c != nil {
-		c.Inc()
-	}
+	m.counters[commandIndex(o.Command)][resultIndex(o.Err)].Add(float64(o.Times))
 }
 
-func commandName(c domain.Command) string {
+// commandIndex is the command's place in commandNames.
+func commandIndex(c domain.Command) int {
 	switch c.(type) {
 	case domain.RegisterInstance:
-		return commandNames[0]
+		return 0
 	case domain.SendHeartbeat:
-		return commandNames[1]
+		return 1
 	case domain.ReportHealth:
-		return commandNames[2]
+		return 2
 	case domain.ChangeTraffic:
-		return commandNames[3]
+		return 3
 	case domain.DeregisterInstance:
-		return commandNames[4]
+		return 4
 	}
-	return commandNames[5]
+	return 5
 }
 
-func result(err error) string {
+// resultIndex is the outcome's place in results.
+func resultIndex(err error) int {
 	switch {
 	case err == nil:
-		return "ok"
+		return 0
 	case errors.As(err, new(domain.InvalidField)):
-		return "invalid"
+		return 1
 	case errors.As(err, new(domain.UnknownInstance)):
-		return "unknown"
+		return 2
 	case errors.As(err, new(domain.LeaseLapsed)):
-		return "expired"
+		return 3
 	case errors.As(err, new(domain.StaleEpoch)), errors.As(err, new(domain.RevisionMismatch)), errors.Is(err, commands.ErrContended):
-		return "conflict"
+		return 4
 	}
-	return "failed"
+	return 5
 }
 
 // Handler serves the metrics in Prometheus' formats.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +45,8 @@ type bench struct {
 
 func benchCommand(remote *client) *cobra.Command {
 	var quick, million bool
+	var only []string
+	var each time.Duration
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure a server, and the machine's floor beside it",
@@ -53,10 +56,12 @@ is appended to and synced. Client and servers are processes of their own and sha
 		Args: cobra.NoArgs,
 	}
 	c.Flags().BoolVar(&quick, "quick", false, "a short form of everything, in under a minute")
+	c.Flags().StringSliceVar(&only, "only", nil, "just these workloads: "+strings.Join(workloadNames(), ", "))
+	c.Flags().DurationVar(&each, "for", 4*time.Second, "how long each load goes on")
 	c.Flags().BoolVar(&million, "million", false, "restart and memory with 1,000,000 instances, too")
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
-		b := &bench{ctx: c.Context(), out: c.OutOrStdout(), each: 4 * time.Second}
-		if quick {
+		b := &bench{ctx: c.Context(), out: c.OutOrStdout(), each: each}
+		if quick && !c.Flags().Changed("for") {
 			b.each = 700 * time.Millisecond
 		}
 		if remote.output == "json" {
@@ -79,7 +84,7 @@ is appended to and synced. Client and servers are processes of their own and sha
 			defer func() { err = errors.Join(err, ignoreExit(b.server.stop())) }()
 			b.address = b.server.address
 		}
-		if err := b.run(quick, million); err != nil {
+		if err := b.run(quick, million, only); err != nil {
 			return err
 		}
 		if remote.output == "json" {
@@ -98,10 +103,15 @@ func ignoreExit(err error) error {
 	return err
 }
 
-func (b *bench) run(quick, million bool) error {
-	fmt.Fprintf(b.out, "%-44s %14s %-12s %8s %9s %9s %9s %8s\n", "", "", "", "of floor", "p50 ms", "p99 ms", "cpu µs/op", "allocs")
-	steps := []func() error{b.floors, b.registrations, b.heartbeats, b.batches, b.lookups, b.mixed, b.delivery, b.disk, b.replay}
-	if b.server != nil {
+// workload is a part of the benchmark.
+type workload struct {
+	name string
+	run  func(*bench) error
+	own  bool // needs a server of our own
+}
+
+func workloads(quick, million bool) []workload {
+	restart := func(b *bench) error {
 		sizes := []int{100_000}
 		if quick {
 			sizes = []int{20_000}
@@ -109,14 +119,51 @@ func (b *bench) run(quick, million bool) error {
 		if million {
 			sizes = append(sizes, 1_000_000)
 		}
-		steps = append(steps, b.expiry)
 		for _, n := range sizes {
-			steps = append(steps, func() error { return b.restart(n) })
+			if err := b.restart(n); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return []workload{
+		{"floors", (*bench).floors, false},
+		{"registrations", (*bench).registrations, false},
+		{"heartbeats", (*bench).heartbeats, false},
+		{"batches", (*bench).batches, false},
+		{"lookups", (*bench).lookups, false},
+		{"mixed", (*bench).mixed, false},
+		{"delivery", (*bench).delivery, false},
+		{"disk", (*bench).disk, true},
+		{"replay", (*bench).replay, false},
+		{"expiry", (*bench).expiry, true},
+		{"restart", restart, true},
+	}
+}
+
+func workloadNames() (names []string) {
+	for _, w := range workloads(false, false) {
+		names = append(names, w.name)
+	}
+	return names
+}
+
+func (b *bench) run(quick, million bool, only []string) error {
+	for _, name := range only {
+		if !slices.Contains(workloadNames(), name) {
+			return usageError{fmt.Errorf("only must be of %s, not %q", strings.Join(workloadNames(), ", "), name)}
 		}
 	}
-	for _, step := range steps {
-		if err := errors.Join(step(), b.ctx.Err()); err != nil {
-			return err
+	fmt.Fprintf(b.out, "%-44s %14s %-12s %8s %9s %9s %9s %8s\n", "", "", "", "of floor", "p50 ms", "p99 ms", "cpu µs/op", "allocs")
+	if err := b.registerFleet(); err != nil {
+		return err
+	}
+	for _, w := range workloads(quick, million) {
+		if w.own && b.server == nil || len(only) > 0 && !slices.Contains(only, w.name) {
+			continue
+		}
+		if err := errors.Join(w.run(b), b.ctx.Err()); err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
 	return nil
@@ -209,15 +256,20 @@ func (b *bench) registrations() error {
 	if err != nil {
 		return err
 	}
-	for i := range benchFleet { // those that other workloads touch, 20 a service
-		if err := b.put(benchPath(i), benchBody(i, 1)); err != nil {
-			return err
-		}
-	}
 	return b.measure("registrations, repeated", "floor: bare 204, 64 connections", b.server, b.address, connections, 1, func(c, n int) []byte {
 		i := (n*connections + c) % benchFleet
 		return rawRequest("PUT", benchPath(i), benchBody(i, 1))
 	})
+}
+
+// registerFleet registers the instances that workloads touch, 20 a service.
+func (b *bench) registerFleet() error {
+	for i := range benchFleet {
+		if err := b.put(benchPath(i), benchBody(i, 1)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *bench) put(path, body string) error {

@@ -40,6 +40,7 @@ type settings struct {
 	preserve  bool
 	logLevel  string
 	logFormat string
+	debug     string // where profiles are served; "": nowhere
 
 	minFree             uint64 // MiB
 	publish             []string
@@ -84,6 +85,7 @@ func (s *settings) flags(c *cobra.Command) {
 	f.DurationVar(&s.webhookPauseAfter, "webhook-pause-after", 24*time.Hour, "pause a webhook whose target failed for so long")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
+	f.StringVar(&s.debug, "debug-listen", "", "address and port to serve Go's profiles on (/debug/pprof/); nobody but you should reach it")
 	f.String("config", "", "YAML file with any of these settings")
 }
 
@@ -126,6 +128,11 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	if err := s.check(); err != nil {
 		return err
 	}
+	stopDebug, err := serveDebug(s.debug, logger)
+	if err != nil {
+		return err
+	}
+	defer stopDebug()
 	observed := metrics.New(versionName())
 	store, err := openBackend(ctx, s, observed, logger)
 	if err != nil {
@@ -166,14 +173,16 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	}
 	stopping, stop := context.WithCancel(context.Background())
 	defer stop()
+	handler := httpapi.New(httpapi.Config{
+		Commands: service, Registry: registry, Store: store, StoreID: store.id.String(),
+		History: past, Past: asof.New(store, catalogSnapshots(s, store.id, logger)), Checkpoints: signer,
+		BackupTo: backupFunc(s.data, store, past), Webhooks: out.list, WebhookCommands: out.commands, Deliveries: out,
+		Ready:   readiness(stopping, store, registry),
+		Metrics: observed.Handler(), OpenAPI: api.OpenAPI, Version: versionName(), Now: time.Now, Logger: logger, Stopping: stopping,
+	})
+	observed.WatchLane(handler.LaneHeartbeats)
 	server := &http.Server{
-		Handler: httpapi.New(httpapi.Config{
-			Commands: service, Registry: registry, Store: store, StoreID: store.id.String(),
-			History: past, Past: asof.New(store, catalogSnapshots(s, store.id, logger)), Checkpoints: signer,
-			BackupTo: backupFunc(s.data, store, past), Webhooks: out.list, WebhookCommands: out.commands, Deliveries: out,
-			Ready:   readiness(stopping, store, registry),
-			Metrics: observed.Handler(), OpenAPI: api.OpenAPI, Version: versionName(), Now: time.Now, Logger: logger, Stopping: stopping,
-		}),
+		Handler: handler, ConnState: handler.ConnState,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
@@ -194,7 +203,7 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	background.Go(func() error { return tick(running, time.Second, registry.Measure) })
 
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() { served <- server.Serve(handler.Listen(listener)) }()
 	logger.Info("rollcall is ready", "url", "http://"+listener.Addr().String(), "data", s.data, "version", versionName(), "instances", registry.Catalog().Len())
 	if listening != nil {
 		listening(listener.Addr())

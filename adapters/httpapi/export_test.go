@@ -1,0 +1,4 @@
+package httpapi
+
+// PlainHeartbeat lets a fuzz test compare the lane's reading of a request with the HTTP server's.
+var PlainHeartbeat = plainHeartbeat

@@ -1,0 +1,291 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/adapters/httpapi"
+)
+
+// wire is a connection on which a test says byte by byte what it sends.
+type wire struct {
+	net.Conn
+	t testing.TB
+	r *bufio.Reader
+}
+
+func (s *server) dial() *wire {
+	s.t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = c.Close() })
+	return &wire{c, s.t, bufio.NewReader(c)}
+}
+
+func (w *wire) say(request string) {
+	w.t.Helper()
+	if _, err := w.Write([]byte(request)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *wire) hear() reply {
+	w.t.Helper()
+	resp, err := http.ReadResponse(w.r, nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	resp.Request = &http.Request{Method: "?"}
+	return reply{resp, body}
+}
+
+func request(method, path string, header ...string) string {
+	return method + " " + path + " HTTP/1.1\r\nHost: x\r\n" + strings.Join(append(header, ""), "\r\n") + "\r\n"
+}
+
+const beatA1 = a1 + "/heartbeat"
+
+// A connection's first request is the server's; a plain heartbeat after it is the lane's.
+func TestTheLaneAnswersAsTheServerDoes(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	w := s.dial()
+	var replies [2]reply
+	for i := range replies {
+		w.say(request("PUT", beatA1, "User-Agent: agent/1.0", "Content-Length: 0", "Connection: keep-alive"))
+		replies[i] = w.hear().want(t, 200)
+		if got := s.api.LaneHeartbeats(); got != int64(i) {
+			t.Fatalf("after %d heartbeats the lane has answered %d", i+1, got)
+		}
+	}
+	var bodies [2]map[string]any
+	for i, r := range replies {
+		if _, err := time.Parse(http.TimeFormat, r.Header.Get("Date")); err != nil {
+			t.Error(err)
+		}
+		r.json(t, &bodies[i])
+		if position := bodies[i]["position"]; position != r.Header.Get("Rollcall-Position") {
+			t.Errorf("position %v in the body, %s in the header", position, r.Header.Get("Rollcall-Position"))
+		}
+		delete(bodies[i], "position")
+		for _, name := range []string{"Date", "X-Request-Id", "Rollcall-Position"} {
+			r.Header.Del(name)
+		}
+	}
+	if fmt.Sprint(bodies[0]) != fmt.Sprint(bodies[1]) || fmt.Sprint(replies[0].Header) != fmt.Sprint(replies[1].Header) {
+		t.Errorf("the server answers %v %v, the lane %v %v", replies[0].Header, bodies[0], replies[1].Header, bodies[1])
+	}
+	if got := s.heartbeats(); got != 2 {
+		t.Errorf("%d heartbeats are in the log", got)
+	}
+}
+
+// heartbeats counts those in the log.
+func (s *server) heartbeats() int {
+	s.t.Helper()
+	return bytes.Count(s.send("GET", "/v1/events?heartbeats=true&type=HeartbeatReceived", "").want(s.t, 200).body, []byte("\n"))
+}
+
+func TestTheServerGetsWhatIsNoPlainHeartbeat(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	for name, test := range map[string]struct {
+		request string
+		status  int
+	}{
+		"a query":              {request("PUT", beatA1+"?epoch=7"), 409},
+		"a precondition":       {request("PUT", beatA1, `If-Match: "9"`), 412},
+		"an unknown instance":  {request("PUT", strings.Replace(beatA1, "/a-1/", "/nobody/", 1)), 404},
+		"an illegal name":      {request("PUT", strings.Replace(beatA1, "/checkout/", "/Check_out/", 1)), 422},
+		"a body":               {request("PUT", beatA1, "Content-Length: 2") + "{}", 200},
+		"chunks":               {request("PUT", beatA1, "Transfer-Encoding: chunked") + "0\r\n\r\n", 200},
+		"a request id":         {request("PUT", beatA1, "X-Request-Id: mine"), 200},
+		"another method":       {request("GET", beatA1), 405},
+		"no host":              {"PUT " + beatA1 + " HTTP/1.1\r\n\r\n", 400},
+		"two hosts":            {request("PUT", beatA1, "Host: y"), 400},
+		"a folded header":      {request("PUT", beatA1, "Accept: a,", " b"), 200},
+		"a control character":  {request("PUT", beatA1, "Accept: \x01"), 400},
+		"an older HTTP":        {"PUT " + beatA1 + " HTTP/1.0\r\nHost: x\r\n\r\n", 200},
+		"the end of the world": {request("PUT", beatA1, "Connection: close"), 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := s.dial()
+			w.say(request("GET", "/healthz"))
+			w.hear().want(t, 200)
+			before := s.api.LaneHeartbeats()
+			w.say(test.request)
+			if r := w.hear(); r.StatusCode != test.status {
+				t.Errorf("answered %d %s, want %d", r.StatusCode, r.body, test.status)
+			}
+			if s.api.LaneHeartbeats() != before {
+				t.Error("the lane took it")
+			}
+		})
+	}
+}
+
+// What a client sends before it has its reply is answered in the order in which it was sent.
+func TestARequestIsNeverTakenOutOfItsPlace(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	beat, look := request("PUT", beatA1), request("GET", a1)
+	t.Run("all at once", func(t *testing.T) {
+		w := s.dial()
+		w.say(look + beat + look + beat + beat)
+		for i, want := range []string{"address", "position", "address", "position", "position"} {
+			if r := w.hear().want(t, 200); !bytes.Contains(r.body, []byte(`"`+want+`"`)) {
+				t.Errorf("reply %d is %s", i, r.body)
+			}
+		}
+	})
+	for _, begun := range []int{1, 2, 3, 4, 30} {
+		t.Run(fmt.Sprint("begun with ", begun, " bytes"), func(t *testing.T) {
+			w := s.dial()
+			w.say(look + beat[:begun])
+			w.hear().want(t, 200)
+			w.say(beat[begun:])
+			w.hear().want(t, 200)
+			w.say(beat)
+			w.hear().want(t, 200)
+		})
+	}
+	t.Run("what only looks like a request", func(t *testing.T) {
+		before := s.heartbeats()
+		for _, garbage := range []string{"X", "XY", "XYZ"} {
+			w := s.dial()
+			w.say(look + garbage)
+			w.hear().want(t, 200)
+			w.say(beat) // "XPUT /v1/…"
+			if r := w.hear(); r.StatusCode == 200 {
+				t.Errorf("%s and a heartbeat was answered %d", garbage, r.StatusCode)
+			}
+		}
+		if got := s.heartbeats(); got != before {
+			t.Errorf("%d heartbeats were taken", got-before)
+		}
+	})
+	t.Run("a heartbeat in a body", func(t *testing.T) {
+		before := s.heartbeats()
+		w := s.dial()
+		w.say(look)
+		w.hear().want(t, 200)
+		w.say(request("PUT", a1, fmt.Sprint("Content-Length: ", len(beat))))
+		time.Sleep(10 * time.Millisecond) // so that the body comes by itself
+		w.say(beat)
+		w.hear().want(t, 400)
+		if got := s.heartbeats(); got != before {
+			t.Errorf("%d heartbeats were taken", got-before)
+		}
+	})
+}
+
+// A heartbeat that was carried out is answered, also while the server stops.
+func TestAStopLetsHeartbeatsBeAnswered(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	var answered atomic.Int64
+	var clients sync.WaitGroup
+	for range 32 {
+		w := s.dial()
+		clients.Go(func() {
+			for {
+				if _, err := w.Write([]byte(request("PUT", beatA1))); err != nil {
+					return
+				}
+				resp, err := http.ReadResponse(w.r, nil)
+				if err != nil {
+					return
+				}
+				if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 {
+					return
+				}
+				answered.Add(1)
+			}
+		})
+	}
+	for answered.Load() < 1000 {
+		time.Sleep(time.Millisecond)
+	}
+	if err := s.Config.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
+	clients.Wait()
+	if got := s.position(); got != answered.Load()+1 { // the registration
+		t.Errorf("the log ends at %d, %d heartbeats were answered", got, answered.Load())
+	}
+}
+
+// Whatever the lane takes for a heartbeat, the HTTP server takes for the same.
+func FuzzPlainHeartbeat(f *testing.F) {
+	for _, seed := range []string{
+		request("PUT", beatA1), request("PUT", beatA1, "Content-Length: 0", "Accept: */*"), request("PUT", beatA1, "content-length:  0 "),
+		request("PUT", beatA1, "Transfer-Encoding: chunked"), "PUT /v1/services/a/instances/b/instances/c/heartbeat HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		service, id, ok := httpapi.PlainHeartbeat(raw)
+		if !ok {
+			return
+		}
+		rest := bytes.NewReader(raw)
+		buffered := bufio.NewReader(rest)
+		r, err := http.ReadRequest(buffered)
+		if err != nil {
+			t.Fatalf("%q: %v", raw, err)
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil || len(body) > 0 || r.ContentLength != 0 || r.Close || len(r.TransferEncoding) > 0 || rest.Len()+buffered.Buffered() > 0 {
+			t.Fatalf("%q is %+v", raw, r)
+		}
+		if want := "/v1/services/" + string(service) + "/instances/" + string(id) + "/heartbeat"; r.Method != "PUT" || r.URL.Path != want || r.URL.RawQuery != "" || strings.Contains(string(id), "/") {
+			t.Fatalf("%q is a heartbeat of %s", raw, want)
+		}
+	})
+}
+
+// BenchmarkPlainHeartbeat is the lane's reading of a request.
+func BenchmarkPlainHeartbeat(b *testing.B) {
+	raw := []byte(request("PUT", beatA1, "User-Agent: Go-http-client/1.1", "Content-Length: 0", "Accept-Encoding: gzip"))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, ok := httpapi.PlainHeartbeat(raw); !ok {
+			b.Fatal("not taken")
+		}
+	}
+}
+
+func (s *server) position() (position int64) {
+	s.t.Helper()
+	recorded := httptest.NewRecorder() // the server may have stopped
+	s.api.ServeHTTP(recorded, httptest.NewRequest("GET", "/v1/events?heartbeats=true", nil))
+	for line := range bytes.Lines(recorded.Body.Bytes()) {
+		var e struct {
+			Position int64 `json:"position,string"`
+		}
+		if err := json.Unmarshal(line, &e); err != nil {
+			s.t.Fatal(err)
+		}
+		position = e.Position
+	}
+	return position
+}
