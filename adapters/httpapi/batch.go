@@ -141,7 +141,7 @@ func (a *api) commands(c echo.Context) error {
 		}
 	}
 	results := a.Commands.DoAll(c.Request().Context(), caller(c), requests)
-	return a.answerBatch(c, refused, requests, results)
+	return a.answerBatch(c, refused, func(i int) domain.Key { return requests[i].Command.Instance() }, results)
 }
 
 func (a *api) oneCommand(c echo.Context, item []byte) error {
@@ -156,8 +156,8 @@ func (a *api) oneCommand(c echo.Context, item []byte) error {
 }
 
 // answerBatch writes one result for each item, in their order: refused says which items never
-// became a request.
-func (a *api) answerBatch(c echo.Context, refused []error, requests []commands.Request, results []commands.Result) error {
+// became a request, key whose instance a result is.
+func (a *api) answerBatch(c echo.Context, refused []error, key func(int) domain.Key, results []commands.Result) error {
 	b := append(make([]byte, 0, 64+128*len(refused)), `{"results":[`...)
 	next, failed, newest := 0, 0, a.Registry.Position()
 	for i, err := range refused {
@@ -167,7 +167,7 @@ func (a *api) answerBatch(c echo.Context, refused []error, requests []commands.R
 		if err == nil {
 			r := results[next]
 			if err = r.Err; err == nil {
-				b = appendResult(b, requests[next].Command.Instance(), r)
+				b = appendResult(b, key(next), r)
 				newest = max(newest, r.Position)
 			}
 			next++
@@ -196,25 +196,72 @@ func (a *api) heartbeats(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	var keys []string
-	if err := decodeStrict(body, &keys); err != nil {
-		return err
+	names, plain := plainStrings(body)
+	if !plain {
+		if err := decodeStrict(body, &names); err != nil {
+			return err
+		}
 	}
-	if err := checkCount(len(keys)); err != nil {
+	if err := checkCount(len(names)); err != nil {
 		return err
 	}
 	ns := namespace(c)
-	refused := make([]error, len(keys))
-	requests := make([]commands.Request, 0, len(keys))
-	for i, s := range keys {
-		if strings.Count(s, "/") == 1 {
-			s = ns + "/" + s
-		}
-		key, err := domain.ParseKey(s)
+	refused := make([]error, len(names))
+	beats := make([]domain.SendHeartbeat, 0, len(names))
+	for i, name := range names {
+		key, err := heartbeatKey(ns, name)
 		if refused[i] = err; err == nil {
-			requests = append(requests, commands.Request{Command: domain.SendHeartbeat{Key: key}})
+			beats = append(beats, domain.SendHeartbeat{Key: key})
 		}
 	}
-	results := a.Commands.DoAll(c.Request().Context(), caller(c), requests)
-	return a.answerBatch(c, refused, requests, results)
+	results := a.Commands.Heartbeats(caller(c)).SendAll(c.Request().Context(), beats)
+	return a.answerBatch(c, refused, func(i int) domain.Key { return beats[i].Key }, results)
+}
+
+// heartbeatKey reads "service/id" or "namespace/service/id"; what the parts must be, the command says.
+func heartbeatKey(ns, name string) (domain.Key, error) {
+	service, id, ok := strings.Cut(name, "/")
+	if ok && strings.IndexByte(id, '/') < 0 {
+		return domain.Key{Namespace: ns, Service: service, ID: id}, nil
+	}
+	return domain.ParseKey(name)
+}
+
+// plainStrings reads a JSON array of strings without escapes, which keys are. Anything else is left to
+// the library.
+func plainStrings(body []byte) (names []string, ok bool) {
+	text := string(body) // once; the names are parts of it
+	rest := strings.TrimLeft(text, " \t\r\n")
+	if rest == "" || rest[0] != '[' {
+		return nil, false
+	}
+	names = make([]string, 0, 1+strings.Count(rest, ","))
+	for rest = rest[1:]; ; {
+		rest = strings.TrimLeft(rest, " \t\r\n")
+		if rest == "" || rest[0] != '"' {
+			return nil, false // an empty array, too
+		}
+		end := 1
+		for end < len(rest) && rest[end] != '"' {
+			if b := rest[end]; b < ' ' || b >= 0x80 || b == '\\' {
+				return nil, false
+			}
+			end++
+		}
+		if end == len(rest) {
+			return nil, false
+		}
+		names = append(names, rest[1:end])
+		rest = strings.TrimLeft(rest[end+1:], " \t\r\n")
+		switch {
+		case rest == "":
+			return nil, false
+		case rest[0] == ',':
+			rest = rest[1:]
+		case rest[0] == ']':
+			return names, strings.TrimLeft(rest[1:], " \t\r\n") == ""
+		default:
+			return nil, false
+		}
+	}
 }

@@ -62,11 +62,13 @@ func readBody(c echo.Context, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, &http.MaxBytesError{Limit: limit}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, limit))
+	room := min(max(r.ContentLength, 0), 64<<10) + bytes.MinRead // a promise of more is believed when it comes
+	body := bytes.NewBuffer(make([]byte, 0, room))
+	_, err := body.ReadFrom(http.MaxBytesReader(c.Response(), r.Body, limit))
 	if err != nil && !errors.As(err, new(*http.MaxBytesError)) {
 		return nil, problem(http.StatusBadRequest, "incomplete-body", "The body ended early", fmt.Sprintf("the body could not be read: %v", err))
 	}
-	return body, err
+	return body.Bytes(), err
 }
 
 // decodeBody reads the body as one JSON object into v, and refuses fields that v does not have. An

@@ -5,8 +5,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/rollcall-registry/rollcall/adapters/httpapi"
 )
 
 // fuzzed sends a request past the network and holds the reply to the promises that every reply keeps.
@@ -76,6 +79,23 @@ func FuzzQueries(f *testing.F) {
 			"/v1/services", "/v1/services/checkout/instances", a1, "/v1/catalog", "/v1/diff", "/v1/history", "/v1/events", "/v1/proofs/inclusion", "/v1/proofs/consistency", "/v1/checkpoint/leaves",
 		} {
 			fuzzed(t, s, "GET", path+"?"+query, "", header)
+		}
+	})
+}
+
+// What is read without the library is what the library reads.
+func FuzzPlainStrings(f *testing.F) {
+	for _, seed := range []string{`["web/1","a/b/c"]`, ` [ "a" , "b" ] `, `["a\\"]`, `[]`, `["a",]`, `["a"]x`, `["\u00e9"]`, `["`, `["a","a"`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		names, ok := httpapi.PlainStrings(body)
+		if !ok {
+			return
+		}
+		var want []string
+		if err := json.Unmarshal(body, &want); err != nil || !slices.Equal(names, want) {
+			t.Fatalf("%q is %q, the library says %q, %v", body, names, want, err)
 		}
 	})
 }

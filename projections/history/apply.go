@@ -16,7 +16,7 @@ import (
 // Summaries of heartbeats are written when so many came or so much time has passed, by the events'
 // clock; until then they are in memory, and after a crash their heartbeats are read again.
 const (
-	flushHeartbeats = 50_000
+	flushHeartbeats = 1_000_000
 	flushAfter      = 5 * time.Second
 )
 
