@@ -191,11 +191,11 @@ func (x *Expiry) lastHeartbeat(ctx context.Context, l leases.Lease) (time.Time, 
 	newest := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: 1}
 	for e, err := range x.Service.store.ReadStream(ctx, eventstore.HeartbeatStream(l.Key), newest) {
 		if err != nil {
-			return entry.RegisteredAt, err
+			return entry.RegisteredAt(), err
 		}
-		if e.RecordedAt.After(entry.RegisteredAt) {
+		if e.RecordedAt.After(entry.RegisteredAt()) {
 			return e.RecordedAt, nil
 		}
 	}
-	return entry.RegisteredAt, nil
+	return entry.RegisteredAt(), nil
 }

@@ -26,7 +26,7 @@ func (s still) SelfPreservation() (bool, *eventstore.RecordedEvent) {
 func TestAStallGivesEveryLeaseItsTTLAgain(t *testing.T) {
 	store := eventstoretest.NewMemory()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	table := leases.NewTable(now)
+	table := leases.NewTable(now, 0)
 	key := domain.Key{Namespace: "default", Service: "checkout", ID: "a"}
 	table.Start(key, 1, 10*time.Second, now)
 	empty := catalog.New()

@@ -54,7 +54,7 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 			h.one = new(oneHeartbeat)
 		}
 		h.one.events[0] = event
-		h.one.requests[0] = eventstore.AppendRequest{Stream: eventstore.HeartbeatStream(entry.Key), Events: h.one.events[:]}
+		h.one.requests[0] = eventstore.AppendRequest{Stream: eventstore.HeartbeatStream(beat.Key), Events: h.one.events[:]}
 		appended, err := h.service.store.Append(ctx, h.one.requests[:]...)
 		if err != nil {
 			result = Result{Err: err}
@@ -105,11 +105,11 @@ func (h *Heartbeats) SendAll(ctx context.Context, beats []domain.SendHeartbeat) 
 		}
 		from := names.Len()
 		names.WriteString(eventstore.HeartbeatPrefix)
-		names.WriteString(entry.Key.Namespace)
+		names.WriteString(beats[i].Key.Namespace)
 		names.WriteByte('/')
-		names.WriteString(entry.Key.Service)
+		names.WriteString(beats[i].Key.Service)
 		names.WriteByte('/')
-		names.WriteString(entry.Key.ID)
+		names.WriteString(beats[i].Key.ID)
 		events = append(events, event)
 		requests = append(requests, eventstore.AppendRequest{Stream: eventstore.StreamName(names.String()[from:]), Events: events[len(events)-1:]})
 		of = append(of, int32(i))

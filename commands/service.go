@@ -246,7 +246,7 @@ func state(e *catalog.Entry, command domain.Command) domain.Instance {
 
 func shortState(e *catalog.Entry) domain.Instance {
 	return domain.Instance{
-		Key: e.Key, Phase: domain.Registered, Epoch: e.Epoch, Events: e.Events, Status: e.Status, Traffic: e.Traffic,
+		Key: e.Key(), Phase: domain.Registered, Epoch: e.Epoch, Events: e.Events, Status: e.Status(), Traffic: e.Traffic(),
 		Details: domain.Details{TTL: domain.Duration(e.TTL)},
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -61,7 +62,7 @@ func Open(ctx context.Context, opts Options) (*Registry, error) {
 	}
 	r := &Registry{opts: opts, began: opts.Now(), saving: make(chan struct{}, 1)}
 	r.catalog.Store(catalog.New())
-	at, err := opts.Snapshots.Newest(^eventstore.Position(0), func(state []byte) error {
+	at, err := opts.Snapshots.Newest(^eventstore.Position(0), func(state io.Reader) error {
 		loaded, err := catalog.Load(state)
 		if err == nil {
 			r.catalog.Store(loaded)
@@ -80,11 +81,9 @@ func Open(ctx context.Context, opts Options) (*Registry, error) {
 		return nil, err
 	}
 	now := opts.Now()
-	r.leases = leases.NewTable(now)
-	for _, key := range r.catalog.Load().Services("") {
-		for _, e := range r.catalog.Load().View(key).Entries {
-			r.leases.Start(e.Key, e.Epoch, e.TTL, now)
-		}
+	r.leases = leases.NewTable(now, r.Catalog().Len())
+	for e := range r.Catalog().All {
+		r.leases.Start(e.Key(), e.Epoch, e.TTL, now)
 	}
 	if !r.stale.Load() {
 		r.level.Store(now.UnixNano())
@@ -293,9 +292,9 @@ func (r *Registry) apply(e *eventstore.RecordedEvent, now time.Time) {
 	case err != nil:
 		r.skip(e, err)
 	case entry == nil && before != nil:
-		r.leases.End(before.Key)
+		r.leases.End(before.Key())
 	case entry != nil && (before == nil || e.Type == domain.TypeInstanceRegistered || e.Type == domain.TypeInstanceUpdated):
-		r.leases.Start(entry.Key, entry.Epoch, entry.TTL, now)
+		r.leases.Start(entry.Key(), entry.Epoch, entry.TTL, now)
 	}
 }
 

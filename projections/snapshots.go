@@ -2,6 +2,7 @@ package projections
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"encoding/binary"
 	"errors"
@@ -130,7 +131,7 @@ func (s Snapshots) Marks() ([]Mark, error) {
 
 // Newest hands the newest good snapshot at or before a position to load, and says where it is: at 0
 // when there is none. A snapshot that load refuses is put aside.
-func (s Snapshots) Newest(atMost eventstore.Position, load func(state []byte) error) (Mark, error) {
+func (s Snapshots) Newest(atMost eventstore.Position, load func(state io.Reader) error) (Mark, error) {
 	marks, err := s.Marks()
 	if err != nil {
 		return Mark{}, err
@@ -139,11 +140,9 @@ func (s Snapshots) Newest(atMost eventstore.Position, load func(state []byte) er
 		if at.Position > atMost {
 			continue
 		}
-		state, err := s.read(at)
+		err := s.read(at, load)
 		if err == nil {
-			if err = load(state); err == nil {
-				return at, nil
-			}
+			return at, nil
 		}
 		if errors.Is(err, os.ErrNotExist) {
 			continue // thinned out meanwhile
@@ -156,32 +155,36 @@ func (s Snapshots) Newest(atMost eventstore.Position, load func(state []byte) er
 	return Mark{}, nil
 }
 
-func (s Snapshots) read(at Mark) ([]byte, error) {
+func (s Snapshots) read(at Mark, load func(state io.Reader) error) error {
 	b, err := os.ReadFile(s.path(at))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	end := len(b) - 8
 	if end < snapshotHeader {
-		return nil, errors.New("it is cut short")
+		return errors.New("it is cut short")
 	}
 	if xxhash.Sum64(b[:end]) != binary.BigEndian.Uint64(b[end:]) {
-		return nil, errors.New("its checksum is wrong")
+		return errors.New("its checksum is wrong")
 	}
 	if string(b[:snapshotHeader]) != string(s.header(at)) {
-		return nil, errors.New("it is of another version, store or position")
+		return errors.New("it is of another version, store or position")
 	}
-	packed := b[snapshotHeader:end]
-	return decoder().DecodeAll(packed, make([]byte, 0, 8*len(packed))) // a guess that spares most of the growing
+	d := decoders.Get().(*zstd.Decoder)
+	defer decoders.Put(d)
+	if err := d.Reset(bytes.NewReader(b[snapshotHeader:end])); err != nil {
+		return err
+	}
+	return load(d)
 }
 
-var decoder = sync.OnceValue(func() *zstd.Decoder {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(16<<30))
+var decoders = sync.Pool{New: func() any {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
 	if err != nil {
 		panic(err) // the options are constant
 	}
 	return d
-})
+}}
 
 // Remove deletes a snapshot.
 func (s Snapshots) Remove(at Mark) error { return os.Remove(s.path(at)) }

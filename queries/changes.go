@@ -43,7 +43,7 @@ func ShowChange(c *feed.Change, filter InstanceFilter) (shown Change, ok bool) {
 		entry = c.Before
 	}
 	shown = Change{
-		Position: c.Position(), Op: Delete, Namespace: entry.Key.Namespace, Service: entry.Key.Service, ID: entry.Key.ID,
+		Position: c.Position(), Op: Delete, Namespace: entry.Service().Namespace, Service: entry.Service().Service, ID: entry.ID(),
 		Type: c.Event.Type, Summary: c.Event.Type, RecordedAt: c.Event.RecordedAt,
 	}
 	if event, err := eventstore.Decode(&c.Event); err == nil {

@@ -93,7 +93,7 @@ func instanceChanges(a, b *catalog.Instance) []FieldChange {
 func byID(v *catalog.View) map[string]*catalog.Entry {
 	m := make(map[string]*catalog.Entry, len(v.Entries))
 	for _, e := range v.Entries {
-		m[e.Key.ID] = e
+		m[e.ID()] = e
 	}
 	return m
 }
@@ -102,7 +102,7 @@ func unionIDs(a, b *catalog.View) []string {
 	var ids []string
 	for _, v := range []*catalog.View{a, b} {
 		for _, e := range v.Entries {
-			ids = append(ids, e.Key.ID)
+			ids = append(ids, e.ID())
 		}
 	}
 	slices.Sort(ids)

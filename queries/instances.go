@@ -25,7 +25,7 @@ func (f InstanceFilter) narrow() bool {
 }
 
 func (f InstanceFilter) match(e *catalog.Entry) bool {
-	if f.Ready && !e.Ready() || len(f.Statuses) > 0 && !slices.Contains(f.Statuses, e.Status) {
+	if f.Ready && !e.Ready() || len(f.Statuses) > 0 && !slices.Contains(f.Statuses, e.Status()) {
 		return false
 	}
 	if len(f.Tags)+len(f.Metadata) == 0 && f.Zone == "" && f.Version == "" {
@@ -73,7 +73,7 @@ func Show(e *catalog.Entry, table *leases.Table) catalog.Instance {
 	if table == nil {
 		return i
 	}
-	if l, ok := table.Find(e.Key); ok {
+	if l, ok := table.Find(e.Key()); ok {
 		until := l.Deadline.UTC().Round(0)
 		i.LeaseExpiresAt = &until
 	}

@@ -34,7 +34,7 @@ func Service(v *catalog.View) ServiceSummary {
 		Statuses: map[domain.Status]int{}, Position: v.Position,
 	}
 	for _, e := range v.Entries {
-		s.Statuses[e.Status]++
+		s.Statuses[e.Status()]++
 		if e.Ready() {
 			s.Ready++
 		}

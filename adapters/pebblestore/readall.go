@@ -203,6 +203,9 @@ type lifecycleSource struct {
 }
 
 func (s *Store) lifecycleSource(from, to eventstore.Position, opts *eventstore.ReadAllOptions) (source, error) {
+	if positions, ok, err := s.narrow(from, to, opts); err != nil || ok {
+		return &narrowSource{cursor: cursor{store: s}, filter: &opts.Filter, positions: positions}, err
+	}
 	c, err := s.cursor(rangeLifecycle, from, to, opts.Backwards)
 	return &lifecycleSource{cursor: c, filter: &opts.Filter}, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -176,5 +177,42 @@ func TestTrimmedHeartbeatsAreGoneAndNothingElseIs(t *testing.T) {
 	results, err := s.Append(ctx, eventstore.AppendRequest{Stream: heartbeats(0), Expected: eventstore.Exactly(34), Events: []eventstore.EventData{beat}})
 	if err != nil || results[0].Err != nil || results[0].Position <= head {
 		t.Errorf("the trimmed stream goes on with %+v, %v", results, err)
+	}
+}
+
+// Whether few streams are found by the index or by looking through the log is the same to a reader.
+func TestFewStreamsAmongManyAreFoundByTheirIndex(t *testing.T) {
+	s := open(t, t.TempDir(), pebblestore.Options{})
+	requests := make([]eventstore.AppendRequest, 20_000)
+	for i := range requests {
+		requests[i] = eventstore.AppendRequest{Stream: stream(i), Events: []eventstore.EventData{{Type: domain.TypeTrafficChanged, Data: []byte(`{}`)}}}
+		if i%5000 == 7 {
+			requests[i].Stream = eventstore.WebhookStream("w")
+		}
+	}
+	if _, err := s.Append(ctx, requests...); err != nil {
+		t.Fatal(err)
+	}
+	prefixes := []string{eventstore.WebhookPrefix, string(stream(12345)), string(stream(123)), string(stream(1234))}
+	for _, opts := range []eventstore.ReadAllOptions{{}, {Backwards: true}, {After: 400, To: 19_000}, {Limit: 3}, {Limit: 3, Backwards: true}} {
+		var want, got []eventstore.Position
+		for e, err := range s.ReadAll(ctx, eventstore.ReadAllOptions{After: opts.After, To: opts.To, Backwards: opts.Backwards}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (eventstore.Filter{StreamPrefixes: prefixes}).Match(e.Stream, e.Type) && (opts.Limit == 0 || len(want) < opts.Limit) {
+				want = append(want, e.Position)
+			}
+		}
+		opts.Filter.StreamPrefixes = prefixes
+		for e, err := range s.ReadAll(ctx, opts) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, e.Position)
+		}
+		if len(want) < 3 || !slices.Equal(got, want) {
+			t.Errorf("%+v: found %v, want %v", opts, got, want)
+		}
 	}
 }

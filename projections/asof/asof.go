@@ -5,6 +5,7 @@ package asof
 import (
 	"context"
 	"fmt"
+	"io"
 	"sync"
 
 	"golang.org/x/sync/singleflight"
@@ -58,7 +59,7 @@ func (p *Past) At(ctx context.Context, at eventstore.Position) (*catalog.Catalog
 
 func (p *Past) build(ctx context.Context, at eventstore.Position) (*catalog.Catalog, error) {
 	c := catalog.New()
-	from, err := p.snapshots.Newest(at, func(state []byte) (err error) {
+	from, err := p.snapshots.Newest(at, func(state io.Reader) (err error) {
 		loaded, err := catalog.LoadShared(state)
 		if err == nil {
 			c = loaded
@@ -124,7 +125,7 @@ func serviceOf(before, after *catalog.Entry) domain.ServiceKey {
 	if after == nil {
 		after = before
 	}
-	return after.Key.ServiceKey()
+	return after.Service()
 }
 
 func (p *Past) recall(at eventstore.Position) *catalog.Catalog {

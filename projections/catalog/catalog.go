@@ -73,16 +73,12 @@ func (c *Catalog) Apply(event *eventstore.RecordedEvent) (before, now *Entry, er
 	if s == nil {
 		s = &service{key: cloneKey(key.ServiceKey()), byID: make(map[string]*Entry)}
 	}
-	key.Namespace, key.Service = s.key.Namespace, s.key.Service // share the strings
 	before = s.byID[key.ID]
-	if before == nil {
-		key.ID = strings.Clone(key.ID)
-	}
 	present := *event
 	if present.Data, err = eventstore.Upcasted(event); err != nil {
 		return nil, nil, err
 	}
-	if now, err = next(before, key, &present); err != nil || before == now {
+	if now, err = next(before, &s.key, key.ID, &present); err != nil || before == now {
 		return nil, nil, err
 	}
 	c.put(s, key.ID, before, now, event.Position)
@@ -92,6 +88,9 @@ func (c *Catalog) Apply(event *eventstore.RecordedEvent) (before, now *Entry, er
 func (c *Catalog) put(s *service, id string, before, now *Entry, at eventstore.Position) {
 	s.mu.Lock()
 	if now != nil {
+		if before == nil {
+			id = now.id // which stays as long as the instance
+		}
 		s.byID[id] = now
 	} else {
 		delete(s.byID, id)
@@ -157,6 +156,47 @@ func (c *Catalog) View(key domain.ServiceKey) *View {
 	v := &View{Service: s.key, Position: s.last, Entries: slices.SortedFunc(maps.Values(s.byID), byID)}
 	s.view.Store(v)
 	return v
+}
+
+// All yields every live instance's entry, in no order.
+func (c *Catalog) All(yield func(*Entry) bool) {
+	for s := range c.all {
+		s.mu.RLock()
+		entries := slices.Collect(maps.Values(s.byID))
+		s.mu.RUnlock()
+		for _, e := range entries {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// Changes yields the services that have instances with the position of each one's newest change, in no
+// order.
+func (c *Catalog) Changes(yield func(domain.ServiceKey, eventstore.Position) bool) {
+	for s := range c.all {
+		s.mu.RLock()
+		last := s.last
+		s.mu.RUnlock()
+		if !yield(s.key, last) {
+			return
+		}
+	}
+}
+
+func (c *Catalog) all(yield func(*service) bool) {
+	for i := range c.shards {
+		shard := &c.shards[i]
+		shard.mu.RLock()
+		services := slices.Collect(maps.Values(shard.services))
+		shard.mu.RUnlock()
+		for _, s := range services {
+			if !yield(s) {
+				return
+			}
+		}
+	}
 }
 
 // Services are the services that have instances, in order of their names; namespace "" is all.

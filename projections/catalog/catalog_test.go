@@ -1,9 +1,13 @@
 package catalog_test
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -96,7 +100,7 @@ func TestTheCatalogEqualsTheFoldOfItsEvents(t *testing.T) {
 		if rapid.Bool().Draw(t, "shared") {
 			load = catalog.LoadShared
 		}
-		resumed, err := load(state)
+		resumed, err := load(bytes.NewReader(state))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -199,6 +203,41 @@ func BenchmarkLookup20(b *testing.B) {
 	for b.Loop() {
 		if len(c.View(key).Encode().JSON) == 0 {
 			b.Fatal("nothing")
+		}
+	}
+}
+
+// A state of many blocks, read in pieces, is the same catalog; one that ends early is refused.
+func TestALargeSnapshotIsReadInPieces(t *testing.T) {
+	c := catalog.New()
+	events := register(5000)
+	for i := range events {
+		if _, _, err := c.Apply(&events[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var state []byte
+	for chunk := range c.Freeze().Encode {
+		state = append(state, chunk...)
+	}
+	for name, load := range map[string]func(io.Reader) (*catalog.Catalog, error){"Load": catalog.Load, "LoadShared": catalog.LoadShared} {
+		loaded, err := load(iotest.HalfReader(bytes.NewReader(state)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range c.Services("") {
+			if a, b := c.View(key).Encode(), loaded.View(key).Encode(); a.ETag != b.ETag {
+				t.Fatalf("%s: %s is %s, want %s", name, key, b.JSON, a.JSON)
+			}
+		}
+		for _, cut := range []int{1, 100, 1000, 300_000} {
+			if _, err := load(bytes.NewReader(state[:len(state)-cut])); !errors.Is(err, catalog.ErrBadSnapshot) {
+				t.Errorf("%s: without its last %d bytes: %v", name, cut, err)
+			}
+		}
+		broken := errors.New("broken")
+		if _, err := load(io.MultiReader(bytes.NewReader(state[:400_000]), iotest.ErrReader(broken))); !errors.Is(err, broken) {
+			t.Errorf("%s: a reader that breaks gave %v", name, err)
 		}
 	}
 }

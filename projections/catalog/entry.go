@@ -2,11 +2,12 @@ package catalog
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -14,30 +15,81 @@ import (
 
 // Entry is a live instance at a moment. It is immutable: a change makes a new one.
 //
-// What the instance said of itself is kept as the event's bytes and decoded when asked for: that
-// is a third of the memory, and a rebuild need not decode it at all.
+// There are as many as there are instances, so it is small: names that instances share are pointed to or
+// numbered, times are numbers, and what the instance said of itself is kept as the event's bytes and
+// decoded when asked for.
 type Entry struct {
-	Key          domain.Key
-	Epoch        uint64
-	Events       uint64 // lifecycle events so far; the revision is one less
-	Status       domain.Status
-	Traffic      domain.Traffic
-	TTL          time.Duration
-	RegisteredAt time.Time // when the epoch began
-	ChangedAt    time.Time // when the newest lifecycle event was recorded
-	Position     eventstore.Position
+	Epoch    uint64
+	Events   uint64 // lifecycle events so far; the revision is one less
+	Position eventstore.Position
+	TTL      time.Duration
 
-	initial domain.Status // at the registration or its last update
-	source  []byte        // data of the event that holds the details
-	updated bool          // that event is an InstanceUpdated
+	service    *domain.ServiceKey
+	id         string
+	source     string // data of the event that holds the details
+	registered int64  // when the epoch began, Unix nanoseconds
+	changed    int64  // when the newest lifecycle event was recorded, Unix nanoseconds
+	status     code
+	initial    code // status at the registration or its last update
+	traffic    code
+	updated    bool // source is an InstanceUpdated's
 }
+
+// code is the place of a status or a traffic state in its list. The first is the most common one.
+type code uint8
+
+var (
+	statuses = [...]domain.Status{domain.Passing, domain.Starting, domain.Warning, domain.Critical}
+	traffics = [...]domain.Traffic{domain.Serving, domain.Draining, domain.Maintenance}
+)
+
+func statusCode[S ~string | ~[]byte](name S) (code, bool) {
+	for i, s := range statuses {
+		if string(name) == string(s) {
+			return code(i), true
+		}
+	}
+	return 0, false
+}
+
+func trafficCode[S ~string | ~[]byte](name S) (code, bool) {
+	for i, t := range traffics {
+		if string(name) == string(t) {
+			return code(i), true
+		}
+	}
+	return 0, false
+}
+
+// Key names the instance.
+func (e *Entry) Key() domain.Key {
+	return domain.Key{Namespace: e.service.Namespace, Service: e.service.Service, ID: e.id}
+}
+
+// Service is the service that the instance belongs to.
+func (e *Entry) Service() domain.ServiceKey { return *e.service }
+
+// ID is the instance's id within its service.
+func (e *Entry) ID() string { return e.id }
+
+// Status is the instance's health.
+func (e *Entry) Status() domain.Status { return statuses[e.status] }
+
+// Traffic is whether the instance wants traffic.
+func (e *Entry) Traffic() domain.Traffic { return traffics[e.traffic] }
+
+// RegisteredAt is when the epoch began.
+func (e *Entry) RegisteredAt() time.Time { return time.Unix(0, e.registered).UTC() }
+
+// ChangedAt is when the newest lifecycle event was recorded.
+func (e *Entry) ChangedAt() time.Time { return time.Unix(0, e.changed).UTC() }
 
 // Revision is the revision of the instance's lifecycle stream.
 func (e *Entry) Revision() uint64 { return e.Events - 1 }
 
 // Ready says whether the instance may get traffic.
 func (e *Entry) Ready() bool {
-	return e.Traffic == domain.Serving && (e.Status == domain.Passing || e.Status == domain.Warning)
+	return e.Traffic() == domain.Serving && (e.Status() == domain.Passing || e.Status() == domain.Warning)
 }
 
 // Details is what the instance said of itself, as last registered. Of an event that another program
@@ -47,9 +99,9 @@ func (e *Entry) Details() domain.Details {
 	if e.updated {
 		eventType = domain.TypeInstanceUpdated
 	}
-	event, err := domain.DecodeEvent(eventType, e.source)
+	event, err := domain.DecodeEvent(eventType, []byte(e.source))
 	if err != nil {
-		return domain.Details{Status: e.initial, TTL: domain.Duration(e.TTL)}
+		return domain.Details{Status: statuses[e.initial], TTL: domain.Duration(e.TTL)}
 	}
 	if updated, ok := event.(domain.InstanceUpdated); ok {
 		return updated.Details
@@ -60,37 +112,38 @@ func (e *Entry) Details() domain.Details {
 // Instance is the state that commands are decided on.
 func (e *Entry) Instance() domain.Instance {
 	return domain.Instance{
-		Key: e.Key, Phase: domain.Registered, Epoch: e.Epoch, Events: e.Events,
-		Status: e.Status, Traffic: e.Traffic, Details: e.Details(),
+		Key: e.Key(), Phase: domain.Registered, Epoch: e.Epoch, Events: e.Events,
+		Status: e.Status(), Traffic: e.Traffic(), Details: e.Details(),
 	}
 }
 
 // next is the entry after an event, nil when the event takes the instance out. before is nil when
 // the instance is not in the catalog.
-func next(before *Entry, key domain.Key, event *eventstore.RecordedEvent) (*Entry, error) {
+func next(before *Entry, service *domain.ServiceKey, id string, event *eventstore.RecordedEvent) (*Entry, error) {
 	var e Entry
 	if before != nil {
 		e = *before
 	} else {
-		e.Key = key
+		e.service, e.id = service, id
 	}
 	e.Events = uint64(event.Revision) + 1
-	e.ChangedAt, e.Position = event.RecordedAt, event.Position
+	e.changed, e.Position = event.RecordedAt.UnixNano(), event.Position
 	switch event.Type {
 	case domain.TypeInstanceRegistered:
 		r, err := readRegistration(event)
 		if err != nil {
 			return before, err
 		}
-		e.RegisteredAt, e.Epoch, e.Traffic = event.RecordedAt, r.epoch, domain.Serving
-		e.Status, e.initial, e.TTL = r.status, r.status, r.ttl
-		e.source, e.updated = slices.Clone(event.Data), false
+		e.registered, e.Epoch, e.traffic = e.changed, r.epoch, 0
+		e.status, e.initial, e.TTL = r.status, r.status, r.ttl
+		e.updated = false
+		e.keep([]byte(id), event.Data)
 		return &e, nil
 	case domain.TypeInstanceDeregistered, domain.TypeLeaseExpired:
 		return nil, nil
 	}
 	if before == nil {
-		return nil, fmt.Errorf("%s of %s, which is not registered", event.Type, key)
+		return nil, fmt.Errorf("%s of %s/%s, which is not registered", event.Type, service, id)
 	}
 	if event.Type == domain.TypeInstanceUpdated {
 		r, err := readRegistration(event)
@@ -98,21 +151,20 @@ func next(before *Entry, key domain.Key, event *eventstore.RecordedEvent) (*Entr
 			return before, err
 		}
 		if r.status != e.initial {
-			e.Status = r.status
+			e.status = r.status
 		}
 		e.initial, e.TTL = r.status, r.ttl
-		e.source, e.updated = slices.Clone(event.Data), true
+		e.updated = true
+		e.keep([]byte(id), event.Data)
 		return &e, nil
 	}
 	if to, ok := scanChange(event.Data); ok {
 		if event.Type == domain.TypeHealthChanged {
-			if status, ok := knownStatus(to); ok {
-				e.Status = status
+			if e.status, ok = statusCode(to); ok {
 				return &e, nil
 			}
 		} else if event.Type == domain.TypeTrafficChanged {
-			if traffic, ok := knownTraffic(to); ok {
-				e.Traffic = traffic
+			if e.traffic, ok = trafficCode(to); ok {
 				return &e, nil
 			}
 		}
@@ -121,19 +173,33 @@ func next(before *Entry, key domain.Key, event *eventstore.RecordedEvent) (*Entr
 	if err != nil {
 		return before, err
 	}
+	known := true
 	switch c := change.(type) {
 	case domain.HealthChanged:
-		e.Status = c.To
+		e.status, known = statusCode(c.To)
 	case domain.TrafficChanged:
-		e.Traffic = c.To
+		e.traffic, known = trafficCode(c.To)
+	}
+	if !known {
+		return before, errUnknownState
 	}
 	return &e, nil
+}
+
+// errUnknownState says that another program wrote a status or traffic state that there is not.
+var errUnknownState = errors.New("unknown status or traffic state")
+
+// keep gives the entry an id and a source of its own, in one piece of memory.
+func (e *Entry) keep(id, source []byte) {
+	b := append(append(make([]byte, 0, len(id)+len(source)), id...), source...)
+	text := unsafe.String(unsafe.SliceData(b), len(b)) // b is nobody else's
+	e.id, e.source = text[:len(id)], text[len(id):]
 }
 
 // registration is what the catalog must know of an event with details.
 type registration struct {
 	epoch  uint64
-	status domain.Status
+	status code
 	ttl    time.Duration
 }
 
@@ -144,13 +210,22 @@ func readRegistration(event *eventstore.RecordedEvent) (r registration, err erro
 		return r, nil
 	}
 	decoded, err := domain.DecodeEvent(event.Type, event.Data)
+	if err != nil {
+		return r, err
+	}
+	var details domain.Details
 	switch e := decoded.(type) {
 	case domain.InstanceRegistered:
-		r = registration{e.Epoch, e.Status, time.Duration(e.TTL)}
+		r.epoch, details = e.Epoch, e.Details
 	case domain.InstanceUpdated:
-		r = registration{e.Epoch, e.Status, time.Duration(e.TTL)}
+		r.epoch, details = e.Epoch, e.Details
 	}
-	return r, err
+	status, ok := statusCode(details.Status)
+	if !ok {
+		return r, errUnknownState
+	}
+	r.status, r.ttl = status, time.Duration(details.TTL)
+	return r, nil
 }
 
 var (
@@ -179,7 +254,7 @@ func scan(data []byte, r *registration) bool {
 	var err1, err2 error
 	r.epoch, err1 = strconv.ParseUint(string(rest[:digits]), 10, 64)
 	r.ttl, err2 = parseTTL(string(rest[ttl+len(ttlField):]))
-	r.status, ok = knownStatus(rest[status+len(statusField) : ttl])
+	r.status, ok = statusCode(rest[status+len(statusField) : ttl])
 	return ok && err1 == nil && err2 == nil
 }
 
@@ -215,23 +290,5 @@ func parseTTL(s string) (time.Duration, error) {
 	return time.ParseDuration(s)
 }
 
-func knownStatus(b []byte) (domain.Status, bool) {
-	for _, s := range []domain.Status{domain.Passing, domain.Starting, domain.Warning, domain.Critical} {
-		if string(b) == string(s) {
-			return s, true
-		}
-	}
-	return "", false
-}
-
-func knownTraffic(b []byte) (domain.Traffic, bool) {
-	for _, t := range []domain.Traffic{domain.Serving, domain.Draining, domain.Maintenance} {
-		if string(b) == string(t) {
-			return t, true
-		}
-	}
-	return "", false
-}
-
 // byID orders entries within a service.
-func byID(a, b *Entry) int { return strings.Compare(a.Key.ID, b.Key.ID) }
+func byID(a, b *Entry) int { return strings.Compare(a.id, b.id) }

@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ func FuzzSnapshotsAndEvents(f *testing.F) {
 	}
 	f.Add([]byte{}, domain.TypeHealthChanged, []byte(`{"epoch":1,"from":"passing","to":"warning"}`))
 	f.Fuzz(func(t *testing.T, state []byte, eventType string, data []byte) {
-		loaded, err := catalog.Load(state)
+		loaded, err := catalog.Load(bytes.NewReader(state))
 		if err != nil {
 			loaded = catalog.New()
 		}

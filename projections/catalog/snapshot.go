@@ -1,9 +1,9 @@
 package catalog
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
+	"io"
 	"maps"
 	"slices"
 	"time"
@@ -70,80 +70,159 @@ func appendEntry(b []byte, e *Entry) []byte {
 	if e.updated {
 		flags |= flagUpdated
 	}
-	b = appendString(b, e.Key.ID)
-	for _, n := range []uint64{
-		flags, e.Epoch, e.Events, uint64(e.TTL), uint64(e.RegisteredAt.UnixNano()), uint64(e.ChangedAt.UnixNano()), uint64(e.Position),
+	b = appendString(b, e.id)
+	for _, n := range [...]uint64{
+		flags, e.Epoch, e.Events, uint64(e.TTL), uint64(e.registered), uint64(e.changed), uint64(e.Position),
 	} {
 		b = binary.AppendUvarint(b, n)
 	}
-	b = appendString(b, string(e.Status))
-	b = appendString(b, string(e.initial))
-	b = appendString(b, string(e.Traffic))
-	return appendString(b, string(e.source))
+	b = appendString(b, e.Status())
+	b = appendString(b, statuses[e.initial])
+	b = appendString(b, e.Traffic())
+	return appendString(b, e.source)
 }
 
-// Load is the catalog whose state Encode wrote. It shares no memory with the state.
-func Load(b []byte) (*Catalog, error) { return load(snapshotReader{b: b}) }
+// Load is the catalog whose state Encode wrote.
+func Load(state io.Reader) (*Catalog, error) { return load(&snapshotReader{source: state}) }
 
 // LoadShared is Load for a catalog that is looked at for a while and then dropped: its entries lie in
-// the state's memory, which spares nearly all allocations and must not be changed.
-func LoadShared(b []byte) (*Catalog, error) {
-	return load(snapshotReader{b: b, text: unsafe.String(unsafe.SliceData(b), len(b))})
+// the memory that the state is read into, which spares nearly all allocations, and one entry holds on to
+// many others' memory.
+func LoadShared(state io.Reader) (*Catalog, error) {
+	return load(&snapshotReader{source: state, shared: true})
 }
 
-func load(r snapshotReader) (*Catalog, error) {
+func load(r *snapshotReader) (*Catalog, error) {
 	c := New()
-	for len(r.b) > 0 {
-		s := &service{
-			key:  domain.ServiceKey{Namespace: r.string(), Service: r.string()},
-			last: eventstore.Position(r.number()),
+	for r.more() {
+		s, entries := r.service()
+		s.byID = make(map[string]*Entry, min(entries, 1<<16)) // a damaged number must not ask for all memory
+		for ; entries > 0 && r.err == nil; entries-- {
+			e := r.entry(s)
+			s.byID[e.id] = e
 		}
-		n := r.number()
-		if n > uint64(len(r.b)) { // an entry takes more than a byte
-			return nil, ErrBadSnapshot
+		if r.err != nil {
+			break
 		}
-		s.byID = make(map[string]*Entry, n)
-		for ; n > 0 && !r.failed; n-- {
-			e := r.entry(s.key)
-			s.byID[e.Key.ID] = e
-		}
-		if r.failed || len(s.byID) == 0 {
+		if len(s.byID) == 0 {
 			return nil, ErrBadSnapshot
 		}
 		c.shard(s.key).services[s.key] = s
 		c.instances.Add(int64(len(s.byID)))
 		c.changed.Store(max(c.changed.Load(), uint64(s.last)))
 	}
+	if r.err != nil {
+		return nil, r.err
+	}
 	return c, nil
 }
 
-func (r *snapshotReader) entry(service domain.ServiceKey) *Entry {
-	e := &Entry{Key: domain.Key{Namespace: service.Namespace, Service: service.Service, ID: r.string()}}
-	e.updated = r.number()&flagUpdated != 0
-	e.Epoch, e.Events, e.TTL = r.number(), r.number(), time.Duration(r.number())
-	e.RegisteredAt, e.ChangedAt = time.Unix(0, int64(r.number())).UTC(), time.Unix(0, int64(r.number())).UTC()
-	e.Position = eventstore.Position(r.number())
-	e.Status, e.initial, e.Traffic = domain.Status(r.name()), domain.Status(r.name()), domain.Traffic(r.name())
-	if e.source = r.bytes(); r.text == "" {
-		e.source = bytes.Clone(e.source)
+const snapshotBlock = 256 << 10 // read at once
+
+// snapshotReader takes a state apart while it is read, so that it is never in memory whole.
+type snapshotReader struct {
+	source io.Reader
+	shared bool   // entries lie in the block, which is not used again
+	block  []byte // read into
+	b      []byte // of the block: read, but not taken yet
+	short  bool   // what was taken is not there in whole
+	ended  bool   // source has no more
+	err    error
+}
+
+// more says whether the state goes on.
+func (r *snapshotReader) more() bool {
+	if len(r.b) == 0 {
+		r.fill()
 	}
+	return r.err == nil && len(r.b) > 0
+}
+
+// fill reads on behind what has not been taken.
+func (r *snapshotReader) fill() {
+	if r.ended || r.err != nil {
+		return
+	}
+	size := max(snapshotBlock, 2*len(r.b))
+	block := r.block
+	if r.shared || cap(block) < size {
+		block = make([]byte, size)
+	}
+	n := copy(block, r.b)
+	read, err := io.ReadFull(r.source, block[n:])
+	switch err {
+	case nil:
+	case io.EOF, io.ErrUnexpectedEOF:
+		r.ended = true
+	default:
+		r.err = err
+	}
+	r.block, r.b = block, block[:n+read]
+}
+
+// whole takes something that may not have been read to its end, and reads on until it has.
+func (r *snapshotReader) whole(take func()) {
+	for r.err == nil {
+		begin := r.b
+		if r.short = false; len(begin) > 0 {
+			if take(); !r.short {
+				return
+			}
+		}
+		if r.b = begin; r.ended {
+			r.err = ErrBadSnapshot
+			return
+		}
+		r.fill()
+	}
+}
+
+func (r *snapshotReader) service() (s *service, entries uint64) {
+	s = new(service)
+	r.whole(func() {
+		s.key = domain.ServiceKey{Namespace: string(r.bytes()), Service: string(r.bytes())}
+		s.last, entries = eventstore.Position(r.number()), r.number()
+	})
+	return s, entries
+}
+
+func (r *snapshotReader) entry(s *service) *Entry {
+	e := &Entry{service: &s.key}
+	r.whole(func() {
+		id := r.bytes()
+		e.updated = r.number()&flagUpdated != 0
+		e.Epoch, e.Events, e.TTL = r.number(), r.number(), time.Duration(r.number())
+		e.registered, e.changed = int64(r.number()), int64(r.number())
+		e.Position = eventstore.Position(r.number())
+		status, initial, traffic := r.bytes(), r.bytes(), r.bytes()
+		source := r.bytes()
+		if r.short {
+			return
+		}
+		var ok1, ok2, ok3 bool
+		e.status, ok1 = statusCode(status)
+		e.initial, ok2 = statusCode(initial)
+		if e.traffic, ok3 = trafficCode(traffic); !ok1 || !ok2 || !ok3 {
+			r.err = ErrBadSnapshot
+			return
+		}
+		if r.shared {
+			e.id, e.source = unsafe.String(unsafe.SliceData(id), len(id)), unsafe.String(unsafe.SliceData(source), len(source))
+			return
+		}
+		e.keep(id, source)
+	})
 	return e
 }
 
-func appendString(b []byte, s string) []byte {
+func appendString[S ~string](b []byte, s S) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-type snapshotReader struct {
-	b      []byte
-	text   string // all of the state, when strings may lie in it
-	failed bool
 }
 
 func (r *snapshotReader) number() uint64 {
 	n, size := binary.Uvarint(r.b)
 	if size <= 0 {
-		r.failed, r.b = true, nil
+		r.short, r.b = true, nil
 		return 0
 	}
 	r.b = r.b[size:]
@@ -153,31 +232,10 @@ func (r *snapshotReader) number() uint64 {
 func (r *snapshotReader) bytes() []byte {
 	n := r.number()
 	if n > uint64(len(r.b)) {
-		r.failed, r.b = true, nil
+		r.short, r.b = true, nil
 		return nil
 	}
-	s := r.b[:n]
+	s := r.b[:n:n]
 	r.b = r.b[n:]
 	return s
-}
-
-func (r *snapshotReader) string() string {
-	b := r.bytes()
-	if r.text == "" || r.failed {
-		return string(b)
-	}
-	end := len(r.text) - len(r.b)
-	return r.text[end-len(b) : end]
-}
-
-// name reads one of the few names of statuses and traffic states without an allocation.
-func (r *snapshotReader) name() string {
-	b := r.bytes()
-	if s, ok := knownStatus(b); ok {
-		return string(s)
-	}
-	if t, ok := knownTraffic(b); ok {
-		return string(t)
-	}
-	return string(b)
 }

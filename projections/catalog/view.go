@@ -38,10 +38,10 @@ type Instance struct {
 // Show is the entry's form for people and programs. Its status is the present one.
 func (e *Entry) Show() Instance {
 	i := Instance{
-		Namespace: e.Key.Namespace, Service: e.Key.Service, ID: e.Key.ID, Details: e.Details(),
-		Traffic: e.Traffic, Epoch: e.Epoch, Revision: e.Revision(), RegisteredAt: e.RegisteredAt, ChangedAt: e.ChangedAt,
+		Namespace: e.service.Namespace, Service: e.service.Service, ID: e.id, Details: e.Details(),
+		Traffic: e.Traffic(), Epoch: e.Epoch, Revision: e.Revision(), RegisteredAt: e.RegisteredAt(), ChangedAt: e.ChangedAt(),
 	}
-	i.Status = e.Status
+	i.Status = e.Status()
 	return i
 }
 

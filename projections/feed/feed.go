@@ -60,8 +60,8 @@ type Feed struct {
 // New is a feed of a catalog that stands at a position.
 func New(c *catalog.Catalog, at eventstore.Position, capacity int) *Feed {
 	f := &Feed{ring: make([]*Change, capacity), next: 1, floor: at, last: at, forgotten: at, heads: make(map[domain.ServiceKey]head)}
-	for _, key := range c.Services("") {
-		f.heads[key] = head{position: c.View(key).Position}
+	for key, position := range c.Changes {
+		f.heads[key] = head{position: position}
 	}
 	f.watches.wake = make(chan struct{}, 1)
 	return f
@@ -73,7 +73,7 @@ func (f *Feed) Append(e *eventstore.RecordedEvent, before, after *catalog.Entry)
 	if entry == nil {
 		entry = before
 	}
-	c := &Change{Event: *e, Service: entry.Key.ServiceKey(), Before: before, After: after}
+	c := &Change{Event: *e, Service: entry.Service(), Before: before, After: after}
 	f.mu.Lock()
 	var known bool
 	if c.previous, known = f.heads[c.Service]; !known {

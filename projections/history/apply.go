@@ -177,7 +177,7 @@ func decodeSummary(hour int64, v []byte) (s summary) {
 
 func (h *History) noteHeartbeat(e *eventstore.RecordedEvent) error {
 	h.unflushed++
-	return h.heard(strings.TrimPrefix(string(e.Stream), eventstore.HeartbeatPrefix), e.RecordedAt, true)
+	return h.heard(strings.TrimPrefix(string(e.Stream), eventstore.HeartbeatPrefix), e.RecordedAt, true, false)
 }
 
 // noteLifecycle lets the gaps of a new epoch begin with its registration.
@@ -185,20 +185,23 @@ func (h *History) noteLifecycle(e *eventstore.RecordedEvent) error {
 	if e.Type != domain.TypeInstanceRegistered {
 		return nil
 	}
-	return h.heard(strings.TrimPrefix(string(e.Stream), eventstore.LifecyclePrefix), e.RecordedAt, false)
+	return h.heard(strings.TrimPrefix(string(e.Stream), eventstore.LifecyclePrefix), e.RecordedAt, false, e.Revision == 0)
 }
 
 // heard adds a heartbeat, or a registration, to its hour. The summary that is open is the newest
-// hour's; earlier ones stay with it until they are written, together with the state that says so.
-func (h *History) heard(name string, at time.Time, beat bool) error {
+// hour's; earlier ones stay with it until they are written, together with the state that says so. Of an
+// instance that is new nothing can be on disk, unless this event has been here before.
+func (h *History) heard(name string, at time.Time, beat, isNew bool) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	hour := at.Unix() / 3600
 	s := h.open[name]
 	if s == nil {
-		var err error
-		if s, err = h.newestSummary(name); err != nil {
-			return err
+		if s = new(summary); !isNew || h.seeded {
+			var err error
+			if s, err = h.newestSummary(name); err != nil {
+				return err
+			}
 		}
 		h.open[strings.Clone(name)] = s
 	}

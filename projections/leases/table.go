@@ -62,11 +62,11 @@ type lease struct {
 	tick     int64       // its place in the wheel that counts; guarded by the table's mutex
 }
 
-// NewTable is an empty table; its time begins now.
-func NewTable(now time.Time) *Table {
+// NewTable is an empty table with room for so many leases; its time begins now.
+func NewTable(now time.Time, room int) *Table {
 	t := &Table{began: now, seed: maphash.MakeSeed(), wheel: make(map[int64][]*lease)}
 	for i := range t.shards {
-		t.shards[i].leases = make(map[string]*lease)
+		t.shards[i].leases = make(map[string]*lease, room/len(t.shards))
 	}
 	return t
 }

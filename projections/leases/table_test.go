@@ -25,7 +25,7 @@ func TestOverdueIsWhatAPlainModelSays(t *testing.T) {
 		heard time.Time
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		table := leases.NewTable(began)
+		table := leases.NewTable(began, 0)
 		model := map[int]lease{}
 		now, floor := began, began
 		for range rapid.IntRange(1, 80).Draw(t, "steps") {
@@ -95,7 +95,7 @@ func TestRenewals(t *testing.T) {
 }
 
 func BenchmarkHeard(b *testing.B) {
-	table := leases.NewTable(began)
+	table := leases.NewTable(began, 0)
 	streams := make([]eventstore.StreamName, 100_000)
 	for i := range streams {
 		table.Start(key(i), 1, 30*time.Second, began)
