@@ -66,14 +66,13 @@ func (a *admission) leave() { <-a.working }
 
 // admitted sheds load before it hurts.
 func (a *api) admitted(next echo.HandlerFunc) echo.HandlerFunc {
-	lookups, commands := newAdmission(lookupsAtOnce), newAdmission(commandsAtOnce)
 	return func(c echo.Context) error {
-		kind := lookups
+		kind := a.lookupTurns
 		switch path := c.Path(); {
 		case strings.HasSuffix(path, "/heartbeat"), path == "/v1/heartbeats":
-			kind = a.beats
+			kind = a.heartbeatTurns
 		case c.Request().Method != http.MethodGet:
-			kind = commands
+			kind = a.commandTurns
 		case !strings.HasPrefix(path, "/v1/"), strings.HasPrefix(path, "/v1/streams/"), path == "/v1/events":
 			return next(c)
 		case c.Request().URL.RawQuery != "" && (c.QueryParam("wait") != "" || c.QueryParam("index") != ""):

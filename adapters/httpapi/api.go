@@ -62,13 +62,14 @@ type Config struct {
 
 type api struct {
 	Config
-	beats      *admission // of heartbeats
+	heartbeatTurns, commandTurns, lookupTurns *admission
+
 	requestIDs *requestIDs
 	date       httpDate
 	inLane     atomic.Int64
 }
 
-// API serves all routes. It is a handler; Listen and ConnState make its heartbeats cheaper.
+// API serves all routes. It is a handler; Listen and ConnState make heartbeats and lookups cheaper.
 type API struct {
 	*echo.Echo
 	api *api
@@ -76,7 +77,10 @@ type API struct {
 
 // New is the API.
 func New(config Config) *API {
-	a := &api{Config: config, beats: newAdmission(heartbeatsAtOnce), requestIDs: newRequestIDs()}
+	a := &api{
+		Config: config, requestIDs: newRequestIDs(),
+		heartbeatTurns: newAdmission(heartbeatsAtOnce), commandTurns: newAdmission(commandsAtOnce), lookupTurns: newAdmission(lookupsAtOnce),
+	}
 	return &API{a.router(), a}
 }
 

@@ -62,21 +62,16 @@ func request(method, path string, header ...string) string {
 	return method + " " + path + " HTTP/1.1\r\nHost: x\r\n" + strings.Join(append(header, ""), "\r\n") + "\r\n"
 }
 
-const beatA1 = a1 + "/heartbeat"
+const (
+	beatA1 = a1 + "/heartbeat"
+	lookup = "/v1/services/checkout/instances"
+)
 
 // A connection's first request is the server's; a plain heartbeat after it is the lane's.
 func TestTheLaneAnswersAsTheServerDoes(t *testing.T) {
 	s := start(t)
 	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
-	w := s.dial()
-	var replies [2]reply
-	for i := range replies {
-		w.say(request("PUT", beatA1, "User-Agent: agent/1.0", "Content-Length: 0", "Connection: keep-alive"))
-		replies[i] = w.hear().want(t, 200)
-		if got := s.api.LaneHeartbeats(); got != int64(i) {
-			t.Fatalf("after %d heartbeats the lane has answered %d", i+1, got)
-		}
-	}
+	replies := s.twice(request("PUT", beatA1, "User-Agent: agent/1.0", "Content-Length: 0", "Connection: keep-alive"))
 	var bodies [2]map[string]any
 	for i, r := range replies {
 		if _, err := time.Parse(http.TimeFormat, r.Header.Get("Date")); err != nil {
@@ -94,8 +89,45 @@ func TestTheLaneAnswersAsTheServerDoes(t *testing.T) {
 	if fmt.Sprint(bodies[0]) != fmt.Sprint(bodies[1]) || fmt.Sprint(replies[0].Header) != fmt.Sprint(replies[1].Header) {
 		t.Errorf("the server answers %v %v, the lane %v %v", replies[0].Header, bodies[0], replies[1].Header, bodies[1])
 	}
-	if got := s.heartbeats(); got != 2 {
-		t.Errorf("%d heartbeats are in the log", got)
+}
+
+// twice sends a request until the lane has answered it, and gives the server's reply and the lane's. The
+// first is always the server's; a further one, too, if it comes before the server is back from replying.
+func (s *server) twice(request string) (replies [2]reply) {
+	s.t.Helper()
+	w := s.dial()
+	w.say(request)
+	replies[0] = w.hear()
+	for range 100 {
+		before := s.api.InLane()
+		w.say(request)
+		if replies[1] = w.hear(); s.api.InLane() > before {
+			return replies
+		}
+	}
+	s.t.Fatal("the lane does not answer")
+	return replies
+}
+
+func TestTheLaneLooksUpAsTheServerDoes(t *testing.T) {
+	s := start(t)
+	for i := range 12 { // enough for a reply that is sent in two parts
+		s.send("PUT", fmt.Sprint(lookup, "/i", i), `{"address":"10.0.0.5","metadata":{"note":"`+strings.Repeat("x", 200)+`"}}`).want(t, 201)
+		etag := s.send("GET", lookup, "").Header.Get("ETag")
+		for _, header := range []string{"Accept: */*", "If-None-Match: " + etag, `If-None-Match: "other", W/` + etag, `If-None-Match: "other"`} {
+			replies := s.twice(request("GET", lookup, header))
+			for i := range replies {
+				for _, name := range []string{"Date", "X-Request-Id"} {
+					if replies[i].Header.Get(name) == "" {
+						t.Errorf("no %s", name)
+					}
+					replies[i].Header.Del(name)
+				}
+			}
+			if a, b := replies[0], replies[1]; a.Status != b.Status || string(a.body) != string(b.body) || fmt.Sprint(a.Header) != fmt.Sprint(b.Header) {
+				t.Errorf("%s: the server answers %s %v %s, the lane %s %v %s", header, a.Status, a.Header, a.body, b.Status, b.Header, b.body)
+			}
+		}
 	}
 }
 
@@ -105,7 +137,7 @@ func (s *server) heartbeats() int {
 	return bytes.Count(s.send("GET", "/v1/events?heartbeats=true&type=HeartbeatReceived", "").want(s.t, 200).body, []byte("\n"))
 }
 
-func TestTheServerGetsWhatIsNoPlainHeartbeat(t *testing.T) {
+func TestTheServerGetsWhatIsNotPlain(t *testing.T) {
 	s := start(t)
 	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
 	for name, test := range map[string]struct {
@@ -124,6 +156,10 @@ func TestTheServerGetsWhatIsNoPlainHeartbeat(t *testing.T) {
 		"two hosts":            {request("PUT", beatA1, "Host: y"), 400},
 		"a folded header":      {request("PUT", beatA1, "Accept: a,", " b"), 200},
 		"a control character":  {request("PUT", beatA1, "Accept: \x01"), 400},
+		"a lookup's filter":    {request("GET", lookup+"?ready=true"), 200},
+		"nobody there":         {request("GET", "/v1/services/nobody/instances"), 200},
+		"an illegal service":   {request("GET", "/v1/services/No.body/instances"), 422},
+		"two tags":             {request("GET", lookup, "If-None-Match: a", "If-None-Match: b"), 200},
 		"an older HTTP":        {"PUT " + beatA1 + " HTTP/1.0\r\nHost: x\r\n\r\n", 200},
 		"the end of the world": {request("PUT", beatA1, "Connection: close"), 200},
 	} {
@@ -131,12 +167,12 @@ func TestTheServerGetsWhatIsNoPlainHeartbeat(t *testing.T) {
 			w := s.dial()
 			w.say(request("GET", "/healthz"))
 			w.hear().want(t, 200)
-			before := s.api.LaneHeartbeats()
+			before := s.api.InLane()
 			w.say(test.request)
 			if r := w.hear(); r.StatusCode != test.status {
 				t.Errorf("answered %d %s, want %d", r.StatusCode, r.body, test.status)
 			}
-			if s.api.LaneHeartbeats() != before {
+			if s.api.InLane() != before {
 				t.Error("the lane took it")
 			}
 		})
@@ -234,16 +270,17 @@ func TestAStopLetsHeartbeatsBeAnswered(t *testing.T) {
 	}
 }
 
-// Whatever the lane takes for a heartbeat, the HTTP server takes for the same.
-func FuzzPlainHeartbeat(f *testing.F) {
+// Whatever the lane takes for a plain request, the HTTP server takes for the same.
+func FuzzPlainRequests(f *testing.F) {
 	for _, seed := range []string{
 		request("PUT", beatA1), request("PUT", beatA1, "Content-Length: 0", "Accept: */*"), request("PUT", beatA1, "content-length:  0 "),
 		request("PUT", beatA1, "Transfer-Encoding: chunked"), "PUT /v1/services/a/instances/b/instances/c/heartbeat HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
+		request("GET", lookup), request("GET", lookup, `If-None-Match: "a", W/"b"`),
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		service, id, ok := httpapi.PlainHeartbeat(raw)
+		service, id, match, ok := httpapi.ReadPlain(raw)
 		if !ok {
 			return
 		}
@@ -257,18 +294,22 @@ func FuzzPlainHeartbeat(f *testing.F) {
 		if err != nil || len(body) > 0 || r.ContentLength != 0 || r.Close || len(r.TransferEncoding) > 0 || rest.Len()+buffered.Buffered() > 0 {
 			t.Fatalf("%q is %+v", raw, r)
 		}
-		if want := "/v1/services/" + string(service) + "/instances/" + string(id) + "/heartbeat"; r.Method != "PUT" || r.URL.Path != want || r.URL.RawQuery != "" || strings.Contains(string(id), "/") {
-			t.Fatalf("%q is a heartbeat of %s", raw, want)
+		method, want := "GET", "/v1/services/"+string(service)+"/instances"
+		if id != nil {
+			method, want = "PUT", want+"/"+string(id)+"/heartbeat"
+		}
+		if r.Method != method || r.URL.Path != want || r.URL.RawQuery != "" || strings.Contains(string(service)+string(id), "/") || r.Header.Get("If-None-Match") != string(match) {
+			t.Fatalf("%q is %s %s, %q", raw, method, want, match)
 		}
 	})
 }
 
-// BenchmarkPlainHeartbeat is the lane's reading of a request.
-func BenchmarkPlainHeartbeat(b *testing.B) {
+// BenchmarkPlainRequest is the lane's reading of a request.
+func BenchmarkPlainRequest(b *testing.B) {
 	raw := []byte(request("PUT", beatA1, "User-Agent: Go-http-client/1.1", "Content-Length: 0", "Accept-Encoding: gzip"))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, ok := httpapi.PlainHeartbeat(raw); !ok {
+		if _, _, _, ok := httpapi.ReadPlain(raw); !ok {
 			b.Fatal("not taken")
 		}
 	}

@@ -98,11 +98,11 @@ func (m *Metrics) WatchHistory(h *history.History, behind func() uint64) {
 	)
 }
 
-// WatchLane adds how many heartbeats took the short way.
-func (m *Metrics) WatchLane(heartbeats func() int64) {
+// WatchLane adds how many requests took the short way.
+func (m *Metrics) WatchLane(requests func() int64) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "rollcall_http_lane_heartbeats_total", Help: "Heartbeats in the plainest form of HTTP, which are answered straight from the connection.",
-	}, func() float64 { return float64(heartbeats()) }))
+		Name: "rollcall_http_lane_requests_total", Help: "Heartbeats and lookups in the plainest form of HTTP, which are answered straight from the connection.",
+	}, func() float64 { return float64(requests()) }))
 }
 
 // Committed notes a commit of the event store.

@@ -369,7 +369,10 @@ func (s *Store) Close() (err error) {
 		s.shut = true
 		s.gate.Unlock()
 		s.readers.Wait()
-		err = errors.Join(s.db.Close(), s.lock.Close())
+		if s.failed() == nil { // so that the next start need not read the log again
+			err = s.db.Flush()
+		}
+		err = errors.Join(err, s.db.Close(), s.lock.Close())
 	})
 	return err
 }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -180,7 +179,7 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 		Ready:   readiness(stopping, store, registry),
 		Metrics: observed.Handler(), OpenAPI: api.OpenAPI, Version: versionName(), Now: time.Now, Logger: logger, Stopping: stopping,
 	})
-	observed.WatchLane(handler.LaneHeartbeats)
+	observed.WatchLane(handler.InLane)
 	server := &http.Server{
 		Handler: handler, ConnState: handler.ConnState,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
@@ -201,6 +200,7 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	background.Go(func() error { return tick(running, leases.Tick, expiry.Run) })
 	background.Go(func() error { return store.watch(running) })
 	background.Go(func() error { return tick(running, time.Second, registry.Measure) })
+	background.Go(func() error { return tick(running, time.Second, tuneCollector) })
 
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(handler.Listen(listener)) }()
@@ -243,16 +243,6 @@ func openProjections(ctx context.Context, s settings, store *backend, logger *sl
 			}
 		},
 	})
-}
-
-// fewerCollections lets the heap grow further between garbage collections, until the returned function
-// is called: a rebuild makes much garbage beside a small heap, and collecting it is a third of its time.
-func fewerCollections() (as func()) {
-	if os.Getenv("GOGC") != "" {
-		return func() {} // the operator's word stands
-	}
-	before := debug.SetGCPercent(400)
-	return func() { debug.SetGCPercent(before) }
 }
 
 // maxLag is how long a node may be behind the event store and still get requests.

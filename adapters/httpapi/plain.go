@@ -1,0 +1,140 @@
+package httpapi
+
+import (
+	"bytes"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// plainRequest is a request in the plainest form: in the default namespace, without a query or a body,
+// and of headers only those that change nothing.
+type plainRequest struct {
+	service []byte
+	id      []byte // of the instance whose heartbeat it is; nil: a lookup of the service's instances
+	match   []byte // If-None-Match of a lookup; nil: there is none
+}
+
+var (
+	putStart  = []byte("PUT /v1/services/")
+	putEnd    = []byte("/heartbeat HTTP/1.1")
+	getStart  = []byte("GET /v1/services/")
+	getEnd    = []byte("/instances HTTP/1.1")
+	instances = []byte("/instances/")
+	lineEnd   = []byte("\r\n")
+)
+
+// readPlain reads a request that is whole and plain. A header that is not listed here makes it another
+// request, whatever it says.
+func readPlain(raw []byte) (request plainRequest, ok bool) {
+	line, rest, ok := bytes.Cut(raw, lineEnd)
+	if !ok || !request.readLine(line) {
+		return plainRequest{}, false
+	}
+	hosts := 0
+	for {
+		if line, rest, ok = bytes.Cut(rest, lineEnd); !ok {
+			return plainRequest{}, false
+		}
+		if len(line) == 0 {
+			return request, len(rest) == 0 && hosts == 1
+		}
+		name, value, isHeader := bytes.Cut(line, []byte{':'})
+		if !isHeader || !plainText(value) {
+			return plainRequest{}, false
+		}
+		switch value = bytes.Trim(value, " "); {
+		case is(name, "host"):
+			hosts++
+			ok = plainHost(value)
+		case is(name, "content-length"):
+			ok = string(value) == "0"
+		case is(name, "connection"):
+			ok = is(value, "keep-alive")
+		case is(name, "if-none-match"):
+			ok = request.id == nil && request.match == nil
+			request.match = value
+		default:
+			ok = is(name, "user-agent") || is(name, "accept") || is(name, "accept-encoding") || is(name, "accept-language") || is(name, "content-type")
+		}
+		if !ok {
+			return plainRequest{}, false
+		}
+	}
+}
+
+func (r *plainRequest) readLine(line []byte) bool {
+	if path, ok := bytes.CutPrefix(line, putStart); ok {
+		path, isBeat := bytes.CutSuffix(path, putEnd)
+		service, id, isInstance := bytes.Cut(path, instances)
+		r.service, r.id = service, id
+		return isBeat && isInstance && plainName(service) && plainName(id)
+	}
+	path, isGet := bytes.CutPrefix(line, getStart)
+	service, isLookup := bytes.CutSuffix(path, getEnd)
+	r.service = service
+	return isGet && isLookup && plainName(service)
+}
+
+// is compares as header names are compared; name is in lower case.
+func is(b []byte, name string) bool {
+	if len(b) != len(name) {
+		return false
+	}
+	for i := range len(name) {
+		c := b[i]
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != name[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// plainName says whether the bytes can be a name as it stands in a path. Whether it is one that an
+// instance has, the catalog knows.
+func plainName(b []byte) bool {
+	for _, c := range b {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == ':' || c == '-') {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+func plainText(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+func plainHost(b []byte) bool {
+	for _, c := range b {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == ':' || c == '-' || c == '[' || c == ']') {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// httpDate is the Date header of replies, made once a second.
+type httpDate struct{ newest atomic.Pointer[dateText] }
+
+type dateText struct {
+	second int64
+	text   string
+}
+
+func (d *httpDate) at(now time.Time) string {
+	if t := d.newest.Load(); t != nil && t.second == now.Unix() {
+		return t.text
+	}
+	t := &dateText{now.Unix(), now.UTC().Format(http.TimeFormat)}
+	d.newest.Store(t)
+	return t.text
+}
