@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"strings"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -83,10 +84,10 @@ func (h *Heartbeats) SendAll(ctx context.Context, beats []domain.SendHeartbeat) 
 	results := make([]Result, len(beats))
 	events := make([]eventstore.EventData, 0, len(beats))
 	requests := make([]eventstore.AppendRequest, 0, len(beats))
-	of := make([]int32, 0, len(beats))               // the beats of requests
-	seen := make(map[*catalog.Entry]int, len(beats)) // those in the catalog
-	var rest []int                                   // the others
-	var names strings.Builder                        // of the streams, in one piece of memory
+	of := make([]int32, 0, len(beats)) // the beats of requests
+	seen := newFirsts(len(beats))      // those in the catalog
+	var rest []int                     // the others
+	var names strings.Builder          // of the streams, in one piece of memory
 	names.Grow(len(beats) * (len(eventstore.HeartbeatPrefix) + 40))
 	for i := range beats {
 		entry := h.service.catalog().Find(beats[i].Key)
@@ -94,11 +95,10 @@ func (h *Heartbeats) SendAll(ctx context.Context, beats []domain.SendHeartbeat) 
 			rest = append(rest, i)
 			continue
 		}
-		if first, twice := seen[entry]; twice {
+		if first := seen.add(entry, i); first != i {
 			results[i].Err = namedTwice(first)
 			continue
 		}
-		seen[entry] = i
 		result, event := h.decide(entry, beats[i])
 		if results[i] = result; result.Err != nil {
 			continue
@@ -156,6 +156,35 @@ func (h *Heartbeats) tell(results []Result, rest []int) {
 	if accepted > 0 {
 		h.service.observe(Outcome{Command: anyHeartbeat, Times: accepted})
 	}
+}
+
+// firsts remembers which item of a batch named an entry first: a map that is never grown or shrunk.
+type firsts struct {
+	places []first
+	shift  int
+}
+
+type first struct {
+	entry *catalog.Entry
+	item  int
+}
+
+func newFirsts(items int) firsts {
+	log := bits.Len(uint(2 * items))
+	return firsts{places: make([]first, 1<<log), shift: 64 - log}
+}
+
+// add gives the item that named the entry first: this one, if none did before.
+func (f firsts) add(e *catalog.Entry, item int) int {
+	// An entry's position is its own; the multiplier spreads neighbours (Fibonacci hashing).
+	i := int(uint64(e.Position) * 0x9e3779b97f4a7c15 >> f.shift)
+	for f.places[i].entry != nil && f.places[i].entry != e {
+		i = (i + 1) & (len(f.places) - 1)
+	}
+	if f.places[i].entry == nil {
+		f.places[i] = first{e, item}
+	}
+	return f.places[i].item
 }
 
 func namedTwice(first int) error {

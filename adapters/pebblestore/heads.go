@@ -115,7 +115,7 @@ func (s *Store) loadHeartbeatHead(stream eventstore.StreamName) (*head, error) {
 // How late heads may be written. A heartbeat's own block says all that its head does, so a head is
 // written once for several heartbeats, and what a crash leaves unwritten is read from the blocks again.
 const (
-	saveShare    = 8         // of so many heartbeats of a commit, one's share is a head
+	saveShare    = 16        // of so many heartbeats of a commit, one's share is a head
 	saveAtLeast  = 2         // heads of a commit that has heartbeats, so that few heartbeats leave none behind
 	maxUnwritten = 1_000_000 // positions: a start must not read more; at half of it heads are written as they come
 )

@@ -17,9 +17,10 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// Catalog holds the live instances by service.
+// Catalog holds the live instances, by name and by service.
 type Catalog struct {
 	seed      maphash.Seed
+	index     *index
 	shards    [64]shard
 	instances atomic.Int64
 	changed   atomic.Uint64 // position of the newest change to any service
@@ -30,18 +31,18 @@ type shard struct {
 	services map[domain.ServiceKey]*service
 }
 
-// service is where a service's entries live; its view is made when someone asks.
+// service lists a service's entries; its view is made when someone asks.
 type service struct {
-	key  domain.ServiceKey
-	mu   sync.RWMutex
-	byID map[string]*Entry
-	last eventstore.Position // of the newest change
-	view atomic.Pointer[View]
+	key     domain.ServiceKey
+	mu      sync.RWMutex
+	entries []*Entry            // in no order
+	last    eventstore.Position // of the newest change
+	view    atomic.Pointer[View]
 }
 
 // New is an empty catalog.
 func New() *Catalog {
-	c := &Catalog{seed: maphash.MakeSeed()}
+	c := &Catalog{seed: maphash.MakeSeed(), index: newIndex()}
 	for i := range c.shards {
 		c.shards[i].services = make(map[domain.ServiceKey]*service)
 	}
@@ -62,45 +63,65 @@ func (c *Catalog) service(key domain.ServiceKey) *service {
 // Apply takes in one event and says how it changed an instance's entry; both are nil when it did
 // not. Events must come in position order, each once.
 func (c *Catalog) Apply(event *eventstore.RecordedEvent) (before, now *Entry, err error) {
-	if !strings.HasPrefix(string(event.Stream), eventstore.LifecyclePrefix) {
+	name, ok := strings.CutPrefix(string(event.Stream), eventstore.LifecyclePrefix)
+	if !ok {
 		return nil, nil, nil
 	}
 	key, ok := event.Stream.InstanceKey()
 	if !ok {
 		return nil, nil, domain.InvalidField{Field: "stream", Rule: "must name an instance"}
 	}
-	s := c.service(key.ServiceKey())
-	if s == nil {
-		s = &service{key: cloneKey(key.ServiceKey()), byID: make(map[string]*Entry)}
+	was := c.index.get(name)
+	var s *service
+	if was.entry != nil {
+		s = was.entry.service
+	} else if s = c.service(key.ServiceKey()); s == nil {
+		s = &service{key: domain.ServiceKey{Namespace: strings.Clone(key.Namespace), Service: strings.Clone(key.Service)}}
 	}
-	before = s.byID[key.ID]
 	present := *event
 	if present.Data, err = eventstore.Upcasted(event); err != nil {
 		return nil, nil, err
 	}
-	if now, err = next(before, &s.key, key.ID, &present); err != nil || before == now {
+	if now, err = next(was.entry, s, name, &present); err != nil || was.entry == now {
 		return nil, nil, err
 	}
-	c.put(s, key.ID, before, now, event.Position)
-	return before, now, nil
+	c.put(s, was, now, event.Position)
+	return was.entry, now, nil
 }
 
-func (c *Catalog) put(s *service, id string, before, now *Entry, at eventstore.Position) {
+// put replaces what was by what is now; either may be absent.
+func (c *Catalog) put(s *service, was place, now *Entry, at eventstore.Position) {
+	slot, moved := int(was.slot), (*Entry)(nil)
 	s.mu.Lock()
-	if now != nil {
-		if before == nil {
-			id = now.id // which stays as long as the instance
+	switch end := len(s.entries) - 1; {
+	case was.entry == nil:
+		slot = end + 1
+		s.entries = append(s.entries, now)
+	case now != nil:
+		s.entries[slot] = now
+	default:
+		if slot != end {
+			moved = s.entries[end]
+			s.entries[slot] = moved
 		}
-		s.byID[id] = now
-	} else {
-		delete(s.byID, id)
+		s.entries[end] = nil
+		s.entries = s.entries[:end]
 	}
 	s.last = at
 	s.view.Store(nil)
-	size := len(s.byID)
+	size := len(s.entries)
 	s.mu.Unlock()
 
-	if size == 0 || before == nil && size == 1 { // the service itself comes or goes
+	if now != nil {
+		c.index.set(now, slot)
+	} else {
+		c.index.remove(was.entry.name)
+	}
+	if moved != nil {
+		c.index.set(moved, slot)
+	}
+
+	if size == 0 || was.entry == nil && size == 1 { // the service itself comes or goes
 		shard := c.shard(s.key)
 		shard.mu.Lock()
 		if size == 0 {
@@ -110,7 +131,7 @@ func (c *Catalog) put(s *service, id string, before, now *Entry, at eventstore.P
 		}
 		shard.mu.Unlock()
 	}
-	if before == nil {
+	if was.entry == nil {
 		c.instances.Add(1)
 	} else if now == nil {
 		c.instances.Add(-1)
@@ -118,19 +139,13 @@ func (c *Catalog) put(s *service, id string, before, now *Entry, at eventstore.P
 	c.changed.Store(uint64(at))
 }
 
-func cloneKey(k domain.ServiceKey) domain.ServiceKey {
-	return domain.ServiceKey{Namespace: strings.Clone(k.Namespace), Service: strings.Clone(k.Service)}
-}
-
 // Find is a live instance's entry, or nil.
 func (c *Catalog) Find(key domain.Key) *Entry {
-	s := c.service(key.ServiceKey())
-	if s == nil {
-		return nil
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.byID[key.ID]
+	var room [256]byte // most names; the longest take some more
+	b := append(room[:0], key.Namespace...)
+	b = append(append(b, '/'), key.Service...)
+	b = append(append(b, '/'), key.ID...)
+	return c.index.find(b)
 }
 
 // Len is the number of live instances.
@@ -153,7 +168,8 @@ func (c *Catalog) View(key domain.ServiceKey) *View {
 	if v := s.view.Load(); v != nil {
 		return v
 	}
-	v := &View{Service: s.key, Position: s.last, Entries: slices.SortedFunc(maps.Values(s.byID), byID)}
+	v := &View{Service: s.key, Position: s.last, Entries: slices.Clone(s.entries)}
+	slices.SortFunc(v.Entries, byID)
 	s.view.Store(v)
 	return v
 }
@@ -162,7 +178,7 @@ func (c *Catalog) View(key domain.ServiceKey) *View {
 func (c *Catalog) All(yield func(*Entry) bool) {
 	for s := range c.all {
 		s.mu.RLock()
-		entries := slices.Collect(maps.Values(s.byID))
+		entries := slices.Clone(s.entries)
 		s.mu.RUnlock()
 		for _, e := range entries {
 			if !yield(e) {

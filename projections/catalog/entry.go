@@ -24,8 +24,8 @@ type Entry struct {
 	Position eventstore.Position
 	TTL      time.Duration
 
-	service    *domain.ServiceKey
-	id         string
+	service    *service
+	name       string // namespace/service/id
 	source     string // data of the event that holds the details
 	registered int64  // when the epoch began, Unix nanoseconds
 	changed    int64  // when the newest lifecycle event was recorded, Unix nanoseconds
@@ -63,14 +63,16 @@ func trafficCode[S ~string | ~[]byte](name S) (code, bool) {
 
 // Key names the instance.
 func (e *Entry) Key() domain.Key {
-	return domain.Key{Namespace: e.service.Namespace, Service: e.service.Service, ID: e.id}
+	return domain.Key{Namespace: e.service.key.Namespace, Service: e.service.key.Service, ID: e.ID()}
 }
 
 // Service is the service that the instance belongs to.
-func (e *Entry) Service() domain.ServiceKey { return *e.service }
+func (e *Entry) Service() domain.ServiceKey { return e.service.key }
 
 // ID is the instance's id within its service.
-func (e *Entry) ID() string { return e.id }
+func (e *Entry) ID() string {
+	return e.name[len(e.service.key.Namespace)+len(e.service.key.Service)+2:]
+}
 
 // Status is the instance's health.
 func (e *Entry) Status() domain.Status { return statuses[e.status] }
@@ -119,12 +121,12 @@ func (e *Entry) Instance() domain.Instance {
 
 // next is the entry after an event, nil when the event takes the instance out. before is nil when
 // the instance is not in the catalog.
-func next(before *Entry, service *domain.ServiceKey, id string, event *eventstore.RecordedEvent) (*Entry, error) {
+func next(before *Entry, s *service, name string, event *eventstore.RecordedEvent) (*Entry, error) {
 	var e Entry
 	if before != nil {
 		e = *before
 	} else {
-		e.service, e.id = service, id
+		e.service = s
 	}
 	e.Events = uint64(event.Revision) + 1
 	e.changed, e.Position = event.RecordedAt.UnixNano(), event.Position
@@ -137,13 +139,13 @@ func next(before *Entry, service *domain.ServiceKey, id string, event *eventstor
 		e.registered, e.Epoch, e.traffic = e.changed, r.epoch, 0
 		e.status, e.initial, e.TTL = r.status, r.status, r.ttl
 		e.updated = false
-		e.keep([]byte(id), event.Data)
+		keep(&e, name, event.Data)
 		return &e, nil
 	case domain.TypeInstanceDeregistered, domain.TypeLeaseExpired:
 		return nil, nil
 	}
 	if before == nil {
-		return nil, fmt.Errorf("%s of %s/%s, which is not registered", event.Type, service, id)
+		return nil, fmt.Errorf("%s of %s, which is not registered", event.Type, name)
 	}
 	if event.Type == domain.TypeInstanceUpdated {
 		r, err := readRegistration(event)
@@ -155,7 +157,7 @@ func next(before *Entry, service *domain.ServiceKey, id string, event *eventstor
 		}
 		e.initial, e.TTL = r.status, r.ttl
 		e.updated = true
-		e.keep([]byte(id), event.Data)
+		keep(&e, name, event.Data)
 		return &e, nil
 	}
 	if to, ok := scanChange(event.Data); ok {
@@ -189,11 +191,11 @@ func next(before *Entry, service *domain.ServiceKey, id string, event *eventstor
 // errUnknownState says that another program wrote a status or traffic state that there is not.
 var errUnknownState = errors.New("unknown status or traffic state")
 
-// keep gives the entry an id and a source of its own, in one piece of memory.
-func (e *Entry) keep(id, source []byte) {
-	b := append(append(make([]byte, 0, len(id)+len(source)), id...), source...)
+// keep gives the entry a name and a source of its own, in one piece of memory.
+func keep[S ~string | ~[]byte](e *Entry, name S, source []byte) {
+	b := append(append(make([]byte, 0, len(name)+len(source)), name...), source...)
 	text := unsafe.String(unsafe.SliceData(b), len(b)) // b is nobody else's
-	e.id, e.source = text[:len(id)], text[len(id):]
+	e.name, e.source = text[:len(name)], text[len(name):]
 }
 
 // registration is what the catalog must know of an event with details.
@@ -291,4 +293,4 @@ func parseTTL(s string) (time.Duration, error) {
 }
 
 // byID orders entries within a service.
-func byID(a, b *Entry) int { return strings.Compare(a.id, b.id) }
+func byID(a, b *Entry) int { return strings.Compare(a.name, b.name) }

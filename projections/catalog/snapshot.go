@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"maps"
 	"slices"
 	"time"
 	"unsafe"
@@ -40,7 +39,7 @@ func (c *Catalog) Freeze() Frozen {
 		shard.mu.RLock()
 		for _, s := range shard.services {
 			s.mu.RLock()
-			f.services = append(f.services, frozenService{s.key, s.last, slices.Collect(maps.Values(s.byID))})
+			f.services = append(f.services, frozenService{s.key, s.last, slices.Clone(s.entries)})
 			s.mu.RUnlock()
 		}
 		shard.mu.RUnlock()
@@ -70,7 +69,7 @@ func appendEntry(b []byte, e *Entry) []byte {
 	if e.updated {
 		flags |= flagUpdated
 	}
-	b = appendString(b, e.id)
+	b = appendString(b, e.ID())
 	for _, n := range [...]uint64{
 		flags, e.Epoch, e.Events, uint64(e.TTL), uint64(e.registered), uint64(e.changed), uint64(e.Position),
 	} {
@@ -96,19 +95,21 @@ func load(r *snapshotReader) (*Catalog, error) {
 	c := New()
 	for r.more() {
 		s, entries := r.service()
-		s.byID = make(map[string]*Entry, min(entries, 1<<16)) // a damaged number must not ask for all memory
+		s.entries = make([]*Entry, 0, min(entries, 1<<16)) // a damaged number must not ask for all memory
 		for ; entries > 0 && r.err == nil; entries-- {
-			e := r.entry(s)
-			s.byID[e.id] = e
+			if e := r.entry(s); r.err == nil {
+				c.index.set(e, len(s.entries))
+				s.entries = append(s.entries, e)
+			}
 		}
 		if r.err != nil {
 			break
 		}
-		if len(s.byID) == 0 {
+		if len(s.entries) == 0 {
 			return nil, ErrBadSnapshot
 		}
 		c.shard(s.key).services[s.key] = s
-		c.instances.Add(int64(len(s.byID)))
+		c.instances.Add(int64(len(s.entries)))
 		c.changed.Store(max(c.changed.Load(), uint64(s.last)))
 	}
 	if r.err != nil {
@@ -125,6 +126,7 @@ type snapshotReader struct {
 	shared bool   // entries lie in the block, which is not used again
 	block  []byte // read into
 	b      []byte // of the block: read, but not taken yet
+	names  []byte // see join
 	short  bool   // what was taken is not there in whole
 	ended  bool   // source has no more
 	err    error
@@ -187,7 +189,7 @@ func (r *snapshotReader) service() (s *service, entries uint64) {
 }
 
 func (r *snapshotReader) entry(s *service) *Entry {
-	e := &Entry{service: &s.key}
+	e := &Entry{service: s}
 	r.whole(func() {
 		id := r.bytes()
 		e.updated = r.number()&flagUpdated != 0
@@ -206,13 +208,29 @@ func (r *snapshotReader) entry(s *service) *Entry {
 			r.err = ErrBadSnapshot
 			return
 		}
+		name := r.join(s.key, id)
 		if r.shared {
-			e.id, e.source = unsafe.String(unsafe.SliceData(id), len(id)), unsafe.String(unsafe.SliceData(source), len(source))
+			e.name, e.source = unsafe.String(unsafe.SliceData(name), len(name)), unsafe.String(unsafe.SliceData(source), len(source))
 			return
 		}
-		e.keep(id, source)
+		keep(e, name, source)
 	})
 	return e
+}
+
+// join makes an instance's name, in memory that is used again unless entries share theirs.
+func (r *snapshotReader) join(service domain.ServiceKey, id []byte) []byte {
+	size := len(service.Namespace) + len(service.Service) + len(id) + 2
+	if !r.shared || cap(r.names)-len(r.names) < size {
+		if r.names = r.names[:0]; r.shared || cap(r.names) < size {
+			r.names = make([]byte, 0, max(snapshotBlock/4, size))
+		}
+	}
+	from := len(r.names)
+	b := append(append(r.names, service.Namespace...), '/')
+	b = append(append(append(b, service.Service...), '/'), id...)
+	r.names = b
+	return b[from:]
 }
 
 func appendString[S ~string](b []byte, s S) []byte {

@@ -38,7 +38,7 @@ type Instance struct {
 // Show is the entry's form for people and programs. Its status is the present one.
 func (e *Entry) Show() Instance {
 	i := Instance{
-		Namespace: e.service.Namespace, Service: e.service.Service, ID: e.id, Details: e.Details(),
+		Namespace: e.service.key.Namespace, Service: e.service.key.Service, ID: e.ID(), Details: e.Details(),
 		Traffic: e.Traffic(), Epoch: e.Epoch, Revision: e.Revision(), RegisteredAt: e.RegisteredAt(), ChangedAt: e.ChangedAt(),
 	}
 	i.Status = e.Status()

@@ -25,22 +25,8 @@ const (
 func (h *History) Apply(events []eventstore.RecordedEvent, upTo eventstore.Position) error {
 	b := h.db.NewBatch()
 	defer b.Close()
-	for i := range events {
-		e := &events[i]
-		if e.Stream.Audited() {
-			if e.Position > h.lifecycle {
-				if err := h.addEntry(b, e); err != nil {
-					return err
-				}
-			}
-			if err := h.noteLifecycle(e); err != nil {
-				return err
-			}
-		} else if !e.Stream.IsHeartbeat() {
-			continue
-		} else if err := h.noteHeartbeat(e); err != nil {
-			return err
-		}
+	if err := h.take(b, events); err != nil {
+		return err
 	}
 	if n := len(events); n > 0 {
 		now := events[n-1].RecordedAt
@@ -62,6 +48,31 @@ func (h *History) Apply(events []eventstore.RecordedEvent, upTo eventstore.Posit
 		}
 	}
 	h.Advance(upTo)
+	return nil
+}
+
+// take puts what is to be kept of the events into the batch and the summaries.
+func (h *History) take(b *pebble.Batch, events []eventstore.RecordedEvent) error {
+	h.mu.Lock() // once: most events are heartbeats, and the summaries are all that they touch
+	defer h.mu.Unlock()
+	for i := range events {
+		e := &events[i]
+		var err error
+		switch {
+		case e.Stream.IsHeartbeat():
+			err = h.noteHeartbeat(e)
+		case e.Stream.Audited():
+			if e.Position > h.lifecycle {
+				err = h.addEntry(b, e)
+			}
+			if err == nil {
+				err = h.noteLifecycle(e)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -190,10 +201,8 @@ func (h *History) noteLifecycle(e *eventstore.RecordedEvent) error {
 
 // heard adds a heartbeat, or a registration, to its hour. The summary that is open is the newest
 // hour's; earlier ones stay with it until they are written, together with the state that says so. Of an
-// instance that is new nothing can be on disk, unless this event has been here before.
+// instance that is new nothing can be on disk, unless this event has been here before. The caller holds mu.
 func (h *History) heard(name string, at time.Time, beat, isNew bool) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	hour := at.Unix() / 3600
 	s := h.open[name]
 	if s == nil {
