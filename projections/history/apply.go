@@ -201,12 +201,12 @@ func (h *History) noteLifecycle(e *eventstore.RecordedEvent) error {
 
 // heard adds a heartbeat, or a registration, to its hour. The summary that is open is the newest
 // hour's; earlier ones stay with it until they are written, together with the state that says so. Of an
-// instance that is new nothing can be on disk, unless this event has been here before. The caller holds mu.
+// instance that is new nothing can be on disk but what a rebuild keeps, which is open. The caller holds mu.
 func (h *History) heard(name string, at time.Time, beat, isNew bool) error {
 	hour := at.Unix() / 3600
 	s := h.open[name]
 	if s == nil {
-		if s = new(summary); !isNew || h.seeded {
+		if s = new(summary); !isNew {
 			var err error
 			if s, err = h.newestSummary(name); err != nil {
 				return err
@@ -266,7 +266,7 @@ func (h *History) writeSummaries(b *pebble.Batch) {
 		if s.dirty {
 			_ = b.Set(indexKey(rangeSummary, name, uint64(s.hour)), s.encode(), nil)
 			s.dirty = false
-		} else if s.hour < newest-2 {
+		} else if s.hour < newest-2 && !h.seeded {
 			delete(h.open, name)
 		}
 	}

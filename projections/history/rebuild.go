@@ -105,6 +105,10 @@ func (h *History) keepSummaries(ctx context.Context, dir string, store eventstor
 		if err := b.Set(it.Key(), it.Value(), nil); err != nil {
 			return err
 		}
+		name, hour := string(it.Key()[1:len(it.Key())-9]), int64(tail(it.Key()))
+		kept := decodeSummary(hour, it.Value())
+		kept.seeded = true
+		h.open[name] = &kept // an instance's hours come in order: the newest stays
 		if b.Len() > 1<<20 {
 			if err := b.Commit(pebble.NoSync); err != nil {
 				return err
