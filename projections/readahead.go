@@ -14,12 +14,13 @@ const (
 
 // ReadAhead is the store's ReadAll with the reading done by a goroutine of its own, so that a long
 // replay reads and applies at the same time. The goroutine has ended when the sequence has.
-func ReadAhead(ctx context.Context, store eventstore.Store, opts eventstore.ReadAllOptions) iter.Seq2[eventstore.RecordedEvent, error] {
+// An event's memory is not used again.
+func ReadAhead(ctx context.Context, store eventstore.Store, opts eventstore.ReadAllOptions) iter.Seq2[*eventstore.RecordedEvent, error] {
 	type batch struct {
 		events []eventstore.RecordedEvent
 		err    error
 	}
-	return func(yield func(eventstore.RecordedEvent, error) bool) {
+	return func(yield func(*eventstore.RecordedEvent, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		batches := make(chan batch, aheadBatches) // closed by the reader; when it is full, the reader waits
 		go func() {
@@ -51,12 +52,12 @@ func ReadAhead(ctx context.Context, store eventstore.Store, opts eventstore.Read
 		}()
 		for b := range batches {
 			for i := range b.events {
-				if !yield(b.events[i], nil) {
+				if !yield(&b.events[i], nil) {
 					return
 				}
 			}
 			if b.err != nil {
-				yield(eventstore.RecordedEvent{}, b.err)
+				yield(nil, b.err)
 				return
 			}
 		}

@@ -111,17 +111,19 @@ func (r *Registry) catchUp(ctx context.Context, at eventstore.Position, reached 
 // replay applies lifecycle events: heartbeats from before the start renew no lease.
 func (r *Registry) replay(ctx context.Context, at, head eventstore.Position, reached *eventstore.Position) error {
 	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix}}
+	var newest tail
+	// The feed begins with what is replayed, so that subscribers can go on where they were.
+	defer func() { r.feed = newest.into(r.feed) }()
 	for e, err := range ReadAhead(ctx, r.opts.Store, eventstore.ReadAllOptions{After: at, To: head, Filter: filter}) {
 		if err != nil {
 			return err
 		}
-		// The feed begins with what is replayed, so that subscribers can go on where they were.
-		before, entry, err := r.catalog.Load().Apply(&e)
+		before, entry, err := r.catalog.Load().Apply(e)
 		switch {
 		case err != nil:
-			r.skip(&e, err)
+			r.skip(e, err)
 		case before != entry:
-			r.feed.Append(&e, before, entry)
+			newest.add(applied{e, before, entry})
 		}
 		*reached = e.Position
 		r.events++
@@ -130,13 +132,48 @@ func (r *Registry) replay(ctx context.Context, at, head eventstore.Position, rea
 			r.opts.OnProgress(e.Position, head)
 		}
 		if r.due() { // a long replay leaves the snapshots that time travel needs
-			r.unsaved = 0
-			if err := r.save(Mark{e.Position, r.events}, r.Catalog().Freeze()); err != nil {
-				return err
-			}
+			r.saving <- struct{}{} // each of them, so the one before comes first
+			r.saveBeside(Mark{e.Position, r.events})
 		}
 	}
 	return nil
+}
+
+// applied is what an event did to the catalog.
+type applied struct {
+	event         *eventstore.RecordedEvent
+	before, after *catalog.Entry
+}
+
+// tail keeps the newest changes of a replay, as many as the feed does: it is cheaper to tell the feed of
+// those alone than of all that it would forget again.
+type tail struct {
+	ring []applied
+	next int // place of the next change, where the oldest is once the ring is full
+	// floor is the position of the newest change that was let go of; 0: none was.
+	floor eventstore.Position
+}
+
+func (t *tail) add(a applied) {
+	if len(t.ring) < feed.Capacity {
+		t.ring = append(t.ring, a)
+		return
+	}
+	t.floor = t.ring[t.next].event.Position
+	t.ring[t.next] = a
+	t.next = (t.next + 1) % len(t.ring)
+}
+
+// into gives the feed that has the changes behind what it had, or only them if more have been between.
+func (t *tail) into(f *feed.Feed) *feed.Feed {
+	if t.floor > 0 {
+		f = feed.New(catalog.New(), t.floor, feed.Capacity)
+	}
+	for i := range t.ring {
+		a := &t.ring[(t.next+i)%len(t.ring)]
+		f.Append(a.event, a.before, a.after)
+	}
+	return f
 }
 
 func (r *Registry) loadPreservation(ctx context.Context) error {
@@ -316,8 +353,14 @@ func (r *Registry) snapshot() {
 	default:
 		return // one is being written
 	}
+	r.saveBeside(Mark{r.Position(), r.events})
+}
+
+// saveBeside saves the catalog as it is now while events go on. The caller holds the token of saving,
+// which is given back when the snapshot is written.
+func (r *Registry) saveBeside(at Mark) {
 	r.unsaved = 0
-	at, state := Mark{r.Position(), r.events}, r.Catalog().Freeze()
+	state := r.Catalog().Freeze()
 	go func() {
 		defer func() { <-r.saving }()
 		if err := r.save(at, state); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore/eventstoretest"
 	"github.com/rollcall-registry/rollcall/projections"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/feed"
 )
 
 var ctx = context.Background()
@@ -141,5 +142,40 @@ func TestAnEventThatCannotBeAppliedIsSkippedAndCounted(t *testing.T) {
 	run(t, r, register(t, store, 1, 2))
 	if r.Skipped() != 3 || r.Catalog().Len() != 2 {
 		t.Errorf("%d skipped, %d instances; want 3 and 2", r.Skipped(), r.Catalog().Len())
+	}
+}
+
+// After a restart the feed has the newest changes, whether they are fewer or more than it keeps; of what
+// came before it does not pretend to know.
+func TestTheFeedBeginsWithTheEndOfTheReplay(t *testing.T) {
+	for _, changes := range []int{30, feed.Capacity + 30} {
+		store := eventstoretest.NewMemory()
+		last := register(t, store, 0, changes)
+		id := uuid.New()
+		s := snapshots(t.TempDir(), id)
+		r, err := projections.Open(ctx, projections.Options{Store: store, Snapshots: s, Now: time.Now, Logger: s.Logger})
+		if err != nil {
+			t.Fatal(err)
+		}
+		oldest := last - eventstore.Position(min(changes, feed.Capacity))
+		for _, service := range []domain.ServiceKey{{}, key(1).ServiceKey()} {
+			got, ok := r.Feed().Since(service, oldest)
+			want := min(changes, feed.Capacity)
+			if service != (domain.ServiceKey{}) {
+				want /= 3
+			}
+			if !ok || len(got) < want || len(got) > want+1 || got[len(got)-1].Position() < last-2 {
+				t.Errorf("%d changes: after %d the feed of %v has %d, %v", changes, oldest, service, len(got), ok)
+			}
+			if _, ok := r.Feed().Since(service, oldest-5); ok && oldest > 0 {
+				t.Errorf("%d changes: the feed of %v claims to know what came after %d", changes, service, oldest-5)
+			}
+		}
+		if position := r.Feed().Position(); position != last {
+			t.Errorf("the feed is at %d, want %d", position, last)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/labstack/echo/v4"
 	"github.com/spf13/cobra"
 )
 
@@ -101,46 +101,43 @@ func (c *child) resident() (int64, bool) {
 	return kb << 10, err == nil
 }
 
-var mallocs = regexp.MustCompile(`(?m)^go_memstats_mallocs_total (\S+)$`)
-
-// allocations is how many the process has made.
-func allocations(address string) (float64, bool) {
+// metric is the value of one of the server's metrics.
+func metric(address, name string) (float64, bool) {
 	resp, err := http.Get("http://" + address + "/metrics")
 	if err != nil {
 		return 0, false
 	}
 	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return 0, false
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			v, err := strconv.ParseFloat(value, 64)
+			return v, err == nil
+		}
 	}
-	m := mallocs.FindSubmatch(b)
-	if m == nil {
-		return 0, false
-	}
-	n, err := strconv.ParseFloat(string(m[1]), 64)
-	return n, err == nil
+	return 0, false
 }
 
-// floorCommand serves what a server can do at best: it answers and does nothing.
+// floorCommand serves what a server with this project's libraries can do at best: echo handlers that
+// answer and do nothing.
 func floorCommand() *cobra.Command {
 	return &cobra.Command{Use: "bench-floor", Hidden: true, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
 		}
-		body := []byte(strings.Repeat("x", 4096))
-		mux := http.NewServeMux()
-		mux.HandleFunc("/204", func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body) // a client that is gone is gone
-			w.WriteHeader(http.StatusNoContent)
-		})
-		mux.HandleFunc("/4k", func(w http.ResponseWriter, _ *http.Request) {
-			w.Header()["Content-Type"], w.Header()["Content-Length"] = []string{"application/json"}, []string{"4096"}
-			_, _ = w.Write(body) // as above
+		e := echo.New()
+		e.PUT("/204", func(c echo.Context) error { return c.NoContent(http.StatusNoContent) })
+		most := []byte(strings.Repeat("x", 1<<20))
+		e.GET("/bytes/:size", func(c echo.Context) error {
+			size, err := strconv.Atoi(c.Param("size"))
+			if err != nil || size < 0 || size > len(most) {
+				return echo.ErrBadRequest
+			}
+			c.Response().Header()["Content-Length"] = []string{c.Param("size")} // else a long reply goes in chunks
+			return c.JSONBlob(http.StatusOK, most[:size])
 		})
 		fmt.Fprintf(os.Stderr, "{\"msg\":\"rollcall is ready\",\"url\":\"http://%s\"}\n", listener.Addr())
-		server := &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout}
+		server := &http.Server{Handler: e, ReadHeaderTimeout: headerTimeout}
 		context.AfterFunc(c.Context(), func() { _ = server.Close() })
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err

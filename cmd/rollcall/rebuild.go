@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 func rebuildCommand() *cobra.Command {
 	s := settings{}
+	var only string
 	c := &cobra.Command{
 		Use:   "rebuild",
 		Short: "Make every projection anew from the events: history, tree, catalog snapshots",
@@ -24,7 +26,11 @@ must not be running. Sums of heartbeats that the retention has removed are taken
 		Args: cobra.NoArgs,
 	}
 	c.Flags().StringVar(&s.data, "data", fromEnv("ROLLCALL_DATA", "./rollcall-data"), "data folder (ROLLCALL_DATA)")
+	c.Flags().StringVar(&only, "only", "", "just this projection: history or catalog")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if only != "" && only != "history" && only != "catalog" {
+			return usageError{fmt.Errorf("only must be history or catalog, not %q", only)}
+		}
 		logger := slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 		store, err := pebblestore.Open(filepath.Join(s.data, "events"), pebblestore.Options{ReadOnly: true, Logger: logger})
 		if err != nil {
@@ -36,30 +42,41 @@ must not be running. Sums of heartbeats that the retention has removed are taken
 			return err
 		}
 		defer fewerCollections()()
-		began := time.Now()
-		bar := newProgress(c.ErrOrStderr(), "history", "positions", int64(head))
-		shown := func(at, _ eventstore.Position) { bar.set(int64(at)) }
-		err = history.Rebuild(c.Context(), filepath.Join(s.data, "history"), store, store.ID(), logger, shown)
-		bar.end()
-		if err != nil {
-			return err
+		for _, p := range []struct {
+			name    string
+			rebuild func(context.Context, settings, *pebblestore.Store, *slog.Logger, func(at, head eventstore.Position)) error
+		}{{"history", rebuildHistory}, {"catalog", rebuildCatalog}} {
+			if only != "" && only != p.name {
+				continue
+			}
+			began := time.Now()
+			bar := newProgress(c.ErrOrStderr(), p.name, "positions", int64(head))
+			err := p.rebuild(c.Context(), s, store, logger, func(at, _ eventstore.Position) { bar.set(int64(at)) })
+			bar.end()
+			if err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintf(c.OutOrStdout(), "rebuilt the %s up to position %d in %s\n", p.name, head, time.Since(began).Round(time.Millisecond)); err != nil {
+				return err
+			}
 		}
-		snapshots := catalogSnapshots(s, store.ID(), logger)
-		if err := snapshots.RemoveAll(); err != nil {
-			return err
-		}
-		bar = newProgress(c.ErrOrStderr(), "catalog", "positions", int64(head))
-		registry, err := projections.Open(c.Context(), projections.Options{Store: store, Now: time.Now, Logger: logger, Snapshots: snapshots, OnProgress: shown})
-		bar.end()
-		if err != nil {
-			return err
-		}
-		instances := registry.Catalog().Len()
-		if err := registry.Close(); err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(c.OutOrStdout(), "rebuilt up to position %d in %s: %d instances registered\n", head, time.Since(began).Round(time.Millisecond), instances)
-		return err
+		return nil
 	}
 	return c
+}
+
+func rebuildHistory(ctx context.Context, s settings, store *pebblestore.Store, logger *slog.Logger, progress func(at, head eventstore.Position)) error {
+	return history.Rebuild(ctx, filepath.Join(s.data, "history"), store, store.ID(), logger, progress)
+}
+
+func rebuildCatalog(ctx context.Context, s settings, store *pebblestore.Store, logger *slog.Logger, progress func(at, head eventstore.Position)) error {
+	snapshots := catalogSnapshots(s, store.ID(), logger)
+	if err := snapshots.RemoveAll(); err != nil {
+		return err
+	}
+	registry, err := projections.Open(ctx, projections.Options{Store: store, Now: time.Now, Logger: logger, Snapshots: snapshots, OnProgress: progress})
+	if err != nil {
+		return err
+	}
+	return registry.Close()
 }

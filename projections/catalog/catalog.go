@@ -78,11 +78,11 @@ func (c *Catalog) Apply(event *eventstore.RecordedEvent) (before, now *Entry, er
 	} else if s = c.service(key.ServiceKey()); s == nil {
 		s = &service{key: domain.ServiceKey{Namespace: strings.Clone(key.Namespace), Service: strings.Clone(key.Service)}}
 	}
-	present := *event
-	if present.Data, err = eventstore.Upcasted(event); err != nil {
+	data, err := eventstore.Upcasted(event)
+	if err != nil {
 		return nil, nil, err
 	}
-	if now, err = next(was.entry, s, name, &present); err != nil || was.entry == now {
+	if now, err = next(was.entry, s, name, event, data); err != nil || was.entry == now {
 		return nil, nil, err
 	}
 	c.put(s, was, now, event.Position)

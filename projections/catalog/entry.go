@@ -120,8 +120,8 @@ func (e *Entry) Instance() domain.Instance {
 }
 
 // next is the entry after an event, nil when the event takes the instance out. before is nil when
-// the instance is not in the catalog.
-func next(before *Entry, s *service, name string, event *eventstore.RecordedEvent) (*Entry, error) {
+// the instance is not in the catalog. data is the event's, in its present form.
+func next(before *Entry, s *service, name string, event *eventstore.RecordedEvent, data []byte) (*Entry, error) {
 	var e Entry
 	if before != nil {
 		e = *before
@@ -132,14 +132,14 @@ func next(before *Entry, s *service, name string, event *eventstore.RecordedEven
 	e.changed, e.Position = event.RecordedAt.UnixNano(), event.Position
 	switch event.Type {
 	case domain.TypeInstanceRegistered:
-		r, err := readRegistration(event)
+		r, err := readRegistration(event.Type, data)
 		if err != nil {
 			return before, err
 		}
 		e.registered, e.Epoch, e.traffic = e.changed, r.epoch, 0
 		e.status, e.initial, e.TTL = r.status, r.status, r.ttl
 		e.updated = false
-		keep(&e, name, event.Data)
+		keep(&e, name, data)
 		return &e, nil
 	case domain.TypeInstanceDeregistered, domain.TypeLeaseExpired:
 		return nil, nil
@@ -148,7 +148,7 @@ func next(before *Entry, s *service, name string, event *eventstore.RecordedEven
 		return nil, fmt.Errorf("%s of %s, which is not registered", event.Type, name)
 	}
 	if event.Type == domain.TypeInstanceUpdated {
-		r, err := readRegistration(event)
+		r, err := readRegistration(event.Type, data)
 		if err != nil {
 			return before, err
 		}
@@ -157,10 +157,10 @@ func next(before *Entry, s *service, name string, event *eventstore.RecordedEven
 		}
 		e.initial, e.TTL = r.status, r.ttl
 		e.updated = true
-		keep(&e, name, event.Data)
+		keep(&e, name, data)
 		return &e, nil
 	}
-	if to, ok := scanChange(event.Data); ok {
+	if to, ok := scanChange(data); ok {
 		if event.Type == domain.TypeHealthChanged {
 			if e.status, ok = statusCode(to); ok {
 				return &e, nil
@@ -171,7 +171,7 @@ func next(before *Entry, s *service, name string, event *eventstore.RecordedEven
 			}
 		}
 	}
-	change, err := domain.DecodeEvent(event.Type, event.Data)
+	change, err := domain.DecodeEvent(event.Type, data)
 	if err != nil {
 		return before, err
 	}
@@ -207,11 +207,11 @@ type registration struct {
 
 // readRegistration takes the three fields from where Rollcall writes them, at the event's ends, and
 // decodes the event only when they are not there.
-func readRegistration(event *eventstore.RecordedEvent) (r registration, err error) {
-	if scan(event.Data, &r) {
+func readRegistration(eventType string, data []byte) (r registration, err error) {
+	if scan(data, &r) {
 		return r, nil
 	}
-	decoded, err := domain.DecodeEvent(event.Type, event.Data)
+	decoded, err := domain.DecodeEvent(eventType, data)
 	if err != nil {
 		return r, err
 	}

@@ -59,7 +59,7 @@ func (h *History) replay(ctx context.Context, store eventstore.Store, progress f
 		if err != nil {
 			return err
 		}
-		if batch = append(batch, e); len(batch) == rebuildBatch {
+		if batch = append(batch, *e); len(batch) == rebuildBatch {
 			if err := h.Apply(batch, e.Position); err != nil {
 				return err
 			}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// grown measures again what must not depend on how much there is: appends, lookups and the history,
+// over a log of so many events.
+func (b *bench) grown() error {
+	for _, events := range b.sizes.Events {
+		dir := filepath.Join(b.dir, fmt.Sprint("grown-", events))
+		if err := seedEvents(b.ctx, dir, events); err != nil {
+			return err
+		}
+		s, err := startRegistry(b.ctx, dir)
+		if err != nil {
+			return err
+		}
+		err = b.after(events, s)
+		if err := errors.Join(err, ignoreExit(s.stop())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) after(events int, s *child) error {
+	for behind := 1.0; behind > 0; time.Sleep(200 * time.Millisecond) {
+		var ok bool
+		if behind, ok = metric(s.address, "rollcall_history_lag_events"); !ok || b.ctx.Err() != nil {
+			return errors.Join(b.ctx.Err(), errors.New("the server does not say how far its history is"))
+		}
+	}
+	if err := registerFleet(b.ctx, s.address); err != nil {
+		return err
+	}
+	over := *b
+	over.server, over.address, over.suffix = s, s.address, fmt.Sprintf(", after %d events", events)
+	err := errors.Join(over.registrations(), over.singleHeartbeats(256), over.lookup("bench-7", benchFleet/500), over.history())
+	b.figures = over.figures
+	return err
+}
+
+// seeder appends to a store as fast as it takes it.
+type seeder struct {
+	ctx   context.Context
+	store *pebblestore.Store
+	batch []eventstore.AppendRequest
+	done  chan error // of the batch before; nil: there is none
+}
+
+func (s *seeder) add(stream eventstore.StreamName, event domain.Event) error {
+	data, err := domain.Encode(event)
+	if err != nil {
+		return err
+	}
+	s.batch = append(s.batch, eventstore.AppendRequest{Stream: stream, Events: []eventstore.EventData{{Type: event.EventType(), Data: data, Metadata: seedMetadata}}})
+	if len(s.batch) == 4096 {
+		return s.flush()
+	}
+	return nil
+}
+
+var seedMetadata = []byte(`{"actor":"anonymous","source":"10.1.2.3","via":"http","schema":1}`)
+
+// flush appends the batch while the next one is made.
+func (s *seeder) flush() (err error) {
+	if s.done != nil {
+		err = <-s.done
+	}
+	batch, done := s.batch, make(chan error, 1)
+	s.batch, s.done = make([]eventstore.AppendRequest, 0, cap(batch)), done
+	go func() {
+		_, err := s.store.Append(s.ctx, batch...)
+		done <- err
+	}()
+	return err
+}
+
+func (s *seeder) close() error {
+	return errors.Join(s.flush(), <-s.done, s.store.Close())
+}
+
+func openSeeder(ctx context.Context, dir string) (*seeder, error) {
+	store, err := pebblestore.Open(filepath.Join(dir, "events"), pebblestore.Options{})
+	return &seeder{ctx: ctx, store: store}, err
+}
+
+func seedKey(i int) domain.Key {
+	return domain.Key{Namespace: domain.DefaultNamespace, Service: fmt.Sprint("many-", i%1000), ID: fmt.Sprint("i", i)}
+}
+
+func seedDetails(i, version int) domain.Details {
+	return domain.Details{
+		Address: fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255), Ports: map[string]uint16{"http": 8080}, Version: fmt.Sprint("1.0.", version),
+		Zone: "eu-1a", Weight: domain.DefaultWeight, Status: domain.Passing, TTL: domain.Duration(time.Hour),
+	}
+}
+
+// seedInstances makes a store of so many registered instances.
+func seedInstances(ctx context.Context, dir string, instances int) error {
+	s, err := openSeeder(ctx, dir)
+	if err != nil {
+		return err
+	}
+	for i := range instances {
+		if err := s.add(eventstore.LifecycleStream(seedKey(i)), domain.InstanceRegistered{Epoch: 1, Details: seedDetails(i, 0)}); err != nil {
+			return errors.Join(err, s.close())
+		}
+	}
+	return s.close()
+}
+
+// seedChanges makes a store of so many lifecycle events of 12,000 instances that register once and then
+// change their health, their traffic state and their version.
+func seedChanges(ctx context.Context, dir string, events int) error {
+	const fleet = 12_000
+	if err := seedInstances(ctx, dir, fleet); err != nil {
+		return err
+	}
+	s, err := openSeeder(ctx, dir)
+	if err != nil {
+		return err
+	}
+	for n := range events - fleet {
+		i, round := n%fleet, n/fleet
+		var event domain.Event = domain.HealthChanged{Epoch: 1, From: domain.Passing, To: domain.Warning, Source: domain.FromClient, Output: "slow"}
+		switch round % 5 {
+		case 1:
+			event = domain.HealthChanged{Epoch: 1, From: domain.Warning, To: domain.Passing, Source: domain.FromClient}
+		case 2:
+			event = domain.TrafficChanged{Epoch: 1, From: domain.Serving, To: domain.Draining, Reason: "deploy"}
+		case 3:
+			event = domain.InstanceUpdated{Epoch: 1, Changed: []string{"version"}, Details: seedDetails(i, round)}
+		case 4:
+			event = domain.TrafficChanged{Epoch: 1, From: domain.Draining, To: domain.Serving, Reason: "deployed"}
+		}
+		if err := s.add(eventstore.LifecycleStream(seedKey(i)), event); err != nil {
+			return errors.Join(err, s.close())
+		}
+	}
+	return s.close()
+}
+
+// seedEvents makes a store of so many events of 10,000 instances: of twenty, nineteen are heartbeats and
+// one is a change.
+func seedEvents(ctx context.Context, dir string, events int) error {
+	const fleet = 10_000
+	if err := seedInstances(ctx, dir, fleet); err != nil {
+		return err
+	}
+	s, err := openSeeder(ctx, dir)
+	if err != nil {
+		return err
+	}
+	for n := range events - fleet {
+		i := n * 7 % fleet
+		var err error
+		if n%20 == 0 {
+			err = s.add(eventstore.LifecycleStream(seedKey(i)), domain.InstanceUpdated{Epoch: 1, Changed: []string{"version"}, Details: seedDetails(i, n)})
+		} else {
+			err = s.add(eventstore.HeartbeatStream(seedKey(i)), domain.HeartbeatReceived{Epoch: 1})
+		}
+		if err != nil {
+			return errors.Join(err, s.close())
+		}
+	}
+	return s.close()
+}

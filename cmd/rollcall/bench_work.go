@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+)
+
+func floor204(connections int) string {
+	return fmt.Sprintf("floor: bare 204, %d connections", connections)
+}
+
+func (b *bench) floors() error {
+	for _, connections := range []int{64, 256, 1024} {
+		request := rawRequest("PUT", "/204", "")
+		if err := b.measure(figure{Name: floor204(connections)}, b.floor, b.floor.address, connections, 1, func(int, int) []byte { return request }); err != nil {
+			return err
+		}
+	}
+	if _, err := b.floorBytes(4096); err != nil {
+		return err
+	}
+	for _, events := range []int{1, 100, 1000} {
+		callers := 256
+		if events > 1 {
+			callers = 16
+		}
+		rate, err := fileLog(b.dir, callers, events, b.each)
+		if err != nil {
+			return err
+		}
+		b.add(figure{Name: fmt.Sprintf("floor: file log, %d × %d events", callers, events), Value: rate, Unit: "events/s"})
+	}
+	return nil
+}
+
+// floorBytes measures the bare handler that sends so many bytes, and names the figure.
+func (b *bench) floorBytes(size int) (name string, err error) {
+	name = fmt.Sprintf("floor: bare %d bytes, 256 connections", size)
+	request := rawRequest("GET", fmt.Sprint("/bytes/", size), "")
+	return name, b.measure(figure{Name: name}, b.floor, b.floor.address, 256, 1, func(int, int) []byte { return request })
+}
+
+const benchFleet = 10_000 // instances that workloads touch, 20 a service
+
+func benchName(i int) string { return fmt.Sprintf("bench-%d/i%d", i%500, i) }
+
+func benchPath(i int) string {
+	return "/v1/services/" + strings.Replace(benchName(i), "/", "/instances/", 1)
+}
+
+func benchBody(i, version int) string {
+	return fmt.Sprintf(`{"address":"10.0.%d.%d","ports":{"http":8080},"tags":["canary"],"metadata":{"team":"shop"},"zone":"eu-1a","version":"%d","ttl":"1h"}`, i/256%256, i%256, version)
+}
+
+// registerFleet registers the instances that workloads touch.
+func registerFleet(ctx context.Context, address string) error {
+	return registerMany(ctx, address, benchFleet, func(i int) (name, body string) { return benchName(i), benchBody(i, 1) })
+}
+
+// registerMany registers instances by batches. of gives an instance's service/id and details.
+func registerMany(ctx context.Context, address string, n int, of func(i int) (name, body string)) error {
+	const batch = 2000
+	for from := 0; from < n; from += batch {
+		var items []string
+		for i := from; i < min(n, from+batch); i++ {
+			name, body := of(i)
+			service, id, _ := strings.Cut(name, "/")
+			items = append(items, fmt.Sprintf(`{"type":"RegisterInstance","service":%q,"id":%q,%s`, service, id, body[1:]))
+		}
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/v1/commands", strings.NewReader("["+strings.Join(items, ",")+"]"))
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		if resp.StatusCode != http.StatusOK {
+			err = errors.Join(err, fmt.Errorf("a batch was answered %s", resp.Status))
+		}
+		if err := errors.Join(err, resp.Body.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) registrations() error {
+	const connections = 64
+	err := b.measure(figure{Name: "registrations, new", Floor: floor204(connections)}, b.server, b.address, connections, 1, func(c, n int) []byte {
+		i := n*connections + c
+		return rawRequest("PUT", fmt.Sprintf("/v1/services/fresh-%d/instances/i%d", i%500, i), benchBody(i, 1))
+	})
+	if err != nil {
+		return err
+	}
+	return b.measure(figure{Name: "registrations, repeated", Floor: floor204(connections)}, b.server, b.address, connections, 1, func(c, n int) []byte {
+		i := (n*connections + c) % benchFleet
+		return rawRequest("PUT", benchPath(i), benchBody(i, 1))
+	})
+}
+
+func (b *bench) heartbeats() error {
+	for _, connections := range []int{64, 256, 1024} {
+		if err := b.singleHeartbeats(connections); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) singleHeartbeats(connections int) error {
+	requests := make([][]byte, benchFleet)
+	for i := range requests {
+		requests[i] = rawRequest("PUT", benchPath(i)+"/heartbeat", "")
+	}
+	f := figure{Name: fmt.Sprintf("heartbeats, %d connections", connections), Floor: floor204(connections)}
+	if connections == 256 {
+		f.Goals = []goal{{Of: "ratio", Min: 0.7}, {Of: "server_cpu_ratio", Max: 1.5}}
+	}
+	return b.measure(f, b.server, b.address, connections, 1, func(c, n int) []byte { return requests[(n*connections+c)%benchFleet] })
+}
+
+func (b *bench) batches() error {
+	for _, size := range []int{100, 1000} {
+		const connections = 16
+		requests := make([][]byte, benchFleet/size)
+		for j := range requests {
+			names := make([]string, size)
+			for k := range names {
+				names[k] = benchName(j*size + k)
+			}
+			body, err := json.Marshal(names)
+			if err != nil {
+				return err
+			}
+			requests[j] = rawRequest("POST", "/v1/heartbeats", string(body))
+		}
+		f := figure{Name: fmt.Sprintf("heartbeats in batches of %d", size), Floor: fmt.Sprintf("floor: file log, 16 × %d events", size)}
+		if size == 1000 {
+			f.Goals = []goal{{Of: "ratio", Min: 0.6}}
+		}
+		if err := b.measure(f, b.server, b.address, connections, size, func(c, n int) []byte { return requests[(n*connections+c)%len(requests)] }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) lookups() error {
+	err := registerMany(b.ctx, b.address, 1000, func(i int) (name, body string) { return fmt.Sprint("large/i", i), benchBody(i, 1) })
+	if err != nil {
+		return err
+	}
+	if err := b.lookup("bench-7", benchFleet/500, goal{Of: "ratio", Min: 0.85}); err != nil {
+		return err
+	}
+	return b.lookup("large", 1000)
+}
+
+// lookup measures lookups of a service beside a bare handler that sends as many bytes.
+func (b *bench) lookup(service string, instances int, goals ...goal) error {
+	path := "/v1/services/" + service + "/instances"
+	resp, err := http.Get("http://" + b.address + path)
+	if err != nil {
+		return err
+	}
+	size, err := io.Copy(io.Discard, resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return err
+	}
+	floor, err := b.floorBytes(int(size))
+	if err != nil {
+		return err
+	}
+	plain, known := rawRequest("GET", path, ""), rawRequest("GET", path, "", "If-None-Match: "+resp.Header.Get("ETag"))
+	name := fmt.Sprintf("lookup of %d instances", instances)
+	if err := b.measure(figure{Name: name, Floor: floor + b.suffix, Goals: goals}, b.server, b.address, 256, 1, func(int, int) []byte { return plain }); err != nil {
+		return err
+	}
+	return b.measure(figure{Name: name + ", unchanged", Floor: floor204(256)}, b.server, b.address, 256, 1, func(int, int) []byte { return known })
+}
+
+func (b *bench) mixed() error {
+	return b.measure(figure{Name: "mixed: 90 heartbeats, 9 lookups, 1 registration", Floor: floor204(256)}, b.server, b.address, 256, 1, func(c, n int) []byte {
+		i := (n*257 + c*41) % benchFleet
+		switch kind := (n + c) % 100; {
+		case kind == 0:
+			return rawRequest("PUT", benchPath(i), benchBody(i, n))
+		case kind < 10:
+			return rawRequest("GET", fmt.Sprintf("/v1/services/bench-%d/instances", i%500), "")
+		}
+		return rawRequest("PUT", benchPath(i)+"/heartbeat", "")
+	})
+}
+
+// history asks for the newest entries of instances.
+func (b *bench) history() error {
+	return b.measure(figure{Name: "history of an instance, 10 newest entries", Floor: floor204(64)}, b.server, b.address, 64, 1, func(c, n int) []byte {
+		return rawRequest("GET", benchPath((n*64+c)*7%benchFleet)+"/history?limit=10", "")
+	})
+}
