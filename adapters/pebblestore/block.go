@@ -123,7 +123,7 @@ func (s *Store) decodeBlock(first eventstore.Position, value []byte, into []hear
 	for range count {
 		position += eventstore.Position(r.uvarint())
 		h := heartbeat{number: uint32(r.uvarint())}
-		h.event.Position, h.event.RecordedAt = position, at
+		h.event.Position, h.event.RecordedAt, h.event.StreamNumber = position, at, h.number
 		h.event.Revision = eventstore.Revision(r.uvarint())
 		if back := r.uvarint(); back != 0 {
 			h.previous = position - eventstore.Position(back)

@@ -186,6 +186,7 @@ func (s *Store) writeHeartbeat(c *commit, e *eventstore.RecordedEvent, h *head) 
 		c.set(number32(rangeName, h.number), []byte(e.Stream))
 		s.nameStream(h.number, e.Stream)
 	}
+	e.StreamNumber = h.number
 	ownID := e.ID != uuid.Nil
 	if !ownID {
 		e.ID = s.derivedID(e.Position, e.RecordedAt)

@@ -164,6 +164,9 @@ type RecordedEvent struct {
 	Revision   Revision
 	Position   Position
 	RecordedAt time.Time // UTC; never before an earlier position's
+	// StreamNumber is a small number of the stream's own, for readers that would look its name up at every
+	// event. It is good as long as the store is open; 0: the store gives this stream none.
+	StreamNumber uint32
 }
 
 // AppendRequest asks for events to be put at the end of one stream.

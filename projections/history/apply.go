@@ -167,6 +167,7 @@ type summary struct {
 	last     int64 // when last heard (a registration counts), Unix nanoseconds
 	dirty    bool  // not on disk yet
 	seeded   bool  // events up to last are in it already
+	closed   bool  // no longer among those that are open
 	earlier  []summary
 }
 
@@ -188,7 +189,23 @@ func decodeSummary(hour int64, v []byte) (s summary) {
 
 func (h *History) noteHeartbeat(e *eventstore.RecordedEvent) error {
 	h.unflushed++
-	return h.heard(strings.TrimPrefix(string(e.Stream), eventstore.HeartbeatPrefix), e.RecordedAt, true, false)
+	n := int(e.StreamNumber)
+	if n < len(h.numbered) && h.numbered[n] != nil && !h.numbered[n].closed {
+		h.numbered[n].hear(e.RecordedAt, true)
+		return nil
+	}
+	s, err := h.opened(strings.TrimPrefix(string(e.Stream), eventstore.HeartbeatPrefix), false)
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		if n >= len(h.numbered) {
+			h.numbered = append(h.numbered, make([]*summary, n+1-len(h.numbered))...)
+		}
+		h.numbered[n] = s
+	}
+	s.hear(e.RecordedAt, true)
+	return nil
 }
 
 // noteLifecycle lets the gaps of a new epoch begin with its registration.
@@ -196,26 +213,35 @@ func (h *History) noteLifecycle(e *eventstore.RecordedEvent) error {
 	if e.Type != domain.TypeInstanceRegistered {
 		return nil
 	}
-	return h.heard(strings.TrimPrefix(string(e.Stream), eventstore.LifecyclePrefix), e.RecordedAt, false, e.Revision == 0)
+	s, err := h.opened(strings.TrimPrefix(string(e.Stream), eventstore.LifecyclePrefix), e.Revision == 0)
+	if err == nil {
+		s.hear(e.RecordedAt, false)
+	}
+	return err
 }
 
-// heard adds a heartbeat, or a registration, to its hour. The summary that is open is the newest
-// hour's; earlier ones stay with it until they are written, together with the state that says so. Of an
-// instance that is new nothing can be on disk but what a rebuild keeps, which is open. The caller holds mu.
-func (h *History) heard(name string, at time.Time, beat, isNew bool) error {
-	hour := at.Unix() / 3600
+// opened is the instance's newest summary. Of an instance that is new nothing can be on disk but what a
+// rebuild keeps, which is open. The caller holds mu.
+func (h *History) opened(name string, isNew bool) (*summary, error) {
 	s := h.open[name]
 	if s == nil {
 		if s = new(summary); !isNew {
 			var err error
 			if s, err = h.newestSummary(name); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		h.open[strings.Clone(name)] = s
 	}
+	return s, nil
+}
+
+// hear adds a heartbeat, or a registration, to its hour. The summary that is open is the newest
+// hour's; earlier ones stay with it until they are written, together with the state that says so.
+func (s *summary) hear(at time.Time, beat bool) {
+	hour := at.Unix() / 3600
 	if s.seeded && at.UnixNano() <= s.last {
-		return nil
+		return
 	}
 	s.seeded = false
 	if s.hour != hour {
@@ -231,7 +257,6 @@ func (h *History) heard(name string, at time.Time, beat, isNew bool) error {
 		s.received++
 	}
 	s.last, s.dirty = at.UnixNano(), true
-	return nil
 }
 
 // newestSummary is the instance's newest on disk, or an empty one.
@@ -268,6 +293,7 @@ func (h *History) writeSummaries(b *pebble.Batch) {
 			s.dirty = false
 		} else if s.hour < newest-2 && !h.seeded {
 			delete(h.open, name)
+			s.closed = true
 		}
 	}
 	h.unflushed = 0

@@ -47,6 +47,8 @@ type History struct {
 	scratch   []byte
 	seeded    bool // the summaries on disk are ahead of the events: see keepSummaries
 
+	numbered []*summary // open ones by their heartbeat streams' numbers; nil or closed: to be looked up
+
 	mu    sync.Mutex // guards open
 	open  map[string]*summary
 	query sync.RWMutex // held by queries, and by Close to wait for them

@@ -30,7 +30,8 @@ type Lease struct {
 	LongestGap    time.Duration
 }
 
-// Table holds the leases of all live instances. Its methods may be called from any goroutine.
+// Table holds the leases of all live instances. Its methods may be called from any goroutine, but Heard
+// only by one at a time.
 type Table struct {
 	began   time.Time
 	seed    maphash.Seed
@@ -38,6 +39,8 @@ type Table struct {
 	count   atomic.Int64
 	overdue atomic.Int64
 	floor   atomic.Int64 // no instance counts as last heard before this; see Grace
+
+	numbered []*lease // by their heartbeat streams' numbers; nil or ended: to be looked up. Heard's own
 
 	mu    sync.Mutex
 	wheel map[int64][]*lease // by the tick at which to look at them
@@ -49,8 +52,9 @@ type shard struct {
 	leases map[string]*lease // by namespace/service/id
 }
 
-// lease is guarded by its shard's mutex, but for name, ended and tick.
+// lease is guarded by its shard's mutex, but for shard, name, ended and tick.
 type lease struct {
+	shard    *shard
 	name     string
 	epoch    uint64
 	ttl      int64 // nanoseconds
@@ -86,7 +90,7 @@ func (t *Table) Start(key domain.Key, epoch uint64, ttl time.Duration, now time.
 	l := s.leases[name]
 	fresh := l == nil
 	if fresh {
-		l = &lease{name: name}
+		l = &lease{shard: s, name: name}
 		s.leases[name] = l
 		t.count.Add(1)
 	}
@@ -115,17 +119,39 @@ func (t *Table) End(key domain.Key) {
 }
 
 // Heard renews the lease whose heartbeat stream got an event. A heartbeat of no lease is ignored.
-func (t *Table) Heard(stream eventstore.StreamName, recordedAt time.Time, now time.Time) {
-	name := strings.TrimPrefix(string(stream), eventstore.HeartbeatPrefix)
+func (t *Table) Heard(e *eventstore.RecordedEvent, now time.Time) {
+	l := t.heardLease(e)
+	if l == nil {
+		return
+	}
 	heard := t.since(now)
+	l.shard.mu.Lock()
+	l.gap = max(l.gap, heard-l.heard)
+	l.heard, l.recorded = heard, e.RecordedAt.UnixNano()
+	l.beats++
+	l.shard.mu.Unlock()
+}
+
+// heardLease is the lease that a heartbeat renews, or nil.
+func (t *Table) heardLease(e *eventstore.RecordedEvent) *lease {
+	n := int(e.StreamNumber)
+	if n < len(t.numbered) {
+		if l := t.numbered[n]; l != nil && !l.ended.Load() {
+			return l
+		}
+	}
+	name := strings.TrimPrefix(string(e.Stream), eventstore.HeartbeatPrefix)
 	s := t.shard(name)
 	s.mu.Lock()
-	if l := s.leases[name]; l != nil {
-		l.gap = max(l.gap, heard-l.heard)
-		l.heard, l.recorded = heard, recordedAt.UnixNano()
-		l.beats++
-	}
+	l := s.leases[name]
 	s.mu.Unlock()
+	if l != nil && n > 0 {
+		if n >= len(t.numbered) {
+			t.numbered = append(t.numbered, make([]*lease, n+1-len(t.numbered))...)
+		}
+		t.numbered[n] = l
+	}
+	return l
 }
 
 // Grace counts every instance as heard just now: after a start, or a stall of this process, no one

@@ -36,7 +36,8 @@ func TestOverdueIsWhatAPlainModelSays(t *testing.T) {
 				table.Start(key(i), 1, l.ttl, now)
 				model[i] = l
 			case 1:
-				table.Heard(eventstore.HeartbeatStream(key(i)), now, now)
+				number := uint32(rapid.IntRange(0, 1).Draw(t, "numbered") * (i + 1)) // of the stream, or none
+				table.Heard(&eventstore.RecordedEvent{Stream: eventstore.HeartbeatStream(key(i)), RecordedAt: now, StreamNumber: number}, now)
 				if l, ok := model[i]; ok {
 					l.heard = now
 					model[i] = l
@@ -96,15 +97,15 @@ func TestRenewals(t *testing.T) {
 
 func BenchmarkHeard(b *testing.B) {
 	table := leases.NewTable(began, 0)
-	streams := make([]eventstore.StreamName, 100_000)
-	for i := range streams {
+	beats := make([]eventstore.RecordedEvent, 100_000)
+	for i := range beats {
 		table.Start(key(i), 1, 30*time.Second, began)
-		streams[i] = eventstore.HeartbeatStream(key(i))
+		beats[i] = eventstore.RecordedEvent{Stream: eventstore.HeartbeatStream(key(i)), RecordedAt: began, StreamNumber: uint32(i + 1)}
 	}
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
-		table.Heard(streams[i%len(streams)], began, began)
+		table.Heard(&beats[i%len(beats)], began)
 		i++
 	}
 }
