@@ -14,7 +14,7 @@ const (
 
 // ReadAhead is the store's ReadAll with the reading done by a goroutine of its own, so that a long
 // replay reads and applies at the same time. The goroutine has ended when the sequence has.
-// An event's memory is not used again.
+// An event is valid until the next one; what it points to is not used again.
 func ReadAhead(ctx context.Context, store eventstore.Store, opts eventstore.ReadAllOptions) iter.Seq2[*eventstore.RecordedEvent, error] {
 	type batch struct {
 		events []eventstore.RecordedEvent
@@ -22,18 +22,23 @@ func ReadAhead(ctx context.Context, store eventstore.Store, opts eventstore.Read
 	}
 	return func(yield func(*eventstore.RecordedEvent, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		batches := make(chan batch, aheadBatches) // closed by the reader; when it is full, the reader waits
+		batches := make(chan batch, aheadBatches)                    // closed by the reader; when it is full, the reader waits
+		spent := make(chan []eventstore.RecordedEvent, aheadBatches) // to be filled again; what does not fit is dropped
 		go func() {
 			defer close(batches)
 			b := batch{events: make([]eventstore.RecordedEvent, 0, aheadBatch)}
 			send := func() bool {
 				select {
 				case batches <- b:
-					b.events = make([]eventstore.RecordedEvent, 0, aheadBatch)
-					return true
 				case <-ctx.Done():
 					return false
 				}
+				select {
+				case b.events = <-spent:
+				default:
+					b.events = make([]eventstore.RecordedEvent, 0, aheadBatch)
+				}
+				return true
 			}
 			for e, err := range store.ReadAll(ctx, opts) {
 				if b.err = err; err != nil {
@@ -59,6 +64,10 @@ func ReadAhead(ctx context.Context, store eventstore.Store, opts eventstore.Read
 			if b.err != nil {
 				yield(nil, b.err)
 				return
+			}
+			select {
+			case spent <- b.events[:0]:
+			default:
 			}
 		}
 	}

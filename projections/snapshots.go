@@ -70,16 +70,15 @@ func (s Snapshots) Save(at Mark, state iter.Seq[[]byte]) (err error) {
 }
 
 func (s Snapshots) write(f io.Writer, at Mark, state iter.Seq[[]byte]) error {
-	w := bufio.NewWriterSize(f, 1<<20)
+	w := bufio.NewWriterSize(f, 256<<10)
 	sum := xxhash.New()
 	both := io.MultiWriter(w, sum)
 	if _, err := both.Write(s.header(at)); err != nil {
 		return err
 	}
-	z, err := zstd.NewWriter(both, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return err
-	}
+	z := encoders.Get().(*zstd.Encoder)
+	defer encoders.Put(z)
+	z.Reset(both)
 	for chunk := range state {
 		if _, err := z.Write(chunk); err != nil {
 			return err
@@ -177,6 +176,15 @@ func (s Snapshots) read(at Mark, load func(state io.Reader) error) error {
 	}
 	return load(d)
 }
+
+// A long replay saves very often: what the libraries allocate for each use is used again.
+var encoders = sync.Pool{New: func() any {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		panic(err) // the options are constant
+	}
+	return z
+}}
 
 var decoders = sync.Pool{New: func() any {
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))

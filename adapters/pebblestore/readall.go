@@ -15,13 +15,37 @@ const refreshAfter = 1 << 16
 
 // ReadAll implements eventstore.Store.
 func (s *Store) ReadAll(ctx context.Context, opts eventstore.ReadAllOptions) iter.Seq2[eventstore.RecordedEvent, error] {
-	return untilDone(ctx, s.guarded(func(yield func(eventstore.RecordedEvent, error) bool) {
+	return func(yield func(eventstore.RecordedEvent, error) bool) {
+		err := ctx.Err()
+		if err == nil {
+			err = s.enter()
+		}
+		if err != nil {
+			yield(eventstore.RecordedEvent{}, err)
+			return
+		}
+		defer s.leave()
 		from, to := s.bounds(opts)
 		left := limit(opts.Limit)
 		for from <= to {
 			n := 0
 			for e, err := range s.merged(from, to, &opts) {
-				if left == 0 || !yield(e, err) || err != nil {
+				if left == 0 {
+					return
+				}
+				select {
+				case <-s.closing:
+					err = eventstore.ErrClosed
+				default:
+					if err == nil {
+						err = ctx.Err()
+					}
+				}
+				if err != nil {
+					yield(eventstore.RecordedEvent{}, err)
+					return
+				}
+				if !yield(*e, nil) {
 					return
 				}
 				left--
@@ -38,7 +62,7 @@ func (s *Store) ReadAll(ctx context.Context, opts eventstore.ReadAllOptions) ite
 				return
 			}
 		}
-	}))
+	}
 }
 
 // bounds are the first and the last position to look at, both included.
@@ -56,9 +80,9 @@ func (s *Store) bounds(opts eventstore.ReadAllOptions) (from, to eventstore.Posi
 	return max(opts.To, 1), to
 }
 
-// merged yields the events of both ranges in position order.
-func (s *Store) merged(from, to eventstore.Position, opts *eventstore.ReadAllOptions) iter.Seq2[eventstore.RecordedEvent, error] {
-	return func(yield func(eventstore.RecordedEvent, error) bool) {
+// merged yields the events of both ranges in position order. An event is valid until the next.
+func (s *Store) merged(from, to eventstore.Position, opts *eventstore.ReadAllOptions) iter.Seq2[*eventstore.RecordedEvent, error] {
+	return func(yield func(*eventstore.RecordedEvent, error) bool) {
 		var sources []source
 		defer func() {
 			for _, src := range sources {
@@ -73,7 +97,7 @@ func (s *Store) merged(from, to eventstore.Position, opts *eventstore.ReadAllOpt
 			if err == nil {
 				sources = append(sources, src)
 			} else {
-				yield(eventstore.RecordedEvent{}, err)
+				yield(nil, err)
 			}
 			return err == nil
 		}
@@ -85,7 +109,7 @@ func (s *Store) merged(from, to eventstore.Position, opts *eventstore.ReadAllOpt
 		for i, src := range sources {
 			e, err := src.next()
 			if err != nil {
-				yield(eventstore.RecordedEvent{}, err)
+				yield(nil, err)
 				return
 			}
 			next[i] = e
@@ -95,12 +119,12 @@ func (s *Store) merged(from, to eventstore.Position, opts *eventstore.ReadAllOpt
 			if next[0] == nil || next[1] != nil && (next[1].Position < next[0].Position) != opts.Backwards {
 				i = 1
 			}
-			if next[i] == nil || !yield(*next[i], nil) {
+			if next[i] == nil || !yield(next[i], nil) {
 				return
 			}
 			var err error
 			if next[i], err = sources[i].next(); err != nil {
-				yield(eventstore.RecordedEvent{}, err)
+				yield(nil, err)
 				return
 			}
 		}

@@ -101,7 +101,7 @@ Against --url everything is left out that starts servers of its own.`,
 	c.Flags().DurationVar(&each, "for", 4*time.Second, "how long each load goes on")
 	c.Flags().BoolVar(&large, "large", false, "again after 50,000,000 events, too; takes some minutes and gigabytes")
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
-		b := &bench{ctx: c.Context(), out: c.OutOrStdout(), each: each, sizes: benchSizes{Restarts: []int{100_000, 1_000_000}, Changes: 3_000_000, Events: []int{1_000_000}}}
+		b := &bench{ctx: c.Context(), out: c.OutOrStdout(), each: each, sizes: benchSizes{Restarts: []int{100_000, 1_000_000}, Changes: 2_000_000, Events: []int{1_000_000}}}
 		if quick {
 			b.sizes = benchSizes{Restarts: []int{100_000}, Changes: 500_000, Events: []int{200_000}}
 			if !c.Flags().Changed("for") {
