@@ -35,8 +35,17 @@ torture: ## long runs: KILLS kills of the real binary, errors at every file oper
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'AtAnyFileOperation|AnyCrash' ./adapters/pebblestore
 	@for t in $(FUZZ); do $(GO) test -run '^$$' -fuzz "^$${t#*:}$$" -fuzztime $(FUZZTIME) $${t%%:*} || exit 1; done
 
-bench: ## benchmarks beside the code
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+BASE ?= HEAD~1
+BENCH ?= .
+COUNT ?= 6
+PKGS ?= ./adapters/httpapi ./adapters/pebblestore ./commands ./projections/...
+
+bench: ## benchmarks beside the code, of the revision BASE and of the working tree, compared by benchstat
+	@dir=$$(mktemp -d) && trap 'git worktree remove --force "$$dir/base"; rm -rf "$$dir"' EXIT && \
+	git worktree add --quiet --detach "$$dir/base" $(BASE) && \
+	(cd "$$dir/base" && $(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKGS)) > "$$dir/base.txt" && \
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKGS) > "$$dir/now.txt" && \
+	$(GO) tool benchstat $(BASE)="$$dir/base.txt" now="$$dir/now.txt"
 
 demo: ## a server with simulated services, on a temporary folder
 	$(GO) run ./cmd/rollcall demo

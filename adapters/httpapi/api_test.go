@@ -95,6 +95,11 @@ func startOn(t testing.TB, opts pebblestore.Options) *server {
 			t.Error(err)
 		}
 	})
+	group.Go(func() { // else it is held to be behind after a while
+		ticks := time.NewTicker(time.Second)
+		defer ticks.Stop()
+		_ = registry.Measure(running, ticks.C) // it ends with the context
+	})
 	group.Go(func() {
 		if err := hooks.Run(running, store, logger, func(domain.Webhook) {}); err != nil {
 			t.Error(err)

@@ -82,6 +82,11 @@ func (c *laneConn) Read(p []byte) (int, error) {
 	if c.whole == 0 {
 		c.whole = len(p)
 	}
+	if len(p) == 1 {
+		// The server looks out for the client's going away while a request is worked on. A client that is
+		// quick with its next request would have the first byte of it taken.
+		return watch(c.TCPConn, p)
+	}
 	for {
 		n, err := c.TCPConn.Read(p)
 		if err != nil || !c.between || len(p) < c.whole || !c.answer(p[:n]) {

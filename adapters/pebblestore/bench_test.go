@@ -83,7 +83,7 @@ func callers(b *testing.B, n, eventsEach int, write func(caller int)) {
 
 // BenchmarkAppend compares appends with the floor, on the same disk in the same run.
 func BenchmarkAppend(b *testing.B) {
-	for _, shape := range []struct{ callers, events int }{{1, 1}, {64, 1}, {256, 1}, {1024, 1}, {16, 100}} {
+	for _, shape := range []struct{ callers, events int }{{1, 1}, {64, 1}, {256, 1}, {1024, 1}, {16, 100}, {16, 1000}} {
 		name := fmt.Sprintf("callers=%d/events=%d", shape.callers, shape.events)
 		data := make([]byte, 256)
 		for i := range data {

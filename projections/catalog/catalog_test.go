@@ -241,3 +241,23 @@ func TestALargeSnapshotIsReadInPieces(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkFind(b *testing.B) {
+	c := catalog.New()
+	events := register(100_000)
+	keys := make([]domain.Key, len(events))
+	for i := range events {
+		keys[i], _ = events[i].Stream.InstanceKey()
+		if _, _, err := c.Apply(&events[i]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if c.Find(keys[i*7919%len(keys)]) == nil {
+			b.Fatal("not found")
+		}
+		i++
+	}
+}

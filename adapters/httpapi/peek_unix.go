@@ -1,0 +1,34 @@
+//go:build unix
+
+package httpapi
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// watch waits until something came or the client is gone, and leaves what came where it is: 0 and no
+// error. buffer is a byte to look into.
+func watch(c *net.TCPConn, buffer []byte) (int, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var n int
+	var peekErr error
+	err = raw.Read(func(fd uintptr) bool {
+		n, _, peekErr = syscall.Recvfrom(int(fd), buffer, syscall.MSG_PEEK)
+		return peekErr != syscall.EAGAIN && peekErr != syscall.EINTR
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case peekErr != nil:
+		return 0, os.NewSyscallError("recvfrom", peekErr)
+	case n == 0:
+		return 0, io.EOF
+	}
+	return 0, nil
+}
