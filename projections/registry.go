@@ -123,7 +123,7 @@ func (r *Registry) replay(ctx context.Context, at, head eventstore.Position, rea
 		case err != nil:
 			r.skip(e, err)
 		case before != entry:
-			newest.add(applied{e, before, entry})
+			newest.add(e, before, entry)
 		}
 		*reached = e.Position
 		r.events++
@@ -141,7 +141,7 @@ func (r *Registry) replay(ctx context.Context, at, head eventstore.Position, rea
 
 // applied is what an event did to the catalog.
 type applied struct {
-	event         *eventstore.RecordedEvent
+	event         eventstore.RecordedEvent
 	before, after *catalog.Entry
 }
 
@@ -154,13 +154,14 @@ type tail struct {
 	floor eventstore.Position
 }
 
-func (t *tail) add(a applied) {
+func (t *tail) add(e *eventstore.RecordedEvent, before, after *catalog.Entry) {
 	if len(t.ring) < feed.Capacity {
-		t.ring = append(t.ring, a)
+		t.ring = append(t.ring, applied{*e, before, after})
 		return
 	}
-	t.floor = t.ring[t.next].event.Position
-	t.ring[t.next] = a
+	place := &t.ring[t.next]
+	t.floor = place.event.Position
+	place.event, place.before, place.after = *e, before, after
 	t.next = (t.next + 1) % len(t.ring)
 }
 
@@ -171,7 +172,7 @@ func (t *tail) into(f *feed.Feed) *feed.Feed {
 	}
 	for i := range t.ring {
 		a := &t.ring[(t.next+i)%len(t.ring)]
-		f.Append(a.event, a.before, a.after)
+		f.Append(&a.event, a.before, a.after)
 	}
 	return f
 }

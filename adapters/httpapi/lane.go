@@ -90,7 +90,10 @@ func (c *laneConn) Read(p []byte) (int, error) {
 	for {
 		n, err := c.TCPConn.Read(p)
 		if err != nil || !c.between || len(p) < c.whole || !c.answer(p[:n]) {
-			c.between = false
+			if c.between = false; !c.until.IsZero() {
+				c.until = time.Time{}
+				_ = c.SetWriteDeadline(time.Time{}) // the server sets its own, if it has one
+			}
 			return n, err
 		}
 	}
