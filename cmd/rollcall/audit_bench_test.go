@@ -215,7 +215,7 @@ func BenchmarkAudit(b *testing.B) {
 }
 
 func diskUse(b *testing.B, dir string) int64 {
-	size, err := folderSize(dir)
+	size, err := folderSize(dir, "")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -105,7 +105,7 @@ Against --url everything is left out that starts servers of its own.`,
 		if quick {
 			b.sizes = benchSizes{Restarts: []int{100_000}, Changes: 500_000, Events: []int{200_000}}
 			if !c.Flags().Changed("for") {
-				b.each = 700 * time.Millisecond
+				b.each = 500 * time.Millisecond
 			}
 		}
 		if large {
@@ -256,28 +256,79 @@ func over(a, b float64) float64 {
 
 // measure blasts a server and adds a figure; each request carries so many operations.
 func (b *bench) measure(f figure, target *child, address string, connections, operations int, next func(connection, n int) []byte) error {
-	var cpuBefore, cpuAfter time.Duration
+	return b.measureBeside(nil, f, target, address, connections, operations, next)
+}
+
+// beside measures a floor for a while: its rate, and its server's processor time for one operation.
+type beside func(d time.Duration) (rate, cpu float64, err error)
+
+// turns is how often a load and its floor take turns: a machine's speed changes from second to second.
+const turns = 4
+
+// measureBeside is measure with the floor measured by turns with the load. The figure of the floor that the
+// ratios are to is added, too.
+func (b *bench) measureBeside(floor beside, f figure, target *child, address string, connections, operations int, next func(connection, n int) []byte) error {
+	var floorRate, floorCPU float64
+	var took, cpu time.Duration
+	var requests, refused int
+	var latencies []time.Duration
+	rounds := 1
+	if floor != nil {
+		rounds = turns
+	}
 	allocBefore, counted := metric(address, "go_memstats_mallocs_total")
-	if target != nil {
-		cpuBefore, _ = target.cpu()
+	for range rounds {
+		if floor != nil {
+			rate, cpu, err := floor(b.each / turns)
+			if err != nil {
+				return fmt.Errorf("floor of %s: %w", f.Name, err)
+			}
+			floorRate, floorCPU = floorRate+rate/turns, floorCPU+cpu/turns
+		}
+		used, err := target.use(func() error {
+			l, err := blast(address, connections, b.each/time.Duration(rounds), next)
+			if err == nil {
+				took, requests, refused, latencies = took+l.elapsed, requests+l.requests, refused+l.refused, append(latencies, l.latencies...)
+			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+		cpu += used
 	}
-	l, err := blast(address, connections, b.each, next)
-	if err != nil {
-		return fmt.Errorf("%s: %w", f.Name, err)
-	}
-	f.Value, f.Unit = l.perSecond()*float64(operations), "/s"
+	slices.Sort(latencies)
+	done := float64(max(requests, 1) * operations)
+	l := load{latencies: latencies}
+	f.Value, f.Unit = float64(requests*operations)/took.Seconds(), "/s"
 	f.P50, f.P99 = l.at(0.5).Seconds()*1000, l.at(0.99).Seconds()*1000
-	done := float64(max(l.requests, 1) * operations)
-	if target != nil {
-		cpuAfter, _ = target.cpu()
-		f.CPU = float64((cpuAfter - cpuBefore).Microseconds()) / done
-	}
+	f.CPU = float64(cpu.Microseconds()) / done
 	if after, ok := metric(address, "go_memstats_mallocs_total"); ok && counted {
 		f.Allocs = (after - allocBefore) / done
 	}
-	if l.refused > 0 {
-		f.Note = fmt.Sprintf("%d refused", l.refused)
+	if refused > 0 {
+		f.Note = fmt.Sprintf("%d refused", refused)
+	}
+	if floor != nil {
+		f.Floor = "floor beside: " + f.Name
+		b.add(figure{Name: f.Floor, Value: floorRate, Unit: "/s", CPU: floorCPU})
+		f.Floor += b.suffix
 	}
 	b.add(f)
 	return nil
+}
+
+// bare is the floor of a request to a handler that does nothing, from as many connections.
+func (b *bench) bare(connections int, request []byte) beside {
+	return func(d time.Duration) (rate, cpu float64, err error) {
+		var l *load
+		used, err := b.floor.use(func() (err error) {
+			l, err = blast(b.floor.address, connections, d, func(int, int) []byte { return request })
+			return err
+		})
+		if err != nil {
+			return 0, 0, err
+		}
+		return l.perSecond(), float64(used.Microseconds()) / float64(max(l.requests, 1)), nil
+	}
 }

@@ -121,7 +121,7 @@ func (b *bench) disk() error {
 	if err != nil {
 		return err
 	}
-	one := &bench{ctx: b.ctx, out: io.Discard, each: b.each, server: s, address: s.address}
+	one := &bench{ctx: b.ctx, out: io.Discard, dir: b.dir, each: max(b.each, 500*time.Millisecond), server: s, floor: b.floor, address: s.address}
 	if err := registerFleet(b.ctx, s.address); err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func (b *bench) settle(dir string, s *child) (int64, error) {
 	if err := errors.Join(store.Compact(b.ctx), store.Close()); err != nil {
 		return 0, err
 	}
-	return folderSize(events)
+	return folderSize(events, ".sst") // the engine's logs and manifests come and go
 }
 
 func (b *bench) replay() error {
@@ -264,7 +264,7 @@ func (b *bench) rebuild() error {
 
 // rebuilt adds the rate that the output of rebuild tells.
 func (b *bench) rebuilt(out []byte, what, name string, events int, goals ...goal) error {
-	m := regexp.MustCompile(`rebuilt the ` + what + ` up to position \d+ in (\S+)`).FindSubmatch(out)
+	m := regexp.MustCompile(`rebuilt the ` + what + ` up to position \d+ in ([^\s,]+)`).FindSubmatch(out)
 	if m == nil {
 		return fmt.Errorf("rebuild does not say how long the %s took: %s", what, out)
 	}
@@ -325,9 +325,10 @@ func (b *bench) restart(instances int) error {
 	return nil
 }
 
-func folderSize(dir string) (size int64, err error) {
+// folderSize is what the folder's files take, or those of one extension.
+func folderSize(dir, extension string) (size int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil || d.IsDir() || extension != "" && filepath.Ext(d.Name()) != extension {
 			return err
 		}
 		info, err := d.Info()

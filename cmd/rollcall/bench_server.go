@@ -74,6 +74,18 @@ func (c *child) stop() error {
 	return c.cmd.Wait()
 }
 
+// use is the processor time that the process uses while do runs, as far as the system says. A nil child is
+// a process that is not ours.
+func (c *child) use(do func() error) (time.Duration, error) {
+	if c == nil {
+		return 0, do()
+	}
+	before, _ := c.cpu()
+	err := do()
+	after, _ := c.cpu()
+	return after - before, err
+}
+
 // cpu is the processor time that the process has used; ok is false where the system does not say.
 func (c *child) cpu() (time.Duration, bool) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))

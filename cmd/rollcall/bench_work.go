@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 )
 
 func floor204(connections int) string {
@@ -21,7 +22,8 @@ func (b *bench) floors() error {
 			return err
 		}
 	}
-	if _, err := b.floorBytes(4096); err != nil {
+	request := rawRequest("GET", "/bytes/4096", "")
+	if err := b.measure(figure{Name: "floor: bare 4 KiB, 256 connections"}, b.floor, b.floor.address, 256, 1, func(int, int) []byte { return request }); err != nil {
 		return err
 	}
 	for _, events := range []int{1, 100, 1000} {
@@ -36,13 +38,6 @@ func (b *bench) floors() error {
 		b.add(figure{Name: fmt.Sprintf("floor: file log, %d × %d events", callers, events), Value: rate, Unit: "events/s"})
 	}
 	return nil
-}
-
-// floorBytes measures the bare handler that sends so many bytes, and names the figure.
-func (b *bench) floorBytes(size int) (name string, err error) {
-	name = fmt.Sprintf("floor: bare %d bytes, 256 connections", size)
-	request := rawRequest("GET", fmt.Sprint("/bytes/", size), "")
-	return name, b.measure(figure{Name: name}, b.floor, b.floor.address, 256, 1, func(int, int) []byte { return request })
 }
 
 const benchFleet = 10_000 // instances that workloads touch, 20 a service
@@ -120,11 +115,11 @@ func (b *bench) singleHeartbeats(connections int) error {
 	for i := range requests {
 		requests[i] = rawRequest("PUT", benchPath(i)+"/heartbeat", "")
 	}
-	f := figure{Name: fmt.Sprintf("heartbeats, %d connections", connections), Floor: floor204(connections)}
+	f := figure{Name: fmt.Sprintf("heartbeats, %d connections", connections)}
 	if connections == 256 {
 		f.Goals = []goal{{Of: "ratio", Min: 0.7}, {Of: "server_cpu_ratio", Max: 1.5}}
 	}
-	return b.measure(f, b.server, b.address, connections, 1, func(c, n int) []byte { return requests[(n*connections+c)%benchFleet] })
+	return b.measureBeside(b.bare(connections, rawRequest("PUT", "/204", "")), f, b.server, b.address, connections, 1, func(c, n int) []byte { return requests[(n*connections+c)%benchFleet] })
 }
 
 func (b *bench) batches() error {
@@ -142,11 +137,15 @@ func (b *bench) batches() error {
 			}
 			requests[j] = rawRequest("POST", "/v1/heartbeats", string(body))
 		}
-		f := figure{Name: fmt.Sprintf("heartbeats in batches of %d", size), Floor: fmt.Sprintf("floor: file log, 16 × %d events", size)}
+		f := figure{Name: fmt.Sprintf("heartbeats in batches of %d", size)}
+		floor := func(d time.Duration) (rate, cpu float64, err error) {
+			rate, err = fileLog(b.dir, connections, size, d)
+			return rate, 0, err
+		}
 		if size == 1000 {
 			f.Goals = []goal{{Of: "ratio", Min: 0.6}}
 		}
-		if err := b.measure(f, b.server, b.address, connections, size, func(c, n int) []byte { return requests[(n*connections+c)%len(requests)] }); err != nil {
+		if err := b.measureBeside(floor, f, b.server, b.address, connections, size, func(c, n int) []byte { return requests[(n*connections+c)%len(requests)] }); err != nil {
 			return err
 		}
 	}
@@ -175,13 +174,11 @@ func (b *bench) lookup(service string, instances int, goals ...goal) error {
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		return err
 	}
-	floor, err := b.floorBytes(int(size))
-	if err != nil {
-		return err
-	}
 	plain, known := rawRequest("GET", path, ""), rawRequest("GET", path, "", "If-None-Match: "+resp.Header.Get("ETag"))
 	name := fmt.Sprintf("lookup of %d instances", instances)
-	if err := b.measure(figure{Name: name, Floor: floor + b.suffix, Goals: goals}, b.server, b.address, 256, 1, func(int, int) []byte { return plain }); err != nil {
+	same := b.bare(256, rawRequest("GET", fmt.Sprint("/bytes/", size), ""))
+	err = b.measureBeside(same, figure{Name: fmt.Sprintf("%s (%d bytes)", name, size), Goals: goals}, b.server, b.address, 256, 1, func(int, int) []byte { return plain })
+	if err != nil {
 		return err
 	}
 	return b.measure(figure{Name: name + ", unchanged", Floor: floor204(256)}, b.server, b.address, 256, 1, func(int, int) []byte { return known })

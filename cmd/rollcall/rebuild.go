@@ -44,19 +44,19 @@ must not be running. Sums of heartbeats that the retention has removed are taken
 		defer fewerCollections()()
 		for _, p := range []struct {
 			name    string
-			rebuild func(context.Context, settings, *pebblestore.Store, *slog.Logger, func(at, head eventstore.Position)) error
+			rebuild func(context.Context, settings, *pebblestore.Store, *slog.Logger, func(at, head eventstore.Position)) (result string, err error)
 		}{{"history", rebuildHistory}, {"catalog", rebuildCatalog}} {
 			if only != "" && only != p.name {
 				continue
 			}
 			began := time.Now()
 			bar := newProgress(c.ErrOrStderr(), p.name, "positions", int64(head))
-			err := p.rebuild(c.Context(), s, store, logger, func(at, _ eventstore.Position) { bar.set(int64(at)) })
+			result, err := p.rebuild(c.Context(), s, store, logger, func(at, _ eventstore.Position) { bar.set(int64(at)) })
 			bar.end()
 			if err != nil {
 				return err
 			}
-			if _, err := fmt.Fprintf(c.OutOrStdout(), "rebuilt the %s up to position %d in %s\n", p.name, head, time.Since(began).Round(time.Millisecond)); err != nil {
+			if _, err := fmt.Fprintf(c.OutOrStdout(), "rebuilt the %s up to position %d in %s%s\n", p.name, head, time.Since(began).Round(time.Millisecond), result); err != nil {
 				return err
 			}
 		}
@@ -65,18 +65,18 @@ must not be running. Sums of heartbeats that the retention has removed are taken
 	return c
 }
 
-func rebuildHistory(ctx context.Context, s settings, store *pebblestore.Store, logger *slog.Logger, progress func(at, head eventstore.Position)) error {
-	return history.Rebuild(ctx, filepath.Join(s.data, "history"), store, store.ID(), logger, progress)
+func rebuildHistory(ctx context.Context, s settings, store *pebblestore.Store, logger *slog.Logger, progress func(at, head eventstore.Position)) (string, error) {
+	return "", history.Rebuild(ctx, filepath.Join(s.data, "history"), store, store.ID(), logger, progress)
 }
 
-func rebuildCatalog(ctx context.Context, s settings, store *pebblestore.Store, logger *slog.Logger, progress func(at, head eventstore.Position)) error {
+func rebuildCatalog(ctx context.Context, s settings, store *pebblestore.Store, logger *slog.Logger, progress func(at, head eventstore.Position)) (result string, err error) {
 	snapshots := catalogSnapshots(s, store.ID(), logger)
 	if err := snapshots.RemoveAll(); err != nil {
-		return err
+		return "", err
 	}
 	registry, err := projections.Open(ctx, projections.Options{Store: store, Now: time.Now, Logger: logger, Snapshots: snapshots, OnProgress: progress})
 	if err != nil {
-		return err
+		return "", err
 	}
-	return registry.Close()
+	return fmt.Sprintf(", %d instances registered", registry.Catalog().Len()), registry.Close()
 }

@@ -23,7 +23,7 @@ func BenchmarkRebuildCatalog(b *testing.B) {
 	defer store.Close()
 	defer fewerCollections()()
 	for b.Loop() {
-		if err := rebuildCatalog(b.Context(), settings{data: dir}, store, slog.New(slog.DiscardHandler), func(_, _ eventstore.Position) {}); err != nil {
+		if _, err := rebuildCatalog(b.Context(), settings{data: dir}, store, slog.New(slog.DiscardHandler), func(_, _ eventstore.Position) {}); err != nil {
 			b.Fatal(err)
 		}
 	}
