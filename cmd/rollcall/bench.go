@@ -205,6 +205,7 @@ func (b *bench) run(only []string) error {
 		if w.own && b.server == nil || len(only) > 0 && !slices.Contains(only, w.name) {
 			continue
 		}
+		b.server.rest(b.each)
 		if err := errors.Join(w.run(b), b.ctx.Err()); err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
 		}

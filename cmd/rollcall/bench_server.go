@@ -86,6 +86,18 @@ func (c *child) use(do func() error) (time.Duration, error) {
 	return after - before, err
 }
 
+// rest waits until the process has done what a load left it to do, compactions above all, but no longer than
+// a while: a figure should be of its own load.
+func (c *child) rest(atMost time.Duration) {
+	const look = 100 * time.Millisecond
+	for end := time.Now().Add(atMost); c != nil && time.Now().Before(end); {
+		used, err := c.use(func() error { time.Sleep(look); return nil })
+		if err != nil || used <= look/20 {
+			return
+		}
+	}
+}
+
 // cpu is the processor time that the process has used; ok is false where the system does not say.
 func (c *child) cpu() (time.Duration, bool) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))

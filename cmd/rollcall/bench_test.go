@@ -22,10 +22,10 @@ func TestBenchMeasuresWhatItNames(t *testing.T) {
 	for _, name := range []string{
 		"floor: bare 204, 1024 connections", "floor: file log, 16 × 1000 events", "registrations, new", "registrations, repeated",
 		"heartbeats, 64 connections", "heartbeats, 256 connections", "heartbeats, 1024 connections", "heartbeats in batches of 100", "heartbeats in batches of 1000",
-		"lookup of 20 instances", "lookup of 20 instances, unchanged", "lookup of 1000 instances", "lookup of 1000 instances, unchanged", "mixed", "history of an instance",
+		"lookup of 20 instances (", "lookup of 20 instances, unchanged", "lookup of 1000 instances (", "lookup of 1000 instances, unchanged", "mixed", "history of an instance",
 		"registration to subscriber, alone", "registration to subscriber, 2,000 heartbeats/s", "disk, a registration", "disk, a heartbeat", "expiry of 10,000 leases",
 		"replay over HTTP", "rebuild of the catalog", "rebuild of the history", "restart with 100000 instances", "memory of 100000 instances",
-		"heartbeats, 256 connections, after 200000 events", "lookup of 20 instances, after 200000 events", "history of an instance, 10 newest entries, after 200000 events",
+		"heartbeats, 256 connections, after 200000 events", "lookup of 20 instances, unchanged, after 200000 events", "history of an instance, 10 newest entries, after 200000 events",
 	} {
 		found := false
 		for _, f := range report.Figures {
