@@ -105,7 +105,7 @@ Against --url everything is left out that starts servers of its own.`,
 		if quick {
 			b.sizes = benchSizes{Restarts: []int{100_000}, Changes: 500_000, Events: []int{200_000}}
 			if !c.Flags().Changed("for") {
-				b.each = 500 * time.Millisecond
+				b.each = 400 * time.Millisecond
 			}
 		}
 		if large {
