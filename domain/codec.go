@@ -41,7 +41,7 @@ var commonHeartbeats = func() (data [256][]byte) {
 }()
 
 func encodeHeartbeat(epoch uint64) []byte {
-	b := append(make([]byte, 0, 24), `{"epoch":`...)
+	b := append(make([]byte, 0, 24), heartbeatPrefix...)
 	return append(strconv.AppendUint(b, epoch, 10), '}')
 }
 

@@ -95,7 +95,6 @@ func (b *block) encode(w []byte) []byte {
 // heartbeat is one entry of a decoded block.
 type heartbeat struct {
 	event    eventstore.RecordedEvent // all but the stream's name
-	number   uint32
 	previous eventstore.Position
 }
 
@@ -122,8 +121,8 @@ func (s *Store) decodeBlock(first eventstore.Position, value []byte, into []hear
 	position := first
 	for range count {
 		position += eventstore.Position(r.uvarint())
-		h := heartbeat{number: uint32(r.uvarint())}
-		h.event.Position, h.event.RecordedAt, h.event.StreamNumber = position, at, h.number
+		var h heartbeat
+		h.event.Position, h.event.RecordedAt, h.event.StreamNumber = position, at, uint32(r.uvarint())
 		h.event.Revision = eventstore.Revision(r.uvarint())
 		if back := r.uvarint(); back != 0 {
 			h.previous = position - eventstore.Position(back)

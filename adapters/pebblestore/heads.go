@@ -23,11 +23,15 @@ type head struct {
 
 // heads remembers the head of every stream that was appended to. An appender loads one ahead of the
 // committer, so that the committer never waits for the disk.
-type heads struct {
-	shards [64]struct {
-		sync.Mutex
-		m map[eventstore.StreamName]*head
-	}
+type heads struct{ shards [64]headShard }
+
+type headShard struct {
+	sync.Mutex
+	m map[eventstore.StreamName]*head
+}
+
+func (h *heads) shard(stream eventstore.StreamName) *headShard {
+	return &h.shards[xxhash.Sum64String(string(stream))%uint64(len(h.shards))]
 }
 
 func newHeads() *heads {
@@ -40,7 +44,7 @@ func newHeads() *heads {
 
 // head is a stream's head, loaded from disk when it is not known yet. There is one for each stream.
 func (s *Store) head(stream eventstore.StreamName) (*head, error) {
-	shard := &s.heads.shards[xxhash.Sum64String(string(stream))%uint64(len(s.heads.shards))]
+	shard := s.heads.shard(stream)
 	shard.Lock()
 	h, ok := shard.m[stream]
 	shard.Unlock()
@@ -60,7 +64,7 @@ func (s *Store) head(stream eventstore.StreamName) (*head, error) {
 
 // keepHead remembers a head unless the stream has one already.
 func (s *Store) keepHead(stream eventstore.StreamName, h *head) *head {
-	shard := &s.heads.shards[xxhash.Sum64String(string(stream))%uint64(len(s.heads.shards))]
+	shard := s.heads.shard(stream)
 	shard.Lock()
 	defer shard.Unlock()
 	if known, ok := shard.m[stream]; ok { // someone was faster, and the committer has moved it perhaps
@@ -205,11 +209,11 @@ func (s *Store) recoverHeads() error {
 }
 
 func (s *Store) recoverHead(e *heartbeat) error {
-	stream, err := s.streamOf(e.number)
+	stream, err := s.streamOf(e.event.StreamNumber)
 	if err != nil {
 		return err
 	}
-	h := s.keepHead(stream, &head{number: e.number})
+	h := s.keepHead(stream, &head{number: e.event.StreamNumber})
 	h.events, h.last = uint64(e.event.Revision)+1, e.event.Position
 	h.readable.Store(uint64(h.last))
 	s.unsaved.add(h, e.event.Position)

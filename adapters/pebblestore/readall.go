@@ -302,7 +302,7 @@ func (h *heartbeatSource) next() (*eventstore.RecordedEvent, error) {
 			if entry.event.Position < h.first || entry.event.Position > h.last {
 				continue
 			}
-			name, err := h.store.streamOf(entry.number)
+			name, err := h.store.streamOf(entry.event.StreamNumber)
 			if err != nil {
 				if err := h.damaged(entry.event.Position, err); err != nil {
 					return nil, err

@@ -86,7 +86,8 @@ func (s *seeder) flush() (err error) {
 }
 
 func (s *seeder) close() error {
-	return errors.Join(s.flush(), <-s.done, s.store.Close())
+	err := s.flush()
+	return errors.Join(err, <-s.done, s.store.Close())
 }
 
 func openSeeder(ctx context.Context, dir string) (*seeder, error) {
@@ -105,18 +106,25 @@ func seedDetails(i, version int) domain.Details {
 	}
 }
 
-// seedInstances makes a store of so many registered instances.
-func seedInstances(ctx context.Context, dir string, instances int) error {
+// seed appends so many events to the store in dir.
+func seed(ctx context.Context, dir string, events int, of func(n int) (eventstore.StreamName, domain.Event)) error {
 	s, err := openSeeder(ctx, dir)
 	if err != nil {
 		return err
 	}
-	for i := range instances {
-		if err := s.add(eventstore.LifecycleStream(seedKey(i)), domain.InstanceRegistered{Epoch: 1, Details: seedDetails(i, 0)}); err != nil {
+	for n := range events {
+		if err := s.add(of(n)); err != nil {
 			return errors.Join(err, s.close())
 		}
 	}
 	return s.close()
+}
+
+// seedInstances makes a store of so many registered instances.
+func seedInstances(ctx context.Context, dir string, instances int) error {
+	return seed(ctx, dir, instances, func(i int) (eventstore.StreamName, domain.Event) {
+		return eventstore.LifecycleStream(seedKey(i)), domain.InstanceRegistered{Epoch: 1, Details: seedDetails(i, 0)}
+	})
 }
 
 // seedChanges makes a store of so many lifecycle events of 12,000 instances that register once and then
@@ -126,11 +134,7 @@ func seedChanges(ctx context.Context, dir string, events int) error {
 	if err := seedInstances(ctx, dir, fleet); err != nil {
 		return err
 	}
-	s, err := openSeeder(ctx, dir)
-	if err != nil {
-		return err
-	}
-	for n := range events - fleet {
+	return seed(ctx, dir, events-fleet, func(n int) (eventstore.StreamName, domain.Event) {
 		i, round := n%fleet, n/fleet
 		var event domain.Event = domain.HealthChanged{Epoch: 1, From: domain.Passing, To: domain.Warning, Source: domain.FromClient, Output: "slow"}
 		switch round % 5 {
@@ -143,11 +147,8 @@ func seedChanges(ctx context.Context, dir string, events int) error {
 		case 4:
 			event = domain.TrafficChanged{Epoch: 1, From: domain.Draining, To: domain.Serving, Reason: "deployed"}
 		}
-		if err := s.add(eventstore.LifecycleStream(seedKey(i)), event); err != nil {
-			return errors.Join(err, s.close())
-		}
-	}
-	return s.close()
+		return eventstore.LifecycleStream(seedKey(i)), event
+	})
 }
 
 // seedEvents makes a store of so many events of 10,000 instances: of twenty, nineteen are heartbeats and
@@ -157,21 +158,11 @@ func seedEvents(ctx context.Context, dir string, events int) error {
 	if err := seedInstances(ctx, dir, fleet); err != nil {
 		return err
 	}
-	s, err := openSeeder(ctx, dir)
-	if err != nil {
-		return err
-	}
-	for n := range events - fleet {
+	return seed(ctx, dir, events-fleet, func(n int) (eventstore.StreamName, domain.Event) {
 		i := n * 7 % fleet
-		var err error
 		if n%20 == 0 {
-			err = s.add(eventstore.LifecycleStream(seedKey(i)), domain.InstanceUpdated{Epoch: 1, Changed: []string{"version"}, Details: seedDetails(i, n)})
-		} else {
-			err = s.add(eventstore.HeartbeatStream(seedKey(i)), domain.HeartbeatReceived{Epoch: 1})
+			return eventstore.LifecycleStream(seedKey(i)), domain.InstanceUpdated{Epoch: 1, Changed: []string{"version"}, Details: seedDetails(i, n)}
 		}
-		if err != nil {
-			return errors.Join(err, s.close())
-		}
-	}
-	return s.close()
+		return eventstore.HeartbeatStream(seedKey(i)), domain.HeartbeatReceived{Epoch: 1}
+	})
 }

@@ -3,6 +3,7 @@ package catalog
 import (
 	"hash/maphash"
 	"sync"
+	"unsafe"
 )
 
 // index finds entries by their instances' names. One goroutine changes it; any number look things up.
@@ -29,12 +30,7 @@ type place struct {
 
 func newIndex() *index { return &index{seed: maphash.MakeSeed()} }
 
-// shard is where a name belongs, and its hash there.
-func (x *index) shard(name []byte) (*indexShard, uint32) {
-	h := maphash.Bytes(x.seed, name)
-	return &x.shards[h>>58], uint32(h)
-}
-
+// shardOf is where a name belongs, and its hash there.
 func (x *index) shardOf(name string) (*indexShard, uint32) {
 	h := maphash.String(x.seed, name)
 	return &x.shards[h>>58], uint32(h)
@@ -42,14 +38,12 @@ func (x *index) shardOf(name string) (*indexShard, uint32) {
 
 // find is the entry of that name, or nil.
 func (x *index) find(name []byte) *Entry {
-	s, hash := x.shard(name)
+	text := unsafe.String(unsafe.SliceData(name), len(name)) // looked at here only
+	s, hash := x.shardOf(text)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for i := int(hash); len(s.places) > 0; i++ {
-		p := &s.places[i&(len(s.places)-1)]
-		if p.entry == nil || p.hash == hash && p.entry.name == string(name) {
-			return p.entry
-		}
+	if i, ok := s.lookup(text, hash); ok {
+		return s.places[i].entry
 	}
 	return nil
 }
