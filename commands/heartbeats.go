@@ -4,7 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/bits"
-	"strings"
+	"slices"
+	"sync"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -55,13 +56,14 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 			h.one = new(oneHeartbeat)
 		}
 		h.one.events[0] = event
-		h.one.requests[0] = eventstore.AppendRequest{Stream: eventstore.HeartbeatStream(beat.Key), Events: h.one.events[:]}
+		h.one.requests[0] = appendHeartbeat(entry, beat.Key, h.one.events[:])
 		appended, err := h.service.store.Append(ctx, h.one.requests[:]...)
 		if err != nil {
 			result = Result{Err: err}
 			h.one = nil // the store may hold on to it
 		} else {
 			result.Position = appended[0].Position
+			noteStream(entry, &appended[0])
 		}
 	}
 	h.service.observe(Outcome{Command: anyHeartbeat, Err: result.Err, Times: 1})
@@ -70,7 +72,8 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 
 // decide answers a heartbeat of an instance in the catalog: all of the result but its position.
 func (h *Heartbeats) decide(entry *catalog.Entry, beat domain.SendHeartbeat) (Result, eventstore.EventData) {
-	received, err := shortState(entry).Heartbeat(beat)
+	live := domain.Instance{Phase: domain.Registered, Epoch: entry.Epoch} // what a heartbeat is decided on
+	received, err := live.Heartbeat(beat)
 	if err != nil {
 		return Result{Err: err}, eventstore.EventData{}
 	}
@@ -79,23 +82,20 @@ func (h *Heartbeats) decide(entry *catalog.Entry, beat domain.SendHeartbeat) (Re
 	}
 }
 
-// SendAll carries out many heartbeats with one commit, as DoAll does.
-func (h *Heartbeats) SendAll(ctx context.Context, beats []domain.SendHeartbeat) []Result {
-	results := make([]Result, len(beats))
-	events := make([]eventstore.EventData, 0, len(beats))
-	requests := make([]eventstore.AppendRequest, 0, len(beats))
-	of := make([]int32, 0, len(beats)) // the beats of requests
-	seen := newFirsts(len(beats))      // those in the catalog
-	var rest []int                     // the others
-	var names strings.Builder          // of the streams, in one piece of memory
-	names.Grow(len(beats) * (len(eventstore.HeartbeatPrefix) + 40))
+// SendAll carries out many heartbeats with one commit, as DoAll does. It appends the results to into.
+func (h *Heartbeats) SendAll(ctx context.Context, beats []domain.SendHeartbeat, into []Result) []Result {
+	m := manyPool.Get().(*manyHeartbeats)
+	m.begin(len(beats))
+	from := len(into)
+	into = append(into, make([]Result, len(beats))...)
+	results := into[from:]
 	for i := range beats {
 		entry := h.service.catalog().Find(beats[i].Key)
 		if entry == nil {
-			rest = append(rest, i)
+			m.rest = append(m.rest, i)
 			continue
 		}
-		if first := seen.add(entry, i); first != i {
+		if first := m.seen.add(entry, i); first != i {
 			results[i].Err = namedTwice(first)
 			continue
 		}
@@ -103,28 +103,62 @@ func (h *Heartbeats) SendAll(ctx context.Context, beats []domain.SendHeartbeat) 
 		if results[i] = result; result.Err != nil {
 			continue
 		}
-		from := names.Len()
-		names.WriteString(eventstore.HeartbeatPrefix)
-		names.WriteString(beats[i].Key.Namespace)
-		names.WriteByte('/')
-		names.WriteString(beats[i].Key.Service)
-		names.WriteByte('/')
-		names.WriteString(beats[i].Key.ID)
-		events = append(events, event)
-		requests = append(requests, eventstore.AppendRequest{Stream: eventstore.StreamName(names.String()[from:]), Events: events[len(events)-1:]})
-		of = append(of, int32(i))
+		m.events = append(m.events, event)
+		m.requests = append(m.requests, appendHeartbeat(entry, beats[i].Key, m.events[len(m.events)-1:]))
+		m.sent = append(m.sent, sent{entry, i})
 	}
-	appended, err := h.service.store.Append(ctx, requests...)
-	for j, i := range of {
+	appended, err := h.service.store.Append(ctx, m.requests...)
+	for j, s := range m.sent {
 		if err != nil {
-			results[i] = Result{Err: err}
-		} else {
-			results[i].Position = appended[j].Position
+			results[s.item] = Result{Err: err}
+			continue
 		}
+		results[s.item].Position = appended[j].Position
+		noteStream(s.entry, &appended[j])
 	}
-	h.sendRest(ctx, beats, rest, results)
-	h.tell(results, rest)
-	return results
+	h.sendRest(ctx, beats, m.rest, results)
+	h.tell(results, m.rest)
+	if err == nil { // else the store may hold on to it
+		manyPool.Put(m)
+	}
+	return into
+}
+
+// manyHeartbeats is what a batch of heartbeats is worked on in. It is used again: a batch of a thousand
+// would leave the collector a quarter of a megabyte.
+type manyHeartbeats struct {
+	events   []eventstore.EventData
+	requests []eventstore.AppendRequest
+	sent     []sent // of the requests
+	seen     firsts // those in the catalog
+	rest     []int  // the others
+}
+
+type sent struct {
+	entry *catalog.Entry
+	item  int
+}
+
+var manyPool = sync.Pool{New: func() any { return new(manyHeartbeats) }}
+
+func (m *manyHeartbeats) begin(items int) {
+	m.events = slices.Grow(m.events[:0], items) // requests point into it: it must not move
+	m.requests, m.sent, m.rest = m.requests[:0], m.sent[:0], m.rest[:0]
+	m.seen.begin(items)
+}
+
+// appendHeartbeat asks for a heartbeat to be appended, by the stream's number where that is known.
+func appendHeartbeat(entry *catalog.Entry, key domain.Key, event []eventstore.EventData) eventstore.AppendRequest {
+	if number := entry.HeartbeatStream(); number != 0 {
+		return eventstore.AppendRequest{StreamNumber: number, Events: event}
+	}
+	return eventstore.AppendRequest{Stream: eventstore.HeartbeatStream(key), Events: event}
+}
+
+func noteStream(entry *catalog.Entry, appended *eventstore.AppendResult) {
+	if entry.HeartbeatStream() != appended.StreamNumber {
+		entry.SetHeartbeatStream(appended.StreamNumber)
+	}
 }
 
 // sendRest sends the heartbeats of instances that are not in the catalog.
@@ -158,7 +192,7 @@ func (h *Heartbeats) tell(results []Result, rest []int) {
 	}
 }
 
-// firsts remembers which item of a batch named an entry first: a map that is never grown or shrunk.
+// firsts remembers which item of a batch named an entry first: a map whose size is known before.
 type firsts struct {
 	places []first
 	shift  int
@@ -169,13 +203,14 @@ type first struct {
 	item  int
 }
 
-func newFirsts(items int) firsts {
+func (f *firsts) begin(items int) {
 	log := bits.Len(uint(2 * items))
-	return firsts{places: make([]first, 1<<log), shift: 64 - log}
+	f.places, f.shift = slices.Grow(f.places[:0], 1<<log)[:1<<log], 64-log
+	clear(f.places)
 }
 
 // add gives the item that named the entry first: this one, if none did before.
-func (f firsts) add(e *catalog.Entry, item int) int {
+func (f *firsts) add(e *catalog.Entry, item int) int {
 	// An entry's position is its own; the multiplier spreads neighbours (Fibonacci hashing).
 	i := int(uint64(e.Position) * 0x9e3779b97f4a7c15 >> f.shift)
 	for f.places[i].entry != nil && f.places[i].entry != e {

@@ -40,7 +40,7 @@ func (i Instance) register(c RegisterInstance) ([]Event, error) {
 
 // Heartbeat renews the lease; an instance that is not registered cannot. It is Decide for the command
 // that comes most.
-func (i Instance) Heartbeat(c SendHeartbeat) (HeartbeatReceived, error) {
+func (i *Instance) Heartbeat(c SendHeartbeat) (HeartbeatReceived, error) {
 	return HeartbeatReceived{Epoch: i.Epoch}, i.refuse(c.Key, c.Epoch)
 }
 
@@ -82,7 +82,7 @@ func (i Instance) expire(c ExpireLease) ([]Event, error) {
 
 // refuse says why a command for the given epoch cannot reach this instance, if it cannot.
 // The key comes from the command: an instance that never was does not know its own.
-func (i Instance) refuse(key Key, epoch uint64) error {
+func (i *Instance) refuse(key Key, epoch uint64) error {
 	switch {
 	case i.Phase == Unknown:
 		return UnknownInstance{Key: key}

@@ -32,6 +32,9 @@ func (s *Store) Append(ctx context.Context, requests ...eventstore.AppendRequest
 		if len(requests[i].Events) == 0 {
 			return nil, eventstore.ErrNoEvents
 		}
+		if requests[i].StreamNumber != 0 { // it gives none
+			return nil, eventstore.ErrNoStreamNumber
+		}
 		for _, e := range requests[i].Events {
 			size += len(e.Data) + len(e.Metadata) + len(e.Type)
 		}

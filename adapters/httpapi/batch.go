@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"unsafe"
 
 	"github.com/labstack/echo/v4"
 
@@ -141,7 +144,8 @@ func (a *api) commands(c echo.Context) error {
 		}
 	}
 	results := a.Commands.DoAll(c.Request().Context(), caller(c), requests)
-	return a.answerBatch(c, refused, func(i int) domain.Key { return requests[i].Command.Instance() }, results)
+	_, err = a.answerBatch(c, nil, refused, func(i int) domain.Key { return requests[i].Command.Instance() }, results)
+	return err
 }
 
 func (a *api) oneCommand(c echo.Context, item []byte) error {
@@ -156,9 +160,9 @@ func (a *api) oneCommand(c echo.Context, item []byte) error {
 }
 
 // answerBatch writes one result for each item, in their order: refused says which items never
-// became a request, key whose instance a result is.
-func (a *api) answerBatch(c echo.Context, refused []error, key func(int) domain.Key, results []commands.Result) error {
-	b := append(make([]byte, 0, 64+128*len(refused)), `{"results":[`...)
+// became a request, key whose instance a result is. It encodes them into b and gives it back, to be used again.
+func (a *api) answerBatch(c echo.Context, b []byte, refused []error, key func(int) domain.Key, results []commands.Result) ([]byte, error) {
+	b = append(slices.Grow(b, 64+128*len(refused)), `{"results":[`...)
 	next, failed, newest := 0, 0, a.Registry.Position()
 	for i, err := range refused {
 		if i > 0 {
@@ -178,7 +182,7 @@ func (a *api) answerBatch(c echo.Context, refused []error, key func(int) domain.
 				Problem *Problem `json:"problem"`
 			}{problemOf(err)})
 			if err != nil {
-				return err
+				return b, err
 			}
 			b = append(b, encoded...)
 		}
@@ -186,7 +190,7 @@ func (a *api) answerBatch(c echo.Context, refused []error, key func(int) domain.
 	a.setPosition(c, newest)
 	b = fmt.Appendf(b, `],"accepted":%d,"refused":%d,"position":"%d"}`, len(refused)-failed, failed, newest)
 	c.Response().Header()["Content-Length"] = []string{strconv.Itoa(len(b))}
-	return c.JSONBlob(http.StatusOK, b)
+	return b, c.JSONBlob(http.StatusOK, b)
 }
 
 // heartbeats renews many leases with one commit. The body is an array of "service/id" or
@@ -196,27 +200,41 @@ func (a *api) heartbeats(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	names, plain := plainStrings(body)
-	if !plain {
-		if err := decodeStrict(body, &names); err != nil {
+	room := batchRooms.Get().(*batchRoom)
+	defer batchRooms.Put(room)
+	var plain bool
+	if room.names, plain = plainStrings(room.names[:0], body); !plain {
+		room.names = nil // the library would leave an old name where the array has a null
+		if err := decodeStrict(body, &room.names); err != nil {
 			return err
 		}
 	}
-	if err := checkCount(len(names)); err != nil {
+	if err := checkCount(len(room.names)); err != nil {
 		return err
 	}
 	ns := namespace(c)
-	refused := make([]error, len(names))
-	beats := make([]domain.SendHeartbeat, 0, len(names))
-	for i, name := range names {
+	room.refused, room.beats = slices.Grow(room.refused[:0], len(room.names)), slices.Grow(room.beats[:0], len(room.names))
+	for _, name := range room.names {
 		key, err := heartbeatKey(ns, name)
-		if refused[i] = err; err == nil {
-			beats = append(beats, domain.SendHeartbeat{Key: key})
+		if room.refused = append(room.refused, err); err == nil {
+			room.beats = append(room.beats, domain.SendHeartbeat{Key: key})
 		}
 	}
-	results := a.Commands.Heartbeats(caller(c)).SendAll(c.Request().Context(), beats)
-	return a.answerBatch(c, refused, func(i int) domain.Key { return beats[i].Key }, results)
+	room.results = a.Commands.Heartbeats(caller(c)).SendAll(c.Request().Context(), room.beats, room.results[:0])
+	room.reply, err = a.answerBatch(c, room.reply[:0], room.refused, func(i int) domain.Key { return room.beats[i].Key }, room.results)
+	return err
 }
+
+// batchRoom is what a batch of heartbeats is worked on in. It is used again.
+type batchRoom struct {
+	names   []string
+	refused []error
+	beats   []domain.SendHeartbeat
+	results []commands.Result
+	reply   []byte
+}
+
+var batchRooms = sync.Pool{New: func() any { return new(batchRoom) }}
 
 // heartbeatKey reads "service/id" or "namespace/service/id"; what the parts must be, the command says.
 func heartbeatKey(ns, name string) (domain.Key, error) {
@@ -227,17 +245,17 @@ func heartbeatKey(ns, name string) (domain.Key, error) {
 	return domain.ParseKey(name)
 }
 
-// plainStrings reads a JSON array of strings without escapes, which keys are. Anything else is left to
-// the library.
-func plainStrings(body []byte) (names []string, ok bool) {
-	text := string(body) // once; the names are parts of it
-	rest := strings.TrimLeft(text, " \t\r\n")
+// plainStrings appends what a JSON array holds of strings without escapes, which keys are. Anything else is
+// left to the library.
+func plainStrings(into []string, body []byte) (names []string, ok bool) {
+	text := unsafe.String(unsafe.SliceData(body), len(body)) // the names are parts of the body, which stays as it is
+	rest := skipSpace(text)
 	if rest == "" || rest[0] != '[' {
 		return nil, false
 	}
-	names = make([]string, 0, 1+strings.Count(rest, ","))
+	names = slices.Grow(into, 1+strings.Count(rest, ","))
 	for rest = rest[1:]; ; {
-		rest = strings.TrimLeft(rest, " \t\r\n")
+		rest = skipSpace(rest)
 		if rest == "" || rest[0] != '"' {
 			return nil, false // an empty array, too
 		}
@@ -252,16 +270,24 @@ func plainStrings(body []byte) (names []string, ok bool) {
 			return nil, false
 		}
 		names = append(names, rest[1:end])
-		rest = strings.TrimLeft(rest[end+1:], " \t\r\n")
+		rest = skipSpace(rest[end+1:])
 		switch {
 		case rest == "":
 			return nil, false
 		case rest[0] == ',':
 			rest = rest[1:]
 		case rest[0] == ']':
-			return names, strings.TrimLeft(rest[1:], " \t\r\n") == ""
+			return names, skipSpace(rest[1:]) == ""
 		default:
 			return nil, false
 		}
 	}
+}
+
+// skipSpace leaves out what JSON allows between its tokens.
+func skipSpace(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t' || s[0] == '\r' || s[0] == '\n') {
+		s = s[1:]
+	}
+	return s
 }

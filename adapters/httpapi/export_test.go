@@ -7,4 +7,4 @@ func ReadPlain(raw []byte) (service, id, match []byte, ok bool) {
 }
 
 // PlainStrings lets a fuzz test compare it with the library.
-var PlainStrings = plainStrings
+func PlainStrings(body []byte) ([]string, bool) { return plainStrings(nil, body) }

@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -98,19 +99,25 @@ func (s *Store) saveHeadsBefore(position eventstore.Position) error {
 // prepare checks the requests' form and finds the heads they need ahead of the committer.
 func (s *Store) prepare(p *pending) error {
 	p.bytes = 0
+	p.heads = slices.Grow(p.heads[:0], len(p.requests))[:len(p.requests)]
+	if err := s.numbers.heads(p.requests, p.heads); err != nil {
+		return err
+	}
 	for i := range p.requests {
 		r := &p.requests[i]
 		if len(r.Events) == 0 {
 			return eventstore.ErrNoEvents
 		}
+		if r.StreamNumber == 0 {
+			h, err := s.head(r.Stream)
+			if err != nil {
+				return err
+			}
+			p.heads[i] = h
+		}
 		for j := range r.Events {
-			p.bytes += len(r.Stream) + len(r.Events[j].Data) + len(r.Events[j].Metadata) + 64
+			p.bytes += len(p.heads[i].stream) + len(r.Events[j].Data) + len(r.Events[j].Metadata) + 64
 		}
-		h, err := s.head(r.Stream)
-		if err != nil {
-			return err
-		}
-		p.heads = append(p.heads, h)
 	}
 	if p.bytes > maxAppendBytes {
 		return eventstore.ErrTooLarge

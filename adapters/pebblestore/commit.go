@@ -100,6 +100,7 @@ func (s *Store) write(c *commit) {
 		}
 		for i := range p.requests {
 			p.results[i] = s.writeRequest(c, &p.requests[i], p.heads[i])
+			p.results[i].StreamNumber = p.heads[i].number
 			if c.err != nil {
 				s.fail(c.err)
 				c.err = s.failed()
@@ -127,27 +128,29 @@ func (s *Store) imported(at time.Time) time.Time {
 }
 
 func (s *Store) writeRequest(c *commit, r *eventstore.AppendRequest, h *head) (result eventstore.AppendResult) {
-	if earlier, ok := s.retried(c, r, h); ok || c.err != nil {
-		return earlier
+	if r.Events[0].ID != uuid.Nil && h.events >= uint64(len(r.Events)) { // of heartbeats the store makes the ids
+		if earlier, ok := s.retried(c, r, h); ok || c.err != nil {
+			return earlier
+		}
 	}
 	if !r.Expected.Holds(h.events) {
-		result.Err = &eventstore.WrongExpectedRevision{Stream: r.Stream, Expected: r.Expected, Events: h.events}
+		result.Err = &eventstore.WrongExpectedRevision{Stream: h.stream, Expected: r.Expected, Events: h.events}
 		return result
 	}
 	if c.batch == nil {
 		c.batch = s.db.NewBatch()
 	}
 	for i := range r.Events {
-		s.writeEvent(c, r.Stream, &r.Events[i], h)
+		s.writeEvent(c, &r.Events[i], h)
 	}
 	return eventstore.AppendResult{Position: h.last, Revision: eventstore.Revision(h.events - 1)}
 }
 
-func (s *Store) writeEvent(c *commit, stream eventstore.StreamName, data *eventstore.EventData, h *head) {
-	e := eventstore.RecordedEvent{
-		EventData: *data, Stream: stream,
-		Revision: eventstore.Revision(h.events), Position: s.next, RecordedAt: c.at,
-	}
+func (s *Store) writeEvent(c *commit, data *eventstore.EventData, h *head) {
+	c.events = append(c.events, eventstore.RecordedEvent{})
+	e := &c.events[len(c.events)-1]
+	e.EventData, e.Stream = *data, h.stream
+	e.Revision, e.Position, e.RecordedAt = eventstore.Revision(h.events), s.next, c.at
 	if !data.At.IsZero() { // it comes from another store
 		e.At, e.RecordedAt = time.Time{}, s.imported(data.At)
 	}
@@ -157,13 +160,12 @@ func (s *Store) writeEvent(c *commit, stream eventstore.StreamName, data *events
 		c.writeBlock() // a place of the index begins a block
 		c.set(timeKey(e.RecordedAt), binary.BigEndian.AppendUint64(nil, uint64(e.Position)))
 	}
-	if stream.IsHeartbeat() {
-		s.writeHeartbeat(c, &e, h)
+	if h.stream.IsHeartbeat() {
+		s.writeHeartbeat(c, e, h)
 	} else {
-		s.writeLifecycle(c, &e)
+		s.writeLifecycle(c, e)
 	}
 	h.events, h.last = h.events+1, e.Position
-	c.events = append(c.events, e)
 }
 
 func (s *Store) writeLifecycle(c *commit, e *eventstore.RecordedEvent) {
@@ -184,7 +186,7 @@ func (s *Store) writeHeartbeat(c *commit, e *eventstore.RecordedEvent, h *head) 
 		s.nextNumber++
 		c.set(numberKey(e.Stream), binary.BigEndian.AppendUint32(nil, h.number))
 		c.set(number32(rangeName, h.number), []byte(e.Stream))
-		s.nameStream(h.number, e.Stream)
+		s.number(h.number, numbered{e.Stream, h})
 	}
 	e.StreamNumber = h.number
 	ownID := e.ID != uuid.Nil
@@ -241,12 +243,10 @@ func (s *Store) flush(c *commit) {
 	c.batch, c.heard, c.applied = nil, c.heard[:0], s.next-1
 }
 
-// retried finds the events of a request that was appended before, by their ids, and answers as then.
+// retried finds the events of a request that was appended before, by their ids, and answers as then. The
+// stream has as many events.
 func (s *Store) retried(c *commit, r *eventstore.AppendRequest, h *head) (result eventstore.AppendResult, ok bool) {
 	n := uint64(len(r.Events))
-	if r.Events[0].ID == uuid.Nil || h.events < n {
-		return result, false
-	}
 	first := h.events - n // where they would stand as the newest events
 	if r.Expected.IsNoStream() {
 		first = 0
@@ -262,7 +262,7 @@ func (s *Store) retried(c *commit, r *eventstore.AppendRequest, h *head) (result
 	}
 	i := 0
 	opts := eventstore.ReadOptions{From: eventstore.Revision(first), Limit: len(r.Events)}
-	for e, err := range s.readStream(r.Stream, opts, c.applied) {
+	for e, err := range s.readStream(h.stream, opts, c.applied) {
 		if err != nil {
 			c.err = fmt.Errorf("look for a retried append: %w", err)
 			return result, false

@@ -14,6 +14,7 @@ import (
 
 // head is what the committer must know of a stream. It is the committer's own, but for readable.
 type head struct {
+	stream   eventstore.StreamName
 	events   uint64
 	last     eventstore.Position // of the newest event
 	readable atomic.Uint64       // of the newest heartbeat that readers can find; 0: there is none
@@ -59,18 +60,21 @@ func (s *Store) head(stream eventstore.StreamName) (*head, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.keepHead(stream, loaded), nil
+	return s.keepHead(loaded), nil
 }
 
 // keepHead remembers a head unless the stream has one already.
-func (s *Store) keepHead(stream eventstore.StreamName, h *head) *head {
-	shard := s.heads.shard(stream)
+func (s *Store) keepHead(h *head) *head {
+	shard := s.heads.shard(h.stream)
 	shard.Lock()
 	defer shard.Unlock()
-	if known, ok := shard.m[stream]; ok { // someone was faster, and the committer has moved it perhaps
+	if known, ok := shard.m[h.stream]; ok { // someone was faster, and the committer has moved it perhaps
 		return known
 	}
-	shard.m[stream] = h
+	shard.m[h.stream] = h
+	if h.number != 0 {
+		s.number(h.number, numbered{h.stream, h})
+	}
 	return h
 }
 
@@ -78,7 +82,7 @@ func (s *Store) loadHead(stream eventstore.StreamName) (*head, error) {
 	if stream.IsHeartbeat() {
 		return s.loadHeartbeatHead(stream)
 	}
-	h := new(head)
+	h := &head{stream: stream}
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: streamKey(stream, 0)})
 	if err != nil {
 		return nil, err
@@ -98,7 +102,7 @@ func (s *Store) loadHead(stream eventstore.StreamName) (*head, error) {
 }
 
 func (s *Store) loadHeartbeatHead(stream eventstore.StreamName) (*head, error) {
-	h := new(head)
+	h := &head{stream: stream}
 	v, err := s.get(numberKey(stream))
 	if err != nil || v == nil {
 		return h, err
@@ -119,9 +123,9 @@ func (s *Store) loadHeartbeatHead(stream eventstore.StreamName) (*head, error) {
 // How late heads may be written. A heartbeat's own block says all that its head does, so a head is
 // written once for several heartbeats, and what a crash leaves unwritten is read from the blocks again.
 const (
-	saveShare    = 16        // of so many heartbeats of a commit, one's share is a head
+	saveShare    = 64        // of so many heartbeats of a commit, one's share is a head
 	saveAtLeast  = 2         // heads of a commit that has heartbeats, so that few heartbeats leave none behind
-	maxUnwritten = 1_000_000 // positions: a start must not read more; at half of it heads are written as they come
+	maxUnwritten = 1_000_000 // positions: a start must not read more, so heads that are as far behind are written at once
 )
 
 // unsaved are the streams whose heads on disk are behind, in the order in which they fell behind.
@@ -148,10 +152,8 @@ func (u *unsaved) add(h *head, p eventstore.Position) {
 func (s *Store) saveHeads(c *commit) {
 	u := &s.unsaved
 	due := max(len(c.heard)/saveShare, saveAtLeast)
-	if u.first < len(u.queue) && s.next-u.queue[u.first].since > maxUnwritten/2 {
-		due = max(len(c.heard), saveAtLeast)
-	}
-	for ; u.first < len(u.queue) && (due > 0 || u.queue[u.first].since < c.save); due-- {
+	until := max(c.save, s.next-min(s.next, maxUnwritten))
+	for ; u.first < len(u.queue) && (due > 0 || u.queue[u.first].since < until); due-- {
 		h := u.queue[u.first].h
 		u.first++
 		h.queued = false
@@ -213,7 +215,7 @@ func (s *Store) recoverHead(e *heartbeat) error {
 	if err != nil {
 		return err
 	}
-	h := s.keepHead(stream, &head{number: e.event.StreamNumber})
+	h := s.keepHead(&head{stream: stream, number: e.event.StreamNumber})
 	h.events, h.last = uint64(e.event.Revision)+1, e.event.Position
 	h.readable.Store(uint64(h.last))
 	s.unsaved.add(h, e.event.Position)
@@ -233,21 +235,43 @@ func (s *Store) get(key []byte) ([]byte, error) {
 	return append([]byte{}, v...), nil
 }
 
-// names turns the numbers of heartbeat streams back into names.
-type names struct {
+// numbers are what heartbeat streams' numbers stand for, as far as someone asked since the store was opened.
+type numbers struct {
 	sync.RWMutex
-	byNumber []eventstore.StreamName // [0] is unused
+	of []numbered // [0] is unused
+}
+
+type numbered struct {
+	stream eventstore.StreamName
+	head   *head // nil: only the name was asked for
+}
+
+// heads gives the heads of those requests that name their stream by its number.
+func (n *numbers) heads(requests []eventstore.AppendRequest, heads []*head) error {
+	n.RLock()
+	defer n.RUnlock()
+	for i := range requests {
+		if number := requests[i].StreamNumber; number != 0 {
+			if int(number) >= len(n.of) || n.of[number].head == nil {
+				return eventstore.ErrNoStreamNumber
+			}
+			heads[i] = n.of[number].head
+		}
+	}
+	return nil
 }
 
 // streamOf is the name of the stream with that number.
 func (s *Store) streamOf(number uint32) (eventstore.StreamName, error) {
-	s.names.RLock()
-	if int(number) < len(s.names.byNumber) && s.names.byNumber[number] != "" {
-		name := s.names.byNumber[number]
-		s.names.RUnlock()
-		return name, nil
+	var known numbered
+	s.numbers.RLock()
+	if int(number) < len(s.numbers.of) {
+		known = s.numbers.of[number]
 	}
-	s.names.RUnlock()
+	s.numbers.RUnlock()
+	if known.stream != "" {
+		return known.stream, nil
+	}
 	v, err := s.get(number32(rangeName, number))
 	if err != nil {
 		return "", err
@@ -256,15 +280,18 @@ func (s *Store) streamOf(number uint32) (eventstore.StreamName, error) {
 		return "", errDamaged
 	}
 	name := eventstore.StreamName(v)
-	s.nameStream(number, name)
+	s.number(number, numbered{stream: name})
 	return name, nil
 }
 
-func (s *Store) nameStream(number uint32, name eventstore.StreamName) {
-	s.names.Lock()
-	defer s.names.Unlock()
-	for int(number) >= len(s.names.byNumber) {
-		s.names.byNumber = append(s.names.byNumber, "")
+// number notes what a number stands for.
+func (s *Store) number(number uint32, is numbered) {
+	s.numbers.Lock()
+	defer s.numbers.Unlock()
+	if missing := int(number) + 1 - len(s.numbers.of); missing > 0 {
+		s.numbers.of = append(s.numbers.of, make([]numbered, missing)...)
 	}
-	s.names.byNumber[number] = name
+	if s.numbers.of[number].head == nil { // a head is not forgotten for its name
+		s.numbers.of[number] = is
+	}
 }

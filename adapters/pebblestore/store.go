@@ -60,16 +60,16 @@ func (e LockedError) Error() string {
 
 // Store is an eventstore.Store in a folder.
 type Store struct {
-	db     *pebble.DB
-	lock   *pebble.Lock // of the folder
-	dir    string
-	opts   Options
-	id     uuid.UUID
-	salt   uint64 // of derived ids
-	heads  *heads
-	names  names
-	hub    hub
-	buffer sync.Pool // of []heartbeat
+	db      *pebble.DB
+	lock    *pebble.Lock // of the folder
+	dir     string
+	opts    Options
+	id      uuid.UUID
+	salt    uint64 // of derived ids
+	heads   *heads
+	numbers numbers
+	hub     hub
+	buffer  sync.Pool // of []heartbeat
 
 	intake   sync.RWMutex // held for reading while a call is put into the queue
 	refusing bool         // guarded by intake: the store is closing, no call is taken

@@ -174,6 +174,9 @@ type AppendRequest struct {
 	Stream   StreamName
 	Expected ExpectedRevision
 	Events   []EventData // at least one
+	// StreamNumber may name the stream instead of Stream, as this store, since it was opened, told it in an
+	// AppendResult; 0: Stream names it. It spares the store the search for the name.
+	StreamNumber uint32
 }
 
 // AppendResult is the outcome of one request.
@@ -181,6 +184,8 @@ type AppendResult struct {
 	Position Position // of the request's last event
 	Revision Revision // of the request's last event
 	Err      error    // *WrongExpectedRevision, or nil
+	// StreamNumber is the stream's, see RecordedEvent; 0: it has none.
+	StreamNumber uint32
 }
 
 // ReadOptions says which of a stream's events to yield.

@@ -90,6 +90,8 @@ var (
 	ErrDiskFull = errors.New("event store takes no appends: the disk is nearly full")
 	// ErrTooLarge refuses an append of more bytes than one commit may hold.
 	ErrTooLarge = errors.New("append is larger than one commit may be")
+	// ErrNoStreamNumber refuses a request by a number that the store did not give since it was opened.
+	ErrNoStreamNumber = errors.New("no stream has this number")
 	// ErrNoEvents refuses a request without events.
 	ErrNoEvents = errors.New("append without events")
 )

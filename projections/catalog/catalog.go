@@ -71,10 +71,10 @@ func (c *Catalog) Apply(event *eventstore.RecordedEvent) (before, now *Entry, er
 	if !ok {
 		return nil, nil, domain.InvalidField{Field: "stream", Rule: "must name an instance"}
 	}
-	was := c.index.get(name)
+	was, slot := c.index.get(key)
 	var s *service
-	if was.entry != nil {
-		s = was.entry.service
+	if was != nil {
+		s = was.service
 	} else if s = c.service(key.ServiceKey()); s == nil {
 		s = &service{key: domain.ServiceKey{Namespace: strings.Clone(key.Namespace), Service: strings.Clone(key.Service)}}
 	}
@@ -82,19 +82,19 @@ func (c *Catalog) Apply(event *eventstore.RecordedEvent) (before, now *Entry, er
 	if err != nil {
 		return nil, nil, err
 	}
-	if now, err = next(was.entry, s, name, event, data); err != nil || was.entry == now {
+	if now, err = next(was, s, name, event, data); err != nil || was == now {
 		return nil, nil, err
 	}
-	c.put(s, was, now, event.Position)
-	return was.entry, now, nil
+	c.put(s, was, slot, now, event.Position)
+	return was, now, nil
 }
 
-// put replaces what was by what is now; either may be absent.
-func (c *Catalog) put(s *service, was place, now *Entry, at eventstore.Position) {
-	slot, moved := int(was.slot), (*Entry)(nil)
+// put replaces what was, at that slot of its service's list, by what is now; either may be absent.
+func (c *Catalog) put(s *service, was *Entry, slot int, now *Entry, at eventstore.Position) {
+	var moved *Entry
 	s.mu.Lock()
 	switch end := len(s.entries) - 1; {
-	case was.entry == nil:
+	case was == nil:
 		slot = end + 1
 		s.entries = append(s.entries, now)
 	case now != nil:
@@ -115,13 +115,13 @@ func (c *Catalog) put(s *service, was place, now *Entry, at eventstore.Position)
 	if now != nil {
 		c.index.set(now, slot)
 	} else {
-		c.index.remove(was.entry.name)
+		c.index.remove(was.Key())
 	}
 	if moved != nil {
 		c.index.set(moved, slot)
 	}
 
-	if size == 0 || was.entry == nil && size == 1 { // the service itself comes or goes
+	if size == 0 || was == nil && size == 1 { // the service itself comes or goes
 		shard := c.shard(s.key)
 		shard.mu.Lock()
 		if size == 0 {
@@ -131,7 +131,7 @@ func (c *Catalog) put(s *service, was place, now *Entry, at eventstore.Position)
 		}
 		shard.mu.Unlock()
 	}
-	if was.entry == nil {
+	if was == nil {
 		c.instances.Add(1)
 	} else if now == nil {
 		c.instances.Add(-1)
@@ -140,13 +140,7 @@ func (c *Catalog) put(s *service, was place, now *Entry, at eventstore.Position)
 }
 
 // Find is a live instance's entry, or nil.
-func (c *Catalog) Find(key domain.Key) *Entry {
-	var room [256]byte // most names; the longest take some more
-	b := append(room[:0], key.Namespace...)
-	b = append(append(b, '/'), key.Service...)
-	b = append(append(b, '/'), key.ID...)
-	return c.index.find(b)
-}
+func (c *Catalog) Find(key domain.Key) *Entry { return c.index.find(key) }
 
 // Len is the number of live instances.
 func (c *Catalog) Len() int { return int(c.instances.Load()) }

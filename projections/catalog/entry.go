@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -19,6 +20,12 @@ import (
 // numbered, times are numbers, and what the instance said of itself is kept as the event's bytes and
 // decoded when asked for.
 type Entry struct {
+	facts
+	states
+	heartbeats uint32 // see HeartbeatStream; atomic
+}
+
+type facts struct {
 	Epoch    uint64
 	Events   uint64 // lifecycle events so far; the revision is one less
 	Position eventstore.Position
@@ -29,10 +36,14 @@ type Entry struct {
 	source     string // data of the event that holds the details
 	registered int64  // when the epoch began, Unix nanoseconds
 	changed    int64  // when the newest lifecycle event was recorded, Unix nanoseconds
-	status     code
-	initial    code // status at the registration or its last update
-	traffic    code
-	updated    bool // source is an InstanceUpdated's
+}
+
+// states are facts, too: by themselves they leave no gap in an Entry.
+type states struct {
+	status  code
+	initial code // status at the registration or its last update
+	traffic code
+	updated bool // source is an InstanceUpdated's
 }
 
 // code is the place of a status or a traffic state in its list. The first is the most common one.
@@ -64,6 +75,22 @@ func trafficCode[S ~string | ~[]byte](name S) (code, bool) {
 // Key names the instance.
 func (e *Entry) Key() domain.Key {
 	return domain.Key{Namespace: e.service.key.Namespace, Service: e.service.key.Service, ID: e.ID()}
+}
+
+// HeartbeatStream is the event store's number of the stream of the instance's heartbeats, 0 where it is not
+// known. It is no fact of the instance: it spares the store to look for the stream of each heartbeat.
+func (e *Entry) HeartbeatStream() uint32 { return atomic.LoadUint32(&e.heartbeats) }
+
+// SetHeartbeatStream notes the number that the event store told.
+func (e *Entry) SetHeartbeatStream(number uint32) { atomic.StoreUint32(&e.heartbeats, number) }
+
+// is says whether the entry is that instance's.
+func (e *Entry) is(key domain.Key) bool {
+	service := len(key.Namespace) + 1
+	id := service + len(key.Service) + 1
+	name := e.name
+	return len(name) == id+len(key.ID) && name[id-1] == '/' && name[id:] == key.ID &&
+		name[service-1] == '/' && name[service:id-1] == key.Service && name[:service-1] == key.Namespace
 }
 
 // Service is the service that the instance belongs to.
@@ -124,7 +151,7 @@ func (e *Entry) Instance() domain.Instance {
 func next(before *Entry, s *service, name string, event *eventstore.RecordedEvent, data []byte) (*Entry, error) {
 	var e Entry
 	if before != nil {
-		e = *before
+		e.facts, e.states, e.heartbeats = before.facts, before.states, before.HeartbeatStream()
 	} else {
 		e.service = s
 	}

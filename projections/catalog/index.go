@@ -2,122 +2,150 @@ package catalog
 
 import (
 	"hash/maphash"
-	"sync"
-	"unsafe"
+	"sync/atomic"
+
+	"github.com/rollcall-registry/rollcall/domain"
 )
 
-// index finds entries by their instances' names. One goroutine changes it; any number look things up.
+// index finds entries by their instances' keys. One goroutine changes it; any number look things up.
 //
 // It is a hash table of our own because every heartbeat asks it and every rebuild fills it: an entry's
-// place is 16 bytes, and growing moves places by the hashes in them, without a look at any name.
+// place is 16 bytes, growing moves places by the hashes in them, without a look at any name, and a look-up
+// takes no lock, which would wait until all that the processor has yet to store is stored.
 type index struct {
 	seed   maphash.Seed
 	shards [64]indexShard
 }
 
+// indexShard has a power of two of places, probed linearly, of which at most three quarters are used. Its
+// numbers are the changing goroutine's own.
 type indexShard struct {
-	mu     sync.RWMutex
-	places []place // a power of two; probed linearly, at most three quarters full
-	used   int
+	places atomic.Pointer[[]place]
+	live   int // places of entries
+	used   int // of entries and gone ones
 }
 
-// place is an entry and where its service lists it.
+// place is an entry and where its service lists it. A place goes from free to an entry, from that to gone, and
+// to an entry again; free again it is only in another slice of places, so whoever probes passes no key by.
 type place struct {
-	entry *Entry // nil: the place is free
-	slot  uint32
-	hash  uint32
+	entry atomic.Pointer[Entry] // nil: the place is free
+	hash  atomic.Uint32         // stored before the entry and looked at after it
+	slot  uint32                // the changing goroutine's own
 }
 
-func newIndex() *index { return &index{seed: maphash.MakeSeed()} }
+// gone stands where an entry was removed.
+var gone = new(Entry)
 
-// shardOf is where a name belongs, and its hash there.
-func (x *index) shardOf(name string) (*indexShard, uint32) {
-	h := maphash.String(x.seed, name)
+func newIndex() *index {
+	x := &index{seed: maphash.MakeSeed()}
+	for i := range x.shards {
+		x.shards[i].places.Store(new([]place))
+	}
+	return x
+}
+
+// shardOf is where a key belongs, and its hash there. The parts are hashed one by one: they would have to be
+// copied together first, and a hash that reads what was just written waits for the processor's stores, too.
+func (x *index) shardOf(key domain.Key) (*indexShard, uint32) {
+	const odd = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio; keeps swapped parts apart
+	h := maphash.String(x.seed, key.Namespace)
+	h = h*odd + maphash.String(x.seed, key.Service)
+	h = h*odd + maphash.String(x.seed, key.ID)
 	return &x.shards[h>>58], uint32(h)
 }
 
-// find is the entry of that name, or nil.
-func (x *index) find(name []byte) *Entry {
-	text := unsafe.String(unsafe.SliceData(name), len(name)) // looked at here only
-	s, hash := x.shardOf(text)
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if i, ok := s.lookup(text, hash); ok {
-		return s.places[i].entry
-	}
-	return nil
+// find is the entry of that key, or nil.
+func (x *index) find(key domain.Key) *Entry {
+	s, hash := x.shardOf(key)
+	_, e := lookup(*s.places.Load(), key, hash)
+	return e
 }
 
-// get is the place of that name; its entry is nil when there is none. Only the goroutine that changes the
-// index may call it.
-func (x *index) get(name string) place {
-	s, hash := x.shardOf(name)
-	if i, ok := s.lookup(name, hash); ok {
-		return s.places[i]
+// get is the entry of that key and its slot; nil when there is none. Only the goroutine that changes the index
+// may call it, as what follows.
+func (x *index) get(key domain.Key) (e *Entry, slot int) {
+	s, hash := x.shardOf(key)
+	p, e := lookup(*s.places.Load(), key, hash)
+	if e != nil {
+		slot = int(p.slot)
 	}
-	return place{}
+	return e, slot
 }
 
-// lookup is where the name is, or else where it would go.
-func (s *indexShard) lookup(name string, hash uint32) (i int, ok bool) {
-	if len(s.places) == 0 {
-		return 0, false
+// lookup is the key's entry and its place, or nil and the place where it may go; there is none in no places.
+func lookup(places []place, key domain.Key, hash uint32) (at *place, e *Entry) {
+	if len(places) == 0 {
+		return nil, nil
 	}
-	for i = int(hash) & (len(s.places) - 1); s.places[i].entry != nil; i = (i + 1) & (len(s.places) - 1) {
-		if s.places[i].hash == hash && s.places[i].entry.name == name {
-			return i, true
+	for i := int(hash) & (len(places) - 1); ; i = (i + 1) & (len(places) - 1) {
+		p := &places[i]
+		switch e := p.entry.Load(); {
+		case e == nil:
+			if at == nil {
+				at = p
+			}
+			return at, nil
+		case e == gone:
+			if at == nil {
+				at = p
+			}
+		case p.hash.Load() == hash && e.is(key):
+			return p, e
 		}
 	}
-	return i, false
 }
 
-// set puts the entry in its name's place.
+// set puts the entry in its key's place.
 func (x *index) set(e *Entry, slot int) {
-	s, hash := x.shardOf(e.name)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i, ok := s.lookup(e.name, hash)
-	if !ok {
-		if s.used++; 4*s.used > 3*len(s.places) {
-			s.grow()
-			i, _ = s.lookup(e.name, hash)
+	key := e.Key()
+	s, hash := x.shardOf(key)
+	p, was := lookup(*s.places.Load(), key, hash)
+	if was == nil {
+		if p == nil || p.entry.Load() == nil && 4*(s.used+1) > 3*len(*s.places.Load()) {
+			s.rebuild()
+			p, _ = lookup(*s.places.Load(), key, hash)
 		}
+		if p.entry.Load() == nil {
+			s.used++
+		}
+		s.live++
+		p.hash.Store(hash)
 	}
-	s.places[i] = place{e, uint32(slot), hash}
+	p.slot = uint32(slot)
+	p.entry.Store(e)
 }
 
-func (s *indexShard) grow() {
-	old := s.places
-	s.places = make([]place, max(8, 2*len(old)))
-	for _, p := range old {
-		if p.entry == nil {
+// rebuild makes room: twice the places that the entries need, without the gone ones.
+func (s *indexShard) rebuild() {
+	size := 8
+	for 8*(s.live+1) > 3*size {
+		size *= 2
+	}
+	places := make([]place, size)
+	for i := range *s.places.Load() {
+		p := &(*s.places.Load())[i]
+		e := p.entry.Load()
+		if e == nil || e == gone {
 			continue
 		}
-		i := int(p.hash) & (len(s.places) - 1)
-		for s.places[i].entry != nil {
-			i = (i + 1) & (len(s.places) - 1)
+		hash := p.hash.Load()
+		to := int(hash) & (size - 1)
+		for places[to].entry.Load() != nil {
+			to = (to + 1) & (size - 1)
 		}
-		s.places[i] = p
+		places[to].hash.Store(hash)
+		places[to].slot = p.slot
+		places[to].entry.Store(e)
 	}
+	s.used = s.live
+	s.places.Store(&places)
 }
 
-// remove takes the name out.
-func (x *index) remove(name string) {
-	s, hash := x.shardOf(name)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	i, ok := s.lookup(name, hash)
-	if !ok {
-		return
+// remove takes the key out.
+func (x *index) remove(key domain.Key) {
+	s, hash := x.shardOf(key)
+	if p, e := lookup(*s.places.Load(), key, hash); e != nil {
+		s.live--
+		p.entry.Store(gone)
 	}
-	s.used--
-	// Those behind it move up, as far as they may, so that no probe ends at the gap too early.
-	mask := len(s.places) - 1
-	for next := (i + 1) & mask; s.places[next].entry != nil; next = (next + 1) & mask {
-		if home := int(s.places[next].hash) & mask; (next-home)&mask >= (next-i)&mask {
-			s.places[i] = s.places[next]
-			i = next
-		}
-	}
-	s.places[i] = place{}
 }

@@ -3,36 +3,100 @@ package catalog
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
+
+	"github.com/rollcall-registry/rollcall/domain"
 )
 
 // Whatever comes and goes, the index finds what a map would.
 func TestTheIndexFindsWhatWasSet(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	x, want := newIndex(), map[string]int{}
+	web := &service{key: domain.ServiceKey{Namespace: "default", Service: "web"}}
+	x, want := newIndex(), map[domain.Key]int{}
 	for step := range 200_000 {
-		name := fmt.Sprint("default/web/i", rng.IntN(3000))
+		key := domain.Key{Namespace: "default", Service: "web", ID: fmt.Sprint("i", rng.IntN(3000))}
 		if rng.IntN(2) == 0 {
-			want[name] = step
-			x.set(&Entry{name: name}, step)
+			want[key] = step
+			x.set(&Entry{facts: facts{service: web, name: key.String()}}, step)
 		} else {
-			delete(want, name)
-			x.remove(name)
+			delete(want, key)
+			x.remove(key)
 		}
 	}
-	used := 0
+	live := 0
 	for i := range x.shards {
-		used += x.shards[i].used
+		if s := &x.shards[i]; s.live > s.used || 4*s.used > 3*len(*s.places.Load()) {
+			t.Errorf("a shard of %d places has %d live of %d used ones", len(*s.places.Load()), s.live, s.used)
+		}
+		live += x.shards[i].live
 	}
-	if used != len(want) {
-		t.Errorf("%d places are used for %d names", used, len(want))
+	if live != len(want) {
+		t.Errorf("%d places are live for %d keys", live, len(want))
 	}
 	for i := range 3000 {
-		name := fmt.Sprint("default/web/i", i)
-		slot, ok := want[name]
-		p, found := x.get(name), x.find([]byte(name))
-		if ok != (found != nil) || found != p.entry || ok && (int(p.slot) != slot || found.name != name) {
-			t.Fatalf("%s is %+v, %+v; want slot %d, %v", name, p, found, slot, ok)
+		key := domain.Key{Namespace: "default", Service: "web", ID: fmt.Sprint("i", i)}
+		slot, ok := want[key]
+		e, at := x.get(key)
+		if found := x.find(key); ok != (found != nil) || found != e || ok && (at != slot || found.name != key.String()) {
+			t.Fatalf("%s is %+v at %d, %+v; want slot %d, %v", key, e, at, found, slot, ok)
 		}
 	}
+}
+
+// Keys whose parts make the same text are not the same.
+func TestAnEntryKnowsItsKey(t *testing.T) {
+	e := &Entry{facts: facts{name: "shop/web/i1"}}
+	if !e.is(domain.Key{Namespace: "shop", Service: "web", ID: "i1"}) {
+		t.Error("it is not its own")
+	}
+	for _, other := range []domain.Key{
+		{Namespace: "shop", Service: "web", ID: "i2"}, {Namespace: "shop", Service: "wet", ID: "i1"}, {Namespace: "show", Service: "web", ID: "i1"},
+		{Namespace: "shop", Service: "we", ID: "bi1"}, {Namespace: "sho", Service: "pweb", ID: "i1"}, {Namespace: "shop", ID: "web/i1"}, {ID: "shop/web/i1"}, {},
+	} {
+		if e.is(other) {
+			t.Errorf("it is that of %+v, too", other)
+		}
+	}
+}
+
+// Whoever looks while others come and go finds what stays.
+func TestTheIndexIsReadWhileItChanges(t *testing.T) {
+	x, web := newIndex(), &service{key: domain.ServiceKey{Namespace: "default", Service: "web"}}
+	entry := func(i int) *Entry {
+		return &Entry{facts: facts{service: web, name: fmt.Sprint("default/web/i", i)}}
+	}
+	const stay = 500
+	for i := range stay {
+		x.set(entry(i), i)
+	}
+	var readers sync.WaitGroup
+	var done atomic.Bool
+	for range 4 {
+		readers.Go(func() {
+			for !done.Load() {
+				for i := range 2 * stay {
+					e := x.find(domain.Key{Namespace: "default", Service: "web", ID: fmt.Sprint("i", i)})
+					if e == nil && i < stay || e != nil && e.name != fmt.Sprint("default/web/i", i) {
+						t.Errorf("i%d is %+v", i, e)
+						return
+					}
+				}
+			}
+		})
+	}
+	rng := rand.New(rand.NewPCG(3, 4))
+	for range 100_000 {
+		switch i := rng.IntN(2 * stay); {
+		case i < stay:
+			x.set(entry(i), i)
+		case rng.IntN(2) == 0:
+			x.set(entry(i), i)
+		default:
+			x.remove(entry(i).Key())
+		}
+	}
+	done.Store(true)
+	readers.Wait()
 }

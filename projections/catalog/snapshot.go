@@ -189,7 +189,7 @@ func (r *snapshotReader) service() (s *service, entries uint64) {
 }
 
 func (r *snapshotReader) entry(s *service) *Entry {
-	e := &Entry{service: s}
+	e := &Entry{facts: facts{service: s}}
 	r.whole(func() {
 		id := r.bytes()
 		e.updated = r.number()&flagUpdated != 0

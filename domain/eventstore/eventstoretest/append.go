@@ -240,6 +240,48 @@ func emptyAppend(t *testing.T, f *Fixture) {
 	}
 }
 
+func streamNumbers(t *testing.T, f *Fixture) {
+	for i, name := range []string{"a", "b"} { // the first heartbeats may be what makes the numbers
+		stream := heartbeat(name)
+		first := appendTo(t, f.Store, stream, eventstore.NoStream(), beat(1))
+		if first.StreamNumber == 0 {
+			continue // the store gives none
+		}
+		results, err := f.Store.Append(ctx,
+			eventstore.AppendRequest{StreamNumber: first.StreamNumber, Events: []eventstore.EventData{beat(2)}},
+			eventstore.AppendRequest{StreamNumber: first.StreamNumber, Expected: eventstore.NoStream(), Events: []eventstore.EventData{beat(3)}},
+			eventstore.AppendRequest{Stream: stream, Events: []eventstore.EventData{beat(4)}},
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wrong *eventstore.WrongExpectedRevision
+		if results[0].Err != nil || results[0].Revision != 1 || results[2].Revision != 2 || results[2].StreamNumber != first.StreamNumber {
+			t.Errorf("appends to %s gave %+v", stream, results)
+		}
+		if !errors.As(results[1].Err, &wrong) || wrong.Stream != stream {
+			t.Errorf("a failed precondition gave %v", results[1].Err)
+		}
+		read := collect(t, f.Store.ReadAll(ctx, eventstore.ReadAllOptions{Filter: eventstore.Filter{StreamPrefixes: []string{string(stream)}}}))
+		if len(read) != 3 || read[1].Stream != stream || string(read[1].Data) != string(beat(2).Data) {
+			t.Errorf("stream %d holds %+v", i, read)
+		}
+	}
+	head, err := f.Store.Head(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Store.Append(ctx,
+		eventstore.AppendRequest{Stream: lifecycle("c"), Events: events(1, "x")},
+		eventstore.AppendRequest{StreamNumber: 1 << 30, Events: []eventstore.EventData{beat(1)}})
+	if !errors.Is(err, eventstore.ErrNoStreamNumber) {
+		t.Errorf("a number that was never given gave %v", err)
+	}
+	if after, err := f.Store.Head(ctx); err != nil || after != head {
+		t.Errorf("it wrote events: %d, then %d, %v", head, after, err)
+	}
+}
+
 func appendCancelled(t *testing.T, f *Fixture) {
 	ended, cancel := context.WithCancel(ctx)
 	cancel()

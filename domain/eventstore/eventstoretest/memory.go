@@ -43,6 +43,9 @@ func (m *Memory) Append(ctx context.Context, requests ...eventstore.AppendReques
 		if len(r.Events) == 0 {
 			return nil, eventstore.ErrNoEvents
 		}
+		if r.StreamNumber != 0 {
+			return nil, eventstore.ErrNoStreamNumber
+		}
 	}
 	results := make([]eventstore.AppendResult, len(requests))
 	for i, r := range requests {

@@ -40,6 +40,7 @@ func Run(t *testing.T, newFixture func(t *testing.T) *Fixture) {
 		"filters pick":                          filters,
 		"an unknown stream is empty":            unknownStream,
 		"an empty append is refused":            emptyAppend,
+		"a stream goes by its number, too":      streamNumbers,
 		"a subscription misses nothing":         subscriptionMissesNothing,
 		"a subscription repeats nothing":        subscriptionFromTheMiddle,
 		"a filtered subscription picks":         filteredSubscription,
