@@ -82,15 +82,15 @@ func (h *Heartbeats) decide(entry *catalog.Entry, beat domain.SendHeartbeat) (Re
 	}
 }
 
-// SendAll carries out many heartbeats with one commit, as DoAll does. It appends the results to into.
-func (h *Heartbeats) SendAll(ctx context.Context, beats []domain.SendHeartbeat, into []Result) []Result {
+// SendAll carries out many instances' heartbeats with one commit, as DoAll does. It appends the results to into.
+func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, into []Result) []Result {
 	m := manyPool.Get().(*manyHeartbeats)
-	m.begin(len(beats))
+	m.begin(len(instances))
 	from := len(into)
-	into = append(into, make([]Result, len(beats))...)
+	into = append(into, make([]Result, len(instances))...)
 	results := into[from:]
-	for i := range beats {
-		entry := h.service.catalog().Find(beats[i].Key)
+	m.entries = h.service.catalog().FindAll(m.entries, instances)
+	for i, entry := range m.entries {
 		if entry == nil {
 			m.rest = append(m.rest, i)
 			continue
@@ -99,24 +99,24 @@ func (h *Heartbeats) SendAll(ctx context.Context, beats []domain.SendHeartbeat, 
 			results[i].Err = namedTwice(first)
 			continue
 		}
-		result, event := h.decide(entry, beats[i])
+		result, event := h.decide(entry, domain.SendHeartbeat{Key: instances[i]})
 		if results[i] = result; result.Err != nil {
 			continue
 		}
 		m.events = append(m.events, event)
-		m.requests = append(m.requests, appendHeartbeat(entry, beats[i].Key, m.events[len(m.events)-1:]))
-		m.sent = append(m.sent, sent{entry, i})
+		m.requests = append(m.requests, appendHeartbeat(entry, instances[i], m.events[len(m.events)-1:]))
+		m.sent = append(m.sent, i)
 	}
 	appended, err := h.service.store.Append(ctx, m.requests...)
-	for j, s := range m.sent {
+	for j, i := range m.sent {
 		if err != nil {
-			results[s.item] = Result{Err: err}
+			results[i] = Result{Err: err}
 			continue
 		}
-		results[s.item].Position = appended[j].Position
-		noteStream(s.entry, &appended[j])
+		results[i].Position = appended[j].Position
+		noteStream(m.entries[i], &appended[j])
 	}
-	h.sendRest(ctx, beats, m.rest, results)
+	h.sendRest(ctx, instances, m.rest, results)
 	h.tell(results, m.rest)
 	if err == nil { // else the store may hold on to it
 		manyPool.Put(m)
@@ -127,23 +127,19 @@ func (h *Heartbeats) SendAll(ctx context.Context, beats []domain.SendHeartbeat, 
 // manyHeartbeats is what a batch of heartbeats is worked on in. It is used again: a batch of a thousand
 // would leave the collector a quarter of a megabyte.
 type manyHeartbeats struct {
+	entries  []*catalog.Entry // of the items; nil: it is not in the catalog
+	rest     []int            // the items that are not
+	seen     firsts
 	events   []eventstore.EventData
 	requests []eventstore.AppendRequest
-	sent     []sent // of the requests
-	seen     firsts // those in the catalog
-	rest     []int  // the others
-}
-
-type sent struct {
-	entry *catalog.Entry
-	item  int
+	sent     []int // the items of the requests
 }
 
 var manyPool = sync.Pool{New: func() any { return new(manyHeartbeats) }}
 
 func (m *manyHeartbeats) begin(items int) {
 	m.events = slices.Grow(m.events[:0], items) // requests point into it: it must not move
-	m.requests, m.sent, m.rest = m.requests[:0], m.sent[:0], m.rest[:0]
+	m.entries, m.rest, m.requests, m.sent = m.entries[:0], m.rest[:0], m.requests[:0], m.sent[:0]
 	m.seen.begin(items)
 }
 
@@ -162,13 +158,13 @@ func noteStream(entry *catalog.Entry, appended *eventstore.AppendResult) {
 }
 
 // sendRest sends the heartbeats of instances that are not in the catalog.
-func (h *Heartbeats) sendRest(ctx context.Context, beats []domain.SendHeartbeat, rest []int, results []Result) {
+func (h *Heartbeats) sendRest(ctx context.Context, instances []domain.Key, rest []int, results []Result) {
 	if len(rest) == 0 {
 		return
 	}
 	requests := make([]Request, len(rest))
 	for j, i := range rest {
-		requests[j].Command = beats[i]
+		requests[j].Command = domain.SendHeartbeat{Key: instances[i]}
 	}
 	for j, r := range h.service.doAll(ctx, h.caller, requests, func(j int) int { return rest[j] }) {
 		results[rest[j]] = r

@@ -24,6 +24,8 @@ const attempts = 8
 type Catalog interface {
 	// Find is a live instance's entry, or nil.
 	Find(key domain.Key) *catalog.Entry
+	// FindAll appends what Find says of each key.
+	FindAll(into []*catalog.Entry, keys []domain.Key) []*catalog.Entry
 }
 
 // Progress lets a command wait until its own effect is seen.

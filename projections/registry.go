@@ -307,7 +307,7 @@ func (r *Registry) Run(ctx context.Context) error {
 }
 
 func (r *Registry) apply(e *eventstore.RecordedEvent, now time.Time) {
-	if e.Stream.IsHeartbeat() {
+	if e.IsHeartbeat() {
 		r.leases.Heard(e, now)
 		return
 	}

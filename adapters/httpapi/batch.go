@@ -213,15 +213,15 @@ func (a *api) heartbeats(c echo.Context) error {
 		return err
 	}
 	ns := namespace(c)
-	room.refused, room.beats = slices.Grow(room.refused[:0], len(room.names)), slices.Grow(room.beats[:0], len(room.names))
+	room.refused, room.keys = slices.Grow(room.refused[:0], len(room.names)), slices.Grow(room.keys[:0], len(room.names))
 	for _, name := range room.names {
 		key, err := heartbeatKey(ns, name)
 		if room.refused = append(room.refused, err); err == nil {
-			room.beats = append(room.beats, domain.SendHeartbeat{Key: key})
+			room.keys = append(room.keys, key)
 		}
 	}
-	room.results = a.Commands.Heartbeats(caller(c)).SendAll(c.Request().Context(), room.beats, room.results[:0])
-	room.reply, err = a.answerBatch(c, room.reply[:0], room.refused, func(i int) domain.Key { return room.beats[i].Key }, room.results)
+	room.results = a.Commands.Heartbeats(caller(c)).SendAll(c.Request().Context(), room.keys, room.results[:0])
+	room.reply, err = a.answerBatch(c, room.reply[:0], room.refused, func(i int) domain.Key { return room.keys[i] }, room.results)
 	return err
 }
 
@@ -229,7 +229,7 @@ func (a *api) heartbeats(c echo.Context) error {
 type batchRoom struct {
 	names   []string
 	refused []error
-	beats   []domain.SendHeartbeat
+	keys    []domain.Key // of the names that are not refused
 	results []commands.Result
 	reply   []byte
 }

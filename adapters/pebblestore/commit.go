@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -17,10 +18,10 @@ type commit struct {
 	calls   []*pending
 	bytes   int
 	at      time.Time
-	batches []*pebble.Batch            // applied in this order; nearly always one
-	events  []eventstore.RecordedEvent // in position order; shared with subscribers, never reused
-	last    eventstore.Position        // the store's newest when this commit is durable
-	handed  time.Time                  // when the first batch was handed to Pebble
+	batches []*pebble.Batch     // applied in this order; nearly always one
+	out     *published          // its events; shared with subscribers from its publication on
+	last    eventstore.Position // the store's newest when this commit is durable
+	handed  time.Time           // when the first batch was handed to Pebble
 	err     error
 
 	batch   *pebble.Batch       // being filled
@@ -77,7 +78,8 @@ func (s *Store) gather() *commit {
 			more = false
 		}
 	}
-	c.events = make([]eventstore.RecordedEvent, 0, requests)
+	c.out = publications.Get().(*published)
+	c.out.events, c.out.beats = slices.Grow(c.out.events[:0], requests), true
 	return c
 }
 
@@ -147,8 +149,8 @@ func (s *Store) writeRequest(c *commit, r *eventstore.AppendRequest, h *head) (r
 }
 
 func (s *Store) writeEvent(c *commit, data *eventstore.EventData, h *head) {
-	c.events = append(c.events, eventstore.RecordedEvent{})
-	e := &c.events[len(c.events)-1]
+	c.out.events = append(c.out.events, eventstore.RecordedEvent{})
+	e := &c.out.events[len(c.out.events)-1]
 	e.EventData, e.Stream = *data, h.stream
 	e.Revision, e.Position, e.RecordedAt = eventstore.Revision(h.events), s.next, c.at
 	if !data.At.IsZero() { // it comes from another store
@@ -160,7 +162,7 @@ func (s *Store) writeEvent(c *commit, data *eventstore.EventData, h *head) {
 		c.writeBlock() // a place of the index begins a block
 		c.set(timeKey(e.RecordedAt), binary.BigEndian.AppendUint64(nil, uint64(e.Position)))
 	}
-	if h.stream.IsHeartbeat() {
+	if h.beats {
 		s.writeHeartbeat(c, e, h)
 	} else {
 		s.writeLifecycle(c, e)
@@ -169,6 +171,7 @@ func (s *Store) writeEvent(c *commit, data *eventstore.EventData, h *head) {
 }
 
 func (s *Store) writeLifecycle(c *commit, e *eventstore.RecordedEvent) {
+	c.out.beats = false
 	if e.ID == uuid.Nil {
 		e.ID = uuid.Must(uuid.NewV7()) // fails only if the system has no randomness left to give
 	}
@@ -301,17 +304,18 @@ func (s *Store) settle() {
 }
 
 func (s *Store) publish(c *commit) {
-	if len(c.events) == 0 {
+	events := len(c.out.events)
+	if events == 0 {
 		return
 	}
 	s.durable.Store(uint64(c.last))
-	s.hub.publish(c.events, c.last)
+	s.hub.publish(c.out)
 	if s.opts.OnCommit != nil {
 		requests := 0
 		for _, p := range c.calls {
 			requests += len(p.requests)
 		}
 		now := time.Now()
-		s.opts.OnCommit(Commit{Requests: requests, Events: len(c.events), Sync: now.Sub(c.handed), Append: now.Sub(c.calls[0].queued)})
+		s.opts.OnCommit(Commit{Requests: requests, Events: events, Sync: now.Sub(c.handed), Append: now.Sub(c.calls[0].queued)})
 	}
 }

@@ -19,6 +19,7 @@ type head struct {
 	last     eventstore.Position // of the newest event
 	readable atomic.Uint64       // of the newest heartbeat that readers can find; 0: there is none
 	number   uint32              // of a heartbeat stream; 0 while it has none
+	beats    bool                // it is a heartbeat stream
 	queued   bool                // among the unsaved
 }
 
@@ -102,7 +103,7 @@ func (s *Store) loadHead(stream eventstore.StreamName) (*head, error) {
 }
 
 func (s *Store) loadHeartbeatHead(stream eventstore.StreamName) (*head, error) {
-	h := &head{stream: stream}
+	h := &head{stream: stream, beats: true}
 	v, err := s.get(numberKey(stream))
 	if err != nil || v == nil {
 		return h, err
@@ -215,7 +216,7 @@ func (s *Store) recoverHead(e *heartbeat) error {
 	if err != nil {
 		return err
 	}
-	h := s.keepHead(&head{stream: stream, number: e.event.StreamNumber})
+	h := s.keepHead(&head{stream: stream, beats: true, number: e.event.StreamNumber})
 	h.events, h.last = uint64(e.event.Revision)+1, e.event.Position
 	h.readable.Store(uint64(h.last))
 	s.unsaved.add(h, e.event.Position)

@@ -3,6 +3,7 @@ package pebblestore
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
@@ -20,13 +21,32 @@ type hub struct {
 	closed    bool
 }
 
-func (h *hub) publish(events []eventstore.RecordedEvent, last eventstore.Position) {
+// published is the events of a durable commit.
+type published struct {
+	events  []eventstore.RecordedEvent // in position order
+	beats   bool                       // all are heartbeats
+	holders atomic.Int32               // who may still look at the events
+}
+
+// What a store allocates for heartbeats is mostly their events, so these go back here when nobody looks at
+// them any more. A holder that forgets to release them only leaves them to the garbage collector.
+var publications = sync.Pool{New: func() any { return new(published) }}
+
+func (p *published) release() {
+	if p.holders.Add(-1) == 0 && p.beats {
+		publications.Put(p)
+	}
+}
+
+func (h *hub) publish(p *published) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.published = last
+	h.published = p.events[len(p.events)-1].Position
+	p.holders.Store(int32(len(h.live)) + 1)
+	defer p.release()
 	for s := range h.live {
 		select {
-		case s.commits <- events:
+		case s.commits <- p:
 		default: // too slow: it reads on from disk
 			delete(h.live, s)
 			close(s.commits)
@@ -44,7 +64,7 @@ func (h *hub) join(s *subscription) (eventstore.Position, error) {
 	if h.live == nil {
 		h.live = make(map[*subscription]struct{})
 	}
-	s.commits = make(chan []eventstore.RecordedEvent, liveBuffer)
+	s.commits = make(chan *published, liveBuffer)
 	h.live[s] = struct{}{}
 	return h.published, nil
 }
@@ -69,10 +89,11 @@ func (h *hub) close() {
 type subscription struct {
 	store    *Store
 	filter   eventstore.Filter
-	position eventstore.Position             // looked through up to here
-	commits  chan []eventstore.RecordedEvent // nil: reading from disk; closed by the hub when it overflows
-	joinedAt eventstore.Position             // commits holds what comes after this position
+	position eventstore.Position // looked through up to here
+	commits  chan *published     // nil: reading from disk; closed by the hub when it overflows
+	joinedAt eventstore.Position // commits holds what comes after this position
 	batch    []eventstore.RecordedEvent
+	held     *published // whose events the batch is
 	done     chan struct{}
 	close    sync.Once
 }
@@ -89,6 +110,11 @@ func (s *Store) Subscribe(ctx context.Context, opts eventstore.SubscribeOptions)
 
 // Next implements eventstore.Subscription.
 func (s *subscription) Next(ctx context.Context) ([]eventstore.RecordedEvent, eventstore.Position, error) {
+	if s.held != nil {
+		s.batch = nil
+		s.held.release()
+		s.held = nil
+	}
 	for {
 		select {
 		case <-s.done:
@@ -145,17 +171,22 @@ func (s *subscription) catchUp(ctx context.Context) error {
 func (s *subscription) takeLive(ctx context.Context) error {
 	s.batch = nil
 	select {
-	case events, ok := <-s.commits:
+	case p, ok := <-s.commits:
 		if !ok {
 			s.commits = nil
 			return nil
 		}
+		events := p.events
 		after := s.position // beyond the events, when the subscriber began in the future
 		if last := events[len(events)-1].Position; last > after {
 			s.position = last
 		}
 		if events[0].Position > after && len(s.filter.StreamPrefixes) == 0 && len(s.filter.Types) == 0 {
-			s.batch = events[:len(events):len(events)]
+			s.batch, s.held = events[:len(events):len(events)], p
+			return nil
+		}
+		defer p.release()
+		if p.beats && s.filter.SkipsHeartbeats() {
 			return nil
 		}
 		for i := range events {

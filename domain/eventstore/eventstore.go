@@ -165,9 +165,13 @@ type RecordedEvent struct {
 	Position   Position
 	RecordedAt time.Time // UTC; never before an earlier position's
 	// StreamNumber is a small number of the stream's own, for readers that would look its name up at every
-	// event. It is good as long as the store is open; 0: the store gives this stream none.
+	// event. It is good as long as the store is open; 0: the store gives this stream none. Only streams of
+	// heartbeats have one.
 	StreamNumber uint32
 }
+
+// IsHeartbeat says whether the event is of a stream of heartbeats.
+func (e *RecordedEvent) IsHeartbeat() bool { return e.StreamNumber != 0 || e.Stream.IsHeartbeat() }
 
 // AppendRequest asks for events to be put at the end of one stream.
 type AppendRequest struct {

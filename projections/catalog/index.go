@@ -61,6 +61,44 @@ func (x *index) find(key domain.Key) *Entry {
 	return e
 }
 
+// findAll appends the entries of many keys. A look-up waits for memory three times, for the place, the entry
+// and its name: those of several keys are waited for together.
+func (x *index) findAll(into []*Entry, keys []domain.Key) []*Entry {
+	const together = 16
+	var hashes [together]uint32
+	var places [together][]place
+	var names [together]string
+	for ; len(keys) > 0; keys = keys[min(together, len(keys)):] {
+		some := keys[:min(together, len(keys))]
+		for i, key := range some {
+			s, hash := x.shardOf(key)
+			hashes[i], places[i], names[i] = hash, *s.places.Load(), ""
+		}
+		for i := range some {
+			if n := len(places[i]); n > 0 {
+				if e := places[i][int(hashes[i])&(n-1)].entry.Load(); e != nil { // nearly always the one
+					names[i] = e.name
+				}
+			}
+		}
+		for i := range some {
+			if names[i] != "" {
+				touched(names[i][0])
+			}
+		}
+		for i, key := range some {
+			_, e := lookup(places[i], key, hashes[i])
+			into = append(into, e)
+		}
+	}
+	return into
+}
+
+// touched does nothing with a byte of memory that will be needed soon, but have it read.
+//
+//go:noinline
+func touched(byte) {}
+
 // get is the entry of that key and its slot; nil when there is none. Only the goroutine that changes the index
 // may call it, as what follows.
 func (x *index) get(key domain.Key) (e *Entry, slot int) {

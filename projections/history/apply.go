@@ -59,7 +59,7 @@ func (h *History) take(b *pebble.Batch, events []eventstore.RecordedEvent) error
 		e := &events[i]
 		var err error
 		switch {
-		case e.Stream.IsHeartbeat():
+		case e.IsHeartbeat():
 			err = h.noteHeartbeat(e)
 		case e.Stream.Audited():
 			if e.Position > h.lifecycle {
