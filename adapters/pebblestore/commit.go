@@ -101,6 +101,9 @@ func (s *Store) write(c *commit) {
 			c.batch = s.db.NewBatch()
 		}
 		for i := range p.requests {
+			if i%together == 0 {
+				touch(p.heads[i:min(i+together, len(p.heads))])
+			}
 			p.results[i] = s.writeRequest(c, &p.requests[i], p.heads[i])
 			p.results[i].StreamNumber = p.heads[i].number
 			if c.err != nil {

@@ -23,6 +23,18 @@ type head struct {
 	queued   bool                // among the unsaved
 }
 
+// together is how many heads are read from memory at once: the committer would wait for each by itself.
+const together = 16
+
+func touch(heads []*head) {
+	for _, h := range heads {
+		touched(h.events)
+	}
+}
+
+//go:noinline
+func touched(uint64) {}
+
 // heads remembers the head of every stream that was appended to. An appender loads one ahead of the
 // committer, so that the committer never waits for the disk.
 type heads struct{ shards [64]headShard }

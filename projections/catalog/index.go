@@ -78,6 +78,7 @@ func (x *index) findAll(into []*Entry, keys []domain.Key) []*Entry {
 			if n := len(places[i]); n > 0 {
 				if e := places[i][int(hashes[i])&(n-1)].entry.Load(); e != nil { // nearly always the one
 					names[i] = e.name
+					touched(byte(e.Epoch)) // it lies apart from the name
 				}
 			}
 		}
