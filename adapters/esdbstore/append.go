@@ -82,7 +82,7 @@ func (s *Store) appendOne(ctx context.Context, r *eventstore.AppendRequest) (res
 	case <-ctx.Done():
 		return result, ctx.Err()
 	}
-	events, err := proposed(r.Events)
+	events, err := proposed(r.Events, r.At)
 	if err != nil {
 		return result, err
 	}
@@ -128,7 +128,7 @@ func (s *Store) appendOne(ctx context.Context, r *eventstore.AppendRequest) (res
 }
 
 // proposed gives events ids before they are sent the first time.
-func proposed(events []eventstore.EventData) ([]esdb.EventData, error) {
+func proposed(events []eventstore.EventData, at time.Time) ([]esdb.EventData, error) {
 	out := make([]esdb.EventData, len(events))
 	for i, e := range events {
 		id := e.ID
@@ -138,7 +138,7 @@ func proposed(events []eventstore.EventData) ([]esdb.EventData, error) {
 				return nil, err
 			}
 		}
-		out[i] = esdb.EventData{EventID: id, EventType: e.Type, ContentType: esdb.ContentTypeJson, Data: e.Data, Metadata: withTime(e.Metadata, e.At)}
+		out[i] = esdb.EventData{EventID: id, EventType: e.Type, ContentType: esdb.ContentTypeJson, Data: e.Data, Metadata: withTime(e.Metadata, at)}
 	}
 	return out, nil
 }

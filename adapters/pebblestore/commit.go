@@ -146,18 +146,18 @@ func (s *Store) writeRequest(c *commit, r *eventstore.AppendRequest, h *head) (r
 		c.batch = s.db.NewBatch()
 	}
 	for i := range r.Events {
-		s.writeEvent(c, &r.Events[i], h)
+		s.writeEvent(c, &r.Events[i], r.At, h)
 	}
 	return eventstore.AppendResult{Position: h.last, Revision: eventstore.Revision(h.events - 1)}
 }
 
-func (s *Store) writeEvent(c *commit, data *eventstore.EventData, h *head) {
+func (s *Store) writeEvent(c *commit, data *eventstore.EventData, at time.Time, h *head) {
 	c.out.events = append(c.out.events, eventstore.RecordedEvent{})
 	e := &c.out.events[len(c.out.events)-1]
 	e.EventData, e.Stream = *data, h.stream
 	e.Revision, e.Position, e.RecordedAt = eventstore.Revision(h.events), s.next, c.at
-	if !data.At.IsZero() { // it comes from another store
-		e.At, e.RecordedAt = time.Time{}, s.imported(data.At)
+	if !at.IsZero() { // it comes from another store
+		e.RecordedAt = s.imported(at)
 	}
 	s.next++
 	if e.RecordedAt.UnixNano()-s.lastIndexed >= int64(time.Second) {

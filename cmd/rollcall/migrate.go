@@ -153,8 +153,7 @@ func (m *migration) run(c *cobra.Command) (copied int, err error) {
 		if err != nil {
 			return copied, err
 		}
-		e.At = e.RecordedAt
-		r := eventstore.AppendRequest{Stream: e.Stream, Events: []eventstore.EventData{e.EventData}}
+		r := eventstore.AppendRequest{Stream: e.Stream, Events: []eventstore.EventData{e.EventData}, At: e.RecordedAt}
 		switch {
 		case e.Stream.IsHeartbeat():
 		case e.Revision == 0:

@@ -152,9 +152,6 @@ type EventData struct {
 	Type     string
 	Data     []byte // JSON
 	Metadata []byte // a JSON object
-	// At is when an event that comes from another store was recorded there; zero: it is new. Of an
-	// event that was read it is zero; RecordedAt says it.
-	At time.Time
 }
 
 // RecordedEvent is an event that stands in the store. Its bytes must not be changed.
@@ -178,6 +175,8 @@ type AppendRequest struct {
 	Stream   StreamName
 	Expected ExpectedRevision
 	Events   []EventData // at least one
+	// At is when events that come from another store were recorded there; zero: they are new.
+	At time.Time
 	// StreamNumber may name the stream instead of Stream, as this store, since it was opened, told it in an
 	// AppendResult; 0: Stream names it. It spares the store the search for the name.
 	StreamNumber uint32
