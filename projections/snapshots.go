@@ -179,7 +179,7 @@ func (s Snapshots) read(at Mark, load func(state io.Reader) error) error {
 
 // A long replay saves very often: what the libraries allocate for each use is used again.
 var encoders = sync.Pool{New: func() any {
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(512<<10))
 	if err != nil {
 		panic(err) // the options are constant
 	}

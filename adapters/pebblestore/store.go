@@ -156,7 +156,11 @@ func openPebble(dir string, opts Options) (*pebble.DB, *pebble.Lock, error) {
 		}
 		return nil, nil, LockedError{Dir: dir}
 	}
-	cache := pebble.NewCache(64 << 20)
+	cacheSize := int64(64 << 20)
+	if opts.ReadOnly {
+		cacheSize = 8 << 20 // by those who read all once; fresh memory is dearer than what it would spare them
+	}
+	cache := pebble.NewCache(cacheSize)
 	defer cache.Unref()
 	o := &pebble.Options{
 		FS: opts.FS, Lock: lock, Cache: cache, ReadOnly: opts.ReadOnly, ErrorIfNotExists: opts.ReadOnly,

@@ -71,7 +71,7 @@ func (c *Catalog) Apply(event *eventstore.RecordedEvent) (before, now *Entry, er
 	if !ok {
 		return nil, nil, domain.InvalidField{Field: "stream", Rule: "must name an instance"}
 	}
-	was, slot := c.index.get(key)
+	place, was := c.index.get(key)
 	var s *service
 	if was != nil {
 		s = was.service
@@ -85,13 +85,17 @@ func (c *Catalog) Apply(event *eventstore.RecordedEvent) (before, now *Entry, er
 	if now, err = next(was, s, name, event, data); err != nil || was == now {
 		return nil, nil, err
 	}
-	c.put(s, was, slot, now, event.Position)
+	c.put(s, place, was, now, event.Position)
 	return was, now, nil
 }
 
-// put replaces what was, at that slot of its service's list, by what is now; either may be absent.
-func (c *Catalog) put(s *service, was *Entry, slot int, now *Entry, at eventstore.Position) {
+// put replaces what was, in that place of the index, by what is now; either may be absent.
+func (c *Catalog) put(s *service, p *place, was, now *Entry, at eventstore.Position) {
+	var slot int
 	var moved *Entry
+	if was != nil {
+		slot = int(p.slot)
+	}
 	s.mu.Lock()
 	switch end := len(s.entries) - 1; {
 	case was == nil:
@@ -108,13 +112,18 @@ func (c *Catalog) put(s *service, was *Entry, slot int, now *Entry, at eventstor
 		s.entries = s.entries[:end]
 	}
 	s.last = at
-	s.view.Store(nil)
+	if s.view.Load() != nil { // a store costs more
+		s.view.Store(nil)
+	}
 	size := len(s.entries)
 	s.mu.Unlock()
 
-	if now != nil {
+	switch {
+	case was != nil && now != nil:
+		p.replace(now)
+	case now != nil:
 		c.index.set(now, slot)
-	} else {
+	default:
 		c.index.remove(was.Key())
 	}
 	if moved != nil {

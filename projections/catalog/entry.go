@@ -298,7 +298,7 @@ func scanChange(data []byte) (to []byte, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	rest, ok = bytes.CutPrefix(bytes.TrimLeft(rest, "0123456789"), fromField)
+	rest, ok = bytes.CutPrefix(skipDigits(rest), fromField)
 	quote := bytes.IndexByte(rest, '"')
 	if !ok || quote < 0 {
 		return nil, false
@@ -310,6 +310,13 @@ func scanChange(data []byte) (to []byte, ok bool) {
 		return nil, false
 	}
 	return rest[:quote], true
+}
+
+func skipDigits(b []byte) []byte {
+	for len(b) > 0 && b[0] >= '0' && b[0] <= '9' {
+		b = b[1:]
+	}
+	return b
 }
 
 func parseTTL(s string) (time.Duration, error) {

@@ -100,16 +100,18 @@ func (x *index) findAll(into []*Entry, keys []domain.Key) []*Entry {
 //go:noinline
 func touched(byte) {}
 
-// get is the entry of that key and its slot; nil when there is none. Only the goroutine that changes the index
-// may call it, as what follows.
-func (x *index) get(key domain.Key) (e *Entry, slot int) {
+// get is the entry of that key and its place, which is good until the next set; nil when there is none. Only
+// the goroutine that changes the index may call it, as what follows.
+func (x *index) get(key domain.Key) (p *place, e *Entry) {
 	s, hash := x.shardOf(key)
-	p, e := lookup(*s.places.Load(), key, hash)
-	if e != nil {
-		slot = int(p.slot)
+	if p, e = lookup(*s.places.Load(), key, hash); e == nil {
+		return nil, nil
 	}
-	return e, slot
+	return p, e
 }
+
+// replace puts another entry of the same key in the place.
+func (p *place) replace(e *Entry) { p.entry.Store(e) }
 
 // lookup is the key's entry and its place, or nil and the place where it may go; there is none in no places.
 func lookup(places []place, key domain.Key, hash uint32) (at *place, e *Entry) {

@@ -38,9 +38,9 @@ func TestTheIndexFindsWhatWasSet(t *testing.T) {
 	for i := range 3000 {
 		key := domain.Key{Namespace: "default", Service: "web", ID: fmt.Sprint("i", i)}
 		slot, ok := want[key]
-		e, at := x.get(key)
-		if found := x.find(key); ok != (found != nil) || found != e || ok && (at != slot || found.name != key.String()) {
-			t.Fatalf("%s is %+v at %d, %+v; want slot %d, %v", key, e, at, found, slot, ok)
+		at, e := x.get(key)
+		if found := x.find(key); ok != (found != nil) || found != e || ok && (int(at.slot) != slot || found.name != key.String()) {
+			t.Fatalf("%s is %+v at %+v, %+v; want slot %d, %v", key, e, at, found, slot, ok)
 		}
 	}
 }

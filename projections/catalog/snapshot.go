@@ -55,8 +55,9 @@ func (f Frozen) Encode(yield func([]byte) bool) {
 		b = appendString(b, s.key.Service)
 		b = binary.AppendUvarint(b, uint64(s.last))
 		b = binary.AppendUvarint(b, uint64(len(s.entries)))
+		prefix := len(s.key.Namespace) + len(s.key.Service) + 2 // of names, before the ids
 		for _, e := range s.entries {
-			b = appendEntry(b, e)
+			b = appendEntry(b, e, e.name[prefix:])
 		}
 		if !yield(b) {
 			return
@@ -64,12 +65,12 @@ func (f Frozen) Encode(yield func([]byte) bool) {
 	}
 }
 
-func appendEntry(b []byte, e *Entry) []byte {
+func appendEntry(b []byte, e *Entry, id string) []byte {
 	var flags uint64
 	if e.updated {
 		flags |= flagUpdated
 	}
-	b = appendString(b, e.ID())
+	b = appendString(b, id)
 	for _, n := range [...]uint64{
 		flags, e.Epoch, e.Events, uint64(e.TTL), uint64(e.registered), uint64(e.changed), uint64(e.Position),
 	} {
