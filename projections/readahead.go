@@ -14,13 +14,13 @@ const (
 
 // ReadAhead is the store's ReadAll with the reading done by a goroutine of its own, so that a long
 // replay reads and applies at the same time. The goroutine has ended when the sequence has.
-// An event is valid until the next one; what it points to is not used again.
-func ReadAhead(ctx context.Context, store eventstore.Store, opts eventstore.ReadAllOptions) iter.Seq2[*eventstore.RecordedEvent, error] {
+// Events come by batches. A batch is valid until the next one; what its events point to is not used again.
+func ReadAhead(ctx context.Context, store eventstore.Store, opts eventstore.ReadAllOptions) iter.Seq2[[]eventstore.RecordedEvent, error] {
 	type batch struct {
 		events []eventstore.RecordedEvent
 		err    error
 	}
-	return func(yield func(*eventstore.RecordedEvent, error) bool) {
+	return func(yield func([]eventstore.RecordedEvent, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		batches := make(chan batch, aheadBatches)                    // closed by the reader; when it is full, the reader waits
 		spent := make(chan []eventstore.RecordedEvent, aheadBatches) // to be filled again; what does not fit is dropped
@@ -56,10 +56,8 @@ func ReadAhead(ctx context.Context, store eventstore.Store, opts eventstore.Read
 			}
 		}()
 		for b := range batches {
-			for i := range b.events {
-				if !yield(&b.events[i], nil) {
-					return
-				}
+			if len(b.events) > 0 && !yield(b.events, nil) {
+				return
 			}
 			if b.err != nil {
 				yield(nil, b.err)

@@ -114,26 +114,32 @@ func (r *Registry) replay(ctx context.Context, at, head eventstore.Position, rea
 	var newest tail
 	// The feed begins with what is replayed, so that subscribers can go on where they were.
 	defer func() { r.feed = newest.into(r.feed) }()
-	for e, err := range ReadAhead(ctx, r.opts.Store, eventstore.ReadAllOptions{After: at, To: head, Filter: filter}) {
+	for events, err := range ReadAhead(ctx, r.opts.Store, eventstore.ReadAllOptions{After: at, To: head, Filter: filter}) {
 		if err != nil {
 			return err
 		}
-		before, entry, err := r.catalog.Load().Apply(e)
-		switch {
-		case err != nil:
-			r.skip(e, err)
-		case before != entry:
-			newest.add(e, before, entry)
-		}
-		*reached = e.Position
-		r.events++
-		r.unsaved++
-		if r.events%10_000 == 0 && r.opts.OnProgress != nil {
-			r.opts.OnProgress(e.Position, head)
-		}
-		if r.due() { // a long replay leaves the snapshots that time travel needs
-			r.saving <- struct{}{} // each of them, so the one before comes first
-			r.saveBeside(Mark{e.Position, r.events})
+		for i := range events {
+			if i%catalog.Together == 0 {
+				r.Catalog().Expect(events[i:min(i+catalog.Together, len(events))])
+			}
+			e := &events[i]
+			before, entry, err := r.Catalog().Apply(e)
+			switch {
+			case err != nil:
+				r.skip(e, err)
+			case before != entry:
+				newest.add(e, before, entry)
+			}
+			*reached = e.Position
+			r.events++
+			r.unsaved++
+			if r.events%10_000 == 0 && r.opts.OnProgress != nil {
+				r.opts.OnProgress(e.Position, head)
+			}
+			if r.due() { // a long replay leaves the snapshots that time travel needs
+				r.saving <- struct{}{} // each of them, so the one before comes first
+				r.saveBeside(Mark{e.Position, r.events})
+			}
 		}
 	}
 	return nil

@@ -26,8 +26,9 @@ func FuzzStoredValues(f *testing.F) {
 	f.Add(b.encode(nil))
 	s := &Store{}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		if e, picked, err := readRecord(9, value, nil); err == nil && picked {
-			again, _, err := readRecord(9, appendRecord(nil, &e), nil)
+		var e, again eventstore.RecordedEvent
+		if picked, err := readRecord(&e, 9, value, nil, new(pieces)); err == nil && picked {
+			_, err := readRecord(&again, 9, appendRecord(nil, &e), nil, new(pieces))
 			if err != nil || string(again.Data) != string(e.Data) || again.Stream != e.Stream || again.ID != e.ID {
 				t.Errorf("%+v came back as %+v, %v", e, again, err)
 			}

@@ -88,8 +88,8 @@ func (s *Store) lifecycleAt(p eventstore.Position) (eventstore.RecordedEvent, er
 		return eventstore.RecordedEvent{}, &Damaged{p, err}
 	}
 	defer closer.Close()
-	e, _, err := readRecord(p, v, nil)
-	if err != nil {
+	var e eventstore.RecordedEvent
+	if _, err := readRecord(&e, p, v, nil, new(pieces)); err != nil {
 		return e, &Damaged{p, err}
 	}
 	return e, nil

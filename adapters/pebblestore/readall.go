@@ -224,6 +224,7 @@ type lifecycleSource struct {
 	cursor
 	filter *eventstore.Filter
 	event  eventstore.RecordedEvent
+	pieces pieces
 }
 
 func (s *Store) lifecycleSource(from, to eventstore.Position, opts *eventstore.ReadAllOptions) (source, error) {
@@ -240,7 +241,7 @@ func (l *lifecycleSource) next() (*eventstore.RecordedEvent, error) {
 		if err != nil || !ok {
 			return nil, err
 		}
-		e, picked, err := readRecord(p, v, l.filter)
+		picked, err := readRecord(&l.event, p, v, l.filter, &l.pieces)
 		if err != nil {
 			if err := l.damaged(p, err); err != nil {
 				return nil, err
@@ -248,7 +249,6 @@ func (l *lifecycleSource) next() (*eventstore.RecordedEvent, error) {
 			continue
 		}
 		if picked {
-			l.event = e
 			return &l.event, nil
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"time"
+	"unsafe"
 
 	"github.com/google/uuid"
 
@@ -48,12 +49,12 @@ func appendRecord(b []byte, e *eventstore.RecordedEvent) []byte {
 	return appendBytes(b, e.Metadata)
 }
 
-// readRecord reads what appendRecord wrote if the filter picks it. The event shares no memory with
-// value.
-func readRecord(p eventstore.Position, value []byte, filter *eventstore.Filter) (e eventstore.RecordedEvent, picked bool, err error) {
+// readRecord reads what appendRecord wrote into e if the filter picks it; if not, what e is then means
+// nothing. The event shares no memory with value: its texts are in pieces.
+func readRecord(e *eventstore.RecordedEvent, p eventstore.Position, value []byte, filter *eventstore.Filter, pieces *pieces) (picked bool, err error) {
 	r := reader{b: value}
 	if r.byte() != recordVersion {
-		return e, false, errDamaged
+		return false, errDamaged
 	}
 	e.Position = p
 	e.Revision = eventstore.Revision(r.uvarint())
@@ -63,15 +64,47 @@ func readRecord(p eventstore.Position, value []byte, filter *eventstore.Filter) 
 	e.Type = r.eventType()
 	data, metadata := r.bytes(), r.bytes()
 	if r.failed {
-		return e, false, errDamaged
+		return false, errDamaged
 	}
-	e.Stream = eventstore.StreamName(stream)
-	if filter != nil && !filter.Match(e.Stream, e.Type) {
-		return e, false, nil
+	if filter != nil && !filter.Match(text(stream), e.Type) {
+		return false, nil
 	}
-	both := append(append(make([]byte, 0, len(data)+len(metadata)), data...), metadata...)
-	e.Data, e.Metadata = both[:len(data):len(data)], both[len(data):]
-	return e, true, nil
+	b := pieces.take(len(stream) + len(data) + len(metadata))
+	b = append(append(append(b, stream...), data...), metadata...)
+	e.Stream, b = text(b[:len(stream)]), b[len(stream):]
+	e.Data, e.Metadata = b[:len(data):len(data)], b[len(data):]
+	return true, nil
+}
+
+// text is the bytes as a name. They must stay as they are.
+func text(b []byte) eventstore.StreamName {
+	return eventstore.StreamName(unsafe.String(unsafe.SliceData(b), len(b)))
+}
+
+// pieces gives out memory that is never used again. A long read makes millions of small texts: they lie in
+// larger pieces, but the first ones are small, for most reads are short.
+type pieces struct {
+	rest []byte
+	next int // size of the next piece
+}
+
+const (
+	firstPiece   = 512
+	largestPiece = 64 << 10
+)
+
+// take gives an empty slice with room for n bytes.
+func (p *pieces) take(n int) []byte {
+	if n > len(p.rest) {
+		p.next = min(max(2*p.next, firstPiece), largestPiece)
+		if n > p.next/4 { // by itself, so that what is left of the piece is not lost
+			return make([]byte, 0, n)
+		}
+		p.rest = make([]byte, p.next)
+	}
+	taken := p.rest[:0:n]
+	p.rest = p.rest[n:]
+	return taken
 }
 
 func appendBytes[S ~string | ~[]byte](b []byte, s S) []byte {

@@ -312,7 +312,8 @@ func (s *Store) lastOf(prefix byte) (eventstore.Position, int64, error) {
 		return 0, 0, err
 	}
 	if prefix == rangeLifecycle {
-		e, _, err := readRecord(p, value, nil)
+		var e eventstore.RecordedEvent
+		_, err := readRecord(&e, p, value, nil, new(pieces))
 		return p, e.RecordedAt.UnixNano(), err
 	}
 	entries, err := s.decodeBlock(p, value, nil)

@@ -34,7 +34,7 @@ type shard struct {
 // service lists a service's entries; its view is made when someone asks.
 type service struct {
 	key     domain.ServiceKey
-	mu      sync.RWMutex
+	mu      sync.Mutex
 	entries []*Entry            // in no order
 	last    eventstore.Position // of the newest change
 	view    atomic.Pointer[View]
@@ -87,6 +87,20 @@ func (c *Catalog) Apply(event *eventstore.RecordedEvent) (before, now *Entry, er
 	}
 	c.put(s, place, was, now, event.Position)
 	return was, now, nil
+}
+
+// Together is how many events Expect takes.
+const Together = together
+
+// Expect is told of the events, Together at most, that Apply will get next. It has what Apply needs read from
+// memory together, where Apply would wait for each by itself.
+func (c *Catalog) Expect(events []eventstore.RecordedEvent) {
+	var keys [together]domain.Key
+	for i := range events {
+		keys[i], _ = events[i].Stream.InstanceKey()
+	}
+	var l lookups
+	l.begin(c.index, keys[:len(events)])
 }
 
 // put replaces what was, in that place of the index, by what is now; either may be absent.
@@ -185,9 +199,9 @@ func (c *Catalog) View(key domain.ServiceKey) *View {
 // All yields every live instance's entry, in no order.
 func (c *Catalog) All(yield func(*Entry) bool) {
 	for s := range c.all {
-		s.mu.RLock()
+		s.mu.Lock()
 		entries := slices.Clone(s.entries)
-		s.mu.RUnlock()
+		s.mu.Unlock()
 		for _, e := range entries {
 			if !yield(e) {
 				return
@@ -200,9 +214,9 @@ func (c *Catalog) All(yield func(*Entry) bool) {
 // order.
 func (c *Catalog) Changes(yield func(domain.ServiceKey, eventstore.Position) bool) {
 	for s := range c.all {
-		s.mu.RLock()
+		s.mu.Lock()
 		last := s.last
-		s.mu.RUnlock()
+		s.mu.Unlock()
 		if !yield(s.key, last) {
 			return
 		}

@@ -61,34 +61,45 @@ func (x *index) find(key domain.Key) *Entry {
 	return e
 }
 
-// findAll appends the entries of many keys. A look-up waits for memory three times, for the place, the entry
-// and its name: those of several keys are waited for together.
+// together is how many keys are looked up together.
+const together = 16
+
+// lookups are those of a few keys on their way. Each waits for memory three times, for the place, the entry
+// and its name: in steps that are short enough for the processor to be in several at once.
+type lookups struct {
+	hashes [together]uint32
+	places [together][]place
+	names  [together]string
+}
+
+func (l *lookups) begin(x *index, keys []domain.Key) {
+	for i, key := range keys {
+		s, hash := x.shardOf(key)
+		l.hashes[i], l.places[i], l.names[i] = hash, *s.places.Load(), ""
+	}
+	for i := range keys {
+		if n := len(l.places[i]); n > 0 {
+			if e := l.places[i][int(l.hashes[i])&(n-1)].entry.Load(); e != nil { // nearly always the one
+				l.names[i] = e.name
+				touched(byte(e.Epoch)) // it lies apart from the name
+			}
+		}
+	}
+	for i := range keys {
+		if l.names[i] != "" {
+			touched(l.names[i][0])
+		}
+	}
+}
+
+// findAll appends the entries of many keys.
 func (x *index) findAll(into []*Entry, keys []domain.Key) []*Entry {
-	const together = 16
-	var hashes [together]uint32
-	var places [together][]place
-	var names [together]string
+	var l lookups
 	for ; len(keys) > 0; keys = keys[min(together, len(keys)):] {
 		some := keys[:min(together, len(keys))]
+		l.begin(x, some)
 		for i, key := range some {
-			s, hash := x.shardOf(key)
-			hashes[i], places[i], names[i] = hash, *s.places.Load(), ""
-		}
-		for i := range some {
-			if n := len(places[i]); n > 0 {
-				if e := places[i][int(hashes[i])&(n-1)].entry.Load(); e != nil { // nearly always the one
-					names[i] = e.name
-					touched(byte(e.Epoch)) // it lies apart from the name
-				}
-			}
-		}
-		for i := range some {
-			if names[i] != "" {
-				touched(names[i][0])
-			}
-		}
-		for i, key := range some {
-			_, e := lookup(places[i], key, hashes[i])
+			_, e := lookup(l.places[i], key, l.hashes[i])
 			into = append(into, e)
 		}
 	}

@@ -38,9 +38,9 @@ func (c *Catalog) Freeze() Frozen {
 		shard := &c.shards[i]
 		shard.mu.RLock()
 		for _, s := range shard.services {
-			s.mu.RLock()
+			s.mu.Lock()
 			f.services = append(f.services, frozenService{s.key, s.last, slices.Clone(s.entries)})
-			s.mu.RUnlock()
+			s.mu.Unlock()
 		}
 		shard.mu.RUnlock()
 	}

@@ -14,9 +14,6 @@ import (
 	"github.com/rollcall-registry/rollcall/projections"
 )
 
-// rebuildBatch is how many events a rebuild applies at once.
-const rebuildBatch = 1024
-
 // Rebuild makes the history in dir anew from the store's events. Until it is done the old one stays
 // where it is. From that come only the summaries of heartbeats that the retention has removed since.
 // progress is told the position that was reached.
@@ -54,20 +51,17 @@ func (h *History) replay(ctx context.Context, store eventstore.Store, progress f
 	if err != nil {
 		return err
 	}
-	batch := make([]eventstore.RecordedEvent, 0, rebuildBatch)
-	for e, err := range projections.ReadAhead(ctx, store, eventstore.ReadAllOptions{To: max(head, 1)}) {
+	for events, err := range projections.ReadAhead(ctx, store, eventstore.ReadAllOptions{To: max(head, 1)}) {
 		if err != nil {
 			return err
 		}
-		if batch = append(batch, *e); len(batch) == rebuildBatch {
-			if err := h.Apply(batch, e.Position); err != nil {
-				return err
-			}
-			batch = batch[:0]
-			progress(e.Position, head)
+		last := events[len(events)-1].Position
+		if err := h.Apply(events, last); err != nil {
+			return err
 		}
+		progress(last, head)
 	}
-	if err := h.Apply(batch, head); err != nil {
+	if err := h.Apply(nil, head); err != nil {
 		return err
 	}
 	progress(head, head)
