@@ -56,11 +56,27 @@ func (f Frozen) Encode(yield func([]byte) bool) {
 		b = binary.AppendUvarint(b, uint64(s.last))
 		b = binary.AppendUvarint(b, uint64(len(s.entries)))
 		prefix := len(s.key.Namespace) + len(s.key.Service) + 2 // of names, before the ids
-		for _, e := range s.entries {
+		for i, e := range s.entries {
+			if i%together == 0 {
+				expectSources(s.entries[i:min(i+together, len(s.entries))])
+			}
 			b = appendEntry(b, e, e.name[prefix:])
 		}
 		if !yield(b) {
 			return
+		}
+	}
+}
+
+// expectSources has a few entries' sources read from memory together.
+func expectSources(entries []*Entry) {
+	var sources [together]string
+	for i, e := range entries {
+		sources[i] = e.source
+	}
+	for i := range entries {
+		for at := 0; at < len(sources[i]); at += 64 { // a line of the processor's cache
+			touched(sources[i][at])
 		}
 	}
 }
