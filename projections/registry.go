@@ -118,12 +118,7 @@ func (r *Registry) replay(ctx context.Context, at, head eventstore.Position, rea
 		if err != nil {
 			return err
 		}
-		for i := range events {
-			if i%catalog.Together == 0 {
-				r.Catalog().Expect(events[i:min(i+catalog.Together, len(events))])
-			}
-			e := &events[i]
-			before, entry, err := r.Catalog().Apply(e)
+		r.Catalog().ApplyAll(events, func(e *eventstore.RecordedEvent, before, entry *catalog.Entry, err error) {
 			switch {
 			case err != nil:
 				r.skip(e, err)
@@ -140,7 +135,7 @@ func (r *Registry) replay(ctx context.Context, at, head eventstore.Position, rea
 				r.saving <- struct{}{} // each of them, so the one before comes first
 				r.saveBeside(Mark{e.Position, r.events})
 			}
-		}
+		})
 	}
 	return nil
 }

@@ -63,15 +63,51 @@ func (c *Catalog) service(key domain.ServiceKey) *service {
 // Apply takes in one event and says how it changed an instance's entry; both are nil when it did
 // not. Events must come in position order, each once.
 func (c *Catalog) Apply(event *eventstore.RecordedEvent) (before, now *Entry, err error) {
-	name, ok := strings.CutPrefix(string(event.Stream), eventstore.LifecyclePrefix)
-	if !ok {
-		return nil, nil, nil
-	}
 	key, ok := event.Stream.InstanceKey()
 	if !ok {
-		return nil, nil, domain.InvalidField{Field: "stream", Rule: "must name an instance"}
+		return nil, nil, notOfInstance(event)
 	}
-	place, was := c.index.get(key)
+	shard, hash := c.index.shardOf(key)
+	return c.apply(event, key, shard, hash)
+}
+
+// ApplyAll is Apply of many events, and quicker: it waits for the entries of several together. It tells the
+// outcome of each before it applies the next.
+func (c *Catalog) ApplyAll(events []eventstore.RecordedEvent, outcome func(event *eventstore.RecordedEvent, before, now *Entry, err error)) {
+	var keys [together]domain.Key
+	var l lookups
+	for ; len(events) > 0; events = events[min(together, len(events)):] {
+		some := events[:min(together, len(events))]
+		for i := range some {
+			keys[i], _ = some[i].Stream.InstanceKey()
+		}
+		l.begin(c.index, keys[:len(some)])
+		for i := range some {
+			event := &some[i]
+			var before, now *Entry
+			err := notOfInstance(event)
+			if keys[i] != (domain.Key{}) {
+				before, now, err = c.apply(event, keys[i], l.shards[i], l.hashes[i])
+			}
+			outcome(event, before, now, err)
+		}
+	}
+}
+
+// notOfInstance is what is wrong with an event whose stream names no instance, if anything is.
+func notOfInstance(event *eventstore.RecordedEvent) error {
+	if strings.HasPrefix(string(event.Stream), eventstore.LifecyclePrefix) {
+		return domain.InvalidField{Field: "stream", Rule: "must name an instance"}
+	}
+	return nil
+}
+
+func (c *Catalog) apply(event *eventstore.RecordedEvent, key domain.Key, shard *indexShard, hash uint32) (before, now *Entry, err error) {
+	name, ok := strings.CutPrefix(string(event.Stream), eventstore.LifecyclePrefix)
+	if !ok { // heartbeats
+		return nil, nil, nil
+	}
+	place, was := shard.get(key, hash)
 	var s *service
 	if was != nil {
 		s = was.service
@@ -87,20 +123,6 @@ func (c *Catalog) Apply(event *eventstore.RecordedEvent) (before, now *Entry, er
 	}
 	c.put(s, place, was, now, event.Position)
 	return was, now, nil
-}
-
-// Together is how many events Expect takes.
-const Together = together
-
-// Expect is told of the events, Together at most, that Apply will get next. It has what Apply needs read from
-// memory together, where Apply would wait for each by itself.
-func (c *Catalog) Expect(events []eventstore.RecordedEvent) {
-	var keys [together]domain.Key
-	for i := range events {
-		keys[i], _ = events[i].Stream.InstanceKey()
-	}
-	var l lookups
-	l.begin(c.index, keys[:len(events)])
 }
 
 // put replaces what was, in that place of the index, by what is now; either may be absent.

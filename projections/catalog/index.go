@@ -67,6 +67,7 @@ const together = 16
 // lookups are those of a few keys on their way. Each waits for memory three times, for the place, the entry
 // and its name: in steps that are short enough for the processor to be in several at once.
 type lookups struct {
+	shards [together]*indexShard
 	hashes [together]uint32
 	places [together][]place
 	names  [together]string
@@ -75,7 +76,7 @@ type lookups struct {
 func (l *lookups) begin(x *index, keys []domain.Key) {
 	for i, key := range keys {
 		s, hash := x.shardOf(key)
-		l.hashes[i], l.places[i], l.names[i] = hash, *s.places.Load(), ""
+		l.shards[i], l.hashes[i], l.places[i], l.names[i] = s, hash, *s.places.Load(), ""
 	}
 	for i := range keys {
 		if n := len(l.places[i]); n > 0 {
@@ -113,8 +114,7 @@ func touched(byte) {}
 
 // get is the entry of that key and its place, which is good until the next set; nil when there is none. Only
 // the goroutine that changes the index may call it, as what follows.
-func (x *index) get(key domain.Key) (p *place, e *Entry) {
-	s, hash := x.shardOf(key)
+func (s *indexShard) get(key domain.Key, hash uint32) (p *place, e *Entry) {
 	if p, e = lookup(*s.places.Load(), key, hash); e == nil {
 		return nil, nil
 	}

@@ -38,7 +38,8 @@ func TestTheIndexFindsWhatWasSet(t *testing.T) {
 	for i := range 3000 {
 		key := domain.Key{Namespace: "default", Service: "web", ID: fmt.Sprint("i", i)}
 		slot, ok := want[key]
-		at, e := x.get(key)
+		shard, hash := x.shardOf(key)
+		at, e := shard.get(key, hash)
 		if found := x.find(key); ok != (found != nil) || found != e || ok && (int(at.slot) != slot || found.name != key.String()) {
 			t.Fatalf("%s is %+v at %+v, %+v; want slot %d, %v", key, e, at, found, slot, ok)
 		}
