@@ -79,7 +79,10 @@ func (c *Catalog) ApplyAll(events []eventstore.RecordedEvent, outcome func(event
 	for ; len(events) > 0; events = events[min(together, len(events)):] {
 		some := events[:min(together, len(events))]
 		for i := range some {
-			keys[i], _ = some[i].Stream.InstanceKey()
+			var ok bool
+			if keys[i], ok = some[i].Stream.InstanceKey(); !ok {
+				keys[i] = domain.Key{}
+			}
 		}
 		l.begin(c.index, keys[:len(some)])
 		for i := range some {

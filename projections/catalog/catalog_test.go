@@ -85,6 +85,31 @@ func apply(t *rapid.T, c *catalog.Catalog, events []eventstore.RecordedEvent) {
 	}
 }
 
+// applyAll applies events of instances among some of others.
+func applyAll(t *rapid.T, c *catalog.Catalog, events []eventstore.RecordedEvent) {
+	var mixed []eventstore.RecordedEvent
+	for _, e := range events {
+		beat, none := e, e
+		beat.Stream, none.Stream = eventstore.HeartbeatStream(domain.Key{Namespace: "default", Service: "cart", ID: "a"}), "instance-nobody's"
+		mixed = append(mixed, beat, e, none)
+	}
+	n := 0
+	c.ApplyAll(mixed, func(e *eventstore.RecordedEvent, before, now *catalog.Entry, err error) {
+		if e != &mixed[n] {
+			t.Fatalf("%s comes where %s should", e.Stream, mixed[n].Stream)
+		}
+		switch n++; {
+		case n%3 == 2 && (err != nil || before == now):
+			t.Fatalf("%s of %s changed %v to %v, %v", e.Type, e.Stream, before, now, err)
+		case n%3 == 1 && (err != nil || before != nil || now != nil), n%3 == 0 && !errors.As(err, new(domain.InvalidField)):
+			t.Fatalf("%s changed %v to %v, %v", e.Stream, before, now, err)
+		}
+	})
+	if n != len(mixed) {
+		t.Fatalf("%d outcomes of %d events", n, len(mixed))
+	}
+}
+
 // The catalog is the fold of its events, in whole and from any snapshot.
 func TestTheCatalogEqualsTheFoldOfItsEvents(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -105,7 +130,7 @@ func TestTheCatalogEqualsTheFoldOfItsEvents(t *testing.T) {
 			t.Fatal(err)
 		}
 		apply(t, c, events[cut:])
-		apply(t, resumed, events[cut:])
+		applyAll(t, resumed, events[cut:])
 		live := 0
 		for key, want := range states {
 			for _, c := range []*catalog.Catalog{c, resumed} {
@@ -127,6 +152,15 @@ func TestTheCatalogEqualsTheFoldOfItsEvents(t *testing.T) {
 		for _, key := range c.Services("") {
 			if a, b := c.View(key).Encode(), resumed.View(key).Encode(); string(a.JSON) != string(b.JSON) || a.ETag != b.ETag {
 				t.Fatalf("%s is %s, from the snapshot %s", key, a.JSON, b.JSON)
+			}
+		}
+		var keys []domain.Key
+		for key := range states {
+			keys = append(keys, key)
+		}
+		for i, e := range c.FindAll(nil, keys) {
+			if e != c.Find(keys[i]) {
+				t.Fatalf("%s is %+v among others, %+v by itself", keys[i], e, c.Find(keys[i]))
 			}
 		}
 		if c.Len() != live || resumed.Len() != live {
