@@ -87,11 +87,11 @@ func (c *Catalog) ApplyAll(events []eventstore.RecordedEvent, outcome func(event
 		l.begin(c.index, keys[:len(some)])
 		for i := range some {
 			event := &some[i]
-			var before, now *Entry
-			err := notOfInstance(event)
-			if keys[i] != (domain.Key{}) {
-				before, now, err = c.apply(event, keys[i], l.shards[i], l.hashes[i])
+			if keys[i] == (domain.Key{}) {
+				outcome(event, nil, nil, notOfInstance(event))
+				continue
 			}
+			before, now, err := c.apply(event, keys[i], l.shards[i], l.hashes[i])
 			outcome(event, before, now, err)
 		}
 	}
