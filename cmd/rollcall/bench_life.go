@@ -19,8 +19,8 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 )
 
-// delivery is the time from sending a registration to a subscriber having it, alone and beside
-// heartbeats.
+// delivery is the time from sending a registration to a subscriber having it, alone and beside heartbeats.
+// The floor, by turns with it, is a bare request and then a sync of what an event takes.
 func (b *bench) delivery() error {
 	for _, busy := range []bool{false, true} {
 		name := "registration to subscriber, alone"
@@ -51,15 +51,14 @@ func (b *bench) delivery() error {
 		} else {
 			close(ended)
 		}
-		times, err := b.deliveries(int(b.each / (4 * time.Millisecond)))
+		times, floors, err := b.deliveries(int(b.each / (4 * time.Millisecond)))
 		close(stop)
 		<-ended
 		if err != nil {
 			return err
 		}
-		slices.Sort(times)
-		at := func(q float64) float64 { return times[int(q*float64(len(times)-1))].Seconds() * 1000 }
-		f := figure{Name: name, Value: at(1), Unit: "ms at most", P50: at(0.5), P99: at(0.99)}
+		b.add(waits("floor beside: "+name, floors))
+		f := waits(name, times)
 		if busy {
 			f.Goals = []goal{{Of: "p99_ms", Max: 5, each: " ms"}}
 		}
@@ -68,15 +67,27 @@ func (b *bench) delivery() error {
 	return nil
 }
 
-func (b *bench) deliveries(n int) ([]time.Duration, error) {
+// waits is the figure of how long things took.
+func waits(name string, times []time.Duration) figure {
+	slices.Sort(times)
+	at := func(q float64) float64 { return times[int(q*float64(len(times)-1))].Seconds() * 1000 }
+	return figure{Name: name, Value: at(1), Unit: "ms at most", P50: at(0.5), P99: at(0.99)}
+}
+
+func (b *bench) deliveries(n int) (times, floors []time.Duration, err error) {
 	sub, err := dialRaw(b.address)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer sub.conn.Close()
 	if _, err := sub.conn.Write(rawRequest("GET", "/v1/streams/services/watched", "")); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	floor, err := b.requestAndSync()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, floor.close()) }()
 	seen := make(chan time.Time, 1)
 	failed := make(chan error, 1)
 	go func() {
@@ -94,24 +105,61 @@ func (b *bench) deliveries(n int) ([]time.Duration, error) {
 	<-seen // the snapshot
 	c, err := dialRaw(b.address)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer c.conn.Close()
-	var times []time.Duration
+	const pace = 3 * time.Millisecond
 	for i := range max(n, 20) {
+		took, err := floor.once()
+		if err != nil {
+			return nil, nil, err
+		}
+		floors = append(floors, took)
+		time.Sleep(pace)
 		sent := time.Now()
 		if _, _, err := c.do(rawRequest("PUT", "/v1/services/watched/instances/a", benchBody(1, i))); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		select {
 		case at := <-seen:
 			times = append(times, at.Sub(sent))
 		case err := <-failed:
-			return nil, err
+			return nil, nil, err
 		}
-		time.Sleep(3 * time.Millisecond)
+		time.Sleep(pace)
 	}
-	return times, nil
+	return times, floors, nil
+}
+
+// requestAndSync is what any durable command waits for, whatever the server: a request, and a sync.
+type requestAndSync struct {
+	conn *rawConn
+	file *os.File
+}
+
+func (b *bench) requestAndSync() (*requestAndSync, error) {
+	c, err := dialRaw(b.floor.address)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Create(filepath.Join(b.dir, "floor.sync"))
+	return &requestAndSync{c, f}, err
+}
+
+func (r *requestAndSync) once() (time.Duration, error) {
+	began := time.Now()
+	_, _, err := r.conn.do(rawRequest("PUT", "/204", ""))
+	if err == nil {
+		_, err = r.file.Write(make([]byte, 256))
+	}
+	if err == nil {
+		err = r.file.Sync()
+	}
+	return time.Since(began), err
+}
+
+func (r *requestAndSync) close() error {
+	return errors.Join(r.conn.conn.Close(), r.file.Close(), os.Remove(r.file.Name()))
 }
 
 // disk is what heartbeats take, once they are in tables.
