@@ -275,7 +275,7 @@ func (r *Registry) LagTime() time.Duration {
 
 // Run applies events as they come until the context ends.
 func (r *Registry) Run(ctx context.Context) error {
-	sub, err := r.opts.Store.Subscribe(ctx, eventstore.SubscribeOptions{After: r.Position()})
+	sub, err := r.opts.Store.Subscribe(ctx, eventstore.SubscribeOptions{After: r.Position(), Urgent: true})
 	if err != nil {
 		return err
 	}

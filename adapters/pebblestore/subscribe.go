@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -17,7 +18,7 @@ const (
 type hub struct {
 	mu        sync.Mutex
 	published eventstore.Position
-	live      map[*subscription]struct{}
+	live      []*subscription // the urgent ones first: who is woken first runs first
 	closed    bool
 }
 
@@ -44,14 +45,19 @@ func (h *hub) publish(p *published) {
 	h.published = p.events[len(p.events)-1].Position
 	p.holders.Store(int32(len(h.live)) + 1)
 	defer p.release()
-	for s := range h.live {
+	h.live = slices.DeleteFunc(h.live, func(s *subscription) bool {
+		if p.beats && s.skipsHeartbeats {
+			p.release()
+			return false
+		}
 		select {
 		case s.commits <- p:
+			return false
 		default: // too slow: it reads on from disk
-			delete(h.live, s)
 			close(s.commits)
+			return true
 		}
-	}
+	})
 }
 
 // join makes the subscription live for all that comes after the returned position.
@@ -61,41 +67,44 @@ func (h *hub) join(s *subscription) (eventstore.Position, error) {
 	if h.closed {
 		return 0, eventstore.ErrClosed
 	}
-	if h.live == nil {
-		h.live = make(map[*subscription]struct{})
-	}
 	s.commits = make(chan *published, liveBuffer)
-	h.live[s] = struct{}{}
+	if s.urgent {
+		h.live = slices.Insert(h.live, 0, s)
+	} else {
+		h.live = append(h.live, s)
+	}
 	return h.published, nil
 }
 
 func (h *hub) leave(s *subscription) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.live, s)
+	h.live = slices.DeleteFunc(h.live, func(other *subscription) bool { return other == s })
 }
 
 func (h *hub) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.closed = true
-	for s := range h.live {
-		delete(h.live, s)
+	for _, s := range h.live {
 		close(s.commits)
 	}
+	h.live = nil
 }
 
 // subscription is used by one goroutine, except for Close.
 type subscription struct {
-	store    *Store
-	filter   eventstore.Filter
-	position eventstore.Position // looked through up to here
-	commits  chan *published     // nil: reading from disk; closed by the hub when it overflows
-	joinedAt eventstore.Position // commits holds what comes after this position
-	batch    []eventstore.RecordedEvent
-	held     *published // whose events the batch is
-	done     chan struct{}
-	close    sync.Once
+	store           *Store
+	urgent          bool
+	filter          eventstore.Filter
+	skipsHeartbeats bool                // see filter
+	position        eventstore.Position // looked through up to here
+	commits         chan *published     // nil: reading from disk; closed by the hub when it overflows
+	joinedAt        eventstore.Position // commits holds what comes after this position
+	batch           []eventstore.RecordedEvent
+	held            *published // whose events the batch is
+	done            chan struct{}
+	close           sync.Once
 }
 
 // Subscribe implements eventstore.Store.
@@ -105,7 +114,9 @@ func (s *Store) Subscribe(ctx context.Context, opts eventstore.SubscribeOptions)
 		return nil, eventstore.ErrClosed
 	default:
 	}
-	return &subscription{store: s, filter: opts.Filter, position: opts.After, done: make(chan struct{})}, ctx.Err()
+	return &subscription{
+		store: s, urgent: opts.Urgent, filter: opts.Filter, skipsHeartbeats: opts.Filter.SkipsHeartbeats(), position: opts.After, done: make(chan struct{}),
+	}, ctx.Err()
 }
 
 // Next implements eventstore.Subscription.
@@ -186,9 +197,6 @@ func (s *subscription) takeLive(ctx context.Context) error {
 			return nil
 		}
 		defer p.release()
-		if p.beats && s.filter.SkipsHeartbeats() {
-			return nil
-		}
 		for i := range events {
 			if events[i].Position > after && s.filter.Match(events[i].Stream, events[i].Type) {
 				s.batch = append(s.batch, events[i])

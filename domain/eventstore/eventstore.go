@@ -214,6 +214,7 @@ type ReadAllOptions struct {
 type SubscribeOptions struct {
 	After  Position // 0: from the beginning
 	Filter Filter
+	Urgent bool // others wait for what this subscriber makes of the events: it is woken first, where a store can
 }
 
 // Filter picks events. The zero Filter picks all.
