@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -157,6 +158,7 @@ func (h *History) Run(ctx context.Context, store eventstore.Store) error {
 			}
 			return fmt.Errorf("history: %w", err)
 		}
+		runtime.Gosched() // who answers a command or tells a subscriber of the same events goes first
 		if err := h.Apply(events, position); err != nil {
 			return fmt.Errorf("history: %w", err)
 		}
