@@ -196,16 +196,16 @@ func (a *api) answerBatch(c echo.Context, b []byte, refused []error, key func(in
 // heartbeats renews many leases with one commit. The body is an array of "service/id" or
 // "namespace/service/id".
 func (a *api) heartbeats(c echo.Context) error {
-	body, err := readBody(c, MaxBatchBody)
-	if err != nil {
-		return err
-	}
 	room := batchRooms.Get().(*batchRoom)
 	defer batchRooms.Put(room)
+	var err error
+	if room.body, err = readBodyInto(room.body, c, MaxBatchBody); err != nil {
+		return err
+	}
 	var plain bool
-	if room.names, plain = plainStrings(room.names[:0], body); !plain {
+	if room.names, plain = plainStrings(room.names[:0], room.body); !plain {
 		room.names = nil // the library would leave an old name where the array has a null
-		if err := decodeStrict(body, &room.names); err != nil {
+		if err := decodeStrict(room.body, &room.names); err != nil {
 			return err
 		}
 	}
@@ -225,8 +225,10 @@ func (a *api) heartbeats(c echo.Context) error {
 	return err
 }
 
-// batchRoom is what a batch of heartbeats is worked on in. It is used again.
+// batchRoom is what a batch of heartbeats is worked on in. It is used again: nothing of it, the names and keys
+// that lie in the body above all, may be held on to.
 type batchRoom struct {
+	body    []byte
 	names   []string
 	refused []error
 	keys    []domain.Key // of the names that are not refused

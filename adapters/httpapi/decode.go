@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -57,13 +58,16 @@ func serviceKey(c echo.Context) (domain.ServiceKey, error) {
 }
 
 // readBody takes the body whole, up to a limit.
-func readBody(c echo.Context, limit int64) ([]byte, error) {
+func readBody(c echo.Context, limit int64) ([]byte, error) { return readBodyInto(nil, c, limit) }
+
+// readBodyInto is readBody into memory that may be used again.
+func readBodyInto(memory []byte, c echo.Context, limit int64) ([]byte, error) {
 	r := c.Request()
 	if r.ContentLength > limit {
 		return nil, &http.MaxBytesError{Limit: limit}
 	}
 	room := min(max(r.ContentLength, 0), 64<<10) + bytes.MinRead // a promise of more is believed when it comes
-	body := bytes.NewBuffer(make([]byte, 0, room))
+	body := bytes.NewBuffer(slices.Grow(memory[:0], int(room)))
 	_, err := body.ReadFrom(http.MaxBytesReader(c.Response(), r.Body, limit))
 	if err != nil && !errors.As(err, new(*http.MaxBytesError)) {
 		return nil, problem(http.StatusBadRequest, "incomplete-body", "The body ended early", fmt.Sprintf("the body could not be read: %v", err))

@@ -98,9 +98,9 @@ func (s *Store) saveHeadsBefore(position eventstore.Position) error {
 
 // prepare checks the requests' form and finds the heads they need ahead of the committer.
 func (s *Store) prepare(p *pending) error {
-	p.bytes = 0
 	p.heads = slices.Grow(p.heads[:0], len(p.requests))[:len(p.requests)]
-	if err := s.numbers.heads(p.requests, p.heads); err != nil {
+	var err error
+	if p.bytes, err = s.numbers.heads(p.requests, p.heads); err != nil {
 		return err
 	}
 	for i := range p.requests {
@@ -109,14 +109,12 @@ func (s *Store) prepare(p *pending) error {
 			return eventstore.ErrNoEvents
 		}
 		if r.StreamNumber == 0 {
-			h, err := s.head(r.Stream)
-			if err != nil {
+			if p.heads[i], err = s.head(r.Stream); err != nil {
 				return err
 			}
-			p.heads[i] = h
 		}
 		for j := range r.Events {
-			p.bytes += len(p.heads[i].stream) + len(r.Events[j].Data) + len(r.Events[j].Metadata) + 64
+			p.bytes += len(r.Stream) + len(r.Events[j].Data) + len(r.Events[j].Metadata) + 64
 		}
 	}
 	if p.bytes > maxAppendBytes {

@@ -259,19 +259,20 @@ type numbered struct {
 	head   *head // nil: only the name was asked for
 }
 
-// heads gives the heads of those requests that name their stream by its number.
-func (n *numbers) heads(requests []eventstore.AppendRequest, heads []*head) error {
+// heads gives the heads of those requests that name their stream by its number, and how long the names are.
+func (n *numbers) heads(requests []eventstore.AppendRequest, heads []*head) (names int, err error) {
 	n.RLock()
 	defer n.RUnlock()
 	for i := range requests {
 		if number := requests[i].StreamNumber; number != 0 {
 			if int(number) >= len(n.of) || n.of[number].head == nil {
-				return eventstore.ErrNoStreamNumber
+				return 0, eventstore.ErrNoStreamNumber
 			}
 			heads[i] = n.of[number].head
+			names += len(n.of[number].stream) * len(requests[i].Events)
 		}
 	}
-	return nil
+	return names, nil
 }
 
 // streamOf is the name of the stream with that number.

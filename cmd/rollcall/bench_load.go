@@ -19,12 +19,14 @@ type rawConn struct {
 	r    *bufio.Reader
 }
 
-func dialRaw(address string) (*rawConn, error) {
+func dialRaw(address string) (*rawConn, error) { return dialBuffered(address, 16<<10) }
+
+func dialBuffered(address string, buffer int) (*rawConn, error) {
 	c, err := net.Dial("tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	return &rawConn{c, bufio.NewReaderSize(c, 16<<10)}, nil
+	return &rawConn{c, bufio.NewReaderSize(c, buffer)}, nil
 }
 
 // do sends a request and returns the reply's status and the bytes of its body.
@@ -91,9 +93,13 @@ func (l *load) at(q float64) time.Duration {
 // blast sends requests from so many connections for a duration, each when the one before is answered.
 func blast(address string, connections int, d time.Duration, next func(connection, n int) []byte) (*load, error) {
 	conns := make([]*rawConn, connections)
+	buffer := 16 << 10
+	if connections <= 16 { // those of batches, whose replies are long: a read costs both processes' time
+		buffer = 128 << 10
+	}
 	for i := range conns {
 		var err error
-		if conns[i], err = dialRaw(address); err != nil {
+		if conns[i], err = dialBuffered(address, buffer); err != nil {
 			return nil, err
 		}
 		defer conns[i].conn.Close()
