@@ -158,7 +158,7 @@ func openPebble(dir string, opts Options) (*pebble.DB, *pebble.Lock, error) {
 	}
 	cacheSize := int64(64 << 20)
 	if opts.ReadOnly {
-		cacheSize = 8 << 20 // by those who read all once; fresh memory is dearer than what it would spare them
+		cacheSize = 1 << 20 // for those who read all once: memory that is used again and again is quicker than fresh
 	}
 	cache := pebble.NewCache(cacheSize)
 	defer cache.Unref()
