@@ -164,8 +164,8 @@ func (f *Feed) Watch(key domain.ServiceKey) (changed <-chan struct{}, stop func(
 	return f.watches.add(key)
 }
 
-// Run wakes watchers until the context ends: apart from Append, which never waits for how many they
-// are.
+// Run wakes watchers until the context ends, apart from Append, which wakes a few itself but never waits for
+// how many they are.
 func (f *Feed) Run(ctx context.Context) {
 	for {
 		select {
@@ -208,21 +208,27 @@ func (w *watches) add(key domain.ServiceKey) (changed <-chan struct{}, stop func
 	}
 }
 
-// note remembers that a service changed, if anyone wants to know.
+// tellAtOnce is how many watchers are told right away: fewer than it is worth another goroutine's turn, which
+// each of them would wait for.
+const tellAtOnce = 16
+
+// note has those told who watch a service that changed: if they are many, by tell.
 func (w *watches) note(service domain.ServiceKey) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	wanted := false
-	for _, key := range [2]domain.ServiceKey{service, {}} {
-		if len(w.byService[key]) > 0 {
+	keys := [2]domain.ServiceKey{service, {}}
+	watchers := len(w.byService[keys[0]]) + len(w.byService[keys[1]])
+	for _, key := range keys {
+		switch {
+		case len(w.byService[key]) == 0:
+		case watchers <= tellAtOnce:
+			w.tellOf(key)
+		default:
 			w.changed[key] = struct{}{}
-			wanted = true
-		}
-	}
-	if wanted {
-		select {
-		case w.wake <- struct{}{}:
-		default: // it will be told with what is told next
+			select {
+			case w.wake <- struct{}{}:
+			default: // it will be told with what is told next
+			}
 		}
 	}
 }
@@ -231,12 +237,16 @@ func (w *watches) tell() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for key := range w.changed {
-		for ch := range w.byService[key] {
-			select {
-			case ch <- struct{}{}:
-			default: // it has been told already, and has not looked yet
-			}
-		}
+		w.tellOf(key)
 	}
 	clear(w.changed)
+}
+
+func (w *watches) tellOf(key domain.ServiceKey) {
+	for ch := range w.byService[key] {
+		select {
+		case ch <- struct{}{}:
+		default: // it has been told already, and has not looked yet
+		}
+	}
 }
