@@ -110,7 +110,7 @@ func (c *Catalog) apply(event *eventstore.RecordedEvent, key domain.Key, shard *
 	if !ok { // heartbeats
 		return nil, nil, nil
 	}
-	place, was := shard.get(key, hash)
+	spot, was := shard.at(key, hash)
 	var s *service
 	if was != nil {
 		s = was.service
@@ -124,16 +124,16 @@ func (c *Catalog) apply(event *eventstore.RecordedEvent, key domain.Key, shard *
 	if now, err = next(was, s, name, event, data); err != nil || was == now {
 		return nil, nil, err
 	}
-	c.put(s, place, was, now, event.Position)
+	c.put(s, spot, key, was, now, event.Position)
 	return was, now, nil
 }
 
-// put replaces what was, in that place of the index, by what is now; either may be absent.
-func (c *Catalog) put(s *service, p *place, was, now *Entry, at eventstore.Position) {
+// put replaces what was, in that spot of the index, by what is now; either may be absent.
+func (c *Catalog) put(s *service, spot spot, key domain.Key, was, now *Entry, at eventstore.Position) {
 	var slot int
 	var moved *Entry
 	if was != nil {
-		slot = int(p.slot)
+		slot = int(spot.place.slot)
 	}
 	s.mu.Lock()
 	switch end := len(s.entries) - 1; {
@@ -157,13 +157,10 @@ func (c *Catalog) put(s *service, p *place, was, now *Entry, at eventstore.Posit
 	size := len(s.entries)
 	s.mu.Unlock()
 
-	switch {
-	case was != nil && now != nil:
-		p.replace(now)
-	case now != nil:
-		c.index.set(now, slot)
-	default:
-		c.index.remove(was.Key())
+	if now != nil {
+		spot.set(key, was, now, slot)
+	} else {
+		spot.remove()
 	}
 	if moved != nil {
 		c.index.set(moved, slot)

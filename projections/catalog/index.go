@@ -3,6 +3,7 @@ package catalog
 import (
 	"hash/maphash"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/rollcall-registry/rollcall/domain"
 )
@@ -28,9 +29,18 @@ type indexShard struct {
 // place is an entry and where its service lists it. A place goes from free to an entry, from that to gone, and
 // to an entry again; free again it is only in another slice of places, so whoever probes passes no key by.
 type place struct {
-	entry atomic.Pointer[Entry] // nil: the place is free
-	hash  atomic.Uint32         // stored before the entry and looked at after it
-	slot  uint32                // the changing goroutine's own
+	entry *Entry // nil: the place is free; atomic once the place is published
+	hash  uint32 // so, too; stored before the entry and looked at after it
+	slot  uint32 // the changing goroutine's own
+}
+
+func (p *place) load() *Entry {
+	return (*Entry)(atomic.LoadPointer((*unsafe.Pointer)(unsafe.Pointer(&p.entry))))
+}
+
+// replace puts an entry in the place, of the same key or where there was none.
+func (p *place) replace(e *Entry) {
+	atomic.StorePointer((*unsafe.Pointer)(unsafe.Pointer(&p.entry)), unsafe.Pointer(e))
 }
 
 // gone stands where an entry was removed.
@@ -80,7 +90,7 @@ func (l *lookups) begin(x *index, keys []domain.Key) {
 	}
 	for i := range keys {
 		if n := len(l.places[i]); n > 0 {
-			if e := l.places[i][int(l.hashes[i])&(n-1)].entry.Load(); e != nil { // nearly always the one
+			if e := l.places[i][int(l.hashes[i])&(n-1)].load(); e != nil { // nearly always the one
 				l.names[i] = e.name
 				touched(byte(e.Epoch)) // it lies apart from the name
 			}
@@ -112,17 +122,19 @@ func (x *index) findAll(into []*Entry, keys []domain.Key) []*Entry {
 //go:noinline
 func touched(byte) {}
 
-// get is the entry of that key and its place, which is good until the next set; nil when there is none. Only
-// the goroutine that changes the index may call it, as what follows.
-func (s *indexShard) get(key domain.Key, hash uint32) (p *place, e *Entry) {
-	if p, e = lookup(*s.places.Load(), key, hash); e == nil {
-		return nil, nil
-	}
-	return p, e
+// spot is where a key's entry is or would go. It is good until the next change of the index by another. Only the
+// goroutine that changes the index may use spots.
+type spot struct {
+	shard *indexShard
+	hash  uint32
+	place *place // nil: the shard has none yet
 }
 
-// replace puts another entry of the same key in the place.
-func (p *place) replace(e *Entry) { p.entry.Store(e) }
+// at is the key's spot and its entry, nil when there is none.
+func (s *indexShard) at(key domain.Key, hash uint32) (spot, *Entry) {
+	p, e := lookup(*s.places.Load(), key, hash)
+	return spot{s, hash, p}, e
+}
 
 // lookup is the key's entry and its place, or nil and the place where it may go; there is none in no places.
 func lookup(places []place, key domain.Key, hash uint32) (at *place, e *Entry) {
@@ -131,7 +143,7 @@ func lookup(places []place, key domain.Key, hash uint32) (at *place, e *Entry) {
 	}
 	for i := int(hash) & (len(places) - 1); ; i = (i + 1) & (len(places) - 1) {
 		p := &places[i]
-		switch e := p.entry.Load(); {
+		switch e := p.load(); {
 		case e == nil:
 			if at == nil {
 				at = p
@@ -141,63 +153,61 @@ func lookup(places []place, key domain.Key, hash uint32) (at *place, e *Entry) {
 			if at == nil {
 				at = p
 			}
-		case p.hash.Load() == hash && e.is(key):
+		case atomic.LoadUint32(&p.hash) == hash && e.is(key):
 			return p, e
 		}
 	}
+}
+
+// set puts the entry of a key in its spot. was is the entry there.
+func (at spot) set(key domain.Key, was, e *Entry, slot int) {
+	s, p := at.shard, at.place
+	if was == nil {
+		if p == nil || p.entry == nil && 4*(s.used+1) > 3*len(*s.places.Load()) {
+			s.rebuild()
+			p, _ = lookup(*s.places.Load(), key, at.hash)
+		}
+		if p.entry == nil {
+			s.used++
+		}
+		s.live++
+		atomic.StoreUint32(&p.hash, at.hash)
+	}
+	p.slot = uint32(slot)
+	p.replace(e)
+}
+
+// remove takes the entry out that is in the spot.
+func (at spot) remove() {
+	at.shard.live--
+	at.place.replace(gone)
 }
 
 // set puts the entry in its key's place.
 func (x *index) set(e *Entry, slot int) {
 	key := e.Key()
 	s, hash := x.shardOf(key)
-	p, was := lookup(*s.places.Load(), key, hash)
-	if was == nil {
-		if p == nil || p.entry.Load() == nil && 4*(s.used+1) > 3*len(*s.places.Load()) {
-			s.rebuild()
-			p, _ = lookup(*s.places.Load(), key, hash)
-		}
-		if p.entry.Load() == nil {
-			s.used++
-		}
-		s.live++
-		p.hash.Store(hash)
-	}
-	p.slot = uint32(slot)
-	p.entry.Store(e)
+	at, was := s.at(key, hash)
+	at.set(key, was, e, slot)
 }
 
 // rebuild makes room: twice the places that the entries need, without the gone ones.
 func (s *indexShard) rebuild() {
 	size := 8
-	for 8*(s.live+1) > 3*size {
+	for 8*s.live > 3*size {
 		size *= 2
 	}
 	places := make([]place, size)
-	for i := range *s.places.Load() {
-		p := &(*s.places.Load())[i]
-		e := p.entry.Load()
-		if e == nil || e == gone {
+	for _, p := range *s.places.Load() {
+		if p.entry == nil || p.entry == gone {
 			continue
 		}
-		hash := p.hash.Load()
-		to := int(hash) & (size - 1)
-		for places[to].entry.Load() != nil {
+		to := int(p.hash) & (size - 1)
+		for places[to].entry != nil {
 			to = (to + 1) & (size - 1)
 		}
-		places[to].hash.Store(hash)
-		places[to].slot = p.slot
-		places[to].entry.Store(e)
+		places[to] = p
 	}
 	s.used = s.live
 	s.places.Store(&places)
-}
-
-// remove takes the key out.
-func (x *index) remove(key domain.Key) {
-	s, hash := x.shardOf(key)
-	if p, e := lookup(*s.places.Load(), key, hash); e != nil {
-		s.live--
-		p.entry.Store(gone)
-	}
 }
