@@ -3,6 +3,7 @@ package pebblestore
 import (
 	"encoding/binary"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -69,7 +70,8 @@ func (s *Store) head(stream eventstore.StreamName) (*head, error) {
 		return nil, err
 	}
 	defer s.leave()
-	loaded, err := s.loadHead(stream)
+	// A name that was read from another store lies in memory with much else, which must not stay for it.
+	loaded, err := s.loadHead(eventstore.StreamName(strings.Clone(string(stream))))
 	if err != nil {
 		return nil, err
 	}
