@@ -1,0 +1,75 @@
+package pebblestore
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/google/uuid"
+)
+
+// formatVersion is that of the keys and values. Since 2 the heads of heartbeat streams are written
+// later than their heartbeats (heads.go), which is beyond a version that knows 1.
+const formatVersion = 2
+
+// ID is the store's identity, made when it was created.
+func (s *Store) ID() uuid.UUID { return s.id }
+
+// loadIdentity finds which store this is, makes it one if it is new, and refuses one that is beyond this version.
+func (s *Store) loadIdentity() error {
+	format, err := s.get(keyFormat)
+	if err != nil {
+		return err
+	}
+	if format == nil && !s.opts.ReadOnly {
+		id, err := uuid.NewRandom()
+		if err != nil {
+			return err
+		}
+		b := s.db.NewBatch()
+		defer b.Close()
+		_ = b.Set(keyFormat, []byte{formatVersion}, nil)
+		_ = b.Set(keyStoreID, id[:], nil)
+		if err := b.Commit(pebble.Sync); err != nil {
+			return err
+		}
+		format = []byte{formatVersion}
+	}
+	if len(format) != 1 || format[0] < 1 || format[0] > formatVersion {
+		return fmt.Errorf("its format %v is not one that this version knows, up to %d", format, formatVersion)
+	}
+	if format[0] < formatVersion && !s.opts.ReadOnly { // what an earlier version wrote is as this one would have
+		if err := s.db.Set(keyFormat, []byte{formatVersion}, pebble.Sync); err != nil {
+			return err
+		}
+	}
+	id, err := s.get(keyStoreID)
+	if err != nil {
+		return err
+	}
+	if s.id, err = uuid.FromBytes(id); err != nil {
+		return fmt.Errorf("store id: %w", err)
+	}
+	s.salt = binary.BigEndian.Uint64(s.id[:8]) ^ binary.BigEndian.Uint64(s.id[8:])
+	return s.checkSchema()
+}
+
+// checkSchema refuses a store with events of a newer form than the caller knows: it would drop what it
+// does not understand. It notes the form that will be written from now on.
+func (s *Store) checkSchema() error {
+	stored, err := s.get(keySchema)
+	if err != nil {
+		return err
+	}
+	newest := 1
+	if len(stored) == 4 {
+		newest = int(binary.BigEndian.Uint32(stored))
+	}
+	if newest > s.opts.Schema {
+		return fmt.Errorf("it holds events of schema %d, and this version knows up to %d: a newer version of rollcall wrote to it", newest, s.opts.Schema)
+	}
+	if newest == s.opts.Schema || s.opts.ReadOnly {
+		return nil
+	}
+	return s.db.Set(keySchema, binary.BigEndian.AppendUint32(nil, uint32(s.opts.Schema)), pebble.Sync)
+}
