@@ -131,7 +131,7 @@ func HeartbeatStream(k domain.Key) StreamName {
 // IsHeartbeat says whether the stream is an instance's heartbeats.
 func (s StreamName) IsHeartbeat() bool { return strings.HasPrefix(string(s), HeartbeatPrefix) }
 
-// InstanceKey is the instance whose stream this is; ok is false for any other stream.
+// InstanceKey is the instance whose stream this is; of any other stream it is the zero key, and ok is false.
 func (s StreamName) InstanceKey() (key domain.Key, ok bool) {
 	rest, ok := strings.CutPrefix(string(s), LifecyclePrefix)
 	if !ok {
@@ -139,11 +139,12 @@ func (s StreamName) InstanceKey() (key domain.Key, ok bool) {
 			return key, false
 		}
 	}
-	if key.Namespace, rest, ok = strings.Cut(rest, "/"); !ok {
+	namespace, rest, _ := strings.Cut(rest, "/")
+	service, id, ok := strings.Cut(rest, "/")
+	if !ok {
 		return key, false
 	}
-	key.Service, key.ID, ok = strings.Cut(rest, "/")
-	return key, ok
+	return domain.Key{Namespace: namespace, Service: service, ID: id}, true
 }
 
 // EventData is an event that is to be appended.

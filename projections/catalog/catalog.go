@@ -79,10 +79,7 @@ func (c *Catalog) ApplyAll(events []eventstore.RecordedEvent, outcome func(event
 	for ; len(events) > 0; events = events[min(together, len(events)):] {
 		some := events[:min(together, len(events))]
 		for i := range some {
-			var ok bool
-			if keys[i], ok = some[i].Stream.InstanceKey(); !ok {
-				keys[i] = domain.Key{}
-			}
+			keys[i], _ = some[i].Stream.InstanceKey()
 		}
 		l.begin(c.index, keys[:len(some)])
 		for i := range some {
@@ -110,7 +107,8 @@ func (c *Catalog) apply(event *eventstore.RecordedEvent, key domain.Key, shard *
 	if !ok { // heartbeats
 		return nil, nil, nil
 	}
-	spot, was := shard.at(key, hash)
+	spot := shard.spot(key, hash)
+	was := spot.entry
 	var s *service
 	if was != nil {
 		s = was.service
@@ -124,14 +122,15 @@ func (c *Catalog) apply(event *eventstore.RecordedEvent, key domain.Key, shard *
 	if now, err = next(was, s, name, event, data); err != nil || was == now {
 		return nil, nil, err
 	}
-	c.put(s, spot, key, was, now, event.Position)
+	c.put(s, spot, now, event.Position)
 	return was, now, nil
 }
 
 // put replaces what was, in that spot of the index, by what is now; either may be absent.
-func (c *Catalog) put(s *service, spot spot, key domain.Key, was, now *Entry, at eventstore.Position) {
+func (c *Catalog) put(s *service, spot spot, now *Entry, at eventstore.Position) {
 	var slot int
 	var moved *Entry
+	was := spot.entry
 	if was != nil {
 		slot = int(spot.place.slot)
 	}
@@ -158,7 +157,7 @@ func (c *Catalog) put(s *service, spot spot, key domain.Key, was, now *Entry, at
 	s.mu.Unlock()
 
 	if now != nil {
-		spot.set(key, was, now, slot)
+		spot.set(now, slot)
 	} else {
 		spot.remove()
 	}

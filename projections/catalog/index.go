@@ -126,14 +126,16 @@ func touched(byte) {}
 // goroutine that changes the index may use spots.
 type spot struct {
 	shard *indexShard
+	key   domain.Key
 	hash  uint32
 	place *place // nil: the shard has none yet
+	entry *Entry // nil: there is none
 }
 
-// at is the key's spot and its entry, nil when there is none.
-func (s *indexShard) at(key domain.Key, hash uint32) (spot, *Entry) {
+// spot is the key's.
+func (s *indexShard) spot(key domain.Key, hash uint32) spot {
 	p, e := lookup(*s.places.Load(), key, hash)
-	return spot{s, hash, p}, e
+	return spot{s, key, hash, p, e}
 }
 
 // lookup is the key's entry and its place, or nil and the place where it may go; there is none in no places.
@@ -159,13 +161,13 @@ func lookup(places []place, key domain.Key, hash uint32) (at *place, e *Entry) {
 	}
 }
 
-// set puts the entry of a key in its spot. was is the entry there.
-func (at spot) set(key domain.Key, was, e *Entry, slot int) {
+// set puts an entry in its spot.
+func (at spot) set(e *Entry, slot int) {
 	s, p := at.shard, at.place
-	if was == nil {
+	if at.entry == nil {
 		if p == nil || p.entry == nil && 4*(s.used+1) > 3*len(*s.places.Load()) {
 			s.rebuild()
-			p, _ = lookup(*s.places.Load(), key, at.hash)
+			p, _ = lookup(*s.places.Load(), at.key, at.hash)
 		}
 		if p.entry == nil {
 			s.used++
@@ -187,8 +189,7 @@ func (at spot) remove() {
 func (x *index) set(e *Entry, slot int) {
 	key := e.Key()
 	s, hash := x.shardOf(key)
-	at, was := s.at(key, hash)
-	at.set(key, was, e, slot)
+	s.spot(key, hash).set(e, slot)
 }
 
 // rebuild makes room: twice the places that the entries need, without the gone ones.

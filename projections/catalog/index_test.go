@@ -12,7 +12,7 @@ import (
 
 func remove(x *index, key domain.Key) {
 	shard, hash := x.shardOf(key)
-	if at, e := shard.at(key, hash); e != nil {
+	if at := shard.spot(key, hash); at.entry != nil {
 		at.remove()
 	}
 }
@@ -46,7 +46,8 @@ func TestTheIndexFindsWhatWasSet(t *testing.T) {
 		key := domain.Key{Namespace: "default", Service: "web", ID: fmt.Sprint("i", i)}
 		slot, ok := want[key]
 		shard, hash := x.shardOf(key)
-		at, e := shard.at(key, hash)
+		at := shard.spot(key, hash)
+		e := at.entry
 		if found := x.find(key); ok != (found != nil) || found != e || ok && (int(at.place.slot) != slot || found.name != key.String()) {
 			t.Fatalf("%s is %+v at %+v, %+v; want slot %d, %v", key, e, at, found, slot, ok)
 		}
