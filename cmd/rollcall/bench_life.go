@@ -70,8 +70,8 @@ func (b *bench) delivery() error {
 // waits is the figure of how long things took.
 func waits(name string, times []time.Duration) figure {
 	slices.Sort(times)
-	at := func(q float64) float64 { return times[int(q*float64(len(times)-1))].Seconds() * 1000 }
-	return figure{Name: name, Value: at(1), Unit: "ms at most", P50: at(0.5), P99: at(0.99)}
+	l := load{latencies: times}
+	return figure{Name: name, Value: l.at(1).Seconds() * 1000, Unit: "ms at most", P50: l.at(0.5).Seconds() * 1000, P99: l.at(0.99).Seconds() * 1000}
 }
 
 func (b *bench) deliveries(n int) (times, floors []time.Duration, err error) {
@@ -143,7 +143,10 @@ func (b *bench) requestAndSync() (*requestAndSync, error) {
 		return nil, err
 	}
 	f, err := os.Create(filepath.Join(b.dir, "floor.sync"))
-	return &requestAndSync{c, f}, err
+	if err != nil {
+		return nil, errors.Join(err, c.conn.Close())
+	}
+	return &requestAndSync{c, f}, nil
 }
 
 func (r *requestAndSync) once() (time.Duration, error) {
