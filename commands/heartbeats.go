@@ -50,12 +50,12 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 	if entry == nil {
 		return Result{}, false
 	}
-	result, event := h.decide(entry, beat)
+	result, received := decideHeartbeat(entry, beat)
 	if result.Err == nil {
 		if h.one == nil {
 			h.one = new(oneHeartbeat)
 		}
-		h.one.events[0] = event
+		h.one.events[0] = h.event(received)
 		h.one.requests[0] = appendHeartbeat(entry, beat.Key, h.one.events[:])
 		appended, err := h.service.store.Append(ctx, h.one.requests[:]...)
 		if err != nil {
@@ -70,16 +70,18 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 	return result, true
 }
 
-// decide answers a heartbeat of an instance in the catalog: all of the result but its position.
-func (h *Heartbeats) decide(entry *catalog.Entry, beat domain.SendHeartbeat) (Result, eventstore.EventData) {
+// decideHeartbeat answers a heartbeat of an instance in the catalog: all of the result but its position.
+func decideHeartbeat(entry *catalog.Entry, beat domain.SendHeartbeat) (Result, domain.HeartbeatReceived) {
 	live := domain.Instance{Phase: domain.Registered, Epoch: entry.Epoch} // what a heartbeat is decided on
 	received, err := live.Heartbeat(beat)
 	if err != nil {
-		return Result{Err: err}, eventstore.EventData{}
+		return Result{Err: err}, received
 	}
-	return Result{Epoch: entry.Epoch, Revision: entry.Revision()}, eventstore.EventData{
-		Type: domain.TypeHeartbeatReceived, Data: received.Encode(), Metadata: h.metadata,
-	}
+	return Result{Epoch: entry.Epoch, Revision: entry.Revision()}, received
+}
+
+func (h *Heartbeats) event(received domain.HeartbeatReceived) eventstore.EventData {
+	return eventstore.EventData{Type: domain.TypeHeartbeatReceived, Data: received.Encode(), Metadata: h.metadata}
 }
 
 // SendAll carries out many instances' heartbeats with one commit, as DoAll does. It appends the results to into.
@@ -99,12 +101,11 @@ func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, into [
 			results[i].Err = namedTwice(first)
 			continue
 		}
-		result, event := h.decide(entry, domain.SendHeartbeat{Key: instances[i]})
-		if results[i] = result; result.Err != nil {
+		var received domain.HeartbeatReceived
+		if results[i], received = decideHeartbeat(entry, domain.SendHeartbeat{Key: instances[i]}); results[i].Err != nil {
 			continue
 		}
-		m.events = append(m.events, event)
-		m.requests = append(m.requests, appendHeartbeat(entry, instances[i], m.events[len(m.events)-1:]))
+		m.requests = append(m.requests, appendHeartbeat(entry, instances[i], m.event(h, received)))
 		m.sent = append(m.sent, i)
 	}
 	appended, err := h.service.store.Append(ctx, m.requests...)
@@ -131,6 +132,7 @@ type manyHeartbeats struct {
 	rest     []int            // the items that are not
 	seen     firsts
 	events   []eventstore.EventData
+	ofEpoch  [64]int // which of the events, counted from one, is the low epochs'; 0: none yet
 	requests []eventstore.AppendRequest
 	sent     []int // the items of the requests
 }
@@ -139,8 +141,25 @@ var manyPool = sync.Pool{New: func() any { return new(manyHeartbeats) }}
 
 func (m *manyHeartbeats) begin(items int) {
 	m.events = slices.Grow(m.events[:0], items) // requests point into it: it must not move
+	clear(m.ofEpoch[:])
 	m.entries, m.rest, m.requests, m.sent = m.entries[:0], m.rest[:0], m.requests[:0], m.sent[:0]
 	m.seen.begin(items)
+}
+
+// event gives the event of a heartbeat. All that one caller sends in one epoch are the same until the store gives
+// them their ids and places, so they are made once.
+func (m *manyHeartbeats) event(h *Heartbeats, received domain.HeartbeatReceived) []eventstore.EventData {
+	shared := received.Epoch < uint64(len(m.ofEpoch))
+	if shared && m.ofEpoch[received.Epoch] > 0 {
+		i := m.ofEpoch[received.Epoch]
+		return m.events[i-1 : i : i]
+	}
+	m.events = append(m.events, h.event(received))
+	i := len(m.events)
+	if shared {
+		m.ofEpoch[received.Epoch] = i
+	}
+	return m.events[i-1 : i : i]
 }
 
 // appendHeartbeat asks for a heartbeat to be appended, by the stream's number where that is known.
