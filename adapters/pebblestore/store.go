@@ -174,6 +174,7 @@ func openPebble(dir string, opts Options) (*pebble.DB, *pebble.Lock, error) {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Levels[i].BlockSize = 16 << 10
 	}
+	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	db, err := pebble.Open(dir, o)
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open event store in %s: %w", dir, err), lock.Close())
