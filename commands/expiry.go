@@ -128,7 +128,7 @@ func (x *Expiry) announce(ctx context.Context, start bool, r leases.Renewals, la
 	if last != nil {
 		expected = eventstore.Exactly(last.Revision)
 	}
-	results, err := x.Service.store.Append(ctx, eventstore.AppendRequest{
+	results, err := x.Service.store.Append(ctx, nil, eventstore.AppendRequest{
 		Stream: eventstore.RegistryStream, Expected: expected,
 		Events: []eventstore.EventData{{Type: event.EventType(), Data: data, Metadata: registry.metadata(false)}},
 	})

@@ -25,6 +25,7 @@ type Heartbeats struct {
 type oneHeartbeat struct {
 	requests [1]eventstore.AppendRequest
 	events   [1]eventstore.EventData
+	appended [1]eventstore.AppendResult
 }
 
 // anyHeartbeat stands for every heartbeat where only a command's kind counts.
@@ -57,7 +58,7 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 		}
 		h.one.events[0] = h.event(received)
 		h.one.requests[0] = appendHeartbeat(entry, beat.Key, h.one.events[:])
-		appended, err := h.service.store.Append(ctx, h.one.requests[:]...)
+		appended, err := h.service.store.Append(ctx, h.one.appended[:0], h.one.requests[:]...)
 		if err != nil {
 			result = Result{Err: err}
 			h.one = nil // the store may hold on to it
@@ -108,7 +109,7 @@ func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, into [
 		m.requests = append(m.requests, appendHeartbeat(entry, instances[i], m.event(h, received)))
 		m.sent = append(m.sent, i)
 	}
-	appended, err := h.service.store.Append(ctx, m.requests...)
+	appended, err := h.service.store.Append(ctx, m.appended[:0], m.requests...)
 	for j, i := range m.sent {
 		if err != nil {
 			results[i] = Result{Err: err}
@@ -120,6 +121,7 @@ func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, into [
 	h.sendRest(ctx, instances, m.rest, results)
 	h.tell(results, m.rest)
 	if err == nil { // else the store may hold on to it
+		m.appended = appended
 		manyPool.Put(m)
 	}
 	return into
@@ -135,6 +137,7 @@ type manyHeartbeats struct {
 	ofEpoch  [64]int // which of the events, counted from one, is the low epochs'; 0: none yet
 	requests []eventstore.AppendRequest
 	sent     []int // the items of the requests
+	appended []eventstore.AppendResult
 }
 
 var manyPool = sync.Pool{New: func() any { return new(manyHeartbeats) }}

@@ -185,7 +185,7 @@ func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bo
 	if len(requests) == 0 {
 		return false
 	}
-	results, err := s.store.Append(ctx, requests...)
+	results, err := s.store.Append(ctx, nil, requests...)
 	repeat := false
 	for i := range tasks {
 		t := &tasks[i]

@@ -45,7 +45,7 @@ func (w *Webhooks) Do(ctx context.Context, caller Caller, id string, command dom
 		if state.Events > 0 {
 			expected = eventstore.Exactly(eventstore.Revision(state.Events - 1))
 		}
-		results, err := w.Store.Append(ctx, eventstore.AppendRequest{
+		results, err := w.Store.Append(ctx, nil, eventstore.AppendRequest{
 			Stream: eventstore.WebhookStream(id), Expected: expected,
 			Events: []eventstore.EventData{{Type: event.EventType(), Data: data, Metadata: caller.metadata(false)}},
 		})

@@ -32,7 +32,7 @@ func register(t *testing.T, store eventstore.Store, from, to int) (last eventsto
 		if err != nil {
 			t.Fatal(err)
 		}
-		results, err := store.Append(ctx, eventstore.AppendRequest{Stream: eventstore.LifecycleStream(key(i)), Events: []eventstore.EventData{
+		results, err := store.Append(ctx, nil, eventstore.AppendRequest{Stream: eventstore.LifecycleStream(key(i)), Events: []eventstore.EventData{
 			{Type: domain.TypeInstanceRegistered, Data: data, Metadata: []byte(`{"schema":1}`)}}})
 		if err != nil {
 			t.Fatal(err)
@@ -135,7 +135,7 @@ func TestAnEventThatCannotBeAppliedIsSkippedAndCounted(t *testing.T) {
 		{Type: domain.TypeHealthChanged, Data: []byte(`not JSON`), Metadata: []byte(`{}`)},
 		{Type: domain.TypeInstanceUpdated, Data: []byte(`[]`), Metadata: []byte(`{}`)},
 	} {
-		if _, err := store.Append(ctx, eventstore.AppendRequest{Stream: eventstore.LifecycleStream(key(0)), Events: []eventstore.EventData{e}}); err != nil {
+		if _, err := store.Append(ctx, nil, eventstore.AppendRequest{Stream: eventstore.LifecycleStream(key(0)), Events: []eventstore.EventData{e}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -28,7 +28,7 @@ import (
 func happen(t *testing.T, store eventstore.Store, from, to int) {
 	t.Helper()
 	for range to - from {
-		if _, err := store.Append(t.Context(), eventstore.AppendRequest{
+		if _, err := store.Append(t.Context(), nil, eventstore.AppendRequest{
 			Stream: eventstore.LifecycleStream(domain.Key{Namespace: "default", Service: "web", ID: "a"}),
 			Events: []eventstore.EventData{{Type: domain.TypeHealthChanged, Data: []byte(`{"epoch":1}`), Metadata: []byte(`{}`)}},
 		}); err != nil {

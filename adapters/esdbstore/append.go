@@ -23,9 +23,9 @@ const (
 
 // Append implements eventstore.Store. Requests to different streams are under way at once; those to
 // one stream follow each other.
-func (s *Store) Append(ctx context.Context, requests ...eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requests ...eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
 	if len(requests) == 0 {
-		return nil, nil
+		return into, nil
 	}
 	size := 0
 	for i := range requests {
@@ -45,10 +45,11 @@ func (s *Store) Append(ctx context.Context, requests ...eventstore.AppendRequest
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	results, errs := make([]eventstore.AppendResult, len(requests)), make([]error, len(requests))
+	into = append(into, make([]eventstore.AppendResult, len(requests))...)
+	results, errs := into[len(into)-len(requests):], make([]error, len(requests))
 	if len(requests) == 1 {
 		results[0], errs[0] = s.appendOne(ctx, &requests[0])
-		return results, errs[0]
+		return into, errs[0]
 	}
 	var order []eventstore.StreamName
 	byStream := make(map[eventstore.StreamName][]int, len(requests))
@@ -70,7 +71,7 @@ func (s *Store) Append(ctx context.Context, requests ...eventstore.AppendRequest
 		})
 	}
 	group.Wait()
-	return results, errors.Join(errs...)
+	return into, errors.Join(errs...)
 }
 
 func (s *Store) appendOne(ctx context.Context, r *eventstore.AppendRequest) (result eventstore.AppendResult, err error) {

@@ -25,7 +25,7 @@ func BenchmarkHeartbeats(b *testing.B) {
 		b.SetParallelism(128)
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
-				if _, err := s.Append(ctx, request(n.Add(1))); err != nil {
+				if _, err := s.Append(ctx, nil, request(n.Add(1))); err != nil {
 					b.Error(err)
 				}
 			}
@@ -41,7 +41,7 @@ func BenchmarkHeartbeats(b *testing.B) {
 				n++
 				requests[i] = request(n)
 			}
-			if _, err := s.Append(ctx, requests...); err != nil {
+			if _, err := s.Append(ctx, nil, requests...); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -49,7 +49,7 @@ func (s *Store) ID(ctx context.Context) (uuid.UUID, error) {
 		if err != nil {
 			return uuid.Nil, err
 		}
-		if _, err := s.Append(ctx, eventstore.AppendRequest{ // another node may be first: look again
+		if _, err := s.Append(ctx, nil, eventstore.AppendRequest{ // another node may be first: look again
 			Stream: identityStream, Expected: expected, Events: []eventstore.EventData{{Type: "StoreIdentified", Data: data, Metadata: []byte(`{"schema":1}`)}},
 		}); err != nil {
 			return uuid.Nil, err

@@ -94,7 +94,7 @@ func TestAppendsSurviveFaults(t *testing.T) {
 			s := open(t, server.ConnectionString(), esdbstore.Options{})
 			expected := eventstore.NoStream()
 			for i := range 3 {
-				results, err := s.Append(ctx, eventstore.AppendRequest{Stream: stream("a"), Expected: expected, Events: []eventstore.EventData{event()}})
+				results, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: stream("a"), Expected: expected, Events: []eventstore.EventData{event()}})
 				if err != nil || results[0].Err != nil || results[0].Revision != eventstore.Revision(i) || results[0].Position == 0 {
 					t.Fatalf("append %d gave %+v, %v", i, results, err)
 				}
@@ -117,7 +117,7 @@ func TestADeniedAppendIsSaidToBe(t *testing.T) {
 	server := serve(t)
 	server.Fail = func(string) esdbtest.Fault { return esdbtest.AccessDenied }
 	s := open(t, server.ConnectionString(), esdbstore.Options{})
-	if _, err := s.Append(ctx, eventstore.AppendRequest{Stream: stream("a"), Events: []eventstore.EventData{event()}}); !errors.Is(err, eventstore.ErrAccessDenied) {
+	if _, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: stream("a"), Events: []eventstore.EventData{event()}}); !errors.Is(err, eventstore.ErrAccessDenied) {
 		t.Errorf("gave %v", err)
 	}
 }
@@ -158,7 +158,7 @@ func TestASubscriptionSurvivesALostNode(t *testing.T) {
 	take(10)
 	for range 2 {
 		server.Stop()
-		if _, err := s.Append(ctx, eventstore.AppendRequest{Stream: stream("b"), Events: []eventstore.EventData{event()}}); !errors.Is(err, eventstore.ErrUnavailable) {
+		if _, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: stream("b"), Events: []eventstore.EventData{event()}}); !errors.Is(err, eventstore.ErrUnavailable) {
 			t.Errorf("without a node an append gave %v", err)
 		}
 		put() // the other nodes go on
@@ -176,7 +176,7 @@ func TestASubscriptionSurvivesALostNode(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	if _, err := s.Append(ctx, eventstore.AppendRequest{Stream: stream("b"), Events: []eventstore.EventData{event()}}); err != nil {
+	if _, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: stream("b"), Events: []eventstore.EventData{event()}}); err != nil {
 		t.Errorf("with the node back an append gave %v", err)
 	}
 }
@@ -194,7 +194,7 @@ func TestHeartbeatStreamsGetTheirMaxAgeOnce(t *testing.T) {
 	s := open(t, server.ConnectionString(), esdbstore.Options{Retention: time.Hour})
 	beats := eventstore.HeartbeatStream(domain.Key{Namespace: "default", Service: "web", ID: "a"})
 	for range 20 {
-		if _, err := s.Append(ctx, eventstore.AppendRequest{Stream: beats, Events: []eventstore.EventData{event()}}); err != nil {
+		if _, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: beats, Events: []eventstore.EventData{event()}}); err != nil {
 			t.Fatal(err)
 		}
 	}

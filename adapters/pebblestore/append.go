@@ -30,16 +30,17 @@ type pending struct {
 
 var pendings = sync.Pool{New: func() any { return &pending{done: make(chan struct{}, 1)} }}
 
-// Append implements eventstore.Store. The requests must not be changed even after a context's end.
-func (s *Store) Append(ctx context.Context, requests ...eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+// Append implements eventstore.Store. The requests and into must not be changed even after a context's end.
+func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requests ...eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
 	if err := s.Err(); err != nil {
 		return nil, err
 	}
 	if len(requests) == 0 {
-		return nil, nil
+		return into, nil
 	}
 	p := pendings.Get().(*pending)
-	p.requests, p.results, p.err = requests, make([]eventstore.AppendResult, len(requests)), nil
+	into = append(into, make([]eventstore.AppendResult, len(requests))...)
+	p.requests, p.results, p.err = requests, into[len(into)-len(requests):], nil
 	err := s.prepare(p)
 	if err == nil {
 		err = s.submit(ctx, p)
@@ -53,7 +54,6 @@ func (s *Store) Append(ctx context.Context, requests ...eventstore.AppendRequest
 			return nil, ctx.Err()
 		}
 	}
-	results := p.results
 	if err == nil {
 		err = p.err
 	}
@@ -62,7 +62,7 @@ func (s *Store) Append(ctx context.Context, requests ...eventstore.AppendRequest
 	if err != nil {
 		return nil, err
 	}
-	return results, nil
+	return into, nil
 }
 
 // submit hands the call to the committer, which answers every call that it was handed.

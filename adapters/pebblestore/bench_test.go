@@ -112,7 +112,7 @@ func BenchmarkAppend(b *testing.B) {
 					}
 				}
 				callers(b, shape.callers, shape.events, func(c int) {
-					if _, err := s.Append(ctx, eventstore.AppendRequest{Stream: name2(c), Events: events}); err != nil {
+					if _, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: name2(c), Events: events}); err != nil {
 						b.Error(err)
 					}
 				})
@@ -131,7 +131,7 @@ func seed(b *testing.B, s *pebblestore.Store, streams, each int) {
 			}
 			requests = append(requests, eventstore.AppendRequest{Stream: stream(j), Events: events}, eventstore.AppendRequest{Stream: heartbeats(j), Events: events})
 		}
-		if _, err := s.Append(ctx, requests...); err != nil {
+		if _, err := s.Append(ctx, nil, requests...); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -202,7 +202,7 @@ func BenchmarkRetention(b *testing.B) {
 				for i := range requests {
 					requests[i] = eventstore.AppendRequest{Stream: heartbeats(batch*1000 + i), Events: []eventstore.EventData{beat}}
 				}
-				if _, err := s.Append(ctx, requests...); err != nil {
+				if _, err := s.Append(ctx, nil, requests...); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -94,11 +94,11 @@ func TestAFailedSyncIsFinal(t *testing.T) {
 	acked := appendOne(t, s, stream(1))
 	broken.Store(true)
 	request := eventstore.AppendRequest{Stream: stream(1), Events: []eventstore.EventData{beat}}
-	if _, err := s.Append(ctx, request); !errors.Is(err, eventstore.ErrReadOnly) {
+	if _, err := s.Append(ctx, nil, request); !errors.Is(err, eventstore.ErrReadOnly) {
 		t.Fatalf("an append that could not be synced gave %v", err)
 	}
 	broken.Store(false)
-	if _, err := s.Append(ctx, request); !errors.Is(err, eventstore.ErrReadOnly) {
+	if _, err := s.Append(ctx, nil, request); !errors.Is(err, eventstore.ErrReadOnly) {
 		t.Fatalf("an append after a failed sync gave %v", err)
 	}
 	if head, _ := s.Head(ctx); head != acked {

@@ -42,7 +42,7 @@ func TestANearlyFullDiskRefusesAppendsUntilThereIsRoom(t *testing.T) {
 		t.Helper()
 		deadline := time.Now().Add(20 * time.Second)
 		for {
-			if _, err := s.Append(ctx, request); errors.Is(err, want) {
+			if _, err := s.Append(ctx, nil, request); errors.Is(err, want) {
 				return
 			}
 			if time.Now().After(deadline) {
@@ -64,7 +64,7 @@ func TestANearlyFullDiskRefusesAppendsUntilThereIsRoom(t *testing.T) {
 	}
 	fs.free.Store(1<<30 + 1) // a little over the line is not enough: it would flap
 	time.Sleep(600 * time.Millisecond)
-	if _, err := s.Append(ctx, request); !errors.Is(err, eventstore.ErrDiskFull) {
+	if _, err := s.Append(ctx, nil, request); !errors.Is(err, eventstore.ErrDiskFull) {
 		t.Errorf("just over the line an append gave %v", err)
 	}
 	fs.free.Store(2 << 30)
@@ -267,7 +267,7 @@ func faultChild(t *testing.T) {
 		if i%2 == 1 {
 			name = heartbeats(i % 5)
 		}
-		if _, err := s.Append(ctx, eventstore.AppendRequest{Stream: name, Events: []eventstore.EventData{beat}}); err != nil {
+		if _, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: name, Events: []eventstore.EventData{beat}}); err != nil {
 			break
 		}
 		fmt.Println("ACK", name, i/10+1)

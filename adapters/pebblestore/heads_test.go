@@ -20,7 +20,7 @@ func beatAll(t *testing.T, s eventstore.Store) []eventstore.AppendResult {
 	for i := range requests {
 		requests[i] = eventstore.AppendRequest{Stream: heartbeats(i), Events: []eventstore.EventData{beat}}
 	}
-	results, err := s.Append(ctx, requests...)
+	results, err := s.Append(ctx, nil, requests...)
 	if err != nil {
 		t.Fatal(err)
 	}

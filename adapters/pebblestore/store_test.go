@@ -58,7 +58,7 @@ var beat = eventstore.EventData{Type: domain.TypeHeartbeatReceived, Data: []byte
 
 func appendOne(t testing.TB, s eventstore.Store, stream eventstore.StreamName) eventstore.Position {
 	t.Helper()
-	results, err := s.Append(ctx, eventstore.AppendRequest{Stream: stream, Events: []eventstore.EventData{beat}})
+	results, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: stream, Events: []eventstore.EventData{beat}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestTrimmedHeartbeatsAreGoneAndNothingElseIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = open(t, dir, opts)
-	results, err := s.Append(ctx, eventstore.AppendRequest{Stream: heartbeats(0), Expected: eventstore.Exactly(34), Events: []eventstore.EventData{beat}})
+	results, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: heartbeats(0), Expected: eventstore.Exactly(34), Events: []eventstore.EventData{beat}})
 	if err != nil || results[0].Err != nil || results[0].Position <= head {
 		t.Errorf("the trimmed stream goes on with %+v, %v", results, err)
 	}
@@ -190,7 +190,7 @@ func TestFewStreamsAmongManyAreFoundByTheirIndex(t *testing.T) {
 			requests[i].Stream = eventstore.WebhookStream("w")
 		}
 	}
-	if _, err := s.Append(ctx, requests...); err != nil {
+	if _, err := s.Append(ctx, nil, requests...); err != nil {
 		t.Fatal(err)
 	}
 	prefixes := []string{eventstore.WebhookPrefix, string(stream(12345)), string(stream(123)), string(stream(1234))}

@@ -31,7 +31,7 @@ func TestASubscribersEventsStayUntilItAsksForMore(t *testing.T) {
 				}
 				copied := slices.Clone(events)
 				for range 3 { // commits pass meanwhile
-					if _, err := s.Append(ctx, eventstore.AppendRequest{Stream: heartbeats(0), Events: []eventstore.EventData{beat}}); err != nil {
+					if _, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: heartbeats(0), Events: []eventstore.EventData{beat}}); err != nil {
 						t.Error(err)
 						return
 					}

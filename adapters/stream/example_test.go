@@ -49,7 +49,7 @@ func registryWithTwoEvents() stream.Source {
 	store := eventstoretest.NewMemory()
 	name := eventstore.LifecycleStream(domain.Key{Namespace: "default", Service: "checkout", ID: "a-1"})
 	for _, eventType := range []string{domain.TypeInstanceRegistered, domain.TypeInstanceDeregistered} {
-		if _, err := store.Append(context.Background(), eventstore.AppendRequest{Stream: name, Events: []eventstore.EventData{{Type: eventType, Data: []byte(`{}`), Metadata: []byte(`{}`)}}}); err != nil {
+		if _, err := store.Append(context.Background(), nil, eventstore.AppendRequest{Stream: name, Events: []eventstore.EventData{{Type: eventType, Data: []byte(`{}`), Metadata: []byte(`{}`)}}}); err != nil {
 			panic(err)
 		}
 	}

@@ -33,7 +33,7 @@ func (p publisher) Publish(topic string, messages ...*message.Message) error {
 		if err != nil {
 			return err
 		}
-		if _, err := p.store.Append(context.Background(), eventstore.AppendRequest{
+		if _, err := p.store.Append(context.Background(), nil, eventstore.AppendRequest{
 			Stream: eventstore.StreamName("test-" + topic + "-"), Events: []eventstore.EventData{{ID: id, Type: "Test", Data: data, Metadata: metadata}},
 		}); err != nil {
 			return err

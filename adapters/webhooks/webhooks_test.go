@@ -176,7 +176,7 @@ func (r *rig) create(spec domain.WebhookSpec) string {
 func (r *rig) happen(id string, n int) {
 	r.t.Helper()
 	for range n {
-		if _, err := r.store.Append(r.t.Context(), eventstore.AppendRequest{
+		if _, err := r.store.Append(r.t.Context(), nil, eventstore.AppendRequest{
 			Stream: eventstore.LifecycleStream(domain.Key{Namespace: "default", Service: "web", ID: id}),
 			Events: []eventstore.EventData{{Type: domain.TypeHealthChanged, Data: []byte(`{"epoch":1}`), Metadata: []byte(`{"actor":"ann"}`)}},
 		}); err != nil {

@@ -92,7 +92,7 @@ func BenchmarkAudit(b *testing.B) {
 		for ; len(batch) < cap(batch) && n < events; n++ {
 			batch = append(batch, lifeRequest(n))
 		}
-		if _, err := store.Append(ctx, batch...); err != nil {
+		if _, err := store.Append(ctx, nil, batch...); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -255,7 +255,7 @@ func BenchmarkAppendBesideHistory(b *testing.B) {
 			b.SetParallelism(32)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					if _, err := store.Append(ctx, lifeRequest(int(n.Add(1)))); err != nil {
+					if _, err := store.Append(ctx, nil, lifeRequest(int(n.Add(1)))); err != nil {
 						b.Error(err)
 					}
 				}

@@ -172,7 +172,7 @@ func TestAFlippedByteIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := range 300 {
-		if _, err := store.Append(t.Context(), lifeRequest(n)); err != nil {
+		if _, err := store.Append(t.Context(), nil, lifeRequest(n)); err != nil {
 			t.Fatal(err)
 		}
 	}

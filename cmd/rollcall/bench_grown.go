@@ -79,7 +79,7 @@ func (s *seeder) flush() (err error) {
 	batch, done := s.batch, make(chan error, 1)
 	s.batch, s.done = make([]eventstore.AppendRequest, 0, cap(batch)), done
 	go func() {
-		_, err := s.store.Append(s.ctx, batch...)
+		_, err := s.store.Append(s.ctx, nil, batch...)
 		done <- err
 	}()
 	return err

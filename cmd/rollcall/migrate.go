@@ -137,7 +137,7 @@ func (m *migration) run(c *cobra.Command) (copied int, err error) {
 		if len(batch) == 0 {
 			return nil
 		}
-		results, err := m.to.Append(ctx, batch...)
+		results, err := m.to.Append(ctx, nil, batch...)
 		if err != nil {
 			return err
 		}

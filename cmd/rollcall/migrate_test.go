@@ -30,7 +30,7 @@ func TestAHistoryMovesToAClusterAndBack(t *testing.T) {
 		return eventstore.AppendRequest{Stream: eventstore.HeartbeatStream(key), Events: []eventstore.EventData{{Type: domain.TypeHeartbeatReceived, Data: []byte(`{"epoch":1}`), Metadata: []byte(`{"actor":"anonymous","schema":1}`)}}}
 	}
 	for i := range 500 {
-		if _, err := store.Append(t.Context(), lifeRequest(i), beat(i), beat(i/2)); err != nil {
+		if _, err := store.Append(t.Context(), nil, lifeRequest(i), beat(i), beat(i/2)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -78,7 +78,7 @@ func TestAHistoryMovesToAClusterAndBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := store.Append(t.Context(), lifeRequest(7)); err != nil {
+	if _, err := store.Append(t.Context(), nil, lifeRequest(7)); err != nil {
 		t.Fatal(err)
 	}
 	if err := store.Close(); err != nil {

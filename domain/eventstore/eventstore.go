@@ -28,7 +28,10 @@ type Store interface {
 	// A request that repeats event ids which already stand in its stream just where it would have
 	// put them is a retry: it is answered as it was the first time and writes nothing. With the
 	// preconditions Any and StreamExists that holds while they are the stream's newest events.
-	Append(ctx context.Context, requests ...AppendRequest) ([]AppendResult, error)
+	//
+	// The results are appended to into, which may be nil, so that who appends often can use the room
+	// again. After an error the store may hold on to the requests and to into.
+	Append(ctx context.Context, into []AppendResult, requests ...AppendRequest) ([]AppendResult, error)
 	// ReadStream yields a stream's events in the order of their revisions. An unknown stream has none.
 	ReadStream(ctx context.Context, stream StreamName, opts ReadOptions) iter.Seq2[RecordedEvent, error]
 	// ReadAll yields events of all streams in the order of their positions.

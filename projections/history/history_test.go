@@ -361,7 +361,7 @@ func TestHeartbeatsAreSummedUpByTheHour(t *testing.T) {
 	key := domain.Key{Namespace: "default", Service: "web", ID: "a"}
 	beat := func(after time.Duration) {
 		c.at = c.at.Add(after)
-		if _, err := store.Append(ctx, eventstore.AppendRequest{Stream: eventstore.HeartbeatStream(key), Events: []eventstore.EventData{{Type: domain.TypeHeartbeatReceived, Data: []byte(`{"epoch":1}`)}}}); err != nil {
+		if _, err := store.Append(ctx, nil, eventstore.AppendRequest{Stream: eventstore.HeartbeatStream(key), Events: []eventstore.EventData{{Type: domain.TypeHeartbeatReceived, Data: []byte(`{"epoch":1}`)}}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -60,7 +60,7 @@ func preconditions(t *testing.T, f *Fixture) {
 			if existing > 0 {
 				appendTo(t, f.Store, stream, eventstore.NoStream(), events(existing, "before")...)
 			}
-			results, err := f.Store.Append(ctx, eventstore.AppendRequest{Stream: stream, Expected: expected, Events: events(2, "x")})
+			results, err := f.Store.Append(ctx, nil, eventstore.AppendRequest{Stream: stream, Expected: expected, Events: events(2, "x")})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -82,7 +82,7 @@ func preconditions(t *testing.T, f *Fixture) {
 }
 
 func failedRequestHarmsNoOther(t *testing.T, f *Fixture) {
-	results, err := f.Store.Append(ctx,
+	results, err := f.Store.Append(ctx, nil,
 		eventstore.AppendRequest{Stream: lifecycle("a"), Expected: eventstore.NoStream(), Events: events(1, "a")},
 		eventstore.AppendRequest{Stream: lifecycle("b"), Expected: eventstore.Exactly(4), Events: events(3, "b")},
 		eventstore.AppendRequest{Stream: lifecycle("c"), Expected: eventstore.Any(), Events: events(2, "c")})
@@ -99,8 +99,31 @@ func failedRequestHarmsNoOther(t *testing.T, f *Fixture) {
 	}
 }
 
+func resultsAreAppended(t *testing.T, f *Fixture) {
+	room := make([]eventstore.AppendResult, 1, 4)
+	room[0].Revision = 99
+	results, err := f.Store.Append(ctx, room,
+		eventstore.AppendRequest{Stream: lifecycle("a"), Events: events(1, "a")},
+		eventstore.AppendRequest{Stream: lifecycle("a"), Events: events(2, "b")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(results) != 3 || results[0].Revision != 99 || results[1].Revision != 0 || results[2].Revision != 2 {
+		t.Errorf("appended to a result of 99, the results are %v", results)
+	}
+	for i := range results[1:] { // what was there before counts for nothing
+		results[i+1].Err = eventstore.ErrTooLarge
+	}
+	if results, err = f.Store.Append(ctx, results[:1], eventstore.AppendRequest{Stream: lifecycle("a"), Events: events(1, "c")}); err != nil {
+		t.Fatal(err)
+	}
+	if len(results) != 2 || results[1].Err != nil || results[1].Revision != 3 {
+		t.Errorf("in used room the results are %v", results)
+	}
+}
+
 func requestsSeeEachOther(t *testing.T, f *Fixture) {
-	results, err := f.Store.Append(ctx,
+	results, err := f.Store.Append(ctx, nil,
 		eventstore.AppendRequest{Stream: lifecycle("a"), Expected: eventstore.NoStream(), Events: events(1, "1")},
 		eventstore.AppendRequest{Stream: lifecycle("a"), Expected: eventstore.NoStream(), Events: events(1, "2")},
 		eventstore.AppendRequest{Stream: lifecycle("a"), Expected: eventstore.Exactly(0), Events: events(1, "3")})
@@ -123,7 +146,7 @@ func oneOfManyWins(t *testing.T, f *Fixture) {
 		var wg sync.WaitGroup
 		for i := range racers {
 			wg.Go(func() {
-				results, err := f.Store.Append(ctx, eventstore.AppendRequest{Stream: lifecycle("a"), Expected: expected, Events: events(1, "x")})
+				results, err := f.Store.Append(ctx, nil, eventstore.AppendRequest{Stream: lifecycle("a"), Expected: expected, Events: events(1, "x")})
 				if err != nil {
 					t.Error(err)
 				} else if results[0].Err == nil {
@@ -163,7 +186,7 @@ func retries(t *testing.T, f *Fixture) {
 		}
 	}
 	other := withIDs(events(1, "3"))
-	results, err := f.Store.Append(ctx, eventstore.AppendRequest{Stream: lifecycle("no stream"), Expected: eventstore.NoStream(), Events: other})
+	results, err := f.Store.Append(ctx, nil, eventstore.AppendRequest{Stream: lifecycle("no stream"), Expected: eventstore.NoStream(), Events: other})
 	if err != nil || results[0].Err == nil {
 		t.Errorf("other ids at the same place gave %v, %v", results, err)
 	}
@@ -171,7 +194,7 @@ func retries(t *testing.T, f *Fixture) {
 
 func retryWithinOneAppend(t *testing.T, f *Fixture) {
 	request := eventstore.AppendRequest{Stream: lifecycle("a"), Expected: eventstore.NoStream(), Events: withIDs(events(2, "1"))}
-	results, err := f.Store.Append(ctx, request, request)
+	results, err := f.Store.Append(ctx, nil, request, request)
 	if err != nil || results[0] != results[1] || results[1].Err != nil {
 		t.Fatalf("results are %v, %v", results, err)
 	}
@@ -232,10 +255,10 @@ func idsDiffer(t *testing.T, f *Fixture) {
 }
 
 func emptyAppend(t *testing.T, f *Fixture) {
-	if _, err := f.Store.Append(ctx, eventstore.AppendRequest{Stream: lifecycle("a")}); !errors.Is(err, eventstore.ErrNoEvents) {
+	if _, err := f.Store.Append(ctx, nil, eventstore.AppendRequest{Stream: lifecycle("a")}); !errors.Is(err, eventstore.ErrNoEvents) {
 		t.Errorf("an append without events gave %v", err)
 	}
-	if results, err := f.Store.Append(ctx); err != nil || len(results) != 0 {
+	if results, err := f.Store.Append(ctx, nil); err != nil || len(results) != 0 {
 		t.Errorf("an append without requests gave %v, %v", results, err)
 	}
 }
@@ -247,7 +270,7 @@ func streamNumbers(t *testing.T, f *Fixture) {
 		if first.StreamNumber == 0 {
 			continue // the store gives none
 		}
-		results, err := f.Store.Append(ctx,
+		results, err := f.Store.Append(ctx, nil,
 			eventstore.AppendRequest{StreamNumber: first.StreamNumber, Events: []eventstore.EventData{beat(2)}},
 			eventstore.AppendRequest{StreamNumber: first.StreamNumber, Expected: eventstore.NoStream(), Events: []eventstore.EventData{beat(3)}},
 			eventstore.AppendRequest{Stream: stream, Events: []eventstore.EventData{beat(4)}},
@@ -271,7 +294,7 @@ func streamNumbers(t *testing.T, f *Fixture) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = f.Store.Append(ctx,
+	_, err = f.Store.Append(ctx, nil,
 		eventstore.AppendRequest{Stream: lifecycle("c"), Events: events(1, "x")},
 		eventstore.AppendRequest{StreamNumber: 1 << 30, Events: []eventstore.EventData{beat(1)}})
 	if !errors.Is(err, eventstore.ErrNoStreamNumber) {
@@ -285,7 +308,7 @@ func streamNumbers(t *testing.T, f *Fixture) {
 func appendCancelled(t *testing.T, f *Fixture) {
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err := f.Store.Append(ended, eventstore.AppendRequest{Stream: lifecycle("a"), Events: events(1, "x")}); err != nil && !errors.Is(err, context.Canceled) {
+	if _, err := f.Store.Append(ended, nil, eventstore.AppendRequest{Stream: lifecycle("a"), Events: events(1, "x")}); err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("gave %v", err)
 	}
 	appendTo(t, f.Store, lifecycle("b"), eventstore.NoStream(), events(1, "x")...) // goes on
@@ -296,7 +319,7 @@ func closedStore(t *testing.T, f *Fixture) {
 	if err := f.Store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Store.Append(ctx, eventstore.AppendRequest{Stream: lifecycle("a"), Events: events(1, "x")}); !errors.Is(err, eventstore.ErrClosed) {
+	if _, err := f.Store.Append(ctx, nil, eventstore.AppendRequest{Stream: lifecycle("a"), Events: events(1, "x")}); !errors.Is(err, eventstore.ErrClosed) {
 		t.Errorf("an append gave %v", err)
 	}
 	for _, err := range f.Store.ReadStream(ctx, lifecycle("a"), eventstore.ReadOptions{}) {

@@ -51,7 +51,7 @@ func (f *Fleet) one(ctx context.Context) error {
 		if _, beat := e.(domain.HeartbeatReceived); beat {
 			request.Stream = eventstore.HeartbeatStream(key)
 		}
-		if _, err := f.Store.Append(ctx, request); err != nil {
+		if _, err := f.Store.Append(ctx, nil, request); err != nil {
 			return err
 		}
 		state := f.states[key]

@@ -30,7 +30,7 @@ func NewMemory() *Memory {
 }
 
 // Append implements eventstore.Store.
-func (m *Memory) Append(ctx context.Context, requests ...eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func (m *Memory) Append(ctx context.Context, into []eventstore.AppendResult, requests ...eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
@@ -47,13 +47,12 @@ func (m *Memory) Append(ctx context.Context, requests ...eventstore.AppendReques
 			return nil, eventstore.ErrNoStreamNumber
 		}
 	}
-	results := make([]eventstore.AppendResult, len(requests))
-	for i, r := range requests {
-		results[i] = m.append(r)
+	for _, r := range requests {
+		into = append(into, m.append(r))
 	}
 	close(m.grown)
 	m.grown = make(chan struct{})
-	return results, nil
+	return into, nil
 }
 
 func (m *Memory) append(r eventstore.AppendRequest) eventstore.AppendResult {

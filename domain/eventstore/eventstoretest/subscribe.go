@@ -53,7 +53,7 @@ func subscriptionMissesNothing(t *testing.T, f *Fixture) {
 				if i%3 == 0 {
 					stream = heartbeat(fmt.Sprint(w))
 				}
-				if _, err := f.Store.Append(ctx, eventstore.AppendRequest{Stream: stream, Events: events(1+i%4, "x")}); err != nil {
+				if _, err := f.Store.Append(ctx, nil, eventstore.AppendRequest{Stream: stream, Events: events(1+i%4, "x")}); err != nil {
 					t.Error(err)
 				}
 			}

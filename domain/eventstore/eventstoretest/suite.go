@@ -29,6 +29,7 @@ func Run(t *testing.T, newFixture func(t *testing.T) *Fixture) {
 		"positions grow over all streams":                    positionsGrow,
 		"a precondition that fails writes nothing":           preconditions,
 		"a failed request harms no other":                    failedRequestHarmsNoOther,
+		"results are appended to the room given":             resultsAreAppended,
 		"requests of one append see each other":              requestsSeeEachOther,
 		"one of many racing appends wins":                    oneOfManyWins,
 		"a repeated event id is a retry":                     retries,
@@ -93,7 +94,7 @@ func withIDs(es []eventstore.EventData) []eventstore.EventData {
 
 func appendTo(t *testing.T, s eventstore.Store, stream eventstore.StreamName, expected eventstore.ExpectedRevision, es ...eventstore.EventData) eventstore.AppendResult {
 	t.Helper()
-	results, err := s.Append(ctx, eventstore.AppendRequest{Stream: stream, Expected: expected, Events: es})
+	results, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: stream, Expected: expected, Events: es})
 	if err != nil {
 		t.Fatalf("append to %s: %v", stream, err)
 	}
@@ -141,7 +142,7 @@ func fill(t *testing.T, s eventstore.Store, rounds int) {
 				eventstore.AppendRequest{Stream: heartbeat(id), Events: []eventstore.EventData{beat(round), beat(round)}},
 				eventstore.AppendRequest{Stream: lifecycle(id), Events: events(1+round%2, id)})
 		}
-		if _, err := s.Append(ctx, requests...); err != nil {
+		if _, err := s.Append(ctx, nil, requests...); err != nil {
 			t.Fatalf("append: %v", err)
 		}
 	}
