@@ -1,10 +1,12 @@
 package commands_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -174,6 +176,37 @@ func TestOneBadItemHarmsNoOther(t *testing.T) {
 	}
 	if n.projections.Catalog().Len() != 2 {
 		t.Errorf("the catalog has %d instances, want 2", n.projections.Catalog().Len())
+	}
+}
+
+func TestABatchsHeartbeatsAreOfTheirOwnEpochsAndCaller(t *testing.T) {
+	n := start(t, eventstoretest.NewMemory(), true)
+	defer n.stop()
+	epochs := []int{1, 3, 1, 70, 3} // of the instances "0", "1" and so on
+	keys := make([]domain.Key, len(epochs))
+	for i, epoch := range epochs {
+		keys[i] = key(strconv.Itoa(i))
+		for e := range epoch {
+			if e > 0 {
+				n.do(t, domain.DeregisterInstance{Key: keys[i]})
+			}
+			n.do(t, domain.RegisterInstance{Key: keys[i], Details: details(time.Minute)})
+		}
+	}
+	for round, actor := range []string{"ann", "ben"} {
+		results := n.service.Heartbeats(commands.Caller{Actor: actor}).SendAll(ctx, keys, nil)
+		for i, r := range results {
+			if r.Err != nil || r.Epoch != uint64(epochs[i]) {
+				t.Errorf("%s's heartbeat of %v gave %+v", actor, keys[i], r)
+				continue
+			}
+			data := domain.HeartbeatReceived{Epoch: uint64(epochs[i])}.Encode()
+			for e, err := range n.store.ReadStream(ctx, eventstore.HeartbeatStream(keys[i]), eventstore.ReadOptions{From: eventstore.Revision(round)}) {
+				if err != nil || e.Position != r.Position || !bytes.Equal(e.Data, data) || !bytes.Contains(e.Metadata, []byte(actor)) {
+					t.Errorf("%s's heartbeat of %v, %+v, stands as %s with %s at %d (%v)", actor, keys[i], r, e.Data, e.Metadata, e.Position, err)
+				}
+			}
+		}
 	}
 }
 
