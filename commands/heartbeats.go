@@ -134,7 +134,7 @@ type manyHeartbeats struct {
 	rest     []int            // the items that are not
 	seen     firsts
 	events   []eventstore.EventData
-	ofEpoch  [64]int // which of the events, counted from one, is the low epochs'; 0: none yet
+	ofEpoch  [64][]eventstore.EventData // the one of events that is the low epochs'; nil: none yet
 	requests []eventstore.AppendRequest
 	sent     []int // the items of the requests
 	appended []eventstore.AppendResult
@@ -152,17 +152,16 @@ func (m *manyHeartbeats) begin(items int) {
 // event gives the event of a heartbeat. All that one caller sends in one epoch are the same until the store gives
 // them their ids and places, so they are made once.
 func (m *manyHeartbeats) event(h *Heartbeats, received domain.HeartbeatReceived) []eventstore.EventData {
-	shared := received.Epoch < uint64(len(m.ofEpoch))
-	if shared && m.ofEpoch[received.Epoch] > 0 {
-		i := m.ofEpoch[received.Epoch]
-		return m.events[i-1 : i : i]
+	low := received.Epoch < uint64(len(m.ofEpoch))
+	if low && m.ofEpoch[received.Epoch] != nil {
+		return m.ofEpoch[received.Epoch]
 	}
 	m.events = append(m.events, h.event(received))
-	i := len(m.events)
-	if shared {
-		m.ofEpoch[received.Epoch] = i
+	made := m.events[len(m.events)-1:]
+	if low {
+		m.ofEpoch[received.Epoch] = made
 	}
-	return m.events[i-1 : i : i]
+	return made
 }
 
 // appendHeartbeat asks for a heartbeat to be appended, by the stream's number where that is known.

@@ -30,7 +30,7 @@ type pending struct {
 
 var pendings = sync.Pool{New: func() any { return &pending{done: make(chan struct{}, 1)} }}
 
-// Append implements eventstore.Store. The requests and into must not be changed even after a context's end.
+// Append implements eventstore.Store.
 func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requests ...eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
 	if err := s.Err(); err != nil {
 		return nil, err
