@@ -19,6 +19,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/domain/eventstore/eventstoretest"
 	"github.com/rollcall-registry/rollcall/projections"
+	"github.com/rollcall-registry/rollcall/projections/live"
 )
 
 var (
@@ -29,7 +30,7 @@ var (
 // node is a registry without its outside: store, projections, commands and expiry.
 type node struct {
 	store       eventstore.Store
-	projections *projections.Registry
+	projections *live.State
 	service     *commands.Service
 	stop        func()
 }
@@ -38,7 +39,7 @@ type node struct {
 func start(t testing.TB, store eventstore.Store, preserve bool) *node {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	r, err := projections.Open(ctx, projections.Options{
+	r, err := live.Open(ctx, live.Options{
 		Store: store, Now: time.Now, Logger: logger,
 		Snapshots: projections.Snapshots{Dir: t.TempDir(), Name: "catalog", Version: 1, StoreID: uuid.New(), Logger: logger},
 	})

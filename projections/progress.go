@@ -1,3 +1,4 @@
+// Package projections is what read models have in common: how far they are, their snapshots, reading ahead.
 package projections
 
 import (

@@ -7,29 +7,12 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Difference is what must be done to the catalog at one moment to get that at another.
-type Difference struct {
-	Added   []InstanceChange `json:"added"`
-	Removed []InstanceChange `json:"removed"`
-	Changed []InstanceChange `json:"changed"`
-}
-
-// InstanceChange is what became of one instance.
-type InstanceChange struct {
-	Namespace string            `json:"namespace"`
-	Service   string            `json:"service"`
-	ID        string            `json:"id"`
-	Before    *catalog.Instance `json:"before,omitempty"` // of a removed or changed one
-	After     *catalog.Instance `json:"after,omitempty"`  // of an added or changed one
-	Fields    []FieldChange     `json:"fields,omitempty"` // of a changed one
-	Event     *HistoryEntry     `json:"event,omitempty"`  // the newest event that did it
-}
-
 // Diff compares two catalogs; to is the one at the position. The events that did it come from h.
-func Diff(from, to *catalog.Catalog, at eventstore.Position, h *history.History) (Difference, error) {
-	d := Difference{Added: []InstanceChange{}, Removed: []InstanceChange{}, Changed: []InstanceChange{}}
+func Diff(from, to *catalog.Catalog, at eventstore.Position, h *history.History) (wire.Difference, error) {
+	d := wire.Difference{Added: []wire.InstanceChange{}, Removed: []wire.InstanceChange{}, Changed: []wire.InstanceChange{}}
 	for _, service := range union(from.Services(""), to.Services("")) {
 		before, after := byID(from.View(service)), byID(to.View(service))
 		for _, id := range unionIDs(from.View(service), to.View(service)) {
@@ -37,8 +20,8 @@ func Diff(from, to *catalog.Catalog, at eventstore.Position, h *history.History)
 			if a != nil && b != nil && a.Epoch == b.Epoch && a.Events == b.Events {
 				continue
 			}
-			change := InstanceChange{Namespace: service.Namespace, Service: service.Service, ID: id}
-			if err := change.explain(a, b, at, h); err != nil {
+			change := wire.InstanceChange{Namespace: service.Namespace, Service: service.Service, ID: id}
+			if err := explain(&change, a, b, at, h); err != nil {
 				return d, err
 			}
 			switch {
@@ -54,13 +37,13 @@ func Diff(from, to *catalog.Catalog, at eventstore.Position, h *history.History)
 	return d, nil
 }
 
-func (c *InstanceChange) explain(a, b *catalog.Entry, at eventstore.Position, h *history.History) error {
+func explain(c *wire.InstanceChange, a, b *catalog.Entry, at eventstore.Position, h *history.History) error {
 	if a != nil {
-		shown := a.Show()
+		shown := Show(a, nil)
 		c.Before = &shown
 	}
 	if b != nil {
-		shown := b.Show()
+		shown := Show(b, nil)
 		c.After = &shown
 	}
 	if a != nil && b != nil {
@@ -76,16 +59,16 @@ func (c *InstanceChange) explain(a, b *catalog.Entry, at eventstore.Position, h 
 	return nil
 }
 
-func instanceChanges(a, b *catalog.Instance) []FieldChange {
+func instanceChanges(a, b *wire.Instance) []wire.FieldChange {
 	fields := detailChanges(a.Details, b.Details)
 	if a.Traffic != b.Traffic {
-		fields = append(fields, FieldChange{"traffic", a.Traffic, b.Traffic})
+		fields = append(fields, wire.FieldChange{Field: "traffic", From: a.Traffic, To: b.Traffic})
 	}
 	if a.Epoch != b.Epoch {
-		fields = append(fields, FieldChange{"epoch", a.Epoch, b.Epoch}, FieldChange{"registered_at", a.RegisteredAt, b.RegisteredAt})
+		fields = append(fields, wire.FieldChange{Field: "epoch", From: a.Epoch, To: b.Epoch}, wire.FieldChange{Field: "registered_at", From: a.RegisteredAt, To: b.RegisteredAt})
 	}
 	if a.Revision != b.Revision {
-		fields = append(fields, FieldChange{"revision", a.Revision, b.Revision})
+		fields = append(fields, wire.FieldChange{Field: "revision", From: a.Revision, To: b.Revision})
 	}
 	return fields
 }

@@ -8,44 +8,16 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// HistoryEntry is what the audit says of one event.
-type HistoryEntry struct {
-	EventID    uuid.UUID           `json:"event_id"`
-	Position   eventstore.Position `json:"position,string"`
-	Revision   eventstore.Revision `json:"revision"`
-	RecordedAt time.Time           `json:"recorded_at"`
-	Namespace  string              `json:"namespace,omitempty"`
-	Service    string              `json:"service,omitempty"`
-	ID         string              `json:"id,omitempty"`
-	Type       string              `json:"type"`
-	Summary    string              `json:"summary"` // what happened, in words
-	Actor      string              `json:"actor,omitempty"`
-	Source     string              `json:"source,omitempty"`
-	Via        string              `json:"via,omitempty"`
-	RequestID  string              `json:"request_id,omitempty"`
-	Changes    []FieldChange       `json:"changes,omitempty"`
-	Leaf       int64               `json:"leaf"` // its number in the tamper-evident log
-	Data       json.RawMessage     `json:"data"`
-}
-
-// FieldChange is one field before and after.
-type FieldChange struct {
-	Field string `json:"field"`
-	From  any    `json:"from"` // null: it was not there
-	To    any    `json:"to"`   // null: it is not there any more
-}
-
 // ShowEntry is an entry's form for people and programs.
-func ShowEntry(e *history.Entry) HistoryEntry {
-	shown := HistoryEntry{
-		EventID: e.ID, Position: e.Position, Revision: e.Revision, RecordedAt: e.RecordedAt, Type: e.Type, Leaf: e.Leaf,
+func ShowEntry(e *history.Entry) wire.HistoryEntry {
+	shown := wire.HistoryEntry{
+		EventID: e.ID, Position: wire.Position{Number: e.Position}, Revision: e.Revision, RecordedAt: e.RecordedAt, Type: e.Type, Leaf: e.Leaf,
 		Actor: e.Metadata.Actor, Source: e.Metadata.Source, Via: e.Metadata.Via, RequestID: e.Metadata.RequestID, Data: json.RawMessage(e.Data),
 	}
 	if !json.Valid(e.Data) { // another writer's: shown as text
@@ -154,12 +126,12 @@ func joined(a time.Duration, unitA string, b time.Duration, unitB string) string
 	return fmt.Sprintf("%d %s %d %s", a, unitA, b, unitB)
 }
 
-func changes(event domain.Event, previous *eventstore.RecordedEvent) []FieldChange {
+func changes(event domain.Event, previous *eventstore.RecordedEvent) []wire.FieldChange {
 	switch e := event.(type) {
 	case domain.HealthChanged:
-		return []FieldChange{{"status", e.From, e.To}}
+		return []wire.FieldChange{{Field: "status", From: e.From, To: e.To}}
 	case domain.TrafficChanged:
-		return []FieldChange{{"traffic", e.From, e.To}}
+		return []wire.FieldChange{{Field: "traffic", From: e.From, To: e.To}}
 	case domain.InstanceUpdated:
 		if previous == nil {
 			return nil
@@ -180,41 +152,41 @@ func changes(event domain.Event, previous *eventstore.RecordedEvent) []FieldChan
 
 // detailChanges names the fields in which two details differ. Ports and metadata are compared key
 // by key.
-func detailChanges(a, b domain.Details) []FieldChange {
-	var all []FieldChange
+func detailChanges(a, b domain.Details) []wire.FieldChange {
+	var all []wire.FieldChange
 	for _, field := range a.Diff(b) {
 		switch field {
 		case "address":
-			all = append(all, FieldChange{field, a.Address, b.Address})
+			all = append(all, wire.FieldChange{Field: field, From: a.Address, To: b.Address})
 		case "ports":
 			all = append(all, mapChanges("ports.", a.Ports, b.Ports)...)
 		case "metadata":
 			all = append(all, mapChanges("metadata.", a.Metadata, b.Metadata)...)
 		case "tags":
-			all = append(all, FieldChange{field, list(a.Tags), list(b.Tags)})
+			all = append(all, wire.FieldChange{Field: field, From: notNil(a.Tags), To: notNil(b.Tags)})
 		case "zone":
-			all = append(all, FieldChange{field, a.Zone, b.Zone})
+			all = append(all, wire.FieldChange{Field: field, From: a.Zone, To: b.Zone})
 		case "version":
-			all = append(all, FieldChange{field, a.Version, b.Version})
+			all = append(all, wire.FieldChange{Field: field, From: a.Version, To: b.Version})
 		case "weight":
-			all = append(all, FieldChange{field, a.Weight, b.Weight})
+			all = append(all, wire.FieldChange{Field: field, From: a.Weight, To: b.Weight})
 		case "status":
-			all = append(all, FieldChange{field, a.Status, b.Status})
+			all = append(all, wire.FieldChange{Field: field, From: a.Status, To: b.Status})
 		case "ttl":
-			all = append(all, FieldChange{field, a.TTL, b.TTL})
+			all = append(all, wire.FieldChange{Field: field, From: a.TTL, To: b.TTL})
 		}
 	}
 	return all
 }
 
-func list(tags []string) []string {
+func notNil(tags []string) []string {
 	if tags == nil {
 		return []string{}
 	}
 	return tags
 }
 
-func mapChanges[V comparable](prefix string, a, b map[string]V) []FieldChange {
+func mapChanges[V comparable](prefix string, a, b map[string]V) []wire.FieldChange {
 	keys := map[string]bool{}
 	for k := range a {
 		keys[k] = true
@@ -222,14 +194,14 @@ func mapChanges[V comparable](prefix string, a, b map[string]V) []FieldChange {
 	for k := range b {
 		keys[k] = true
 	}
-	var all []FieldChange
+	var all []wire.FieldChange
 	for _, k := range slices.Sorted(maps.Keys(keys)) {
 		from, was := a[k]
 		to, is := b[k]
 		if was == is && from == to {
 			continue
 		}
-		c := FieldChange{Field: prefix + k}
+		c := wire.FieldChange{Field: prefix + k}
 		if was {
 			c.From = from
 		}
@@ -241,17 +213,8 @@ func mapChanges[V comparable](prefix string, a, b map[string]V) []FieldChange {
 	return all
 }
 
-// HeartbeatHour is what an instance's heartbeats of an hour come to.
-type HeartbeatHour struct {
-	Hour       time.Time       `json:"hour"`
-	Received   uint64          `json:"received"`
-	Expected   uint64          `json:"expected"` // the fewest that keep the lease: the time it was live in this hour by its ttl
-	LongestGap domain.Duration `json:"longest_gap"`
-	Last       time.Time       `json:"last"`
-}
-
 // HeartbeatHours sums up an instance's heartbeats between two times.
-func HeartbeatHours(h *history.History, key domain.Key, from, to, now time.Time) ([]HeartbeatHour, error) {
+func HeartbeatHours(h *history.History, key domain.Key, from, to, now time.Time) ([]wire.HeartbeatHour, error) {
 	summaries, err := h.Heartbeats(key, from, to)
 	if err != nil || len(summaries) == 0 {
 		return nil, err
@@ -260,9 +223,9 @@ func HeartbeatHours(h *history.History, key domain.Key, from, to, now time.Time)
 	if err != nil {
 		return nil, err
 	}
-	hours := make([]HeartbeatHour, len(summaries))
+	hours := make([]wire.HeartbeatHour, len(summaries))
 	for i, s := range summaries {
-		hours[i] = HeartbeatHour{
+		hours[i] = wire.HeartbeatHour{
 			Hour: s.Hour, Received: s.Received, LongestGap: domain.Duration(s.LongestGap), Last: s.Last,
 			Expected: expected(life, s.Hour, min(now.Sub(s.Hour), time.Hour)),
 		}

@@ -6,7 +6,9 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/encoded"
 	"github.com/rollcall-registry/rollcall/projections/leases"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // InstanceFilter picks instances of a service. The zero filter picks all.
@@ -49,33 +51,25 @@ func (f InstanceFilter) match(e *catalog.Entry) bool {
 }
 
 // Instances gives a service's instances in JSON. Without a filter, and for the ready ones, the
-// answer was encoded when the service last changed. A lease table, where one is given, adds each
-// lease's end, which changes with every heartbeat and so is never kept.
-func Instances(view *catalog.View, filter InstanceFilter, table *leases.Table) catalog.Encoded {
+// answer is encoded once for all who ask between two changes. A lease table, where one is given, adds
+// each lease's end, which changes with every heartbeat and so is never kept.
+func Instances(view *catalog.View, filter InstanceFilter, table *leases.Table) encoded.Form {
 	if table == nil && !filter.narrow() {
 		if filter.Ready {
-			return view.EncodeReady()
+			return view.Forms.Get(formatReady, func() encoded.Form { return list(view, showAll(view.Ready())) })
 		}
-		return view.Encode()
+		return view.Forms.Get(formatAll, func() encoded.Form { return list(view, showAll(view.Entries)) })
 	}
-	var picked []catalog.Instance
+	return list(view, Pick(view, filter, table))
+}
+
+// Pick shows the instances that a filter picks.
+func Pick(view *catalog.View, filter InstanceFilter, table *leases.Table) []wire.Instance {
+	picked := []wire.Instance{}
 	for _, e := range view.Entries {
 		if filter.match(e) {
 			picked = append(picked, Show(e, table))
 		}
 	}
-	return catalog.EncodeList(view.Service, view.Position, picked)
-}
-
-// Show is an entry's form for people and programs, with the end of its lease where a table is given.
-func Show(e *catalog.Entry, table *leases.Table) catalog.Instance {
-	i := e.Show()
-	if table == nil {
-		return i
-	}
-	if l, ok := table.Find(e.Key()); ok {
-		until := l.Deadline.UTC().Round(0)
-		i.LeaseExpiresAt = &until
-	}
-	return i
+	return picked
 }

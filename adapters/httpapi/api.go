@@ -17,9 +17,9 @@ import (
 
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/projections"
 	"github.com/rollcall-registry/rollcall/projections/asof"
 	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/projections/live"
 	"github.com/rollcall-registry/rollcall/projections/webhooks"
 )
 
@@ -35,7 +35,7 @@ const (
 // Config is what the API is made of.
 type Config struct {
 	Commands *commands.Service
-	Registry *projections.Registry
+	Registry *live.State
 	Store    eventstore.Store
 	StoreID  string
 	History  *history.History

@@ -29,7 +29,9 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/asof"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/projections/live"
 	"github.com/rollcall-registry/rollcall/projections/webhooks"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // server is a registry over a temporary store, behind a real HTTP server.
@@ -58,7 +60,7 @@ func startOn(t testing.TB, opts pebblestore.Options) *server {
 		t.Fatal(err)
 	}
 	snapshots := projections.Snapshots{Dir: filepath.Join(dir, "snapshots"), Name: "catalog", Version: catalog.SnapshotVersion, StoreID: store.ID(), Logger: logger}
-	registry, err := projections.Open(t.Context(), projections.Options{Store: store, Now: time.Now, Logger: logger, Snapshots: snapshots})
+	registry, err := live.Open(t.Context(), live.Options{Store: store, Now: time.Now, Logger: logger, Snapshots: snapshots})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +208,7 @@ func (r reply) want(t testing.TB, status int) reply {
 
 func (r reply) problem(t testing.TB, status int, kind, field string) {
 	t.Helper()
-	var p httpapi.Problem
+	var p wire.Problem
 	r.json(t, &p)
 	if r.StatusCode != status || p.Status != status || p.Type != "urn:rollcall:problem:"+kind || p.Field != field {
 		t.Errorf("%s %s gave %d %s, want %d %s %q", r.Request.Method, r.Request.URL, r.StatusCode, r.body, status, kind, field)
@@ -229,7 +231,7 @@ func TestAnInstancesLife(t *testing.T) {
 	s.send("PUT", a1+"/heartbeat", "").want(t, 200)
 	s.send("PUT", a1+"/health", `{"status":"passing","output":"warm"}`).want(t, 200)
 	s.send("PUT", a1+"/traffic", `{"traffic":"draining","reason":"deploy"}`, "If-Match", `"1"`).want(t, 200)
-	var i catalog.Instance
+	var i wire.Instance
 	got := s.send("GET", a1, "").want(t, 200)
 	got.json(t, &i)
 	if i.Status != "passing" || i.Traffic != "draining" || i.Revision != 2 || i.Epoch != 1 || i.Ports["http"] != 8080 || i.Tags[0] != "a" || i.LeaseExpiresAt == nil || i.Weight != 7 {
@@ -326,7 +328,7 @@ func TestABatchGivesEachItemItsResult(t *testing.T) {
 	var result struct {
 		Results []struct {
 			ID      string
-			Problem *httpapi.Problem
+			Problem *wire.Problem
 		}
 		Accepted, Refused int
 	}
@@ -377,7 +379,7 @@ func TestCatalogQueries(t *testing.T) {
 		"?tag=t1": "135", "?tag=all&tag=t0": "024", "?tag=none": "", "?zone=z1": "14", "?version=v1&ready=1": "13", "?meta.k=1": "135", "?meta.x=": "",
 		"?ns=other": "", "?leases=true&zone=z0": "03",
 	} {
-		var list struct{ Instances []catalog.Instance }
+		var list struct{ Instances []wire.Instance }
 		s.send("GET", "/v1/services/web/instances"+query, "").want(t, 200).json(t, &list)
 		got := ""
 		for _, i := range list.Instances {
@@ -431,7 +433,7 @@ func TestALongPollIsWokenByTheChange(t *testing.T) {
 	s := start(t)
 	var list struct {
 		Position  string
-		Instances []catalog.Instance
+		Instances []wire.Instance
 	}
 	path := "/v1/services/checkout/instances"
 	s.send("GET", path, "").want(t, 200).json(t, &list)

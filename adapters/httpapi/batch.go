@@ -15,6 +15,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // envelope is what every item of POST /v1/commands has besides its command's own fields.
@@ -179,7 +180,7 @@ func (a *api) answerBatch(c echo.Context, b []byte, refused []error, key func(in
 		if err != nil {
 			failed++
 			encoded, err := json.Marshal(struct {
-				Problem *Problem `json:"problem"`
+				Problem *wire.Problem `json:"problem"`
 			}{problemOf(err)})
 			if err != nil {
 				return b, err

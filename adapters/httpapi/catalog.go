@@ -14,8 +14,10 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/encoded"
 	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 func (a *api) services(c echo.Context) error {
@@ -32,14 +34,11 @@ func (a *api) services(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(struct {
-		Position eventstore.Position      `json:"position,string"` // of the newest change to any service
-		Services []queries.ServiceSummary `json:"services"`
-	}{shown.Changed(), queries.Services(shown, ns)})
+	body, err := json.Marshal(wire.ServiceList{Position: wire.Position{Number: shown.Changed()}, Services: queries.Services(shown, ns)})
 	if err != nil {
 		return err
 	}
-	return answer(c, catalog.Encoded{JSON: body, ETag: catalog.ETag(body)})
+	return answer(c, encoded.Tagged(body))
 }
 
 func (a *api) service(c echo.Context) error {
@@ -54,7 +53,7 @@ func (a *api) service(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return answer(c, catalog.Encoded{JSON: body, ETag: catalog.ETag(body)})
+	return answer(c, encoded.Tagged(body))
 }
 
 func (a *api) instances(c echo.Context) error {
@@ -118,18 +117,18 @@ func (a *api) instance(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return answer(c, catalog.Encoded{JSON: body, ETag: tag})
+	return answer(c, encoded.Form{Bytes: body, ETag: tag})
 }
 
 // answer sends an encoded reply, or 304 when the client has it already.
-func answer(c echo.Context, e catalog.Encoded) error {
+func answer(c echo.Context, e encoded.Form) error {
 	h := c.Response().Header()
 	h["Etag"] = []string{e.ETag}
 	if match := c.Request().Header.Get("If-None-Match"); match != "" && matches(match, e.ETag) {
 		return c.NoContent(http.StatusNotModified)
 	}
-	h["Content-Length"] = []string{strconv.Itoa(len(e.JSON))} // else a long reply goes in chunks
-	return c.JSONBlob(http.StatusOK, e.JSON)
+	h["Content-Length"] = []string{strconv.Itoa(len(e.Bytes))} // else a long reply goes in chunks
+	return c.JSONBlob(http.StatusOK, e.Bytes)
 }
 
 // matches compares weakly, as If-None-Match does (RFC 9110 13.1.2).

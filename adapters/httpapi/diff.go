@@ -3,25 +3,19 @@ package httpapi
 import (
 	"encoding/json"
 	"net/http"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/encoded"
 	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// place is a moment as replies name it.
-type place struct {
-	Position eventstore.Position `json:"position,string"`
-	Time     *time.Time          `json:"time,omitempty"` // where a time was asked for
-	Note     string              `json:"note,omitempty"`
-}
-
-func (m *moment) place() place {
-	p := place{Position: m.position}
+// place is the moment as replies name it.
+func (m *moment) place() wire.Place {
+	p := wire.Place{Position: wire.Position{Number: m.position}}
 	if !m.time.IsZero() {
 		t := m.time.UTC()
 		p.Time = &t
@@ -48,14 +42,11 @@ func (a *api) everything(c echo.Context) error {
 	if at != nil {
 		m = at
 	}
-	body, err := json.Marshal(struct {
-		place
-		Services []queries.ServiceInstances `json:"services"`
-	}{m.place(), queries.Everything(shown, ns)})
+	body, err := json.Marshal(wire.Catalog{Place: m.place(), Services: queries.Everything(shown, ns)})
 	if err != nil {
 		return err
 	}
-	return answer(c, catalog.Encoded{JSON: body, ETag: catalog.ETag(body)})
+	return answer(c, encoded.Tagged(body))
 }
 
 // diff compares two moments; the later one is now unless it is named.
@@ -89,9 +80,5 @@ func (a *api) diff(c echo.Context) error {
 		return err
 	}
 	a.setPosition(c, moments[1].position)
-	return c.JSON(http.StatusOK, struct {
-		From place `json:"from"`
-		To   place `json:"to"`
-		queries.Difference
-	}{moments[0].place(), moments[1].place(), d})
+	return c.JSON(http.StatusOK, wire.Diff{From: moments[0].place(), To: moments[1].place(), Difference: d})
 }

@@ -14,9 +14,10 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/encoded"
 	"github.com/rollcall-registry/rollcall/projections/history"
 	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // Page sizes of histories.
@@ -24,14 +25,6 @@ const (
 	defaultPage = 100
 	maxPage     = 1000
 )
-
-// historyPage is a reply with entries.
-type historyPage struct {
-	Position   eventstore.Position     `json:"position,string"` // up to where the history is
-	Entries    []queries.HistoryEntry  `json:"entries"`
-	Next       string                  `json:"next,omitempty"` // cursor of the next page; absent on the last
-	Heartbeats []queries.HeartbeatHour `json:"heartbeats,omitempty"`
-}
 
 func (a *api) allHistory(c echo.Context) error {
 	q := history.Query{Namespace: c.QueryParam("ns")}
@@ -66,7 +59,7 @@ func (a *api) historyOf(c echo.Context, q history.Query, instance *domain.Key) e
 	if err := a.readHistoryQuery(c, &q); err != nil {
 		return err
 	}
-	page := historyPage{Position: a.History.Position(), Entries: []queries.HistoryEntry{}}
+	page := wire.HistoryPage{Position: wire.Position{Number: a.History.Position()}, Entries: []wire.HistoryEntry{}}
 	entries, more, err := a.History.Find(q)
 	if err != nil {
 		return err
@@ -90,7 +83,7 @@ func (a *api) historyOf(c echo.Context, q history.Query, instance *domain.Key) e
 	if err != nil {
 		return err
 	}
-	return answer(c, catalog.Encoded{JSON: body, ETag: catalog.ETag(body)})
+	return answer(c, encoded.Tagged(body))
 }
 
 // readHistoryQuery reads from, to, actor, type, via, reason, order, limit and cursor.

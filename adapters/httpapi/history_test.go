@@ -14,17 +14,15 @@ import (
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
 	"golang.org/x/mod/sumdb/tlog"
 
-	"github.com/rollcall-registry/rollcall/adapters/httpapi"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/history"
-	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 type page struct {
-	Entries    []queries.HistoryEntry
+	Entries    []wire.HistoryEntry
 	Next       string
-	Heartbeats []queries.HeartbeatHour
+	Heartbeats []wire.HeartbeatHour
 }
 
 func TestTheHistoryTellsWhoDidWhatAndWhy(t *testing.T) {
@@ -80,7 +78,7 @@ func TestTheHistoryTellsWhoDidWhatAndWhy(t *testing.T) {
 
 	gone := s.send("GET", a1, "")
 	gone.problem(t, 410, "instance-gone", "")
-	var why httpapi.Problem
+	var why wire.Problem
 	gone.json(t, &why)
 	if why.Event == nil || why.Event.Summary != "deregistered: scaled down" || why.History != a1+"/history" {
 		t.Errorf("the reason given is %s", gone.body)
@@ -100,7 +98,7 @@ func TestPagesAreTheWhole(t *testing.T) {
 			var p page
 			s.send("GET", "/v1/services/web/history?limit=4&order="+order+"&cursor="+cursor, "").want(t, 200).json(t, &p)
 			for _, e := range p.Entries {
-				seen = append(seen, e.Position)
+				seen = append(seen, e.Position.Number)
 			}
 			if order == "newest" {
 				s.send("PUT", fmt.Sprintf("/v1/services/web/instances/late-%d", n), `{"address":"::1"}`).want(t, 201)
@@ -179,7 +177,7 @@ func TestTheLawsOfTimeTravel(t *testing.T) {
 			}
 		}
 		from, to := positions[rng.IntN(len(positions))], positions[len(positions)-1]
-		var d queries.Difference
+		var d wire.Difference
 		s.send("GET", "/v1/diff?from="+from+"&to="+to, "").want(t, 200).json(t, &d)
 		before, after := instancesIn(t, at[from]), instancesIn(t, at[to])
 		for _, c := range d.Removed {
@@ -197,13 +195,13 @@ func TestTheLawsOfTimeTravel(t *testing.T) {
 	}
 }
 
-func instancesIn(t *testing.T, body string) map[string]catalog.Instance {
+func instancesIn(t *testing.T, body string) map[string]wire.Instance {
 	t.Helper()
-	var all struct{ Services []queries.ServiceInstances }
+	var all struct{ Services []wire.ServiceInstances }
 	if err := json.Unmarshal([]byte(body), &all); err != nil {
 		t.Fatal(err)
 	}
-	m := map[string]catalog.Instance{}
+	m := map[string]wire.Instance{}
 	for _, s := range all.Services {
 		for _, i := range s.Instances {
 			m[s.Service+"/"+i.ID] = i

@@ -11,6 +11,7 @@ import (
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries"
 )
 
 // The lane answers heartbeats and lookups straight from the connection. Most of what either costs a server
@@ -167,17 +168,17 @@ func (c *laneConn) lookup(request plainRequest, now time.Time) bool {
 	if len(view.Entries) == 0 { // perhaps no legal name
 		return false
 	}
-	encoded := view.Encode()
-	if unchanged := request.match != nil && matches(string(request.match), encoded.ETag); unchanged {
+	list := queries.Instances(view, queries.InstanceFilter{}, nil)
+	if unchanged := request.match != nil && matches(string(request.match), list.ETag); unchanged {
 		c.begin("304 Not Modified", position, now)
-		c.tag(encoded.ETag)
+		c.tag(list.ETag)
 		c.reply = append(c.reply, "\r\n"...)
 		c.write(nil)
 		return true
 	}
 	c.begin("200 OK", position, now)
-	c.tag(encoded.ETag)
-	c.end(encoded.JSON)
+	c.tag(list.ETag)
+	c.end(list.Bytes)
 	return true
 }
 

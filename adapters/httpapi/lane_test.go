@@ -19,31 +19,31 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/httpapi"
 )
 
-// wire is a connection on which a test says byte by byte what it sends.
-type wire struct {
+// rawConn is a connection on which a test says byte by byte what it sends.
+type rawConn struct {
 	net.Conn
 	t testing.TB
 	r *bufio.Reader
 }
 
-func (s *server) dial() *wire {
+func (s *server) dial() *rawConn {
 	s.t.Helper()
 	c, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { _ = c.Close() })
-	return &wire{c, s.t, bufio.NewReader(c)}
+	return &rawConn{c, s.t, bufio.NewReader(c)}
 }
 
-func (w *wire) say(request string) {
+func (w *rawConn) say(request string) {
 	w.t.Helper()
 	if _, err := w.Write([]byte(request)); err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-func (w *wire) hear() reply {
+func (w *rawConn) hear() reply {
 	w.t.Helper()
 	resp, err := http.ReadResponse(w.r, nil)
 	if err != nil {

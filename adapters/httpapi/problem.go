@@ -12,38 +12,19 @@ import (
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Problem is the body of every error reply: application/problem+json (RFC 9457).
-type Problem struct {
-	Type      string `json:"type"`  // stable; programs decide by it
-	Title     string `json:"title"` // of the type
-	Status    int    `json:"status"`
-	Detail    string `json:"detail"`
-	Field     string `json:"field,omitempty"`    // which field of the request is wrong
-	Rule      string `json:"rule,omitempty"`     // what it must be
-	Revision  string `json:"revision,omitempty"` // of the instance, where If-Match named another
-	RequestID string `json:"request_id,omitempty"`
-	// Of an instance that is gone: the event that took it out, and where its history is.
-	Event   *queries.HistoryEntry `json:"event,omitempty"`
-	History string                `json:"history,omitempty"`
-}
-
-const typePrefix = "urn:rollcall:problem:"
-
-func (p *Problem) Error() string { return p.Detail }
-
-func problem(status int, kind, title, detail string) *Problem {
-	return &Problem{Type: typePrefix + kind, Title: title, Status: status, Detail: detail}
+func problem(status int, kind, title, detail string) *wire.Problem {
+	return &wire.Problem{Type: wire.TypePrefix + kind, Title: title, Status: status, Detail: detail}
 }
 
 func invalidField(field, rule string) error { return domain.InvalidField{Field: field, Rule: rule} }
 
 // problemOf is the one table that turns errors into HTTP.
-func problemOf(err error) *Problem {
+func problemOf(err error) *wire.Problem {
 	var (
-		own       *Problem
+		own       *wire.Problem
 		field     domain.InvalidField
 		unknown   domain.UnknownInstance
 		webhook   domain.UnknownWebhook
@@ -100,7 +81,7 @@ func problemOf(err error) *Problem {
 }
 
 // routeProblem is for what the router refuses.
-func routeProblem(err *echo.HTTPError) *Problem {
+func routeProblem(err *echo.HTTPError) *wire.Problem {
 	switch err.Code {
 	case http.StatusNotFound:
 		return problem(err.Code, "no-such-route", "There is nothing at this path", "see /openapi.yaml for the paths there are")

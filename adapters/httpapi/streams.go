@@ -13,8 +13,10 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/encoded"
 	"github.com/rollcall-registry/rollcall/projections/feed"
 	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 const (
@@ -121,27 +123,10 @@ func (a *api) streamService(c echo.Context) error {
 	}
 	return a.stream(c, &subscriber{key: key, filter: filter, snapshot: func() (any, eventstore.Position) {
 		view, at := a.Registry.Snapshot(key)
-		if filter.Unfiltered() {
-			return snapshotOf(json.RawMessage(view.Encode().JSON), at), at
-		}
-		return snapshotOf(json.RawMessage(queries.Instances(view, filter, nil).JSON), at), at
+		return wire.InstanceList{
+			Service: key.Service, Namespace: key.Namespace, Position: wire.Position{Number: at}, Instances: queries.Pick(view, filter, nil),
+		}, at
 	}})
-}
-
-// snapshotOf puts the position that a snapshot is at into its document: a list names that of the
-// service's newest change.
-func snapshotOf(list json.RawMessage, at eventstore.Position) any {
-	var document struct {
-		Service   string              `json:"service"`
-		Namespace string              `json:"namespace"`
-		Position  eventstore.Position `json:"position,string"`
-		Instances json.RawMessage     `json:"instances"`
-	}
-	if err := json.Unmarshal(list, &document); err != nil {
-		panic(err) // it was encoded here
-	}
-	document.Position = at
-	return document
 }
 
 // streamCatalog is everything as it is, and its changes from there on.
@@ -158,10 +143,7 @@ func (a *api) streamCatalog(c echo.Context) error {
 	}
 	return a.stream(c, &subscriber{namespace: ns, filter: filter, snapshot: func() (any, eventstore.Position) {
 		views, at := a.Registry.SnapshotAll(ns)
-		return struct {
-			Position eventstore.Position        `json:"position,string"`
-			Services []queries.ServiceInstances `json:"services"`
-		}{at, queries.ShowViews(views, filter)}, at
+		return wire.CatalogSnapshot{Position: wire.Position{Number: at}, Services: queries.ShowViews(views, filter)}, at
 	}})
 }
 
@@ -279,7 +261,7 @@ func (s *subscriber) tell(w *sse, changes []*feed.Change) {
 			continue
 		}
 		if s.filter.Unfiltered() {
-			w.buffer = append(w.buffer, c.Encoded(encodeChange)...)
+			w.buffer = append(w.buffer, c.Forms.Get(formatSSE, func() encoded.Form { return encodeChange(c) }).Bytes...)
 			continue
 		}
 		if shown, ok := queries.ShowChange(c, s.filter); ok {
@@ -288,13 +270,16 @@ func (s *subscriber) tell(w *sse, changes []*feed.Change) {
 	}
 }
 
-func encodeChange(c *feed.Change) []byte {
+// formatSSE is a change as it is told to subscribers without a filter.
+const formatSSE = "sse"
+
+func encodeChange(c *feed.Change) encoded.Form {
 	shown, _ := queries.ShowChange(c, queries.InstanceFilter{})
 	b, err := json.Marshal(shown)
 	if err != nil {
 		panic(err) // strings, numbers and times of ours
 	}
-	return appendSSE(nil, c.Position(), sseChange, b)
+	return encoded.Form{Bytes: appendSSE(nil, c.Position(), sseChange, b)}
 }
 
 // streamEvents is the log itself: what is asked for from ?from= or Last-Event-ID on, then what comes.

@@ -13,8 +13,7 @@ import (
 	"github.com/tmaxmax/go-sse"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/projections/catalog"
-	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // follower keeps a copy of what a stream tells, and what the copy was at every id.
@@ -22,7 +21,7 @@ type follower struct {
 	t      *testing.T
 	url    string
 	lastID string
-	copy   map[string]catalog.Instance
+	copy   map[string]wire.Instance
 	at     map[string]string // id → copy then
 	seen   int
 	resets int
@@ -68,25 +67,25 @@ func (f *follower) take(e sse.Event) {
 			f.resets++
 		}
 		var document struct {
-			Instances []catalog.Instance
-			Services  []queries.ServiceInstances
+			Instances []wire.Instance
+			Services  []wire.ServiceInstances
 		}
 		if err := json.Unmarshal([]byte(e.Data), &document); err != nil {
 			f.t.Error(err)
 		}
-		f.copy = map[string]catalog.Instance{}
-		for _, s := range append(document.Services, queries.ServiceInstances{Instances: document.Instances}) {
+		f.copy = map[string]wire.Instance{}
+		for _, s := range append(document.Services, wire.ServiceInstances{Instances: document.Instances}) {
 			for _, i := range s.Instances {
 				f.copy[i.Namespace+"/"+i.Service+"/"+i.ID] = i
 			}
 		}
 	case "change":
-		var c queries.Change
+		var c wire.Change
 		if err := json.Unmarshal([]byte(e.Data), &c); err != nil {
 			f.t.Error(err)
 		}
 		key := c.Namespace + "/" + c.Service + "/" + c.ID
-		if c.Op == queries.Delete {
+		if c.Op == wire.Delete {
 			if _, there := f.copy[key]; !there {
 				f.t.Errorf("%s: %s is deleted, and was not there", e.LastEventID, key)
 			}
@@ -182,12 +181,12 @@ func TestSnapshotPlusChangesIsTheCatalogAtEveryID(t *testing.T) {
 		}
 		for id, got := range f.at {
 			var then struct {
-				Instances []catalog.Instance
-				Services  []queries.ServiceInstances
+				Instances []wire.Instance
+				Services  []wire.ServiceInstances
 			}
 			s.send("GET", query+"at="+id, "").want(t, 200).json(t, &then)
-			want := follower{t: t, copy: map[string]catalog.Instance{}}
-			for _, s := range append(then.Services, queries.ServiceInstances{Instances: then.Instances}) {
+			want := follower{t: t, copy: map[string]wire.Instance{}}
+			for _, s := range append(then.Services, wire.ServiceInstances{Instances: then.Instances}) {
 				for _, i := range s.Instances {
 					want.copy[i.Namespace+"/"+i.Service+"/"+i.ID] = i
 				}

@@ -10,6 +10,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // Deliveries is what the API asks of who delivers webhooks.
@@ -24,18 +25,8 @@ type Deliveries interface {
 	Attempts(id string, limit int) ([]json.RawMessage, error)
 }
 
-// shownWebhook is a webhook as replies have it. The secret is shown once, when it is made.
-type shownWebhook struct {
-	ID string `json:"id"`
-	domain.WebhookSpec
-	Paused bool   `json:"paused"`
-	Reason string `json:"reason,omitempty"` // of the pause
-	After  string `json:"after"`            // position after which its deliveries began
-	Secret string `json:"secret,omitempty"`
-}
-
-func showWebhook(w domain.Webhook) shownWebhook {
-	return shownWebhook{ID: w.ID, WebhookSpec: w.Spec, Paused: w.Paused, Reason: w.Reason, After: strconv.FormatUint(w.After, 10)}
+func showWebhook(w domain.Webhook) wire.Webhook {
+	return wire.Webhook{ID: w.ID, WebhookSpec: w.Spec, Paused: w.Paused, Reason: w.Reason, After: strconv.FormatUint(w.After, 10)}
 }
 
 func (a *api) createWebhook(c echo.Context) error {
@@ -93,11 +84,11 @@ func (a *api) deliverAfter(c echo.Context, from string) (eventstore.Position, er
 }
 
 func (a *api) listWebhooks(c echo.Context) error {
-	shown := []shownWebhook{}
+	shown := []wire.Webhook{}
 	for _, w := range a.Webhooks.All() {
 		shown = append(shown, showWebhook(w))
 	}
-	return c.JSON(http.StatusOK, map[string]any{"webhooks": shown})
+	return c.JSON(http.StatusOK, wire.WebhookList{Webhooks: shown})
 }
 
 // webhook finds the one that the path names.

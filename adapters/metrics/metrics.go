@@ -12,8 +12,8 @@ import (
 
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/projections"
 	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/projections/live"
 )
 
 // Metrics holds the process's metrics.
@@ -61,7 +61,7 @@ func New(version string) *Metrics {
 }
 
 // Watch adds what is read from the projections when Prometheus asks.
-func (m *Metrics) Watch(r *projections.Registry, diskBytes func() uint64) {
+func (m *Metrics) Watch(r *live.State, diskBytes func() uint64) {
 	gauge := func(name, help string, value func() float64) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections"
 	"github.com/rollcall-registry/rollcall/projections/asof"
 	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/projections/live"
 )
 
 // benchEvents is how many lifecycle events the audit benchmarks stand on: 1M, or what the
@@ -103,7 +104,7 @@ func BenchmarkAudit(b *testing.B) {
 	s := settings{data: dir}
 	snapshots := catalogSnapshots(s, store.ID(), logger)
 	began := time.Now()
-	registry, err := projections.Open(ctx, projections.Options{Store: store, Now: time.Now, Logger: logger, Snapshots: snapshots})
+	registry, err := live.Open(ctx, live.Options{Store: store, Now: time.Now, Logger: logger, Snapshots: snapshots})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -153,7 +154,7 @@ func BenchmarkAudit(b *testing.B) {
 	})
 	b.Run("catalog-fold", func(b *testing.B) { // no snapshots are written: read, decode, apply
 		for b.Loop() {
-			if _, err := projections.Open(ctx, projections.Options{Store: store, Now: time.Now, Logger: logger, SnapshotEvery: 1 << 60,
+			if _, err := live.Open(ctx, live.Options{Store: store, Now: time.Now, Logger: logger, SnapshotEvery: 1 << 60,
 				Snapshots: projections.Snapshots{Dir: b.TempDir(), Name: "catalog", Logger: logger}}); err != nil {
 				b.Fatal(err)
 			}

@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 func auditCommands(remote *client) []*cobra.Command {
@@ -27,9 +27,9 @@ func auditCommands(remote *client) []*cobra.Command {
 
 // historyPage is a page of entries as the server gives it.
 type historyPage struct {
-	Entries    []queries.HistoryEntry
+	Entries    []wire.HistoryEntry
 	Next       string
-	Heartbeats []queries.HeartbeatHour
+	Heartbeats []wire.HeartbeatHour
 }
 
 // fetch gets a reply into v and returns its bytes.
@@ -97,7 +97,7 @@ func historyCommand(remote *client) *cobra.Command {
 		if oldest {
 			query.Set("order", "oldest")
 		}
-		all := historyPage{Entries: []queries.HistoryEntry{}}
+		all := historyPage{Entries: []wire.HistoryEntry{}}
 		for {
 			query.Set("limit", strconv.Itoa(min(limit-len(all.Entries), 1000)))
 			var page historyPage
@@ -144,7 +144,7 @@ func historyTable(w io.Writer, page historyPage) error {
 	})
 }
 
-func instanceOf(e *queries.HistoryEntry) string {
+func instanceOf(e *wire.HistoryEntry) string {
 	if e.ID == "" {
 		return "-"
 	}
@@ -262,7 +262,7 @@ func catalogCommand(remote *client) *cobra.Command {
 		}
 		var all struct {
 			place
-			Services []queries.ServiceInstances
+			Services []wire.ServiceInstances
 		}
 		b, err := remote.fetch(c, "/v1/catalog", query, &all)
 		if err != nil {
@@ -300,7 +300,7 @@ func diffCommand(remote *client) *cobra.Command {
 		}
 		var d struct {
 			From, To place
-			queries.Difference
+			wire.Difference
 		}
 		b, err := remote.fetch(c, "/v1/diff", url.Values{"from": {from}, "to": {to}}, &d)
 		if err != nil {
@@ -317,7 +317,7 @@ func diffCommand(remote *client) *cobra.Command {
 	return c
 }
 
-func showChanges(w io.Writer, sign string, changes []queries.InstanceChange) {
+func showChanges(w io.Writer, sign string, changes []wire.InstanceChange) {
 	for _, c := range changes {
 		fmt.Fprintf(w, "%s %s/%s/%s", sign, c.Namespace, c.Service, c.ID)
 		if e := c.Event; e != nil {
@@ -331,7 +331,7 @@ func showChanges(w io.Writer, sign string, changes []queries.InstanceChange) {
 }
 
 // instanceKeys are the names of a catalog's instances.
-func instanceKeys(services []queries.ServiceInstances) map[string]bool {
+func instanceKeys(services []wire.ServiceInstances) map[string]bool {
 	keys := map[string]bool{}
 	for _, s := range services {
 		for _, i := range s.Instances {
@@ -341,4 +341,4 @@ func instanceKeys(services []queries.ServiceInstances) map[string]bool {
 	return keys
 }
 
-func keyOf(i *catalog.Instance) string { return i.Namespace + "/" + i.Service + "/" + i.ID }
+func keyOf(i *wire.Instance) string { return i.Namespace + "/" + i.Service + "/" + i.ID }

@@ -13,8 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rollcall-registry/rollcall/projections/catalog"
-	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 func servicesCommand(remote *client) *cobra.Command {
@@ -32,7 +31,7 @@ func servicesCommand(remote *client) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var list struct{ Services []queries.ServiceSummary }
+			var list struct{ Services []wire.ServiceSummary }
 			if err := json.Unmarshal(b, &list); err != nil {
 				return fmt.Errorf("unreadable answer: %w", err)
 			}
@@ -95,7 +94,7 @@ func instancesCommand(remote *client) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		var list struct{ Instances []catalog.Instance }
+		var list struct{ Instances []wire.Instance }
 		if err := json.Unmarshal(b, &list); err != nil {
 			return fmt.Errorf("unreadable answer: %w", err)
 		}
@@ -104,7 +103,7 @@ func instancesCommand(remote *client) *cobra.Command {
 	return c
 }
 
-func instanceTable(w io.Writer, instances []catalog.Instance) error {
+func instanceTable(w io.Writer, instances []wire.Instance) error {
 	return table(w, "ID\tADDRESS\tPORTS\tSTATUS\tTRAFFIC\tZONE\tVERSION\tTAGS\tLEASE", func(row func(...any)) {
 		for _, i := range instances {
 			var ports []string

@@ -21,7 +21,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/esdbstore/esdbtest"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // link is a network between a node and the event store, which can be cut.
@@ -397,7 +397,7 @@ func (c *cluster) check(registered *sync.Map, ttl time.Duration) {
 	}
 	for i := range c.nodes {
 		status, b, _ := c.ask(i, "GET", fmt.Sprintf("/v1/catalog?after=%d", last), "")
-		var all struct{ Services []queries.ServiceInstances }
+		var all struct{ Services []wire.ServiceInstances }
 		if status != 200 || json.Unmarshal(b, &all) != nil {
 			t.Fatalf("node %d: %d %s", i, status, b)
 		}

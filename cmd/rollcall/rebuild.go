@@ -11,8 +11,8 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/projections"
 	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/projections/live"
 )
 
 func rebuildCommand() *cobra.Command {
@@ -74,7 +74,7 @@ func rebuildCatalog(ctx context.Context, s settings, store *pebblestore.Store, l
 	if err := snapshots.RemoveAll(); err != nil {
 		return "", err
 	}
-	registry, err := projections.Open(ctx, projections.Options{Store: store, Now: time.Now, Logger: logger, Snapshots: snapshots, OnProgress: progress})
+	registry, err := live.Open(ctx, live.Options{Store: store, Now: time.Now, Logger: logger, Snapshots: snapshots, OnProgress: progress})
 	if err != nil {
 		return "", err
 	}

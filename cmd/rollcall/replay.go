@@ -13,7 +13,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 func replayCommand(remote *client) *cobra.Command {
@@ -34,7 +34,7 @@ func replayCommand(remote *client) *cobra.Command {
 		}
 		player := &player{out: c.OutOrStdout(), speed: factor, live: map[string]bool{}, json: remote.output == "json"}
 		if s.from != "" {
-			var all struct{ Services []queries.ServiceInstances }
+			var all struct{ Services []wire.ServiceInstances }
 			if _, err := remote.fetch(c, "/v1/catalog", url.Values{"ns": {""}, "at": {s.from}}, &all); err != nil {
 				return err
 			}

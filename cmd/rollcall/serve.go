@@ -28,6 +28,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/history"
 	"github.com/rollcall-registry/rollcall/projections/leases"
+	"github.com/rollcall-registry/rollcall/projections/live"
 )
 
 // settings is what a server can be told.
@@ -230,10 +231,10 @@ func catalogSnapshots(s settings, store uuid.UUID, logger *slog.Logger) projecti
 	}
 }
 
-func openProjections(ctx context.Context, s settings, store *backend, logger *slog.Logger) (*projections.Registry, error) {
+func openProjections(ctx context.Context, s settings, store *backend, logger *slog.Logger) (*live.State, error) {
 	said := time.Now()
 	defer fewerCollections()()
-	return projections.Open(ctx, projections.Options{
+	return live.Open(ctx, live.Options{
 		Store: store, Now: time.Now, Logger: logger,
 		Snapshots: catalogSnapshots(s, store.id, logger),
 		OnProgress: func(at, head eventstore.Position) {
@@ -249,7 +250,7 @@ func openProjections(ctx context.Context, s settings, store *backend, logger *sl
 const maxLag = 5 * time.Second
 
 // readiness says why this node should get no requests.
-func readiness(stopping context.Context, store *backend, registry *projections.Registry) func() error {
+func readiness(stopping context.Context, store *backend, registry *live.State) func() error {
 	return func() error {
 		if stopping.Err() != nil {
 			return errors.New("it is shutting down")

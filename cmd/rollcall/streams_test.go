@@ -20,8 +20,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/projections/catalog"
-	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // streamCopy is a subscriber's copy of the catalog, or of one service.
@@ -49,14 +48,14 @@ func (s *streamCopy) take(e sse.Event) error {
 			return err
 		}
 		key := c.Service + "/" + c.ID
-		if delete(s.copy, key); c.Op == queries.Put {
+		if delete(s.copy, key); c.Op == wire.Put {
 			s.copy[key] = c.Instance.Version
 		}
 		s.seen = append(s.seen, position)
 	} else {
 		var all struct {
-			Services  []queries.ServiceInstances
-			Instances []catalog.Instance
+			Services  []wire.ServiceInstances
+			Instances []wire.Instance
 		}
 		if err := json.Unmarshal([]byte(e.Data), &all); err != nil {
 			return err
@@ -67,7 +66,7 @@ func (s *streamCopy) take(e sse.Event) error {
 			s.begins = position
 		}
 		s.copy = map[string]string{}
-		for _, service := range append(all.Services, queries.ServiceInstances{Instances: all.Instances}) {
+		for _, service := range append(all.Services, wire.ServiceInstances{Instances: all.Instances}) {
 			for _, i := range service.Instances {
 				s.copy[i.Service+"/"+i.ID] = i.Version
 			}

@@ -23,7 +23,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/history"
-	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // tortureKills is how often the crash campaign kills the server: make torture asks for many.
@@ -187,7 +187,7 @@ func (c *campaign) check(p *process, kill int) {
 			t.Errorf("after kill %d: %s has %d heartbeats, %d were acknowledged", kill, id, beats[id], n)
 		}
 	}
-	var all struct{ Services []queries.ServiceInstances }
+	var all struct{ Services []wire.ServiceInstances }
 	p.get("/v1/catalog", &all)
 	live := map[string]string{}
 	for _, s := range all.Services {

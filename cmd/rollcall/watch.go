@@ -17,8 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/tmaxmax/go-sse"
 
-	"github.com/rollcall-registry/rollcall/projections/catalog"
-	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 func watchCommand(remote *client) *cobra.Command {
@@ -129,7 +128,7 @@ func (w *lineWatcher) trouble(error) {}
 type tableWatcher struct {
 	out       io.Writer
 	title     string
-	instances map[string]catalog.Instance
+	instances map[string]wire.Instance
 	news      []string // the last changes, newest last
 	lost      error
 }
@@ -140,13 +139,13 @@ const newsLines = 8
 func (w *tableWatcher) event(e sse.Event) error {
 	w.lost = nil
 	if e.Type == "change" {
-		var c queries.Change
+		var c wire.Change
 		if err := json.Unmarshal([]byte(e.Data), &c); err != nil {
 			return err
 		}
 		key := c.Namespace + "/" + c.Service + "/" + c.ID
 		delete(w.instances, key)
-		if c.Op == queries.Put {
+		if c.Op == wire.Put {
 			w.instances[key] = *c.Instance
 		}
 		w.news = append(w.news, fmt.Sprintf("%s  %s  %s (by %s)", c.RecordedAt.Format("15:04:05.000"), key, oneLine(c.Summary), dash(c.Actor)))
@@ -154,14 +153,14 @@ func (w *tableWatcher) event(e sse.Event) error {
 		return w.draw()
 	}
 	var document struct {
-		Instances []catalog.Instance
-		Services  []queries.ServiceInstances
+		Instances []wire.Instance
+		Services  []wire.ServiceInstances
 	}
 	if err := json.Unmarshal([]byte(e.Data), &document); err != nil {
 		return err
 	}
-	w.instances = map[string]catalog.Instance{}
-	for _, s := range append(document.Services, queries.ServiceInstances{Instances: document.Instances}) {
+	w.instances = map[string]wire.Instance{}
+	for _, s := range append(document.Services, wire.ServiceInstances{Instances: document.Instances}) {
 		for _, i := range s.Instances {
 			w.instances[keyOf(&i)] = i
 		}

@@ -2,6 +2,7 @@ package asof_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -16,13 +17,18 @@ import (
 	"github.com/rollcall-registry/rollcall/projections"
 	"github.com/rollcall-registry/rollcall/projections/asof"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/live"
 )
 
 // contents is everything in a catalog, in a form that can be compared.
 func contents(c *catalog.Catalog) string {
 	s := ""
 	for _, key := range c.Services("") {
-		s += string(c.View(key).Encode().JSON) + "\n"
+		v := c.View(key)
+		s += fmt.Sprintln(key, v.Position)
+		for _, e := range v.Entries {
+			s += fmt.Sprintf("%+v %s %s %d\n", e.Instance(), e.RegisteredAt(), e.ChangedAt(), e.Position)
+		}
 	}
 	return s
 }
@@ -41,7 +47,7 @@ func TestThePastIsAFoldOfTheEventsUpToThere(t *testing.T) {
 			if err := fleet.Do(ctx, 80); err != nil {
 				t.Fatal(err)
 			}
-			r, err := projections.Open(ctx, projections.Options{Store: store, Snapshots: snapshots, Now: time.Now, Logger: logger, SnapshotEvery: 7})
+			r, err := live.Open(ctx, live.Options{Store: store, Snapshots: snapshots, Now: time.Now, Logger: logger, SnapshotEvery: 7})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -36,7 +36,7 @@ func FuzzSnapshotsAndEvents(f *testing.F) {
 			_, _, _ = loaded.Apply(&e) // refused or not
 		}
 		for _, key := range loaded.Services("") {
-			loaded.View(key).Encode()
+			told(loaded.View(key))
 		}
 	})
 }

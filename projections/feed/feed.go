@@ -12,6 +12,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/encoded"
 )
 
 // Capacity is how many changes the ring keeps.
@@ -23,19 +24,13 @@ type Change struct {
 	Service       domain.ServiceKey
 	Before, After *catalog.Entry // nil: not registered
 
+	Forms encoded.Memo // what the change looks like in the formats that were asked for
+
 	previous head // of the same service
-	once     sync.Once
-	encoded  []byte
 }
 
 // Position is that of the change's event.
 func (c *Change) Position() eventstore.Position { return c.Event.Position }
-
-// Encoded is the change's form for subscribers: made once, by the first who asks, for all.
-func (c *Change) Encoded(encode func(*Change) []byte) []byte {
-	c.once.Do(func() { c.encoded = encode(c) })
-	return c.encoded
-}
 
 // head is where a service's newest change is.
 type head struct {

@@ -1,4 +1,4 @@
-package projections_test
+package live_test
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/feed"
+	"github.com/rollcall-registry/rollcall/projections/live"
 )
 
 var ctx = context.Background()
@@ -46,9 +47,9 @@ func snapshots(dir string, store uuid.UUID) projections.Snapshots {
 	return projections.Snapshots{Dir: dir, Name: "catalog", Version: catalog.SnapshotVersion, StoreID: store, Logger: slog.New(slog.DiscardHandler)}
 }
 
-func open(t *testing.T, store eventstore.Store, s projections.Snapshots) *projections.Registry {
+func open(t *testing.T, store eventstore.Store, s projections.Snapshots) *live.State {
 	t.Helper()
-	r, err := projections.Open(ctx, projections.Options{Store: store, Snapshots: s, Now: time.Now, Logger: s.Logger, SnapshotEvery: 10})
+	r, err := live.Open(ctx, live.Options{Store: store, Snapshots: s, Now: time.Now, Logger: s.Logger, SnapshotEvery: 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +57,7 @@ func open(t *testing.T, store eventstore.Store, s projections.Snapshots) *projec
 }
 
 // run applies what the store holds, up to a position, and stops.
-func run(t *testing.T, r *projections.Registry, until eventstore.Position) {
+func run(t *testing.T, r *live.State, until eventstore.Position) {
 	t.Helper()
 	running, stop := context.WithCancel(ctx)
 	ended := make(chan error)
@@ -153,7 +154,7 @@ func TestTheFeedBeginsWithTheEndOfTheReplay(t *testing.T) {
 		last := register(t, store, 0, changes)
 		id := uuid.New()
 		s := snapshots(t.TempDir(), id)
-		r, err := projections.Open(ctx, projections.Options{Store: store, Snapshots: s, Now: time.Now, Logger: s.Logger})
+		r, err := live.Open(ctx, live.Options{Store: store, Snapshots: s, Now: time.Now, Logger: s.Logger})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,6 @@
-// Package projections keeps the read models up to date: it feeds them the event store's events, in
-// order, each once, and says how far they are.
-package projections
+// Package live runs the projections that live in memory, together: the catalog, its feed of changes, the
+// leases, and whether self-preservation is on. One goroutine applies events, in order, each once.
+package live
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/feed"
 	"github.com/rollcall-registry/rollcall/projections/leases"
@@ -23,7 +24,7 @@ import (
 // Options says how to run the projections.
 type Options struct {
 	Store     eventstore.Store
-	Snapshots Snapshots
+	Snapshots projections.Snapshots
 	Now       func() time.Time
 	Logger    *slog.Logger
 	// SnapshotEvery is how many lifecycle events may pass between two snapshots; 0 means 25,000. A larger
@@ -33,10 +34,9 @@ type Options struct {
 	OnProgress func(at, head eventstore.Position)
 }
 
-// Registry runs the projections that live in memory: the catalog, the leases, and whether
-// self-preservation is on. One goroutine applies events; anyone may read.
-type Registry struct {
-	Progress
+// State is what the projections say now. One goroutine applies events; anyone may read.
+type State struct {
+	projections.Progress
 
 	opts      Options
 	began     time.Time
@@ -56,84 +56,84 @@ type Registry struct {
 // Open loads the newest snapshot and applies the lifecycle events after it. All leases begin anew:
 // nobody could be heard while there was no registry. Call Run then, to stay up to date. When the store
 // cannot be reached, the snapshot is what there is, until Run finds the store.
-func Open(ctx context.Context, opts Options) (*Registry, error) {
+func Open(ctx context.Context, opts Options) (*State, error) {
 	if opts.SnapshotEvery == 0 {
 		opts.SnapshotEvery = 25_000
 	}
-	r := &Registry{opts: opts, began: opts.Now(), saving: make(chan struct{}, 1)}
-	r.catalog.Store(catalog.New())
+	s := &State{opts: opts, began: opts.Now(), saving: make(chan struct{}, 1)}
+	s.catalog.Store(catalog.New())
 	at, err := opts.Snapshots.Newest(^eventstore.Position(0), func(state io.Reader) error {
 		loaded, err := catalog.Load(state)
 		if err == nil {
-			r.catalog.Store(loaded)
+			s.catalog.Store(loaded)
 		}
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("load the catalog's snapshot: %w", err)
 	}
-	r.events = at.Events
-	r.feed = feed.New(r.catalog.Load(), at.Position, feed.Capacity)
+	s.events = at.Events
+	s.feed = feed.New(s.catalog.Load(), at.Position, feed.Capacity)
 	reached := at.Position
-	err = r.catchUp(ctx, at.Position, &reached)
-	r.stale.Store(errors.Is(err, eventstore.ErrUnavailable))
-	if err != nil && !r.stale.Load() {
+	err = s.catchUp(ctx, at.Position, &reached)
+	s.stale.Store(errors.Is(err, eventstore.ErrUnavailable))
+	if err != nil && !s.stale.Load() {
 		return nil, err
 	}
 	now := opts.Now()
-	r.leases = leases.NewTable(now, r.Catalog().Len())
-	for e := range r.Catalog().All {
-		r.leases.Start(e.Key(), e.Epoch, e.TTL, now)
+	s.leases = leases.NewTable(now, s.Catalog().Len())
+	for e := range s.Catalog().All {
+		s.leases.Start(e.Key(), e.Epoch, e.TTL, now)
 	}
-	if !r.stale.Load() {
-		r.level.Store(now.UnixNano())
+	if !s.stale.Load() {
+		s.level.Store(now.UnixNano())
 	}
-	r.Advance(reached)
-	return r, nil
+	s.Advance(reached)
+	return s, nil
 }
 
 // catchUp applies what the store has after the snapshot.
-func (r *Registry) catchUp(ctx context.Context, at eventstore.Position, reached *eventstore.Position) error {
-	head, err := r.opts.Store.Head(ctx)
+func (s *State) catchUp(ctx context.Context, at eventstore.Position, reached *eventstore.Position) error {
+	head, err := s.opts.Store.Head(ctx)
 	if err != nil {
 		return err
 	}
 	if at > head {
 		return fmt.Errorf("the catalog's snapshot is at position %d, but the event store ends at %d: it is not this store's, or the store lost events", at, head)
 	}
-	if err := r.replay(ctx, at, head, reached); err != nil {
+	if err := s.replay(ctx, at, head, reached); err != nil {
 		return fmt.Errorf("rebuild the catalog: %w", err)
 	}
 	*reached = head
-	return r.loadPreservation(ctx)
+	return s.loadPreservation(ctx)
 }
 
 // replay applies lifecycle events: heartbeats from before the start renew no lease.
-func (r *Registry) replay(ctx context.Context, at, head eventstore.Position, reached *eventstore.Position) error {
+func (s *State) replay(ctx context.Context, at, head eventstore.Position, reached *eventstore.Position) error {
 	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix}}
 	var newest tail
 	// The feed begins with what is replayed, so that subscribers can go on where they were.
-	defer func() { r.feed = newest.into(r.feed) }()
-	for events, err := range ReadAhead(ctx, r.opts.Store, eventstore.ReadAllOptions{After: at, To: head, Filter: filter}) {
+	defer func() { s.feed = newest.into(s.feed) }()
+	for events, err := range projections.ReadAhead(ctx, s.opts.Store, eventstore.ReadAllOptions{After: at, To: head, Filter: filter}) {
 		if err != nil {
 			return err
 		}
-		r.Catalog().ApplyAll(events, func(e *eventstore.RecordedEvent, before, entry *catalog.Entry, err error) {
+		s.Catalog().ApplyAll(events, func(e *eventstore.RecordedEvent, before, entry *catalog.Entry, err error) {
 			switch {
 			case err != nil:
-				r.skip(e, err)
+				s.skip(e, err)
 			case before != entry:
 				newest.add(e, before, entry)
 			}
 			*reached = e.Position
-			r.events++
-			r.unsaved++
-			if r.events%10_000 == 0 && r.opts.OnProgress != nil {
-				r.opts.OnProgress(e.Position, head)
+			s.events++
+			s.unsaved++
+			if s.events%10_000 == 0 && s.opts.OnProgress != nil {
+				s.opts.OnProgress(e.Position, head)
 			}
-			if r.due() { // a long replay leaves the snapshots that time travel needs
-				r.saving <- struct{}{} // each of them, so the one before comes first
-				r.saveBeside(Mark{e.Position, r.events})
+			if s.due() { // a long replay leaves the snapshots that time travel needs
+				s.saving <- struct{}{} // each of them, so the one before comes first
+				s.saveBeside(projections.Mark{Position: e.Position, Events: s.events})
 			}
 		})
 	}
@@ -178,104 +178,104 @@ func (t *tail) into(f *feed.Feed) *feed.Feed {
 	return f
 }
 
-func (r *Registry) loadPreservation(ctx context.Context) error {
+func (s *State) loadPreservation(ctx context.Context) error {
 	newest := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: 1}
-	for e, err := range r.opts.Store.ReadStream(ctx, eventstore.RegistryStream, newest) {
+	for e, err := range s.opts.Store.ReadStream(ctx, eventstore.RegistryStream, newest) {
 		if err != nil {
 			return err
 		}
-		r.preserved.Store(&e)
+		s.preserved.Store(&e)
 	}
 	return nil
 }
 
 // Catalog is the live catalog.
-func (r *Registry) Catalog() *catalog.Catalog { return r.catalog.Load() }
+func (s *State) Catalog() *catalog.Catalog { return s.catalog.Load() }
 
 // Feed tells of the catalog's changes.
-func (r *Registry) Feed() *feed.Feed { return r.feed }
+func (s *State) Feed() *feed.Feed { return s.feed }
 
 // Snapshot is a service as it is, and the position that it is at: what the feed has after that
 // position comes on top.
-func (r *Registry) Snapshot(key domain.ServiceKey) (*catalog.View, eventstore.Position) {
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	return r.Catalog().View(key), r.feed.Position()
+func (s *State) Snapshot(key domain.ServiceKey) (*catalog.View, eventstore.Position) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	return s.Catalog().View(key), s.feed.Position()
 }
 
 // SnapshotAll is Snapshot of every service, of a namespace or ("") of all.
-func (r *Registry) SnapshotAll(namespace string) ([]*catalog.View, eventstore.Position) {
-	r.changing.Lock()
-	defer r.changing.Unlock()
-	keys := r.Catalog().Services(namespace)
+func (s *State) SnapshotAll(namespace string) ([]*catalog.View, eventstore.Position) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	keys := s.Catalog().Services(namespace)
 	views := make([]*catalog.View, len(keys))
 	for i, key := range keys {
-		views[i] = r.Catalog().View(key)
+		views[i] = s.Catalog().View(key)
 	}
-	return views, r.feed.Position()
+	return views, s.feed.Position()
 }
 
 // Leases is the live lease table.
-func (r *Registry) Leases() *leases.Table { return r.leases }
+func (s *State) Leases() *leases.Table { return s.leases }
 
 // SelfPreservation says whether expiry is held, and which registry event said so last, if any did.
-func (r *Registry) SelfPreservation() (on bool, event *eventstore.RecordedEvent) {
-	event = r.preserved.Load()
+func (s *State) SelfPreservation() (on bool, event *eventstore.RecordedEvent) {
+	event = s.preserved.Load()
 	return event != nil && event.Type == domain.TypeSelfPreservationStarted, event
 }
 
 // Skipped is the number of events that could not be applied.
-func (r *Registry) Skipped() int64 { return r.skipped.Load() }
+func (s *State) Skipped() int64 { return s.skipped.Load() }
 
 // Lag is how many positions the projections are behind the store, as far as they can ask it within a
 // second. Positions of a shared store are not events.
-func (r *Registry) Lag() uint64 {
+func (s *State) Lag() uint64 {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	head, err := r.opts.Store.Head(ctx)
-	if at := r.Position(); err == nil && head > at {
+	head, err := s.opts.Store.Head(ctx)
+	if at := s.Position(); err == nil && head > at {
 		return uint64(head - at)
 	}
 	return 0
 }
 
 // Measure looks at every tick whether the projections are level with the store.
-func (r *Registry) Measure(ctx context.Context, ticks <-chan time.Time) error {
+func (s *State) Measure(ctx context.Context, ticks <-chan time.Time) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticks:
 		}
-		asked := r.opts.Now()
+		asked := s.opts.Now()
 		look, cancel := context.WithTimeout(ctx, time.Second)
-		head, err := r.opts.Store.Head(look)
+		head, err := s.opts.Store.Head(look)
 		if err == nil {
-			err = r.WaitFor(look, head)
+			err = s.WaitFor(look, head)
 		}
 		cancel()
 		if err == nil {
-			r.level.Store(asked.UnixNano())
+			s.level.Store(asked.UnixNano())
 		}
 	}
 }
 
 // Stale says whether the store could not be reached since the start: what there is comes from a snapshot.
-func (r *Registry) Stale() bool { return r.stale.Load() }
+func (s *State) Stale() bool { return s.stale.Load() }
 
 // LagTime is how long ago the projections were last known to be level with the store. Measure finds
 // out once a second, so up to two seconds mean nothing.
-func (r *Registry) LagTime() time.Duration {
-	level := r.level.Load()
+func (s *State) LagTime() time.Duration {
+	level := s.level.Load()
 	if level == 0 {
-		return r.opts.Now().Sub(r.began)
+		return s.opts.Now().Sub(s.began)
 	}
-	return max(r.opts.Now().Sub(time.Unix(0, level)), 0)
+	return max(s.opts.Now().Sub(time.Unix(0, level)), 0)
 }
 
 // Run applies events as they come until the context ends.
-func (r *Registry) Run(ctx context.Context) error {
-	sub, err := r.opts.Store.Subscribe(ctx, eventstore.SubscribeOptions{After: r.Position(), Urgent: true})
+func (s *State) Run(ctx context.Context) error {
+	sub, err := s.opts.Store.Subscribe(ctx, eventstore.SubscribeOptions{After: s.Position(), Urgent: true})
 	if err != nil {
 		return err
 	}
@@ -284,7 +284,7 @@ func (r *Registry) Run(ctx context.Context) error {
 	defer telling.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	telling.Go(func() { r.feed.Run(ctx) })
+	telling.Go(func() { s.feed.Run(ctx) })
 	for {
 		events, position, err := sub.Next(ctx)
 		if err != nil {
@@ -293,96 +293,96 @@ func (r *Registry) Run(ctx context.Context) error {
 			}
 			return fmt.Errorf("projections: %w", err)
 		}
-		if r.stale.Load() { // the store is there now; what it could not be asked at the start is asked now
-			if err := r.loadPreservation(ctx); err == nil {
-				r.stale.Store(false)
+		if s.stale.Load() { // the store is there now; what it could not be asked at the start is asked now
+			if err := s.loadPreservation(ctx); err == nil {
+				s.stale.Store(false)
 			}
 		}
-		now := r.opts.Now()
+		now := s.opts.Now()
 		for i := range events {
-			r.apply(&events[i], now)
+			s.apply(&events[i], now)
 		}
-		r.Advance(position)
-		r.snapshot()
+		s.Advance(position)
+		s.snapshot()
 	}
 }
 
-func (r *Registry) apply(e *eventstore.RecordedEvent, now time.Time) {
+func (s *State) apply(e *eventstore.RecordedEvent, now time.Time) {
 	if e.IsHeartbeat() {
-		r.leases.Heard(e, now)
+		s.leases.Heard(e, now)
 		return
 	}
 	if e.Stream == eventstore.RegistryStream {
-		r.preserved.Store(e)
+		s.preserved.Store(e)
 		return
 	}
 	if !strings.HasPrefix(string(e.Stream), eventstore.LifecyclePrefix) {
 		return
 	}
-	r.events++
-	r.unsaved++
-	r.changing.Lock()
-	before, entry, err := r.Catalog().Apply(e)
+	s.events++
+	s.unsaved++
+	s.changing.Lock()
+	before, entry, err := s.Catalog().Apply(e)
 	if err == nil && before != entry {
-		r.feed.Append(e, before, entry)
+		s.feed.Append(e, before, entry)
 	}
-	r.changing.Unlock()
+	s.changing.Unlock()
 	switch {
 	case err != nil:
-		r.skip(e, err)
+		s.skip(e, err)
 	case entry == nil && before != nil:
-		r.leases.End(before.Key())
+		s.leases.End(before.Key())
 	case entry != nil && (before == nil || e.Type == domain.TypeInstanceRegistered || e.Type == domain.TypeInstanceUpdated):
-		r.leases.Start(entry.Key(), entry.Epoch, entry.TTL, now)
+		s.leases.Start(entry.Key(), entry.Epoch, entry.TTL, now)
 	}
 }
 
-func (r *Registry) skip(e *eventstore.RecordedEvent, cause error) {
-	r.skipped.Add(1)
-	r.opts.Logger.Error("event is kept but cannot be applied", "position", e.Position, "stream", e.Stream, "type", e.Type, "cause", cause)
+func (s *State) skip(e *eventstore.RecordedEvent, cause error) {
+	s.skipped.Add(1)
+	s.opts.Logger.Error("event is kept but cannot be applied", "position", e.Position, "stream", e.Stream, "type", e.Type, "cause", cause)
 }
 
 // due says whether enough has happened for another snapshot.
-func (r *Registry) due() bool { return r.unsaved >= max(r.opts.SnapshotEvery, r.Catalog().Len()) }
+func (s *State) due() bool { return s.unsaved >= max(s.opts.SnapshotEvery, s.Catalog().Len()) }
 
 // snapshot saves the catalog when enough has happened, without holding up the events.
-func (r *Registry) snapshot() {
-	if !r.due() {
+func (s *State) snapshot() {
+	if !s.due() {
 		return
 	}
 	select {
-	case r.saving <- struct{}{}:
+	case s.saving <- struct{}{}:
 	default:
 		return // one is being written
 	}
-	r.saveBeside(Mark{r.Position(), r.events})
+	s.saveBeside(projections.Mark{Position: s.Position(), Events: s.events})
 }
 
 // saveBeside saves the catalog as it is now while events go on. The caller holds the token of saving,
 // which is given back when the snapshot is written.
-func (r *Registry) saveBeside(at Mark) {
-	r.unsaved = 0
-	state := r.Catalog().Freeze()
+func (s *State) saveBeside(at projections.Mark) {
+	s.unsaved = 0
+	state := s.Catalog().Freeze()
 	go func() {
-		defer func() { <-r.saving }()
-		if err := r.save(at, state); err != nil {
-			r.opts.Logger.Error("snapshot could not be saved; the next start takes longer", "cause", err)
+		defer func() { <-s.saving }()
+		if err := s.save(at, state); err != nil {
+			s.opts.Logger.Error("snapshot could not be saved; the next start takes longer", "cause", err)
 		}
 	}()
 }
 
-func (r *Registry) save(at Mark, state catalog.Frozen) error {
-	if err := r.opts.Snapshots.Save(at, state.Encode); err != nil {
+func (s *State) save(at projections.Mark, state catalog.Frozen) error {
+	if err := s.opts.Snapshots.Save(at, state.Encode); err != nil {
 		return err
 	}
-	return r.opts.Snapshots.Thin()
+	return s.opts.Snapshots.Thin()
 }
 
 // Close saves a last snapshot, so that the next start is quick. Run must have returned.
-func (r *Registry) Close() error {
-	r.saving <- struct{}{} // whichever is being written comes first
-	if r.unsaved == 0 {
+func (s *State) Close() error {
+	s.saving <- struct{}{} // whichever is being written comes first
+	if s.unsaved == 0 {
 		return nil
 	}
-	return r.save(Mark{r.Position(), r.events}, r.Catalog().Freeze())
+	return s.save(projections.Mark{Position: s.Position(), Events: s.events}, s.Catalog().Freeze())
 }

@@ -1,0 +1,81 @@
+// Package encoded remembers how a value that never changes is written, so that all who ask for one
+// form of it share one encoding. The value knows nothing of the forms: whoever asks brings the
+// format's name and the encoder.
+package encoded
+
+import (
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// Form is a value in one format. Neither field may be changed.
+type Form struct {
+	Bytes []byte
+	ETag  string // names the bytes, in quotes; "": nobody compares this format
+}
+
+// Tagged is a form with the ETag of its content, which is the same on every node and after every restart.
+func Tagged(b []byte) Form { return Form{Bytes: b, ETag: ETag(b)} }
+
+// ETag names content.
+func ETag(b []byte) string { return `"` + strconv.FormatUint(xxhash.Sum64(b), 36) + `"` }
+
+// maxFormats is how many forms a Memo keeps. Further formats are encoded for whoever asks, and not kept.
+const maxFormats = 64
+
+// Memo keeps the forms of one value. The zero value keeps none yet. Any number of goroutines may use it.
+//
+// INVARIANT: a list grows at its front only, and no form in it changes once its format is done, so that
+// readers walk it without a lock.
+type Memo struct {
+	newest atomic.Pointer[memoized]
+	mu     sync.Mutex // held while the list grows
+	kept   int
+}
+
+type memoized struct {
+	format string
+	once   sync.Once
+	form   Form
+	next   *memoized
+}
+
+// Get is the value's form in a format. encode makes it for the first who asks; those who ask meanwhile wait.
+func (m *Memo) Get(format string, encode func() Form) Form {
+	found := m.find(format)
+	if found == nil {
+		if found = m.add(format); found == nil {
+			return encode()
+		}
+	}
+	found.once.Do(func() { found.form = encode() })
+	return found.form
+}
+
+func (m *Memo) find(format string) *memoized {
+	for f := m.newest.Load(); f != nil; f = f.next {
+		if f.format == format {
+			return f
+		}
+	}
+	return nil
+}
+
+// add gives the format a place, or nil when there is none left.
+func (m *Memo) add(format string) *memoized {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f := m.find(format); f != nil {
+		return f
+	}
+	if m.kept == maxFormats {
+		return nil
+	}
+	m.kept++
+	f := &memoized{format: format, next: m.newest.Load()}
+	m.newest.Store(f)
+	return f
+}

@@ -1,0 +1,58 @@
+package queries
+
+import (
+	"encoding/json"
+
+	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/encoded"
+	"github.com/rollcall-registry/rollcall/projections/leases"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// Formats under which views and changes keep how they are written.
+const (
+	formatAll   = "json"       // every instance of a view, or a change for who takes every instance
+	formatReady = "json ready" // the instances that may get traffic
+)
+
+// Show is an entry's form for people and programs, with the end of its lease where a table is given.
+func Show(e *catalog.Entry, table *leases.Table) wire.Instance {
+	service := e.Service()
+	i := wire.Instance{
+		Namespace: service.Namespace, Service: service.Service, ID: e.ID(), Details: e.Details(),
+		Traffic: e.Traffic(), Epoch: e.Epoch, Revision: e.Revision(), RegisteredAt: e.RegisteredAt(), ChangedAt: e.ChangedAt(),
+	}
+	i.Status = e.Status()
+	if table == nil {
+		return i
+	}
+	if l, ok := table.Find(e.Key()); ok {
+		until := l.Deadline.UTC().Round(0)
+		i.LeaseExpiresAt = &until
+	}
+	return i
+}
+
+func showAll(entries []*catalog.Entry) []wire.Instance {
+	shown := make([]wire.Instance, len(entries))
+	for i, e := range entries {
+		shown[i] = Show(e, nil)
+	}
+	return shown
+}
+
+// list gives the JSON form of some of a view's instances.
+func list(v *catalog.View, instances []wire.Instance) encoded.Form {
+	return encoded.Tagged(mustJSON(wire.InstanceList{
+		Service: v.Service.Service, Namespace: v.Service.Namespace, Position: wire.Position{Number: v.Position}, Instances: instances,
+	}))
+}
+
+// mustJSON encodes what cannot fail to encode: strings, numbers and times of ours.
+func mustJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}

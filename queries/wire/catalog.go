@@ -1,0 +1,97 @@
+package wire
+
+import (
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+// Instance is a live instance, or one that was live at a past moment. Its status is the present one.
+type Instance struct {
+	Namespace string `json:"namespace"`
+	Service   string `json:"service"`
+	ID        string `json:"id"`
+	domain.Details
+	Traffic        domain.Traffic `json:"traffic"`
+	Epoch          uint64         `json:"epoch"`
+	Revision       uint64         `json:"revision"`
+	RegisteredAt   time.Time      `json:"registered_at"`
+	ChangedAt      time.Time      `json:"changed_at"`
+	LeaseExpiresAt *time.Time     `json:"lease_expires_at,omitempty"`
+}
+
+// Key names the instance.
+func (i *Instance) Key() domain.Key {
+	return domain.Key{Namespace: i.Namespace, Service: i.Service, ID: i.ID}
+}
+
+// InstanceList is some or all instances of a service.
+type InstanceList struct {
+	Service   string     `json:"service"`
+	Namespace string     `json:"namespace"`
+	Position  Position   `json:"position"` // of the service's newest change; in a stream's snapshot, up to where the snapshot is
+	Instances []Instance `json:"instances"`
+}
+
+// ServiceSummary counts a service's instances.
+type ServiceSummary struct {
+	Namespace string                `json:"namespace"`
+	Service   string                `json:"service"`
+	Instances int                   `json:"instances"`
+	Ready     int                   `json:"ready"` // may get traffic
+	Statuses  map[domain.Status]int `json:"statuses"`
+	Position  Position              `json:"position"` // of the newest change
+}
+
+// ServiceList is the services of a namespace, or of all.
+type ServiceList struct {
+	Position Position         `json:"position"` // of the newest change to any service
+	Services []ServiceSummary `json:"services"`
+}
+
+// ServiceInstances is a service with all its instances.
+type ServiceInstances struct {
+	Namespace string     `json:"namespace"`
+	Service   string     `json:"service"`
+	Instances []Instance `json:"instances"`
+}
+
+// Place is a moment as replies name it.
+type Place struct {
+	Position Position   `json:"position"`
+	Time     *time.Time `json:"time,omitempty"` // where a time was asked for
+	Note     string     `json:"note,omitempty"`
+}
+
+// Catalog is every service with its instances, now or at a moment.
+type Catalog struct {
+	Place
+	Services []ServiceInstances `json:"services"`
+}
+
+// CatalogSnapshot is what a stream of the whole catalog begins with.
+type CatalogSnapshot struct {
+	Position Position           `json:"position"`
+	Services []ServiceInstances `json:"services"`
+}
+
+// The operations of a change: put an instance, or delete it.
+const (
+	Put    = "put"
+	Delete = "delete"
+)
+
+// Change is what a subscriber is told of one event: what to do to its copy of the catalog, and why.
+type Change struct {
+	Position   Position  `json:"position"`
+	Op         string    `json:"op"` // put or delete
+	Namespace  string    `json:"namespace"`
+	Service    string    `json:"service"`
+	ID         string    `json:"id"`
+	Type       string    `json:"type"`    // of the event
+	Summary    string    `json:"summary"` // what happened, in words
+	Actor      string    `json:"actor,omitempty"`
+	Via        string    `json:"via,omitempty"`
+	RecordedAt time.Time `json:"recorded_at"`
+	Instance   *Instance `json:"instance,omitempty"` // of a put
+}

@@ -1,0 +1,31 @@
+package wire
+
+import (
+	"fmt"
+	"net/http"
+)
+
+// Problem is the body of every error reply: application/problem+json (RFC 9457).
+type Problem struct {
+	Type      string `json:"type"`  // stable; programs decide by it
+	Title     string `json:"title"` // of the type
+	Status    int    `json:"status"`
+	Detail    string `json:"detail"`
+	Field     string `json:"field,omitempty"`    // which field of the request is wrong
+	Rule      string `json:"rule,omitempty"`     // what it must be
+	Revision  string `json:"revision,omitempty"` // of the instance, where If-Match named another
+	RequestID string `json:"request_id,omitempty"`
+	// Of an instance that is gone: the event that took it out, and where its history is.
+	Event   *HistoryEntry `json:"event,omitempty"`
+	History string        `json:"history,omitempty"`
+}
+
+// TypePrefix begins every problem's type.
+const TypePrefix = "urn:rollcall:problem:"
+
+func (p *Problem) Error() string {
+	if p.Detail != "" {
+		return p.Detail
+	}
+	return fmt.Sprintf("the server answered %d %s", p.Status, http.StatusText(p.Status))
+}
