@@ -1,6 +1,7 @@
 package queries
 
 import (
+	"context"
 	"slices"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -11,7 +12,7 @@ import (
 )
 
 // Diff compares two catalogs; to is the one at the position. The events that did it come from h.
-func Diff(from, to *catalog.Catalog, at eventstore.Position, h *history.History) (wire.Difference, error) {
+func Diff(ctx context.Context, from, to *catalog.Catalog, at eventstore.Position, h *history.History) (wire.Difference, error) {
 	d := wire.Difference{Added: []wire.InstanceChange{}, Removed: []wire.InstanceChange{}, Changed: []wire.InstanceChange{}}
 	for _, service := range union(from.Services(""), to.Services("")) {
 		before, after := byID(from.View(service)), byID(to.View(service))
@@ -21,7 +22,7 @@ func Diff(from, to *catalog.Catalog, at eventstore.Position, h *history.History)
 				continue
 			}
 			change := wire.InstanceChange{Namespace: service.Namespace, Service: service.Service, ID: id}
-			if err := explain(&change, a, b, at, h); err != nil {
+			if err := explain(ctx, &change, a, b, at, h); err != nil {
 				return d, err
 			}
 			switch {
@@ -37,7 +38,7 @@ func Diff(from, to *catalog.Catalog, at eventstore.Position, h *history.History)
 	return d, nil
 }
 
-func explain(c *wire.InstanceChange, a, b *catalog.Entry, at eventstore.Position, h *history.History) error {
+func explain(ctx context.Context, c *wire.InstanceChange, a, b *catalog.Entry, at eventstore.Position, h *history.History) error {
 	if a != nil {
 		shown := Show(a, nil)
 		c.Before = &shown
@@ -50,11 +51,11 @@ func explain(c *wire.InstanceChange, a, b *catalog.Entry, at eventstore.Position
 		c.Fields = instanceChanges(c.Before, c.After)
 	}
 	newest := history.Query{Namespace: c.Namespace, Service: c.Service, ID: c.ID, Before: at + 1, Newest: true, Limit: 1}
-	entries, _, err := h.Find(newest)
-	if err != nil || len(entries) == 0 {
+	page, err := h.Find(ctx, newest)
+	if err != nil || len(page.Entries) == 0 {
 		return err
 	}
-	entry := ShowEntry(&entries[0])
+	entry := ShowEntry(&page.Entries[0])
 	c.Event = &entry
 	return nil
 }

@@ -1,6 +1,7 @@
 package queries
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -214,12 +215,12 @@ func mapChanges[V comparable](prefix string, a, b map[string]V) []wire.FieldChan
 }
 
 // HeartbeatHours sums up an instance's heartbeats between two times.
-func HeartbeatHours(h *history.History, key domain.Key, from, to, now time.Time) ([]wire.HeartbeatHour, error) {
-	summaries, err := h.Heartbeats(key, from, to)
+func HeartbeatHours(ctx context.Context, h *history.History, key domain.Key, from, to, now time.Time) ([]wire.HeartbeatHour, error) {
+	summaries, err := h.Heartbeats(ctx, key, from, to)
 	if err != nil || len(summaries) == 0 {
 		return nil, err
 	}
-	life, _, err := h.Find(history.Query{Namespace: key.Namespace, Service: key.Service, ID: key.ID})
+	life, err := lifetimes(ctx, h, key, summaries[len(summaries)-1].Hour.Add(time.Hour))
 	if err != nil {
 		return nil, err
 	}
@@ -231,6 +232,29 @@ func HeartbeatHours(h *history.History, key domain.Key, from, to, now time.Time)
 		}
 	}
 	return hours, nil
+}
+
+// lifetimes are the events, up to a time, that say whether an instance was registered and with which ttl.
+func lifetimes(ctx context.Context, h *history.History, key domain.Key, upTo time.Time) ([]history.Entry, error) {
+	last, err := h.PositionAt(ctx, upTo)
+	if err != nil {
+		return nil, err
+	}
+	q := history.Query{
+		Namespace: key.Namespace, Service: key.Service, ID: key.ID, Before: last + 1,
+		Types: []string{domain.TypeInstanceRegistered, domain.TypeInstanceUpdated, domain.TypeInstanceDeregistered, domain.TypeLeaseExpired},
+	}
+	var all []history.Entry
+	for {
+		page, err := h.Find(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, page.Entries...); !page.More {
+			return all, nil
+		}
+		q.After = page.Next
+	}
 }
 
 // expected adds up, over what the instance was in the hour, its time by its ttl.

@@ -68,7 +68,7 @@ func (a *api) inclusion(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	entry, ok, err := a.History.At(position)
+	entry, ok, err := a.History.At(c.Request().Context(), position)
 	if err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func (a *api) diff(c echo.Context) error {
 	if moments[0].after(&moments[1]) {
 		return invalidField("from", "must not be after to")
 	}
-	d, err := queries.Diff(catalogs[0], catalogs[1], moments[1].position, a.History)
+	d, err := queries.Diff(c.Request().Context(), catalogs[0], catalogs[1], moments[1].position, a.History)
 	if err != nil {
 		return err
 	}

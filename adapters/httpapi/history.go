@@ -60,22 +60,22 @@ func (a *api) historyOf(c echo.Context, q history.Query, instance *domain.Key) e
 		return err
 	}
 	page := wire.HistoryPage{Position: wire.Position{Number: a.History.Position()}, Entries: []wire.HistoryEntry{}}
-	entries, more, err := a.History.Find(q)
+	found, err := a.History.Find(c.Request().Context(), q)
 	if err != nil {
 		return err
 	}
-	for i := range entries {
-		page.Entries = append(page.Entries, queries.ShowEntry(&entries[i]))
+	for i := range found.Entries {
+		page.Entries = append(page.Entries, queries.ShowEntry(&found.Entries[i]))
 	}
-	if more {
-		page.Next = cursor(entries[len(entries)-1].Position, q.Newest)
+	if found.More {
+		page.Next = cursor(found.Next, q.Newest)
 	}
 	if instance != nil && c.QueryParam("cursor") == "" {
 		from, to, err := a.heartbeatTimes(c)
 		if err != nil {
 			return err
 		}
-		if page.Heartbeats, err = queries.HeartbeatHours(a.History, *instance, from, to, a.Now()); err != nil {
+		if page.Heartbeats, err = queries.HeartbeatHours(c.Request().Context(), a.History, *instance, from, to, a.Now()); err != nil {
 			return err
 		}
 	}
@@ -136,7 +136,7 @@ func (a *api) span(c echo.Context) (after, before eventstore.Position, err error
 	case from.time.IsZero():
 		after = max(from.position, 1) - 1
 	default:
-		if after, err = a.History.PositionAt(from.time.Add(-1)); err != nil {
+		if after, err = a.History.PositionAt(c.Request().Context(), from.time.Add(-1)); err != nil {
 			return 0, 0, err
 		}
 	}
@@ -240,10 +240,11 @@ func (a *api) gone(c echo.Context, key domain.Key, at eventstore.Position) error
 	if at > 0 {
 		q.Before = at + 1
 	}
-	entries, _, err := a.History.Find(q)
+	page, err := a.History.Find(c.Request().Context(), q)
 	if err != nil {
 		return err
 	}
+	entries := page.Entries
 	if len(entries) == 0 || entries[0].Type != domain.TypeInstanceDeregistered && entries[0].Type != domain.TypeLeaseExpired {
 		return domain.UnknownInstance{Key: key}
 	}

@@ -44,7 +44,7 @@ func (a *api) parseMoment(c echo.Context, field, s string) (m moment, err error)
 	if err := a.historyUpToDate(c); err != nil {
 		return m, err
 	}
-	if m.position, err = a.History.PositionAt(m.time); err != nil {
+	if m.position, err = a.History.PositionAt(c.Request().Context(), m.time); err != nil {
 		return m, err
 	}
 	m.early = m.position == 0

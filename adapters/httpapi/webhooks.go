@@ -80,7 +80,7 @@ func (a *api) deliverAfter(c echo.Context, from string) (eventstore.Position, er
 	if err != nil || m.time.IsZero() {
 		return max(m.position, 1) - 1, err
 	}
-	return a.History.PositionAt(m.time.Add(-1))
+	return a.History.PositionAt(c.Request().Context(), m.time.Add(-1))
 }
 
 func (a *api) listWebhooks(c echo.Context) error {

@@ -164,10 +164,10 @@ func BenchmarkAudit(b *testing.B) {
 	b.Run("instance-history", func(b *testing.B) {
 		found := 0
 		for b.Loop() {
-			entries, _, err := h.Find(history.Query{Namespace: "default", Service: "service-42", ID: "i42", Newest: true, Limit: 1000})
-			found = len(entries)
-			if err != nil || len(entries) < min(1000, events/benchInstances) {
-				b.Fatalf("%d entries, %v", len(entries), err)
+			page, err := h.Find(ctx, history.Query{Namespace: "default", Service: "service-42", ID: "i42", Newest: true, Limit: 1000})
+			found = len(page.Entries)
+			if err != nil || found < min(1000, events/benchInstances) {
+				b.Fatalf("%d entries, %v", found, err)
 			}
 		}
 		b.ReportMetric(float64(found), "entries")

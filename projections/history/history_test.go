@@ -231,20 +231,20 @@ func TestPagesEqualTheFilteredLog(t *testing.T) {
 			}
 		}
 		for {
-			entries, more, err := h.Find(q)
+			page, err := h.Find(ctx, q)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, e := range entries {
+			for _, e := range page.Entries {
 				got = append(got, e.Position)
 			}
-			if !more {
+			if !page.More {
 				break
 			}
-			if last := entries[len(entries)-1].Position; q.Newest {
-				q.Before = last
+			if q.Newest {
+				q.Before = page.Next
 			} else {
-				q.After = last
+				q.After = page.Next
 			}
 		}
 		if !reflect.DeepEqual(got, want) {
@@ -371,7 +371,7 @@ func TestHeartbeatsAreSummedUpByTheHour(t *testing.T) {
 	h := open(t, t.TempDir())
 	defer h.Close()
 	feed(t, h, store, 0, 2)
-	got, err := h.Heartbeats(key, time.Time{}, time.Time{})
+	got, err := h.Heartbeats(ctx, key, time.Time{}, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}

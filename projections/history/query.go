@@ -2,8 +2,10 @@ package history
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -41,34 +43,60 @@ type Entry struct {
 	Previous *eventstore.RecordedEvent
 }
 
-// Find gives the picked entries, and whether there are more than the limit.
-func (h *History) Find(q Query) (entries []Entry, more bool, err error) {
+// Page is what one call of Find gives.
+type Page struct {
+	Entries []Entry
+	// More says that there may be more entries. They are found from Next on: by Query.After when the oldest
+	// come first, by Query.Before when the newest do. A page with More may hold no entry at all.
+	More bool
+	Next eventstore.Position
+}
+
+// A call of Find looks at so many entries, or gives so many bytes of them, and leaves what comes behind to
+// another call: whoever asks for what is rare, or for all there is, has others wait for no more than that.
+const (
+	maxLooked    = 10_000
+	maxPageBytes = 8 << 20
+)
+
+// Find gives the picked entries, as far as one call goes.
+func (h *History) Find(ctx context.Context, q Query) (page Page, err error) {
 	if err := h.enter(); err != nil {
-		return nil, false, err
+		return page, err
 	}
 	defer h.leave()
+	looked, size := 0, 0
+	last := eventstore.Position(0)
 	for p, err := range h.candidates(&q) {
-		if err != nil {
-			return nil, false, err
+		if err := errors.Join(err, ctx.Err()); err != nil {
+			return Page{}, err
+		}
+		if looked == maxLooked || size >= maxPageBytes {
+			page.More, page.Next = true, last
+			return page, nil
 		}
 		e, err := h.entry(p)
 		if err != nil {
-			return nil, false, err
+			return Page{}, err
 		}
 		if !q.match(&e) {
+			looked, last = looked+1, p
 			continue
 		}
-		if q.Limit > 0 && len(entries) == q.Limit {
-			return entries, true, nil
+		if q.Limit > 0 && len(page.Entries) == q.Limit {
+			page.More, page.Next = true, last
+			return page, nil
 		}
+		looked, last = looked+1, p
 		if e.Type == domain.TypeInstanceUpdated {
 			if e.Previous, err = h.previousDetails(&e); err != nil {
-				return nil, false, err
+				return Page{}, err
 			}
 		}
-		entries = append(entries, e)
+		page.Entries = append(page.Entries, e)
+		size += len(e.Data) + len(e.RecordedEvent.Metadata)
 	}
-	return entries, false, nil
+	return page, nil
 }
 
 // candidates come from the index that picks fewest.
@@ -137,11 +165,14 @@ func (h *History) entry(p eventstore.Position) (e Entry, err error) {
 }
 
 // At is the entry at a position; ok is false where there is none.
-func (h *History) At(p eventstore.Position) (e Entry, ok bool, err error) {
+func (h *History) At(ctx context.Context, p eventstore.Position) (e Entry, ok bool, err error) {
 	if err := h.enter(); err != nil {
 		return e, false, err
 	}
 	defer h.leave()
+	if err := ctx.Err(); err != nil {
+		return e, false, err
+	}
 	if v, err := h.get(entryKey(p)); err != nil || v == nil {
 		return e, false, err
 	}
@@ -171,17 +202,17 @@ func (h *History) previousDetails(e *Entry) (*eventstore.RecordedEvent, error) {
 }
 
 // First is the oldest entry; ok is false when there is none.
-func (h *History) First() (e Entry, ok bool, err error) {
-	entries, _, err := h.Find(Query{Limit: 1})
-	if err != nil || len(entries) == 0 {
+func (h *History) First(ctx context.Context) (e Entry, ok bool, err error) {
+	page, err := h.Find(ctx, Query{Limit: 1})
+	if err != nil || len(page.Entries) == 0 {
 		return e, false, err
 	}
-	return entries[0], true, nil
+	return page.Entries[0], true, nil
 }
 
 // PositionAt is the position of the newest lifecycle event recorded at or before a time; 0 when
 // there is none.
-func (h *History) PositionAt(at time.Time) (eventstore.Position, error) {
+func (h *History) PositionAt(ctx context.Context, at time.Time) (eventstore.Position, error) {
 	if err := h.enter(); err != nil {
 		return 0, err
 	}
@@ -202,6 +233,9 @@ func (h *History) PositionAt(at time.Time) (eventstore.Position, error) {
 	defer entries.Close()
 	position := eventstore.Position(0)
 	for ok := entries.First(); ok; ok = entries.Next() { // a second's at most
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
 		_, n := binary.Uvarint(entries.Value())
 		e, err := eventstore.ParseJSON(entries.Value()[max(n, 0):])
 		if err != nil {
@@ -225,7 +259,7 @@ type Heartbeats struct {
 
 // Heartbeats gives an instance's summaries, oldest first, of hours that overlap from and to (zero:
 // no bound).
-func (h *History) Heartbeats(key domain.Key, from, to time.Time) ([]Heartbeats, error) {
+func (h *History) Heartbeats(ctx context.Context, key domain.Key, from, to time.Time) ([]Heartbeats, error) {
 	if err := h.enter(); err != nil {
 		return nil, err
 	}
@@ -247,6 +281,9 @@ func (h *History) Heartbeats(key domain.Key, from, to time.Time) ([]Heartbeats, 
 	defer it.Close()
 	byHour := map[int64]summary{}
 	for ok := it.First(); ok; ok = it.Next() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		s := decodeSummary(int64(tail(it.Key())), it.Value())
 		byHour[s.hour] = s
 	}
