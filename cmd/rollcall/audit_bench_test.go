@@ -20,6 +20,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/httpapi"
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/cmd/rollcall/bench"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections"
@@ -216,7 +217,7 @@ func BenchmarkAudit(b *testing.B) {
 }
 
 func diskUse(b *testing.B, dir string) int64 {
-	size, err := folderSize(dir, "")
+	size, err := bench.FolderSize(dir, "")
 	if err != nil {
 		b.Fatal(err)
 	}

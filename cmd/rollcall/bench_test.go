@@ -14,7 +14,10 @@ func TestBenchMeasuresWhatItNames(t *testing.T) {
 	out, stderr, code := run(t, nil, "bench", "--quick", "--for", "30ms", "--output", "json")
 	var report struct {
 		CPUs    int `json:"cpus"`
-		Figures []figure
+		Figures []struct {
+			Name, Unit, Note string
+			Value            float64
+		}
 	}
 	if err := json.Unmarshal([]byte(out), &report); err != nil || code != 0 || report.CPUs == 0 {
 		t.Fatalf("bench gave %d, %q, %q: %v", code, out, stderr, err)

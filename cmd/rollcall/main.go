@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/rollcall-registry/rollcall/cmd/rollcall/bench"
 )
 
 // version is set by the release build; a build from source names its commit.
@@ -37,7 +39,7 @@ func exitCode(err error) int {
 	var refused *problem
 	var usage usageError
 	switch {
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, new(bench.UsageError)):
 		return exitUsage
 	case errors.As(err, &refused) && (refused.Status == 404 || refused.Status == 410):
 		return exitNotFound
@@ -67,7 +69,7 @@ func root() *cobra.Command {
 	flags.StringVar(&remote.url, "url", fromEnv("ROLLCALL_URL", "http://127.0.0.1:7700"), "where the server is (ROLLCALL_URL)")
 	flags.StringVar(&remote.namespace, "ns", fromEnv("ROLLCALL_NS", "default"), "namespace (ROLLCALL_NS)")
 	flags.StringVarP(&remote.output, "output", "o", "table", "table or json")
-	for _, sub := range []*cobra.Command{serveCommand(), demoCommand(), rebuildCommand(), migrateCommand(), backupCommand(&remote), restoreCommand(), storeCommand(), benchCommand(&remote)} {
+	for _, sub := range []*cobra.Command{serveCommand(), demoCommand(), rebuildCommand(), migrateCommand(), backupCommand(&remote), restoreCommand(), storeCommand(), bench.Command(versionName(), func() bench.Target { return bench.Target{URL: remote.url, JSON: remote.output == "json"} })} {
 		sub.GroupID = "server"
 		c.AddCommand(sub)
 	}
@@ -79,7 +81,7 @@ func root() *cobra.Command {
 		sub.GroupID = "audit"
 		c.AddCommand(sub)
 	}
-	c.AddCommand(floorCommand())
+	c.AddCommand(bench.FloorCommand())
 	c.AddCommand(&cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/cmd/rollcall/bench"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
@@ -13,7 +14,7 @@ import (
 func BenchmarkRebuildCatalog(b *testing.B) {
 	const changes = 1_000_000
 	dir := b.TempDir()
-	if err := seedChanges(b.Context(), dir, changes); err != nil {
+	if err := bench.SeedChanges(b.Context(), dir, changes); err != nil {
 		b.Fatal(err)
 	}
 	store, err := pebblestore.Open(filepath.Join(dir, "events"), pebblestore.Options{ReadOnly: true})

@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"context"
@@ -127,9 +127,9 @@ func seedInstances(ctx context.Context, dir string, instances int) error {
 	})
 }
 
-// seedChanges makes a store of so many lifecycle events of 12,000 instances that register once and then
+// SeedChanges makes a store of so many lifecycle events of 12,000 instances that register once and then
 // change their health, their traffic state and their version.
-func seedChanges(ctx context.Context, dir string, events int) error {
+func SeedChanges(ctx context.Context, dir string, events int) error {
 	const fleet = 12_000
 	if err := seedInstances(ctx, dir, fleet); err != nil {
 		return err

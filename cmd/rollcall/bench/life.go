@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"bufio"
@@ -221,7 +221,7 @@ func (b *bench) settle(dir string, s *child) (int64, error) {
 	if err := errors.Join(store.Compact(b.ctx), store.Close()); err != nil {
 		return 0, err
 	}
-	return folderSize(events, ".sst") // the engine's logs and manifests come and go
+	return FolderSize(events, ".sst") // the engine's logs and manifests come and go
 }
 
 func (b *bench) replay() error {
@@ -299,7 +299,7 @@ func (b *bench) restarts() error {
 func (b *bench) rebuild() error {
 	dir := filepath.Join(b.dir, "rebuild")
 	defer os.RemoveAll(dir)
-	if err := seedChanges(b.ctx, dir, b.sizes.Changes); err != nil {
+	if err := SeedChanges(b.ctx, dir, b.sizes.Changes); err != nil {
 		return err
 	}
 	self, err := os.Executable()
@@ -376,8 +376,8 @@ func (b *bench) restart(instances int) error {
 	return nil
 }
 
-// folderSize is what the folder's files take, or those of one extension.
-func folderSize(dir, extension string) (size int64, err error) {
+// FolderSize is what the folder's files take, or those of one extension.
+func FolderSize(dir, extension string) (size int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || extension != "" && filepath.Ext(d.Name()) != extension {
 			return err

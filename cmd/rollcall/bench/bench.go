@@ -1,4 +1,6 @@
-package main
+// Package bench measures a registry as its users see it: processes of their own, real connections, and
+// in the same run the floor of the machine, so that a figure is a ratio and not a number alone.
+package bench
 
 import (
 	"context"
@@ -82,7 +84,18 @@ type benchSizes struct {
 	Events   []int `json:"grown_events"`
 }
 
-func benchCommand(remote *client) *cobra.Command {
+// UsageError is a mistake on the command line.
+type UsageError struct{ error }
+
+// Target is what the command line says of the server and of the output.
+type Target struct {
+	URL  string
+	JSON bool
+}
+
+// Command is the benchmark's subcommand. version names the binary in the report; target is asked once
+// the flags are read.
+func Command(version string, target func() Target) *cobra.Command {
 	var quick, large bool
 	var only []string
 	var each time.Duration
@@ -101,6 +114,7 @@ Against --url everything is left out that starts servers of its own.`,
 	c.Flags().DurationVar(&each, "for", 4*time.Second, "how long each load goes on")
 	c.Flags().BoolVar(&large, "large", false, "again after 50,000,000 events, too; takes some minutes and gigabytes")
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
+		remote := target()
 		b := &bench{ctx: c.Context(), out: c.OutOrStdout(), each: each, sizes: benchSizes{Restarts: []int{100_000, 1_000_000}, Changes: 2_000_000, Events: []int{1_000_000}}}
 		if quick {
 			b.sizes = benchSizes{Restarts: []int{100_000}, Changes: 500_000, Events: []int{200_000}}
@@ -111,7 +125,7 @@ Against --url everything is left out that starts servers of its own.`,
 		if large {
 			b.sizes.Events = append(b.sizes.Events, 50_000_000)
 		}
-		if remote.output == "json" {
+		if remote.JSON {
 			b.out = io.Discard
 		}
 		if b.dir, err = os.MkdirTemp("", "rollcall-bench-"); err != nil {
@@ -123,7 +137,7 @@ Against --url everything is left out that starts servers of its own.`,
 		}
 		defer func() { err = errors.Join(err, ignoreExit(b.floor.stop())) }()
 		if c.Flags().Changed("url") {
-			b.address = strings.TrimPrefix(strings.TrimSuffix(remote.url, "/"), "http://")
+			b.address = strings.TrimPrefix(strings.TrimSuffix(remote.URL, "/"), "http://")
 		} else {
 			if b.server, err = startRegistry(c.Context(), filepath.Join(b.dir, "data")); err != nil {
 				return err
@@ -134,7 +148,7 @@ Against --url everything is left out that starts servers of its own.`,
 		if err := b.run(only); err != nil {
 			return err
 		}
-		if remote.output == "json" {
+		if remote.JSON {
 			return json.NewEncoder(c.OutOrStdout()).Encode(struct {
 				Version string     `json:"version"`
 				Go      string     `json:"go"`
@@ -143,7 +157,7 @@ Against --url everything is left out that starts servers of its own.`,
 				Seconds float64    `json:"seconds_per_load"`
 				Sizes   benchSizes `json:"sizes"`
 				Figures []figure   `json:"figures"`
-			}{versionName(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, runtime.NumCPU(), b.each.Seconds(), b.sizes, b.figures})
+			}{version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH, runtime.NumCPU(), b.each.Seconds(), b.sizes, b.figures})
 		}
 		return nil
 	}
@@ -194,7 +208,7 @@ func workloadNames() (names []string) {
 func (b *bench) run(only []string) error {
 	for _, name := range only {
 		if !slices.Contains(workloadNames(), name) {
-			return usageError{fmt.Errorf("only must be of %s, not %q", strings.Join(workloadNames(), ", "), name)}
+			return UsageError{fmt.Errorf("only must be of %s, not %q", strings.Join(workloadNames(), ", "), name)}
 		}
 	}
 	fmt.Fprintf(b.out, "%-52s %12s %-11s %8s %8s %8s %9s %9s %7s\n", "", "", "", "of floor", "p50 ms", "p99 ms", "cpu µs/op", "cpu/floor", "allocs")

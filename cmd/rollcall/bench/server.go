@@ -1,4 +1,4 @@
-package main
+package bench
 
 import (
 	"bufio"
@@ -6,20 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
-
-	"github.com/labstack/echo/v4"
-	"github.com/spf13/cobra"
 )
 
 // child is a server process under measurement.
@@ -139,93 +133,4 @@ func metric(address, name string) (float64, bool) {
 		}
 	}
 	return 0, false
-}
-
-// floorCommand serves what a server with this project's libraries can do at best: echo handlers that
-// answer and do nothing.
-func floorCommand() *cobra.Command {
-	return &cobra.Command{Use: "bench-floor", Hidden: true, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		e := echo.New()
-		e.PUT("/204", func(c echo.Context) error { return c.NoContent(http.StatusNoContent) })
-		most := []byte(strings.Repeat("x", 1<<20))
-		e.GET("/bytes/:size", func(c echo.Context) error {
-			size, err := strconv.Atoi(c.Param("size"))
-			if err != nil || size < 0 || size > len(most) {
-				return echo.ErrBadRequest
-			}
-			c.Response().Header()["Content-Length"] = []string{c.Param("size")} // else a long reply goes in chunks
-			return c.JSONBlob(http.StatusOK, most[:size])
-		})
-		fmt.Fprintf(os.Stderr, "{\"msg\":\"rollcall is ready\",\"url\":\"http://%s\"}\n", listener.Addr())
-		server := &http.Server{Handler: e, ReadHeaderTimeout: headerTimeout}
-		context.AfterFunc(c.Context(), func() { _ = server.Close() })
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	}}
-}
-
-// fileLog is the floor of durable appends: events go to a file, one fsync for all that wait.
-func fileLog(dir string, callers, events int, d time.Duration) (perSecond float64, err error) {
-	f, err := os.Create(filepath.Join(dir, "floor.log"))
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
-	type call struct{ done chan error }
-	queue := make(chan call, callers) // closed when all callers have ended
-	event := []byte(strings.Repeat("e", 256))
-	var committer, group sync.WaitGroup
-	committer.Go(func() {
-		var b []byte
-		for first := range queue {
-			waiting := []call{first}
-			for more := true; more; {
-				select {
-				case c, ok := <-queue:
-					if more = ok; ok {
-						waiting = append(waiting, c)
-					}
-				default:
-					more = false
-				}
-			}
-			b = b[:0]
-			for range len(waiting) * events {
-				b = append(b, event...)
-			}
-			_, err := f.Write(b)
-			err = errors.Join(err, f.Sync())
-			for _, c := range waiting {
-				c.done <- err
-			}
-		}
-	})
-	began := time.Now()
-	counts := make([]int, callers)
-	for i := range callers {
-		group.Go(func() {
-			c := call{make(chan error, 1)}
-			for time.Since(began) < d {
-				queue <- c
-				if err := <-c.done; err != nil {
-					return
-				}
-				counts[i] += events
-			}
-		})
-	}
-	group.Wait()
-	close(queue)
-	committer.Wait()
-	total := 0
-	for _, n := range counts {
-		total += n
-	}
-	return float64(total) / time.Since(began).Seconds(), nil
 }
