@@ -137,3 +137,19 @@ func checkStoreID(ctx context.Context, store *esdbstore.Store, file string, know
 	}
 	return id, err
 }
+
+// retain removes heartbeats that are older than the retention, at every tick.
+func retain(store *pebblestore.Store, retention time.Duration, logger *slog.Logger) func(context.Context, <-chan time.Time) error {
+	return func(ctx context.Context, ticks <-chan time.Time) error {
+		for {
+			if _, err := store.TrimHeartbeats(time.Now().Add(-retention)); err != nil {
+				logger.Error("old heartbeats could not be removed", "cause", err)
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-ticks:
+			}
+		}
+	}
+}

@@ -7,28 +7,11 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
-
-	"github.com/rollcall-registry/rollcall/adapters/httpapi"
-	"github.com/rollcall-registry/rollcall/adapters/metrics"
-	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
-	"github.com/rollcall-registry/rollcall/commands"
-	"github.com/rollcall-registry/rollcall/docs/api"
-	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/projections"
-	"github.com/rollcall-registry/rollcall/projections/asof"
-	"github.com/rollcall-registry/rollcall/projections/catalog"
-	"github.com/rollcall-registry/rollcall/projections/history"
-	"github.com/rollcall-registry/rollcall/projections/leases"
-	"github.com/rollcall-registry/rollcall/projections/live"
 )
 
 // settings is what a server can be told.
@@ -113,16 +96,6 @@ func (s *settings) check() error {
 	return nil
 }
 
-// Server timeouts. A client that is slower than this is cut off; what it was acknowledged stands.
-const (
-	headerTimeout   = 5 * time.Second
-	readTimeout     = 30 * time.Second
-	writeTimeout    = 30 * time.Second
-	idleTimeout     = 2 * time.Minute
-	maxHeader       = 64 << 10
-	shutdownTimeout = 15 * time.Second
-)
-
 // serve runs the registry until the context ends. listening is told the address, if anyone asks.
 func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(net.Addr)) (err error) {
 	if err := s.check(); err != nil {
@@ -133,159 +106,20 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 		return err
 	}
 	defer stopDebug()
-	observed := metrics.New(versionName())
-	store, err := openBackend(ctx, s, observed, logger)
+	n, err := openNode(ctx, s, logger)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-
-	registry, err := openProjections(ctx, s, store, logger)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, registry.Close()) }()
-	observed.Watch(registry, store.diskBytes)
-
-	past, err := history.Open(filepath.Join(s.data, "history"), store.id, logger)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, past.Close()) }()
-	signer, err := history.LoadSigner(filepath.Join(s.data, "checkpoint.key"), store.id)
-	if err != nil {
-		return err
-	}
-	observed.WatchHistory(past, func() uint64 { return past.Behind(context.Background(), store) })
-
-	out, err := openDeliveries(ctx, s, store, store.id, observed.Registerer(), logger)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.close()) }()
-
-	service := commands.New(store, func() commands.Catalog { return registry.Catalog() }, registry, observed.Commanded)
-	expiry := &commands.Expiry{Service: service, Projections: registry, Now: time.Now, Logger: logger, Preserve: s.preserve}
-
+	defer func() { err = errors.Join(err, n.close()) }()
 	listener, err := net.Listen("tcp", s.listen)
 	if err != nil {
 		return err
 	}
-	stopping, stop := context.WithCancel(context.Background())
-	defer stop()
-	handler := httpapi.New(httpapi.Config{
-		Commands: service, Registry: registry, Store: store, StoreID: store.id.String(),
-		History: past, Past: asof.New(store, catalogSnapshots(s, store.id, logger)), Checkpoints: signer,
-		BackupTo: backupFunc(s.data, store, past), Webhooks: out.list, WebhookCommands: out.commands, Deliveries: out,
-		Ready:   readiness(stopping, store, registry),
-		Metrics: observed.Handler(), OpenAPI: api.OpenAPI, Version: versionName(), Now: time.Now, Logger: logger, Stopping: stopping,
-	})
-	observed.WatchLane(handler.InLane)
-	server := &http.Server{
-		Handler: handler, ConnState: handler.ConnState,
-		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
-		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
-	}
-
-	// The projections outlive the server, so that commands it has accepted can still be answered.
-	running, halt := context.WithCancel(context.Background())
-	background, running := errgroup.WithContext(running)
-	background.Go(func() error { return registry.Run(running) })
-	background.Go(func() error {
-		if err := past.Run(running, store); err != nil { // the catalog must not go with it
-			logger.Error("the history stands still; stop the registry and run rollcall rebuild", "cause", err)
-		}
-		return nil
-	})
-	background.Go(func() error { return out.run(running) })
-	background.Go(func() error { return tick(running, leases.Tick, expiry.Run) })
-	background.Go(func() error { return store.watch(running) })
-	background.Go(func() error { return tick(running, time.Second, registry.Measure) })
-	background.Go(func() error { return tick(running, time.Second, tuneCollector) })
-
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(handler.Listen(listener)) }()
-	logger.Info("rollcall is ready", "url", "http://"+listener.Addr().String(), "data", s.data, "version", versionName(), "instances", registry.Catalog().Len())
+	logger.Info("rollcall is ready", "url", "http://"+listener.Addr().String(), "data", s.data, "version", versionName(), "instances", n.live.Catalog().Len())
 	if listening != nil {
 		listening(listener.Addr())
 	}
-	select {
-	case <-ctx.Done():
-	case <-running.Done(): // a projection failed
-	case err = <-served:
-	}
-	logger.Info("shutting down")
-	stop()
-	patient, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
-	defer cancel()
-	if shutdownErr := server.Shutdown(patient); shutdownErr != nil {
-		err = errors.Join(err, fmt.Errorf("some requests were cut off: %w", shutdownErr), server.Close())
-	}
-	halt()
-	return errors.Join(err, background.Wait())
-}
-
-func catalogSnapshots(s settings, store uuid.UUID, logger *slog.Logger) projections.Snapshots {
-	return projections.Snapshots{
-		Dir: filepath.Join(s.data, "snapshots"), Name: "catalog", Version: catalog.SnapshotVersion, StoreID: store, Logger: logger,
-	}
-}
-
-func openProjections(ctx context.Context, s settings, store *backend, logger *slog.Logger) (*live.State, error) {
-	said := time.Now()
-	defer fewerCollections()()
-	return live.Open(ctx, live.Options{
-		Store: store, Now: time.Now, Logger: logger,
-		Snapshots: catalogSnapshots(s, store.id, logger),
-		OnProgress: func(at, head eventstore.Position) {
-			if time.Since(said) > 2*time.Second {
-				said = time.Now()
-				logger.Info("rebuilding the catalog", "position", at, "of", head, "percent", 100*uint64(at)/uint64(head))
-			}
-		},
-	})
-}
-
-// maxLag is how long a node may be behind the event store and still get requests.
-const maxLag = 5 * time.Second
-
-// readiness says why this node should get no requests.
-func readiness(stopping context.Context, store *backend, registry *live.State) func() error {
-	return func() error {
-		if stopping.Err() != nil {
-			return errors.New("it is shutting down")
-		}
-		if err := store.err(); err != nil {
-			return err
-		}
-		if lag := registry.LagTime(); lag > maxLag {
-			return fmt.Errorf("the catalog has been behind the event store for %s", lag.Round(time.Millisecond))
-		}
-		return nil
-	}
-}
-
-// tick runs a loop that is driven by a ticker.
-func tick(ctx context.Context, every time.Duration, loop func(context.Context, <-chan time.Time) error) error {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
-	return loop(ctx, ticker.C)
-}
-
-// retain removes heartbeats that are older than the retention, at every tick.
-func retain(store *pebblestore.Store, retention time.Duration, logger *slog.Logger) func(context.Context, <-chan time.Time) error {
-	return func(ctx context.Context, ticks <-chan time.Time) error {
-		for {
-			if _, err := store.TrimHeartbeats(time.Now().Add(-retention)); err != nil {
-				logger.Error("old heartbeats could not be removed", "cause", err)
-			}
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-ticks:
-			}
-		}
-	}
+	return n.serve(ctx, listener)
 }
 
 // listenURL is where a server that listens on the address is reached from this machine.

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rollcall-registry/rollcall/adapters/httpapi"
+	"github.com/rollcall-registry/rollcall/adapters/metrics"
+	"github.com/rollcall-registry/rollcall/commands"
+	"github.com/rollcall-registry/rollcall/docs/api"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections"
+	"github.com/rollcall-registry/rollcall/projections/asof"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/projections/leases"
+	"github.com/rollcall-registry/rollcall/projections/live"
+)
+
+// Server timeouts. A client that is slower than this is cut off; what it was acknowledged stands.
+const (
+	headerTimeout   = 5 * time.Second
+	readTimeout     = 30 * time.Second
+	writeTimeout    = 30 * time.Second
+	idleTimeout     = 2 * time.Minute
+	maxHeader       = 64 << 10
+	shutdownTimeout = 15 * time.Second
+)
+
+// node is a registry's parts, wired together: the one place that knows them all.
+type node struct {
+	settings settings
+	logger   *slog.Logger
+	metrics  *metrics.Metrics
+
+	store      *backend
+	live       *live.State
+	history    *history.History
+	deliveries *deliveries
+	commands   *commands.Service
+	expiry     *commands.Expiry
+	api        *httpapi.API
+
+	stopping context.Context // ends when the node shuts down, so that waiting queries answer at once
+	stop     context.CancelFunc
+	closers  []func() error // of the parts, in the order in which they were opened
+}
+
+// openNode opens the parts of a node from the store up. Nothing runs yet. A part that cannot be opened
+// closes those before it.
+func openNode(ctx context.Context, s settings, logger *slog.Logger) (*node, error) {
+	n := &node{settings: s, logger: logger, metrics: metrics.New(versionName())}
+	n.stopping, n.stop = context.WithCancel(context.Background())
+	for _, open := range []func(context.Context) error{n.openStore, n.openLive, n.openHistory, n.openDeliveries, n.openCommands, n.openAPI} {
+		if err := open(ctx); err != nil {
+			return nil, errors.Join(err, n.close())
+		}
+	}
+	return n, nil
+}
+
+// close closes the parts, the newest first.
+func (n *node) close() (err error) {
+	n.stop()
+	for _, shut := range slices.Backward(n.closers) {
+		err = errors.Join(err, shut())
+	}
+	return err
+}
+
+// onClose has a part closed with the node.
+func (n *node) onClose(shut func() error) { n.closers = append(n.closers, shut) }
+
+// file is a file or folder of the node's data.
+func (n *node) file(name string) string { return filepath.Join(n.settings.data, name) }
+
+func (n *node) openStore(ctx context.Context) (err error) {
+	if n.store, err = openBackend(ctx, n.settings, n.metrics, n.logger); err != nil {
+		return err
+	}
+	n.onClose(n.store.Close)
+	return nil
+}
+
+func (n *node) openLive(ctx context.Context) (err error) {
+	said := time.Now()
+	defer fewerCollections()()
+	n.live, err = live.Open(ctx, live.Options{
+		Store: n.store, Now: time.Now, Logger: n.logger,
+		Snapshots: catalogSnapshots(n.settings, n.store.id, n.logger),
+		OnProgress: func(at, head eventstore.Position) {
+			if time.Since(said) > 2*time.Second {
+				said = time.Now()
+				n.logger.Info("rebuilding the catalog", "position", at, "of", head, "percent", 100*uint64(at)/uint64(head))
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	n.onClose(n.live.Close)
+	n.metrics.Watch(n.live, n.store.diskBytes)
+	return nil
+}
+
+func (n *node) openHistory(context.Context) (err error) {
+	if n.history, err = history.Open(n.file("history"), n.store.id, n.logger); err != nil {
+		return err
+	}
+	n.onClose(n.history.Close)
+	n.metrics.WatchHistory(n.history, func() uint64 { return n.history.Behind(context.Background(), n.store) })
+	return nil
+}
+
+func (n *node) openDeliveries(ctx context.Context) (err error) {
+	if n.deliveries, err = openDeliveries(ctx, n.settings, n.store, n.store.id, n.metrics.Registerer(), n.logger); err != nil {
+		return err
+	}
+	n.onClose(n.deliveries.close)
+	return nil
+}
+
+func (n *node) openCommands(context.Context) error {
+	n.commands = commands.New(n.store, func() commands.Catalog { return n.live.Catalog() }, n.live, n.metrics.Commanded)
+	n.expiry = &commands.Expiry{Service: n.commands, Projections: n.live, Now: time.Now, Logger: n.logger, Preserve: n.settings.preserve}
+	return nil
+}
+
+func (n *node) openAPI(context.Context) error {
+	signer, err := history.LoadSigner(n.file("checkpoint.key"), n.store.id)
+	if err != nil {
+		return err
+	}
+	n.api = httpapi.New(httpapi.Config{
+		Commands: n.commands, Registry: n.live, Store: n.store, StoreID: n.store.id.String(),
+		History: n.history, Past: asof.New(n.store, catalogSnapshots(n.settings, n.store.id, n.logger)), Checkpoints: signer,
+		BackupTo: backupFunc(n.settings.data, n.store, n.history),
+		Webhooks: n.deliveries.list, WebhookCommands: n.deliveries.commands, Deliveries: n.deliveries,
+		Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
+		Now: time.Now, Logger: n.logger, Stopping: n.stopping,
+	})
+	n.metrics.WatchLane(n.api.InLane)
+	return nil
+}
+
+// serve runs the node on a listener until the context ends or a part fails, then drains it. The
+// projections outlive the HTTP server, so that commands it has accepted can still be answered.
+func (n *node) serve(ctx context.Context, listener net.Listener) (err error) {
+	server := &http.Server{
+		Handler: n.api, ConnState: n.api.ConnState,
+		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug),
+	}
+	running, halt := context.WithCancel(context.Background())
+	background, running := errgroup.WithContext(running)
+	n.run(running, background)
+	served := make(chan error, 1) // gets one value, when the server has ended
+	go func() { served <- server.Serve(n.api.Listen(listener)) }()
+	select {
+	case <-ctx.Done():
+	case <-running.Done(): // a part failed
+	case err = <-served:
+	}
+	n.logger.Info("shutting down")
+	n.stop()
+	draining, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+	defer cancel()
+	if shutdownErr := server.Shutdown(draining); shutdownErr != nil {
+		err = errors.Join(err, fmt.Errorf("some requests were cut off: %w", shutdownErr), server.Close())
+	}
+	halt()
+	return errors.Join(err, background.Wait())
+}
+
+// run starts what goes on beside the HTTP server. The group ends with the context, or when a part fails.
+func (n *node) run(ctx context.Context, group *errgroup.Group) {
+	group.Go(func() error { return n.live.Run(ctx) })
+	group.Go(func() error {
+		if err := n.history.Run(ctx, n.store); err != nil { // the catalog must not go with it
+			n.logger.Error("the history stands still; stop the registry and run rollcall rebuild", "cause", err)
+		}
+		return nil
+	})
+	group.Go(func() error { return n.deliveries.run(ctx) })
+	group.Go(func() error { return tick(ctx, leases.Tick, n.expiry.Run) })
+	group.Go(func() error { return n.store.watch(ctx) })
+	group.Go(func() error { return tick(ctx, time.Second, n.live.Measure) })
+	group.Go(func() error { return tick(ctx, time.Second, tuneCollector) })
+}
+
+// tick runs a loop that is driven by a ticker.
+func tick(ctx context.Context, every time.Duration, loop func(context.Context, <-chan time.Time) error) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	return loop(ctx, ticker.C)
+}
+
+// maxLag is how long a node may be behind the event store and still get requests.
+const maxLag = 5 * time.Second
+
+// ready says why this node should get no requests; nil: it should.
+func (n *node) ready() error {
+	if n.stopping.Err() != nil {
+		return errors.New("it is shutting down")
+	}
+	if err := n.store.err(); err != nil {
+		return err
+	}
+	if lag := n.live.LagTime(); lag > maxLag {
+		return fmt.Errorf("the catalog has been behind the event store for %s", lag.Round(time.Millisecond))
+	}
+	return nil
+}
+
+func catalogSnapshots(s settings, store uuid.UUID, logger *slog.Logger) projections.Snapshots {
+	return projections.Snapshots{
+		Dir: filepath.Join(s.data, "snapshots"), Name: "catalog", Version: catalog.SnapshotVersion, StoreID: store, Logger: logger,
+	}
+}
