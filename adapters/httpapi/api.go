@@ -15,6 +15,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/asof"
@@ -64,7 +65,7 @@ type api struct {
 	Config
 	heartbeatTurns, commandTurns, lookupTurns *admission
 
-	requestIDs *requestIDs
+	requestIDs *web.RequestIDs
 	date       httpDate
 	inLane     atomic.Int64
 }
@@ -78,7 +79,7 @@ type API struct {
 // New is the API.
 func New(config Config) *API {
 	a := &api{
-		Config: config, requestIDs: newRequestIDs(),
+		Config: config, requestIDs: web.NewRequestIDs(),
 		heartbeatTurns: newAdmission(heartbeatsAtOnce), commandTurns: newAdmission(commandsAtOnce), lookupTurns: newAdmission(lookupsAtOnce),
 	}
 	return &API{a.router(), a}
@@ -98,18 +99,18 @@ func Routes(config Config) []string {
 func (a *api) router() *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
-	e.HTTPErrorHandler = a.fail
-	e.Use(a.recovered, a.identified, a.admitted)
+	e.HTTPErrorHandler = web.Fail(a.Logger)
+	e.Use(a.requestIDs.Identify, web.Recover, a.positioned, a.admitted)
 
 	v1 := e.Group("/v1")
-	v1.PUT("/services/:service/instances/:id", a.register)
-	v1.POST("/services/:service/instances", a.registerNew)
-	v1.PUT("/services/:service/instances/:id/heartbeat", a.heartbeat)
-	v1.PUT("/services/:service/instances/:id/health", a.reportHealth)
-	v1.PUT("/services/:service/instances/:id/traffic", a.changeTraffic)
-	v1.DELETE("/services/:service/instances/:id", a.deregister)
-	v1.POST("/commands", a.commands)
-	v1.POST("/heartbeats", a.heartbeats)
+	v1.PUT("/services/:service/instances/:id", a.register, web.Takes("ns"))
+	v1.POST("/services/:service/instances", a.registerNew, web.Takes("ns"))
+	v1.PUT("/services/:service/instances/:id/heartbeat", a.heartbeat, web.Takes("ns", "epoch"))
+	v1.PUT("/services/:service/instances/:id/health", a.reportHealth, web.Takes("ns"))
+	v1.PUT("/services/:service/instances/:id/traffic", a.changeTraffic, web.Takes("ns"))
+	v1.DELETE("/services/:service/instances/:id", a.deregister, web.Takes("ns", "epoch", "reason"))
+	v1.POST("/commands", a.commands, web.Takes())
+	v1.POST("/heartbeats", a.heartbeats, web.Takes("ns"))
 
 	v1.GET("/services", a.services, a.afterOwnWrites)
 	v1.GET("/services/:service", a.service, a.afterOwnWrites)
@@ -125,15 +126,15 @@ func (a *api) router() *echo.Echo {
 	v1.GET("/streams/services/:service", a.streamService)
 	v1.GET("/streams/catalog", a.streamCatalog)
 	v1.GET("/streams/events", a.streamEvents)
-	v1.POST("/backup", a.backup)
-	v1.POST("/webhooks", a.createWebhook)
-	v1.GET("/webhooks", a.listWebhooks)
-	v1.GET("/webhooks/:id", a.getWebhook)
-	v1.DELETE("/webhooks/:id", a.deleteWebhook)
-	v1.POST("/webhooks/:id/pause", a.pauseWebhook)
-	v1.POST("/webhooks/:id/resume", a.resumeWebhook)
-	v1.POST("/webhooks/:id/replay", a.replayWebhook)
-	v1.GET("/webhooks/:id/deliveries", a.webhookDeliveries)
+	v1.POST("/backup", a.backup, web.Takes())
+	v1.POST("/webhooks", a.createWebhook, web.Takes())
+	v1.GET("/webhooks", a.listWebhooks, web.Takes())
+	v1.GET("/webhooks/:id", a.getWebhook, web.Takes())
+	v1.DELETE("/webhooks/:id", a.deleteWebhook, web.Takes("reason"))
+	v1.POST("/webhooks/:id/pause", a.pauseWebhook, web.Takes())
+	v1.POST("/webhooks/:id/resume", a.resumeWebhook, web.Takes())
+	v1.POST("/webhooks/:id/replay", a.replayWebhook, web.Takes())
+	v1.GET("/webhooks/:id/deliveries", a.webhookDeliveries, web.Takes("limit"))
 	v1.GET("/webhooks/:id/history", a.webhookHistory)
 	v1.GET("/checkpoint", a.checkpoint)
 	v1.GET("/checkpoint/key", a.checkpointKey)
@@ -141,10 +142,10 @@ func (a *api) router() *echo.Echo {
 	v1.GET("/proofs/inclusion", a.inclusion)
 	v1.GET("/proofs/consistency", a.consistency)
 
-	e.GET("/healthz", a.healthz)
-	e.GET("/readyz", a.readyz)
+	e.GET("/healthz", a.healthz, web.Takes())
+	e.GET("/readyz", a.readyz, web.Takes())
 	e.GET("/metrics", echo.WrapHandler(a.Metrics))
-	e.GET("/openapi.yaml", a.openapi)
-	e.GET("/", a.index)
+	e.GET("/openapi.yaml", a.openapi, web.Takes())
+	e.GET("/", a.index, web.Takes())
 	return e
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries/wire"
@@ -181,7 +182,7 @@ func (a *api) answerBatch(c echo.Context, b []byte, refused []error, key func(in
 			failed++
 			encoded, err := json.Marshal(struct {
 				Problem *wire.Problem `json:"problem"`
-			}{problemOf(err)})
+			}{web.ProblemOf(err)})
 			if err != nil {
 				return b, err
 			}

@@ -188,7 +188,7 @@ func (c *laneConn) begin(status string, position eventstore.Position, now time.T
 	b = append(b, "\r\nRollcall-Position: "...)
 	b = strconv.AppendUint(b, uint64(position), 10)
 	b = append(b, "\r\nX-Request-Id: "...)
-	b = c.api.requestIDs.append(b)
+	b = c.api.requestIDs.Append(b)
 	b = append(b, "\r\nDate: "...)
 	b = append(b, c.api.date.at(now)...)
 	c.reply = append(b, "\r\n"...)

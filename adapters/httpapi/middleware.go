@@ -2,22 +2,20 @@ package httpapi
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"strconv"
-	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // Header names of our own.
@@ -34,19 +32,10 @@ const tellLag = 3 * time.Second
 // viaHTTP is how commands come that say nothing else.
 const viaHTTP = "http"
 
-const requestIDKey = "rollcall.request-id"
-
-// identified gives every request an id, its own if it brought a sane one, and every reply the
-// catalog's position.
-func (a *api) identified(next echo.HandlerFunc) echo.HandlerFunc {
+// positioned gives every reply the catalog's position, and warnings.
+func (a *api) positioned(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		id := c.Request().Header.Get(echo.HeaderXRequestID)
-		if !saneRequestID(id) {
-			id = string(a.requestIDs.append(nil))
-		}
-		c.Set(requestIDKey, id)
 		h := c.Response().Header()
-		h.Set(echo.HeaderXRequestID, id)
 		a.setPosition(c, a.Registry.Position())
 		if lag := a.Registry.LagTime(); lag > tellLag || a.Registry.Stale() {
 			h.Set(headerLag, strconv.FormatFloat(lag.Seconds(), 'f', 1, 64))
@@ -69,53 +58,13 @@ func timeout(c echo.Context, d time.Duration) (context.Context, context.CancelFu
 	return context.WithTimeout(c.Request().Context(), d)
 }
 
-// requestIDs makes ids that no other request has, here or elsewhere: what is random is drawn once, for
-// every heartbeat needs one.
-type requestIDs struct {
-	process string // random
-	made    atomic.Uint64
+func requestID(c echo.Context) string { return web.RequestID(c) }
+
+func problem(status int, kind, title, detail string) *wire.Problem {
+	return web.NewProblem(status, kind, title, detail)
 }
 
-func newRequestIDs() *requestIDs {
-	return &requestIDs{process: strings.ToLower(rand.Text()[:20]) + "-"} // 100 bits
-}
-
-func (r *requestIDs) append(b []byte) []byte {
-	return strconv.AppendUint(append(b, r.process...), r.made.Add(1), 10)
-}
-
-// saneRequestID allows what can go into a log line and an event unescaped.
-func saneRequestID(id string) bool {
-	if id == "" || len(id) > 128 {
-		return false
-	}
-	for i := range len(id) {
-		if c := id[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return true
-}
-
-func requestID(c echo.Context) string {
-	id, _ := c.Get(requestIDKey).(string)
-	return id
-}
-
-// recovered turns a panic into a 500 and a log entry: one bad request must not end the registry.
-func (a *api) recovered(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) (err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler {
-					panic(p)
-				}
-				err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-			}
-		}()
-		return next(c)
-	}
-}
+func invalidField(field, rule string) error { return domain.InvalidField{Field: field, Rule: rule} }
 
 // afterOwnWrites makes a query with ?after=<position> wait until the catalog has got there.
 func (a *api) afterOwnWrites(next echo.HandlerFunc) echo.HandlerFunc {

@@ -1,0 +1,47 @@
+package httpapi_test
+
+import "testing"
+
+// What a route does not take is refused by its name, and nothing happens.
+func TestCommandsRefuseParametersTheyDoNotKnow(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	webhook := `{"url":"https://example.com/hook"}`
+	for _, r := range []struct{ method, path, body, field string }{
+		{"DELETE", a1 + "?reson=x", "", "reson"},
+		{"DELETE", a1 + "?reason=a&reason=b", "", "reason"},
+		{"DELETE", a1 + "?epoch=1&epoch=2", "", "epoch"},
+		{"DELETE", a1 + "?ns=default&namespace=prod", "", "namespace"},
+		{"PUT", a1 + "?ttl=5s", `{"address":"10.0.0.6"}`, "ttl"},
+		{"POST", lookup + "?id=a", `{"address":"10.0.0.6"}`, "id"},
+		{"PUT", a1 + "/heartbeat?reason=x", "", "reason"},
+		{"PUT", a1 + "/health?epoch=1", `{"status":"critical"}`, "epoch"},
+		{"PUT", a1 + "/traffic?reason=x", `{"traffic":"draining"}`, "reason"},
+		{"POST", "/v1/commands?ns=prod", `[]`, "ns"},
+		{"POST", "/v1/heartbeats?epoch=1", `[]`, "epoch"},
+		{"POST", "/v1/backup?have=1", `{}`, "have"},
+		{"POST", "/v1/webhooks?ns=prod", webhook, "ns"},
+		{"GET", "/v1/webhooks?limit=1", "", "limit"},
+		{"GET", "/v1/webhooks/x?ns=1", "", "ns"},
+		{"DELETE", "/v1/webhooks/x?reson=1", "", "reson"},
+		{"POST", "/v1/webhooks/x/pause?reason=1", "", "reason"},
+		{"POST", "/v1/webhooks/x/resume?reason=1", "", "reason"},
+		{"POST", "/v1/webhooks/x/replay?from=1", `{"from":"1"}`, "from"},
+		{"GET", "/v1/webhooks/x/deliveries?from=1", "", "from"},
+		{"GET", "/healthz?x=1", "", "x"},
+		{"GET", "/readyz?x=1", "", "x"},
+	} {
+		t.Run(r.method+" "+r.path, func(t *testing.T) { s.send(r.method, r.path, r.body).problem(t, 422, "invalid-field", r.field) })
+	}
+	s.send("GET", a1, "").want(t, 200)
+}
+
+// A namespace that is called by its long name is not taken for the default one.
+func TestNamespaceMayBeSpeltOut(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	s.send("PUT", a1+"?namespace=prod", `{"address":"10.0.0.6"}`).want(t, 201)
+	s.send("DELETE", a1+"?namespace=prod&ns=prod", "").want(t, 200)
+	s.send("GET", a1, "").want(t, 200)
+	s.send("GET", a1+"?ns=prod", "").want(t, 410)
+}

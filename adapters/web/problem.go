@@ -1,0 +1,139 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/rollcall-registry/rollcall/commands"
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// NewProblem is an error that is answered as the problem of that kind.
+func NewProblem(status int, kind, title, detail string) *wire.Problem {
+	return &wire.Problem{Type: wire.TypePrefix + kind, Title: title, Status: status, Detail: detail}
+}
+
+// ProblemOf is the one table that turns errors into HTTP.
+func ProblemOf(err error) *wire.Problem {
+	var (
+		own       *wire.Problem
+		field     domain.InvalidField
+		unknown   domain.UnknownInstance
+		webhook   domain.UnknownWebhook
+		lapsed    domain.LeaseLapsed
+		stale     domain.StaleEpoch
+		mismatch  domain.RevisionMismatch
+		tooLarge  *http.MaxBytesError
+		fromEcho  *echo.HTTPError
+		malformed *json.SyntaxError
+	)
+	switch {
+	case errors.As(err, &own):
+		return own
+	case errors.As(err, &field):
+		p := NewProblem(http.StatusUnprocessableEntity, "invalid-field", "A field breaks a rule", field.Error())
+		p.Field, p.Rule = field.Field, field.Rule
+		return p
+	case errors.As(err, &unknown):
+		return NewProblem(http.StatusNotFound, "unknown-instance", "The instance is not registered", err.Error())
+	case errors.As(err, &webhook):
+		return NewProblem(http.StatusNotFound, "unknown-webhook", "The webhook does not exist", err.Error())
+	case errors.As(err, &lapsed):
+		return NewProblem(http.StatusNotFound, "lease-expired", "The instance's lease has expired", err.Error())
+	case errors.As(err, &stale):
+		return NewProblem(http.StatusConflict, "stale-epoch", "The instance has registered again since", err.Error())
+	case errors.As(err, &mismatch):
+		p := NewProblem(http.StatusPreconditionFailed, "revision-mismatch", "The instance is at another revision", err.Error())
+		p.Revision = fmt.Sprint(mismatch.Actual)
+		return p
+	case errors.Is(err, commands.ErrContended):
+		return NewProblem(http.StatusConflict, "contended", "Others keep changing the instance", err.Error())
+	case errors.Is(err, eventstore.ErrReadOnly):
+		return NewProblem(http.StatusServiceUnavailable, "read-only", "The event store takes no appends", err.Error())
+	case errors.Is(err, eventstore.ErrDiskFull):
+		return NewProblem(http.StatusInsufficientStorage, "disk-full", "The disk is nearly full", "the event store takes no appends until its disk has more room; queries go on")
+	case errors.Is(err, eventstore.ErrUnavailable):
+		return NewProblem(http.StatusServiceUnavailable, "store-unavailable", "The event store cannot be reached", "the event store cannot be reached; the outcome of a command is unknown: ask for it before sending the command again")
+	case errors.Is(err, eventstore.ErrAccessDenied):
+		return NewProblem(http.StatusServiceUnavailable, "store-denied", "The event store denies access", "the event store does not let this registry in; its log says more")
+	case errors.Is(err, eventstore.ErrClosed):
+		return NewProblem(http.StatusServiceUnavailable, "stopping", "The registry is shutting down", err.Error())
+	case errors.Is(err, eventstore.ErrTooLarge):
+		return NewProblem(http.StatusRequestEntityTooLarge, "too-large", "The request is too large", err.Error())
+	case errors.As(err, &tooLarge):
+		return NewProblem(http.StatusRequestEntityTooLarge, "too-large", "The request is too large", fmt.Sprintf("body must be at most %d bytes", tooLarge.Limit))
+	case errors.As(err, &malformed):
+		return NewProblem(http.StatusBadRequest, "invalid-json", "The body is not JSON", fmt.Sprintf("%v, at byte %d", err, malformed.Offset))
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return NewProblem(http.StatusServiceUnavailable, "timeout", "The request took too long", "the outcome is unknown: ask for it before sending the command again")
+	case errors.As(err, &fromEcho):
+		return routeProblem(fromEcho)
+	}
+	return NewProblem(http.StatusInternalServerError, "internal", "Something is wrong in the registry", "an unexpected error happened; the registry's log says which, under this request id")
+}
+
+// routeProblem is for what the router refuses.
+func routeProblem(err *echo.HTTPError) *wire.Problem {
+	switch err.Code {
+	case http.StatusNotFound:
+		return NewProblem(err.Code, "no-such-route", "There is nothing at this path", "see /openapi.yaml for the paths there are")
+	case http.StatusMethodNotAllowed:
+		return NewProblem(err.Code, "method-not-allowed", "The path does not take this method", "see /openapi.yaml for the methods it takes")
+	}
+	return NewProblem(err.Code, "http", http.StatusText(err.Code), fmt.Sprint(err.Message))
+}
+
+// Fail answers requests with the problems of their errors. It is echo's HTTPErrorHandler.
+//
+// Where the reply has begun, the error can no longer be told in it. The transfer is then aborted, so that the
+// client does not take a part for the whole.
+func Fail(logger *slog.Logger) echo.HTTPErrorHandler {
+	return func(err error, c echo.Context) {
+		if c.Response().Committed {
+			log(logger, levelOfCut(c, err), "a reply was cut off", c, err)
+			panic(http.ErrAbortHandler)
+		}
+		p := ProblemOf(err)
+		if p.Status == http.StatusInternalServerError {
+			log(logger, slog.LevelError, "request failed", c, err)
+		}
+		shown := *p
+		shown.RequestID = RequestID(c)
+		if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
+			c.Response().Header().Set("Retry-After", "1")
+		}
+		body, err := json.Marshal(shown)
+		if err != nil {
+			body = []byte(`{}`)
+		}
+		_ = c.Blob(p.Status, "application/problem+json", body) // the client may be gone
+	}
+}
+
+func log(logger *slog.Logger, level slog.Level, message string, c echo.Context, err error) {
+	attributes := []any{"method", c.Request().Method, "path", c.Request().URL.Path, "request_id", RequestID(c), "cause", err}
+	if p := new(Panic); errors.As(err, &p) {
+		attributes = append(attributes, "stack", string(p.Stack))
+	}
+	logger.Log(c.Request().Context(), level, message, attributes...)
+}
+
+// levelOfCut is debug where the client caused the cut: it is gone, or does not read its reply.
+func levelOfCut(c echo.Context, err error) slog.Level {
+	switch {
+	case errors.As(err, new(*Panic)):
+		return slog.LevelError
+	case c.Request().Context().Err() != nil, errors.As(err, new(net.Error)):
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
+}
