@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,8 +60,11 @@ type Store struct {
 }
 
 // Open begins to connect to the database of a connection string: esdb://host:2113?tls=false,
-// esdb+discover://…, with all that EventStoreDB's clients know. It does not wait; see Ready.
+// esdb+discover://…, kurrentdb://…, with all that EventStoreDB's clients know. It does not wait; see Ready.
 func Open(connectionString string, opts Options) (*Store, error) {
+	if rest, ok := strings.CutPrefix(connectionString, "kurrentdb"); ok { // a newer name of the same protocol
+		connectionString = "esdb" + rest
+	}
 	config, err := esdb.ParseConnectionString(connectionString)
 	if err != nil {
 		return nil, fmt.Errorf("event store connection string: %w", err)

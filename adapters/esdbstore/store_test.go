@@ -51,21 +51,39 @@ func open(t testing.TB, connection string, opts esdbstore.Options) *esdbstore.St
 }
 
 func TestConformance(t *testing.T) {
+	eventstoretest.Run(t, func(t *testing.T) *eventstoretest.Fixture { return fixture(t, serve(t).ConnectionString()) })
+}
+
+// The suite passes on a database that others have written to, the one that ROLLCALL_TEST_ESDB names or a test
+// server. Its tests follow each other on the same database.
+func TestConformanceOnADatabaseWithOtherEvents(t *testing.T) {
+	connection := os.Getenv("ROLLCALL_TEST_ESDB")
+	if connection == "" {
+		server := serve(t)
+		for i := range 100 {
+			server.Put(fmt.Sprint("billing-", i%7), "Paid", []byte(`{"amount":1}`), []byte(`{}`))
+			server.Put(string(stream(fmt.Sprint(i%5))), domain.TypeHealthChanged, []byte(`{"epoch":1}`), []byte(`{}`))
+			server.Put("registry", domain.TypeSelfPreservationEnded, []byte(`{}`), nil)
+		}
+		connection = server.ConnectionString()
+	}
 	eventstoretest.Run(t, func(t *testing.T) *eventstoretest.Fixture {
-		connection := os.Getenv("ROLLCALL_TEST_ESDB")
-		if connection == "" {
-			connection = serve(t).ConnectionString()
-		}
-		f := &eventstoretest.Fixture{Store: open(t, connection, esdbstore.Options{})}
-		f.Reopen = func() eventstore.Store {
-			if err := f.Store.Close(); err != nil {
-				t.Fatal(err)
-			}
-			f.Store = open(t, connection, esdbstore.Options{})
-			return f.Store
-		}
+		f := fixture(t, connection)
+		f.Shared = true
 		return f
 	})
+}
+
+func fixture(t *testing.T, connection string) *eventstoretest.Fixture {
+	f := &eventstoretest.Fixture{Store: open(t, connection, esdbstore.Options{})}
+	f.Reopen = func() eventstore.Store {
+		if err := f.Store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		f.Store = open(t, connection, esdbstore.Options{})
+		return f.Store
+	}
+	return f
 }
 
 func stream(id string) eventstore.StreamName {
@@ -210,8 +228,15 @@ func TestHeartbeatStreamsGetTheirMaxAgeOnce(t *testing.T) {
 	}
 }
 
+func TestBothSchemesAreTaken(t *testing.T) {
+	address := serve(t).Address()
+	for _, scheme := range []string{"esdb", "kurrentdb", "esdb+discover", "kurrentdb+discover"} {
+		open(t, scheme+"://"+address+"?tls=false", esdbstore.Options{})
+	}
+}
+
 func TestBadConnectionStringsAreRefused(t *testing.T) {
-	for _, c := range []string{"", "http://x", "esdb://", "esdb://host:port", "esdb://host?tls=maybe"} {
+	for _, c := range []string{"", "http://x", "esdb://", "esdb://host:port", "esdb://host?tls=maybe", "kurrentdb://", "esdbx://host"} {
 		if s, err := esdbstore.Open(c, esdbstore.Options{}); err == nil {
 			t.Errorf("%q passes", c)
 			_ = s.Close()

@@ -68,8 +68,7 @@ const patienceAtStart = 5 * time.Second
 // openESDB connects to the cluster. When it can't be reached, a node that has been on it before goes
 // on with what its snapshot says; a new one waits.
 func openESDB(ctx context.Context, s settings, logger *slog.Logger) (*backend, error) {
-	connection := strings.Replace(s.store, "kurrentdb", "esdb", 1) // the same protocol
-	store, err := esdbstore.Open(connection, esdbstore.Options{Retention: s.retention, Logger: logger})
+	store, err := esdbstore.Open(s.store, esdbstore.Options{Retention: s.retention, Logger: logger})
 	if err != nil {
 		return nil, usageError{err}
 	}

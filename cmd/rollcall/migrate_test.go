@@ -64,7 +64,7 @@ func TestAHistoryMovesToAClusterAndBack(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	back := t.TempDir()
-	if out, err := rollcall("migrate", "--from", cluster, "--to", back); err != nil || !strings.Contains(out, "1500 events copied; 1500 compared") {
+	if out, err := rollcall("migrate", "--from", strings.Replace(cluster, "esdb", "kurrentdb", 1), "--to", back); err != nil || !strings.Contains(out, "1500 events copied; 1500 compared") {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if a, b := root(small), root(back); a != b || !strings.Contains(a, "500 events") {

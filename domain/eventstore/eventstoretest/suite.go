@@ -14,9 +14,13 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// Fixture is one empty event store under test.
+// Fixture is one event store under test.
 type Fixture struct {
 	Store eventstore.Store
+	// Shared says that the store may hold events already, of other programs or of other tests. Each test
+	// then takes streams of its own and leaves out what was there when it began. Nobody else may write to the
+	// store meanwhile.
+	Shared bool
 	// Reopen closes the store and opens it again on what it wrote; nil if there is nothing to
 	// reopen. The fixture closes whichever is open when the test ends.
 	Reopen func() eventstore.Store
@@ -53,8 +57,29 @@ func Run(t *testing.T, newFixture func(t *testing.T) *Fixture) {
 		"a closed store refuses":                closedStore,
 		"what was appended survives a reopen":   survivesReopen,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, newFixture(t)) })
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			if f.Shared {
+				f = f.shared(t)
+			}
+			test(t, f)
+		})
 	}
+}
+
+// shared wraps the fixture's store, and the one that it opens again.
+func (f *Fixture) shared(t *testing.T) *Fixture {
+	store := newShared(t, f.Store)
+	wrapped := &Fixture{Store: store}
+	if f.Reopen != nil {
+		wrapped.Reopen = func() eventstore.Store {
+			again := *store
+			again.Store = f.Reopen()
+			wrapped.Store = &again
+			return wrapped.Store
+		}
+	}
+	return wrapped
 }
 
 var ctx = context.Background()
