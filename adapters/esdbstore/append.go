@@ -35,6 +35,9 @@ func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requ
 		if requests[i].StreamNumber != 0 { // it gives none
 			return nil, eventstore.ErrNoStreamNumber
 		}
+		if _, ok := requests[i].Stream.Other(); !ok && !requests[i].Other.IsAny() {
+			return nil, eventstore.ErrNoOtherStream
+		}
 		for _, e := range requests[i].Events {
 			size += len(e.Data) + len(e.Metadata) + len(e.Type)
 		}
@@ -159,7 +162,10 @@ func expected(e eventstore.ExpectedRevision) esdb.ExpectedRevision {
 
 // written reads the outcome. An answer to a retry may lack the position; the event has it.
 func (s *Store) written(ctx context.Context, r *eventstore.AppendRequest, w *esdb.WriteResult) (eventstore.AppendResult, error) {
-	result := eventstore.AppendResult{Position: eventstore.Position(w.CommitPosition), Revision: eventstore.Revision(w.NextExpectedVersion)}
+	result := eventstore.AppendResult{
+		Position: eventstore.Position(w.CommitPosition), Revision: eventstore.Revision(w.NextExpectedVersion),
+		Untied: !r.Other.IsAny(), // an append concerns one stream there
+	}
 	if w.CommitPosition != 0 && w.CommitPosition != ^uint64(0) {
 		return result, nil
 	}

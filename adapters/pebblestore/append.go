@@ -19,7 +19,7 @@ const (
 // pending is an Append call on its way through the committer.
 type pending struct {
 	requests []eventstore.AppendRequest
-	heads    []*head // of the requests' streams
+	heads    []*head // of the requests' streams; those of tied requests know the other's
 	results  []eventstore.AppendResult
 	err      error
 	bytes    int
@@ -110,6 +110,11 @@ func (s *Store) prepare(p *pending) error {
 		}
 		if r.StreamNumber == 0 {
 			if p.heads[i], err = s.head(r.Stream); err != nil {
+				return err
+			}
+		}
+		if !r.Other.IsAny() {
+			if err := s.tie(p.heads[i]); err != nil {
 				return err
 			}
 		}

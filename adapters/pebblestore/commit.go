@@ -142,6 +142,12 @@ func (s *Store) writeRequest(c *commit, r *eventstore.AppendRequest, h *head) (r
 		result.Err = &eventstore.WrongExpectedRevision{Stream: h.stream, Expected: r.Expected, Events: h.events}
 		return result
 	}
+	if !r.Other.IsAny() {
+		if other := h.other.Load(); !r.Other.Holds(other.events) {
+			result.Err = &eventstore.WrongExpectedRevision{Stream: other.stream, Expected: r.Other, Events: other.events}
+			return result
+		}
+	}
 	if c.batch == nil {
 		c.batch = s.db.NewBatch()
 	}

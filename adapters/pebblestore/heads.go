@@ -13,15 +13,16 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// head is what the committer must know of a stream. It is the committer's own, but for readable.
+// head is what the committer must know of a stream. It is the committer's own, but for readable and other.
 type head struct {
 	stream   eventstore.StreamName
 	events   uint64
-	last     eventstore.Position // of the newest event
-	readable atomic.Uint64       // of the newest heartbeat that readers can find; 0: there is none
-	number   uint32              // of a heartbeat stream; 0 while it has none
-	beats    bool                // it is a heartbeat stream
-	queued   bool                // among the unsaved
+	last     eventstore.Position  // of the newest event
+	readable atomic.Uint64        // of the newest heartbeat that readers can find; 0: there is none
+	other    atomic.Pointer[head] // of the instance's other stream; nil: no append was tied to it yet
+	number   uint32               // of a heartbeat stream; 0 while it has none
+	beats    bool                 // it is a heartbeat stream
+	queued   bool                 // among the unsaved
 }
 
 // together is how many heads are read from memory at once: the committer would wait for each by itself.
@@ -30,6 +31,11 @@ const together = 16
 func touch(heads []*head) {
 	for _, h := range heads {
 		touched(h.events)
+	}
+	for _, h := range heads {
+		if other := h.other.Load(); other != nil {
+			touched(other.events)
+		}
 	}
 }
 
@@ -76,6 +82,25 @@ func (s *Store) head(stream eventstore.StreamName) (*head, error) {
 		return nil, err
 	}
 	return s.keepHead(loaded), nil
+}
+
+// tie loads the head of the instance's other stream and puts it beside the head. There is one for each stream,
+// so it stays right.
+func (s *Store) tie(h *head) error {
+	if h.other.Load() != nil {
+		return nil
+	}
+	stream, ok := h.stream.Other()
+	if !ok {
+		return eventstore.ErrNoOtherStream
+	}
+	other, err := s.head(stream)
+	if err != nil {
+		return err
+	}
+	h.other.Store(other)
+	other.other.Store(h)
+	return nil
 }
 
 // keepHead remembers a head unless the stream has one already.

@@ -21,8 +21,8 @@ import (
 type Store interface {
 	// Append writes the events of every request, each request to one stream and all or nothing,
 	// and returns when all that it accepted is durable. Requests take effect in their order. A
-	// request whose precondition fails gets a *WrongExpectedRevision in its own result and harms no
-	// other. The error is for what concerns all requests: a closed or failed store, or a context
+	// request whose precondition fails, on its stream or on the one that it is tied to, gets a
+	// *WrongExpectedRevision in its own result and harms no other. The error is for what concerns all requests: a closed or failed store, or a context
 	// that ended, after which the outcome is unknown.
 	//
 	// A request that repeats event ids which already stand in its stream just where it would have
@@ -131,6 +131,18 @@ func HeartbeatStream(k domain.Key) StreamName {
 	return StreamName(HeartbeatPrefix + k.Namespace + "/" + k.Service + "/" + k.ID)
 }
 
+// Other is the same instance's other stream: its heartbeats for its life, and its life for its heartbeats. Any
+// other stream has none, and ok is false.
+func (s StreamName) Other() (other StreamName, ok bool) {
+	if rest, ok := strings.CutPrefix(string(s), LifecyclePrefix); ok {
+		return HeartbeatPrefix + StreamName(rest), true
+	}
+	if rest, ok := strings.CutPrefix(string(s), HeartbeatPrefix); ok {
+		return LifecyclePrefix + StreamName(rest), true
+	}
+	return "", false
+}
+
 // IsHeartbeat says whether the stream is an instance's heartbeats.
 func (s StreamName) IsHeartbeat() bool { return strings.HasPrefix(string(s), HeartbeatPrefix) }
 
@@ -178,7 +190,12 @@ func (e *RecordedEvent) IsHeartbeat() bool { return e.StreamNumber != 0 || e.Str
 type AppendRequest struct {
 	Stream   StreamName
 	Expected ExpectedRevision
-	Events   []EventData // at least one
+	// Other ties the append to the instance's other stream: it is a precondition on that stream which holds at
+	// the same instant as Expected. For a lifecycle stream the other is the instance's heartbeats, and the other way
+	// round. The zero value ties nothing. A store that cannot look at two streams at once appends without
+	// a look at the other, and says so in AppendResult.Untied.
+	Other  ExpectedRevision
+	Events []EventData // at least one
 	// At is when events that come from another store were recorded there; zero: they are new.
 	At time.Time
 	// StreamNumber may name the stream instead of Stream, as this store, since it was opened, told it in an
@@ -193,6 +210,9 @@ type AppendResult struct {
 	Err      error    // *WrongExpectedRevision, or nil
 	// StreamNumber is the stream's, see RecordedEvent; 0: it has none.
 	StreamNumber uint32
+	// Untied says that the request's Other was not checked: this store cannot. Whoever asked finds out from
+	// the positions what stood in the other stream.
+	Untied bool
 }
 
 // ReadOptions says which of a stream's events to yield.

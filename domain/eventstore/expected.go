@@ -35,6 +35,9 @@ func Exactly(r Revision) ExpectedRevision { return ExpectedRevision{kind: exactl
 // Exact is the revision that Exactly was given; ok is false for every other precondition.
 func (e ExpectedRevision) Exact() (r Revision, ok bool) { return e.revision, e.kind == exactly }
 
+// IsAny says whether the precondition is Any, which always holds.
+func (e ExpectedRevision) IsAny() bool { return e.kind == anyRevision }
+
 // IsNoStream says whether the precondition is NoStream.
 func (e ExpectedRevision) IsNoStream() bool { return e.kind == noStream }
 
@@ -63,9 +66,17 @@ func (e ExpectedRevision) String() string {
 	return "any"
 }
 
+// Unchanged is the precondition that a stream of so many events still has as many.
+func Unchanged(events uint64) ExpectedRevision {
+	if events == 0 {
+		return NoStream()
+	}
+	return Exactly(Revision(events - 1))
+}
+
 // WrongExpectedRevision refuses an append whose precondition did not hold.
 type WrongExpectedRevision struct {
-	Stream   StreamName
+	Stream   StreamName // the one that the precondition was on: the append's own, or the one that it is tied to
 	Expected ExpectedRevision
 	Events   uint64 // how many events the stream has; its revision is one less
 }
@@ -92,6 +103,8 @@ var (
 	ErrTooLarge = errors.New("append is larger than one commit may be")
 	// ErrNoStreamNumber refuses a request by a number that the store did not give since it was opened.
 	ErrNoStreamNumber = errors.New("no stream has this number")
+	// ErrNoOtherStream refuses a request that is tied to another stream, of a stream that has none.
+	ErrNoOtherStream = errors.New("only streams of instances can be tied to another")
 	// ErrNoEvents refuses a request without events.
 	ErrNoEvents = errors.New("append without events")
 )

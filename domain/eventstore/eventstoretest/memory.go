@@ -15,7 +15,8 @@ import (
 // Memory is an event store that forgets when it is closed: the port's promises in their simplest
 // form, for tests of what stands above it.
 type Memory struct {
-	Now func() time.Time // nil: time.Now
+	Now     func() time.Time // nil: time.Now
+	Untying bool             // it cannot tie an append to another stream
 
 	mu      sync.Mutex
 	events  []eventstore.RecordedEvent // the event at position p is events[p-1]
@@ -46,9 +47,14 @@ func (m *Memory) Append(ctx context.Context, into []eventstore.AppendResult, req
 		if r.StreamNumber != 0 {
 			return nil, eventstore.ErrNoStreamNumber
 		}
+		if _, ok := r.Stream.Other(); !ok && !r.Other.IsAny() {
+			return nil, eventstore.ErrNoOtherStream
+		}
 	}
 	for _, r := range requests {
-		into = append(into, m.append(r))
+		result := m.append(r)
+		result.Untied = m.Untying && !r.Other.IsAny() && result.Err == nil
+		into = append(into, result)
 	}
 	close(m.grown)
 	m.grown = make(chan struct{})
@@ -62,6 +68,9 @@ func (m *Memory) append(r eventstore.AppendRequest) eventstore.AppendResult {
 	}
 	if !r.Expected.Holds(uint64(len(stream))) {
 		return eventstore.AppendResult{Err: &eventstore.WrongExpectedRevision{Stream: r.Stream, Expected: r.Expected, Events: uint64(len(stream))}}
+	}
+	if other, ok := r.Stream.Other(); ok && !m.Untying && !r.Other.Holds(uint64(len(m.streams[other]))) {
+		return eventstore.AppendResult{Err: &eventstore.WrongExpectedRevision{Stream: other, Expected: r.Other, Events: uint64(len(m.streams[other]))}}
 	}
 	now := time.Now
 	if m.Now != nil {

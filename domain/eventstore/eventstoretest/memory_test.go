@@ -13,3 +13,12 @@ func TestMemoryKeepsThePromises(t *testing.T) {
 		return &eventstoretest.Fixture{Store: m}
 	})
 }
+
+func TestAMemoryThatCannotTieKeepsThePromises(t *testing.T) {
+	eventstoretest.Run(t, func(t *testing.T) *eventstoretest.Fixture {
+		m := eventstoretest.NewMemory()
+		m.Untying = true
+		t.Cleanup(func() { _ = m.Close() })
+		return &eventstoretest.Fixture{Store: m}
+	})
+}
