@@ -20,6 +20,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // Snapshots keeps a projection's saved states in a folder, one file a position. A file that is
@@ -47,26 +48,12 @@ const (
 )
 
 // Save writes a state. It is complete and synced, or absent.
-func (s Snapshots) Save(at Mark, state iter.Seq[[]byte]) (err error) {
-	if err := os.MkdirAll(s.Dir, 0o750); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(s.Dir, s.Name+"-*.tmp")
+func (s Snapshots) Save(at Mark, state iter.Seq[[]byte]) error {
+	err := durable.Write(s.path(at), 0o640, func(w io.Writer) error { return s.write(w, at, state) })
 	if err != nil {
-		return err
+		return fmt.Errorf("save %s snapshot: %w", s.Name, err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("save %s snapshot: %w", s.Name, err), os.Remove(f.Name()))
-		}
-	}()
-	if err := errors.Join(s.write(f, at, state), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), s.path(at)); err != nil {
-		return err
-	}
-	return syncDir(s.Dir)
+	return nil
 }
 
 func (s Snapshots) write(f io.Writer, at Mark, state iter.Seq[[]byte]) error {
@@ -97,14 +84,6 @@ func (s Snapshots) header(at Mark) []byte {
 	b := binary.BigEndian.AppendUint32([]byte(snapshotMagic), s.Version)
 	b = binary.BigEndian.AppendUint64(append(b, s.StoreID[:]...), uint64(at.Position))
 	return binary.BigEndian.AppendUint64(b, at.Events)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 func (s Snapshots) path(at Mark) string {

@@ -19,6 +19,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // BackupFile is a file of a backup.
@@ -210,10 +211,7 @@ func Receive(r io.Reader, dir string, progress func(bytes int64)) (m Manifest, e
 		return m, err
 	}
 	path := filepath.Join(dir, ManifestName)
-	if err := writeSynced(path+".new", strings.NewReader(string(encoded)), nil); err != nil {
-		return m, err
-	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := durable.WriteFile(path, encoded, 0o640); err != nil {
 		return m, err
 	}
 	return m, removeOthers(dir, wanted)

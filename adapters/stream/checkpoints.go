@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // Checkpoints keeps consumers' positions in a folder, one file each. One process may use a folder.
@@ -85,16 +86,10 @@ func (c *Checkpoints) Save(consumer string, p eventstore.Position) error {
 	if err != nil {
 		return err
 	}
-	path := c.path(consumer)
-	f, err := os.Create(path + ".tmp")
-	if err != nil {
+	if err := durable.WriteFile(c.path(consumer), b, 0o640); err != nil {
 		return fmt.Errorf("checkpoint of %s: %w", consumer, err)
 	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("checkpoint of %s: %w", consumer, err)
-	}
-	return os.Rename(path+".tmp", path)
+	return nil
 }
 
 // Forget removes a consumer's position.

@@ -8,10 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // Secrets seals signing secrets, so that they can stand in events that anyone may read.
@@ -25,7 +25,7 @@ func LoadSecrets(path string) (*Secrets, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		key = make([]byte, keyBytes)
 		if _, err = rand.Read(key); err == nil {
-			err = writeKey(path, key)
+			err = durable.WriteFile(path, key, 0o600)
 		}
 	}
 	if err == nil && len(key) != keyBytes {
@@ -40,18 +40,6 @@ func LoadSecrets(path string) (*Secrets, error) {
 	}
 	aead, err := cipher.NewGCM(block)
 	return &Secrets{aead}, err
-}
-
-func writeKey(path string, key []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(key)
-	return errors.Join(err, f.Sync(), f.Close())
 }
 
 const secretPrefix = "whsec_"

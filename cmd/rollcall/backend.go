@@ -17,6 +17,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/metrics"
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // backend is the event store as the server sees it.
@@ -129,10 +130,7 @@ func checkStoreID(ctx context.Context, store *esdbstore.Store, file string, know
 		return id, fmt.Errorf("the event store is %s, but this data folder belongs to %s: two clusters are mixed up", id, known)
 	}
 	if known == uuid.Nil {
-		if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
-			return id, err
-		}
-		err = os.WriteFile(file, []byte(id.String()+"\n"), 0o640)
+		err = durable.WriteFile(file, []byte(id.String()+"\n"), 0o640)
 	}
 	return id, err
 }

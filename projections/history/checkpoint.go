@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/google/uuid"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // Signer signs checkpoints with the registry's Ed25519 key.
@@ -71,31 +72,8 @@ func makeKey(path, origin string) ([]byte, error) {
 		return nil, err
 	}
 	b := []byte(secret + "\n" + public + "\n")
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-		return nil, err
-	}
-	return b, writeSynced(path, b)
-}
-
-// writeSynced writes a file that must survive a crash: checkpoints that were given out are verified
-// with this key for ever.
-func writeSynced(path string, b []byte) error {
-	f, err := os.OpenFile(path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".tmp", path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	// Checkpoints that were given out are verified with this key for ever.
+	return b, durable.WriteFile(path, b, 0o600)
 }
 
 // VerifierKey is the public key in the notation of signed notes.
