@@ -23,6 +23,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections"
 )
 
 // Source is where events come from: an event store, or a Remote registry.
@@ -161,7 +162,7 @@ func (d *delivery) run(ctx context.Context) {
 	}
 	for ctx.Err() == nil {
 		err := d.follow(ctx, name)
-		if ctx.Err() != nil || errors.Is(err, eventstore.ErrClosed) {
+		if err == nil {
 			return
 		}
 		d.config.Logger.Error("source failed; it is asked again", err, watermill.LogFields{"topic": d.topic, "position": d.position})
@@ -169,18 +170,11 @@ func (d *delivery) run(ctx context.Context) {
 	}
 }
 
-// follow delivers what the source has until it fails.
+// follow delivers what the source has until it fails. It returns nil when the context has ended or the source is
+// closed.
 func (d *delivery) follow(ctx context.Context, name string) error {
-	sub, err := d.config.Source.Subscribe(ctx, eventstore.SubscribeOptions{After: d.position, Filter: d.filter})
-	if err != nil {
-		return err
-	}
-	defer sub.Close()
-	for {
-		events, position, err := sub.Next(ctx)
-		if err != nil {
-			return err
-		}
+	opts := eventstore.SubscribeOptions{After: d.position, Filter: d.filter}
+	return projections.Follow(ctx, d.config.Source, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
 		for i := range events {
 			if !d.deliver(ctx, &events[i]) {
 				return ctx.Err()
@@ -190,7 +184,8 @@ func (d *delivery) follow(ctx context.Context, name string) error {
 		}
 		d.position = max(d.position, position)
 		d.save(name, false)
-	}
+		return nil
+	})
 }
 
 // deliver hands over an event until it is acked; false: the context ended first.

@@ -145,24 +145,14 @@ func (h *History) state(heartbeats eventstore.Position) []byte {
 
 // Run follows the store until the context ends.
 func (h *History) Run(ctx context.Context, store eventstore.Store) error {
-	sub, err := store.Subscribe(ctx, eventstore.SubscribeOptions{After: h.Position()})
-	if err != nil {
-		return err
-	}
-	defer sub.Close()
-	for {
-		events, position, err := sub.Next(ctx)
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, eventstore.ErrClosed) {
-				return nil
-			}
-			return fmt.Errorf("history: %w", err)
-		}
+	err := projections.Follow(ctx, store, eventstore.SubscribeOptions{After: h.Position()}, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
 		runtime.Gosched() // who answers a command or tells a subscriber of the same events goes first
-		if err := h.Apply(events, position); err != nil {
-			return fmt.Errorf("history: %w", err)
-		}
+		return h.Apply(events, position)
+	})
+	if err != nil {
+		return fmt.Errorf("history: %w", err)
 	}
+	return nil
 }
 
 // Behind is how many positions the history is behind the store.

@@ -275,24 +275,13 @@ func (s *State) LagTime() time.Duration {
 
 // Run applies events as they come until the context ends.
 func (s *State) Run(ctx context.Context) error {
-	sub, err := s.opts.Store.Subscribe(ctx, eventstore.SubscribeOptions{After: s.Position(), Urgent: true})
-	if err != nil {
-		return err
-	}
-	defer sub.Close()
 	var telling sync.WaitGroup
 	defer telling.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	telling.Go(func() { s.feed.Run(ctx) })
-	for {
-		events, position, err := sub.Next(ctx)
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, eventstore.ErrClosed) {
-				return nil
-			}
-			return fmt.Errorf("projections: %w", err)
-		}
+	opts := eventstore.SubscribeOptions{After: s.Position(), Urgent: true}
+	err := projections.Follow(ctx, s.opts.Store, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
 		if s.stale.Load() { // the store is there now; what it could not be asked at the start is asked now
 			if err := s.loadPreservation(ctx); err == nil {
 				s.stale.Store(false)
@@ -304,7 +293,12 @@ func (s *State) Run(ctx context.Context) error {
 		}
 		s.Advance(position)
 		s.snapshot()
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("projections: %w", err)
 	}
+	return nil
 }
 
 func (s *State) apply(e *eventstore.RecordedEvent, now time.Time) {
@@ -313,7 +307,8 @@ func (s *State) apply(e *eventstore.RecordedEvent, now time.Time) {
 		return
 	}
 	if e.Stream == eventstore.RegistryStream {
-		s.preserved.Store(e)
+		kept := *e // the batch that e is part of is only lent
+		s.preserved.Store(&kept)
 		return
 	}
 	if !strings.HasPrefix(string(e.Stream), eventstore.LifecyclePrefix) {

@@ -52,19 +52,8 @@ func (l *List) Run(ctx context.Context, store eventstore.Store, logger *slog.Log
 	for _, w := range l.All() {
 		changed(w)
 	}
-	sub, err := store.Subscribe(ctx, eventstore.SubscribeOptions{After: l.Position(), Filter: filter})
-	if err != nil {
-		return err
-	}
-	defer sub.Close()
-	for {
-		events, position, err := sub.Next(ctx)
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, eventstore.ErrClosed) {
-				return nil
-			}
-			return fmt.Errorf("webhooks: %w", err)
-		}
+	opts := eventstore.SubscribeOptions{After: l.Position(), Filter: filter}
+	err := projections.Follow(ctx, store, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
 		for i := range events {
 			if err := l.apply(&events[i]); err != nil {
 				logger.Error("event is kept but cannot be applied", "position", events[i].Position, "stream", events[i].Stream, "cause", err)
@@ -74,7 +63,12 @@ func (l *List) Run(ctx context.Context, store eventstore.Store, logger *slog.Log
 			changed(w)
 		}
 		l.Advance(position)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("webhooks: %w", err)
 	}
+	return nil
 }
 
 func idOf(e *eventstore.RecordedEvent) string {
