@@ -44,28 +44,37 @@ func (h *Heartbeats) Send(ctx context.Context, beat domain.SendHeartbeat) Result
 	return h.service.doOne(ctx, h.caller, Request{Command: beat})
 }
 
-// TrySend is Send for an instance that is in the catalog. If it is not, because it is unknown or so new
-// that only its stream knows, nothing is done.
+// TrySend is Send for an instance that the catalog has as its stream does. If the heartbeat would be refused, or if
+// the catalog is behind, which the store finds out, nothing is known and Send is to be asked.
 func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (result Result, known bool) {
 	entry := h.service.catalog().Find(beat.Key)
 	if entry == nil {
 		return Result{}, false
 	}
 	result, received := decideHeartbeat(entry, beat)
-	if result.Err == nil {
-		if h.one == nil {
-			h.one = new(oneHeartbeat)
+	if result.Err != nil {
+		return Result{}, false
+	}
+	if h.one == nil {
+		h.one = new(oneHeartbeat)
+	}
+	h.one.events[0] = h.event(received)
+	h.one.requests[0] = appendHeartbeat(entry, beat.Key, h.one.events[:])
+	appended, err := h.service.store.Append(ctx, h.one.appended[:0], h.one.requests[:]...)
+	if err == nil {
+		noteStream(entry, &appended[0])
+		level := h.service.awaitUntied(ctx, appended)
+		var held bool
+		if held, err = h.service.accepted(ctx, entry, &appended[0], level); err == nil && !held {
+			return Result{}, false
 		}
-		h.one.events[0] = h.event(received)
-		h.one.requests[0] = appendHeartbeat(entry, beat.Key, h.one.events[:])
-		appended, err := h.service.store.Append(ctx, h.one.appended[:0], h.one.requests[:]...)
-		if err != nil {
-			result = Result{Err: err}
-			h.one = nil // the store may hold on to it
-		} else {
-			result.Position = appended[0].Position
-			noteStream(entry, &appended[0])
-		}
+	} else {
+		h.one = nil // the store may hold on to it
+	}
+	if err != nil {
+		result = Result{Err: err}
+	} else {
+		result.Position = appended[0].Position
 	}
 	h.service.observe(Outcome{Command: anyHeartbeat, Err: result.Err, Times: 1})
 	return result, true
@@ -104,20 +113,31 @@ func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, into [
 		}
 		var received domain.HeartbeatReceived
 		if results[i], received = decideHeartbeat(entry, domain.SendHeartbeat{Key: instances[i]}); results[i].Err != nil {
+			m.rest = append(m.rest, i)
 			continue
 		}
 		m.requests = append(m.requests, appendHeartbeat(entry, instances[i], m.event(h, received)))
 		m.sent = append(m.sent, i)
 	}
 	appended, err := h.service.store.Append(ctx, m.appended[:0], m.requests...)
+	level := h.service.awaitUntied(ctx, appended)
 	for j, i := range m.sent {
 		if err != nil {
 			results[i] = Result{Err: err}
 			continue
 		}
-		results[i].Position = appended[j].Position
 		noteStream(m.entries[i], &appended[j])
+		held, lookErr := h.service.accepted(ctx, m.entries[i], &appended[j], level)
+		switch {
+		case lookErr != nil:
+			results[i] = Result{Err: lookErr}
+		case held:
+			results[i].Position = appended[j].Position
+		default:
+			m.rest = append(m.rest, i)
+		}
 	}
+	slices.Sort(m.rest)
 	h.sendRest(ctx, instances, m.rest, results)
 	h.tell(results, m.rest)
 	if err == nil { // else the store may hold on to it
@@ -131,7 +151,7 @@ func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, into [
 // would leave the collector a quarter of a megabyte.
 type manyHeartbeats struct {
 	entries  []*catalog.Entry // of the items; nil: it is not in the catalog
-	rest     []int            // the items that are not
+	rest     []int            // the items that are not, or not as their streams are
 	seen     firsts
 	events   []eventstore.EventData
 	ofEpoch  [64][]eventstore.EventData // the one of events that is the low epochs'; nil: none yet
@@ -164,21 +184,23 @@ func (m *manyHeartbeats) event(h *Heartbeats, received domain.HeartbeatReceived)
 	return made
 }
 
-// appendHeartbeat asks for a heartbeat to be appended, by the stream's number where that is known.
+// appendHeartbeat asks for a heartbeat to be appended while the instance's life is as it is in the entry, by the
+// stream's number where that is known.
 func appendHeartbeat(entry *catalog.Entry, key domain.Key, event []eventstore.EventData) eventstore.AppendRequest {
+	life := eventstore.Unchanged(entry.Events)
 	if number := entry.HeartbeatStream(); number != 0 {
-		return eventstore.AppendRequest{StreamNumber: number, Events: event}
+		return eventstore.AppendRequest{StreamNumber: number, Other: life, Events: event}
 	}
-	return eventstore.AppendRequest{Stream: eventstore.HeartbeatStream(key), Events: event}
+	return eventstore.AppendRequest{Stream: eventstore.HeartbeatStream(key), Other: life, Events: event}
 }
 
 func noteStream(entry *catalog.Entry, appended *eventstore.AppendResult) {
-	if entry.HeartbeatStream() != appended.StreamNumber {
+	if appended.StreamNumber != 0 && entry.HeartbeatStream() != appended.StreamNumber {
 		entry.SetHeartbeatStream(appended.StreamNumber)
 	}
 }
 
-// sendRest sends the heartbeats of instances that are not in the catalog.
+// sendRest sends the heartbeats of instances that are not in the catalog, or not as their streams are.
 func (h *Heartbeats) sendRest(ctx context.Context, instances []domain.Key, rest []int, results []Result) {
 	if len(rest) == 0 {
 		return

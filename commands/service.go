@@ -132,6 +132,7 @@ type task struct {
 	Result
 	state   domain.Instance
 	request int32 // index of its append in this attempt
+	assumed bool  // the state is the catalog's or a guess, which may be behind the stream
 	pending bool  // has an append in this attempt
 	done    bool
 }
@@ -175,6 +176,9 @@ func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bo
 			continue
 		}
 		events, err := s.decide(t)
+		if t.assumed && (err != nil || len(events) == 0) { // no append will find out whether the state is behind
+			events, err = s.decideOnStream(ctx, t, events, err)
+		}
 		if t.Err = err; err != nil || len(events) == 0 {
 			t.done = true
 			continue
@@ -186,6 +190,7 @@ func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bo
 		return false
 	}
 	results, err := s.store.Append(ctx, nil, requests...)
+	level := s.awaitUntied(ctx, results)
 	repeat := false
 	for i := range tasks {
 		t := &tasks[i]
@@ -199,6 +204,17 @@ func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bo
 		if conflict := results[t.request].Err; conflict != nil {
 			repeat = true
 			continue
+		}
+		if results[t.request].Untied {
+			held, err := s.held(ctx, t.Command.Instance(), t.Epoch, results[t.request].Position, level)
+			if err != nil {
+				t.Err, t.done = err, true
+				continue
+			}
+			if !held {
+				repeat = true
+				continue
+			}
 		}
 		t.Position, t.done = results[t.request].Position, true
 		if !requests[t.request].Stream.IsHeartbeat() {
@@ -214,6 +230,7 @@ func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bo
 func (s *Service) load(ctx context.Context, t *task, again bool) error {
 	key := t.Command.Instance()
 	if !again {
+		t.assumed = true
 		if entry := s.catalog().Find(key); entry != nil {
 			t.state = state(entry, t.Command)
 			t.Position = entry.Position
@@ -224,6 +241,7 @@ func (s *Service) load(ctx context.Context, t *task, again bool) error {
 			return nil
 		}
 	}
+	t.assumed = false
 	t.state, t.Position = domain.Instance{Key: key}, 0
 	for e, err := range s.store.ReadStream(ctx, eventstore.LifecycleStream(key), eventstore.ReadOptions{}) {
 		if err != nil {
@@ -270,8 +288,26 @@ func (s *Service) decide(t *task) ([]domain.Event, error) {
 	return events, err
 }
 
-// appendRequest puts a decision into its stream: heartbeats into theirs, whatever it holds, and
-// everything else into the lifecycle stream at the revision that it was decided on.
+// decideOnStream decides again on the instance's stream, unless the stream has nothing that the state is behind.
+// A refusal, and an answer that nothing needs to be done, must not come from a catalog that is behind.
+func (s *Service) decideOnStream(ctx context.Context, t *task, events []domain.Event, refusal error) ([]domain.Event, error) {
+	newest := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: 1}
+	for e, err := range s.store.ReadStream(ctx, eventstore.LifecycleStream(t.Command.Instance()), newest) {
+		if err != nil {
+			return nil, err
+		}
+		if uint64(e.Revision)+1 == t.state.Events {
+			return events, refusal
+		}
+	}
+	if err := s.load(ctx, t, true); err != nil {
+		return nil, err
+	}
+	return s.decide(t)
+}
+
+// appendRequest puts a decision into its stream, bound to the revision of the lifecycle stream that it was
+// decided on: heartbeats into theirs, whatever it holds, and everything else into the lifecycle stream.
 func appendRequest(t *task, events []domain.Event, caller Caller) eventstore.AppendRequest {
 	r := eventstore.AppendRequest{Events: make([]eventstore.EventData, len(events))}
 	_, beat := events[0].(domain.HeartbeatReceived)
@@ -285,11 +321,9 @@ func appendRequest(t *task, events []domain.Event, caller Caller) eventstore.App
 	}
 	switch key := t.Command.Instance(); {
 	case beat:
-		r.Stream = eventstore.HeartbeatStream(key)
-	case t.state.Events == 0:
-		r.Stream, r.Expected = eventstore.LifecycleStream(key), eventstore.NoStream()
+		r.Stream, r.Other = eventstore.HeartbeatStream(key), eventstore.Unchanged(t.state.Events)
 	default:
-		r.Stream, r.Expected = eventstore.LifecycleStream(key), eventstore.Exactly(eventstore.Revision(t.state.Revision()))
+		r.Stream, r.Expected = eventstore.LifecycleStream(key), eventstore.Unchanged(t.state.Events)
 	}
 	return r
 }
