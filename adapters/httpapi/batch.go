@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/labstack/echo/v4"
@@ -35,8 +37,11 @@ func (e envelope) key() domain.Key {
 	return domain.Key{Namespace: e.Namespace, Service: e.Service, ID: e.ID}
 }
 
-// parseCommand reads one item. The fields of a command are those of its single call's body.
+// parseCommand reads one item. The fields of a command are those of its single call's body, which may be as long.
 func parseCommand(item []byte) (commands.Request, error) {
+	if len(item) > MaxBody {
+		return commands.Request{}, &http.MaxBytesError{Limit: MaxBody}
+	}
 	var kind struct {
 		Type string `json:"type"`
 	}
@@ -103,24 +108,48 @@ func items(c echo.Context, body []byte) (items []json.RawMessage, single bool, e
 	case strings.Contains(c.Request().Header.Get(echo.HeaderContentType), "ndjson"):
 		for line := range bytes.Lines(body) {
 			if line = bytes.TrimSpace(line); len(line) > 0 {
+				if len(items) == MaxBatch {
+					return nil, false, tooMany()
+				}
 				items = append(items, line)
 			}
 		}
 	case body[0] == '[':
-		if err := json.Unmarshal(body, &items); err != nil {
-			return nil, false, decodeError(err)
-		}
+		items, err = elements[json.RawMessage](body)
 	default:
 		items, single = []json.RawMessage{body}, true
 	}
-	return items, single, checkCount(len(items))
+	return items, single, err
 }
 
-func checkCount(n int) error {
-	if n > MaxBatch {
-		return problem(http.StatusRequestEntityTooLarge, "too-many", "The batch is too long", fmt.Sprintf("a batch has at most %d items, not %d", MaxBatch, n))
+func tooMany() error {
+	return problem(http.StatusRequestEntityTooLarge, "too-many", "The batch is too long", fmt.Sprintf("a batch has at most %d items", MaxBatch))
+}
+
+// elements reads a body that is a JSON array. It reads no further than a batch may be long: a body of two
+// million zeros costs no more than the limit.
+func elements[T any](body []byte) (elements []T, err error) {
+	d := json.NewDecoder(bytes.NewReader(body))
+	if _, err := d.Token(); err != nil { // the bracket
+		return nil, decodeError(err)
 	}
-	return nil
+	for d.More() {
+		if len(elements) == MaxBatch {
+			return nil, tooMany()
+		}
+		var element T
+		if err := d.Decode(&element); err != nil {
+			return nil, decodeError(err)
+		}
+		elements = append(elements, element)
+	}
+	if _, err := d.Token(); err != nil { // the closing bracket
+		return nil, decodeError(err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return nil, problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "something follows the JSON value")
+	}
+	return elements, nil
 }
 
 // commands carries out one command or many. Of many, each gets its own result and a bad one harms
@@ -204,14 +233,7 @@ func (a *api) heartbeats(c echo.Context) error {
 	if room.body, err = readBodyInto(room.body, c, MaxBatchBody); err != nil {
 		return err
 	}
-	var plain bool
-	if room.names, plain = plainStrings(room.names[:0], room.body); !plain {
-		room.names = nil // the library would leave an old name where the array has a null
-		if err := decodeStrict(room.body, &room.names); err != nil {
-			return err
-		}
-	}
-	if err := checkCount(len(room.names)); err != nil {
+	if err := room.readNames(); err != nil {
 		return err
 	}
 	ns := namespace(c)
@@ -238,6 +260,23 @@ type batchRoom struct {
 	reply   []byte
 }
 
+// readNames reads the names that the body holds.
+func (r *batchRoom) readNames() (err error) {
+	var plain bool
+	if r.names, plain = plainStrings(r.names[:0], r.body); plain {
+		return nil
+	}
+	r.names = nil
+	if !bytes.HasPrefix(bytes.TrimLeft(r.body, " \t\r\n"), []byte{'['}) {
+		return decodeStrict(r.body, &r.names) // null is an empty batch, anything else is refused
+	}
+	if !utf8.Valid(r.body) {
+		return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "the body is not valid UTF-8")
+	}
+	r.names, err = elements[string](r.body)
+	return err
+}
+
 var batchRooms = sync.Pool{New: func() any { return new(batchRoom) }}
 
 // heartbeatKey reads "service/id" or "namespace/service/id"; what the parts must be, the command says.
@@ -250,14 +289,14 @@ func heartbeatKey(ns, name string) (domain.Key, error) {
 }
 
 // plainStrings appends what a JSON array holds of strings without escapes, which keys are. Anything else is
-// left to the library.
+// left to the library, and what is longer than a batch may be.
 func plainStrings(into []string, body []byte) (names []string, ok bool) {
 	text := unsafe.String(unsafe.SliceData(body), len(body)) // the names are parts of the body, which stays as it is
 	rest := skipSpace(text)
 	if rest == "" || rest[0] != '[' {
 		return nil, false
 	}
-	names = slices.Grow(into, 1+strings.Count(rest, ","))
+	names = slices.Grow(into, min(1+strings.Count(rest, ","), MaxBatch))
 	for rest = rest[1:]; ; {
 		rest = skipSpace(rest)
 		if rest == "" || rest[0] != '"' {
@@ -271,6 +310,9 @@ func plainStrings(into []string, body []byte) (names []string, ok bool) {
 			end++
 		}
 		if end == len(rest) {
+			return nil, false
+		}
+		if len(names) == MaxBatch {
 			return nil, false
 		}
 		names = append(names, rest[1:end])

@@ -2,10 +2,95 @@ package httpapi_test
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/rollcall-registry/rollcall/adapters/httpapi"
 )
+
+// A body is refused when its items are found to be too many, not when all of them have been read.
+func TestABatchIsCountedWhileItIsRead(t *testing.T) {
+	s := start(t)
+	full := func(item string) string { return strings.Repeat(item+",", httpapi.MaxBatchBody/(len(item)+1)-2) }
+	for _, test := range []struct {
+		name, path, body, kind string
+		status                 int
+	}{
+		{"heartbeats: commas", "/v1/heartbeats", "[" + strings.Repeat(",", httpapi.MaxBatchBody-2) + "]", "invalid-json", 400},
+		{"heartbeats: numbers", "/v1/heartbeats", "[" + full("0") + "0]", "invalid-field", 422},
+		{"heartbeats: nulls", "/v1/heartbeats", "[" + full("null") + "0]", "too-many", 413},
+		{"heartbeats: names", "/v1/heartbeats", "[" + full(`"a/b"`) + `"a/b"]`, "too-many", 413},
+		{"heartbeats: escaped names", "/v1/heartbeats", "[" + full(`"a\u002fb"`) + `"a/b"]`, "too-many", 413},
+		{"heartbeats: space before", "/v1/heartbeats", strings.Repeat(" ", 1000) + "[" + full("null")[:7_000_000] + "null]", "too-many", 413},
+		{"commands: commas", "/v1/commands", "[" + strings.Repeat(",", httpapi.MaxBatchBody-2) + "]", "invalid-json", 400},
+		{"commands: numbers", "/v1/commands", "[" + full("0") + "0]", "too-many", 413},
+		{"commands: objects", "/v1/commands", "[" + full("{}") + "{}]", "too-many", 413},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			send := func() {
+				if r := s.post(test.path, test.body); r.StatusCode != test.status || !strings.Contains(string(r.body), test.kind) {
+					t.Errorf("answered %d %.300s, want %d %s", r.StatusCode, r.body, test.status, test.kind)
+				}
+			}
+			send()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			send()
+			runtime.ReadMemStats(&after)
+			// The body is read into memory that doubles, so it costs up to four times its length.
+			if took := after.TotalAlloc - before.TotalAlloc; took > 5*httpapi.MaxBatchBody {
+				t.Errorf("a body of %d MiB took %d MiB", len(test.body)>>20, took>>20)
+			}
+		})
+	}
+}
+
+func TestABatchMayBeAsLongAsItsLimit(t *testing.T) {
+	s := start(t)
+	for path, item := range map[string]string{"/v1/heartbeats": `"a/b"`, "/v1/commands": `{"type":"x"}`} {
+		batch := "[" + strings.Repeat(item+",", httpapi.MaxBatch-1) + item
+		s.post(path, batch+"]").want(t, 200)
+		s.send("POST", path, batch+","+item+"]").problem(t, 413, "too-many", "")
+	}
+	lines := strings.Repeat("{}\n", httpapi.MaxBatch)
+	s.post("/v1/commands", lines, "Content-Type", "application/x-ndjson").want(t, 200)
+	s.send("POST", "/v1/commands", lines+"{}", "Content-Type", "application/x-ndjson").problem(t, 413, "too-many", "")
+}
+
+// post is a request whose reply is not held to the description: of ten thousand results that takes long.
+func (s *server) post(path, body string, header ...string) reply {
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	s.Config.Handler.ServeHTTP(w, r)
+	resp := w.Result()
+	resp.Request = r
+	return reply{resp, w.Body.Bytes()}
+}
+
+// An item may be no longer than the same command by itself.
+func TestAnItemOfABatchIsNoLongerThanACommand(t *testing.T) {
+	s := start(t)
+	long := `{"type":"RegisterInstance","service":"a","id":"b","tags":[` + strings.Repeat(`"",`, httpapi.MaxBody/3) + `""]}`
+	s.send("POST", "/v1/commands", long).problem(t, 413, "too-large", "")
+	s.send("POST", "/v1/commands", "["+long+"]").want(t, 200)
+}
+
+func TestABatchEndsWhereItsArrayEnds(t *testing.T) {
+	s := start(t)
+	for _, path := range []string{"/v1/heartbeats", "/v1/commands"} {
+		for _, body := range []string{`[] x`, `[]]`, `[`, `[null`, `[null,]`, `[null null]`, "[\"\\u0061\" \"b\"]"} {
+			s.send("POST", path, body).problem(t, 400, "invalid-json", "")
+		}
+		s.send("POST", path, " [] ").want(t, 200)
+	}
+}
 
 // Batches are worked on in memory that is used again: none may show in another.
 func TestBatchesAtOnceAreKeptApart(t *testing.T) {
