@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"path/filepath"
 	"time"
 
@@ -44,7 +43,7 @@ func backupFunc(data string, store *backend, past *history.History) func(w io.Wr
 	}
 }
 
-func backupCommand(remote *client) *cobra.Command {
+func backupCommand(remote *commandLine) *cobra.Command {
 	var data string
 	c := &cobra.Command{
 		Use:   "backup DIR",
@@ -65,7 +64,7 @@ checksummed. The folder holds the registry's keys: keep it as safe as the data f
 		if data != "" {
 			archive, err = offlineBackup(data, before.Files)
 		} else {
-			archive, err = remote.backup(c, before.Files)
+			archive, err = onlineBackup(c, remote, before.Files)
 		}
 		if err != nil {
 			return err
@@ -86,20 +85,12 @@ checksummed. The folder holds the registry's keys: keep it as safe as the data f
 	return c
 }
 
-func (c *client) backup(cmd *cobra.Command, have []pebblestore.BackupFile) (io.ReadCloser, error) {
-	r, err := c.request(cmd.Context(), http.MethodPost, "/v1/backup", nil, map[string]any{"have": have})
+func onlineBackup(c *cobra.Command, remote *commandLine, have []pebblestore.BackupFile) (io.ReadCloser, error) {
+	registry, err := remote.client()
 	if err != nil {
 		return nil, err
 	}
-	resp, err := streamClient.Do(r)
-	if err != nil {
-		return nil, fmt.Errorf("no answer from %s: %w", c.url, err)
-	}
-	if resp.StatusCode >= 300 {
-		body, err := io.ReadAll(resp.Body)
-		return nil, errors.Join(err, resp.Body.Close(), refusal(resp, body))
-	}
-	return resp.Body, nil
+	return registry.Backup(c.Context(), have)
 }
 
 func offlineBackup(data string, have []pebblestore.BackupFile) (io.ReadCloser, error) {
@@ -199,7 +190,7 @@ func storeStatsCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		show := client{output: output}
+		show := commandLine{output: output}
 		return show.print(c, bytes.TrimSpace(b), func(w io.Writer) error {
 			oldest := "none"
 			if !st.OldestHeartbeat.IsZero() {

@@ -7,13 +7,13 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
@@ -42,7 +42,9 @@ func demoCommand() *cobra.Command {
 		err = serve(ctx, s, slog.New(slog.DiscardHandler), func(addr net.Addr) {
 			url := listenURL(addr)
 			fmt.Fprintf(c.OutOrStdout(), demoText, url)
-			fleet.Go(func() { simulate(ctx, &client{url: url, namespace: domain.DefaultNamespace}) })
+			if remote, err := client.New(url, client.Options{Via: "cli"}); err == nil { // the URL is the listener's own
+				fleet.Go(func() { simulate(ctx, remote) })
+			}
 		})
 		stop()
 		fleet.Wait()
@@ -64,7 +66,7 @@ Everything is in a temporary folder and goes with Ctrl-C.
 
 // simulate runs a fleet until the context ends: instances register, heartbeat, fall ill, drain,
 // leave, crash and come back.
-func simulate(ctx context.Context, remote *client) {
+func simulate(ctx context.Context, remote *client.Client) {
 	fleet := map[string]int{"web": 6, "checkout": 8, "cart": 5, "search": 6, "payments": 4, "users": 4, "mail": 2, "reports": 1}
 	var running sync.WaitGroup
 	n := 0
@@ -80,39 +82,35 @@ func simulate(ctx context.Context, remote *client) {
 }
 
 type simulated struct {
-	remote               *client
+	remote               *client.Client
 	service, id, address string
 }
 
 func (s simulated) live(ctx context.Context) {
-	path := "/v1/services/" + s.service + "/instances/" + s.id
-	send := func(method, suffix string, body any) error {
-		_, err := s.remote.call(ctx, method, path+suffix, nil, body)
-		return err
-	}
+	key := domain.Key{Namespace: domain.DefaultNamespace, Service: s.service, ID: s.id}
 	for version := 1; ctx.Err() == nil; {
-		_ = send(http.MethodPut, "", domain.Details{ // a refusal shows in the catalog as an absence
+		_, _ = s.remote.Register(ctx, key, domain.Details{ // a refusal shows in the catalog as an absence
 			Address: s.address, Ports: map[string]uint16{"http": 8080}, Zone: []string{"eu-1a", "eu-1b"}[len(s.id)%2],
 			Version: fmt.Sprintf("1.%d.0", version), Weight: domain.DefaultWeight, Status: domain.Passing, TTL: domain.Duration(6 * time.Second),
 			Metadata: map[string]string{"team": "demo"},
 		})
 		for ctx.Err() == nil {
 			pause(ctx, time.Second+rand.N(time.Second))
-			if err := send(http.MethodPut, "/heartbeat", nil); err != nil {
+			if _, err := s.remote.Heartbeat(ctx, key); err != nil {
 				break // it lapsed: register again
 			}
 			switch chance := rand.IntN(1000); {
 			case chance < 12: // falls ill, and recovers
-				_ = send(http.MethodPut, "/health", map[string]any{"status": "critical", "output": "connection pool exhausted"})
+				_, _ = s.remote.ReportHealth(ctx, key, client.Health{Status: domain.Critical, Output: "connection pool exhausted"})
 				pause(ctx, rand.N(4*time.Second))
-				_ = send(http.MethodPut, "/health", map[string]any{"status": "passing"})
+				_, _ = s.remote.ReportHealth(ctx, key, client.Health{Status: domain.Passing})
 			case chance < 20: // is deployed anew
-				_ = send(http.MethodPut, "/traffic", map[string]any{"traffic": "draining", "reason": "deploy"})
+				_, _ = s.remote.ChangeTraffic(ctx, key, domain.Draining, "deploy")
 				pause(ctx, 2*time.Second)
-				_ = send(http.MethodDelete, "", nil)
+				_, _ = s.remote.Deregister(ctx, key, "")
 				pause(ctx, 2*time.Second)
 				version++
-				_ = send(http.MethodPut, "", domain.Details{Address: s.address, Weight: domain.DefaultWeight, Version: fmt.Sprintf("1.%d.0", version), Status: domain.Passing, TTL: domain.Duration(6 * time.Second)})
+				_, _ = s.remote.Register(ctx, key, domain.Details{Address: s.address, Weight: domain.DefaultWeight, Version: fmt.Sprintf("1.%d.0", version), Status: domain.Passing, TTL: domain.Duration(6 * time.Second)})
 			case chance < 24: // crashes without a word
 				pause(ctx, 12*time.Second)
 			}

@@ -7,17 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // maxLine is the longest event that a reader takes.
@@ -42,61 +39,21 @@ func (s *eventSelection) flags(c *cobra.Command, to bool) {
 	f.BoolVar(&s.heartbeats, "heartbeats", false, "heartbeats, too")
 }
 
-func (s *eventSelection) query(c *cobra.Command, remote *client) url.Values {
-	q := url.Values{"ns": {""}}
-	if s.service != "" || c.Flags().Changed("ns") {
-		q.Set("ns", remote.namespace)
+func (s *eventSelection) query(c *cobra.Command, remote *commandLine) client.EventQuery {
+	return client.EventQuery{
+		Namespace: remote.scope(c), Service: s.service, Instance: s.instance, Types: s.types, Heartbeats: s.heartbeats,
+		From: client.Moment(s.from), To: client.Moment(s.to),
 	}
-	for name, value := range map[string]string{"from": s.from, "to": s.to, "service": s.service, "instance": s.instance, "type": strings.Join(s.types, ",")} {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
-	if s.heartbeats {
-		q.Set("heartbeats", "true")
-	}
-	return q
 }
 
-// streamClient waits for a reply's beginning, not for its end.
-var streamClient = &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: 30 * time.Second, Proxy: http.ProxyFromEnvironment}}
-
-// stream yields the lines of a reply.
-func (c *client) stream(ctx context.Context, path string, query url.Values, line func([]byte) error) error {
-	r, err := c.request(ctx, http.MethodGet, path, query, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := streamClient.Do(r)
-	if err != nil {
-		return fmt.Errorf("no answer from %s: %w", c.url, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode >= 300 {
-		body, err := io.ReadAll(resp.Body)
-		return errors.Join(err, refusal(resp, body))
-	}
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(make([]byte, 64<<10), maxLine)
-	for lines.Scan() {
-		if err := line(lines.Bytes()); err != nil {
-			return err
-		}
-	}
-	if err := lines.Err(); err != nil && ctx.Err() == nil {
-		return fmt.Errorf("the answer from %s broke off: %w", c.url, err)
-	}
-	return nil
-}
-
-func eventsCommand(remote *client) *cobra.Command {
+func eventsCommand(remote *commandLine) *cobra.Command {
 	c := &cobra.Command{Use: "events", Short: "Export events, or follow them as they come", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	c.AddCommand(exportCommand(remote), tailCommand(remote))
 	return c
 }
 
-func tailCommand(remote *client) *cobra.Command {
+func tailCommand(remote *commandLine) *cobra.Command {
 	var s eventSelection
 	c := &cobra.Command{
 		Use:   "tail",
@@ -105,25 +62,34 @@ func tailCommand(remote *client) *cobra.Command {
 	}
 	s.flags(c, false)
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		registry, err := remote.client()
+		if err != nil {
+			return err
+		}
 		query := s.query(c, remote)
-		query.Set("follow", "true")
-		if s.from == "" {
-			query.Set("from", "now")
+		query.Follow = true
+		if query.From == "" {
+			query.From = "now"
 		}
 		out := c.OutOrStdout()
 		raw := remote.output == "json" || !isTerminal(out)
-		return remote.stream(c.Context(), "/v1/events", query, func(line []byte) error {
-			if raw {
-				_, err := fmt.Fprintf(out, "%s\n", line)
-				return err
+		for e, err := range registry.Events(c.Context(), query) {
+			if c.Context().Err() != nil {
+				return nil // interrupted: the end of what was asked for
 			}
-			e, err := eventstore.ParseJSON(line)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(out, eventLine(&e))
-			return err
-		})
+			if raw {
+				_, err = fmt.Fprintf(out, "%s\n", e.Raw)
+			} else {
+				_, err = fmt.Fprintln(out, eventLine(&e.RecordedEvent))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	return c
 }
@@ -141,7 +107,7 @@ func eventLine(e *eventstore.RecordedEvent) string {
 	return fmt.Sprintf("%s  %s  %s", e.RecordedAt.Format("2006-01-02 15:04:05.000"), whose, what)
 }
 
-func exportCommand(remote *client) *cobra.Command {
+func exportCommand(remote *commandLine) *cobra.Command {
 	var s eventSelection
 	c := &cobra.Command{
 		Use:   "export FILE",
@@ -153,21 +119,30 @@ FILE - writes to standard output.`,
 	}
 	s.flags(c, true)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		query := s.query(c, remote)
-		if args[0] == "-" {
-			out := bufio.NewWriterSize(c.OutOrStdout(), 64<<10)
-			err := remote.stream(c.Context(), "/v1/events", query, func(line []byte) error {
-				_, _ = out.Write(line)
-				return out.WriteByte('\n')
-			})
-			return errors.Join(err, out.Flush())
+		registry, err := remote.client()
+		if err != nil {
+			return err
 		}
-		return remote.export(c, query, args[0])
+		query := s.query(c, remote)
+		if args[0] != "-" {
+			return export(c, registry, query, args[0])
+		}
+		out := bufio.NewWriterSize(c.OutOrStdout(), 64<<10)
+		for e, err := range registry.Events(c.Context(), query) {
+			if err != nil {
+				return errors.Join(err, out.Flush())
+			}
+			if _, err := fmt.Fprintf(out, "%s\n", e.Raw); err != nil {
+				return err
+			}
+		}
+		return out.Flush()
 	}
 	return c
 }
 
-func (c *client) export(cmd *cobra.Command, query url.Values, path string) (err error) {
+// export adds to a file the events that it does not have.
+func export(cmd *cobra.Command, registry *client.Client, query client.EventQuery, path string) (err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
 		return err
@@ -177,61 +152,49 @@ func (c *client) export(cmd *cobra.Command, query url.Values, path string) (err 
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if last != nil {
-		query.Set("from", strconv.FormatUint(uint64(last.Position), 10))
-	}
-	head, err := c.head(cmd.Context())
+	head, err := registry.Head(cmd.Context())
 	if err != nil {
 		return err
 	}
-	bar := newProgress(cmd.ErrOrStderr(), "exporting", "positions", int64(head))
+	bar := newProgress(cmd.ErrOrStderr(), "exporting", "positions", int64(head.Number))
 	out := bufio.NewWriterSize(f, 1<<20)
-	n, position := 0, eventstore.Position(0)
-	if last != nil {
-		position = last.Position
-	}
-	err = c.stream(cmd.Context(), "/v1/events", query, func(line []byte) error {
-		e, err := eventstore.ParseJSON(line)
-		if err != nil {
-			return err
-		}
-		if last != nil { // the first one is that which the file ends with
-			same := e.ID == last.ID && e.Position == last.Position
-			if last = nil; same {
-				return nil
-			}
-			return fmt.Errorf("%s ends with another event than the registry has at that position: it is another registry's, or another selection", path)
-		}
-		n, position = n+1, e.Position
-		bar.set(int64(position))
-		_, _ = out.Write(line)
+	n, position, err := exportAfter(cmd.Context(), registry, query, last, func(e *client.Event) error {
+		bar.set(int64(e.Position))
+		_, _ = out.Write(e.Raw)
 		return out.WriteByte('\n')
 	})
 	bar.end()
-	if err := errors.Join(err, cmd.Context().Err(), out.Flush(), f.Sync()); err != nil {
-		return fmt.Errorf("%w; %d events were added, run it again to go on", err, n)
+	if err := errors.Join(err, out.Flush(), f.Sync()); err != nil {
+		return fmt.Errorf("%s: %w; %d events were added, run it again to go on", path, err, n)
 	}
 	_, err = fmt.Fprintf(cmd.ErrOrStderr(), "%d events added to %s, up to position %d\n", n, path, position)
 	return err
 }
 
-// head is the registry's newest position.
-func (c *client) head(ctx context.Context) (eventstore.Position, error) {
-	r, err := c.request(ctx, http.MethodGet, "/v1/services", nil, nil)
-	if err != nil {
-		return 0, err
+// exportAfter writes the events that come after the last one that is there already, nil: all of them. It
+// counts them, and says up to which position they are.
+func exportAfter(ctx context.Context, registry *client.Client, query client.EventQuery, last *eventstore.RecordedEvent, write func(*client.Event) error) (n int, position eventstore.Position, err error) {
+	if last != nil {
+		position = last.Position
+		query.From = client.AtPosition(wire.Position{Number: position})
 	}
-	resp, err := httpClient.Do(r)
-	if err != nil {
-		return 0, fmt.Errorf("no answer from %s: %w", c.url, err)
+	for e, err := range registry.Events(ctx, query) {
+		if err != nil {
+			return n, position, err
+		}
+		if last != nil { // the first one is that which the file ends with
+			if e.ID != last.ID || e.Position != last.Position {
+				return n, position, errors.New("it ends with another event than the registry has at that position: it is another registry's, or another selection")
+			}
+			last = nil
+			continue
+		}
+		if err := write(&e); err != nil {
+			return n, position, err
+		}
+		n, position = n+1, e.Position
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err := errors.Join(err, refusal(resp, body)); err != nil {
-		return 0, err
-	}
-	p, err := strconv.ParseUint(resp.Header.Get("Rollcall-Position"), 10, 64)
-	return eventstore.Position(p), err
+	return n, position, nil
 }
 
 // resumePoint finds the last whole line's event, cuts off what follows it, and leaves the file at

@@ -6,58 +6,38 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-func auditCommands(remote *client) []*cobra.Command {
+func auditCommands(remote *commandLine) []*cobra.Command {
 	return []*cobra.Command{
 		historyCommand(remote), whyCommand(remote), catalogCommand(remote), diffCommand(remote), eventsCommand(remote), replayCommand(remote),
 		checkpointCommand(remote), verifyCommand(remote),
 	}
 }
 
-// historyPage is a page of entries as the server gives it.
-type historyPage struct {
-	Entries    []wire.HistoryEntry
-	Next       string
-	Heartbeats []wire.HeartbeatHour
+// historyOf asks for that of an instance (SERVICE/ID), a service (SERVICE) or everything ("").
+func (c *commandLine) historyOf(arg string) (q client.HistoryQuery, err error) {
+	switch {
+	case arg == "":
+	case strings.Contains(arg, "/"):
+		q.Instance, err = c.instance(arg)
+	default:
+		q.Service = c.service(arg)
+	}
+	return q, err
 }
 
-// fetch gets a reply into v and returns its bytes.
-func (c *client) fetch(cmd *cobra.Command, path string, query url.Values, v any) ([]byte, error) {
-	b, err := c.call(cmd.Context(), http.MethodGet, path, query, nil)
-	if err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return nil, fmt.Errorf("unreadable answer: %w", err)
-	}
-	return b, nil
-}
-
-// historyPath is that of an instance (SERVICE/ID), a service (SERVICE) or everything ("").
-func (c *client) historyPath(arg string) (string, url.Values, error) {
-	if arg == "" {
-		return "/v1/history", url.Values{"ns": {""}}, nil
-	}
-	if !strings.Contains(arg, "/") {
-		return "/v1/services/" + url.PathEscape(arg) + "/history", url.Values{"ns": {c.namespace}}, nil
-	}
-	path, query, err := c.instance(arg)
-	return path + "/history", query, err
-}
-
-func historyCommand(remote *client) *cobra.Command {
-	filters := map[string]*string{}
+func historyCommand(remote *commandLine) *cobra.Command {
+	var from, to, actor, via, reason string
 	var types []string
 	var limit int
 	var oldest bool
@@ -69,12 +49,11 @@ func historyCommand(remote *client) *cobra.Command {
 		Args: cobra.MaximumNArgs(1),
 	}
 	f := c.Flags()
-	for name, usage := range map[string]string{
-		"from": `only from this moment on: RFC 3339 time, position, or "5m ago"`, "to": "only up to this moment", "actor": "only by this actor",
-		"via": "only by this way: http, cli, expiry …", "reason": "only with this text in the reason or output",
-	} {
-		filters[name] = f.String(name, "", usage)
-	}
+	f.StringVar(&from, "from", "", `only from this moment on: RFC 3339 time, position, or "5m ago"`)
+	f.StringVar(&to, "to", "", "only up to this moment")
+	f.StringVar(&actor, "actor", "", "only by this actor")
+	f.StringVar(&via, "via", "", "only by this way: http, cli, expiry …")
+	f.StringVar(&reason, "reason", "", "only with this text in the reason or output")
 	f.StringSliceVar(&types, "type", nil, "only events of this type; may be given again")
 	f.IntVar(&limit, "limit", 100, "at most so many entries")
 	f.BoolVar(&oldest, "oldest", false, "oldest first")
@@ -82,36 +61,31 @@ func historyCommand(remote *client) *cobra.Command {
 		if limit < 1 {
 			return usageError{errors.New("--limit must be at least 1")}
 		}
-		path, query, err := remote.historyPath(strings.Join(args, ""))
+		q, err := remote.historyOf(strings.Join(args, ""))
 		if err != nil {
 			return err
 		}
-		for name, value := range filters {
-			if *value != "" {
-				query.Set(name, *value)
-			}
+		registry, err := remote.client()
+		if err != nil {
+			return err
 		}
-		if len(types) > 0 {
-			query.Set("type", strings.Join(types, ","))
-		}
-		if oldest {
-			query.Set("order", "oldest")
-		}
-		all := historyPage{Entries: []wire.HistoryEntry{}}
+		q.Namespace = remote.scope(c) // of everything, where no service is named
+		q.From, q.To, q.Actor, q.Via, q.Reason, q.Types, q.Oldest = client.Moment(from), client.Moment(to), actor, via, reason, types, oldest
+		all := wire.HistoryPage{Entries: []wire.HistoryEntry{}}
 		for {
-			query.Set("limit", strconv.Itoa(min(limit-len(all.Entries), 1000)))
-			var page historyPage
-			if _, err := remote.fetch(c, path, query, &page); err != nil {
+			q.Limit = min(limit-len(all.Entries), 1000)
+			page, err := registry.History(c.Context(), q)
+			if err != nil {
 				return err
 			}
-			all.Entries = append(all.Entries, page.Entries...)
+			all.Entries = append(all.Entries, page.Value.Entries...)
 			if all.Heartbeats == nil {
-				all.Heartbeats = page.Heartbeats
+				all.Heartbeats = page.Value.Heartbeats
 			}
-			if page.Next == "" || len(all.Entries) >= limit {
+			if page.Value.Next == "" || len(all.Entries) >= limit {
 				break
 			}
-			query.Set("cursor", page.Next)
+			q.Cursor = page.Value.Next
 		}
 		b, err := json.Marshal(map[string]any{"entries": all.Entries, "heartbeats": all.Heartbeats})
 		if err != nil {
@@ -122,7 +96,7 @@ func historyCommand(remote *client) *cobra.Command {
 	return c
 }
 
-func historyTable(w io.Writer, page historyPage) error {
+func historyTable(w io.Writer, page wire.HistoryPage) error {
 	err := table(w, "TIME\tPOSITION\tINSTANCE\tREV\tWHAT\tACTOR\tFROM\tVIA", func(row func(...any)) {
 		for _, e := range page.Entries {
 			row(e.RecordedAt.Format("2006-01-02 15:04:05.000Z"), e.Position, instanceOf(&e), e.Revision, oneLine(e.Summary), dash(e.Actor), dash(e.Source), dash(e.Via))
@@ -168,33 +142,35 @@ func compact(v any) string {
 	return string(b)
 }
 
-func whyCommand(remote *client) *cobra.Command {
+func whyCommand(remote *commandLine) *cobra.Command {
 	return &cobra.Command{
 		Use:     "why SERVICE/ID",
 		Short:   "Say in plain English why an instance is gone, or that it is there",
 		Example: "  rollcall why checkout/a-1",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			path, query, err := remote.instance(args[0])
+			key, err := remote.instance(args[0])
 			if err != nil {
 				return err
 			}
-			query.Set("limit", "10")
-			var page historyPage
-			b, err := remote.fetch(c, path+"/history", query, &page)
+			registry, err := remote.client()
 			if err != nil {
 				return err
 			}
-			if len(page.Entries) == 0 {
-				return &problem{Status: http.StatusNotFound, Detail: fmt.Sprintf("instance %s was never registered", args[0])}
+			page, err := registry.History(c.Context(), client.HistoryQuery{Instance: key, Limit: 10})
+			if err != nil {
+				return err
 			}
-			return remote.print(c, b, func(w io.Writer) error { return explain(w, page, time.Now()) })
+			if len(page.Value.Entries) == 0 {
+				return &wire.Problem{Type: wire.UnknownInstance, Status: http.StatusNotFound, Detail: fmt.Sprintf("instance %s was never registered", args[0])}
+			}
+			return remote.print(c, page.Raw, func(w io.Writer) error { return explain(w, page.Value, time.Now()) })
 		},
 	}
 }
 
 // explain tells the newest entries as a story, the answer first.
-func explain(w io.Writer, page historyPage, now time.Time) error {
+func explain(w io.Writer, page wire.HistoryPage, now time.Time) error {
 	last := &page.Entries[0]
 	when := fmt.Sprintf("%s (%s ago)", last.RecordedAt.Format("2006-01-02 15:04:05 MST"), queries.Spaced(now.Sub(last.RecordedAt).Round(time.Second)))
 	switch last.Type {
@@ -229,21 +205,15 @@ func noReason(summary string) string {
 	return ""
 }
 
-// place is a moment as the server names it.
-type place struct {
-	Position string
-	Time     *time.Time
-	Note     string
-}
-
-func (p place) String() string {
+// placeName names a moment as the server understood it.
+func placeName(p wire.Place) string {
 	if p.Time != nil {
 		return fmt.Sprintf("%s (position %s)", p.Time.Format(time.RFC3339), p.Position)
 	}
-	return "position " + p.Position
+	return "position " + p.Position.String()
 }
 
-func catalogCommand(remote *client) *cobra.Command {
+func catalogCommand(remote *commandLine) *cobra.Command {
 	var at string
 	c := &cobra.Command{
 		Use:     "catalog",
@@ -253,27 +223,20 @@ func catalogCommand(remote *client) *cobra.Command {
 	}
 	c.Flags().StringVar(&at, "at", "", atUsage)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		query := url.Values{"ns": {""}}
-		if c.Flags().Changed("ns") {
-			query.Set("ns", remote.namespace)
-		}
-		if at != "" {
-			query.Set("at", at)
-		}
-		var all struct {
-			place
-			Services []wire.ServiceInstances
-		}
-		b, err := remote.fetch(c, "/v1/catalog", query, &all)
+		registry, err := remote.client()
 		if err != nil {
 			return err
 		}
-		return remote.print(c, b, func(w io.Writer) error {
-			if all.Note != "" {
-				fmt.Fprintln(w, all.Note)
+		all, err := registry.Catalog(c.Context(), remote.scope(c), client.Moment(at))
+		if err != nil {
+			return err
+		}
+		return remote.print(c, all.Raw, func(w io.Writer) error {
+			if all.Value.Note != "" {
+				fmt.Fprintln(w, all.Value.Note)
 			}
 			return table(w, "NAMESPACE\tSERVICE\tID\tADDRESS\tSTATUS\tTRAFFIC\tVERSION\tSINCE", func(row func(...any)) {
-				for _, s := range all.Services {
+				for _, s := range all.Value.Services {
 					for _, i := range s.Instances {
 						row(i.Namespace, i.Service, i.ID, i.Address, i.Status, i.Traffic, dash(i.Version), i.RegisteredAt.Format(time.RFC3339))
 					}
@@ -284,7 +247,7 @@ func catalogCommand(remote *client) *cobra.Command {
 	return c
 }
 
-func diffCommand(remote *client) *cobra.Command {
+func diffCommand(remote *commandLine) *cobra.Command {
 	var from, to string
 	c := &cobra.Command{
 		Use:     "diff --from MOMENT [--to MOMENT]",
@@ -298,16 +261,17 @@ func diffCommand(remote *client) *cobra.Command {
 		if from == "" {
 			return usageError{errors.New("--from is needed")}
 		}
-		var d struct {
-			From, To place
-			wire.Difference
-		}
-		b, err := remote.fetch(c, "/v1/diff", url.Values{"from": {from}, "to": {to}}, &d)
+		registry, err := remote.client()
 		if err != nil {
 			return err
 		}
-		return remote.print(c, b, func(w io.Writer) error {
-			fmt.Fprintf(w, "from %s to %s: %d added, %d removed, %d changed\n", d.From, d.To, len(d.Added), len(d.Removed), len(d.Changed))
+		reply, err := registry.Diff(c.Context(), client.Moment(from), client.Moment(to))
+		if err != nil {
+			return err
+		}
+		return remote.print(c, reply.Raw, func(w io.Writer) error {
+			d := reply.Value
+			fmt.Fprintf(w, "from %s to %s: %d added, %d removed, %d changed\n", placeName(d.From), placeName(d.To), len(d.Added), len(d.Removed), len(d.Changed))
 			showChanges(w, "+", d.Added)
 			showChanges(w, "-", d.Removed)
 			showChanges(w, "~", d.Changed)

@@ -1,53 +1,48 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-func clientCommands(remote *client) []*cobra.Command {
+func clientCommands(remote *commandLine) []*cobra.Command {
 	return []*cobra.Command{
 		registerCommand(remote), heartbeatCommand(remote), deregisterCommand(remote), healthCommand(remote),
 		drainCommand(remote), servicesCommand(remote), instancesCommand(remote), watchCommand(remote), webhooksCommand(remote),
 	}
 }
 
-// reply is a command's answer.
-type reply struct {
-	Namespace string `json:"namespace"`
-	Service   string `json:"service"`
-	ID        string `json:"id"`
-	Position  string `json:"position"`
-	Epoch     uint64 `json:"epoch"`
-	Revision  uint64 `json:"revision"`
-}
-
-// command sends a command and says in a line what came of it.
-func (c *client) command(cmd *cobra.Command, method, path string, query url.Values, body any, did string) error {
-	b, err := c.call(cmd.Context(), method, path, query, body)
+// command sends a command about the instance that the argument names, and says in a line what came of it.
+func (c *commandLine) command(cmd *cobra.Command, arg, did string, send func(context.Context, *client.Client, domain.Key) (client.Reply[wire.Result], error)) error {
+	key, err := c.instance(arg)
 	if err != nil {
 		return err
 	}
-	var r reply
-	if err := json.Unmarshal(b, &r); err != nil {
-		return fmt.Errorf("unreadable answer: %w", err)
+	remote, err := c.client()
+	if err != nil {
+		return err
 	}
-	return c.print(cmd, b, func(w io.Writer) error {
+	reply, err := send(cmd.Context(), remote, key)
+	if err != nil {
+		return err
+	}
+	return c.print(cmd, reply.Raw, func(w io.Writer) error {
+		r := reply.Value
 		_, err := fmt.Fprintf(w, "%s/%s/%s %s (epoch %d, revision %d, position %s)\n", r.Namespace, r.Service, r.ID, did, r.Epoch, r.Revision, r.Position)
 		return err
 	})
 }
 
-func registerCommand(remote *client) *cobra.Command {
+func registerCommand(remote *commandLine) *cobra.Command {
 	var d domain.Details
 	var ports map[string]int
 	var weight uint16
@@ -73,10 +68,6 @@ func registerCommand(remote *client) *cobra.Command {
 		if d.Address == "" {
 			return usageError{errors.New("--address is needed")}
 		}
-		path, query, err := remote.instance(args[0])
-		if err != nil {
-			return err
-		}
 		d.Weight, d.Status, d.TTL = weight, domain.Status(status), domain.Duration(ttl)
 		d.Ports = map[string]uint16{}
 		for name, port := range ports {
@@ -85,12 +76,14 @@ func registerCommand(remote *client) *cobra.Command {
 			}
 			d.Ports[name] = uint16(port)
 		}
-		return remote.command(c, http.MethodPut, path, query, d, "registered")
+		return remote.command(c, args[0], "registered", func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
+			return r.Register(ctx, key, d)
+		})
 	}
 	return c
 }
 
-func heartbeatCommand(remote *client) *cobra.Command {
+func heartbeatCommand(remote *commandLine) *cobra.Command {
 	var every time.Duration
 	c := &cobra.Command{
 		Use:   "heartbeat SERVICE/ID",
@@ -99,12 +92,11 @@ func heartbeatCommand(remote *client) *cobra.Command {
 	}
 	c.Flags().DurationVar(&every, "every", 0, "go on until interrupted, at this interval")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		path, query, err := remote.instance(args[0])
-		if err != nil {
-			return err
-		}
 		for {
-			if err := remote.command(c, http.MethodPut, path+"/heartbeat", query, nil, "renewed"); err != nil || every <= 0 {
+			err := remote.command(c, args[0], "renewed", func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
+				return r.Heartbeat(ctx, key)
+			})
+			if err != nil || every <= 0 {
 				return err
 			}
 			select {
@@ -117,7 +109,7 @@ func heartbeatCommand(remote *client) *cobra.Command {
 	return c
 }
 
-func deregisterCommand(remote *client) *cobra.Command {
+func deregisterCommand(remote *commandLine) *cobra.Command {
 	var reason string
 	c := &cobra.Command{
 		Use:   "deregister SERVICE/ID",
@@ -126,19 +118,14 @@ func deregisterCommand(remote *client) *cobra.Command {
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why; kept in the history")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		path, query, err := remote.instance(args[0])
-		if err != nil {
-			return err
-		}
-		if reason != "" {
-			query.Set("reason", reason)
-		}
-		return remote.command(c, http.MethodDelete, path, query, nil, "deregistered")
+		return remote.command(c, args[0], "deregistered", func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
+			return r.Deregister(ctx, key, reason)
+		})
 	}
 	return c
 }
 
-func healthCommand(remote *client) *cobra.Command {
+func healthCommand(remote *commandLine) *cobra.Command {
 	var output string
 	c := &cobra.Command{
 		Use:   "health SERVICE/ID starting|passing|warning|critical",
@@ -147,17 +134,15 @@ func healthCommand(remote *client) *cobra.Command {
 	}
 	c.Flags().StringVar(&output, "note", "", "what was seen; kept in the history")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		path, query, err := remote.instance(args[0])
-		if err != nil {
-			return err
-		}
-		body := map[string]any{"status": args[1], "output": output, "source": domain.FromOperator}
-		return remote.command(c, http.MethodPut, path+"/health", query, body, "is "+args[1])
+		report := client.Health{Status: domain.Status(args[1]), Output: output, Source: domain.FromOperator}
+		return remote.command(c, args[0], "is "+args[1], func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
+			return r.ReportHealth(ctx, key, report)
+		})
 	}
 	return c
 }
 
-func drainCommand(remote *client) *cobra.Command {
+func drainCommand(remote *commandLine) *cobra.Command {
 	var reason string
 	var resume, maintenance bool
 	c := &cobra.Command{
@@ -170,18 +155,15 @@ func drainCommand(remote *client) *cobra.Command {
 	c.Flags().BoolVar(&maintenance, "maintenance", false, "put it into maintenance instead")
 	c.MarkFlagsMutuallyExclusive("resume", "maintenance")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		path, query, err := remote.instance(args[0])
-		if err != nil {
-			return err
-		}
 		traffic := domain.Draining
 		if resume {
 			traffic = domain.Serving
 		} else if maintenance {
 			traffic = domain.Maintenance
 		}
-		body := map[string]any{"traffic": traffic, "reason": reason}
-		return remote.command(c, http.MethodPut, path+"/traffic", query, body, "is "+string(traffic))
+		return remote.command(c, args[0], "is "+string(traffic), func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
+			return r.ChangeTraffic(ctx, key, traffic, reason)
+		})
 	}
 	return c
 }

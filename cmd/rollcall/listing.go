@@ -1,43 +1,38 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rollcall-registry/rollcall/adapters/client"
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-func servicesCommand(remote *client) *cobra.Command {
+func servicesCommand(remote *commandLine) *cobra.Command {
 	var at string
 	c := &cobra.Command{
 		Use:   "services",
 		Short: "List services (of every namespace with --ns '*')",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			query := url.Values{}
-			if at != "" {
-				query.Set("at", at)
-			}
-			b, err := remote.call(c.Context(), http.MethodGet, "/v1/services", query, nil)
+			registry, err := remote.client()
 			if err != nil {
 				return err
 			}
-			var list struct{ Services []wire.ServiceSummary }
-			if err := json.Unmarshal(b, &list); err != nil {
-				return fmt.Errorf("unreadable answer: %w", err)
+			list, err := registry.Services(c.Context(), remote.namespace, client.Moment(at))
+			if err != nil {
+				return err
 			}
-			return remote.print(c, b, func(w io.Writer) error {
+			return remote.print(c, list.Raw, func(w io.Writer) error {
 				return table(w, "NAMESPACE\tSERVICE\tINSTANCES\tREADY\tSTATUSES", func(row func(...any)) {
-					for _, s := range list.Services {
+					for _, s := range list.Value.Services {
 						var statuses []string
 						for _, status := range slices.Sorted(maps.Keys(s.Statuses)) {
 							statuses = append(statuses, fmt.Sprintf("%d %s", s.Statuses[status], status))
@@ -54,7 +49,7 @@ func servicesCommand(remote *client) *cobra.Command {
 
 const atUsage = `as it was at a moment: RFC 3339 time, position, or "5m ago"`
 
-func instancesCommand(remote *client) *cobra.Command {
+func instancesCommand(remote *commandLine) *cobra.Command {
 	var statuses, tags []string
 	var zone, serviceVersion, at string
 	var metadata map[string]string
@@ -73,32 +68,19 @@ func instancesCommand(remote *client) *cobra.Command {
 	f.StringVar(&serviceVersion, "service-version", "", "only of this version")
 	f.StringToStringVar(&metadata, "meta", nil, "only with this metadata pair; may be given again")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		query := url.Values{"leases": {"true"}}
-		for name, values := range map[string][]string{"status": statuses, "tag": tags} {
-			if len(values) > 0 {
-				query[name] = values
-			}
-		}
-		for name, value := range map[string]string{"zone": zone, "version": serviceVersion, "at": at} {
-			if value != "" {
-				query.Set(name, value)
-			}
-		}
-		for key, value := range metadata {
-			query.Set("meta."+key, value)
-		}
-		if ready {
-			query.Set("ready", "true")
-		}
-		b, err := remote.call(c.Context(), http.MethodGet, "/v1/services/"+url.PathEscape(args[0])+"/instances", query, nil)
+		registry, err := remote.client()
 		if err != nil {
 			return err
 		}
-		var list struct{ Instances []wire.Instance }
-		if err := json.Unmarshal(b, &list); err != nil {
-			return fmt.Errorf("unreadable answer: %w", err)
+		filter := client.InstanceFilter{Ready: ready, Tags: tags, Zone: zone, Version: serviceVersion, Metadata: metadata}
+		for _, s := range statuses {
+			filter.Statuses = append(filter.Statuses, domain.Status(s))
 		}
-		return remote.print(c, b, func(w io.Writer) error { return instanceTable(w, list.Instances) })
+		list, err := registry.Instances(c.Context(), remote.service(args[0]), client.InstancesQuery{InstanceFilter: filter, At: client.Moment(at), Leases: true})
+		if err != nil {
+			return err
+		}
+		return remote.print(c, list.Raw, func(w io.Writer) error { return instanceTable(w, list.Value.Instances) })
 	}
 	return c
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rollcall-registry/rollcall/cmd/rollcall/bench"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // version is set by the release build; a build from source names its commit.
@@ -36,12 +38,12 @@ func main() {
 }
 
 func exitCode(err error) int {
-	var refused *problem
+	var refused *wire.Problem
 	var usage usageError
 	switch {
 	case errors.As(err, &usage), errors.As(err, new(bench.UsageError)):
 		return exitUsage
-	case errors.As(err, &refused) && (refused.Status == 404 || refused.Status == 410):
+	case errors.As(err, &refused) && refused.Type != wire.NoSuchRoute && (refused.Status == http.StatusNotFound || refused.Status == http.StatusGone):
 		return exitNotFound
 	}
 	return exitFailed
@@ -64,7 +66,7 @@ func root() *cobra.Command {
 	c.SetVersionTemplate("rollcall {{.Version}}\n")
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	c.AddGroup(&cobra.Group{ID: "server", Title: "Server:"}, &cobra.Group{ID: "client", Title: "Client:"}, &cobra.Group{ID: "audit", Title: "Audit:"})
-	var remote client
+	var remote commandLine
 	flags := c.PersistentFlags()
 	flags.StringVar(&remote.url, "url", fromEnv("ROLLCALL_URL", "http://127.0.0.1:7700"), "where the server is (ROLLCALL_URL)")
 	flags.StringVar(&remote.namespace, "ns", fromEnv("ROLLCALL_NS", "default"), "namespace (ROLLCALL_NS)")

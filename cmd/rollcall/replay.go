@@ -4,19 +4,17 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-func replayCommand(remote *client) *cobra.Command {
+func replayCommand(remote *commandLine) *cobra.Command {
 	var s eventSelection
 	var speed string
 	c := &cobra.Command{
@@ -32,17 +30,31 @@ func replayCommand(remote *client) *cobra.Command {
 		if err != nil || factor < 0 || factor > 1e9 {
 			return usageError{fmt.Errorf("speed must be like 60x, not %q", speed)}
 		}
+		registry, err := remote.client()
+		if err != nil {
+			return err
+		}
 		player := &player{out: c.OutOrStdout(), speed: factor, live: map[string]bool{}, json: remote.output == "json"}
 		if s.from != "" {
-			var all struct{ Services []wire.ServiceInstances }
-			if _, err := remote.fetch(c, "/v1/catalog", url.Values{"ns": {""}, "at": {s.from}}, &all); err != nil {
+			all, err := registry.Catalog(c.Context(), "", client.Moment(s.from))
+			if err != nil {
 				return err
 			}
-			player.live = instanceKeys(all.Services)
+			player.live = instanceKeys(all.Value.Services)
 		}
-		err = remote.stream(c.Context(), "/v1/events", s.query(c, remote), func(line []byte) error { return player.play(c.Context(), line) })
-		player.clear()
-		return err
+		defer player.clear()
+		for e, err := range registry.Events(c.Context(), s.query(c, remote)) {
+			if c.Context().Err() != nil {
+				return nil // interrupted: the end
+			}
+			if err != nil {
+				return err
+			}
+			if err := player.play(c.Context(), &e); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	return c
 }
@@ -57,11 +69,7 @@ type player struct {
 	began time.Time // when it was shown
 }
 
-func (p *player) play(ctx context.Context, line []byte) error {
-	e, err := eventstore.ParseJSON(line)
-	if err != nil {
-		return err
-	}
+func (p *player) play(ctx context.Context, e *client.Event) (err error) {
 	if p.first.IsZero() {
 		p.first, p.began = e.RecordedAt, time.Now()
 	}
@@ -70,9 +78,9 @@ func (p *player) play(ctx context.Context, line []byte) error {
 	}
 	p.clear()
 	if p.json {
-		_, err = fmt.Fprintf(p.out, "%s\n", line)
+		_, err = fmt.Fprintf(p.out, "%s\n", e.Raw)
 	} else {
-		_, err = fmt.Fprintln(p.out, eventLine(&e))
+		_, err = fmt.Fprintln(p.out, eventLine(&e.RecordedEvent))
 	}
 	if key, ok := e.Stream.InstanceKey(); ok {
 		switch e.Type {

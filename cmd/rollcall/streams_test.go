@@ -90,7 +90,7 @@ func (s *streamCopy) follow(ctx context.Context, url string, rng *rand.Rand) err
 	if s.lastID != "" {
 		r.Header.Set("Last-Event-ID", s.lastID)
 	}
-	resp, err := streamClient.Do(r)
+	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return err
 	}

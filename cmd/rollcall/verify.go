@@ -1,29 +1,25 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"log/slog"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/history"
 )
 
-func checkpointCommand(remote *client) *cobra.Command {
+func checkpointCommand(remote *commandLine) *cobra.Command {
 	var key bool
 	c := &cobra.Command{
 		Use:     "checkpoint",
@@ -33,11 +29,19 @@ func checkpointCommand(remote *client) *cobra.Command {
 	}
 	c.Flags().BoolVar(&key, "key", false, "print the key that checkpoints are verified with")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		path := "/v1/checkpoint"
-		if key {
-			path += "/key"
+		registry, err := remote.client()
+		if err != nil {
+			return err
 		}
-		b, err := remote.call(c.Context(), http.MethodGet, path, nil, nil)
+		if key {
+			text, err := registry.CheckpointKey(c.Context())
+			if err != nil {
+				return err
+			}
+			_, err = io.WriteString(c.OutOrStdout(), text)
+			return err
+		}
+		b, err := registry.Checkpoint(c.Context())
 		if err != nil {
 			return err
 		}
@@ -52,7 +56,7 @@ type verification struct {
 	data, checkpoint, key string
 }
 
-func verifyCommand(remote *client) *cobra.Command {
+func verifyCommand(remote *commandLine) *cobra.Command {
 	var v verification
 	c := &cobra.Command{
 		Use:   "verify",
@@ -73,7 +77,11 @@ It names the first event that differs, and exits with 1.`,
 		if v.data != "" {
 			return v.folder(c)
 		}
-		return v.remote(c, remote)
+		registry, err := remote.client()
+		if err != nil {
+			return err
+		}
+		return v.remote(c, registry)
 	}
 	return c
 }
@@ -130,66 +138,37 @@ func (v *verification) folder(c *cobra.Command) error {
 	return v.run(c, events, evidence, total)
 }
 
-func (v *verification) remote(c *cobra.Command, remote *client) error {
+func (v *verification) remote(c *cobra.Command, registry *client.Client) error {
 	ctx := c.Context()
-	checkpoint, err := v.evidence(func() (string, error) {
-		b, err := remote.call(ctx, http.MethodGet, "/v1/checkpoint/key", nil, nil)
-		return string(b), err
-	})
+	checkpoint, err := v.evidence(func() (string, error) { return registry.CheckpointKey(ctx) })
 	if err != nil {
 		return err
 	}
-	var size struct{ Size int64 }
-	if _, err := remote.fetch(c, "/v1/checkpoint/leaves", url.Values{"limit": {"1"}}, &size); err != nil {
+	log, err := registry.Leaves(ctx, 0, 1)
+	if err != nil {
 		return err
 	}
+	size := log.Value.Size
 	events := func(yield func(eventstore.RecordedEvent, error) bool) {
-		stopped := errors.New("enough")
 		n := int64(0)
-		err := remote.stream(ctx, "/v1/events", url.Values{"ns": {""}}, func(line []byte) error {
-			if n == size.Size { // what came since
-				return stopped
-			}
-			n++
-			e, err := eventstore.ParseJSON(line)
-			if !yield(e, err) || err != nil {
-				return stopped
-			}
-			return nil
-		})
-		if err != nil && !errors.Is(err, stopped) {
-			yield(eventstore.RecordedEvent{}, err)
-		}
-	}
-	return v.run(c, events, history.Evidence{Checkpoint: checkpoint, Leaves: remote.leaves(ctx, size.Size)}, size.Size)
-}
-
-// leaves yields the leaves that a running registry has, up to a number.
-func (c *client) leaves(ctx context.Context, size int64) iter.Seq2[tlog.Hash, error] {
-	return func(yield func(tlog.Hash, error) bool) {
-		for from := int64(0); from < size; {
-			var page struct{ Hashes []tlog.Hash }
-			b, err := c.call(ctx, http.MethodGet, "/v1/checkpoint/leaves", url.Values{"from": {strconv.FormatInt(from, 10)}}, nil)
-			if err == nil {
-				err = json.Unmarshal(b, &page)
-			}
-			if err == nil && len(page.Hashes) == 0 {
-				err = io.ErrUnexpectedEOF
-			}
-			if err != nil {
-				yield(tlog.Hash{}, err)
+		for e, err := range registry.Events(ctx, client.EventQuery{}) {
+			if n == size { // what came since
 				return
 			}
-			for _, h := range page.Hashes {
-				if from++; from > size {
-					return
-				}
-				if !yield(h, nil) {
-					return
-				}
+			n++
+			if !yield(e.RecordedEvent, err) || err != nil {
+				return
 			}
 		}
 	}
+	leaves := func(yield func(tlog.Hash, error) bool) {
+		for h, err := range registry.AllLeaves(ctx, size) {
+			if !yield(tlog.Hash(h), err) {
+				return
+			}
+		}
+	}
+	return v.run(c, events, history.Evidence{Checkpoint: checkpoint, Leaves: leaves}, size)
 }
 
 func (v *verification) run(c *cobra.Command, events iter.Seq2[eventstore.RecordedEvent, error], evidence history.Evidence, total int64) error {

@@ -1,33 +1,33 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-func webhooksCommand(remote *client) *cobra.Command {
+func webhooksCommand(remote *commandLine) *cobra.Command {
 	c := &cobra.Command{Use: "webhooks", Short: "Manage webhooks: events that are posted to a URL", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	c.AddCommand(
 		createWebhookCommand(remote), listWebhooksCommand(remote), webhookDeliveriesCommand(remote), webhookHistoryCommand(remote),
-		webhookActionCommand(remote, "pause", "Stop a webhook's deliveries; what is due waits", "reason", "why; kept in the history"),
-		webhookActionCommand(remote, "resume", "Let a webhook's deliveries go on", "", ""),
-		webhookActionCommand(remote, "replay", "Deliver again what happened from a moment on", "from", `moment: RFC 3339 time, position, or "5m ago"`),
+		webhookActionCommand(remote, (*client.Client).PauseWebhook, "pause", "Stop a webhook's deliveries; what is due waits", "reason", "why; kept in the history"),
+		webhookActionCommand(remote, resumeWebhook, "resume", "Let a webhook's deliveries go on", "", ""),
+		webhookActionCommand(remote, replayWebhook, "replay", "Deliver again what happened from a moment on", "from", `moment: RFC 3339 time, position, or "5m ago"`),
 		deleteWebhookCommand(remote),
 	)
 	return c
 }
 
-func createWebhookCommand(remote *client) *cobra.Command {
+func createWebhookCommand(remote *commandLine) *cobra.Command {
 	var spec domain.WebhookSpec
 	var secret, from string
 	c := &cobra.Command{
@@ -46,20 +46,16 @@ func createWebhookCommand(remote *client) *cobra.Command {
 		if spec.Service != "" || c.Flags().Changed("ns") {
 			spec.Namespace = remote.namespace
 		}
-		body := struct {
-			domain.WebhookSpec
-			Secret string `json:"secret,omitempty"`
-			From   string `json:"from,omitempty"`
-		}{spec, secret, from}
-		b, err := remote.call(c.Context(), http.MethodPost, "/v1/webhooks", nil, body)
+		registry, err := remote.client()
 		if err != nil {
 			return err
 		}
-		var w struct{ ID, Secret string }
-		if err := json.Unmarshal(b, &w); err != nil {
-			return fmt.Errorf("unreadable answer: %w", err)
+		reply, err := registry.CreateWebhook(c.Context(), client.NewWebhook{WebhookSpec: spec, Secret: secret, From: client.Moment(from)})
+		if err != nil {
+			return err
 		}
-		return remote.print(c, b, func(out io.Writer) error {
+		return remote.print(c, reply.Raw, func(out io.Writer) error {
+			w := reply.Value
 			fmt.Fprintf(out, "webhook %s posts to %s\n", w.ID, args[0])
 			if w.Secret != "" {
 				fmt.Fprintf(out, "its signing secret, which is not shown again: %s\n", w.Secret)
@@ -70,24 +66,21 @@ func createWebhookCommand(remote *client) *cobra.Command {
 	return c
 }
 
-func listWebhooksCommand(remote *client) *cobra.Command {
+func listWebhooksCommand(remote *commandLine) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List webhooks", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			var list struct {
-				Webhooks []struct {
-					ID, URL, Namespace, Service, Reason string
-					Types                               []string
-					Paused                              bool
-				}
-			}
-			b, err := remote.fetch(c, "/v1/webhooks", nil, &list)
+			registry, err := remote.client()
 			if err != nil {
 				return err
 			}
-			return remote.print(c, b, func(w io.Writer) error {
+			list, err := registry.Webhooks(c.Context())
+			if err != nil {
+				return err
+			}
+			return remote.print(c, list.Raw, func(w io.Writer) error {
 				return table(w, "ID\tURL\tNAMESPACE\tSERVICE\tTYPES\tSTATE", func(row func(...any)) {
-					for _, h := range list.Webhooks {
+					for _, h := range list.Value.Webhooks {
 						state := "running"
 						if h.Paused {
 							state = strings.TrimSuffix("paused: "+h.Reason, ": ")
@@ -100,27 +93,22 @@ func listWebhooksCommand(remote *client) *cobra.Command {
 	}
 }
 
-func webhookDeliveriesCommand(remote *client) *cobra.Command {
+func webhookDeliveriesCommand(remote *commandLine) *cobra.Command {
 	var limit int
 	c := &cobra.Command{Use: "deliveries ID", Short: "Show a webhook's latest attempts to deliver", Args: cobra.ExactArgs(1)}
 	c.Flags().IntVar(&limit, "limit", 20, "at most so many")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		var log struct {
-			Attempts []struct {
-				Event, Position, Type, Error string
-				Attempt, Status              int
-				At                           time.Time
-				Took                         domain.Duration
-				Delivered                    bool
-			}
-		}
-		b, err := remote.fetch(c, "/v1/webhooks/"+url.PathEscape(args[0])+"/deliveries", url.Values{"limit": {fmt.Sprint(limit)}}, &log)
+		registry, err := remote.client()
 		if err != nil {
 			return err
 		}
-		return remote.print(c, b, func(w io.Writer) error {
+		log, err := registry.Deliveries(c.Context(), args[0], limit)
+		if err != nil {
+			return err
+		}
+		return remote.print(c, log.Raw, func(w io.Writer) error {
 			return table(w, "TIME\tPOSITION\tTYPE\tATTEMPT\tSTATUS\tTOOK\tRESULT", func(row func(...any)) {
-				for _, a := range log.Attempts {
+				for _, a := range log.Value.Attempts {
 					result := "delivered"
 					if !a.Delivered {
 						result = oneLine(a.Error)
@@ -133,57 +121,71 @@ func webhookDeliveriesCommand(remote *client) *cobra.Command {
 	return c
 }
 
-func webhookHistoryCommand(remote *client) *cobra.Command {
+func webhookHistoryCommand(remote *commandLine) *cobra.Command {
 	return &cobra.Command{
 		Use: "history ID", Short: "Tell who did what to a webhook", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			var page historyPage
-			b, err := remote.fetch(c, "/v1/webhooks/"+url.PathEscape(args[0])+"/history", nil, &page)
+			registry, err := remote.client()
 			if err != nil {
 				return err
 			}
-			return remote.print(c, b, func(w io.Writer) error { return historyTable(w, page) })
+			page, err := registry.History(c.Context(), client.HistoryQuery{Webhook: args[0]})
+			if err != nil {
+				return err
+			}
+			return remote.print(c, page.Raw, func(w io.Writer) error { return historyTable(w, page.Value) })
 		},
 	}
 }
 
+// webhookAction changes a webhook; value is the action's one setting.
+type webhookAction func(registry *client.Client, ctx context.Context, id, value string) (client.Reply[wire.Webhook], error)
+
+func resumeWebhook(registry *client.Client, ctx context.Context, id, _ string) (client.Reply[wire.Webhook], error) {
+	return registry.ResumeWebhook(ctx, id)
+}
+
+func replayWebhook(registry *client.Client, ctx context.Context, id, from string) (client.Reply[wire.Webhook], error) {
+	return registry.ReplayWebhook(ctx, id, client.Moment(from))
+}
+
 // webhookActionCommand is a command with one setting at most.
-func webhookActionCommand(remote *client, action, short, field, usage string) *cobra.Command {
+func webhookActionCommand(remote *commandLine, action webhookAction, name, short, setting, usage string) *cobra.Command {
 	var value string
-	c := &cobra.Command{Use: action + " ID", Short: short, Args: cobra.ExactArgs(1)}
-	if field != "" {
-		c.Flags().StringVar(&value, field, "", usage)
+	c := &cobra.Command{Use: name + " ID", Short: short, Args: cobra.ExactArgs(1)}
+	if setting != "" {
+		c.Flags().StringVar(&value, setting, "", usage)
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
-		body := map[string]string{}
-		if value != "" {
-			body[field] = value
-		}
-		b, err := remote.call(c.Context(), http.MethodPost, "/v1/webhooks/"+url.PathEscape(args[0])+"/"+action, nil, body)
+		registry, err := remote.client()
 		if err != nil {
 			return err
 		}
-		return remote.print(c, b, func(w io.Writer) error {
-			_, err := fmt.Fprintf(w, "webhook %s: %s done\n", args[0], action)
+		reply, err := action(registry, c.Context(), args[0], value)
+		if err != nil {
+			return err
+		}
+		return remote.print(c, reply.Raw, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "webhook %s: %s done\n", args[0], name)
 			return err
 		})
 	}
 	return c
 }
 
-func deleteWebhookCommand(remote *client) *cobra.Command {
+func deleteWebhookCommand(remote *commandLine) *cobra.Command {
 	var reason string
 	c := &cobra.Command{Use: "delete ID", Short: "End a webhook for ever", Args: cobra.ExactArgs(1)}
 	c.Flags().StringVar(&reason, "reason", "", "why; kept in the history")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		query := url.Values{}
-		if reason != "" {
-			query.Set("reason", reason)
-		}
-		if _, err := remote.call(c.Context(), http.MethodDelete, "/v1/webhooks/"+url.PathEscape(args[0]), query, nil); err != nil {
+		registry, err := remote.client()
+		if err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(c.OutOrStdout(), "webhook %s deleted\n", args[0])
+		if err := registry.DeleteWebhook(c.Context(), args[0], reason); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(c.OutOrStdout(), "webhook %s deleted\n", args[0])
 		return err
 	}
 	return c

@@ -23,6 +23,12 @@ type Problem struct {
 // TypePrefix begins every problem's type.
 const TypePrefix = "urn:rollcall:problem:"
 
+// Types that clients decide by.
+const (
+	UnknownInstance = TypePrefix + "unknown-instance"
+	NoSuchRoute     = TypePrefix + "no-such-route" // the server has nothing at the path: the URL is wrong, or the server older
+)
+
 func (p *Problem) Error() string {
 	if p.Detail != "" {
 		return p.Detail

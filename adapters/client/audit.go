@@ -1,0 +1,79 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// Checkpoint is the signed head of the tamper-evident log, as a note.
+func (c *Client) Checkpoint(ctx context.Context) ([]byte, error) {
+	return c.Call(ctx, http.MethodGet, "/v1/checkpoint", nil, nil)
+}
+
+// CheckpointKey is the key that checkpoints are verified with.
+func (c *Client) CheckpointKey(ctx context.Context) (string, error) {
+	b, err := c.Call(ctx, http.MethodGet, "/v1/checkpoint/key", nil, nil)
+	return string(b), err
+}
+
+// Leaves is a page of the log's leaves, from the given one on; limit 0: as many as the registry gives at once.
+func (c *Client) Leaves(ctx context.Context, from int64, limit int) (Reply[wire.Leaves], error) {
+	query := url.Values{"from": {strconv.FormatInt(from, 10)}}
+	if limit > 0 {
+		query.Set("limit", strconv.Itoa(limit))
+	}
+	return ask[wire.Leaves](ctx, c, get("/v1/checkpoint/leaves", query))
+}
+
+// AllLeaves are the first leaves of the log, as many as size. An error is the last thing that comes.
+func (c *Client) AllLeaves(ctx context.Context, size int64) iter.Seq2[wire.Hash, error] {
+	return func(yield func(wire.Hash, error) bool) {
+		for from := int64(0); from < size; {
+			page, err := c.Leaves(ctx, from, 0)
+			if err == nil && len(page.Value.Hashes) == 0 {
+				err = &Broken{URL: c.url, Err: errors.New("leaves of the log are missing")}
+			}
+			if err != nil {
+				yield(wire.Hash{}, err)
+				return
+			}
+			for _, h := range page.Value.Hashes {
+				if from++; from > size || !yield(h, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// ProveInclusion proves that the event at a position is in the log of so many events; size 0: of all.
+func (c *Client) ProveInclusion(ctx context.Context, position wire.Position, size int64) (Reply[wire.InclusionProof], error) {
+	query := url.Values{"position": {position.String()}}
+	if size > 0 {
+		query.Set("size", strconv.FormatInt(size, 10))
+	}
+	return ask[wire.InclusionProof](ctx, c, get("/v1/proofs/inclusion", query))
+}
+
+// ProveConsistency proves that the log of from events is the beginning of that of to events; to 0: of all.
+func (c *Client) ProveConsistency(ctx context.Context, from, to int64) (Reply[wire.ConsistencyProof], error) {
+	query := url.Values{"from": {strconv.FormatInt(from, 10)}}
+	if to > 0 {
+		query.Set("to", strconv.FormatInt(to, 10))
+	}
+	return ask[wire.ConsistencyProof](ctx, c, get("/v1/proofs/consistency", query))
+}
+
+// Backup is the registry's backup, a tar archive. have is the list of files of an earlier backup, as
+// that has it; nil: there is none. The registry must be on this machine.
+func (c *Client) Backup(ctx context.Context, have any) (io.ReadCloser, error) {
+	body, _, err := c.open(ctx, request{method: http.MethodPost, path: "/v1/backup", body: map[string]any{"have": have}})
+	return body, err
+}

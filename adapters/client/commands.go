@@ -1,0 +1,136 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// CommandOption says on which condition a command is carried out.
+type CommandOption func(*condition)
+
+// condition is what must be true of an instance for a command to be carried out.
+type condition struct {
+	epoch    uint64  // 0: any
+	revision *uint64 // nil: any
+}
+
+// OfEpoch has a command carried out only if the instance is in this epoch; 0: whichever it is in. A
+// command that comes late never reaches a successor.
+func OfEpoch(epoch uint64) CommandOption { return func(c *condition) { c.epoch = epoch } }
+
+// AtRevision has a command carried out only if the instance is at this revision.
+func AtRevision(revision uint64) CommandOption {
+	return func(c *condition) { c.revision = &revision }
+}
+
+func conditionOf(options []CommandOption) (c condition) {
+	for _, option := range options {
+		option(&c)
+	}
+	return c
+}
+
+// key completes an instance's key with the client's namespace, and checks it.
+func (c *Client) key(k domain.Key) (domain.Key, error) {
+	if k.Namespace == "" {
+		k.Namespace = c.options.Namespace
+	}
+	return k, k.Validate()
+}
+
+// instance is the request about an instance, at a path below its own.
+func (c *Client) instance(method string, k domain.Key, below string) (request, error) {
+	k, err := c.key(k)
+	return request{
+		method: method, path: "/v1/services/" + url.PathEscape(k.Service) + "/instances/" + url.PathEscape(k.ID) + below,
+		query: url.Values{"ns": {k.Namespace}},
+	}, err
+}
+
+// command sends a command. The epoch of the condition goes into the query; a command that has it in its
+// body clears it before.
+func (c *Client) command(ctx context.Context, method string, k domain.Key, below string, body any, on condition, extra url.Values) (Reply[wire.Result], error) {
+	r, err := c.instance(method, k, below)
+	if err != nil {
+		return Reply[wire.Result]{}, err
+	}
+	r.body = body
+	for name, values := range extra {
+		r.query[name] = values
+	}
+	if on.epoch != 0 {
+		r.query.Set("epoch", strconv.FormatUint(on.epoch, 10))
+	}
+	if on.revision != nil {
+		r.header = http.Header{"If-Match": {`"` + strconv.FormatUint(*on.revision, 10) + `"`}}
+	}
+	return ask[wire.Result](ctx, c, r)
+}
+
+// Register registers an instance, or renews its lease if nothing differs. The reply's Created says
+// that the instance was not live before.
+func (c *Client) Register(ctx context.Context, k domain.Key, details domain.Details, options ...CommandOption) (Reply[wire.Result], error) {
+	return c.command(ctx, http.MethodPut, k, "", details, conditionOf(options), nil)
+}
+
+// Heartbeat renews an instance's lease.
+func (c *Client) Heartbeat(ctx context.Context, k domain.Key, options ...CommandOption) (Reply[wire.Result], error) {
+	return c.command(ctx, http.MethodPut, k, "/heartbeat", nil, conditionOf(options), nil)
+}
+
+// Heartbeats renews the leases of many instances at once. The reply has an answer for each, in their order.
+func (c *Client) Heartbeats(ctx context.Context, keys []domain.Key) (Reply[wire.BatchResult], error) {
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		k, err := c.key(k)
+		if err != nil {
+			return Reply[wire.BatchResult]{}, err
+		}
+		names[i] = k.String()
+	}
+	return ask[wire.BatchResult](ctx, c, request{method: http.MethodPost, path: "/v1/heartbeats", body: names})
+}
+
+// Health is a report of an instance's health.
+type Health struct {
+	Status domain.Status       `json:"status"`
+	Output string              `json:"output,omitempty"` // what was seen
+	Source domain.HealthSource `json:"source,omitempty"` // "": the instance itself
+}
+
+// ReportHealth says how an instance is.
+func (c *Client) ReportHealth(ctx context.Context, k domain.Key, report Health, options ...CommandOption) (Reply[wire.Result], error) {
+	on := conditionOf(options)
+	body := struct {
+		Health
+		Epoch uint64 `json:"epoch,omitempty"`
+	}{report, on.epoch}
+	on.epoch = 0
+	return c.command(ctx, http.MethodPut, k, "/health", body, on, nil)
+}
+
+// ChangeTraffic says whether an instance wants traffic, and why.
+func (c *Client) ChangeTraffic(ctx context.Context, k domain.Key, traffic domain.Traffic, reason string, options ...CommandOption) (Reply[wire.Result], error) {
+	on := conditionOf(options)
+	body := struct {
+		Traffic domain.Traffic `json:"traffic"`
+		Reason  string         `json:"reason,omitempty"`
+		Epoch   uint64         `json:"epoch,omitempty"`
+	}{traffic, reason, on.epoch}
+	on.epoch = 0
+	return c.command(ctx, http.MethodPut, k, "/traffic", body, on, nil)
+}
+
+// Deregister takes an instance out of the catalog.
+func (c *Client) Deregister(ctx context.Context, k domain.Key, reason string, options ...CommandOption) (Reply[wire.Result], error) {
+	var extra url.Values
+	if reason != "" {
+		extra = url.Values{"reason": {reason}}
+	}
+	return c.command(ctx, http.MethodDelete, k, "", nil, conditionOf(options), extra)
+}

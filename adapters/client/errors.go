@@ -1,0 +1,86 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// Unreachable says that a registry gave no answer. A command may have been carried out nevertheless.
+type Unreachable struct {
+	URL string
+	Err error
+}
+
+func (e *Unreachable) Error() string { return fmt.Sprintf("no answer from %s: %v", e.URL, e.Err) }
+
+func (e *Unreachable) Unwrap() error { return e.Err }
+
+// NotRollcall says that something answered which is no registry.
+type NotRollcall struct {
+	URL    string
+	Answer string // the status line
+}
+
+func (e *NotRollcall) Error() string {
+	return fmt.Sprintf("%s is not a Rollcall server: it answered %s", e.URL, e.Answer)
+}
+
+// Broken says that a transfer ended before its end. What came before stands; the rest is missing.
+type Broken struct {
+	URL   string
+	After eventstore.Position // of the last event that came; 0: none came, or it was no transfer of events
+	Err   error
+}
+
+func (e *Broken) Error() string {
+	if e.After == 0 {
+		return fmt.Sprintf("the answer from %s broke off: %v", e.URL, e.Err)
+	}
+	return fmt.Sprintf("the answer from %s broke off: %v; what comes after position %d is missing", e.URL, e.Err, e.After)
+}
+
+func (e *Broken) Unwrap() error { return e.Err }
+
+// refusal is the error of a reply that is not a success.
+func refusal(registry string, resp *http.Response) error {
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return &Broken{URL: registry, Err: err}
+	}
+	var p wire.Problem
+	if err := json.Unmarshal(b, &p); err != nil || !strings.HasPrefix(p.Type, wire.TypePrefix) {
+		return &NotRollcall{URL: registry, Answer: resp.Status}
+	}
+	p.Status = resp.StatusCode
+	return &p
+}
+
+// slowAnswer is the cause of a context that ended because the registry took too long.
+type slowAnswer time.Duration
+
+func (e slowAnswer) Error() string { return fmt.Sprintf("nothing came within %v", time.Duration(e)) }
+
+// Timeout makes slowAnswer a net.Error's timeout.
+func (e slowAnswer) Timeout() bool { return true }
+
+// plainCause is why a request failed, without its method and URL, which the reader knows.
+func plainCause(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
+}

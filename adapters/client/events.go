@@ -1,0 +1,123 @@
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"net/url"
+	"strings"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// EventQuery picks events of the log; the zero value picks all but heartbeats.
+type EventQuery struct {
+	Namespace  string // "": every namespace, or with Service the client's
+	Service    string
+	Instance   string // of Service
+	Types      []string
+	Heartbeats bool // heartbeats, too
+	From, To   Moment
+	Follow     bool // go on with what comes; the transfer then has no end, so every end is an error
+}
+
+// selection has the parameters that pick events, without the span.
+func (c *Client) selection(q EventQuery) url.Values {
+	query := url.Values{}
+	if q.Service != "" && q.Namespace == "" {
+		q.Namespace = c.options.Namespace
+	}
+	for name, value := range map[string]string{"ns": q.Namespace, "service": q.Service, "instance": q.Instance, "type": strings.Join(q.Types, ",")} {
+		set(query, name, value)
+	}
+	if q.Heartbeats {
+		query.Set("heartbeats", "true")
+	}
+	return query
+}
+
+// Event is a recorded event, with the line of JSON that it came in.
+type Event struct {
+	eventstore.RecordedEvent
+	Raw []byte // valid until the next event
+}
+
+// Events are the log's events, in the order of their positions. A transfer that breaks off ends with a
+// *Broken, which says up to where events came; it never ends as if it were whole.
+func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		query := c.selection(q)
+		set(query, "from", q.From)
+		set(query, "to", q.To)
+		if q.Follow {
+			query.Set("follow", "true")
+		}
+		body, _, err := c.open(ctx, get("/v1/events", query))
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		defer body.Close()
+		lines := lineReader{r: bufio.NewReaderSize(body, 64<<10)}
+		after := eventstore.Position(0)
+		for {
+			line, err := lines.next()
+			if err == io.EOF && !q.Follow {
+				return
+			}
+			if err == io.EOF {
+				err = errors.New("the registry ended it")
+			}
+			if err != nil {
+				yield(Event{}, &Broken{URL: c.url, After: after, Err: err})
+				return
+			}
+			e, err := eventstore.ParseJSON(line)
+			if err != nil {
+				yield(Event{}, &Broken{URL: c.url, After: after, Err: err})
+				return
+			}
+			after = e.Position
+			if !yield(Event{RecordedEvent: e, Raw: line}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// lineReader gives whole lines only: what is left at the end without its newline was cut off.
+type lineReader struct {
+	r    *bufio.Reader
+	long []byte // a line that is longer than the reader's buffer
+}
+
+// next is the next line that is not empty, without its newline, valid until the next call. io.EOF: the end.
+func (l *lineReader) next() ([]byte, error) {
+	l.long = l.long[:0]
+	for {
+		part, err := l.r.ReadSlice('\n')
+		line := part
+		if len(l.long) > 0 || err == bufio.ErrBufferFull {
+			l.long = append(l.long, part...)
+			line = l.long
+		}
+		switch {
+		case err == bufio.ErrBufferFull && len(l.long) <= maxEvent:
+			continue
+		case err == bufio.ErrBufferFull:
+			return nil, domain.InvalidField{Field: "event", Rule: "is longer than a client takes"}
+		case err == io.EOF && len(line) > 0:
+			return nil, io.ErrUnexpectedEOF
+		case err != nil:
+			return nil, err
+		}
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			return line, nil
+		}
+		l.long = l.long[:0]
+	}
+}

@@ -1,0 +1,191 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/tmaxmax/go-sse"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// Pauses between two attempts to reach a registry that is away.
+const (
+	firstPause = 200 * time.Millisecond
+	maxPause   = 5 * time.Second
+)
+
+// FollowQuery says what to follow: a service, or without Service everything.
+type FollowQuery struct {
+	InstanceFilter
+	Service     domain.ServiceKey
+	Namespace   string // without Service: of this namespace; "": of every namespace
+	LastEventID string // ID of the last update that is known; "": begin with a snapshot
+	// KeepTrying has the first connection tried again, too, when it fails; else that failure is the end.
+	KeepTrying bool
+	// Lost is told why a connection was lost, before it is tried again; nil: nobody is told.
+	Lost func(error)
+}
+
+func (c *Client) followRequest(q FollowQuery) (path string, query url.Values, err error) {
+	path, query = "/v1/streams/catalog", url.Values{}
+	if q.Service != (domain.ServiceKey{}) {
+		path, query, err = c.service(q.Service)
+		path = "/v1/streams/services/" + url.PathEscape(q.Service.Service)
+	} else {
+		set(query, "ns", q.Namespace)
+	}
+	q.InstanceFilter.set(query)
+	return path, query, err
+}
+
+// Update is what a stream of the catalog tells.
+type Update struct {
+	ID   string // where to go on after this update
+	Kind string // wire.StreamSnapshot, StreamReset, StreamChange or StreamCut
+	// Instances are all that there are, of a snapshot or reset.
+	Instances []wire.Instance
+	Change    *wire.Change // of a change
+	Reason    string       // of a cut: why the stream ends. It is resumed
+	Raw       string       // the JSON as it came
+}
+
+// Apply brings a copy of what is followed up to date.
+func (u *Update) Apply(instances map[domain.Key]wire.Instance) {
+	switch u.Kind {
+	case wire.StreamSnapshot, wire.StreamReset:
+		clear(instances)
+		for _, i := range u.Instances {
+			instances[i.Key()] = i
+		}
+	case wire.StreamChange:
+		key := domain.Key{Namespace: u.Change.Namespace, Service: u.Change.Service, ID: u.Change.ID}
+		if u.Change.Op == wire.Put {
+			instances[key] = *u.Change.Instance
+		} else {
+			delete(instances, key)
+		}
+	}
+}
+
+// Follow yields a snapshot and then every change, until the context ends. When the connection is lost
+// or silent it is made anew, with growing pauses, and goes on where it was. An error is the last thing
+// that comes: the registry refuses the stream, or it could not be reached at first.
+func (c *Client) Follow(ctx context.Context, q FollowQuery) iter.Seq2[Update, error] {
+	return func(yield func(Update, error) bool) {
+		path, query, err := c.followRequest(q)
+		if err != nil {
+			yield(Update{}, err)
+			return
+		}
+		connected, wait := q.KeepTrying, firstPause
+		known := q.LastEventID != "" // something was told before, so a snapshot replaces it
+		for {
+			began := time.Now()
+			var lost error
+			for m, err := range c.stream(ctx, path, query, q.LastEventID) {
+				if err != nil {
+					lost = err
+					break
+				}
+				u, err := readUpdate(m, known)
+				if err != nil {
+					yield(Update{}, &NotRollcall{URL: c.url, Answer: "with a stream that cannot be read: " + err.Error()})
+					return
+				}
+				connected, known, wait = true, true, firstPause
+				q.LastEventID = u.ID
+				if !yield(u, nil) {
+					return
+				}
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			connected = connected || errors.As(lost, new(*Broken)) // the stream had begun
+			switch {
+			case isPositionRefused(lost) && q.LastEventID != "":
+				q.LastEventID = "" // the registry does not know it, e.g. after a restore: begin anew
+				continue
+			case isRefused(lost), !connected:
+				yield(Update{}, lost)
+				return
+			}
+			if q.Lost != nil {
+				q.Lost(lost)
+			}
+			if time.Since(began) > maxPause {
+				wait = firstPause
+			}
+			pause(ctx, wait/2+rand.N(wait/2)) // those who lost the same registry do not come back together
+			wait = min(2*wait, maxPause)
+		}
+	}
+}
+
+// isRefused says whether trying again would meet the same answer.
+func isRefused(err error) bool {
+	var refused *wire.Problem
+	if errors.As(err, &refused) {
+		return refused.Status < http.StatusInternalServerError && refused.Status != http.StatusTooManyRequests
+	}
+	return false
+}
+
+func isPositionRefused(err error) bool {
+	var refused *wire.Problem
+	return errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity && refused.Field == "Last-Event-ID"
+}
+
+func readUpdate(m sse.Event, known bool) (Update, error) {
+	u := Update{ID: m.LastEventID, Kind: m.Type, Raw: m.Data}
+	switch m.Type {
+	case wire.StreamSnapshot, wire.StreamReset:
+		var all struct {
+			Instances []wire.Instance
+			Services  []wire.ServiceInstances
+		}
+		if err := json.Unmarshal([]byte(m.Data), &all); err != nil {
+			return u, err
+		}
+		u.Instances = all.Instances
+		for _, s := range all.Services {
+			u.Instances = append(u.Instances, s.Instances...)
+		}
+		if known {
+			u.Kind = wire.StreamReset
+		}
+		return u, nil
+	case wire.StreamChange:
+		if err := json.Unmarshal([]byte(m.Data), &u.Change); err != nil {
+			return u, err
+		}
+		if u.Change == nil || u.Change.Op == wire.Put && u.Change.Instance == nil {
+			return u, errors.New("a change names no instance")
+		}
+		return u, nil
+	case wire.StreamCut:
+		var why wire.Cut
+		err := json.Unmarshal([]byte(m.Data), &why)
+		u.Reason = why.Reason
+		return u, err
+	}
+	return u, fmt.Errorf("it has a message of the unknown kind %q", m.Type)
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

@@ -1,0 +1,117 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/tmaxmax/go-sse"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// silence is for how long a stream may bring nothing: a registry sends a comment every KeepAlive, so a
+// path that is silent for twice that time is dead.
+const silence = 2 * KeepAlive
+
+// Silent is the cause of a stream's end when its path was dead: no byte came, not even a keep-alive.
+type Silent time.Duration
+
+func (e Silent) Error() string {
+	return fmt.Sprintf("nothing came for %v, not even a keep-alive", time.Duration(e))
+}
+
+// stream yields the messages of a stream of server-sent events. It has no end: it stops with an error,
+// unless the reader stops first.
+func (c *Client) stream(ctx context.Context, path string, query url.Values, lastID string) iter.Seq2[sse.Event, error] {
+	return func(yield func(sse.Event, error) bool) {
+		r := get(path, query)
+		if lastID != "" {
+			r.header = http.Header{"Last-Event-ID": {lastID}}
+		}
+		body, cancel, err := c.open(ctx, r)
+		if err != nil {
+			yield(sse.Event{}, err)
+			return
+		}
+		defer body.Close()
+		for e, err := range sse.Read(&watchedReader{body, cancel}, &sse.ReadConfig{MaxEventSize: maxEvent}) {
+			if err != nil {
+				yield(sse.Event{}, &Broken{URL: c.url, Err: err})
+				return
+			}
+			if !yield(e, nil) {
+				return
+			}
+		}
+		yield(sse.Event{}, &Broken{URL: c.url, Err: errors.New("the registry ended it")})
+	}
+}
+
+// watchedReader ends a request when a read waits too long. The time between two reads does not count:
+// then it is the reader that is slow.
+type watchedReader struct {
+	io.Reader
+	cancel context.CancelCauseFunc
+}
+
+func (r *watchedReader) Read(p []byte) (int, error) {
+	alarm := time.AfterFunc(silence, func() { r.cancel(Silent(silence)) })
+	defer alarm.Stop()
+	return r.Reader.Read(p)
+}
+
+// StreamEvents are the log's events after a position (the zero position: all of them), and then those
+// that come, each as soon as it is recorded. From, To and Follow of the query are not used. There is
+// no end: the last thing that comes is an error, and whoever wants to goes on after the last event.
+func (c *Client) StreamEvents(ctx context.Context, q EventQuery, after wire.Position) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		query := c.selection(q)
+		query.Set("from", after.String())
+		last := after.Number
+		broken := func(err error) {
+			var b *Broken
+			if errors.As(err, &b) {
+				b.After = last
+			}
+			yield(Event{}, err)
+		}
+		for m, err := range c.stream(ctx, "/v1/streams/events", query, "") {
+			if err == nil && m.Type == wire.StreamCut {
+				err = c.cut(m)
+			}
+			if err != nil {
+				broken(err)
+				return
+			}
+			if m.Type != wire.StreamEvent {
+				continue
+			}
+			e, err := eventstore.ParseJSON([]byte(m.Data))
+			if err != nil {
+				broken(&Broken{URL: c.url, Err: err})
+				return
+			}
+			last = e.Position
+			if !yield(Event{RecordedEvent: e, Raw: []byte(m.Data)}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// cut is the error of a stream that the registry ended with a reason.
+func (c *Client) cut(m sse.Event) error {
+	var why wire.Cut
+	if err := json.Unmarshal([]byte(m.Data), &why); err != nil {
+		return &Broken{URL: c.url, Err: err}
+	}
+	return &Broken{URL: c.url, Err: errors.New(why.Reason)}
+}

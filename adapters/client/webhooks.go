@@ -1,0 +1,75 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// NewWebhook is a webhook to be made.
+type NewWebhook struct {
+	domain.WebhookSpec
+	Secret string `json:"secret,omitempty"` // "": the registry makes one and shows it once
+	From   Moment `json:"from,omitempty"`   // deliver from this moment on; "": from now on
+}
+
+func webhookPath(id string) string { return "/v1/webhooks/" + url.PathEscape(id) }
+
+// CreateWebhook has events posted to a URL.
+func (c *Client) CreateWebhook(ctx context.Context, w NewWebhook) (Reply[wire.Webhook], error) {
+	return ask[wire.Webhook](ctx, c, request{method: http.MethodPost, path: "/v1/webhooks", body: w})
+}
+
+// Webhooks lists every webhook.
+func (c *Client) Webhooks(ctx context.Context) (Reply[wire.WebhookList], error) {
+	return ask[wire.WebhookList](ctx, c, get("/v1/webhooks", nil))
+}
+
+// Webhook is one webhook.
+func (c *Client) Webhook(ctx context.Context, id string) (Reply[wire.Webhook], error) {
+	return ask[wire.Webhook](ctx, c, get(webhookPath(id), nil))
+}
+
+// PauseWebhook stops a webhook's deliveries; what is due waits.
+func (c *Client) PauseWebhook(ctx context.Context, id, reason string) (Reply[wire.Webhook], error) {
+	body := map[string]string{}
+	if reason != "" {
+		body["reason"] = reason
+	}
+	return c.changeWebhook(ctx, id, "pause", body)
+}
+
+// ResumeWebhook lets a webhook's deliveries go on.
+func (c *Client) ResumeWebhook(ctx context.Context, id string) (Reply[wire.Webhook], error) {
+	return c.changeWebhook(ctx, id, "resume", nil)
+}
+
+// ReplayWebhook delivers again what happened from a moment on.
+func (c *Client) ReplayWebhook(ctx context.Context, id string, from Moment) (Reply[wire.Webhook], error) {
+	return c.changeWebhook(ctx, id, "replay", map[string]Moment{"from": from})
+}
+
+func (c *Client) changeWebhook(ctx context.Context, id, action string, body any) (Reply[wire.Webhook], error) {
+	return ask[wire.Webhook](ctx, c, request{method: http.MethodPost, path: webhookPath(id) + "/" + action, body: body})
+}
+
+// DeleteWebhook ends a webhook for ever.
+func (c *Client) DeleteWebhook(ctx context.Context, id, reason string) error {
+	query := url.Values{}
+	set(query, "reason", reason)
+	_, err := c.Call(ctx, http.MethodDelete, webhookPath(id), query, nil)
+	return err
+}
+
+// Deliveries are a webhook's newest attempts to deliver, at most limit; 0: the registry's default.
+func (c *Client) Deliveries(ctx context.Context, id string, limit int) (Reply[wire.AttemptList], error) {
+	query := url.Values{}
+	if limit > 0 {
+		query.Set("limit", strconv.Itoa(limit))
+	}
+	return ask[wire.AttemptList](ctx, c, get(webhookPath(id)+"/deliveries", query))
+}

@@ -1,0 +1,15 @@
+package wire
+
+// The names of the events of a stream (text/event-stream).
+const (
+	StreamSnapshot = "snapshot" // all there is, at the id
+	StreamReset    = "reset"    // a snapshot that replaces what the subscriber has: changes in between are not told
+	StreamChange   = "change"   // one change
+	StreamEvent    = "event"    // of /v1/streams/events: one recorded event
+	StreamCut      = "cut"      // the stream ends for the reason given; it can be resumed
+)
+
+// Cut is why a stream ends.
+type Cut struct {
+	Reason string `json:"reason"`
+}
