@@ -62,11 +62,11 @@ type Deliverer struct {
 	group   sync.WaitGroup
 }
 
-// running is a webhook whose deliveries are under way.
+// running is a webhook with a goroutine that delivers for it.
 type running struct {
-	begun uint64 // see domain.Webhook
-	stop  context.CancelFunc
-	done  chan struct{} // closed when it has ended
+	wanted domain.Webhook     // what the webhook is to be by now
+	begun  uint64             // what is delivered: see domain.Webhook
+	stop   context.CancelFunc // ends the delivery under way; the goroutine then looks at wanted
 }
 
 // New is a Deliverer without webhooks; tell it of them by Changed.
@@ -92,33 +92,54 @@ func or[T comparable](v, otherwise T) T {
 	return v
 }
 
-// Changed starts, stops or moves a webhook's deliveries, as its state says.
+// Changed starts, stops or moves a webhook's deliveries, as its state says. It never waits: the attempt under
+// way goes on to its end or its timeout, and only what the webhook does next waits for that.
 func (d *Deliverer) Changed(ctx context.Context, w domain.Webhook) {
 	d.mu.Lock()
-	r := d.running[w.ID]
-	wanted := w.Exists() && !w.Paused
-	if r != nil && (!wanted || r.begun != w.Begun) {
-		delete(d.running, w.ID)
-		r.stop()
-		d.mu.Unlock()
-		<-r.done // what it was sending is answered, or cut off
-		d.mu.Lock()
-		r = nil
-	}
 	defer d.mu.Unlock()
-	if !wanted || r != nil || ctx.Err() != nil {
+	if r := d.running[w.ID]; r != nil {
+		r.wanted = w
+		if !active(w) || r.begun != w.Begun {
+			r.stop()
+		}
 		return
 	}
-	ctx, stop := context.WithCancel(ctx)
-	r = &running{begun: w.Begun, stop: stop, done: make(chan struct{})}
+	if !active(w) || ctx.Err() != nil {
+		return
+	}
+	r := &running{wanted: w}
 	d.running[w.ID] = r
-	d.group.Go(func() {
-		defer close(r.done)
-		defer stop()
-		if err := d.deliver(ctx, w); err != nil && ctx.Err() == nil {
+	delivering := d.begin(ctx, r)
+	d.group.Go(func() { d.run(ctx, r, w, delivering) })
+}
+
+func active(w domain.Webhook) bool { return w.Exists() && !w.Paused }
+
+// begin takes up what a webhook is to be. The caller holds mu.
+func (d *Deliverer) begin(ctx context.Context, r *running) context.Context {
+	ctx, r.stop = context.WithCancel(ctx)
+	r.begun = r.wanted.Begun
+	return ctx
+}
+
+// run delivers for one webhook, each time as it is to be, until it is not to be delivered any more.
+func (d *Deliverer) run(ctx context.Context, r *running, w domain.Webhook, delivering context.Context) {
+	for {
+		err := d.deliver(delivering, w)
+		d.mu.Lock()
+		stopped := delivering.Err() != nil
+		r.stop()
+		if err != nil && !stopped {
 			d.opts.Logger.Error("webhook does not run", "webhook", w.ID, "cause", err)
 		}
-	})
+		if !stopped || !active(r.wanted) || ctx.Err() != nil {
+			delete(d.running, w.ID)
+			d.mu.Unlock()
+			return
+		}
+		w, delivering = r.wanted, d.begin(ctx, r)
+		d.mu.Unlock()
+	}
 }
 
 // Wait returns when all deliveries have ended, after the contexts given to Changed have.
