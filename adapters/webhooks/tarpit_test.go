@@ -52,14 +52,11 @@ func TestNoCommandWaitsForATargetThatNeverAnswers(t *testing.T) {
 			}
 		}
 	}
-	healthy := r.create(domain.WebhookSpec{})
+	r.create(domain.WebhookSpec{}) // at a healthy target
 	r.happen("b", 1)
 	r.until("the healthy webhook's events", func(got []string) bool { return len(got) == 3 })
 	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("commands took %s beside targets that hang", took)
-	}
-	if len(r.attempts(healthy)) != 3 {
-		t.Error("the healthy webhook was not asked once for each event")
 	}
 }
 
