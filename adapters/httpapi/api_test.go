@@ -16,9 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pb33f/libopenapi"
-	validator "github.com/pb33f/libopenapi-validator"
-
 	"github.com/rollcall-registry/rollcall/adapters/httpapi"
 	"github.com/rollcall-registry/rollcall/adapters/metrics"
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
@@ -128,19 +125,6 @@ type reply struct {
 	*http.Response
 	body []byte
 }
-
-// description checks replies against the API's description.
-var description = sync.OnceValue(func() validator.Validator {
-	document, err := libopenapi.NewDocument(api.OpenAPI)
-	if err != nil {
-		panic(err)
-	}
-	v, errs := validator.NewValidator(document)
-	if len(errs) > 0 {
-		panic(errors.Join(errs...))
-	}
-	return v
-})
 
 var validating sync.Mutex // the validator is not for several goroutines
 
