@@ -90,7 +90,7 @@ type Reply[T any] struct {
 type request struct {
 	method, path string
 	query        url.Values
-	header       http.Header
+	header       map[string]string
 	body         any           // nil: none
 	timeout      time.Duration // 0: the client's
 }
@@ -177,8 +177,8 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, values := range r.header {
-		sent.Header[name] = values
+	for name, value := range r.header {
+		sent.Header.Set(name, value)
 	}
 	sent.Header.Set("Rollcall-Via", c.options.Via)
 	if content != nil {

@@ -67,7 +67,7 @@ func (c *Client) command(ctx context.Context, method string, k domain.Key, below
 		r.query.Set("epoch", strconv.FormatUint(on.epoch, 10))
 	}
 	if on.revision != nil {
-		r.header = http.Header{"If-Match": {`"` + strconv.FormatUint(*on.revision, 10) + `"`}}
+		r.header = map[string]string{"If-Match": `"` + strconv.FormatUint(*on.revision, 10) + `"`}
 	}
 	return ask[wire.Result](ctx, c, r)
 }

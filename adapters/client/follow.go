@@ -36,12 +36,12 @@ type FollowQuery struct {
 }
 
 func (c *Client) followRequest(q FollowQuery) (path string, query url.Values, err error) {
-	path, query = "/v1/streams/catalog", url.Values{}
-	if q.Service != (domain.ServiceKey{}) {
-		path, query, err = c.service(q.Service)
-		path = "/v1/streams/services/" + url.PathEscape(q.Service.Service)
-	} else {
+	if q.Service == (domain.ServiceKey{}) {
+		path, query = "/v1/streams/catalog", url.Values{}
 		set(query, "ns", q.Namespace)
+	} else {
+		_, query, err = c.service(q.Service)
+		path = "/v1/streams/services/" + url.PathEscape(q.Service.Service)
 	}
 	q.InstanceFilter.set(query)
 	return path, query, err

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"net/http"
 	"net/url"
 	"time"
 
@@ -34,7 +33,7 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, last
 	return func(yield func(sse.Event, error) bool) {
 		r := get(path, query)
 		if lastID != "" {
-			r.header = http.Header{"Last-Event-ID": {lastID}}
+			r.header = map[string]string{"Last-Event-ID": lastID}
 		}
 		body, cancel, err := c.open(ctx, r)
 		if err != nil {
