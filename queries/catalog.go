@@ -1,12 +1,101 @@
 package queries
 
 import (
+	"context"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/encoded"
+	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Everything is the whole catalog, or one namespace of it, in order of names and ids.
-func Everything(c *catalog.Catalog, namespace string) []wire.ServiceInstances {
+// Catalog is the catalog that a query asks about: the live one, or that of a moment.
+type Catalog struct {
+	Moment Moment // where the catalog stood when the query began
+	Live   bool
+
+	catalog *catalog.Catalog
+	service *Service
+}
+
+// Catalog is the catalog as it was at a moment; "" is the live one.
+func (s *Service) Catalog(ctx context.Context, at string) (*Catalog, error) {
+	if at == "" {
+		return &Catalog{Moment: Moment{Position: s.Live.Position()}, Live: true, catalog: s.Live.Catalog(), service: s}, nil
+	}
+	m, err := s.Moment(ctx, "at", at)
+	if err != nil {
+		return nil, err
+	}
+	past, err := s.Past.At(ctx, m.Position)
+	if err != nil {
+		return nil, err
+	}
+	return &Catalog{Moment: m, catalog: past, service: s}, nil
+}
+
+// AllNamespaces is what a query gives for its namespace to mean all of them.
+const AllNamespaces = "*"
+
+// Services summarizes the services of a namespace.
+func (c *Catalog) Services(namespace string) (list wire.ServiceList, err error) {
+	if namespace == AllNamespaces {
+		namespace = ""
+	} else if err := domain.ValidateLabel("ns", namespace); err != nil {
+		return list, err
+	}
+	return wire.ServiceList{Position: wire.Position{Number: c.catalog.Changed()}, Services: summaries(c.catalog, namespace)}, nil
+}
+
+// Service summarizes one service.
+func (c *Catalog) Service(key domain.ServiceKey) (wire.ServiceSummary, error) {
+	view := c.catalog.View(key)
+	if len(view.Entries) == 0 {
+		return wire.ServiceSummary{}, UnknownService{key}
+	}
+	return summary(view), nil
+}
+
+// Instances gives those of a service's instances that a filter picks, in JSON. Only the live catalog
+// knows leases.
+func (c *Catalog) Instances(key domain.ServiceKey, filter InstanceFilter, withLeases bool) encoded.Form {
+	var table *leases.Table
+	if withLeases && c.Live {
+		table = c.service.Live.Leases()
+	}
+	return Instances(c.catalog.View(key), filter, table)
+}
+
+// Instance is one instance. One that is not in the catalog is Gone, or a domain.UnknownInstance.
+func (c *Catalog) Instance(ctx context.Context, key domain.Key) (wire.Instance, error) {
+	entry := c.catalog.Find(key)
+	switch {
+	case entry != nil && c.Live:
+		return Show(entry, c.service.Live.Leases()), nil
+	case entry != nil:
+		return Show(entry, nil), nil
+	case c.Live:
+		return wire.Instance{}, c.service.gone(ctx, key, 0)
+	case c.Moment.Early:
+		return wire.Instance{}, domain.UnknownInstance{Key: key}
+	}
+	return wire.Instance{}, c.service.gone(ctx, key, c.Moment.Position)
+}
+
+// Everything is every service with its instances, of a namespace or ("") of all.
+func (c *Catalog) Everything(namespace string) (wire.Catalog, error) {
+	if namespace != "" {
+		if err := domain.ValidateLabel("ns", namespace); err != nil {
+			return wire.Catalog{}, err
+		}
+	}
+	return wire.Catalog{Place: c.Moment.place(), Services: everything(c.catalog, namespace)}, nil
+}
+
+// everything is the whole catalog, or one namespace of it, in order of names and ids.
+func everything(c *catalog.Catalog, namespace string) []wire.ServiceInstances {
 	keys := c.Services(namespace)
 	views := make([]*catalog.View, len(keys))
 	for i, key := range keys {
@@ -30,4 +119,13 @@ func ShowViews(views []*catalog.View, filter InstanceFilter) []wire.ServiceInsta
 		}
 	}
 	return all
+}
+
+// changedAt is the position of the newest change to a service, or with the zero key to any
+// of them.
+func (s *Service) changedAt(key domain.ServiceKey) eventstore.Position {
+	if key == (domain.ServiceKey{}) {
+		return s.Live.Catalog().Changed()
+	}
+	return s.Live.Catalog().View(key).Position
 }

@@ -11,8 +11,43 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Diff compares two catalogs; to is the one at the position. The events that did it come from h.
-func Diff(ctx context.Context, from, to *catalog.Catalog, at eventstore.Position, h *history.History) (wire.Difference, error) {
+// Diff compares two moments. The later one is now unless it is named.
+func (s *Service) Diff(ctx context.Context, from, to string) (d wire.Diff, err error) {
+	if from == "" {
+		return d, domain.InvalidField{Field: "from", Rule: `is needed: an RFC 3339 time, a position, or "5m ago"`}
+	}
+	if to == "" {
+		to = "now"
+	}
+	if err := s.historyUpToDate(ctx); err != nil {
+		return d, err
+	}
+	begin, err := s.Moment(ctx, "from", from)
+	if err != nil {
+		return d, err
+	}
+	end, err := s.Moment(ctx, "to", to)
+	if err != nil {
+		return d, err
+	}
+	if begin.after(&end) {
+		return d, domain.InvalidField{Field: "from", Rule: "must not be after to"}
+	}
+	before, err := s.Past.At(ctx, begin.Position)
+	if err != nil {
+		return d, err
+	}
+	after, err := s.Past.At(ctx, end.Position)
+	if err != nil {
+		return d, err
+	}
+	d.From, d.To = begin.place(), end.place()
+	d.Difference, err = difference(ctx, before, after, end.Position, s.History)
+	return d, err
+}
+
+// difference compares two catalogs; to is the one at the position. The events that did it come from h.
+func difference(ctx context.Context, from, to *catalog.Catalog, at eventstore.Position, h *history.History) (wire.Difference, error) {
 	d := wire.Difference{Added: []wire.InstanceChange{}, Removed: []wire.InstanceChange{}, Changed: []wire.InstanceChange{}}
 	for _, service := range union(from.Services(""), to.Services("")) {
 		before, after := byID(from.View(service)), byID(to.View(service))

@@ -214,8 +214,8 @@ func mapChanges[V comparable](prefix string, a, b map[string]V) []wire.FieldChan
 	return all
 }
 
-// HeartbeatHours sums up an instance's heartbeats between two times.
-func HeartbeatHours(ctx context.Context, h *history.History, key domain.Key, from, to, now time.Time) ([]wire.HeartbeatHour, error) {
+// heartbeatHours sums up an instance's heartbeats between two times.
+func heartbeatHours(ctx context.Context, h *history.History, key domain.Key, from, to, now time.Time) ([]wire.HeartbeatHour, error) {
 	summaries, err := h.Heartbeats(ctx, key, from, to)
 	if err != nil || len(summaries) == 0 {
 		return nil, err

@@ -2,7 +2,10 @@
 package queries
 
 import (
+	"maps"
+	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
@@ -19,6 +22,86 @@ type InstanceFilter struct {
 	Version  string            // "": every version
 	Metadata map[string]string // all of these pairs
 	Ready    bool              // only those that may get traffic
+}
+
+// InstanceParameters are the names of what ParseInstanceFilter reads; "meta.*" is every name that begins
+// with "meta.".
+var InstanceParameters = []string{"status", "tag", "zone", "version", "ready", "meta.*"}
+
+// ParseInstanceFilter reads the parameters status, tag, zone, version, ready and meta.<key>. Other
+// parameters are refused, but for those in also, which are the caller's.
+func ParseInstanceFilter(values url.Values, also ...string) (f InstanceFilter, err error) {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		value := values.Get(name)
+		switch name {
+		case "status":
+			if f.Statuses, err = parseStatuses(values[name]); err != nil {
+				return f, err
+			}
+		case "tag":
+			f.Tags = values[name]
+		case "zone":
+			f.Zone = value
+		case "version":
+			f.Version = value
+		case "ready":
+			if f.Ready, err = ParseBool(name, value); err != nil {
+				return f, err
+			}
+		default:
+			key, ok := strings.CutPrefix(name, "meta.")
+			switch {
+			case slices.Contains(also, name):
+			case !ok:
+				return f, domain.InvalidField{Field: name, Rule: "is not a known filter"}
+			case f.Metadata == nil:
+				f.Metadata = map[string]string{key: value}
+			default:
+				f.Metadata[key] = value
+			}
+		}
+	}
+	return f, nil
+}
+
+func parseStatuses(lists []string) (statuses []domain.Status, err error) {
+	for _, list := range lists {
+		for text := range strings.SplitSeq(list, ",") {
+			status := domain.Status(text)
+			if status != domain.Starting && status != domain.Passing && status != domain.Warning && status != domain.Critical {
+				return nil, domain.InvalidField{Field: "status", Rule: "must be starting, passing, warning or critical"}
+			}
+			statuses = append(statuses, status)
+		}
+	}
+	return statuses, nil
+}
+
+// text is the filter in one form: filters that pick the same have the same, in whatever order they name
+// statuses, tags and metadata.
+func (f InstanceFilter) text() string {
+	values := url.Values{}
+	for _, status := range f.Statuses {
+		values.Add("status", string(status))
+	}
+	values["tag"] = slices.Clone(f.Tags)
+	for _, name := range []string{"status", "tag"} {
+		slices.Sort(values[name])
+		values[name] = slices.Compact(values[name])
+	}
+	if f.Zone != "" {
+		values.Set("zone", f.Zone)
+	}
+	if f.Version != "" {
+		values.Set("version", f.Version)
+	}
+	for key, value := range f.Metadata {
+		values.Set("meta."+key, value)
+	}
+	if f.Ready {
+		values.Set("ready", "")
+	}
+	return values.Encode()
 }
 
 // narrow says whether the filter looks at more than readiness.
@@ -50,15 +133,18 @@ func (f InstanceFilter) match(e *catalog.Entry) bool {
 	return true
 }
 
-// Instances gives a service's instances in JSON. Without a filter, and for the ready ones, the
-// answer is encoded once for all who ask between two changes. A lease table, where one is given, adds
-// each lease's end, which changes with every heartbeat and so is never kept.
+// Instances gives a service's instances in JSON. The answer is encoded once for all who ask with the same
+// filter between two changes. A lease table, where one is given, adds each lease's end, which changes with
+// every heartbeat and so is never kept.
 func Instances(view *catalog.View, filter InstanceFilter, table *leases.Table) encoded.Form {
 	if table == nil && !filter.narrow() {
 		if filter.Ready {
 			return view.Forms.Get(formatReady, func() encoded.Form { return list(view, showAll(view.Ready())) })
 		}
 		return view.Forms.Get(formatAll, func() encoded.Form { return list(view, showAll(view.Entries)) })
+	}
+	if table == nil {
+		return view.Filtered.Get(filter.text(), func() encoded.Form { return list(view, Pick(view, filter, nil)) })
 	}
 	return list(view, Pick(view, filter, table))
 }

@@ -6,19 +6,19 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Services summarizes the services of a namespace ("": of all) in the order of their names.
-func Services(c *catalog.Catalog, namespace string) []wire.ServiceSummary {
-	summaries := []wire.ServiceSummary{}
+// summaries sums up the services of a namespace ("": of all) in the order of their names.
+func summaries(c *catalog.Catalog, namespace string) []wire.ServiceSummary {
+	all := []wire.ServiceSummary{}
 	for _, key := range c.Services(namespace) {
-		if s := Service(c.View(key)); s.Instances > 0 {
-			summaries = append(summaries, s)
+		if s := summary(c.View(key)); s.Instances > 0 {
+			all = append(all, s)
 		}
 	}
-	return summaries
+	return all
 }
 
-// Service summarizes one service.
-func Service(v *catalog.View) wire.ServiceSummary {
+// summary sums up one service.
+func summary(v *catalog.View) wire.ServiceSummary {
 	s := wire.ServiceSummary{
 		Namespace: v.Service.Namespace, Service: v.Service.Service, Instances: len(v.Entries),
 		Statuses: map[domain.Status]int{}, Position: wire.Position{Number: v.Position},

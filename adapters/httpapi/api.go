@@ -5,23 +5,19 @@
 package httpapi
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/commands"
-	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/projections/asof"
-	"github.com/rollcall-registry/rollcall/projections/history"
-	"github.com/rollcall-registry/rollcall/projections/live"
 	"github.com/rollcall-registry/rollcall/projections/webhooks"
+	"github.com/rollcall-registry/rollcall/queries"
 )
 
 // Limits of the API. They are part of the public contract (docs/api).
@@ -29,20 +25,12 @@ const (
 	MaxBody      = 1 << 20 // bytes of a single command's body
 	MaxBatchBody = 8 << 20 // bytes of a batch's body
 	MaxBatch     = 10_000  // items of a batch
-	MaxWait      = 5 * time.Minute
-	afterTimeout = 5 * time.Second // how long ?after= waits
 )
 
 // Config is what the API is made of.
 type Config struct {
 	Commands *commands.Service
-	Registry *live.State
-	Store    eventstore.Store
-	StoreID  string
-	History  *history.History
-	Past     *asof.Past
-	// Checkpoints signs the heads of the tamper-evident log.
-	Checkpoints *history.Signer
+	Queries  *queries.Service
 	// Webhooks are those there are; WebhookCommands change them, Deliveries carries them out.
 	Webhooks        *webhooks.List
 	WebhookCommands *commands.Webhooks
@@ -55,10 +43,7 @@ type Config struct {
 	Metrics http.Handler
 	OpenAPI []byte
 	Version string
-	Now     func() time.Time
 	Logger  *slog.Logger
-	// Stopping ends when the server shuts down, so that waiting queries answer at once.
-	Stopping context.Context
 }
 
 type api struct {
@@ -96,6 +81,9 @@ func Routes(config Config) []string {
 	return routes
 }
 
+// takes holds a route to the parameters that it takes: those of all lists.
+func takes(lists ...[]string) echo.MiddlewareFunc { return web.Takes(slices.Concat(lists...)...) }
+
 func (a *api) router() *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
@@ -112,20 +100,23 @@ func (a *api) router() *echo.Echo {
 	v1.POST("/commands", a.commands, web.Takes())
 	v1.POST("/heartbeats", a.heartbeats, web.Takes("ns"))
 
-	v1.GET("/services", a.services, a.afterOwnWrites)
-	v1.GET("/services/:service", a.service, a.afterOwnWrites)
-	v1.GET("/services/:service/instances", a.instances, a.afterOwnWrites)
-	v1.GET("/services/:service/instances/:id", a.instance, a.afterOwnWrites)
-	v1.GET("/catalog", a.everything, a.afterOwnWrites)
-	v1.GET("/diff", a.diff, a.afterOwnWrites)
+	changing := []string{"ns", "after", "at", "index", "wait"}
+	filters := []string{"status+", "tag+", "zone", "version", "ready", "meta.*"}
+	selection := []string{"ns", "service", "instance", "type+", "heartbeats"}
+	v1.GET("/services", a.services, takes(changing), a.afterOwnWrites)
+	v1.GET("/services/:service", a.service, takes(changing), a.afterOwnWrites)
+	v1.GET("/services/:service/instances", a.instances, takes(changing, filters, []string{"leases"}), a.afterOwnWrites)
+	v1.GET("/services/:service/instances/:id", a.instance, takes([]string{"ns", "after", "at"}), a.afterOwnWrites)
+	v1.GET("/catalog", a.everything, takes([]string{"ns", "after", "at"}), a.afterOwnWrites)
+	v1.GET("/diff", a.diff, takes([]string{"after", "from", "to"}), a.afterOwnWrites)
 
-	v1.GET("/services/:service/instances/:id/history", a.instanceHistory, a.afterOwnWrites)
-	v1.GET("/services/:service/history", a.serviceHistory, a.afterOwnWrites)
-	v1.GET("/history", a.allHistory, a.afterOwnWrites)
-	v1.GET("/events", a.events, a.afterOwnWrites)
-	v1.GET("/streams/services/:service", a.streamService)
-	v1.GET("/streams/catalog", a.streamCatalog)
-	v1.GET("/streams/events", a.streamEvents)
+	v1.GET("/services/:service/instances/:id/history", a.instanceHistory, takes([]string{"ns"}, historyParameters), a.afterOwnWrites)
+	v1.GET("/services/:service/history", a.serviceHistory, takes([]string{"ns"}, historyParameters), a.afterOwnWrites)
+	v1.GET("/history", a.allHistory, takes([]string{"ns"}, historyParameters), a.afterOwnWrites)
+	v1.GET("/events", a.events, takes(selection, []string{"after", "from", "to", "follow", "format"}), a.afterOwnWrites)
+	v1.GET("/streams/services/:service", a.streamService, takes([]string{"ns", "from"}, filters))
+	v1.GET("/streams/catalog", a.streamCatalog, takes([]string{"ns", "from"}, filters))
+	v1.GET("/streams/events", a.streamEvents, takes(selection, []string{"from"}))
 	v1.POST("/backup", a.backup, web.Takes())
 	v1.POST("/webhooks", a.createWebhook, web.Takes())
 	v1.GET("/webhooks", a.listWebhooks, web.Takes())
@@ -135,12 +126,12 @@ func (a *api) router() *echo.Echo {
 	v1.POST("/webhooks/:id/resume", a.resumeWebhook, web.Takes())
 	v1.POST("/webhooks/:id/replay", a.replayWebhook, web.Takes())
 	v1.GET("/webhooks/:id/deliveries", a.webhookDeliveries, web.Takes("limit"))
-	v1.GET("/webhooks/:id/history", a.webhookHistory)
-	v1.GET("/checkpoint", a.checkpoint)
-	v1.GET("/checkpoint/key", a.checkpointKey)
-	v1.GET("/checkpoint/leaves", a.leaves)
-	v1.GET("/proofs/inclusion", a.inclusion)
-	v1.GET("/proofs/consistency", a.consistency)
+	v1.GET("/webhooks/:id/history", a.webhookHistory, takes(historyParameters), a.afterOwnWrites)
+	v1.GET("/checkpoint", a.checkpoint, takes([]string{"after"}), a.afterOwnWrites)
+	v1.GET("/checkpoint/key", a.checkpointKey, takes())
+	v1.GET("/checkpoint/leaves", a.leaves, takes([]string{"after", "from", "limit"}), a.afterOwnWrites)
+	v1.GET("/proofs/inclusion", a.inclusion, takes([]string{"after", "position", "size"}), a.afterOwnWrites)
+	v1.GET("/proofs/consistency", a.consistency, takes([]string{"after", "from", "to"}), a.afterOwnWrites)
 
 	e.GET("/healthz", a.healthz, web.Takes())
 	e.GET("/readyz", a.readyz, web.Takes())

@@ -28,6 +28,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/history"
 	"github.com/rollcall-registry/rollcall/projections/live"
 	"github.com/rollcall-registry/rollcall/projections/webhooks"
+	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -79,10 +80,13 @@ func startOn(t testing.TB, opts pebblestore.Options) *server {
 	}
 	s.api = httpapi.New(httpapi.Config{
 		Commands: commands.New(store, func() commands.Catalog { return registry.Catalog() }, registry, observed.Commanded),
-		Registry: registry, Store: store, StoreID: store.ID().String(), History: past, Past: asof.New(store, snapshots), Checkpoints: signer,
+		Queries: &queries.Service{
+			Live: registry, Past: asof.New(store, snapshots), History: past, Store: store, StoreID: store.ID().String(), Signer: signer,
+			Now: time.Now, Stopping: stopping,
+		},
 		Webhooks: hooks, WebhookCommands: &commands.Webhooks{Store: store, WaitFor: hooks.WaitFor}, Deliveries: fakeDeliveries{},
 		Ready: func() error { return s.notReady }, Metrics: observed.Handler(), OpenAPI: api.OpenAPI,
-		Version: "test", Now: time.Now, Logger: logger, Stopping: stopping,
+		Version: "test", Logger: logger,
 	})
 	s.Server = httptest.NewUnstartedServer(s.api)
 	s.Listener, s.Config.ConnState = s.api.Listen(s.Listener), s.api.ConnState

@@ -194,7 +194,7 @@ func (a *api) oneCommand(c echo.Context, item []byte) error {
 // became a request, key whose instance a result is. It encodes them into b and gives it back, to be used again.
 func (a *api) answerBatch(c echo.Context, b []byte, refused []error, key func(int) domain.Key, results []commands.Result) ([]byte, error) {
 	b = append(slices.Grow(b, 64+128*len(refused)), `{"results":[`...)
-	next, failed, newest := 0, 0, a.Registry.Position()
+	next, failed, newest := 0, 0, a.Queries.Position()
 	for i, err := range refused {
 		if i > 0 {
 			b = append(b, ',')

@@ -1,9 +1,7 @@
 package httpapi
 
 import (
-	"context"
 	"encoding/json"
-	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,81 +10,52 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/encoded"
-	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/queries"
-	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 func (a *api) services(c echo.Context) error {
-	ns := namespace(c)
-	if ns == "*" {
-		ns = ""
-	} else if err := domain.ValidateLabel("ns", ns); err != nil {
-		return err
-	}
-	if err := a.waitForChange(c, domain.ServiceKey{}, func() eventstore.Position { return a.Registry.Catalog().Changed() }); err != nil {
-		return err
-	}
-	shown, _, err := a.catalogAt(c)
+	shown, err := a.catalog(c, domain.ServiceKey{})
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(wire.ServiceList{Position: wire.Position{Number: shown.Changed()}, Services: queries.Services(shown, ns)})
+	list, err := shown.Services(namespace(c))
 	if err != nil {
 		return err
 	}
-	return answer(c, encoded.Tagged(body))
+	return answerJSON(c, list)
 }
 
 func (a *api) service(c echo.Context) error {
-	view, err := a.view(c)
+	key, err := serviceKey(c)
 	if err != nil {
 		return err
 	}
-	if len(view.Entries) == 0 {
-		return problem(http.StatusNotFound, "unknown-service", "The service has no instances", "service "+view.Service.String()+" has no registered instance")
-	}
-	body, err := json.Marshal(queries.Service(view))
+	shown, err := a.catalog(c, key)
 	if err != nil {
 		return err
 	}
-	return answer(c, encoded.Tagged(body))
+	summary, err := shown.Service(key)
+	if err != nil {
+		return err
+	}
+	return answerJSON(c, summary)
 }
 
 func (a *api) instances(c echo.Context) error {
+	key, err := serviceKey(c)
+	if err != nil {
+		return err
+	}
 	filter, withLeases, err := instanceFilter(c)
 	if err != nil {
 		return err
 	}
-	view, err := a.view(c)
+	shown, err := a.catalog(c, key)
 	if err != nil {
 		return err
 	}
-	var table *leases.Table
-	if withLeases && c.QueryParam("at") == "" { // of the past no leases are known
-		table = a.Registry.Leases()
-	}
-	return answer(c, queries.Instances(view, filter, table))
-}
-
-// view is the service that the path names, after it changed if the request waits for that.
-func (a *api) view(c echo.Context) (*catalog.View, error) {
-	key, err := serviceKey(c)
-	if err != nil {
-		return nil, err
-	}
-	err = a.waitForChange(c, key, func() eventstore.Position { return a.Registry.Catalog().View(key).Position })
-	if err != nil {
-		return nil, err
-	}
-	shown, _, err := a.catalogAt(c)
-	if err != nil {
-		return nil, err
-	}
-	return shown.View(key), nil
+	return answer(c, shown.Instances(key, filter, withLeases))
 }
 
 func (a *api) instance(c echo.Context) error {
@@ -94,30 +63,97 @@ func (a *api) instance(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	shown, at, err := a.catalogAt(c)
+	shown, err := a.catalog(c, domain.ServiceKey{})
 	if err != nil {
 		return err
 	}
-	entry := shown.Find(key)
-	table := a.Registry.Leases()
-	if at != nil {
-		table = nil
+	instance, err := shown.Instance(c.Request().Context(), key)
+	if err != nil {
+		return err
 	}
+	body, err := json.Marshal(instance)
+	if err != nil {
+		return err
+	}
+	return answer(c, encoded.Form{Bytes: body, ETag: `"` + strconv.FormatUint(instance.Revision, 10) + `"`})
+}
+
+// everything is the whole catalog, now or at a moment.
+func (a *api) everything(c echo.Context) error {
+	shown, err := a.catalog(c, domain.ServiceKey{})
+	if err != nil {
+		return err
+	}
+	all, err := shown.Everything(c.QueryParam("ns"))
+	if err != nil {
+		return err
+	}
+	return answerJSON(c, all)
+}
+
+// catalog is the catalog that the request asks about: that of ?at=, or the live one, after a service (the
+// zero key: any) has changed if the request waits for that.
+func (a *api) catalog(c echo.Context, key domain.ServiceKey) (*queries.Catalog, error) {
+	at := ""
+	if c.Request().URL.RawQuery != "" {
+		at = c.QueryParam("at")
+		if err := a.await(c, key, at); err != nil {
+			return nil, err
+		}
+	}
+	shown, err := a.Queries.Catalog(c.Request().Context(), at)
+	if err != nil || shown.Live {
+		return shown, err
+	}
+	a.setPosition(c, shown.Moment.Position)
+	if shown.Moment.Early {
+		c.Response().Header().Set(headerWarning, "before-first-event: nothing had been registered yet")
+	}
+	return shown, nil
+}
+
+// await holds a request with ?wait= until the position is no longer ?index=, the wait is over, or the
+// server stops.
+func (a *api) await(c echo.Context, key domain.ServiceKey, at string) error {
+	w, err := queries.ParseWait(c.QueryParam("index"), c.QueryParam("wait"))
 	switch {
-	case entry != nil:
-	case at == nil:
-		return a.gone(c, key, 0)
-	case at.early:
-		return domain.UnknownInstance{Key: key}
-	default:
-		return a.gone(c, key, at.position)
+	case w == nil && err == nil:
+		return nil
+	case at != "":
+		return invalidField("at", "must not be used with wait or index: the past does not change")
+	case err != nil:
+		return err
 	}
-	tag := `"` + strconv.FormatUint(entry.Revision(), 10) + `"`
-	body, err := json.Marshal(queries.Show(entry, table))
+	patience(c, w.Longest()+time.Minute)
+	if err := a.Queries.Await(c.Request().Context(), key, w); err != nil {
+		return err
+	}
+	a.setPosition(c, a.Queries.Position())
+	return nil
+}
+
+// instanceFilter reads the filters of instances, and leases.
+func instanceFilter(c echo.Context) (f queries.InstanceFilter, withLeases bool, err error) {
+	if c.Request().URL.RawQuery == "" {
+		return f, false, nil
+	}
+	values := c.QueryParams()
+	if f, err = queries.ParseInstanceFilter(values, "ns", "after", "index", "wait", "at", "from", "leases"); err != nil {
+		return f, false, err
+	}
+	if values.Has("leases") {
+		withLeases, err = queries.ParseBool("leases", values.Get("leases"))
+	}
+	return f, withLeases, err
+}
+
+// answerJSON sends a value in JSON, tagged by its content.
+func answerJSON(c echo.Context, v any) error {
+	body, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	return answer(c, encoded.Form{Bytes: body, ETag: tag})
+	return answer(c, encoded.Tagged(body))
 }
 
 // answer sends an encoded reply, or 304 when the client has it already.
@@ -142,104 +178,4 @@ func matches(header, tag string) bool {
 		}
 	}
 	return false
-}
-
-// waitForChange holds a request with ?wait= until the position is no longer ?index=, the wait is
-// over, or the server stops. It asks for the position after it began to watch, so that no change
-// falls between two polls.
-func (a *api) waitForChange(c echo.Context, key domain.ServiceKey, position func() eventstore.Position) error {
-	waits, indexes := c.QueryParam("wait"), c.QueryParam("index")
-	if indexes == "" && waits == "" {
-		return nil
-	}
-	if c.QueryParam("at") != "" {
-		return invalidField("at", "must not be used with wait or index: the past does not change")
-	}
-	index, err := parsePosition("index", indexes)
-	if err != nil {
-		return err
-	}
-	wait := MaxWait
-	if waits != "" {
-		if wait, err = time.ParseDuration(waits); err != nil || wait < 0 || wait > MaxWait {
-			return invalidField("wait", "must be a duration from 0s to "+MaxWait.String())
-		}
-	}
-	wait += rand.N(wait/16 + 1) // so that those who ask together do not come back together
-	changed, stop := a.Registry.Feed().Watch(key)
-	defer stop()
-	patience(c, wait+time.Minute)
-	ctx, cancel := context.WithTimeout(c.Request().Context(), wait)
-	defer cancel()
-	for position() == index {
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return c.Request().Context().Err()
-		case <-a.Stopping.Done():
-			return nil
-		}
-	}
-	a.setPosition(c, a.Registry.Position())
-	return nil
-}
-
-// instanceFilter reads status, tag, zone, version, meta.<key>, ready and leases.
-func instanceFilter(c echo.Context) (f queries.InstanceFilter, withLeases bool, err error) {
-	if c.Request().URL.RawQuery == "" {
-		return f, false, nil
-	}
-	for name, values := range c.QueryParams() {
-		switch name {
-		case "ns", "after", "index", "wait", "at":
-		case "from":
-			if !strings.HasPrefix(c.Path(), "/v1/streams/") {
-				return f, false, invalidField(name, "is not a known filter")
-			}
-		case "status":
-			for _, v := range values {
-				for s := range strings.SplitSeq(v, ",") {
-					status := domain.Status(s)
-					if status != domain.Starting && status != domain.Passing && status != domain.Warning && status != domain.Critical {
-						return f, false, invalidField("status", "must be starting, passing, warning or critical")
-					}
-					f.Statuses = append(f.Statuses, status)
-				}
-			}
-		case "tag":
-			f.Tags = values
-		case "zone":
-			f.Zone = values[0]
-		case "version":
-			f.Version = values[0]
-		case "ready":
-			if f.Ready, err = parseBool("ready", values[0]); err != nil {
-				return f, false, err
-			}
-		case "leases":
-			if withLeases, err = parseBool("leases", values[0]); err != nil {
-				return f, false, err
-			}
-		default:
-			key, ok := strings.CutPrefix(name, "meta.")
-			if !ok {
-				return f, false, invalidField(name, "is not a known filter")
-			}
-			if f.Metadata == nil {
-				f.Metadata = map[string]string{}
-			}
-			f.Metadata[key] = values[0]
-		}
-	}
-	return f, withLeases, nil
-}
-
-func parseBool(field, s string) (bool, error) {
-	switch s {
-	case "true", "1", "":
-		return true, nil
-	case "false", "0":
-		return false, nil
-	}
-	return false, invalidField(field, "must be true or false")
 }

@@ -148,7 +148,7 @@ func (a *api) do(c echo.Context, command domain.Command) error {
 	if r.Err != nil {
 		return r.Err
 	}
-	a.setPosition(c, max(r.Position, a.Registry.Position()))
+	a.setPosition(c, max(r.Position, a.Queries.Position()))
 	status := http.StatusOK
 	if r.Created {
 		status = http.StatusCreated

@@ -153,7 +153,7 @@ func (c *laneConn) heartbeat(request plainRequest, now time.Time) bool {
 		return false
 	}
 	c.body = appendResult(c.body[:0], key, result)
-	c.begin("200 OK", max(result.Position, c.api.Registry.Position()), now)
+	c.begin("200 OK", max(result.Position, c.api.Queries.Position()), now)
 	c.end(c.body)
 	return true
 }
@@ -163,8 +163,8 @@ func (c *laneConn) lookup(request plainRequest, now time.Time) bool {
 		return false
 	}
 	defer c.api.lookupTurns.leave()
-	position := c.api.Registry.Position()
-	view := c.api.Registry.Catalog().View(domain.ServiceKey{Namespace: domain.DefaultNamespace, Service: string(request.service)})
+	position := c.api.Queries.Position()
+	view := c.api.Queries.View(domain.ServiceKey{Namespace: domain.DefaultNamespace, Service: string(request.service)})
 	if len(view.Entries) == 0 { // perhaps no legal name
 		return false
 	}
@@ -224,6 +224,6 @@ func (c *laneConn) write(body []byte) {
 
 // calm says that replies need no warning.
 func (a *api) calm() bool {
-	on, _ := a.Registry.SelfPreservation()
-	return !on && !a.Registry.Stale() && a.Registry.LagTime() <= tellLag
+	lag, stale := a.Queries.Lag()
+	return !a.Queries.SelfPreserving() && !stale && lag <= tellLag
 }

@@ -1,9 +1,6 @@
 package httpapi
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"strconv"
@@ -36,12 +33,12 @@ const viaHTTP = "http"
 func (a *api) positioned(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		h := c.Response().Header()
-		a.setPosition(c, a.Registry.Position())
-		if lag := a.Registry.LagTime(); lag > tellLag || a.Registry.Stale() {
+		a.setPosition(c, a.Queries.Position())
+		if lag, stale := a.Queries.Lag(); lag > tellLag || stale {
 			h.Set(headerLag, strconv.FormatFloat(lag.Seconds(), 'f', 1, 64))
 			h.Add(headerWarning, "stale: this node is behind the event store or cannot reach it")
 		}
-		if on, _ := a.Registry.SelfPreservation(); on {
+		if a.Queries.SelfPreserving() {
 			h.Add(headerWarning, "self-preservation: many leases lapsed at once; instances are kept that may be gone")
 		}
 		return next(c)
@@ -53,10 +50,6 @@ func (a *api) setPosition(c echo.Context, p eventstore.Position) {
 }
 
 func positionText(p eventstore.Position) string { return strconv.FormatUint(uint64(p), 10) }
-
-func timeout(c echo.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(c.Request().Context(), d)
-}
 
 func requestID(c echo.Context) string { return web.RequestID(c) }
 
@@ -73,30 +66,16 @@ func (a *api) afterOwnWrites(next echo.HandlerFunc) echo.HandlerFunc {
 		if after == "" {
 			return next(c)
 		}
-		position, err := parsePosition("after", after)
+		position, err := wire.ParsePosition("after", after)
 		if err != nil {
 			return err
 		}
-		ctx, cancel := timeout(c, afterTimeout)
-		defer cancel()
-		if err := a.Registry.WaitFor(ctx, position); err != nil {
-			if errors.Is(err, context.DeadlineExceeded) {
-				return problem(http.StatusGatewayTimeout, "projection-behind", "The catalog is not there yet",
-					fmt.Sprintf("the catalog is at position %d and did not reach %d within %s", a.Registry.Position(), position, afterTimeout))
-			}
+		if err := a.Queries.After(c.Request().Context(), position); err != nil {
 			return err
 		}
-		a.setPosition(c, a.Registry.Position())
+		a.setPosition(c, a.Queries.Position())
 		return next(c)
 	}
-}
-
-func parsePosition(field, s string) (eventstore.Position, error) {
-	p, err := strconv.ParseUint(s, 10, 64)
-	if err != nil {
-		return 0, invalidField(field, "must be a position: a whole number as replies give it")
-	}
-	return eventstore.Position(p), nil
 }
 
 // caller is on whose behalf the request's commands are carried out.

@@ -1,16 +1,12 @@
 package httpapi
 
 import (
-	"context"
-	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/queries"
 )
@@ -23,53 +19,73 @@ const (
 // events replays the log: NDJSON, one event a line, in position order. Heartbeats are in it when
 // they are asked for.
 func (a *api) events(c echo.Context) error {
-	filter, err := eventFilter(c)
+	selection, err := queries.ParseSelection(c.QueryParams(), "from", "to", "after", "follow", "format")
 	if err != nil {
 		return err
 	}
-	after, before, err := a.span(c)
+	follow, err := queries.ParseBool("follow", or(c.QueryParam("follow"), "false"))
 	if err != nil {
 		return err
 	}
-	follow, err := parseBool("follow", or(c.QueryParam("follow"), "false"))
-	if err != nil {
-		return err
-	}
-	if follow && before != 0 {
+	if follow && c.QueryParam("to") != "" {
 		return invalidField("follow", "must not be used with to")
 	}
-	w := &replay{c: c, encode: eventstore.AppendJSON}
-	contentType := "application/x-ndjson"
+	w := &replay{c: c, contentType: "application/x-ndjson", encode: eventstore.AppendJSON}
 	switch format := c.QueryParam("format"); {
 	case format == "cloudevents" || format == "" && strings.Contains(c.Request().Header.Get("Accept"), "cloudevents"):
-		contentType, w.encode = "application/cloudevents+json", a.appendCloudEvent
+		w.contentType, w.encode = "application/cloudevents+json", a.appendCloudEvent
 	case format != "" && format != "json":
 		return invalidField("format", "must be json or cloudevents")
 	}
-	c.Response().Header().Set("Content-Type", contentType)
-	c.Response().Header().Set("X-Accel-Buffering", "no")
-	c.Response().WriteHeader(http.StatusOK)
-	ctx := c.Request().Context()
+	span, err := a.Queries.Span(c.Request().Context(), c.QueryParam("from"), c.QueryParam("to"))
+	if err != nil {
+		return err
+	}
 	if follow {
-		return w.follow(ctx, a.Stopping, a.Store, eventstore.SubscribeOptions{After: after, Filter: filter})
+		return a.followEvents(w, selection, span)
 	}
-	to := eventstore.Position(0)
-	if before > 0 {
-		to = before - 1
-	}
-	if before == 1 {
-		return nil // up to before the first event: nothing
-	}
-	for e, err := range a.Store.ReadAll(ctx, eventstore.ReadAllOptions{After: after, To: to, Filter: filter}) {
+	for e, err := range a.Queries.Events(c.Request().Context(), selection, span) {
+		if err == nil {
+			err = w.write(&e)
+		}
 		if err != nil {
-			return w.broken(err)
-		}
-		if err := w.write(&e); err != nil {
-			return nil // the client is gone
+			return err
 		}
 	}
-	_ = w.flush()
-	return nil
+	return w.flush()
+}
+
+// followEvents goes on with events as they come. Such a reply has no end: when the client leaves, the
+// registry stops or something breaks, the transfer is aborted.
+func (a *api) followEvents(w *replay, selection queries.Selection, span queries.Span) error {
+	ctx := w.c.Request().Context()
+	following, err := a.Queries.FollowEvents(ctx, selection, span)
+	if err != nil {
+		return err
+	}
+	defer following.Close()
+	if err := w.flush(); err != nil { // the headers, so that the client knows that it is subscribed
+		return err
+	}
+	for {
+		update, err := following.Next(ctx)
+		if err != nil {
+			return err
+		}
+		switch u := update.(type) {
+		case queries.Events:
+			for i := range u {
+				if err := w.write(&u[i]); err != nil {
+					return err
+				}
+			}
+			if err := w.flush(); err != nil {
+				return err
+			}
+		case queries.Cut:
+			return eventstore.ErrClosed
+		}
+	}
 }
 
 func or(s, otherwise string) string {
@@ -79,48 +95,16 @@ func or(s, otherwise string) string {
 	return s
 }
 
-// eventFilter reads ns, service, instance, type and heartbeats.
-func eventFilter(c echo.Context) (f eventstore.Filter, err error) {
-	for name := range c.QueryParams() {
-		switch name {
-		case "ns", "service", "instance", "type", "heartbeats", "from", "to", "after", "follow", "format":
-		default:
-			return f, invalidField(name, "is not a known filter")
-		}
-	}
-	if f.Types, err = eventTypes(c); err != nil {
-		return f, err
-	}
-	heartbeats, err := parseBool("heartbeats", or(c.QueryParam("heartbeats"), "false"))
-	if err != nil {
-		return f, err
-	}
-	heartbeats = heartbeats || slices.Contains(f.Types, domain.TypeHeartbeatReceived)
-	f.StreamPrefixes, err = eventstore.Prefixes(c.QueryParam("ns"), c.QueryParam("service"), c.QueryParam("instance"), heartbeats)
-	return f, err
-}
-
-// ofInstance says whether an event is of the instance asked for ("": any): a stream's prefix picks those
-// whose ids begin alike, too.
-func ofInstance(e *eventstore.RecordedEvent, id string) bool {
-	if id == "" {
-		return true
-	}
-	key, ok := e.Stream.InstanceKey()
-	return ok && key.ID == id
-}
-
-// replay writes events in chunks, each of which the client must take in time.
+// replay writes events in chunks, each of which the client must take in time. The reply begins with the
+// first chunk, so that what fails before has a status of its own.
 type replay struct {
-	c      echo.Context
-	encode func([]byte, *eventstore.RecordedEvent) []byte
-	buffer []byte
+	c           echo.Context
+	contentType string
+	encode      func([]byte, *eventstore.RecordedEvent) []byte
+	buffer      []byte
 }
 
 func (w *replay) write(e *eventstore.RecordedEvent) error {
-	if !ofInstance(e, w.c.QueryParam("instance")) {
-		return nil
-	}
 	w.buffer = append(w.encode(w.buffer, e), '\n')
 	if len(w.buffer) < replayChunk {
 		return nil
@@ -129,55 +113,22 @@ func (w *replay) write(e *eventstore.RecordedEvent) error {
 }
 
 func (w *replay) flush() error {
+	r := w.c.Response()
+	if !r.Committed {
+		r.Header().Set("Content-Type", w.contentType)
+		r.Header().Set("X-Accel-Buffering", "no")
+		r.WriteHeader(http.StatusOK)
+	}
 	patience(w.c, replayTimeout)
-	_, err := w.c.Response().Write(w.buffer)
+	_, err := r.Write(w.buffer)
 	w.buffer = w.buffer[:0]
-	w.c.Response().Flush()
+	r.Flush()
 	return err
-}
-
-// broken ends a replay that cannot go on. The status is sent long since, so the connection is cut:
-// a client must not take a part for the whole.
-func (w *replay) broken(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	_ = w.flush()
-	panic(http.ErrAbortHandler)
-}
-
-// follow goes on with events as they come, until the client leaves or the server stops.
-func (w *replay) follow(ctx, stopping context.Context, store eventstore.Store, opts eventstore.SubscribeOptions) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(stopping, cancel)()
-	sub, err := store.Subscribe(ctx, opts)
-	if err != nil {
-		return err
-	}
-	defer sub.Close()
-	if err := w.flush(); err != nil { // the headers, so that the client knows it is on
-		return nil
-	}
-	for {
-		events, _, err := sub.Next(ctx)
-		if err != nil {
-			return nil
-		}
-		for i := range events {
-			if err := w.write(&events[i]); err != nil {
-				return nil
-			}
-		}
-		if err := w.flush(); err != nil {
-			return nil
-		}
-	}
 }
 
 // appendCloudEvent writes the event in the JSON form of CloudEvents 1.0.
 func (a *api) appendCloudEvent(b []byte, e *eventstore.RecordedEvent) []byte {
-	encoded, err := queries.EncodeCloudEvent(a.StoreID, e)
+	encoded, err := queries.EncodeCloudEvent(a.Queries.StoreID, e)
 	if err != nil {
 		a.Logger.Error("event has no CloudEvents form", "position", e.Position, "cause", err)
 		return append(b, "{}"...)

@@ -8,8 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -44,7 +43,7 @@ func (a *api) createWebhook(c echo.Context) error {
 	if err := a.Deliveries.Check(body.URL); err != nil {
 		return err
 	}
-	after, err := a.deliverAfter(c, body.From)
+	after, err := a.Queries.Before(c.Request().Context(), "from", body.From)
 	if err != nil {
 		return err
 	}
@@ -69,18 +68,6 @@ func (a *api) createWebhook(c echo.Context) error {
 	}
 	c.Response().Header().Set("Location", "/v1/webhooks/"+id)
 	return c.JSON(http.StatusCreated, shown)
-}
-
-// deliverAfter is the position after which to deliver: what a moment includes is delivered, too.
-func (a *api) deliverAfter(c echo.Context, from string) (eventstore.Position, error) {
-	if from == "" {
-		return a.Store.Head(c.Request().Context())
-	}
-	m, err := a.parseMoment(c, "from", from)
-	if err != nil || m.time.IsZero() {
-		return max(m.position, 1) - 1, err
-	}
-	return a.History.PositionAt(c.Request().Context(), m.time.Add(-1))
 }
 
 func (a *api) listWebhooks(c echo.Context) error {
@@ -148,7 +135,7 @@ func (a *api) replayWebhook(c echo.Context) error {
 	if body.From == "" {
 		return invalidField("from", `is needed: an RFC 3339 time, a position, or "5m ago"`)
 	}
-	after, err := a.deliverAfter(c, body.From)
+	after, err := a.Queries.Before(c.Request().Context(), "from", body.From)
 	if err != nil {
 		return err
 	}
@@ -160,7 +147,7 @@ func (a *api) webhookDeliveries(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	limit, err := intParam(c, "limit", defaultPage, 1, maxPage)
+	limit, err := queries.ParseNumber("limit", c.QueryParam("limit"), queries.DefaultPage, 1, queries.MaxPage)
 	if err != nil {
 		return err
 	}
@@ -173,5 +160,5 @@ func (a *api) webhookDeliveries(c echo.Context) error {
 
 // webhookHistory is there for a deleted one, too.
 func (a *api) webhookHistory(c echo.Context) error {
-	return a.historyOf(c, history.Query{Stream: eventstore.WebhookStream(pathPart(c, "id"))}, nil)
+	return a.historyOf(c, queries.HistoryQuery{Webhook: pathPart(c, "id")})
 }

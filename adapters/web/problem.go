@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -29,6 +31,9 @@ func ProblemOf(err error) *wire.Problem {
 		field     domain.InvalidField
 		unknown   domain.UnknownInstance
 		webhook   domain.UnknownWebhook
+		service   queries.UnknownService
+		gone      queries.Gone
+		behind    queries.Behind
 		lapsed    domain.LeaseLapsed
 		stale     domain.StaleEpoch
 		mismatch  domain.RevisionMismatch
@@ -47,6 +52,12 @@ func ProblemOf(err error) *wire.Problem {
 		return NewProblem(http.StatusNotFound, "unknown-instance", "The instance is not registered", err.Error())
 	case errors.As(err, &webhook):
 		return NewProblem(http.StatusNotFound, "unknown-webhook", "The webhook does not exist", err.Error())
+	case errors.As(err, &service):
+		return NewProblem(http.StatusNotFound, "unknown-service", "The service has no instances", err.Error())
+	case errors.As(err, &gone):
+		return goneProblem(gone)
+	case errors.As(err, &behind):
+		return NewProblem(http.StatusGatewayTimeout, "projection-behind", "The "+behind.Projection+" is not there yet", err.Error())
 	case errors.As(err, &lapsed):
 		return NewProblem(http.StatusNotFound, "lease-expired", "The instance's lease has expired", err.Error())
 	case errors.As(err, &stale):
@@ -79,6 +90,17 @@ func ProblemOf(err error) *wire.Problem {
 		return routeProblem(fromEcho)
 	}
 	return NewProblem(http.StatusInternalServerError, "internal", "Something is wrong in the registry", "an unexpected error happened; the registry's log says which, under this request id")
+}
+
+// goneProblem says what took an instance out, and where the rest of its history is.
+func goneProblem(gone queries.Gone) *wire.Problem {
+	p := NewProblem(http.StatusGone, "instance-gone", "The instance is not there any more", gone.Error())
+	p.Event = &gone.Event
+	p.History = "/v1/services/" + url.PathEscape(gone.Key.Service) + "/instances/" + url.PathEscape(gone.Key.ID) + "/history"
+	if gone.Key.Namespace != domain.DefaultNamespace {
+		p.History += "?ns=" + gone.Key.Namespace
+	}
+	return p
 }
 
 // routeProblem is for what the router refuses.

@@ -27,6 +27,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/asof"
 	"github.com/rollcall-registry/rollcall/projections/history"
 	"github.com/rollcall-registry/rollcall/projections/live"
+	"github.com/rollcall-registry/rollcall/queries"
 )
 
 // benchEvents is how many lifecycle events the audit benchmarks stand on: 1M, or what the
@@ -189,7 +190,10 @@ func BenchmarkAudit(b *testing.B) {
 		b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
 	})
 	b.Run("replay-http", func(b *testing.B) {
-		server := httptest.NewServer(httpapi.New(httpapi.Config{Registry: registry, Store: store, StoreID: store.ID().String(), History: h, Now: time.Now, Logger: logger, Stopping: ctx, Metrics: http.NotFoundHandler()}))
+		server := httptest.NewServer(httpapi.New(httpapi.Config{
+			Queries: &queries.Service{Live: registry, Store: store, StoreID: store.ID().String(), History: h, Now: time.Now, Stopping: ctx},
+			Logger:  logger, Metrics: http.NotFoundHandler(),
+		}))
 		defer server.Close()
 		for b.Loop() {
 			resp, err := http.Get(server.URL + "/v1/events")

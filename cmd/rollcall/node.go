@@ -25,6 +25,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/history"
 	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/projections/live"
+	"github.com/rollcall-registry/rollcall/queries"
 )
 
 // Server timeouts. A client that is slower than this is cut off; what it was acknowledged stands.
@@ -49,6 +50,7 @@ type node struct {
 	deliveries *deliveries
 	commands   *commands.Service
 	expiry     *commands.Expiry
+	queries    *queries.Service
 	api        *httpapi.API
 
 	stopping context.Context // ends when the node shuts down, so that waiting queries answer at once
@@ -61,7 +63,7 @@ type node struct {
 func openNode(ctx context.Context, s settings, logger *slog.Logger) (*node, error) {
 	n := &node{settings: s, logger: logger, metrics: metrics.New(versionName())}
 	n.stopping, n.stop = context.WithCancel(context.Background())
-	for _, open := range []func(context.Context) error{n.openStore, n.openLive, n.openHistory, n.openDeliveries, n.openCommands, n.openAPI} {
+	for _, open := range []func(context.Context) error{n.openStore, n.openLive, n.openHistory, n.openDeliveries, n.openCommands, n.openQueries, n.openAPI} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, n.close())
 		}
@@ -136,18 +138,25 @@ func (n *node) openCommands(context.Context) error {
 	return nil
 }
 
-func (n *node) openAPI(context.Context) error {
+func (n *node) openQueries(context.Context) error {
 	signer, err := history.LoadSigner(n.file("checkpoint.key"), n.store.id)
 	if err != nil {
 		return err
 	}
+	n.queries = &queries.Service{
+		Live: n.live, Past: asof.New(n.store, catalogSnapshots(n.settings, n.store.id, n.logger)), History: n.history,
+		Store: n.store.Store, StoreID: n.store.id.String(), Signer: signer, Now: time.Now, Stopping: n.stopping,
+	}
+	return nil
+}
+
+func (n *node) openAPI(context.Context) error {
 	n.api = httpapi.New(httpapi.Config{
-		Commands: n.commands, Registry: n.live, Store: n.store, StoreID: n.store.id.String(),
-		History: n.history, Past: asof.New(n.store, catalogSnapshots(n.settings, n.store.id, n.logger)), Checkpoints: signer,
+		Commands: n.commands, Queries: n.queries,
 		BackupTo: backupFunc(n.settings.data, n.store, n.history),
 		Webhooks: n.deliveries.list, WebhookCommands: n.deliveries.commands, Deliveries: n.deliveries,
 		Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
-		Now: time.Now, Logger: n.logger, Stopping: n.stopping,
+		Logger: n.logger,
 	})
 	n.metrics.WatchLane(n.api.InLane)
 	return nil

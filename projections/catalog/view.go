@@ -13,6 +13,9 @@ type View struct {
 	Entries  []*Entry            // in order of their ids
 
 	Forms encoded.Memo // what the view looks like in the formats that were asked for
+	// Filtered is for formats that clients make up, as by their filters: however many they are, they
+	// take no place in Forms.
+	Filtered encoded.Memo
 }
 
 // Ready are the instances that may get traffic.

@@ -1,0 +1,64 @@
+package queries
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// MaxWait is how long Await waits at most, but for the spread.
+const MaxWait = 5 * time.Minute
+
+// Wait is what a long poll waits for: a change after an index.
+type Wait struct {
+	Index wire.Position
+	For   time.Duration
+}
+
+// Longest is how long Await takes at most.
+func (w *Wait) Longest() time.Duration { return w.For + w.For/16 }
+
+// ParseWait reads the parameters index and wait of a long poll, nil where both are "".
+func ParseWait(index, wait string) (*Wait, error) {
+	if index == "" && wait == "" {
+		return nil, nil
+	}
+	w := &Wait{For: MaxWait}
+	var err error
+	if w.Index, err = wire.ParsePosition("index", index); err != nil {
+		return nil, err
+	}
+	if wait != "" {
+		if w.For, err = time.ParseDuration(wait); err != nil || w.For < 0 || w.For > MaxWait {
+			return nil, domain.InvalidField{Field: "wait", Rule: "must be a duration from 0s to " + MaxWait.String()}
+		}
+	}
+	return w, nil
+}
+
+// Await returns when the position of a service (the zero key: of any) is no longer the index, when the
+// wait is over, or when the registry stops. A position of another timeline differs from all of this one.
+func (s *Service) Await(ctx context.Context, key domain.ServiceKey, w *Wait) error {
+	if !s.known(w.Index) {
+		return nil
+	}
+	// The watch begins before the look, so that no change falls between two polls.
+	changed, stop := s.Live.Feed().Watch(key)
+	defer stop()
+	// The wait is spread, so that clients that ask together do not come back together.
+	waiting, cancel := context.WithTimeout(ctx, w.For+rand.N(w.For/16+1))
+	defer cancel()
+	for s.changedAt(key) == w.Index.Number {
+		select {
+		case <-changed:
+		case <-waiting.Done():
+			return ctx.Err()
+		case <-s.Stopping.Done():
+			return nil
+		}
+	}
+	return nil
+}

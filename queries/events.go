@@ -1,0 +1,107 @@
+package queries
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"slices"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// Events yields the events of a span that a selection picks, in the order of their positions.
+func (s *Service) Events(ctx context.Context, selection Selection, span Span) iter.Seq2[eventstore.RecordedEvent, error] {
+	return func(yield func(eventstore.RecordedEvent, error) bool) {
+		if span.Empty {
+			return
+		}
+		filter, err := selection.Filter()
+		if err != nil {
+			yield(eventstore.RecordedEvent{}, err)
+			return
+		}
+		for e, err := range s.Store.ReadAll(ctx, eventstore.ReadAllOptions{After: span.After, To: span.UpTo, Filter: filter}) {
+			switch {
+			case err != nil:
+				yield(eventstore.RecordedEvent{}, err)
+				return
+			case !span.To.IsZero() && e.RecordedAt.After(span.To): // nor is any that comes behind it
+				return
+			case e.RecordedAt.Before(span.From) || !selection.Match(&e):
+				continue
+			}
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Events are recorded events in order. The slice is good until the next update is asked for.
+type Events []eventstore.RecordedEvent
+
+func (Events) update() {}
+
+// EventFollowing tells one follower of the log. Close it when done.
+type EventFollowing struct {
+	service      *Service
+	selection    Selection
+	span         Span
+	subscription eventstore.Subscription
+	at           eventstore.Position // the follower has been told of everything up to here
+	ended        bool
+}
+
+// FollowEvents subscribes to the events that a selection picks: those that stand from the beginning of the
+// span on, then those that come.
+func (s *Service) FollowEvents(ctx context.Context, selection Selection, span Span) (*EventFollowing, error) {
+	filter, err := selection.Filter()
+	if err != nil {
+		return nil, err
+	}
+	if s.Stopping.Err() != nil {
+		return nil, eventstore.ErrClosed
+	}
+	subscription, err := s.Store.Subscribe(ctx, eventstore.SubscribeOptions{After: span.After, Filter: filter})
+	if err != nil {
+		return nil, err
+	}
+	return &EventFollowing{service: s, selection: selection, span: span, subscription: subscription, at: span.After}, nil
+}
+
+// Close ends the following.
+func (f *EventFollowing) Close() error { return f.subscription.Close() }
+
+// Next waits for what the follower is told next. After a Cut there is nothing more: io.EOF. An error ends
+// the following, too.
+func (f *EventFollowing) Next(ctx context.Context) (Update, error) {
+	for !f.ended {
+		waiting, cancel := context.WithTimeout(ctx, keepAlive)
+		stop := context.AfterFunc(f.service.Stopping, cancel)
+		events, position, err := f.subscription.Next(waiting)
+		stop()
+		cancel()
+		switch {
+		case err == nil:
+			f.at = position
+			if events = slices.DeleteFunc(events, f.passOver); len(events) > 0 {
+				return Events(events), nil
+			}
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case f.service.Stopping.Err() != nil || errors.Is(err, eventstore.ErrClosed):
+			f.ended = true
+			return Cut{At: f.at, Reason: stopping}, nil
+		case errors.Is(err, context.DeadlineExceeded):
+			return KeepAlive{"still here"}, nil
+		default:
+			return nil, err
+		}
+	}
+	return nil, io.EOF
+}
+
+func (f *EventFollowing) passOver(e eventstore.RecordedEvent) bool {
+	return e.RecordedAt.Before(f.span.From) || !f.selection.Match(&e)
+}

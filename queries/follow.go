@@ -1,0 +1,233 @@
+package queries
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/feed"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+const (
+	// keepAlive is the time between two KeepAlives, so that proxies keep a quiet stream open.
+	keepAlive = 15 * time.Second
+	// pace is the least time between two batches of changes: changes that come faster go together.
+	pace = 2 * time.Millisecond
+)
+
+// stopping is the reason of a cut when the registry shuts down.
+const stopping = "stopping: the registry shuts down; resume with Last-Event-ID"
+
+// Update is what a follower is told next: Snapshot, Changes, Events, KeepAlive or Cut.
+type Update interface{ update() }
+
+// Snapshot is all there is at a position. A reset replaces what the follower has: changes in between are
+// not told.
+type Snapshot struct {
+	At       eventstore.Position
+	Reset    bool
+	Document any // *wire.InstanceList of a service, *wire.CatalogSnapshot of more
+}
+
+// Changes are changes in order. The slice is good until the next update is asked for.
+type Changes []Changed
+
+// Changed is a change as a follower is told of it.
+type Changed struct {
+	*feed.Change
+	Put bool // the instance is to be put; else it is to be deleted
+}
+
+// KeepAlive tells nothing, but that the stream is there.
+type KeepAlive struct{ Note string }
+
+// Cut ends what is told, for a reason. The follower can go on after the position.
+type Cut struct {
+	At     eventstore.Position
+	Reason string
+}
+
+func (Snapshot) update()  {}
+func (Changes) update()   {}
+func (KeepAlive) update() {}
+func (Cut) update()       {}
+
+// FollowQuery says what to follow: a service, or the catalog.
+type FollowQuery struct {
+	Service   domain.ServiceKey // zero: every service
+	Namespace string            // "": every namespace
+	Filter    InstanceFilter
+	After     *wire.Position // the follower has been told of everything up to here; nil: it begins anew
+	Field     string         // how the follower calls After
+}
+
+// Following tells one follower of the catalog, or of one service. Close it when done.
+type Following struct {
+	service *Service
+	query   FollowQuery
+	next    func(context.Context) (Update, error)
+	at      eventstore.Position // the follower has been told of everything up to here
+	hasty   bool                // the last look found changes: the next one waits for pace
+	batch   Changes
+	changed <-chan struct{}
+	unwatch func()
+	quiet   *time.Ticker
+}
+
+// Follow begins to follow. The first update is a snapshot, unless the follower goes on where it was.
+func (s *Service) Follow(ctx context.Context, q FollowQuery) (*Following, error) {
+	if q.Namespace != "" {
+		if err := domain.ValidateLabel("ns", q.Namespace); err != nil {
+			return nil, err
+		}
+	}
+	f := &Following{service: s, query: q}
+	switch {
+	case q.After == nil:
+		f.next = func(context.Context) (Update, error) { return f.snapshot(false), nil }
+	case !s.known(*q.After):
+		f.next = func(context.Context) (Update, error) { return f.snapshot(true), nil }
+	default:
+		var err error
+		if f.at, err = s.assigned(ctx, q.Field, *q.After); err != nil {
+			return nil, err
+		}
+		f.next = f.resume
+	}
+	if s.Stopping.Err() != nil {
+		return nil, eventstore.ErrClosed
+	}
+	f.changed, f.unwatch = s.Live.Feed().Watch(q.Service)
+	f.quiet = time.NewTicker(keepAlive)
+	return f, nil
+}
+
+// Close ends the following.
+func (f *Following) Close() {
+	f.unwatch()
+	f.quiet.Stop()
+}
+
+// Next waits for what the follower is told next. After a Cut there is nothing more: io.EOF. An error ends
+// the following, too.
+func (f *Following) Next(ctx context.Context) (Update, error) { return f.next(ctx) }
+
+// snapshot is what there is; what comes behind it is told from the feed.
+func (f *Following) snapshot(reset bool) Update {
+	f.next = f.live
+	s, q := f.service, &f.query
+	if q.Service != (domain.ServiceKey{}) {
+		var view *catalog.View
+		view, f.at = s.Live.Snapshot(q.Service)
+		return Snapshot{At: f.at, Reset: reset, Document: &wire.InstanceList{
+			Service: q.Service.Service, Namespace: q.Service.Namespace, Position: wire.Position{Number: f.at}, Instances: Pick(view, q.Filter, nil),
+		}}
+	}
+	var views []*catalog.View
+	views, f.at = s.Live.SnapshotAll(q.Namespace)
+	return Snapshot{At: f.at, Reset: reset, Document: &wire.CatalogSnapshot{Position: wire.Position{Number: f.at}, Services: ShowViews(views, q.Filter)}}
+}
+
+// resume goes on after a position: from the feed, or if that no longer has what came after, from the store.
+func (f *Following) resume(ctx context.Context) (Update, error) {
+	if _, ok := f.service.Live.Feed().Since(f.query.Service, f.at); ok {
+		return f.live(ctx)
+	}
+	f.next = f.catchUp
+	return KeepAlive{"catching up"}, nil
+}
+
+// catchUp tells what the store has, or if that is too much begins anew with a reset.
+func (f *Following) catchUp(ctx context.Context) (Update, error) {
+	upTo := f.service.Live.Feed().Position()
+	changes, ok, err := f.service.Past.Missed(ctx, f.query.Service, f.at, upTo)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return f.snapshot(true), nil
+	}
+	f.next = f.live
+	told := f.pick(changes)
+	f.at = max(f.at, upTo)
+	return told, nil
+}
+
+// live waits for changes.
+func (f *Following) live(ctx context.Context) (Update, error) {
+	f.next = f.live
+	for {
+		if f.hasty {
+			if err := f.breathe(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if f.service.Stopping.Err() != nil {
+			return f.cut(stopping), nil
+		}
+		changes, ok := f.service.Live.Feed().Since(f.query.Service, f.at)
+		if !ok {
+			return f.cut(fmt.Sprintf("too slow: more than %d changes behind; resume with Last-Event-ID", feed.Capacity)), nil
+		}
+		f.hasty = len(changes) > 0
+		if told := f.pick(changes); len(told) > 0 {
+			return told, nil
+		}
+		select {
+		case <-f.changed:
+		case <-f.quiet.C:
+			return KeepAlive{"still here"}, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-f.service.Stopping.Done():
+		}
+	}
+}
+
+// breathe lets pace pass.
+func (f *Following) breathe(ctx context.Context) error {
+	breath := time.NewTimer(pace)
+	defer breath.Stop()
+	select {
+	case <-breath.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (f *Following) cut(reason string) Update {
+	f.next = func(context.Context) (Update, error) { return nil, io.EOF }
+	return Cut{At: f.at, Reason: reason}
+}
+
+// keptBatch is up to how many changes a follower's batch keeps its memory.
+const keptBatch = 64
+
+// pick are the changes of which the follower is told. An instance that begins to match its filter is put,
+// one that ceases to is deleted.
+func (f *Following) pick(changes []*feed.Change) Changes {
+	if cap(f.batch) > keptBatch {
+		f.batch = nil
+	}
+	f.batch = f.batch[:0]
+	for _, c := range changes {
+		if c.Position() <= f.at {
+			continue
+		}
+		f.at = c.Position()
+		if f.query.Namespace != "" && c.Service.Namespace != f.query.Namespace {
+			continue
+		}
+		was, is := c.Before != nil && f.query.Filter.match(c.Before), c.After != nil && f.query.Filter.match(c.After)
+		if was || is {
+			f.batch = append(f.batch, Changed{Change: c, Put: is})
+		}
+	}
+	return f.batch
+}

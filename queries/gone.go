@@ -1,0 +1,31 @@
+package queries
+
+import (
+	"context"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/history"
+)
+
+// gone is why an instance is not in the catalog, or was not at a position (0: now): what took it out, or
+// that it never was.
+func (s *Service) gone(ctx context.Context, key domain.Key, at eventstore.Position) error {
+	if at == 0 {
+		if err := s.historyUpToDate(ctx); err != nil {
+			return err
+		}
+	}
+	q := history.Query{Namespace: key.Namespace, Service: key.Service, ID: key.ID, Newest: true, Limit: 1}
+	if at > 0 {
+		q.Before = at + 1
+	}
+	page, err := s.History.Find(ctx, q)
+	if err != nil {
+		return err
+	}
+	if len(page.Entries) == 0 || page.Entries[0].Type != domain.TypeInstanceDeregistered && page.Entries[0].Type != domain.TypeLeaseExpired {
+		return domain.UnknownInstance{Key: key}
+	}
+	return Gone{Key: key, Event: ShowEntry(&page.Entries[0])}
+}

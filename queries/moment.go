@@ -1,0 +1,97 @@
+package queries
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// Moment is a place in the past, as a client names it: a time (RFC 3339), a position, "5m ago" or "now".
+type Moment struct {
+	Position eventstore.Position // of the newest lifecycle event that had happened, or the position named
+	Time     time.Time           // zero: a position was named
+	Early    bool                // it is before the first event
+}
+
+// Moment finds what a client means; field is how the client calls it. A time takes in every event
+// recorded up to it.
+func (s *Service) Moment(ctx context.Context, field, text string) (m Moment, err error) {
+	now := s.Now()
+	position, at, err := parseMoment(field, text, now)
+	if err != nil {
+		return m, err
+	}
+	if at.IsZero() {
+		m.Position, err = s.assigned(ctx, field, position)
+		m.Early = m.Position == 0
+		return m, err
+	}
+	if at.After(now) {
+		return m, domain.InvalidField{Field: field, Rule: "must not be in the future"}
+	}
+	if err := s.historyUpToDate(ctx); err != nil {
+		return m, err
+	}
+	m.Time = at
+	m.Position, err = s.History.PositionAt(ctx, at)
+	m.Early = m.Position == 0
+	return m, err
+}
+
+// moment is the moment that a client named, nil where it named none.
+func (s *Service) moment(ctx context.Context, field, text string) (*Moment, error) {
+	if text == "" {
+		return nil, nil
+	}
+	m, err := s.Moment(ctx, field, text)
+	return &m, err
+}
+
+// parseMoment reads a moment's text: a position, or a time that is not zero.
+func parseMoment(field, text string, now time.Time) (p wire.Position, at time.Time, err error) {
+	if p, err := wire.ParsePosition(field, text); err == nil {
+		return p, time.Time{}, nil
+	}
+	if text == "now" {
+		return p, now, nil
+	}
+	if ago, ok := strings.CutSuffix(text, " ago"); ok {
+		if d, err := time.ParseDuration(strings.ReplaceAll(ago, " ", "")); err == nil && d >= 0 {
+			return p, now.Add(-d), nil
+		}
+	}
+	// A + that was not escaped arrives as a space.
+	if at, err := time.Parse(time.RFC3339, strings.Replace(text, " ", "+", 1)); err == nil {
+		if at.IsZero() {
+			at = at.Add(1) // the year 1 is before all events; the zero time means that a position was named
+		}
+		return p, at, nil
+	}
+	return p, at, domain.InvalidField{Field: field, Rule: `must be an RFC 3339 time, a position, "5m ago" or "now"`}
+}
+
+// after says whether m is later than n. Two times are compared as times: between them there may be
+// no event.
+func (m *Moment) after(n *Moment) bool {
+	if !m.Time.IsZero() && !n.Time.IsZero() {
+		return m.Time.After(n.Time)
+	}
+	return m.Position > n.Position
+}
+
+// place is the moment as replies name it.
+func (m *Moment) place() wire.Place {
+	p := wire.Place{Position: wire.Position{Number: m.Position}}
+	if !m.Time.IsZero() {
+		t := m.Time.UTC()
+		p.Time = &t
+	}
+	if m.Early {
+		p.Note = "before the first event: nothing had been registered yet"
+	}
+	return p
+}

@@ -1,0 +1,158 @@
+package queries
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// Page sizes of histories.
+const (
+	DefaultPage = 100
+	MaxPage     = 1000
+)
+
+// HistoryQuery picks entries of the history, and a page of them.
+type HistoryQuery struct {
+	Selection        // heartbeats are not in the history; an instance's page sums them up
+	Webhook   string // the id of a webhook, for its history; alone
+	From, To  string // moments; "": no bound
+	Actor     string
+	Via       string
+	Reason    string // found anywhere in the reason or the output
+	Order     string // "newest" first, which is the default, or "oldest"
+	Limit     string // "": DefaultPage
+	Cursor    string // Next of the page before
+}
+
+// HistoryPage gives a page of the history.
+func (s *Service) HistoryPage(ctx context.Context, q HistoryQuery) (page wire.HistoryPage, err error) {
+	if err := s.historyUpToDate(ctx); err != nil {
+		return page, err
+	}
+	find, err := s.readHistoryQuery(ctx, q)
+	if err != nil {
+		return page, err
+	}
+	page = wire.HistoryPage{Position: wire.Position{Number: s.History.Position()}, Entries: []wire.HistoryEntry{}}
+	found, err := s.History.Find(ctx, find)
+	if err != nil {
+		return page, err
+	}
+	for i := range found.Entries {
+		page.Entries = append(page.Entries, ShowEntry(&found.Entries[i]))
+	}
+	if found.More {
+		page.Next = cursor(found.Next, find.Newest)
+	}
+	if q.Instance != "" && q.Cursor == "" {
+		key := domain.Key{Namespace: find.Namespace, Service: q.Service, ID: q.Instance}
+		from, to := s.hours(q.From), s.hours(q.To)
+		page.Heartbeats, err = heartbeatHours(ctx, s.History, key, from, to, s.Now())
+	}
+	return page, err
+}
+
+func (s *Service) readHistoryQuery(ctx context.Context, q HistoryQuery) (find history.Query, err error) {
+	if err := q.refuseWhatIsNotThere(); err != nil {
+		return find, err
+	}
+	find = history.Query{
+		Namespace: q.Namespace, Service: q.Service, ID: q.Instance, Actor: q.Actor, Via: q.Via, Reason: q.Reason, Types: q.Types,
+	}
+	if q.Service != "" && q.Namespace == "" {
+		find.Namespace = domain.DefaultNamespace
+	}
+	if q.Webhook != "" {
+		find.Stream = eventstore.WebhookStream(q.Webhook)
+	}
+	span, err := s.Span(ctx, q.From, q.To)
+	if err != nil {
+		return find, err
+	}
+	if find.After, find.Before, err = s.positions(ctx, span); err != nil {
+		return find, err
+	}
+	switch q.Order {
+	case "", "newest":
+		find.Newest = true
+	case "oldest":
+	default:
+		return find, domain.InvalidField{Field: "order", Rule: "must be newest or oldest"}
+	}
+	limit, err := ParseNumber("limit", q.Limit, DefaultPage, 1, MaxPage)
+	if err != nil {
+		return find, err
+	}
+	find.Limit = int(limit)
+	return find, followCursor(q.Cursor, &find)
+}
+
+// refuseWhatIsNotThere refuses types of which the history that is asked for has no event.
+func (q *HistoryQuery) refuseWhatIsNotThere() error {
+	if err := q.Validate(); err != nil {
+		return err
+	}
+	for _, t := range q.Types {
+		switch {
+		case t == domain.TypeHeartbeatReceived:
+			return domain.InvalidField{Field: "type", Rule: "must not be " + t + ": an instance's history sums heartbeats up, and /v1/events has each of them"}
+		case q.Webhook != "" && !slices.Contains(webhookTypes, t):
+			return domain.InvalidField{Field: "type", Rule: "must be a type of webhooks' events, not " + t}
+		}
+	}
+	return nil
+}
+
+// hours is the bound of the heartbeats' sums for a moment: the time that it is, or no bound.
+func (s *Service) hours(text string) time.Time {
+	if text == "" {
+		return time.Time{}
+	}
+	_, at, err := parseMoment("", text, s.Now())
+	if err != nil {
+		return time.Time{} // it was refused before
+	}
+	return at
+}
+
+// A cursor names the last place that a page has looked at. What is appended later moves no page.
+func cursor(last eventstore.Position, newest bool) string {
+	direction := byte('o')
+	if newest {
+		direction = 'n'
+	}
+	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64([]byte{direction}, uint64(last)))
+}
+
+func followCursor(text string, q *history.Query) error {
+	if text == "" {
+		return nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(b) != 9 || b[0] != 'o' && b[0] != 'n' {
+		return domain.InvalidField{Field: "cursor", Rule: "must be one that a page gave as next"}
+	}
+	if (b[0] == 'n') != q.Newest {
+		return domain.InvalidField{Field: "cursor", Rule: "must be used with the order of the page that gave it"}
+	}
+	last := eventstore.Position(binary.BigEndian.Uint64(b[1:]))
+	if q.Newest {
+		if last == 0 {
+			return domain.InvalidField{Field: "cursor", Rule: "must be one that a page gave as next"}
+		}
+		if q.Before == 0 || last < q.Before {
+			q.Before = last
+		}
+	} else {
+		q.After = max(q.After, last)
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package queries
+
+import (
+	"context"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// Span is what from and to take in, both ends included. The zero Span is all there is.
+//
+// Times are kept as times, for a position that a time becomes by the history is that of a lifecycle
+// event: heartbeats between that event and the time would be on the wrong side.
+type Span struct {
+	After    eventstore.Position // only events after this position
+	UpTo     eventstore.Position // and up to this; 0: no bound, unless the span is Empty
+	From, To time.Time           // and recorded within these; zero: no bound
+	Empty    bool                // it ends before the first event
+}
+
+// Span reads from and to; "" is no bound.
+func (s *Service) Span(ctx context.Context, from, to string) (span Span, err error) {
+	begin, err := s.moment(ctx, "from", from)
+	if err != nil {
+		return span, err
+	}
+	end, err := s.moment(ctx, "to", to)
+	if err != nil {
+		return span, err
+	}
+	if begin != nil && end != nil && begin.after(end) {
+		return span, domain.InvalidField{Field: "from", Rule: "must not be after to"}
+	}
+	if begin != nil {
+		if span.After, err = s.before(ctx, begin); err != nil {
+			return span, err
+		}
+		span.From = begin.Time
+	}
+	if end != nil {
+		err = s.endAt(ctx, &span, end)
+	}
+	return span, err
+}
+
+// endAt ends the span with a moment.
+func (s *Service) endAt(ctx context.Context, span *Span, end *Moment) (err error) {
+	span.To = end.Time
+	if end.Time.IsZero() {
+		span.UpTo, span.Empty = end.Position, end.Position == 0
+		return nil
+	}
+	if store, ok := s.Store.(timed); ok { // spares the reader the search for the first event behind the span
+		span.UpTo, err = store.PositionAt(ctx, end.Time)
+		span.Empty = span.UpTo == 0
+	}
+	return err
+}
+
+// timed is a store that can say where a time is among all events, heartbeats too.
+type timed interface {
+	PositionAt(ctx context.Context, at time.Time) (eventstore.Position, error)
+}
+
+// before is a position so that the moment begins behind it: nothing up to there is of the moment. What
+// comes behind there may be older than a moment that is a time.
+func (s *Service) before(ctx context.Context, m *Moment) (eventstore.Position, error) {
+	if m.Time.IsZero() {
+		return max(m.Position, 1) - 1, nil
+	}
+	if store, ok := s.Store.(timed); ok {
+		return store.PositionAt(ctx, m.Time.Add(-1))
+	}
+	return s.History.PositionAt(ctx, m.Time.Add(-1))
+}
+
+// Before is the position after which a moment's events begin, exactly: the newest event before the moment
+// has this position or an earlier one. Of no moment ("") it is the newest event's.
+func (s *Service) Before(ctx context.Context, field, text string) (eventstore.Position, error) {
+	if text == "" {
+		return s.Store.Head(ctx)
+	}
+	m, err := s.Moment(ctx, field, text)
+	if err != nil {
+		return 0, err
+	}
+	after, err := s.before(ctx, &m)
+	if err != nil || m.Time.IsZero() {
+		return after, err
+	}
+	for e, err := range s.Store.ReadAll(ctx, eventstore.ReadAllOptions{After: after}) {
+		if err != nil {
+			return 0, err
+		}
+		if !e.RecordedAt.Before(m.Time) {
+			break
+		}
+		after = e.Position
+	}
+	return after, nil
+}
+
+// positions are the span's bounds for lifecycle events alone: after one position and before another
+// (0: no bound).
+func (s *Service) positions(ctx context.Context, span Span) (after, before eventstore.Position, err error) {
+	after = span.After
+	if !span.From.IsZero() {
+		if after, err = s.History.PositionAt(ctx, span.From.Add(-1)); err != nil {
+			return 0, 0, err
+		}
+	}
+	switch {
+	case !span.To.IsZero():
+		before, err = s.History.PositionAt(ctx, span.To)
+		before++
+	case span.UpTo > 0 || span.Empty:
+		before = span.UpTo + 1
+	}
+	return after, before, err
+}
+
+// Resume is the span of who follows the log: what comes after a position, from a time on, or ("") after what
+// stands now. field is how the client calls it.
+func (s *Service) Resume(ctx context.Context, field, text string) (span Span, err error) {
+	if text == "" {
+		span.After, err = s.Store.Head(ctx)
+		return span, err
+	}
+	m, err := s.Moment(ctx, field, text)
+	if err != nil {
+		return span, err
+	}
+	if span.After = m.Position; m.Time.IsZero() {
+		return span, nil
+	}
+	span.From = m.Time
+	span.After, err = s.before(ctx, &m)
+	return span, err
+}
