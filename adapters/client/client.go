@@ -32,7 +32,7 @@ const maxEvent = 64 << 20
 // Options say how a client asks. The zero value will do.
 type Options struct {
 	Namespace string // of instances and services that name none; "": domain.DefaultNamespace
-	Via       string // by which way commands come, as the history shows it; "": sdk
+	Via       string // by which way commands come, for the history: cli; "": http, as any program's
 	// Timeout is how long a call may take, and how long a stream may take to begin; 0: DefaultTimeout.
 	Timeout   time.Duration
 	Transport http.RoundTripper // nil: http.DefaultTransport
@@ -53,9 +53,6 @@ func New(registry string, options Options) (*Client, error) {
 	}
 	if options.Namespace == "" {
 		options.Namespace = domain.DefaultNamespace
-	}
-	if options.Via == "" {
-		options.Via = "sdk"
 	}
 	if options.Timeout == 0 {
 		options.Timeout = DefaultTimeout
@@ -180,7 +177,9 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	for name, value := range r.header {
 		sent.Header.Set(name, value)
 	}
-	sent.Header.Set("Rollcall-Via", c.options.Via)
+	if c.options.Via != "" {
+		sent.Header.Set("Rollcall-Via", c.options.Via)
+	}
 	if content != nil {
 		sent.Header.Set("Content-Type", "application/json")
 	}

@@ -62,6 +62,9 @@ func refusal(registry string, resp *http.Response) error {
 		return &NotRollcall{URL: registry, Answer: resp.Status}
 	}
 	p.Status = resp.StatusCode
+	if p.Type == wire.NoSuchRoute {
+		p.Detail = fmt.Sprintf("%s has nothing at %s: the URL is wrong, or the registry older", registry, resp.Request.URL.Path)
+	}
 	return &p
 }
 
