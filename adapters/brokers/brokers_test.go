@@ -214,6 +214,47 @@ func TestRedisStreamThroughARestart(t *testing.T) {
 	holds(t, payloads, 100)
 }
 
+// A broker that is to get heartbeats gets them, and nothing else.
+func TestHeartbeatsArePublished(t *testing.T) {
+	s := startNATS(t, freePort(t), t.TempDir())
+	defer func() { s.Shutdown(); s.WaitForShutdown() }()
+	store := eventstoretest.NewMemory()
+	happen(t, store, 0, 3)
+	for range 2 {
+		if _, err := store.Append(t.Context(), nil, eventstore.AppendRequest{
+			Stream: eventstore.HeartbeatStream(domain.Key{Namespace: "default", Service: "web", ID: "a"}),
+			Events: []eventstore.EventData{{Type: domain.TypeHeartbeatReceived, Data: []byte(`{"epoch":1}`), Metadata: []byte(`{}`)}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	sub, err := conn.SubscribeSync("beats")
+	if err == nil {
+		err = conn.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish(t, store, s.ClientURL()+"/beats?type=HeartbeatReceived")
+	var payloads [][]byte
+	for range 2 {
+		m, err := sub.NextMsg(20 * time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(m.Data), "HeartbeatReceived") {
+			t.Errorf("%s is published", m.Data)
+		}
+		payloads = append(payloads, m.Data)
+	}
+	holds(t, payloads, 2)
+}
+
 func TestBadTargetsAreRefused(t *testing.T) {
 	for _, s := range []string{"", "kafka://host/topic", "nats://host", "nats:///subject", "redis://host/", "nats://host/a b", "nats://host/a.*", "://"} {
 		if _, err := brokers.Parse(s); err == nil {

@@ -44,6 +44,15 @@ func (p publisher) Publish(topic string, messages ...*message.Message) error {
 
 func (publisher) Close() error { return nil }
 
+// testTopic picks the messages that were published to a topic.
+type testTopic string
+
+func (t testTopic) Filter() (eventstore.Filter, error) {
+	return eventstore.Filter{StreamPrefixes: []string{"test-" + string(t) + "-"}}, nil
+}
+
+func (testTopic) Match(*eventstore.RecordedEvent) bool { return true }
+
 func testMessage(e *eventstore.RecordedEvent) (*message.Message, error) {
 	var data struct {
 		UUID    string
@@ -75,9 +84,7 @@ func TestWatermillsOwnSuite(t *testing.T) {
 		sub, err := stream.NewSubscriber(stream.Config{
 			Source: store, Consumer: consumer, Checkpoints: checkpoints, Redelivery: time.Millisecond, SaveEvery: 50 * time.Millisecond,
 			Message: testMessage, Logger: watermill.NopLogger{},
-			Filter: func(topic string) (eventstore.Filter, error) {
-				return eventstore.Filter{StreamPrefixes: []string{"test-" + topic + "-"}}, nil
-			},
+			Select: func(topic string) (stream.Selection, error) { return testTopic(topic), nil },
 		})
 		if err != nil {
 			t.Fatal(err)

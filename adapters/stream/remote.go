@@ -1,73 +1,38 @@
 package stream
 
 import (
-	"bufio"
 	"context"
-	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/rollcall-registry/rollcall/adapters/client"
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// maxEvent is the longest line that a Remote takes.
-const maxEvent = 64 << 20
-
-// Remote is a registry's event log, read over HTTP: a Source for programs that are not Rollcall.
+// Remote is a registry's event log, read over HTTP: a Source for programs that are not Rollcall. A
+// path that is silent for longer than two keep-alives is given up, so that the Subscriber asks again.
 type Remote struct {
-	URL    string       // e.g. http://127.0.0.1:7700
-	Client *http.Client // nil: http.DefaultClient. It must have no timeout
+	URL       string            // e.g. http://127.0.0.1:7700
+	Transport http.RoundTripper // nil: http.DefaultTransport
 }
 
 // Subscribe implements Source.
 func (r Remote) Subscribe(ctx context.Context, opts eventstore.SubscribeOptions) (eventstore.Subscription, error) {
-	query := url.Values{"follow": {"true"}}
-	if opts.After > 0 {
-		query.Set("from", strconv.FormatUint(uint64(opts.After), 10)) // that one is passed over
-	}
-	if len(opts.Filter.Types) > 0 {
-		query.Set("type", strings.Join(opts.Filter.Types, ","))
-	}
-	if !opts.Filter.SkipsHeartbeats() {
-		query.Set("heartbeats", "true")
+	registry, err := client.New(r.URL, client.Options{Transport: r.Transport})
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(r.URL, "/")+"/v1/events?"+query.Encode(), nil)
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	client := r.Client
-	if client == nil {
-		client = http.DefaultClient
-	}
-	resp, err := client.Do(request)
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		defer cancel()
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, 4096)) // whatever it says
-		return nil, errors.Join(fmt.Errorf("registry at %s answered %s: %s", r.URL, resp.Status, body), resp.Body.Close())
-	}
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(make([]byte, 64<<10), maxEvent)
-	s := &remoteSubscription{cancel: cancel, body: resp.Body, lines: lines, opts: opts, results: make(chan remoteResult)}
-	s.reading.Go(func() { s.read(ctx) })
+	s := &remoteSubscription{cancel: cancel, results: make(chan remoteResult)}
+	s.reading.Go(func() { s.read(ctx, registry, opts) })
 	return s, nil
 }
 
 type remoteSubscription struct {
 	cancel  context.CancelFunc
-	body    io.Closer
-	lines   *bufio.Scanner
-	opts    eventstore.SubscribeOptions
 	results chan remoteResult // closed by the reader; unbuffered: it reads no further than is asked for
 	reading sync.WaitGroup
 }
@@ -77,30 +42,49 @@ type remoteResult struct {
 	err   error
 }
 
-func (s *remoteSubscription) read(ctx context.Context) {
+func (s *remoteSubscription) read(ctx context.Context, registry *client.Client, opts eventstore.SubscribeOptions) {
 	defer close(s.results)
-	for {
-		var r remoteResult
-		switch {
-		case s.lines.Scan():
-			r.event, r.err = eventstore.ParseJSON(s.lines.Bytes())
-			if r.err == nil && (r.event.Position <= s.opts.After || !s.opts.Filter.Match(r.event.Stream, r.event.Type)) {
-				continue
-			}
-		case s.lines.Err() != nil:
-			r.err = s.lines.Err()
-		default:
-			r.err = io.ErrUnexpectedEOF // a follower's reply has no end
+	for e, err := range registry.StreamEvents(ctx, queryOf(opts.Filter), wire.Position{Number: opts.After}) {
+		if err == nil && (e.Position <= opts.After || !opts.Filter.Match(e.Stream, e.Type)) {
+			continue
 		}
 		select {
-		case s.results <- r:
+		case s.results <- remoteResult{e.RecordedEvent, err}:
 		case <-ctx.Done():
 			return
 		}
-		if r.err != nil {
-			return
+	}
+}
+
+// queryOf asks for what a filter picks, or for more: the registry knows selections, not prefixes.
+func queryOf(f eventstore.Filter) client.EventQuery {
+	q := client.EventQuery{Types: f.Types, Heartbeats: !f.SkipsHeartbeats()}
+	if len(f.StreamPrefixes) == 0 {
+		return q
+	}
+	whose, _ := ofInstances(f.StreamPrefixes[0])
+	for _, prefix := range f.StreamPrefixes {
+		if other, ok := ofInstances(prefix); !ok || other != whose {
+			return q // no selection that is narrower picks all of them
 		}
 	}
+	// "namespace/", "namespace/service/" or "namespace/service/id"; what is no whole name is left out.
+	parts := strings.Split(whose, "/")
+	if len(parts) > 1 && domain.ValidateLabel("ns", parts[0]) == nil {
+		q.Namespace = parts[0]
+	}
+	if len(parts) > 2 && q.Namespace != "" {
+		q.Service = parts[1]
+	}
+	return q
+}
+
+// ofInstances is what a prefix of instances' streams says of the instances' keys.
+func ofInstances(prefix string) (whose string, ok bool) {
+	if whose, ok = strings.CutPrefix(prefix, eventstore.LifecyclePrefix); ok {
+		return whose, true
+	}
+	return strings.CutPrefix(prefix, eventstore.HeartbeatPrefix)
 }
 
 // Next implements eventstore.Subscription.
@@ -122,7 +106,6 @@ func (s *remoteSubscription) Next(ctx context.Context) ([]eventstore.RecordedEve
 // Close implements eventstore.Subscription.
 func (s *remoteSubscription) Close() error {
 	s.cancel()
-	err := s.body.Close()
 	s.reading.Wait()
-	return err
+	return nil
 }

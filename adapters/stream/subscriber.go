@@ -12,16 +12,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections"
 )
@@ -40,8 +37,8 @@ type Config struct {
 	Consumer    string
 	Checkpoints *Checkpoints        // needed with Consumer
 	From        eventstore.Position // where to begin without a checkpoint: after this position
-	// Filter says what a topic means; nil: ParseTopic.
-	Filter func(topic string) (eventstore.Filter, error)
+	// Select says which events a topic picks; nil: ParseTopic.
+	Select func(topic string) (Selection, error)
 	// Message makes an event's message; nil: NewMessage.
 	Message func(e *eventstore.RecordedEvent) (*message.Message, error)
 	// Redelivery is the pause before a nacked message comes again, and before a source that failed is
@@ -73,8 +70,8 @@ func NewSubscriber(config Config) (*Subscriber, error) {
 	if config.Consumer != "" && config.Checkpoints == nil {
 		return nil, errors.New("stream: a named consumer needs checkpoints")
 	}
-	if config.Filter == nil {
-		config.Filter = ParseTopic
+	if config.Select == nil {
+		config.Select = func(topic string) (Selection, error) { return ParseTopic(topic) }
 	}
 	if config.Message == nil {
 		config.Message = NewMessage
@@ -94,7 +91,11 @@ func NewSubscriber(config Config) (*Subscriber, error) {
 // Subscribe delivers a topic's events until the context ends or the Subscriber is closed; then the
 // channel is closed.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
-	filter, err := s.config.Filter(topic)
+	selection, err := s.config.Select(topic)
+	if err != nil {
+		return nil, err
+	}
+	filter, err := selection.Filter()
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	s.running.Go(func() {
 		defer close(out)
 		defer cancel()
-		d := delivery{config: &s.config, topic: topic, filter: filter, out: out}
+		d := delivery{config: &s.config, topic: topic, selection: selection, filter: filter, out: out}
 		d.run(ctx)
 	})
 	go func() {
@@ -130,13 +131,14 @@ func (s *Subscriber) Close() error {
 
 // delivery is one subscription.
 type delivery struct {
-	config   *Config
-	topic    string
-	filter   eventstore.Filter
-	out      chan<- *message.Message
-	position eventstore.Position // everything up to here is acked
-	saved    eventstore.Position
-	savedAt  time.Time
+	config    *Config
+	topic     string
+	selection Selection
+	filter    eventstore.Filter // the selection's
+	out       chan<- *message.Message
+	position  eventstore.Position // everything up to here is acked
+	saved     eventstore.Position
+	savedAt   time.Time
 }
 
 func (d *delivery) run(ctx context.Context) {
@@ -176,7 +178,7 @@ func (d *delivery) follow(ctx context.Context, name string) error {
 	opts := eventstore.SubscribeOptions{After: d.position, Filter: d.filter}
 	return projections.Follow(ctx, d.config.Source, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
 		for i := range events {
-			if !d.deliver(ctx, &events[i]) {
+			if d.selection.Match(&events[i]) && !d.deliver(ctx, &events[i]) {
 				return ctx.Err()
 			}
 			d.position = events[i].Position
@@ -246,38 +248,6 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-t.C:
 	}
-}
-
-// ParseTopic reads a topic: "events" for all events but heartbeats, or with any of the parameters
-// type, ns, service and heartbeats, e.g.
-//
-//	events?service=checkout&type=InstanceDeregistered,LeaseExpired
-//	events?ns=shop&heartbeats=true
-func ParseTopic(topic string) (f eventstore.Filter, err error) {
-	name, query, _ := strings.Cut(topic, "?")
-	values, err := url.ParseQuery(query)
-	if err != nil || name != "events" {
-		return f, domain.InvalidField{Field: "topic", Rule: "must be events, or events? with type, ns, service or heartbeats"}
-	}
-	var ns, service string
-	heartbeats := false
-	for key := range values {
-		value := values.Get(key)
-		switch key {
-		case "type":
-			f.Types = strings.Split(value, ",")
-		case "ns":
-			ns = value
-		case "service":
-			service = value
-		case "heartbeats":
-			heartbeats = value == "true"
-		default:
-			return f, domain.InvalidField{Field: "topic", Rule: "has the parameter " + key + ", which is not known"}
-		}
-	}
-	f.StreamPrefixes, err = eventstore.Prefixes(ns, service, "", heartbeats)
-	return f, err
 }
 
 // NewMessage makes an event's message: its payload is the event in JSON as /v1/events has it, its

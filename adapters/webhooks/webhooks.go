@@ -28,7 +28,7 @@ import (
 
 // Subscribing makes the subscriber of one webhook: a durable consumer that begins after a position. It
 // must give the attempt under way the grace of Options.Timeout.
-type Subscribing func(consumer string, after eventstore.Position, filter eventstore.Filter) (message.Subscriber, error)
+type Subscribing func(consumer string, after eventstore.Position, selection queries.Selection) (message.Subscriber, error)
 
 // Options says how to deliver. The zero value of a duration or number means the default beside it.
 type Options struct {
@@ -145,35 +145,14 @@ func (d *Deliverer) run(ctx context.Context, r *running, w domain.Webhook, deliv
 // Wait returns when all deliveries have ended, after the contexts given to Changed have.
 func (d *Deliverer) Wait() { d.group.Wait() }
 
-// Filter is what a webhook's specification picks.
-func Filter(spec domain.WebhookSpec) (f eventstore.Filter, err error) {
-	f.Types = spec.Types
-	heartbeats := false
-	for _, t := range spec.Types {
-		heartbeats = heartbeats || t == domain.TypeHeartbeatReceived
-	}
-	f.StreamPrefixes, err = eventstore.Prefixes(spec.Namespace, spec.Service, "", heartbeats)
-	if spec.Namespace == "" && spec.Service == "" && err == nil { // of instances only
-		f.StreamPrefixes = []string{eventstore.LifecyclePrefix}
-		if heartbeats {
-			f.StreamPrefixes = append(f.StreamPrefixes, eventstore.HeartbeatPrefix)
-		}
-	}
-	return f, err
-}
-
 // deliver runs a router with the webhook as its one handler until the context ends.
 func (d *Deliverer) deliver(ctx context.Context, w domain.Webhook) error {
-	filter, err := Filter(w.Spec)
-	if err != nil {
-		return err
-	}
 	secret, err := d.opts.Secrets.Open(w.Secret)
 	if err != nil {
 		return fmt.Errorf("its secret cannot be opened: %w", err)
 	}
 	// A replay is another consumer: it begins where it was sent to.
-	sub, err := d.opts.Subscribe(fmt.Sprintf("webhook-%s-%d", w.ID, w.Begun), eventstore.Position(w.After), filter)
+	sub, err := d.opts.Subscribe(fmt.Sprintf("webhook-%s-%d", w.ID, w.Begun), eventstore.Position(w.After), queries.WebhookSelection(w.Spec))
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/domain/eventstore/eventstoretest"
 	list "github.com/rollcall-registry/rollcall/projections/webhooks"
+	"github.com/rollcall-registry/rollcall/queries"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -73,10 +74,10 @@ func start(t *testing.T, change func(*webhooks.Options)) *rig {
 	opts := webhooks.Options{
 		Secrets: r.secrets, Log: r.log, StoreID: "s", Allow: true, Timeout: 2 * time.Second, FirstPause: time.Millisecond, MaxPause: 4 * time.Millisecond,
 		Rate: 100_000, Registerer: prometheus.NewRegistry(), Now: time.Now, Logger: quiet,
-		Subscribe: func(consumer string, after eventstore.Position, filter eventstore.Filter) (message.Subscriber, error) {
+		Subscribe: func(consumer string, after eventstore.Position, selection queries.Selection) (message.Subscriber, error) {
 			return stream.NewSubscriber(stream.Config{
 				Source: r.store, Consumer: consumer, Checkpoints: checkpoints, From: after, Message: webhooks.NewMessage("s"), Redelivery: time.Millisecond, Grace: 2 * time.Second,
-				Filter: func(string) (eventstore.Filter, error) { return filter, nil },
+				Select: func(string) (stream.Selection, error) { return selection, nil },
 			})
 		},
 		Pause: func(ctx context.Context, id, reason string) error {

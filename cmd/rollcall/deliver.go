@@ -21,6 +21,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	webhookList "github.com/rollcall-registry/rollcall/projections/webhooks"
+	"github.com/rollcall-registry/rollcall/queries"
 )
 
 // deliveries is all that carries events out: webhooks and brokers.
@@ -79,10 +80,10 @@ func openDeliveries(ctx context.Context, s settings, store eventstore.Store, sto
 
 // subscribe makes the subscriber of one webhook or broker: what is posted or published is the event in
 // the JSON form of CloudEvents.
-func (d *deliveries) subscribe(consumer string, after eventstore.Position, filter eventstore.Filter) (message.Subscriber, error) {
+func (d *deliveries) subscribe(consumer string, after eventstore.Position, selection queries.Selection) (message.Subscriber, error) {
 	return stream.NewSubscriber(stream.Config{
 		Source: d.store, Consumer: consumer, Checkpoints: d.checkpoints, From: after, Grace: webhooks.DefaultTimeout, Message: webhooks.NewMessage(d.storeID.String()),
-		Filter: func(string) (eventstore.Filter, error) { return filter, nil }, Logger: watermill.NewSlogLogger(d.logger),
+		Select: func(string) (stream.Selection, error) { return selection, nil }, Logger: watermill.NewSlogLogger(d.logger),
 	})
 }
 
@@ -94,11 +95,11 @@ func (d *deliveries) run(ctx context.Context) error {
 	})
 	for _, t := range d.targets {
 		group.Go(func() error {
-			filter, err := stream.ParseTopic(t.Events())
+			selection, err := stream.ParseTopic(t.Events())
 			if err != nil {
 				return err
 			}
-			sub, err := d.subscribe("broker-"+t.URL, 0, filter)
+			sub, err := d.subscribe("broker-"+t.URL, 0, selection)
 			if err != nil {
 				return err
 			}
