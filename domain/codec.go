@@ -105,6 +105,8 @@ func DecodeEvent(eventType string, data []byte) (Event, error) {
 		return decode[SelfPreservationStarted](data)
 	case TypeSelfPreservationEnded:
 		return decode[SelfPreservationEnded](data)
+	case TypeTimelineBegan:
+		return decode[TimelineBegan](data)
 	case TypeWebhookCreated:
 		return decode[WebhookCreated](data)
 	case TypeWebhookPaused:

@@ -73,7 +73,23 @@ func Words(event domain.Event, recordedAt time.Time) string {
 	case domain.SelfPreservationEnded:
 		return fmt.Sprintf("self-preservation ended: %d of %d leases are renewed", e.RenewalsSeen, e.RenewalsExpected)
 	}
+	if e, ok := event.(domain.TimelineBegan); ok {
+		return timelineBegan(e)
+	}
 	return event.EventType()
+}
+
+func timelineBegan(e domain.TimelineBegan) string {
+	goesOn := fmt.Sprintf("the log goes on after position %d as timeline %s", e.After, e.Timeline)
+	switch {
+	case e.Reason == domain.Restored && e.Backup != nil:
+		return fmt.Sprintf("restored from the backup of %s: %s", e.Backup.UTC().Format(time.RFC3339), goesOn)
+	case e.Reason == domain.Restored:
+		return "restored from a backup: " + goesOn
+	case e.Reason == domain.TailLost:
+		return fmt.Sprintf("the log lost its events up to position %d: %s", e.Lost, goesOn)
+	}
+	return goesOn
 }
 
 func because(what, why string) string {

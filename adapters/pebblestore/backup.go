@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"archive/tar"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/durable"
 )
@@ -68,7 +70,7 @@ func (b Backup) Write(w io.Writer, have []BackupFile) (err error) {
 			return fmt.Errorf("copy %s: %w", name, err)
 		}
 	}
-	if err := b.Store.Checkpoint(filepath.Join(scratch, "events")); err != nil {
+	if err := b.Store.Checkpoint(filepath.Join(scratch, eventsFolder)); err != nil {
 		return fmt.Errorf("copy the event store: %w", err)
 	}
 	archive := tar.NewWriter(w)
@@ -244,8 +246,48 @@ func writeSynced(path string, r io.Reader, sum hash.Hash) error {
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
-// Restore copies a backup into a data folder that must be empty or absent, and checks every file.
-func Restore(dir, data string, progress func(bytes, total int64)) (m Manifest, err error) {
+// Restored is what a restore came to.
+type Restored struct {
+	Manifest
+	Began domain.TimelineBegan // the timeline on which the restored store goes on
+}
+
+// The names of the event store's folder in a backup, and where a restore builds it.
+const (
+	eventsFolder  = "events"
+	beingRestored = "events.restoring"
+)
+
+// Restore copies a backup into a data folder that must be empty or absent, checks every file, and has the store
+// begin a timeline. The event store gets its name last: a restore that broke off leaves a folder that no registry
+// starts on.
+func Restore(ctx context.Context, dir, data string, progress func(bytes, total int64)) (r Restored, err error) {
+	if r.Manifest, err = copyBackup(dir, data, progress); err != nil {
+		return r, err
+	}
+	if r.Began, err = leaveTimeline(ctx, filepath.Join(data, beingRestored), r.Manifest); err != nil {
+		return r, err
+	}
+	if err := os.Rename(filepath.Join(data, beingRestored), filepath.Join(data, eventsFolder)); err != nil {
+		return r, err
+	}
+	return r, durable.SyncDir(data)
+}
+
+// leaveTimeline has a restored store begin a timeline.
+func leaveTimeline(ctx context.Context, events string, m Manifest) (began domain.TimelineBegan, err error) {
+	s, err := Open(events, Options{})
+	if err != nil {
+		return began, fmt.Errorf("the restored store does not open: %w", err)
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if head := eventstore.Position(s.durable.Load()); s.ID() != m.StoreID || head < m.Position {
+		return began, fmt.Errorf("the restored store ends at position %d, the backup was made at %d", head, m.Position)
+	}
+	return s.BeginTimeline(ctx, domain.TimelineBegan{Reason: domain.Restored, Backup: &m.CreatedAt})
+}
+
+func copyBackup(dir, data string, progress func(bytes, total int64)) (m Manifest, err error) {
 	m, ok, err := ReadManifest(dir)
 	if err == nil && !ok {
 		err = fmt.Errorf("%s holds no backup: there is no %s", dir, ManifestName)
@@ -268,7 +310,11 @@ func Restore(dir, data string, progress func(bytes, total int64)) (m Manifest, e
 		if !filepath.IsLocal(f.Name) {
 			return m, fmt.Errorf("the backup names a file outside of it: %q", f.Name)
 		}
-		if err := restoreFile(filepath.Join(dir, filepath.FromSlash(f.Name)), filepath.Join(data, filepath.FromSlash(f.Name)), f); err != nil {
+		to := filepath.Join(data, filepath.FromSlash(f.Name))
+		if table, ok := strings.CutPrefix(f.Name, eventsFolder+"/"); ok {
+			to = filepath.Join(data, beingRestored, filepath.FromSlash(table))
+		}
+		if err := restoreFile(filepath.Join(dir, filepath.FromSlash(f.Name)), to, f); err != nil {
 			return m, err
 		}
 		done += f.Size

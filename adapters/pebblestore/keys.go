@@ -30,11 +30,12 @@ const (
 )
 
 var (
-	keyFormat  = []byte("m/format")
-	keyStoreID = []byte("m/store-id")
-	keySchema  = []byte("m/schema")  // newest version of the events' form, 4 bytes
-	keyTrimmed = []byte("m/trimmed") // heartbeats at lower positions were removed by the retention
-	keyHeads   = []byte("m/heads")   // heads of heartbeat streams are on disk as they were at this position, or newer
+	keyFormat    = []byte("m/format")
+	keyStoreID   = []byte("m/store-id")
+	keySchema    = []byte("m/schema")    // newest version of the events' form, 4 bytes
+	keyTrimmed   = []byte("m/trimmed")   // heartbeats at lower positions were removed by the retention
+	keyTimelines = []byte("m/timelines") // timeline.go
+	keyHeads     = []byte("m/heads")     // heads of heartbeat streams are on disk as they were at this position, or newer
 )
 
 func key64(prefix byte, n uint64) []byte { return appendKey64(nil, prefix, n) }

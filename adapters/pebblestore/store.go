@@ -7,6 +7,7 @@
 package pebblestore
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -60,16 +61,17 @@ func (e LockedError) Error() string {
 
 // Store is an eventstore.Store in a folder.
 type Store struct {
-	db      *pebble.DB
-	lock    *pebble.Lock // of the folder
-	dir     string
-	opts    Options
-	id      uuid.UUID
-	salt    uint64 // of derived ids
-	heads   *heads
-	numbers numbers
-	hub     hub
-	buffer  sync.Pool // of []heartbeat
+	db        *pebble.DB
+	lock      *pebble.Lock // of the folder
+	dir       string
+	opts      Options
+	id        uuid.UUID
+	salt      uint64 // of derived ids
+	timelines timelines
+	heads     *heads
+	numbers   numbers
+	hub       hub
+	buffer    sync.Pool // of []heartbeat
 
 	intake   sync.RWMutex // held for reading while a call is put into the queue
 	refusing bool         // guarded by intake: the store is closing, no call is taken
@@ -141,6 +143,11 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	go s.fill()
 	go s.settle()
+	if !opts.ReadOnly {
+		if err := s.recordTimeline(context.Background()); err != nil {
+			return nil, errors.Join(fmt.Errorf("open event store in %s: %w", dir, err), s.Close())
+		}
+	}
 	return s, nil
 }
 
@@ -185,6 +192,9 @@ func openPebble(dir string, opts Options) (*pebble.DB, *pebble.Lock, error) {
 // load finds the store's identity and where it ended.
 func (s *Store) load() error {
 	if err := s.loadIdentity(); err != nil {
+		return err
+	}
+	if err := s.loadTimelines(); err != nil {
 		return err
 	}
 	lastLifecycle, recorded, err := s.lastOf(rangeLifecycle)

@@ -41,6 +41,9 @@ type Store interface {
 	Subscribe(ctx context.Context, opts SubscribeOptions) (Subscription, error)
 	// Head is the position of the last durable event, 0 in an empty store.
 	Head(ctx context.Context) (Position, error)
+	// Timelines are the histories that the store's positions may belong to. They do not change while the
+	// store is open.
+	Timelines() Timelines
 	// Close ends all subscriptions, finishes the appends under way and frees the store.
 	io.Closer
 }

@@ -2,6 +2,7 @@ package eventstoretest
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 	"sync"
@@ -9,14 +10,16 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
 // Memory is an event store that forgets when it is closed: the port's promises in their simplest
 // form, for tests of what stands above it.
 type Memory struct {
-	Now     func() time.Time // nil: time.Now
-	Untying bool             // it cannot tie an append to another stream
+	Now     func() time.Time     // nil: time.Now
+	Untying bool                 // it cannot tie an append to another stream
+	On      eventstore.Timelines // see Timelines
 
 	mu      sync.Mutex
 	events  []eventstore.RecordedEvent // the event at position p is events[p-1]
@@ -174,6 +177,30 @@ func (m *Memory) read(ctx context.Context, backwards bool, limit int, pick func(
 func (m *Memory) Head(context.Context) (eventstore.Position, error) {
 	events, _, err := m.snapshot()
 	return eventstore.Position(len(events)), err
+}
+
+// Timelines implements eventstore.Store.
+func (m *Memory) Timelines() eventstore.Timelines { return m.On }
+
+// Restored is another store with the events up to a position, as a backup of that moment is restored: it goes on
+// as the named timeline, and the first event there says so.
+func (m *Memory) Restored(timeline string, after eventstore.Position) (*Memory, error) {
+	r := NewMemory()
+	r.Now, r.Untying, r.On = m.Now, m.Untying, m.On.Fork(timeline, after)
+	m.mu.Lock()
+	r.events = slices.Clone(m.events[:after])
+	m.mu.Unlock()
+	for _, e := range r.events {
+		r.streams[e.Stream] = append(r.streams[e.Stream], e.Position)
+	}
+	data, err := domain.Encode(domain.TimelineBegan{Timeline: timeline, Parent: m.On.Name, After: uint64(after), Reason: domain.Restored})
+	if err != nil {
+		return nil, err
+	}
+	_, err = r.Append(context.Background(), nil, eventstore.AppendRequest{Stream: eventstore.RegistryStream, Events: []eventstore.EventData{{
+		Type: domain.TypeTimelineBegan, Data: data, Metadata: fmt.Appendf(nil, `{"via":"restore","schema":%d}`, domain.SchemaVersion),
+	}}})
+	return r, err
 }
 
 // Close implements eventstore.Store.
