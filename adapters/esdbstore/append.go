@@ -4,26 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
-	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
-	"github.com/google/uuid"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-const (
-	// attempts is how often an append is sent while its outcome is unknown. The events' ids make that
-	// safe: the database knows those that it has.
-	attempts = 6
-	// maxAppendBytes is what one append may have; the database's own limit is 1 MiB by default.
-	maxAppendBytes = 16 << 20
-)
+// maxAppendBytes is what one append may have; the database's own limit is 1 MiB by default.
+const maxAppendBytes = 16 << 20
 
-// Append implements eventstore.Store. Requests to different streams are under way at once; those to
-// one stream follow each other.
-func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requests ...eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+// Append implements eventstore.Store. All requests are under way at once; the database takes them in their
+// order. Those whose outcome is unknown are sent again, with the same event ids, in the same order, until the patience ends.
+func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requests ...eventstore.AppendRequest) (_ []eventstore.AppendResult, err error) {
 	if len(requests) == 0 {
 		return into, nil
 	}
@@ -48,125 +41,104 @@ func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requ
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	into = append(into, make([]eventstore.AppendResult, len(requests))...)
-	results, errs := into[len(into)-len(requests):], make([]error, len(requests))
-	if len(requests) == 1 {
-		results[0], errs[0] = s.appendOne(ctx, &requests[0])
-		return into, errs[0]
-	}
-	var order []eventstore.StreamName
-	byStream := make(map[eventstore.StreamName][]int, len(requests))
+	calls := make([]*call, len(requests))
 	for i := range requests {
-		name := requests[i].Stream
-		if byStream[name] == nil {
-			order = append(order, name)
+		c := &call{}
+		if c.proposal, err = propose(&requests[i]); err != nil {
+			return nil, err
 		}
-		byStream[name] = append(byStream[name], i)
+		calls[i] = c
 	}
-	var group sync.WaitGroup
-	for _, name := range order {
-		group.Go(func() {
-			for _, i := range byStream[name] {
-				if results[i], errs[i] = s.appendOne(ctx, &requests[i]); errs[i] != nil {
-					return
-				}
-			}
-		})
+	if err := s.carryOut(ctx, calls); err != nil {
+		return nil, err
 	}
-	group.Wait()
+	var errs []error
+	for i, c := range calls {
+		result, err := s.outcome(ctx, &requests[i], c)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		into = append(into, result)
+	}
 	return into, errors.Join(errs...)
 }
 
-func (s *Store) appendOne(ctx context.Context, r *eventstore.AppendRequest) (result eventstore.AppendResult, err error) {
-	select {
-	case s.flights <- struct{}{}:
-		defer func() { <-s.flights }()
-	case <-s.closing:
-		return result, eventstore.ErrClosed
-	case <-ctx.Done():
-		return result, ctx.Err()
-	}
-	events, err := proposed(r.Events, r.At)
-	if err != nil {
-		return result, err
-	}
-	opts := esdb.AppendToStreamOptions{ExpectedRevision: expected(r.Expected)}
-	pause := 20 * time.Millisecond
-	for range attempts {
-		client, connErr := s.connection()
-		if connErr == nil {
-			var written *esdb.WriteResult
-			written, err = run(s, ctx, func(ctx context.Context) (*esdb.WriteResult, error) {
-				return client.AppendToStream(ctx, string(r.Stream), opts, events...)
-			})
-			if err == nil {
-				if r.Stream.IsHeartbeat() {
-					s.ages.want(r.Stream)
-				}
-				return s.written(ctx, r, written)
-			}
-			v, mapped := s.judge(err)
-			switch {
-			case ctx.Err() != nil:
-				return result, ctx.Err()
-			case v == conflict:
-				result.Err, err = s.conflict(ctx, r)
-				return result, err
-			case v == fatal:
-				return result, mapped
-			}
-			err = fmt.Errorf("%w: %w", eventstore.ErrUnavailable, err)
-		} else if err = connErr; !errors.Is(err, eventstore.ErrUnavailable) {
-			return result, err
+// firstPause is the time between two attempts at first; each further one is twice as long, up to maxPause.
+const (
+	firstPause = 20 * time.Millisecond
+	maxPause   = 200 * time.Millisecond
+)
+
+// carryOut sends calls until each has an outcome that is known, or the patience ends.
+func (s *Store) carryOut(ctx context.Context, calls []*call) error {
+	began, pause := time.Now(), firstPause
+	for {
+		l, err := s.acquire(ctx)
+		if err != nil {
+			return err
+		}
+		g := l.batch.send(calls)
+		select {
+		case <-g.done:
+		case <-ctx.Done():
+			l.batch.forget(g)
+		case <-s.closing:
+			l.batch.forget(g)
+		}
+		s.release(l)
+		if err := s.ended(ctx); err != nil {
+			return err
+		}
+		calls = unknown(calls)
+		if len(calls) == 0 {
+			return nil
+		}
+		s.giveUp(l, calls[0].err)
+		if time.Since(began) > s.opts.Timings.Patience {
+			return fmt.Errorf("after %s: %w", time.Since(began).Round(time.Millisecond), calls[0].err)
 		}
 		select {
 		case <-ctx.Done():
-			return result, ctx.Err()
 		case <-s.closing:
-			return result, eventstore.ErrClosed
 		case <-time.After(pause):
 		}
-		pause *= 2
+		pause = min(2*pause, maxPause)
 	}
-	return result, err // the outcome is unknown
 }
 
-// proposed gives events ids before they are sent the first time.
-func proposed(events []eventstore.EventData, at time.Time) ([]esdb.EventData, error) {
-	out := make([]esdb.EventData, len(events))
-	for i, e := range events {
-		id := e.ID
-		if id == uuid.Nil {
-			var err error
-			if id, err = uuid.NewV7(); err != nil {
-				return nil, err
-			}
+// unknown picks the calls that have no outcome yet.
+func unknown(calls []*call) (left []*call) {
+	for _, c := range calls {
+		if c.err != nil && c.err.verdict == elsewhere {
+			left = append(left, c)
 		}
-		out[i] = esdb.EventData{EventID: id, EventType: e.Type, ContentType: esdb.ContentTypeJson, Data: e.Data, Metadata: withTime(e.Metadata, at)}
 	}
-	return out, nil
+	return left
 }
 
-func expected(e eventstore.ExpectedRevision) esdb.ExpectedRevision {
-	if r, ok := e.Exact(); ok {
-		return esdb.Revision(uint64(r))
-	}
+// outcome is what came of a request.
+func (s *Store) outcome(ctx context.Context, r *eventstore.AppendRequest, c *call) (eventstore.AppendResult, error) {
 	switch {
-	case e.IsNoStream():
-		return esdb.NoStream{}
-	case e == eventstore.StreamExists():
-		return esdb.StreamExists{}
+	case c.err == nil:
+		return s.written(ctx, r, c.success)
+	case c.err.verdict == conflict:
+		return eventstore.AppendResult{Err: &eventstore.WrongExpectedRevision{Stream: r.Stream, Expected: r.Expected, Events: c.err.events}}, nil
 	}
-	return esdb.Any{}
+	return eventstore.AppendResult{}, fmt.Errorf("append to %s: %w", r.Stream, c.err)
 }
 
-// written reads the outcome. An answer to a retry may lack the position; the event has it.
-func (s *Store) written(ctx context.Context, r *eventstore.AppendRequest, w *esdb.WriteResult) (eventstore.AppendResult, error) {
+// written reads a success. The answer to an append that the database had already may lack the position; the
+// event has it.
+func (s *Store) written(ctx context.Context, r *eventstore.AppendRequest, w *streams.BatchAppendResp_Success) (eventstore.AppendResult, error) {
+	if r.Stream.IsHeartbeat() {
+		s.ages.want(r.Stream)
+	}
+	position := w.GetPosition().GetCommitPosition()
 	result := eventstore.AppendResult{
-		Position: eventstore.Position(w.CommitPosition), Revision: eventstore.Revision(w.NextExpectedVersion),
+		Position: eventstore.Position(position), Revision: eventstore.Revision(w.GetCurrentRevision()),
 		Untied: !r.Other.IsAny(), // an append concerns one stream there
 	}
-	if w.CommitPosition != 0 && w.CommitPosition != ^uint64(0) {
+	if position != 0 && position != ^uint64(0) {
 		return result, nil
 	}
 	for e, err := range s.ReadStream(ctx, r.Stream, eventstore.ReadOptions{From: result.Revision, Limit: 1}) {
@@ -176,16 +148,4 @@ func (s *Store) written(ctx context.Context, r *eventstore.AppendRequest, w *esd
 		result.Position = e.Position
 	}
 	return result, nil
-}
-
-// conflict says how many events the stream has: the client tells it in words only.
-func (s *Store) conflict(ctx context.Context, r *eventstore.AppendRequest) (conflict, err error) {
-	c := &eventstore.WrongExpectedRevision{Stream: r.Stream, Expected: r.Expected}
-	for e, err := range s.ReadStream(ctx, r.Stream, eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: 1}) {
-		if err != nil {
-			return nil, err
-		}
-		c.Events = uint64(e.Revision) + 1
-	}
-	return c, nil
 }

@@ -1,19 +1,17 @@
 package esdbstore
 
 import (
-	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"time"
 
-	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
-
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// ageRoom is how many streams may wait for their $maxAge; one that finds no room waits for its next
+// maxWanted is how many streams may wait for their $maxAge; one that finds no place waits for its next
 // heartbeat.
-const ageRoom = 4096
+const maxWanted = 4096
 
 // ages gives each heartbeat stream its $maxAge once, beside the appends.
 type ages struct {
@@ -23,7 +21,7 @@ type ages struct {
 }
 
 func newAges(s *Store) *ages {
-	return &ages{store: s, wanted: make(chan eventstore.StreamName, ageRoom)}
+	return &ages{store: s, wanted: make(chan eventstore.StreamName, maxWanted)}
 }
 
 func (a *ages) want(stream eventstore.StreamName) {
@@ -56,25 +54,29 @@ func (a *ages) run() {
 	}
 }
 
+// streamMetadata is the part of a stream's metadata that is set here, in the form of the database.
+type streamMetadata struct {
+	MaxAge int64 `json:"$maxAge"` // seconds
+}
+
 func (a *ages) set(stream eventstore.StreamName) error {
-	client, err := a.store.connection()
+	metadata := "$$" + stream
+	want := streamMetadata{int64(a.store.opts.Retention.Round(time.Second) / time.Second)}
+	for e, err := range a.store.reading(a.store.lives, readStreamRequest(metadata, eventstore.FromEnd, true, 1)) {
+		if err != nil {
+			return err
+		}
+		var was streamMetadata
+		if json.Unmarshal(e.GetEvent().GetData(), &was) == nil && was == want {
+			return nil
+		}
+	}
+	data, err := json.Marshal(want)
 	if err != nil {
 		return err
 	}
-	retention := a.store.opts.Retention.Round(time.Second)
-	_, err = run(a.store, a.store.lives, func(ctx context.Context) (struct{}, error) {
-		was, err := client.GetStreamMetadata(ctx, string(stream), esdb.ReadStreamOptions{Direction: esdb.Backwards, From: esdb.End{}})
-		var coded *esdb.Error
-		if err != nil && !(errors.As(err, &coded) && coded.Code() == esdb.ErrorCodeResourceNotFound) {
-			return struct{}{}, err
-		}
-		if err == nil && was.MaxAge() != nil && *was.MaxAge() == retention {
-			return struct{}{}, nil
-		}
-		var metadata esdb.StreamMetadata
-		metadata.SetMaxAge(retention)
-		_, err = client.SetStreamMetadata(ctx, string(stream), esdb.AppendToStreamOptions{ExpectedRevision: esdb.Any{}}, metadata)
-		return struct{}{}, err
+	_, err = a.store.Append(a.store.lives, nil, eventstore.AppendRequest{
+		Stream: metadata, Events: []eventstore.EventData{{Type: "$metadata", Data: data}},
 	})
 	return err
 }

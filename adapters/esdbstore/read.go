@@ -6,31 +6,14 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"math"
-	"strings"
 	"time"
 
-	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
-
-// recorded is an event in the port's form; ok is false for the database's own.
-func recorded(r *esdb.ResolvedEvent) (e eventstore.RecordedEvent, ok bool) {
-	o := r.OriginalEvent()
-	if o == nil || strings.HasPrefix(o.StreamID, "$") {
-		return e, false
-	}
-	metadata, at := withoutTime(o.UserMetadata)
-	if at.IsZero() {
-		at = o.CreatedDate.UTC()
-	}
-	return eventstore.RecordedEvent{
-		EventData: eventstore.EventData{ID: o.EventID, Type: o.EventType, Data: o.Data, Metadata: metadata},
-		Stream:    eventstore.StreamName(o.StreamID), Revision: eventstore.Revision(o.EventNumber), Position: eventstore.Position(o.Position.Commit),
-		RecordedAt: at,
-	}, true
-}
 
 // The database stamps events itself; one that comes from another store has its time in its metadata,
 // where only this package sees it.
@@ -61,80 +44,85 @@ func withoutTime(metadata []byte) (rest []byte, at time.Time) {
 	return append([]byte{'{'}, bytes.TrimPrefix(after[end+1:], []byte{','})...), at
 }
 
-func place(p eventstore.Position) esdb.Position {
-	return esdb.Position{Commit: uint64(p), Prepare: uint64(p)}
-}
+// headTimeout bounds the search for the newest event.
+const headTimeout = 10 * time.Second
 
-// reading opens a read and yields what it gives. A read that breaks is the caller's to repeat.
-func (s *Store) reading(ctx context.Context, open func(ctx context.Context, c *esdb.Client) (*esdb.ReadStream, error)) iter.Seq2[*esdb.ResolvedEvent, error] {
-	return func(yield func(*esdb.ResolvedEvent, error) bool) {
-		client, err := s.connection()
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		defer context.AfterFunc(s.lives, cancel)()
-		r, err := open(ctx, client)
-		if err != nil {
-			yield(nil, s.readError(ctx, err))
-			return
-		}
-		defer r.Close()
+// reading yields what a request brings, from the leader. A read that breaks before it brought anything is
+// begun anew, within the patience; one that breaks later is the caller's to repeat.
+func (s *Store) reading(ctx context.Context, request *streams.ReadReq) iter.Seq2[*streams.ReadResp_ReadEvent, error] {
+	return func(yield func(*streams.ReadResp_ReadEvent, error) bool) {
+		began, pause := time.Now(), firstPause
 		for {
-			e, err := r.Recv()
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			var coded *esdb.Error
-			if errors.As(err, &coded) && coded.Code() == esdb.ErrorCodeResourceNotFound {
-				return // an unknown stream has no events
-			}
+			l, err := s.acquire(ctx)
 			if err != nil {
-				err = s.readError(ctx, err)
-			}
-			if !yield(e, err) || err != nil {
+				yield(nil, err)
 				return
+			}
+			brought, failed := s.readOnce(ctx, l, request, yield)
+			if failed == nil {
+				return
+			}
+			if err := s.ended(ctx); err != nil {
+				yield(nil, err)
+				return
+			}
+			if failed.verdict != elsewhere || brought || time.Since(began) > s.opts.Timings.Patience {
+				yield(nil, failed)
+				return
+			}
+			pauseFor(ctx, pause)
+			pause = min(2*pause, maxPause)
+		}
+	}
+}
+
+// readOnce yields what one attempt brings. No failure means that the read came to its end, or that the caller
+// wants no more. It gives the link back.
+func (s *Store) readOnce(ctx context.Context, l *link, request *streams.ReadReq, yield func(*streams.ReadResp_ReadEvent, error) bool) (brought bool, failed *answer) {
+	defer s.release(l)
+	reads, cancel := context.WithCancel(asLeader(ctx))
+	defer cancel()
+	defer context.AfterFunc(s.lives, cancel)()
+	defer context.AfterFunc(l.works, cancel)()
+	r, err := l.client.Read(reads, request)
+	if err != nil {
+		return false, s.broken(ctx, l, judge(err, nil))
+	}
+	for {
+		resp, err := r.Recv()
+		if errors.Is(err, io.EOF) {
+			return brought, nil
+		}
+		if err != nil {
+			a := judge(err, r.Trailer())
+			if a.verdict == missing {
+				return brought, nil // an unknown stream has no events
+			}
+			return brought, s.broken(ctx, l, a)
+		}
+		if e := resp.GetEvent(); e != nil {
+			brought = true
+			if !yield(e, nil) {
+				return brought, nil
 			}
 		}
 	}
 }
 
-func (s *Store) readError(ctx context.Context, err error) error {
-	select {
-	case <-s.closing:
-		return eventstore.ErrClosed
-	default:
+// broken has the leader looked for when an answer asks for it, unless the caller called the read off. A read
+// that takes long says nothing about the node: the ping does.
+func (s *Store) broken(ctx context.Context, l *link, a *answer) *answer {
+	code := status.Code(a.err)
+	if a.verdict == elsewhere && s.ended(ctx) == nil && code != codes.DeadlineExceeded && code != codes.Canceled {
+		s.giveUp(l, a)
 	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	v, mapped := s.judge(err)
-	if v == again {
-		return errors.Join(eventstore.ErrUnavailable, err)
-	}
-	return mapped
+	return a
 }
 
 // ReadStream implements eventstore.Store.
 func (s *Store) ReadStream(ctx context.Context, stream eventstore.StreamName, opts eventstore.ReadOptions) iter.Seq2[eventstore.RecordedEvent, error] {
-	o := esdb.ReadStreamOptions{Direction: esdb.Forwards, From: esdb.Revision(uint64(opts.From))}
-	if opts.Backwards {
-		o.Direction = esdb.Backwards
-		if opts.From >= eventstore.FromEnd {
-			o.From = esdb.End{}
-		}
-	}
 	return func(yield func(eventstore.RecordedEvent, error) bool) {
-		if err := ctx.Err(); err != nil {
-			yield(eventstore.RecordedEvent{}, err)
-			return
-		}
-		seq := s.reading(ctx, func(ctx context.Context, c *esdb.Client) (*esdb.ReadStream, error) {
-			return c.ReadStream(ctx, string(stream), o, count(opts.Limit))
-		})
-		for r, err := range seq {
+		for r, err := range s.reading(ctx, readStreamRequest(stream, opts.From, opts.Backwards, opts.Limit)) {
 			if err == nil {
 				err = ctx.Err()
 			}
@@ -149,36 +137,19 @@ func (s *Store) ReadStream(ctx context.Context, stream eventstore.StreamName, op
 	}
 }
 
-func count(limit int) uint64 {
-	if limit <= 0 {
-		return math.MaxInt64
-	}
-	return uint64(limit)
-}
-
 // ReadAll implements eventstore.Store. Forwards with a filter of streams it reads by a subscription, so
 // that the database leaves out what is not asked for.
 func (s *Store) ReadAll(ctx context.Context, opts eventstore.ReadAllOptions) iter.Seq2[eventstore.RecordedEvent, error] {
 	if !opts.Backwards && len(opts.Filter.StreamPrefixes) > 0 {
 		return s.readFiltered(ctx, opts)
 	}
+	var from *eventstore.Position
+	if opts.After > 0 {
+		from = &opts.After
+	}
 	return func(yield func(eventstore.RecordedEvent, error) bool) {
-		if err := ctx.Err(); err != nil {
-			yield(eventstore.RecordedEvent{}, err)
-			return
-		}
-		o := esdb.ReadAllOptions{Direction: esdb.Forwards, From: esdb.Start{}}
-		if opts.Backwards {
-			o.Direction, o.From = esdb.Backwards, esdb.End{}
-		}
-		if opts.After > 0 {
-			o.From = place(opts.After)
-		}
 		left := opts.Limit
-		seq := s.reading(ctx, func(ctx context.Context, c *esdb.Client) (*esdb.ReadStream, error) {
-			return c.ReadAll(ctx, o, math.MaxInt64)
-		})
-		for r, err := range seq {
+		for r, err := range s.reading(ctx, readAllRequest(from, opts.Backwards, 0)) {
 			if err == nil {
 				err = ctx.Err()
 			}
@@ -219,7 +190,8 @@ func (s *Store) readFiltered(ctx context.Context, opts eventstore.ReadAllOptions
 		if to <= opts.After {
 			return
 		}
-		sub := &subscription{store: s, filter: opts.Filter, position: opts.After, untilCaughtUp: true, done: make(chan struct{})}
+		sub := s.newSubscription(opts.After, opts.Filter)
+		sub.untilCaughtUp = true
 		defer sub.Close()
 		left := opts.Limit
 		for {
@@ -245,7 +217,7 @@ func (s *Store) readFiltered(ctx context.Context, opts eventstore.ReadAllOptions
 
 // Head implements eventstore.Store.
 func (s *Store) Head(ctx context.Context) (eventstore.Position, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(ctx, headTimeout)
 	defer cancel()
 	for e, err := range s.ReadAll(ctx, eventstore.ReadAllOptions{Backwards: true, Limit: 1}) {
 		return e.Position, err

@@ -4,20 +4,23 @@
 // A position is the commit position in $all. Streams are named as in the embedded store. Events of
 // other programs and of the database itself in streams that begin with $ are not seen; those in other
 // streams are. recorded_at is the database's, in steps of 100 ns.
+//
+// Everything goes to the database's leader, so that nothing that is decided on is behind: errors.go says what
+// each answer means, leader.go how the leader is found, batch.go how appends reach it.
 package esdbstore
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"strings"
+	"maps"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"google.golang.org/grpc"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
@@ -27,75 +30,95 @@ type Options struct {
 	// Retention is set as $maxAge on heartbeat streams, once for each; 0: heartbeats stay.
 	Retention time.Duration
 	Logger    *slog.Logger // nil: discards
+	Timings   Timings
+	Dial      func(ctx context.Context, address string) (net.Conn, error) // nil: TCP
 }
 
-const (
-	// callTimeout bounds one call to the database.
-	callTimeout = 10 * time.Second
-	// probeEvery is the time between two looks whether a database that was lost is back.
-	probeEvery = 500 * time.Millisecond
-	// maxInFlight is how many appends are under way at once; further ones wait.
-	maxInFlight = 512
-)
+// Timings are the times that a fail-over is made of. A zero means the default.
+type Timings struct {
+	Attempt  time.Duration // how long a node may answer nothing before another is asked; 2 s
+	Ping     time.Duration // between two looks whether the leader still leads; 1 s
+	Probe    time.Duration // between two questions to each node while the leader is looked for; 200 ms
+	Doubt    time.Duration // how long one that stopped answering must find no other leader to be taken again; 1.5 s
+	Patience time.Duration // how long a call waits for a leader; 12 s
+}
+
+func (t Timings) withDefaults() Timings {
+	for _, d := range []struct {
+		of        *time.Duration
+		otherwise time.Duration
+	}{
+		{&t.Attempt, 2 * time.Second}, {&t.Ping, time.Second}, {&t.Probe, 200 * time.Millisecond},
+		{&t.Doubt, 1500 * time.Millisecond}, {&t.Patience, 12 * time.Second},
+	} {
+		if *d.of <= 0 {
+			*d.of = d.otherwise
+		}
+	}
+	return t
+}
 
 // Store is an eventstore.Store over a database. It connects by itself, again and again.
 type Store struct {
-	config  *esdb.Configuration
-	opts    Options
-	flights chan struct{} // holds a token for each append under way
-	ages    *ages
+	target *target
+	opts   Options
+	ages   *ages
 
 	closing chan struct{}
 	once    sync.Once
 	lives   context.Context // ends with the store
 	end     context.CancelFunc
 	tasks   sync.WaitGroup
-	probing chan struct{} // holds a token when someone found the database away
-	found   chan struct{} // closed when the database was found the first time
+	lost    chan *answer  // holds why the leader was given up, until the search begins
+	found   chan struct{} // closed when the leader was found the first time
+	denied  chan struct{} // closed when access was denied before that
+	refusal error         // how; written before denied is closed
 
-	mu      sync.Mutex
-	client  *esdb.Client
 	away    atomic.Pointer[error] // why the database cannot be reached; nil: it can
-	changed chan struct{}         // closed and replaced when away changes; guarded by mu
+	mu      sync.Mutex            // guards what follows, and the links' refs
+	link    *link                 // to the leader; nil: it is looked for
+	since   time.Time             // when the leader was given up; zero: there was none yet
+	known   map[string]bool       // addresses of the cluster's nodes
+	doubt   map[string]bool       // nodes that led and stopped answering
+	changed chan struct{}         // closed and replaced when link changes
 }
 
 // Open begins to connect to the database of a connection string: esdb://host:2113?tls=false,
-// esdb+discover://…, kurrentdb://…, with all that EventStoreDB's clients know. It does not wait; see Ready.
+// esdb+discover://…, kurrentdb://…, with what EventStoreDB's clients know. It does not wait; see Ready.
 func Open(connectionString string, opts Options) (*Store, error) {
-	if rest, ok := strings.CutPrefix(connectionString, "kurrentdb"); ok { // a newer name of the same protocol
-		connectionString = "esdb" + rest
-	}
-	config, err := esdb.ParseConnectionString(connectionString)
+	t, err := parse(connectionString)
 	if err != nil {
-		return nil, fmt.Errorf("event store connection string: %w", err)
+		return nil, err
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	// A client gives up for ever when it finds no node; a new one is made then.
-	config.MaxDiscoverAttempts = 1
-	config.Logger = func(level esdb.LogLevel, format string, args ...any) {
-		opts.Logger.Debug("event store client", "says", fmt.Sprintf(format, args...))
-	}
+	opts.Timings = opts.Timings.withDefaults()
 	s := &Store{
-		config: config, opts: opts, flights: make(chan struct{}, maxInFlight), closing: make(chan struct{}), probing: make(chan struct{}, 1),
-		found: make(chan struct{}), changed: make(chan struct{}),
+		target: t, opts: opts, closing: make(chan struct{}), lost: make(chan *answer, 1), found: make(chan struct{}), denied: make(chan struct{}),
+		known: make(map[string]bool), doubt: make(map[string]bool), changed: make(chan struct{}),
 	}
+	if opts.Dial != nil {
+		t.dial = append(t.dial, grpc.WithContextDialer(opts.Dial))
+	}
+	s.learn(t.seeds)
 	s.lives, s.end = context.WithCancel(context.Background())
 	unknown := fmt.Errorf("%w: it was not reached yet", eventstore.ErrUnavailable)
 	s.away.Store(&unknown)
 	s.ages = newAges(s)
-	s.probing <- struct{}{}
-	s.tasks.Go(s.probe)
+	s.lost <- &answer{}
+	s.tasks.Go(s.lead)
 	s.tasks.Go(s.ages.run)
 	return s, nil
 }
 
-// Ready waits until the database was reached.
+// Ready waits until the database was reached. It fails when the database does not let this node in.
 func (s *Store) Ready(ctx context.Context) error {
 	select {
 	case <-s.found:
 		return nil
+	case <-s.denied:
+		return s.refusal
 	case <-s.closing:
 		return eventstore.ErrClosed
 	case <-ctx.Done():
@@ -111,148 +134,168 @@ func (s *Store) Err() error {
 	return nil
 }
 
-// connection gives the client, unless the database is known to be away.
-func (s *Store) connection() (*esdb.Client, error) {
+// acquire gives the link to the leader; release gives it back. While the leader is looked for it waits, up to
+// the patience since the leader was given up: a fail-over is a delay for callers, a long absence an error at once.
+func (s *Store) acquire(ctx context.Context) (*link, error) {
+	for {
+		if err := s.ended(ctx); err != nil {
+			return nil, err
+		}
+		s.mu.Lock()
+		l, changed, since := s.link, s.changed, s.since
+		if l != nil {
+			l.refs++
+		}
+		s.mu.Unlock()
+		if l != nil {
+			return l, nil
+		}
+		left := time.Duration(0)
+		if !since.IsZero() {
+			left = s.opts.Timings.Patience - time.Since(since)
+		}
+		if left <= 0 {
+			if err := s.Err(); err != nil {
+				return nil, err
+			}
+			continue // it was found meanwhile
+		}
+		timeout := time.NewTimer(left)
+		select {
+		case <-changed:
+		case <-timeout.C:
+		case <-s.closing:
+		case <-ctx.Done():
+		}
+		timeout.Stop()
+	}
+}
+
+// ended says why a call must not go on.
+func (s *Store) ended(ctx context.Context) error {
 	select {
 	case <-s.closing:
-		return nil, eventstore.ErrClosed
+		return eventstore.ErrClosed
 	default:
+		return ctx.Err()
 	}
-	if err := s.Err(); err != nil {
-		return nil, err
-	}
+}
+
+func (s *Store) release(l *link) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.client, nil
-}
-
-// lost notes that the database is away; whoever probes finds out when it is back.
-func (s *Store) lost(cause error) {
-	err := fmt.Errorf("%w: %w", eventstore.ErrUnavailable, cause)
-	if s.away.CompareAndSwap(nil, &err) {
-		s.opts.Logger.Error("the event store cannot be reached; it is looked for", "cause", cause)
-		s.tell()
-	}
-	select {
-	case s.probing <- struct{}{}:
-	default: // it is looked for already
+	l.refs--
+	last := l.replaced && l.refs == 0
+	s.mu.Unlock()
+	if last {
+		l.close()
 	}
 }
 
+// giveUp has another leader looked for, unless the link was replaced already.
+func (s *Store) giveUp(l *link, why *answer) {
+	s.mu.Lock()
+	if s.link != l {
+		s.mu.Unlock()
+		return
+	}
+	err := fmt.Errorf("%w: %w", eventstore.ErrUnavailable, why.err)
+	s.away.Store(&err)
+	s.link, s.since, l.replaced = nil, time.Now(), true
+	if why.silent() {
+		s.doubt[l.address] = true
+	}
+	idle := l.refs == 0
+	s.tell()
+	s.mu.Unlock()
+	s.opts.Logger.Warn("the event store's leader was lost; it is looked for", "node", l.address, "cause", why.err)
+	l.batch.fail(why)
+	l.stop()
+	if idle {
+		l.close()
+	} else if why.leader == "" { // it did not hand over: nobody waits for its answers any longer
+		l.kill()
+	}
+	s.lost <- why
+}
+
+// tell wakes those who wait for a change. The mutex is held.
 func (s *Store) tell() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
-// waitFor waits until the database can be reached, as far as is known.
-func (s *Store) waitFor(ctx context.Context) error {
-	for {
-		s.mu.Lock()
-		changed := s.changed
-		s.mu.Unlock()
-		err := s.Err()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-s.closing:
-			return eventstore.ErrClosed
-		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
-		}
+// note keeps the newest reason why there is no leader.
+func (s *Store) note(a *answer) {
+	if s.Err() == nil {
+		return
+	}
+	err := error(a)
+	if a.verdict == elsewhere || a.verdict == denied {
+		s.away.Store(&err)
+	}
+	if a.verdict != denied {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	select {
+	case <-s.found: // the rights were there; they may come back
+	case <-s.denied:
+	default:
+		s.refusal = err
+		close(s.denied)
 	}
 }
 
-// probe looks for the database whenever it is away.
-func (s *Store) probe() {
-	said := time.Time{}
+// lead has a link to the leader whenever there is one, until the store is closed.
+func (s *Store) lead() {
 	for {
+		var why *answer
 		select {
 		case <-s.closing:
 			return
-		case <-s.probing:
+		case why = <-s.lost:
 		}
-		for {
-			err := s.connect()
-			if err == nil {
-				break
-			}
-			wrapped := fmt.Errorf("%w: %w", eventstore.ErrUnavailable, err)
-			s.away.Store(&wrapped)
-			if time.Since(said) > 10*time.Second {
-				said = time.Now()
-				s.opts.Logger.Warn("the event store cannot be reached; trying again", "cause", err)
-			}
-			select {
-			case <-s.closing:
-				return
-			case <-time.After(probeEvery):
-			}
+		began := time.Now()
+		s.mu.Lock()
+		doubt := maps.Clone(s.doubt)
+		s.mu.Unlock()
+		complains := time.AfterFunc(s.opts.Timings.Patience, func() {
+			s.opts.Logger.Error("the event store cannot be reached; it is looked for", "cause", s.Err())
+		})
+		l, err := s.find(s.lives, why.leader, doubt)
+		complains.Stop()
+		if err != nil {
+			return // closed
 		}
+		s.use(l, time.Since(began))
 	}
 }
 
-// connect makes a client and asks the database something.
-func (s *Store) connect() error {
-	client, err := esdb.NewClient(s.config)
-	if err != nil {
-		return err
-	}
-	_, err = run(s, s.lives, func(ctx context.Context) (struct{}, error) {
-		r, err := client.ReadAll(ctx, esdb.ReadAllOptions{Direction: esdb.Backwards, From: esdb.End{}}, 1)
-		if err != nil {
-			return struct{}{}, err
-		}
-		defer r.Close()
-		_, err = r.Recv()
-		if errors.Is(err, io.EOF) { // an empty database
-			err = nil
-		}
-		return struct{}{}, err
-	})
-	if err != nil {
-		return err
-	}
+// use makes a link the one that calls get.
+func (s *Store) use(l *link, took time.Duration) {
+	l.batch = newBatch(s.opts.Timings.Attempt)
 	s.mu.Lock()
-	s.client = client // the one before is left to the garbage collector: closing it would fail its users
-	s.mu.Unlock()
+	if s.ended(s.lives) != nil {
+		s.mu.Unlock()
+		l.close()
+		return
+	}
+	s.link, s.doubt = l, make(map[string]bool)
 	s.away.Store(nil)
 	s.tell()
+	s.mu.Unlock()
+	s.tasks.Go(func() {
+		if why := l.batch.run(l.serving, l); l.serving.Err() == nil {
+			s.giveUp(l, why)
+		}
+	})
+	s.tasks.Go(func() { s.ping(l) })
 	select {
 	case <-s.found:
-		s.opts.Logger.Info("the event store is back")
+		s.opts.Logger.Info("the event store is back", "leader", l.address, "after", took.Round(time.Millisecond))
 	default:
 		close(s.found)
-	}
-	return nil
-}
-
-// run carries out a call in a goroutine of its own: the client may wait for a connection without
-// regard to the context.
-func run[T any](s *Store, ctx context.Context, call func(ctx context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	type outcome struct {
-		value T
-		err   error
-	}
-	done := make(chan outcome, 1)
-	go func() {
-		value, err := call(ctx)
-		done <- outcome{value, err}
-	}()
-	select {
-	case o := <-done:
-		return o.value, o.err
-	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
-	case <-s.closing:
-		var none T
-		return none, eventstore.ErrClosed
 	}
 }
 
@@ -265,56 +308,14 @@ func (s *Store) Close() error {
 	s.once.Do(func() {
 		close(s.closing)
 		s.end()
-		s.tasks.Wait()
 		s.mu.Lock()
-		client := s.client
+		l := s.link
+		s.link = nil
 		s.mu.Unlock()
-		if client != nil {
-			for range maxInFlight { // a client that is closed under a call panics
-				s.flights <- struct{}{}
-			}
-			_ = client.Close() // it has no error to give
+		if l != nil {
+			l.close()
 		}
+		s.tasks.Wait()
 	})
 	return nil
-}
-
-// verdict says what to make of a client's error.
-type verdict int
-
-const (
-	fatal verdict = iota // say so to the caller
-	again                // the outcome is unknown, or nothing was done: do it again
-	conflict
-)
-
-// judge maps the client's errors to the port's.
-func (s *Store) judge(err error) (verdict, error) {
-	var coded *esdb.Error
-	switch {
-	case errors.Is(err, eventstore.ErrClosed):
-		return fatal, err
-	case errors.As(err, &coded):
-	case errors.Is(err, context.Canceled):
-		return fatal, err
-	case errors.Is(err, context.DeadlineExceeded):
-		return again, err
-	default:
-		return fatal, err
-	}
-	switch coded.Code() {
-	case esdb.ErrorCodeWrongExpectedVersion:
-		return conflict, err
-	case esdb.ErrorUnavailable, esdb.ErrorCodeConnectionClosed:
-		s.lost(err)
-		return again, err
-	case esdb.ErrorCodeNotLeader, esdb.ErrorAborted, esdb.ErrorCodeDeadlineExceeded:
-		return again, err
-	case esdb.ErrorCodeAccessDenied, esdb.ErrorCodeUnauthenticated:
-		return fatal, fmt.Errorf("%w: %w", eventstore.ErrAccessDenied, err)
-	}
-	if errors.Is(err, context.Canceled) {
-		return fatal, context.Canceled
-	}
-	return fatal, err
 }

@@ -98,7 +98,7 @@ func event() eventstore.EventData {
 func TestAppendsSurviveFaults(t *testing.T) {
 	for name, fault := range map[string]esdbtest.Fault{
 		"dropped before the commit": esdbtest.DropBefore, "dropped after it": esdbtest.DropAfter, "not the leader": esdbtest.NotLeader,
-		"a slow node": esdbtest.SlowNode, "past the deadline": esdbtest.PastDue,
+		"a slow node": esdbtest.SlowNode, "past the deadline": esdbtest.PastDue, "no answer": esdbtest.Lost,
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
@@ -109,7 +109,7 @@ func TestAppendsSurviveFaults(t *testing.T) {
 				}
 				return esdbtest.None
 			}
-			s := open(t, server.ConnectionString(), esdbstore.Options{})
+			s := open(t, server.ConnectionString(), esdbstore.Options{Timings: esdbstore.Timings{Attempt: 400 * time.Millisecond}})
 			expected := eventstore.NoStream()
 			for i := range 3 {
 				results, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: stream("a"), Expected: expected, Events: []eventstore.EventData{event()}})
@@ -143,7 +143,7 @@ func TestADeniedAppendIsSaidToBe(t *testing.T) {
 // A subscription goes on from the last event when the node is lost and comes back.
 func TestASubscriptionSurvivesALostNode(t *testing.T) {
 	server := serve(t)
-	s := open(t, server.ConnectionString(), esdbstore.Options{})
+	s := open(t, server.ConnectionString(), esdbstore.Options{Timings: esdbstore.Timings{Patience: 200 * time.Millisecond}})
 	put := func() {
 		server.Put(string(stream("a")), domain.TypeHealthChanged, []byte(`{"epoch":1}`), []byte(`{}`))
 	}

@@ -3,83 +3,72 @@ package esdbstore
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
-	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
 const (
-	searchWindow  = 128 // events that the database looks through between two checkpoints
-	subscribeRoom = 512 // events that wait for the reader; then the database waits
-	firstRetry    = 50 * time.Millisecond
-	maxRetry      = 5 * time.Second
+	maxUnread  = 512 // events that wait for the reader; then the database waits
+	firstRetry = 20 * time.Millisecond
+	maxRetry   = 500 * time.Millisecond
 )
 
 // errCaughtUp ends a reading subscription where the database says that it has no more.
 var errCaughtUp = errors.New("caught up")
 
-// subscription follows $all from the last event seen, through any number of lost nodes. It is used by
-// one goroutine, except for Close.
+// subscription follows $all from the last event seen, through any number of lost nodes. Next is called by one
+// goroutine at a time; Close by any, at any time: it does no more than end the context.
 type subscription struct {
 	store         *Store
 	filter        eventstore.Filter
+	lives         context.Context // ends with the subscription and with the store
+	end           context.CancelFunc
 	position      eventstore.Position // looked through up to here
 	untilCaughtUp bool                // a read: end where the live events begin
 
 	inner *inner // nil: to be opened
 	retry time.Duration
-	done  chan struct{}
-	once  sync.Once
 }
 
-// inner is one subscription of the client's, whose events a goroutine takes in.
+// inner is a subscription at one node, whose events a goroutine takes in.
 type inner struct {
 	items  chan item // closed by the goroutine; when it is full, the goroutine waits
 	cancel context.CancelFunc
-	ended  chan struct{} // closed when the goroutine has ended
 }
 
 type item struct {
 	event    eventstore.RecordedEvent // where its position is not 0
 	looked   eventstore.Position      // a checkpoint
 	caughtUp bool
-	err      error
+	err      *answer
+}
+
+func (s *Store) newSubscription(after eventstore.Position, filter eventstore.Filter) *subscription {
+	sub := &subscription{store: s, filter: filter, position: after}
+	sub.lives, sub.end = context.WithCancel(s.lives)
+	return sub
 }
 
 // Subscribe implements eventstore.Store.
 func (s *Store) Subscribe(ctx context.Context, opts eventstore.SubscribeOptions) (eventstore.Subscription, error) {
-	select {
-	case <-s.closing:
-		return nil, eventstore.ErrClosed
-	default:
+	if err := s.ended(ctx); err != nil {
+		return nil, err
 	}
-	return &subscription{store: s, filter: opts.Filter, position: opts.After, done: make(chan struct{})}, ctx.Err()
+	return s.newSubscription(opts.After, opts.Filter), nil
 }
 
 // Next implements eventstore.Subscription. While the database is away it waits.
 func (s *subscription) Next(ctx context.Context) ([]eventstore.RecordedEvent, eventstore.Position, error) {
 	for {
-		select {
-		case <-s.done:
-			return nil, s.position, eventstore.ErrClosed
-		case <-s.store.closing:
-			return nil, s.position, eventstore.ErrClosed
-		default:
-		}
-		if err := ctx.Err(); err != nil {
+		if err := s.ended(ctx); err != nil {
 			return nil, s.position, err
 		}
 		if s.inner == nil {
 			if err := s.open(ctx); err != nil {
-				if errors.Is(err, eventstore.ErrClosed) || errors.Is(err, eventstore.ErrAccessDenied) || ctx.Err() != nil || s.untilCaughtUp {
-					return nil, s.position, err
-				}
-				s.retry = min(max(2*s.retry, firstRetry), maxRetry)
-				pauseFor(ctx, s.retry)
-				continue
+				return nil, s.position, err
 			}
 		}
 		events, err := s.take(ctx)
@@ -87,6 +76,13 @@ func (s *subscription) Next(ctx context.Context) ([]eventstore.RecordedEvent, ev
 			return events, s.position, err
 		}
 	}
+}
+
+func (s *subscription) ended(ctx context.Context) error {
+	if s.lives.Err() != nil {
+		return eventstore.ErrClosed
+	}
+	return ctx.Err()
 }
 
 // take waits for an event and takes those that wait with it.
@@ -106,23 +102,16 @@ func (s *subscription) take(ctx context.Context) ([]eventstore.RecordedEvent, er
 			case i, ok = <-s.inner.items:
 			case <-ctx.Done():
 				return nil, ctx.Err()
-			case <-s.done:
-				return nil, eventstore.ErrClosed
-			case <-s.store.closing:
+			case <-s.lives.Done():
 				return nil, eventstore.ErrClosed
 			}
 		}
 		switch {
-		case !ok || i.err != nil:
-			s.drop()
-			if s.untilCaughtUp {
-				return events, errors.Join(eventstore.ErrUnavailable, i.err)
-			}
-			if ok && i.err != nil {
-				s.store.opts.Logger.Warn("a subscription was lost; it goes on from the last event", "position", s.position, "cause", i.err)
-				_, _ = s.store.judge(i.err) // notes that the database is away, if it is
-			}
+		case !ok:
+			s.inner = nil
 			return events, nil
+		case i.err != nil:
+			return events, s.dropped(i.err)
 		case i.caughtUp:
 			if s.untilCaughtUp {
 				return events, errCaughtUp
@@ -139,92 +128,121 @@ func (s *subscription) take(ctx context.Context) ([]eventstore.RecordedEvent, er
 				events = append(events, i.event)
 			}
 		}
-		if len(events) >= subscribeRoom {
+		if len(events) >= maxUnread {
 			return events, nil
 		}
 	}
 }
 
-func (s *subscription) open(ctx context.Context) error {
-	if !s.untilCaughtUp {
-		if err := s.store.waitFor(ctx); err != nil {
-			return err
-		}
+// dropped lets go of the subscription at the node, and says whether that is the end of this one.
+func (s *subscription) dropped(why *answer) error {
+	s.inner = nil
+	switch {
+	case s.lives.Err() != nil:
+		return eventstore.ErrClosed
+	case s.untilCaughtUp || why.verdict == denied:
+		return why
 	}
-	client, err := s.store.connection()
+	s.store.opts.Logger.Info("a subscription was lost; it goes on from the last event", "position", s.position, "cause", why.err)
+	s.retry = min(max(2*s.retry, firstRetry), maxRetry)
+	return nil
+}
+
+// open subscribes at the leader, when there is one.
+func (s *subscription) open(ctx context.Context) error {
+	pauseFor(ctx, s.retry)
+	l, err := s.leader(ctx)
 	if err != nil {
 		return err
 	}
-	opts := esdb.SubscribeToAllOptions{From: esdb.Start{}, MaxSearchWindow: searchWindow, Filter: esdb.ExcludeSystemEventsFilter()}
-	if s.position > 0 {
-		opts.From = place(s.position)
-	}
-	if len(s.filter.StreamPrefixes) > 0 {
-		opts.Filter = &esdb.SubscriptionFilter{Type: esdb.StreamFilterType, Prefixes: s.filter.StreamPrefixes}
-	}
-	lives, cancel := context.WithCancel(s.store.lives)
-	sub, err := run(s.store, ctx, func(context.Context) (*esdb.Subscription, error) { return client.SubscribeToAll(lives, opts) })
-	if err != nil {
-		cancel()
-		return s.store.readError(ctx, err)
-	}
-	n := &inner{items: make(chan item, subscribeRoom), cancel: cancel, ended: make(chan struct{})}
+	lives, cancel := context.WithCancel(asLeader(s.lives))
+	n := &inner{items: make(chan item, maxUnread), cancel: cancel}
 	s.inner = n
-	go func() {
-		defer close(n.ended)
+	request := subscribeRequest(s.position, s.filter.StreamPrefixes)
+	go func() { // it ends with the subscription, or with the link
+		defer cancel()
 		defer close(n.items)
-		defer sub.Close()
-		for {
-			i, ok := next(sub)
-			if !ok {
-				continue
-			}
-			select {
-			case n.items <- i:
-			case <-lives.Done():
-				return
-			}
-			if i.err != nil {
-				return
-			}
+		stop := context.AfterFunc(l.serving, cancel)
+		err := receive(lives, l, request, n.items)
+		stop()
+		if l.serving.Err() == nil {
+			_ = s.store.broken(lives, l, err)
+		}
+		s.store.release(l)
+		select {
+		case n.items <- item{err: err}:
+		case <-s.lives.Done():
 		}
 	}()
 	return nil
 }
 
-// next is what a subscription of the client's says next; ok is false when it is of no concern.
-func next(sub *esdb.Subscription) (i item, ok bool) {
-	e := sub.Recv()
-	switch {
-	case e.SubscriptionDropped != nil:
-		return item{err: e.SubscriptionDropped.Error}, true
-	case e.CheckPointReached != nil:
-		return item{looked: eventstore.Position(e.CheckPointReached.Commit)}, true
-	case e.CaughtUp != nil:
-		return item{caughtUp: true}, true
-	case e.EventAppeared != nil:
-		i.event, ok = recorded(e.EventAppeared)
+// leader waits for a link to the leader; a read does not wait beyond the store's patience.
+func (s *subscription) leader(ctx context.Context) (*link, error) {
+	for {
+		l, err := s.store.acquire(ctx)
+		if err == nil || s.untilCaughtUp {
+			return l, err
+		}
+		if err := s.ended(ctx); err != nil {
+			return nil, err
+		}
+		s.store.mu.Lock()
+		changed := s.store.changed
+		here := s.store.link != nil
+		s.store.mu.Unlock()
+		if here {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-s.lives.Done():
+			return nil, eventstore.ErrClosed
+		}
+	}
+}
+
+// receive puts what a node sends into items until it ends, and returns why it did.
+func receive(ctx context.Context, l *link, request *streams.ReadReq, items chan<- item) *answer {
+	r, err := l.client.Read(ctx, request)
+	if err != nil {
+		return judge(err, nil)
+	}
+	for {
+		resp, err := r.Recv()
+		if err != nil {
+			return judge(err, r.Trailer())
+		}
+		i, ok := received(resp)
+		if !ok {
+			continue
+		}
+		select {
+		case items <- i:
+		case <-ctx.Done():
+			return judge(ctx.Err(), nil)
+		}
+	}
+}
+
+// received is what a message of a subscription says; ok is false when it is of no concern.
+func received(resp *streams.ReadResp) (i item, ok bool) {
+	switch content := resp.GetContent().(type) {
+	case *streams.ReadResp_Event:
+		i.event, ok = recorded(content.Event)
 		return i, ok
+	case *streams.ReadResp_Checkpoint_:
+		return item{looked: eventstore.Position(content.Checkpoint.GetCommitPosition())}, true
+	case *streams.ReadResp_CaughtUp_:
+		return item{caughtUp: true}, true
 	}
 	return i, false
 }
 
-// drop lets go of the client's subscription.
-func (s *subscription) drop() {
-	if s.inner != nil {
-		s.inner.cancel()
-		<-s.inner.ended
-		s.inner = nil
-	}
-}
-
 // Close implements eventstore.Subscription.
 func (s *subscription) Close() error {
-	s.once.Do(func() {
-		close(s.done)
-		if s.inner != nil {
-			s.inner.cancel()
-		}
-	})
+	s.end()
 	return nil
 }

@@ -94,6 +94,8 @@ var (
 	// ErrUnavailable is the answer while the event store cannot be reached. The outcome of an append
 	// that was under way is unknown; with the same event ids it may be sent again.
 	ErrUnavailable = errors.New("event store cannot be reached")
+	// ErrRefused is the answer of an event store that will not carry out a request, however often it is asked.
+	ErrRefused = errors.New("event store refuses the request")
 	// ErrAccessDenied is the answer of an event store that does not let this node in.
 	ErrAccessDenied = errors.New("event store denies access")
 	// ErrDiskFull refuses an append while the disk has too little room left. Nothing was written; it may

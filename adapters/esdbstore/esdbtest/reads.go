@@ -2,7 +2,9 @@ package esdbtest
 
 import (
 	"encoding/json"
+	"errors"
 	"regexp"
+	"sort"
 	"strings"
 	"time"
 
@@ -12,41 +14,70 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// snapshot is what stands now; it never changes.
-func (s *Server) snapshot() (events []event, grown chan struct{}, stopping bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.events[:len(s.events):len(s.events)], s.grown, s.stopping
+// shown is how far behind the log this node is.
+func (s *Server) shown() (lag time.Duration, changed chan struct{}, state State) {
+	s.cluster.mu.Lock()
+	defer s.cluster.mu.Unlock()
+	if s.state != Leader {
+		lag = s.lag
+	}
+	return lag, s.changed, s.state
 }
 
-func (s *Server) stream(name string) (events []event, maxAge time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, i := range s.streams[name] {
-		events = append(events, s.events[i])
+// snapshot is what stands and is as old as the lag; it never changes.
+func (l *ledger) snapshot(lag time.Duration) (events []event, grown chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return behind(l.events[:len(l.events):len(l.events)], lag), l.grown
+}
+
+func behind(events []event, lag time.Duration) []event {
+	for lag > 0 && len(events) > 0 && time.Since(events[len(events)-1].created) < lag {
+		events = events[:len(events)-1]
 	}
-	if meta := s.streams["$$"+name]; len(meta) > 0 {
+	return events
+}
+
+func (l *ledger) stream(name string, lag time.Duration) (events []event, maxAge time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, i := range l.streams[name] {
+		events = append(events, l.events[i])
+	}
+	if meta := l.streams["$$"+name]; len(meta) > 0 {
 		var m struct {
 			MaxAge int64 `json:"$maxAge"`
 		}
-		if json.Unmarshal(s.events[meta[len(meta)-1]].data, &m) == nil {
+		if json.Unmarshal(l.events[meta[len(meta)-1]].data, &m) == nil {
 			maxAge = time.Duration(m.MaxAge) * time.Second
 		}
 	}
-	return events, maxAge
+	return behind(events, lag), maxAge
 }
 
 // Read implements streams.StreamsServer.
 func (h streamsServer) Read(req *streams.ReadReq, call streams.Streams_ReadServer) error {
+	if h.s.Answer != nil {
+		if err := h.s.Answer("Read"); err != nil {
+			return err
+		}
+	}
+	if err := h.s.admit(call, false); errors.Is(err, errLost) {
+		<-call.Context().Done()
+		return call.Context().Err()
+	} else if err != nil {
+		return err
+	}
 	opts := req.GetOptions()
 	if opts.GetSubscription() != nil {
 		return h.s.subscribe(opts, call)
 	}
+	lag, _, _ := h.s.shown()
 	backwards := opts.GetReadDirection() == streams.ReadReq_Options_Backwards
 	var events []event
 	if o := opts.GetStream(); o != nil {
 		name := string(o.GetStreamIdentifier().GetStreamName())
-		all, maxAge := h.s.stream(name)
+		all, maxAge := h.s.stream(name, lag)
 		if len(all) == 0 {
 			return call.Send(&streams.ReadResp{Content: &streams.ReadResp_StreamNotFound_{StreamNotFound: &streams.ReadResp_StreamNotFound{StreamIdentifier: o.GetStreamIdentifier()}}})
 		}
@@ -58,14 +89,7 @@ func (h streamsServer) Read(req *streams.ReadReq, call streams.Streams_ReadServe
 			}
 		}
 	} else {
-		all, _, _ := h.s.snapshot()
-		o := opts.GetAll()
-		from, fromEnd := o.GetPosition().GetCommitPosition(), o.GetEnd() != nil
-		for _, e := range all { // backwards, the position itself is not included; forwards it is
-			if backwards && (fromEnd || e.position < from) || !backwards && !fromEnd && e.position >= from {
-				events = append(events, e)
-			}
-		}
+		events = allOf(opts.GetAll(), h.s.ledger, lag, backwards)
 	}
 	count := opts.GetCount()
 	for i := range events {
@@ -81,6 +105,22 @@ func (h streamsServer) Read(req *streams.ReadReq, call streams.Streams_ReadServe
 		}
 	}
 	return nil
+}
+
+// allOf is the part of $all that a read asks for. Backwards, its position is not included; forwards it is.
+func allOf(o *streams.ReadReq_Options_AllOptions, l *ledger, lag time.Duration, backwards bool) []event {
+	all, _ := l.snapshot(lag)
+	from := o.GetPosition().GetCommitPosition()
+	first := sort.Search(len(all), func(i int) bool { return all[i].position >= from })
+	switch {
+	case backwards && o.GetEnd() != nil:
+		return all
+	case backwards:
+		return all[:first]
+	case o.GetEnd() != nil:
+		return nil
+	}
+	return all[first:]
 }
 
 func (e *event) resp() *streams.ReadResp {
@@ -107,7 +147,8 @@ func (s *Server) subscribe(opts *streams.ReadReq_Options, call streams.Streams_R
 		return err
 	}
 	after := all.GetPosition().GetCommitPosition() // exclusive
-	events, _, _ := s.snapshot()
+	lag, changed, _ := s.shown()
+	events, _ := s.snapshot(lag)
 	next := 0
 	if all.GetEnd() != nil {
 		next = len(events)
@@ -115,10 +156,7 @@ func (s *Server) subscribe(opts *streams.ReadReq_Options, call streams.Streams_R
 	every := int(opts.GetFilter().GetMax() * opts.GetFilter().GetCheckpointIntervalMultiplier())
 	looked, caughtUp := 0, false
 	for {
-		events, grown, stopping := s.snapshot()
-		if stopping {
-			return status.Error(codes.Unavailable, "the node stops")
-		}
+		events, grown := s.snapshot(lag)
 		for ; next < len(events); next++ {
 			e := &events[next]
 			if e.position <= after && all.GetPosition() != nil {
@@ -142,8 +180,27 @@ func (s *Server) subscribe(opts *streams.ReadReq_Options, call streams.Streams_R
 				return err
 			}
 		}
+		var later <-chan time.Time
+		if lag > 0 {
+			later = time.After(lag / 2)
+		}
 		select {
 		case <-grown:
+		case <-later:
+		case <-changed:
+			var state State
+			if lag, changed, state = s.shown(); state == Dead {
+				return status.Error(codes.Unavailable, "the node stops")
+			}
+			if state < Frozen {
+				continue
+			}
+			select { // frozen
+			case <-changed:
+				lag, changed, _ = s.shown()
+			case <-call.Context().Done():
+				return call.Context().Err()
+			}
 		case <-call.Context().Done():
 			return call.Context().Err()
 		}

@@ -1,9 +1,10 @@
-// Package esdbtest is an EventStoreDB for tests: an in-process gRPC server that speaks the part of the
-// Streams protocol that package esdbstore uses, over a log in memory, and fails on demand.
+// Package esdbtest is an EventStoreDB for tests: in-process gRPC servers that speak the part of the protocol
+// that package esdbstore uses, over a log in memory. A server alone fails on demand; several make a cluster
+// whose nodes lead, follow, elect, are killed and frozen, as it was measured with real ones.
 //
-// It does not imitate: persistence (its log is gone with it), replication and elections (its gossip
-// names one member), authentication, access control, stream deletion and scavenging, links and
-// projections, persistent subscriptions, transactions. Of stream metadata it honours $maxAge, on reads.
+// It does not imitate: persistence (its log is gone with it), the loss and truncation of what a dead leader had
+// alone, users and rights (but see Answer), stream deletion and scavenging, links and projections, persistent
+// subscriptions, transactions. Of stream metadata it honours $maxAge, on reads.
 package esdbtest
 
 import (
@@ -15,7 +16,6 @@ import (
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
-	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc"
@@ -31,22 +31,156 @@ const (
 	DropAfter          // it breaks after, so the client does not know
 	NotLeader          // this node is no leader, and names itself as the leader to go to
 	SlowNode           // the answer takes 300 ms
-	PastDue            // the answer is that the deadline passed; nothing was committed
+	PastDue            // the answer is that the time was up; nothing was committed
 	AccessDenied       // the caller may not
+	Lost               // there is no answer; nothing was committed
 )
 
-// Server is a running EventStoreDB.
+// Server is a running node of an EventStoreDB, alone or of a Cluster.
 type Server struct {
 	// Fail says what befalls the next append; nil: nothing. Set it before the server is used.
 	Fail func(stream string) Fault
+	// Answer may answer a call in the node's place, with a gRPC status; nil, or a nil error: the node answers.
+	// Methods are Read, BatchAppend and Gossip. Set it before the server is used.
+	Answer func(method string) error
 
-	address  string
-	mu       sync.Mutex
-	events   []event
-	streams  map[string][]int // indexes into events
-	grown    chan struct{}    // closed and replaced when events come
-	serving  *grpc.Server
-	stopping bool
+	*ledger
+	cluster *Cluster // never nil
+	network Network
+	gate    *gate // what the node's process reads and writes goes through it
+
+	address string // set once
+	serving *grpc.Server
+	state   State         // guarded by cluster.mu, as what follows
+	leader  string        // the address of the leader that this node believes in; "": it knows none
+	view    []member      // what this node says in gossip
+	lag     time.Duration // how far behind the log the node is while it does not lead
+	changed chan struct{} // closed and replaced when the node's state changes
+}
+
+// Start runs a server alone on a free port of the loopback.
+func Start() (*Server, error) {
+	c, err := StartCluster(TCP{}, 1, Election{})
+	if err != nil {
+		return nil, err
+	}
+	return c.Nodes[0], nil
+}
+
+func newServer(c *Cluster, network Network) *Server {
+	return &Server{ledger: c.ledger, cluster: c, network: network, gate: newGate(), changed: make(chan struct{})}
+}
+
+func (s *Server) listen(address string) error {
+	listener, err := s.network.Listen(address)
+	if err != nil {
+		return err
+	}
+	serving := grpc.NewServer(grpc.MaxRecvMsgSize(20<<20), grpc.ReadBufferSize(64<<10), grpc.WriteBufferSize(64<<10))
+	streams.RegisterStreamsServer(serving, streamsServer{s: s})
+	gossip.RegisterGossipServer(serving, gossipServer{s: s})
+	s.cluster.mu.Lock()
+	s.address, s.serving = listener.Addr().String(), serving
+	s.cluster.mu.Unlock()
+	go func() { _ = serving.Serve(s.gate.listen(listener)) }() // it ends with Stop
+	return nil
+}
+
+// Address is where the server listens.
+func (s *Server) Address() string { return s.address }
+
+// ConnectionString is that of a client's.
+func (s *Server) ConnectionString() string { return "esdb://" + s.Address() + "?tls=false" }
+
+// Stop resets all connections and listens no more, as a killed process does. The log stays.
+func (s *Server) Stop() {
+	s.cluster.down(s, Dead)
+	s.gate.set(false) // else the server waits for what is frozen
+	s.gate.reset()
+	s.serving.Stop()
+}
+
+// Restart listens again, at the same address. In a cluster with a leader the node follows it.
+func (s *Server) Restart() error {
+	if err := s.listen(s.Address()); err != nil {
+		return err
+	}
+	s.cluster.up(s)
+	return nil
+}
+
+// Freeze stops the process: nothing answers, nothing resets, until Thaw.
+func (s *Server) Freeze() {
+	s.gate.set(true)
+	s.cluster.down(s, Frozen)
+}
+
+// Thaw lets the process go on. It finds out that others went on without it.
+func (s *Server) Thaw() {
+	s.cluster.up(s)
+	s.gate.set(false)
+}
+
+// Lag makes the node show, while it does not lead, only what is that old.
+func (s *Server) Lag(d time.Duration) {
+	s.cluster.mu.Lock()
+	defer s.cluster.mu.Unlock()
+	s.lag = d
+}
+
+// Put appends an event past all protocol, as another program would.
+func (s *Server) Put(stream, eventType string, data, custom []byte) {
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	s.put(stream, &shared.UUID{Value: &shared.UUID_String_{String_: fmt.Sprintf("00000000-0000-4000-8000-%012d", len(s.events))}},
+		map[string]string{"type": eventType, "content-type": "application/json"}, custom, data, time.Now())
+	s.tell()
+}
+
+// Metadata is what was set as a stream's metadata, oldest first.
+func (s *Server) Metadata(stream string) (set []string) {
+	events, _ := s.stream("$$"+stream, 0)
+	for _, e := range events {
+		set = append(set, string(e.data))
+	}
+	return set
+}
+
+type gossipServer struct {
+	gossip.UnimplementedGossipServer
+	s *Server
+}
+
+// Read implements gossip.GossipServer: what this node believes, which may be old.
+func (h gossipServer) Read(context.Context, *shared.Empty) (*gossip.ClusterInfo, error) {
+	if h.s.Answer != nil {
+		if err := h.s.Answer("Gossip"); err != nil {
+			return nil, err
+		}
+	}
+	h.s.cluster.mu.Lock()
+	defer h.s.cluster.mu.Unlock()
+	info := &gossip.ClusterInfo{}
+	for _, m := range h.s.view {
+		host, port, err := net.SplitHostPort(m.address)
+		if err != nil {
+			return nil, err
+		}
+		n, err := strconv.ParseUint(port, 10, 16)
+		if err != nil {
+			return nil, err
+		}
+		info.Members = append(info.Members, &gossip.MemberInfo{State: m.state.gossiped(), IsAlive: m.alive, HttpEndPoint: &gossip.EndPoint{Address: host, Port: uint32(n)}})
+	}
+	return info, nil
+}
+
+// ledger is the log that all nodes share: what was committed.
+type ledger struct {
+	mu      sync.Mutex
+	events  []event
+	streams map[string][]int // indexes into events
+	grown   chan struct{}    // closed and replaced when events come
 }
 
 type event struct {
@@ -60,117 +194,26 @@ type event struct {
 	data     []byte
 }
 
-// Start runs a server on a free port of the loopback.
-func Start() (*Server, error) {
-	s := &Server{streams: make(map[string][]int), grown: make(chan struct{})}
-	return s, s.listen("127.0.0.1:0")
+func newLedger() *ledger {
+	return &ledger{streams: make(map[string][]int), grown: make(chan struct{})}
 }
 
-func (s *Server) listen(address string) error {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return err
-	}
-	serving := grpc.NewServer(grpc.MaxRecvMsgSize(20<<20), grpc.ReadBufferSize(64<<10), grpc.WriteBufferSize(64<<10))
-	streams.RegisterStreamsServer(serving, streamsServer{s: s})
-	serverfeatures.RegisterServerFeaturesServer(serving, featuresServer{})
-	gossip.RegisterGossipServer(serving, gossipServer{s: s})
-	s.mu.Lock()
-	s.address, s.serving, s.stopping = listener.Addr().String(), serving, false
-	s.mu.Unlock()
-	go func() { _ = serving.Serve(listener) }() // it ends with Stop
-	return nil
-}
-
-// Address is where the server listens.
-func (s *Server) Address() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.address
-}
-
-// ConnectionString is that of a client's.
-func (s *Server) ConnectionString() string { return "esdb://" + s.Address() + "?tls=false" }
-
-// Stop breaks all connections and listens no more. The log stays.
-func (s *Server) Stop() {
-	s.mu.Lock()
-	serving := s.serving
-	s.stopping = true
-	close(s.grown)
-	s.grown = make(chan struct{})
-	s.mu.Unlock()
-	serving.Stop()
-}
-
-// Restart listens again, at the same address.
-func (s *Server) Restart() error { return s.listen(s.Address()) }
-
-// Put appends an event past all protocol, as another program would.
-func (s *Server) Put(stream, eventType string, data, custom []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.put(stream, &shared.UUID{Value: &shared.UUID_String_{String_: fmt.Sprintf("00000000-0000-4000-8000-%012d", len(s.events))}},
-		map[string]string{"type": eventType, "content-type": "application/json"}, custom, data, time.Now())
-	s.tell()
-}
-
-func (s *Server) put(stream string, id *shared.UUID, meta map[string]string, custom, data []byte, now time.Time) *event {
-	e := event{id: id, stream: stream, revision: uint64(len(s.streams[stream])), position: 512, created: now, metadata: meta, custom: custom, data: data}
-	if n := len(s.events); n > 0 { // positions are places in a file
-		last := &s.events[n-1]
+func (l *ledger) put(stream string, id *shared.UUID, meta map[string]string, custom, data []byte, now time.Time) *event {
+	e := event{id: id, stream: stream, revision: uint64(len(l.streams[stream])), position: 512, created: now, metadata: meta, custom: custom, data: data}
+	if n := len(l.events); n > 0 { // positions are places in a file
+		last := &l.events[n-1]
 		e.position = last.position + 128 + uint64(len(last.data)+len(last.custom))
 		if e.created.Before(last.created) {
 			e.created = last.created
 		}
 	}
 	e.metadata["created"] = strconv.FormatInt(e.created.UnixNano()/100, 10)
-	s.streams[stream] = append(s.streams[stream], len(s.events))
-	s.events = append(s.events, e)
-	return &s.events[len(s.events)-1]
+	l.streams[stream] = append(l.streams[stream], len(l.events))
+	l.events = append(l.events, e)
+	return &l.events[len(l.events)-1]
 }
 
-func (s *Server) tell() {
-	close(s.grown)
-	s.grown = make(chan struct{})
-}
-
-type streamsServer struct {
-	streams.UnimplementedStreamsServer
-	s *Server
-}
-
-type featuresServer struct {
-	serverfeatures.UnimplementedServerFeaturesServer
-}
-
-// GetSupportedMethods implements serverfeatures.ServerFeaturesServer.
-func (featuresServer) GetSupportedMethods(context.Context, *shared.Empty) (*serverfeatures.SupportedMethods, error) {
-	return &serverfeatures.SupportedMethods{EventStoreServerVersion: "24.10.0"}, nil
-}
-
-type gossipServer struct {
-	gossip.UnimplementedGossipServer
-	s *Server
-}
-
-// Read implements gossip.GossipServer: a cluster of one.
-func (h gossipServer) Read(context.Context, *shared.Empty) (*gossip.ClusterInfo, error) {
-	host, port, err := net.SplitHostPort(h.s.Address())
-	if err != nil {
-		return nil, err
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	return &gossip.ClusterInfo{Members: []*gossip.MemberInfo{{
-		State: gossip.MemberInfo_Leader, IsAlive: true, HttpEndPoint: &gossip.EndPoint{Address: host, Port: uint32(n)},
-	}}}, err
-}
-
-// Metadata is what was set as a stream's metadata, oldest first.
-func (s *Server) Metadata(stream string) (set []string) {
-	events, _ := s.stream("$$" + stream)
-	for _, e := range events {
-		set = append(set, string(e.data))
-	}
-	return set
+func (l *ledger) tell() {
+	close(l.grown)
+	l.grown = make(chan struct{})
 }

@@ -1,0 +1,223 @@
+package esdbstore
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/shared"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
+)
+
+// call is one append request on its way.
+type call struct {
+	proposal
+	group *group
+
+	// Written by the batch under its mutex before the group is told; read by the caller after that.
+	success *streams.BatchAppendResp_Success
+	err     *answer // nil: success
+}
+
+// group is the calls that one caller waits for.
+type group struct {
+	left int           // guarded by the batch's mutex
+	done chan struct{} // closed when none is left
+}
+
+// batch keeps one BatchAppend call to a node open and sends all appends over it: the database takes them in
+// the order in which they are sent, and answers each when it is durable.
+//
+// INVARIANT: a call is in waiting from the moment it is queued until it is answered, forgotten, or the batch
+// has failed. Its outcome is written once, by whoever takes it out of waiting.
+type batch struct {
+	attempt time.Duration
+	prefix  int64 // of the correlation ids
+
+	mu      sync.Mutex
+	next    int64
+	waiting map[int64]*sent
+	queue   []*streams.BatchAppendReq // to be sent, in order
+	filled  chan struct{}             // holds a token when the queue is not empty
+	heard   time.Time                 // when the node answered last
+	failed  *answer                   // why it takes no more calls
+}
+
+// sent is a call that the batch waits for.
+type sent struct {
+	call *call
+	at   time.Time
+}
+
+func newBatch(attempt time.Duration) *batch {
+	return &batch{attempt: attempt, prefix: rand.Int64(), waiting: make(map[int64]*sent), filled: make(chan struct{}, 1)}
+}
+
+// send queues a caller's calls, in order and with no other's between them. The group's channel is closed when
+// all are answered.
+func (b *batch) send(calls []*call) *group {
+	g := &group{left: len(calls), done: make(chan struct{})}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	for _, c := range calls {
+		c.group, c.success, c.err = g, nil, nil
+		if b.failed != nil {
+			c.answered(nil, b.failed)
+			continue
+		}
+		b.next++
+		b.waiting[b.next] = &sent{c, now}
+		b.queue = c.messages(b.queue, &shared.UUID{Value: &shared.UUID_Structured_{Structured: &shared.UUID_Structured{
+			MostSignificantBits: b.prefix, LeastSignificantBits: b.next,
+		}}})
+	}
+	select {
+	case b.filled <- struct{}{}:
+	default:
+	}
+	return g
+}
+
+// answered notes an outcome. The batch's mutex is held.
+func (c *call) answered(success *streams.BatchAppendResp_Success, err *answer) {
+	c.success, c.err = success, err
+	if c.group.left--; c.group.left == 0 {
+		close(c.group.done)
+	}
+}
+
+// run keeps the call to the node open until the context ends or the node ends it. It returns why; the calls
+// that were not answered have been told.
+func (b *batch) run(ctx context.Context, l *link) *answer {
+	ctx, cancel := context.WithCancel(asLeader(ctx))
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer cancel()
+	stream, err := l.client.BatchAppend(ctx)
+	if err != nil {
+		return b.fail(judge(err, nil))
+	}
+	group.Go(func() {
+		defer cancel()
+		b.push(ctx, stream)
+	})
+	group.Go(func() { b.watch(ctx, cancel) })
+	for {
+		resp, err := stream.Recv()
+		if err != nil {
+			return b.fail(judge(err, stream.Trailer()))
+		}
+		b.take(resp)
+	}
+}
+
+// push sends what is queued.
+func (b *batch) push(ctx context.Context, stream streams.Streams_BatchAppendClient) {
+	var next []*streams.BatchAppendReq
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.filled:
+		}
+		b.mu.Lock()
+		next, b.queue = b.queue, next[:0]
+		b.mu.Unlock()
+		for i, m := range next {
+			if err := stream.Send(m); err != nil {
+				return // Recv tells why
+			}
+			next[i] = nil
+		}
+	}
+}
+
+func (b *batch) take(resp *streams.BatchAppendResp) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.heard = time.Now()
+	key := leastBits(resp.GetCorrelationId())
+	s := b.waiting[key]
+	if s == nil {
+		return // forgotten
+	}
+	delete(b.waiting, key)
+	if success := resp.GetSuccess(); success != nil {
+		s.call.answered(success, nil)
+		return
+	}
+	s.call.answered(nil, judgeBatch(resp.GetError()))
+}
+
+// leastBits are those that tell the calls of a batch apart.
+func leastBits(id *shared.UUID) int64 {
+	if s := id.GetStructured(); s != nil {
+		return s.GetLeastSignificantBits()
+	}
+	return protoID(fromProtoID(id)).GetStructured().GetLeastSignificantBits()
+}
+
+var errNoAnswer = errors.New("the node does not answer")
+
+// watch ends the batch when the node has not answered for as long as an attempt may take, although something
+// waits for its answer, and when it answers others but has lost one.
+func (b *batch) watch(ctx context.Context, cancel context.CancelFunc) {
+	ticker := time.NewTicker(b.attempt / 8)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if b.overdue(time.Now()) {
+			b.fail(&answer{verdict: elsewhere, err: errNoAnswer})
+			cancel()
+			return
+		}
+	}
+}
+
+func (b *batch) overdue(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.waiting {
+		since := s.at
+		if b.heard.After(since) {
+			since = b.heard
+		}
+		if now.Sub(since) > b.attempt || now.Sub(s.at) > 3*b.attempt {
+			return true
+		}
+	}
+	return false
+}
+
+// fail tells all who wait, and all who come, why there is no answer. It returns the first reason.
+func (b *batch) fail(why *answer) *answer {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.failed == nil {
+		b.failed = why
+	}
+	for key, s := range b.waiting {
+		delete(b.waiting, key)
+		s.call.answered(nil, b.failed)
+	}
+	b.queue = nil
+	return b.failed
+}
+
+// forget lets go of the calls of a caller that waits no longer.
+func (b *batch) forget(g *group) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key, s := range b.waiting {
+		if s.call.group == g {
+			delete(b.waiting, key)
+		}
+	}
+}
