@@ -3,21 +3,22 @@ package httpapi
 import (
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/rollcall-registry/rollcall/adapters/web"
 )
 
 // backupTimeout is within what a client must take each part of a backup.
 const backupTimeout = time.Minute
 
-// backup streams a backup to a client on this machine: it holds the registry's keys.
+// backup streams a backup to who reaches the socket in the data folder: it holds the registry's keys.
+// A client's address says nothing, for a proxy on this machine passes on requests of others.
 func (a *api) backup(c echo.Context) error {
-	host, _, err := net.SplitHostPort(c.Request().RemoteAddr)
-	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
-		return problem(http.StatusForbidden, "local-only", "Only from the registry's own machine", "a backup holds the registry's keys; run rollcall backup on its machine")
+	if !web.IsLocal(c.Request().Context()) {
+		return problem(http.StatusForbidden, "local-only", "Only through the socket in the data folder", "a backup holds the registry's keys; run rollcall backup --data on its machine, as the user who owns the data folder")
 	}
 	if a.BackupTo == nil {
 		return problem(http.StatusNotImplemented, "no-backup", "There is nothing to back up here", "the events are in another event store; back that up by its own means")

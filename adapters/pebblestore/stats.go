@@ -72,6 +72,9 @@ func (s *Store) Checkpoint(dir string) error {
 	return s.db.Checkpoint(dir, pebble.WithFlushedWAL())
 }
 
+// Durable is the position up to which events are synced.
+func (s *Store) Durable() eventstore.Position { return eventstore.Position(s.durable.Load()) }
+
 // Compact rewrites all tables, as the engine does by itself in time.
 func (s *Store) Compact(ctx context.Context) error {
 	if err := s.enter(); err != nil {

@@ -1,8 +1,6 @@
 package pebblestore_test
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -46,13 +44,10 @@ func TestARestoredStoreGoesOnAsATimelineOfItsOwn(t *testing.T) {
 	for i := range 5 {
 		appendOne(t, s, stream(i))
 	}
+	made := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	backup := func(s *pebblestore.Store, into string) {
 		t.Helper()
-		var archive bytes.Buffer
-		if err := (pebblestore.Backup{Store: s, Scratch: dir}).Write(&archive, nil); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := pebblestore.Receive(&archive, filepath.Join(dir, into), func(int64) {}); err != nil {
+		if err := s.Checkpoint(filepath.Join(dir, into)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -60,25 +55,26 @@ func TestARestoredStoreGoesOnAsATimelineOfItsOwn(t *testing.T) {
 	for i := range 3 { // the future that will be lost
 		appendOne(t, s, stream(i))
 	}
-	restore := func(from, into string) (pebblestore.Restored, *pebblestore.Store) {
+	restore := func(from, into string) (domain.TimelineBegan, *pebblestore.Store) {
 		t.Helper()
-		r, err := pebblestore.Restore(ctx, filepath.Join(dir, from), filepath.Join(dir, into), func(_, _ int64) {})
+		if err := os.CopyFS(filepath.Join(dir, into), os.DirFS(filepath.Join(dir, from))); err != nil {
+			t.Fatal(err)
+		}
+		restored := open(t, filepath.Join(dir, into), pebblestore.Options{})
+		began, err := restored.BeginTimeline(ctx, domain.TimelineBegan{Reason: domain.Restored, Backup: &made})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := os.Stat(filepath.Join(dir, into, "events.restoring")); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("the folder of the restore is still there: %v", err)
-		}
-		return r, open(t, filepath.Join(dir, into, "events"), pebblestore.Options{})
+		return began, restored
 	}
 	first, one := restore("backup", "one")
 	second, two := restore("backup", "two")
-	if first.Began.Timeline == second.Began.Timeline || len(first.Began.Timeline) != 10 {
-		t.Errorf("two restores are on %q and %q", first.Began.Timeline, second.Began.Timeline)
+	if first.Timeline == second.Timeline || len(first.Timeline) != 10 {
+		t.Errorf("two restores are on %q and %q", first.Timeline, second.Timeline)
 	}
 	began, at := begun(t, one)
-	if len(began) != 1 || at[0] != 6 || began[0].After != 5 || began[0].Parent != "" || began[0].Timeline != first.Began.Timeline ||
-		began[0].Reason != domain.Restored || began[0].Backup == nil || !began[0].Backup.Equal(first.CreatedAt) {
+	if len(began) != 1 || at[0] != 6 || began[0].After != 5 || began[0].Parent != "" || began[0].Timeline != first.Timeline ||
+		began[0].Reason != domain.Restored || began[0].Backup == nil || !began[0].Backup.Equal(made) {
 		t.Errorf("the log says %+v at %v", began, at)
 	}
 	for position, want := range map[eventstore.Position]eventstore.Relation{5: eventstore.Ancestor, 6: eventstore.Lost, 8: eventstore.Lost} {
@@ -86,16 +82,16 @@ func TestARestoredStoreGoesOnAsATimelineOfItsOwn(t *testing.T) {
 			t.Errorf("position %d of the first timeline is %d to it, want %d", position, relation, want)
 		}
 	}
-	if _, relation := two.Timelines().Resolve(first.Began.Timeline, 7); relation != eventstore.Foreign {
+	if _, relation := two.Timelines().Resolve(first.Timeline, 7); relation != eventstore.Foreign {
 		t.Errorf("the other restore's position 7 is %d to it", relation)
 	}
 	appendOne(t, one, stream(1))
 	backup(one, "again")
 	third, three := restore("again", "three")
-	if began, at := begun(t, three); len(began) != 2 || at[1] != 8 || began[1].Parent != first.Began.Timeline || began[1].After != 7 {
+	if began, at := begun(t, three); len(began) != 2 || at[1] != 8 || began[1].Parent != first.Timeline || began[1].After != 7 {
 		t.Errorf("restored twice, the log says %+v at %v", began, at)
 	}
-	if got := three.Timelines(); got.Name != third.Began.Timeline || len(got.Forks) != 2 {
+	if got := three.Timelines(); got.Name != third.Timeline || len(got.Forks) != 2 {
 		t.Errorf("restored twice, it is on %+v", got)
 	}
 }

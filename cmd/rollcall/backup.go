@@ -2,28 +2,32 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rollcall-registry/rollcall/adapters/backup"
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/history"
 )
 
-// backupOf is what a data folder's backup consists of. Catalog snapshots and the delivery log are left
-// out: the ones come again from events, the other is a convenience.
-func backupOf(data string, store *pebblestore.Store, past *history.History) pebblestore.Backup {
-	b := pebblestore.Backup{Store: store, Scratch: data, Files: []string{filepath.Join(data, "checkpoint.key"), filepath.Join(data, "webhooks.key")}}
-	if past != nil {
-		b.Folders = map[string]pebblestore.Checkpointer{"history": past}
+// backupOf is what a data folder's backup consists of: events, history, keys, and how far consumers are.
+// Catalog snapshots and the delivery log are left out: the ones come again from events, the other is a
+// convenience.
+func backupOf(data string, store *pebblestore.Store, past *history.History) backup.Source {
+	return backup.Source{
+		Store: store, Folders: map[string]backup.Checkpointer{"history": past},
+		Files: []string{"checkpoint.key", "webhooks.key", "consumers/*.json"}, Data: data, Now: time.Now,
 	}
-	return b
 }
 
 // backupFunc serves backups of a running registry.
@@ -33,7 +37,7 @@ func backupFunc(data string, store *backend, past *history.History) func(w io.Wr
 		return nil
 	}
 	return func(w io.Writer, raw json.RawMessage) error {
-		var have []pebblestore.BackupFile
+		var have []backup.File
 		if len(raw) > 0 {
 			if err := json.Unmarshal(raw, &have); err != nil {
 				return err
@@ -47,34 +51,30 @@ func backupCommand(remote *commandLine) *cobra.Command {
 	var data string
 	c := &cobra.Command{
 		Use:   "backup DIR",
-		Short: "Back up the registry while it runs; run again, only what is new is copied",
-		Long: `Writes a consistent backup into a folder: of the running registry at --url, which must be on this
-machine, or with --data of the data folder of one that is not running. If the folder holds an earlier
-backup, only new files are copied; until the end the earlier backup stays whole. Every file is
-checksummed. The folder holds the registry's keys: keep it as safe as the data folder.`,
+		Short: "Back up a data folder, of a registry that runs or not; run again, only what is new is copied",
+		Long: `Writes a consistent backup of a data folder into another folder. A registry that runs on the data folder
+goes on meanwhile; it is asked through the socket in the data folder, so this runs on its machine.
+
+DIR must be new, empty, or hold a backup of the same store. Of an earlier backup what is intact is kept and
+what is damaged is written anew; it stays whole until the new one is. Every file is checksummed. DIR holds
+the registry's keys: keep it as safe as the data folder.`,
 		Args: cobra.ExactArgs(1),
 	}
-	c.Flags().StringVar(&data, "data", "", "data folder of a registry that is not running")
+	c.Flags().StringVar(&data, "data", fromEnv("ROLLCALL_DATA", "./rollcall-data"), "data folder (ROLLCALL_DATA)")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		before, _, err := pebblestore.ReadManifest(args[0])
+		if err := apart(data, args[0]); err != nil {
+			return err
+		}
+		target, err := backup.OpenTarget(args[0])
 		if err != nil {
 			return err
 		}
-		var archive io.ReadCloser
-		if data != "" {
-			archive, err = offlineBackup(data, before.Files)
-		} else {
-			archive, err = onlineBackup(c, remote, before.Files)
-		}
+		archive, err := openBackup(c, remote, data, target.Have())
 		if err != nil {
 			return err
 		}
-		var size int64
-		for _, f := range before.Files {
-			size += f.Size
-		}
-		bar := newProgress(c.ErrOrStderr(), "backing up", "bytes", max(size, 1))
-		m, err := pebblestore.Receive(archive, args[0], bar.set)
+		bar := newProgress(c.ErrOrStderr(), "backing up", "bytes", max(target.Size(), 1))
+		m, err := target.Receive(archive, bar.set)
 		bar.end()
 		if err := errors.Join(err, archive.Close()); err != nil {
 			return err
@@ -82,20 +82,65 @@ checksummed. The folder holds the registry's keys: keep it as safe as the data f
 		_, err = fmt.Fprintf(c.OutOrStdout(), "backed up to %s: %d files, up to position %d at least\n", args[0], len(m.Files), m.Position)
 		return err
 	}
+	c.AddCommand(verifyBackupCommand())
 	return c
 }
 
-func onlineBackup(c *cobra.Command, remote *commandLine, have []pebblestore.BackupFile) (io.ReadCloser, error) {
-	registry, err := remote.client()
-	if err != nil {
-		return nil, err
+// apart refuses a backup that would lie in the data folder, or the other way round.
+func apart(data, dir string) error {
+	for _, pair := range [][2]string{{data, dir}, {dir, data}} {
+		outer, err := resolved(pair[0])
+		if err != nil {
+			return err
+		}
+		inner, err := resolved(pair[1])
+		if err != nil {
+			return err
+		}
+		if rel, err := filepath.Rel(outer, inner); err == nil && filepath.IsLocal(rel) {
+			return usageError{fmt.Errorf("the backup %s and the data folder %s must not lie in each other", dir, data)}
+		}
 	}
-	return registry.Backup(c.Context(), have)
+	return nil
 }
 
-func offlineBackup(data string, have []pebblestore.BackupFile) (io.ReadCloser, error) {
+// resolved is a path without symbolic links, as far as it exists.
+func resolved(path string) (string, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	for rest := ""; ; {
+		if real, err := filepath.EvalSymlinks(path); err == nil {
+			return filepath.Join(real, rest), nil
+		}
+		parent := filepath.Dir(path)
+		if parent == path {
+			return filepath.Join(path, rest), nil
+		}
+		path, rest = parent, filepath.Join(filepath.Base(path), rest)
+	}
+}
+
+// openBackup gives the backup of a data folder: from the registry that runs on it, or else from its files.
+func openBackup(c *cobra.Command, remote *commandLine, data string, have []backup.File) (io.ReadCloser, error) {
+	registry, runs, err := localClient(data, remote)
+	switch {
+	case err != nil:
+		return nil, err
+	case runs:
+		return registry.Backup(c.Context(), have)
+	}
+	return offlineBackup(data, have)
+}
+
+func offlineBackup(data string, have []backup.File) (io.ReadCloser, error) {
+	events := filepath.Join(data, "events")
+	if entries, err := os.ReadDir(events); err != nil || len(entries) == 0 {
+		return nil, fmt.Errorf("%s is not a data folder: there is no event store in it", data)
+	}
 	quiet := slog.New(slog.DiscardHandler)
-	store, err := pebblestore.Open(filepath.Join(data, "events"), pebblestore.Options{Logger: quiet})
+	store, err := pebblestore.Open(events, pebblestore.Options{Logger: quiet})
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +154,45 @@ func offlineBackup(data string, have []pebblestore.BackupFile) (io.ReadCloser, e
 		w.CloseWithError(errors.Join(err, past.Close(), store.Close()))
 	}()
 	return r, nil
+}
+
+func verifyBackupCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "verify DIR",
+		Short: "Check every file of a backup without restoring it",
+		Args:  cobra.ExactArgs(1),
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		bar, set := totalProgress(c, "verifying")
+		m, err := backup.Verify(args[0], set)
+		bar.end()
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(c.OutOrStdout(), "%s is whole: %d files of store %s, made %s, up to position %d at least\n",
+			args[0], len(m.Files), m.StoreID, m.CreatedAt.Format(time.RFC3339), m.Position)
+		return err
+	}
+	return c
+}
+
+// totalProgress is a progress whose total is told with the first step.
+func totalProgress(c *cobra.Command, what string) (bar *lazyProgress, set func(done, total int64)) {
+	bar = &lazyProgress{}
+	return bar, func(done, total int64) {
+		if bar.progress == nil {
+			bar.progress = newProgress(c.ErrOrStderr(), what, "bytes", total)
+		}
+		bar.progress.set(done)
+	}
+}
+
+type lazyProgress struct{ progress *progress }
+
+func (p *lazyProgress) end() {
+	if p.progress != nil {
+		p.progress.end()
+	}
 }
 
 func restoreCommand() *cobra.Command {
@@ -127,24 +211,34 @@ backup is told so, and gets a fresh snapshot.`,
 			return usageError{errors.New("--data is needed")}
 		}
 		began := time.Now()
-		var bar *progress
-		r, err := pebblestore.Restore(c.Context(), args[0], data, func(done, total int64) {
-			if bar == nil {
-				bar = newProgress(c.ErrOrStderr(), "restoring", "bytes", total)
-			}
-			bar.set(done)
+		bar, set := totalProgress(c, "restoring")
+		var timeline domain.TimelineBegan
+		_, err := backup.Restore(args[0], data, set, func(folder string, m backup.Manifest) (err error) {
+			timeline, err = leaveTimeline(c.Context(), folder, m)
+			return err
 		})
-		if bar != nil {
-			bar.end()
-		}
+		bar.end()
 		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintf(c.OutOrStdout(), "restored to %s in %s: events up to position %d, where timeline %s begins; start rollcall serve --data %s\n",
-			data, time.Since(began).Round(time.Millisecond), r.Began.After, r.Began.Timeline, data)
+			data, time.Since(began).Round(time.Millisecond), timeline.After, timeline.Timeline, data)
 		return err
 	}
 	return c
+}
+
+// leaveTimeline opens a restored store and has it begin a timeline.
+func leaveTimeline(ctx context.Context, folder string, m backup.Manifest) (began domain.TimelineBegan, err error) {
+	store, err := pebblestore.Open(filepath.Join(folder, "events"), pebblestore.Options{})
+	if err != nil {
+		return began, fmt.Errorf("the restored store does not open: %w", err)
+	}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	if head := store.Durable(); store.ID() != m.StoreID || head < m.Position {
+		return began, fmt.Errorf("the restored store ends at position %d, the backup was made at %d", head, m.Position)
+	}
+	return store.BeginTimeline(ctx, domain.TimelineBegan{Reason: domain.Restored, Backup: &m.CreatedAt})
 }
 
 func storeCommand() *cobra.Command {

@@ -14,8 +14,10 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rollcall-registry/rollcall/adapters/backup"
 	"github.com/rollcall-registry/rollcall/adapters/httpapi"
 	"github.com/rollcall-registry/rollcall/adapters/metrics"
+	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/docs/api"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -91,7 +93,7 @@ func (n *node) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	n.onClose(n.store.Close)
-	return nil
+	return backup.Sweep(n.settings.data) // the store is ours now, so no backup is under way
 }
 
 func (n *node) openLive(ctx context.Context) (err error) {
@@ -166,15 +168,20 @@ func (n *node) openAPI(context.Context) error {
 // projections outlive the HTTP server, so that commands it has accepted can still be answered.
 func (n *node) serve(ctx context.Context, listener net.Listener) (err error) {
 	server := &http.Server{
-		Handler: n.api, ConnState: n.api.ConnState,
+		Handler: n.api, ConnState: n.api.ConnState, ConnContext: web.ConnContext,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug),
 	}
 	running, halt := context.WithCancel(context.Background())
 	background, running := errgroup.WithContext(running)
 	n.run(running, background)
-	served := make(chan error, 1) // gets one value, when the server has ended
+	served := make(chan error, 2) // gets one value for each listener, when its server has ended
 	go func() { served <- server.Serve(n.api.Listen(listener)) }()
+	if socket, err := listenLocal(n.settings.data); err == nil {
+		go func() { served <- server.Serve(socket) }()
+	} else {
+		n.logger.Error("there is no socket in the data folder: a backup can only be taken when the registry does not run", "cause", err)
+	}
 	select {
 	case <-ctx.Done():
 	case <-running.Done(): // a part failed

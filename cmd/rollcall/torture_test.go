@@ -342,7 +342,8 @@ func TestCrowdsAndHostileClients(t *testing.T) {
 // A backup of the running registry, made anew as it goes on, restores to the same catalog and history, on a timeline
 // of its own; a damaged one, or a folder in use, is refused.
 func TestBackupAndRestore(t *testing.T) {
-	p := startServer(t, t.TempDir())
+	data := t.TempDir()
+	p := startServer(t, data)
 	register := func(from, to int) {
 		for i := from; i < to; i++ {
 			if status, b, err := p.send("PUT", fmt.Sprint("/v1/services/web/instances/i", i), `{"address":"10.0.0.5","ttl":"1h"}`); err != nil || status != 201 {
@@ -356,7 +357,7 @@ func TestBackupAndRestore(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "backup")
 	backup := func() {
 		t.Helper()
-		if out, err := rollcall("backup", dir, "--url", p.url); err != nil || !strings.Contains(out, "backed up to") {
+		if out, err := rollcall("backup", dir, "--data", data); err != nil || !strings.Contains(out, "backed up to") {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}

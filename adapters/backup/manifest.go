@@ -1,0 +1,168 @@
+// Package backup copies a running registry's files into a folder, again and again, and restores a data
+// folder from it.
+//
+// A backup folder holds files and one manifest that names them. A new backup writes what it needs beside
+// what is there, syncs it, and then replaces the manifest, so that at any moment the folder holds one
+// whole backup: the earlier or the new one. Nothing is removed but what an earlier manifest named.
+package backup
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/durable"
+)
+
+// ManifestName is the file that says what a backup consists of.
+const ManifestName = "manifest.json"
+
+// File is a file of a backup.
+type File struct {
+	Name   string `json:"name"`           // in the data folder, e.g. events/000012.sst
+	Path   string `json:"path,omitempty"` // in the backup folder; "": as its name
+	Size   int64  `json:"size"`           // bytes
+	SHA256 string `json:"sha256,omitempty"`
+}
+
+// path is where the file is in a backup folder.
+func (f File) path(dir string) string {
+	if f.Path != "" {
+		return filepath.Join(dir, filepath.FromSlash(f.Path))
+	}
+	return filepath.Join(dir, filepath.FromSlash(f.Name))
+}
+
+// Manifest is what a backup consists of.
+type Manifest struct {
+	StoreID   uuid.UUID           `json:"store_id"`
+	Position  eventstore.Position `json:"position,string"` // of the newest event in it, at least
+	CreatedAt time.Time           `json:"created_at"`
+	Files     []File              `json:"files"`
+	// Sum is over the names, sizes and checksums of all files, so that a manifest that lacks one is found
+	// out. Backups of earlier versions have none.
+	Sum string `json:"sum,omitempty"`
+}
+
+// sum is what Sum must be.
+func (m *Manifest) sum() string {
+	files := slices.Clone(m.Files)
+	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	h := sha256.New()
+	fmt.Fprintf(h, "%s %d\n", m.StoreID, m.Position)
+	for _, f := range files {
+		fmt.Fprintf(h, "%q %d %s\n", f.Name, f.Size, f.SHA256)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// check refuses a manifest that no backup can have.
+func (m *Manifest) check() error {
+	named := map[string]bool{}
+	events := false
+	for _, f := range m.Files {
+		if !filepath.IsLocal(filepath.FromSlash(f.Name)) || f.Path != "" && !filepath.IsLocal(filepath.FromSlash(f.Path)) {
+			return fmt.Errorf("the backup names a file outside of it: %q", f.Name)
+		}
+		if named[f.Name] {
+			return fmt.Errorf("the backup names %s twice", f.Name)
+		}
+		named[f.Name] = true
+		events = events || strings.HasPrefix(f.Name, eventsFolder+"/MANIFEST-")
+	}
+	switch {
+	case m.StoreID == uuid.Nil:
+		return errors.New("the backup does not say of which store it is")
+	case !events:
+		return errors.New("the backup is not whole: the event store's files are not named in it")
+	case m.Sum != "" && m.Sum != m.sum():
+		return errors.New("the backup's manifest is not what was written: a file is not named in it, or another is")
+	}
+	return nil
+}
+
+// ReadManifest reads a backup's manifest; without one it is empty, and ok is false.
+func ReadManifest(dir string) (m Manifest, ok bool, err error) {
+	b, err := os.ReadFile(filepath.Join(dir, ManifestName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &m)
+	}
+	if err == nil {
+		err = m.check()
+	}
+	if err != nil {
+		return m, false, fmt.Errorf("%s: %w", filepath.Join(dir, ManifestName), err)
+	}
+	return m, true, nil
+}
+
+func (m *Manifest) write(dir string) error {
+	m.Sum = m.sum()
+	b, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(filepath.Join(dir, ManifestName), b, 0o640)
+}
+
+// checkFile says what is wrong with a file of a backup folder, if anything is.
+func checkFile(dir string, f File) error {
+	in, err := os.Open(f.path(dir))
+	if err != nil {
+		return fmt.Errorf("the backup is not whole: %w", err)
+	}
+	defer in.Close()
+	sum := sha256.New()
+	n, err := io.Copy(sum, in)
+	if err != nil {
+		return fmt.Errorf("the backup's file %s cannot be read: %w", f.Name, err)
+	}
+	if n != f.Size {
+		return fmt.Errorf("the backup's file %s is damaged: it has %d bytes, not %d", f.Name, n, f.Size)
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != f.SHA256 {
+		return fmt.Errorf("the backup's file %s is damaged: its checksum is wrong", f.Name)
+	}
+	return nil
+}
+
+// Verify checks every file of a backup, without restoring it. It goes on after a file that is wrong, and
+// names all of them.
+func Verify(dir string, progress func(bytes, total int64)) (m Manifest, err error) {
+	m, ok, err := ReadManifest(dir)
+	if err != nil {
+		return m, err
+	}
+	if !ok {
+		return m, noBackup(dir)
+	}
+	var done, total int64
+	for _, f := range m.Files {
+		total += f.Size
+	}
+	for _, f := range m.Files {
+		err = errors.Join(err, checkFile(dir, f))
+		done += f.Size
+		progress(done, total)
+	}
+	return m, err
+}
+
+func noBackup(dir string) error {
+	return fmt.Errorf("%s holds no backup: there is no %s", dir, ManifestName)
+}

@@ -1,0 +1,219 @@
+package backup
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/rollcall-registry/rollcall/projections/durable"
+)
+
+// incomingFolder holds what has arrived of a backup until all of it has.
+const incomingFolder = "incoming"
+
+// Target is a folder that backups are written to.
+type Target struct {
+	dir    string
+	before Manifest // of the backup that is there; the zero Manifest: none
+	intact []File   // its files that are as they were written
+}
+
+// OpenTarget looks at a folder that a backup is to be written to: it must be absent, empty, or hold a
+// backup. Files of that backup that are damaged or missing are not counted on, and so are written anew.
+// Nothing is changed yet.
+func OpenTarget(dir string) (*Target, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	m, ok, err := ReadManifest(dir)
+	if err != nil {
+		return nil, err
+	}
+	if !ok && len(entries) > 0 && !onlyIncoming(entries) {
+		return nil, fmt.Errorf("%s is not empty and holds no backup: a backup goes into a new folder, or one that holds a backup of the same store", dir)
+	}
+	t := &Target{dir: dir, before: m}
+	for _, f := range m.Files {
+		if checkFile(dir, f) == nil {
+			t.intact = append(t.intact, f)
+		}
+	}
+	return t, nil
+}
+
+// onlyIncoming says whether a first backup was begun in the folder and did not end.
+func onlyIncoming(entries []os.DirEntry) bool {
+	return len(entries) == 1 && entries[0].Name() == incomingFolder && entries[0].IsDir()
+}
+
+// Have lists the files that need not be sent again.
+func (t *Target) Have() []File { return t.intact }
+
+// Size is that of the backup that is there, in bytes.
+func (t *Target) Size() (size int64) {
+	for _, f := range t.before.Files {
+		size += f.Size
+	}
+	return size
+}
+
+// Receive takes an archive that Source.Write wrote. progress is told how many bytes have come.
+func (t *Target) Receive(r io.Reader, progress func(bytes int64)) (m Manifest, err error) {
+	incoming := filepath.Join(t.dir, incomingFolder)
+	if err := os.RemoveAll(incoming); err != nil { // of a backup that did not end
+		return m, err
+	}
+	if err := os.MkdirAll(incoming, 0o750); err != nil {
+		return m, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(incoming)) }()
+	m, received, err := t.unpack(r, incoming, progress)
+	if err != nil {
+		return m, err
+	}
+	if t.before.Files != nil && t.before.StoreID != m.StoreID {
+		return m, fmt.Errorf("the folder holds a backup of store %s, this is %s", t.before.StoreID, m.StoreID)
+	}
+	for i := range m.Files {
+		f := &m.Files[i]
+		if arrived, ok := received[f.Name]; ok {
+			if err := t.place(f, arrived); err != nil {
+				return m, err
+			}
+			continue
+		}
+		if err := t.keep(f); err != nil {
+			return m, err
+		}
+	}
+	if err := m.write(t.dir); err != nil {
+		return m, err
+	}
+	return m, t.removeOld(&m)
+}
+
+// arrival is a file that has arrived.
+type arrival struct {
+	path, sum string
+	size      int64
+}
+
+// unpack writes the archive's files into a folder, synced, and checks them against its manifest.
+func (t *Target) unpack(r io.Reader, incoming string, progress func(int64)) (m Manifest, received map[string]arrival, err error) {
+	archive := tar.NewReader(r)
+	received = map[string]arrival{}
+	total := int64(0)
+	for {
+		header, err := archive.Next()
+		if err != nil {
+			return m, nil, fmt.Errorf("the backup broke off before its manifest: %w", err)
+		}
+		if header.Name == ManifestName {
+			if err := json.NewDecoder(archive).Decode(&m); err != nil {
+				return m, nil, fmt.Errorf("the backup's manifest: %w", err)
+			}
+			break
+		}
+		if !filepath.IsLocal(filepath.FromSlash(header.Name)) {
+			return m, nil, fmt.Errorf("the backup names a file outside of it: %q", header.Name)
+		}
+		a := arrival{path: filepath.Join(incoming, fmt.Sprint(len(received))), size: header.Size}
+		if a.sum, err = writeSynced(a.path, archive); err != nil {
+			return m, nil, err
+		}
+		received[header.Name] = a
+		total += header.Size
+		progress(total)
+	}
+	if _, err := io.Copy(io.Discard, r); err != nil { // the archive's end, and the sender's
+		return m, nil, fmt.Errorf("the backup broke off: %w", err)
+	}
+	if err := m.check(); err != nil {
+		return m, nil, err
+	}
+	for _, f := range m.Files {
+		if a, ok := received[f.Name]; ok && (a.sum != f.SHA256 || a.size != f.Size) {
+			return m, nil, fmt.Errorf("%s did not arrive as it was sent", f.Name)
+		}
+	}
+	return m, received, nil
+}
+
+// place gives a file that has arrived its place: the one of its name, or where something else is there,
+// which the earlier backup may need, one beside it.
+func (t *Target) place(f *File, a arrival) error {
+	for _, path := range []string{"", f.Name + "~" + f.SHA256[:16]} {
+		f.Path = path
+		if checkFile(t.dir, *f) == nil {
+			return nil // the same content is there
+		}
+		to := f.path(t.dir)
+		if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) && !t.damaged(to) {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(to), 0o750); err != nil {
+			return err
+		}
+		if err := os.Rename(a.path, to); err != nil {
+			return err
+		}
+		return durable.SyncDir(filepath.Dir(to))
+	}
+	return fmt.Errorf("%s cannot be written: other files are in its place", f.Name)
+}
+
+// damaged says whether a path is that of a file of the earlier backup which is not as it was written.
+func (t *Target) damaged(path string) bool {
+	for _, f := range t.before.Files {
+		if f.path(t.dir) == path {
+			return checkFile(t.dir, f) != nil
+		}
+	}
+	return false
+}
+
+// keep finds a file that was not sent among those of the earlier backup.
+func (t *Target) keep(f *File) error {
+	for _, had := range t.intact {
+		if had.Name == f.Name && had.Size == f.Size && had.SHA256 == f.SHA256 {
+			f.Path = had.Path
+			return nil
+		}
+	}
+	return fmt.Errorf("the backup leaves out %s, which is not here", f.Name)
+}
+
+// removeOld removes what the earlier manifest named and the new one does not.
+func (t *Target) removeOld(m *Manifest) (err error) {
+	needed := map[string]bool{}
+	for _, f := range m.Files {
+		needed[f.path(t.dir)] = true
+	}
+	for _, f := range t.before.Files {
+		if path := f.path(t.dir); !needed[path] {
+			if removed := os.Remove(path); removed != nil && !errors.Is(removed, fs.ErrNotExist) {
+				err = errors.Join(err, removed)
+			}
+		}
+	}
+	return err
+}
+
+// writeSynced writes a new file and gives its SHA-256.
+func writeSynced(path string, r io.Reader) (sum string, err error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	_, err = io.Copy(io.MultiWriter(f, h), r)
+	return hex.EncodeToString(h.Sum(nil)), errors.Join(err, f.Sync(), f.Close())
+}

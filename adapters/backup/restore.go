@@ -1,0 +1,152 @@
+package backup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/rollcall-registry/rollcall/projections/durable"
+)
+
+// restoringPrefix begins the names of the folders in which restored files wait for the last of them.
+const restoringPrefix = ".restoring-"
+
+// Restore copies a backup into a data folder that must be empty or absent, and checks every file. finish
+// is given the folder with all files in it, before it has its name: it may look at them and add to them.
+// On an error there is no data folder, or it is empty as before.
+func Restore(dir, data string, progress func(bytes, total int64), finish func(folder string, m Manifest) error) (m Manifest, err error) {
+	m, ok, err := ReadManifest(dir)
+	if err == nil && !ok {
+		err = noBackup(dir)
+	}
+	if err != nil {
+		return m, err
+	}
+	existed, err := claim(data)
+	if err != nil {
+		return m, err
+	}
+	// A folder that is there may be a mount of its own: its content must come from within.
+	beside := filepath.Dir(filepath.Clean(data))
+	if existed {
+		beside = data
+	}
+	if err := os.MkdirAll(beside, 0o750); err != nil {
+		return m, err
+	}
+	folder, err := os.MkdirTemp(beside, restoringPrefix)
+	if err != nil {
+		return m, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }() // nothing is left of it if all went well
+	if err := copyFiles(dir, folder, m, progress); err != nil {
+		return m, err
+	}
+	if err := finish(folder, m); err != nil {
+		return m, err
+	}
+	if existed {
+		return m, moveUp(folder, data)
+	}
+	if err := os.Chmod(folder, 0o750); err != nil {
+		return m, err
+	}
+	if err := os.Rename(folder, data); err != nil {
+		return m, err
+	}
+	return m, durable.SyncDir(beside)
+}
+
+// claim refuses a data folder that holds anything but what a restore that was killed has left, which it
+// removes.
+func claim(data string) (existed bool, err error) {
+	entries, err := os.ReadDir(data)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), restoringPrefix) || !e.IsDir() {
+			return true, fmt.Errorf("%s is not empty: a backup is restored into a new folder only", data)
+		}
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(data, e.Name())); err != nil {
+			return true, err
+		}
+	}
+	return true, nil
+}
+
+// moveUp moves a folder's content into its parent, the event store last: a data folder without one is not
+// taken for whole.
+func moveUp(folder, data string) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	last := func(e os.DirEntry) bool { return e.Name() == eventsFolder }
+	slices.SortStableFunc(entries, func(a, b os.DirEntry) int {
+		switch {
+		case last(a) == last(b):
+			return 0
+		case last(a):
+			return 1
+		}
+		return -1
+	})
+	for _, e := range entries {
+		if err := os.Rename(filepath.Join(folder, e.Name()), filepath.Join(data, e.Name())); err != nil {
+			return err
+		}
+	}
+	return durable.SyncDir(data)
+}
+
+func copyFiles(dir, folder string, m Manifest, progress func(bytes, total int64)) error {
+	var done, total int64
+	for _, f := range m.Files {
+		total += f.Size
+	}
+	made := map[string]bool{}
+	for _, f := range m.Files {
+		to := filepath.Join(folder, filepath.FromSlash(f.Name))
+		if err := os.MkdirAll(filepath.Dir(to), 0o750); err != nil {
+			return err
+		}
+		made[filepath.Dir(to)] = true
+		if err := copyFile(dir, to, f); err != nil {
+			return err
+		}
+		done += f.Size
+		progress(done, total)
+	}
+	for made := range made {
+		if err := durable.SyncDir(made); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyFile(dir, to string, f File) error {
+	in, err := os.Open(f.path(dir))
+	if err != nil {
+		return fmt.Errorf("the backup is not whole: %w", err)
+	}
+	defer in.Close()
+	sum, err := writeSynced(to, in)
+	if err != nil {
+		return err
+	}
+	if sum != f.SHA256 {
+		return fmt.Errorf("the backup's file %s is damaged: its checksum is wrong", f.Name)
+	}
+	return nil
+}

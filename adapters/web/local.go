@@ -1,0 +1,20 @@
+package web
+
+import (
+	"context"
+	"net"
+)
+
+type localKey struct{}
+
+// ConnContext is for http.Server: it notes which connections came through a Unix socket. Who reaches the
+// socket in the data folder can read the data folder, and so has an operator's rights.
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	if c.LocalAddr().Network() == "unix" {
+		return context.WithValue(ctx, localKey{}, true)
+	}
+	return ctx
+}
+
+// IsLocal says whether a request came through the Unix socket.
+func IsLocal(ctx context.Context) bool { return ctx.Value(localKey{}) != nil }

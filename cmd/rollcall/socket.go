@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/adapters/client"
+)
+
+// socketName is the Unix socket in the data folder. Only the owner of the folder may use it, and who may
+// has an operator's rights.
+const socketName = "rollcall.sock"
+
+// listenLocal listens on the data folder's socket. The caller has the folder to itself, so a socket that
+// is there is one that a killed process has left.
+func listenLocal(data string) (net.Listener, error) {
+	if err := os.MkdirAll(data, 0o750); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(data, socketName)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var l net.Listener
+	err := throughFolder(data, func(reach string) (err error) {
+		// The socket has its name only once nobody else can use it.
+		fresh := filepath.Join(reach, socketName+".new")
+		if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if l, err = net.Listen("unix", fresh); err != nil {
+			return err
+		}
+		l.(*net.UnixListener).SetUnlinkOnClose(false)
+		return errors.Join(os.Chmod(fresh, 0o600), os.Rename(fresh, filepath.Join(reach, socketName)))
+	})
+	if err != nil {
+		if l != nil {
+			err = errors.Join(err, l.Close())
+		}
+		return nil, fmt.Errorf("socket in the data folder: %w", err)
+	}
+	return &localListener{l, path}, nil
+}
+
+// localListener removes its socket when it is closed.
+type localListener struct {
+	net.Listener
+	path string
+}
+
+func (l *localListener) Close() error {
+	err := l.Listener.Close()
+	if removed := os.Remove(l.path); removed != nil && !errors.Is(removed, fs.ErrNotExist) {
+		err = errors.Join(err, removed)
+	}
+	return err
+}
+
+// throughFolder calls do with a path of the folder that is short: a socket's address has 107 bytes at most.
+func throughFolder(folder string, do func(reach string) error) error {
+	if len(folder)+len(socketName) < 90 {
+		return do(folder)
+	}
+	f, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return do(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+}
+
+// localClient is the client of the registry that runs on a data folder, through its socket. ok is false
+// where none runs.
+func localClient(data string, remote *commandLine) (c *client.Client, ok bool, err error) {
+	dial := func(ctx context.Context) (conn net.Conn, err error) {
+		err = throughFolder(data, func(reach string) (err error) {
+			conn, err = (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", filepath.Join(reach, socketName))
+			return err
+		})
+		return conn, err
+	}
+	probe, err := dial(context.Background())
+	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			return nil, false, fmt.Errorf("a registry runs on %s, but its socket is another user's: %w", data, err)
+		}
+		return nil, false, nil
+	}
+	if err := probe.Close(); err != nil {
+		return nil, false, err
+	}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}
+	c, err = client.New("http://localhost", client.Options{Namespace: remote.namespace, Via: "cli", Transport: transport})
+	return c, err == nil, err
+}
