@@ -2,7 +2,6 @@ package queries
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -18,33 +17,6 @@ import (
 // MaxLeaves is how many leaves an answer has at most.
 const MaxLeaves = 10_000
 
-// Leaves are some of the tree's leaves: with them, and a checkpoint that they add up to, an auditor can
-// tell which event is not what it was.
-type Leaves struct {
-	From   int64       `json:"from"`
-	Size   int64       `json:"size"` // of the tree
-	Hashes []tlog.Hash `json:"hashes"`
-}
-
-// Inclusion proves that an event is in the log of so many events.
-type Inclusion struct {
-	Size  int64           `json:"size"`
-	Leaf  int64           `json:"leaf"`
-	Hash  tlog.Hash       `json:"hash"`
-	Root  tlog.Hash       `json:"root"`
-	Proof []tlog.Hash     `json:"proof"`
-	Event json.RawMessage `json:"event"` // in canonical form: hash is RFC 6962's leaf hash of these bytes
-}
-
-// Consistency proves that the log of so many events is the beginning of a later one.
-type Consistency struct {
-	From     int64       `json:"from"`
-	To       int64       `json:"to"`
-	FromRoot tlog.Hash   `json:"from_root"`
-	ToRoot   tlog.Hash   `json:"to_root"`
-	Proof    []tlog.Hash `json:"proof"`
-}
-
 // Checkpoint is the signed head of the tamper-evident log, as a note: origin, number of events, root.
 func (s *Service) Checkpoint(ctx context.Context) ([]byte, error) {
 	if err := s.historyUpToDate(ctx); err != nil {
@@ -57,7 +29,7 @@ func (s *Service) Checkpoint(ctx context.Context) ([]byte, error) {
 func (s *Service) CheckpointKey() string { return s.Signer.VerifierKey() }
 
 // Leaves gives leaves from a number on; "" means the first, and as many as an answer can have.
-func (s *Service) Leaves(ctx context.Context, from, limit string) (l Leaves, err error) {
+func (s *Service) Leaves(ctx context.Context, from, limit string) (l wire.Leaves, err error) {
 	if err := s.historyUpToDate(ctx); err != nil {
 		return l, err
 	}
@@ -70,12 +42,12 @@ func (s *Service) Leaves(ctx context.Context, from, limit string) (l Leaves, err
 		return l, err
 	}
 	hashes, err := s.History.LeafHashes(l.From, min(l.From+n, l.Size))
-	l.Hashes = notNull(hashes)
+	l.Hashes = wireHashes(hashes)
 	return l, err
 }
 
 // Inclusion proves that the event at a position is in the log of size events ("": of all).
-func (s *Service) Inclusion(ctx context.Context, position, size string) (in Inclusion, err error) {
+func (s *Service) Inclusion(ctx context.Context, position, size string) (in wire.InclusionProof, err error) {
 	if err := s.historyUpToDate(ctx); err != nil {
 		return in, err
 	}
@@ -101,14 +73,15 @@ func (s *Service) Inclusion(ctx context.Context, position, size string) (in Incl
 	if err != nil {
 		return in, noSuchTree(err, "size", in.Size)
 	}
-	in.Leaf, in.Hash, in.Proof = entry.Leaf, history.HashEvent(&entry.RecordedEvent), notNull(proof)
+	in.Leaf, in.Hash, in.Proof = entry.Leaf, wire.Hash(history.HashEvent(&entry.RecordedEvent)), wireHashes(proof)
 	in.Event = eventstore.AppendCanonical(nil, &entry.RecordedEvent)
-	in.Root, err = s.History.Root(in.Size)
+	root, err := s.History.Root(in.Size)
+	in.Root = wire.Hash(root)
 	return in, err
 }
 
 // Consistency proves that the log of from events is the beginning of that of to events ("": of all).
-func (s *Service) Consistency(ctx context.Context, from, to string) (c Consistency, err error) {
+func (s *Service) Consistency(ctx context.Context, from, to string) (c wire.ConsistencyProof, err error) {
 	if err := s.historyUpToDate(ctx); err != nil {
 		return c, err
 	}
@@ -122,11 +95,12 @@ func (s *Service) Consistency(ctx context.Context, from, to string) (c Consisten
 	if err != nil {
 		return c, noSuchTree(err, "from", c.From)
 	}
-	c.Proof = notNull(proof)
-	if c.FromRoot, err = s.History.Root(c.From); err != nil {
+	fromRoot, err := s.History.Root(c.From)
+	if err != nil {
 		return c, err
 	}
-	c.ToRoot, err = s.History.Root(c.To)
+	toRoot, err := s.History.Root(c.To)
+	c.FromRoot, c.ToRoot, c.Proof = wire.Hash(fromRoot), wire.Hash(toRoot), wireHashes(proof)
 	return c, err
 }
 
@@ -148,11 +122,13 @@ func ParseNumber(field, text string, otherwise, least, most int64) (int64, error
 	return n, nil
 }
 
-func notNull(hashes []tlog.Hash) []tlog.Hash {
-	if hashes == nil {
-		return []tlog.Hash{}
+// wireHashes gives hashes the form that clients know. There are none in it rather than null.
+func wireHashes(hashes []tlog.Hash) []wire.Hash {
+	shown := make([]wire.Hash, len(hashes))
+	for i, h := range hashes {
+		shown[i] = wire.Hash(h)
 	}
-	return hashes
+	return shown
 }
 
 func noSuchTree(err error, field string, size int64) error {

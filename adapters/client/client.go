@@ -104,10 +104,7 @@ func (c *Client) Call(ctx context.Context, method, path string, query url.Values
 
 // call sends a request and reads the reply whole within the timeout.
 func (c *Client) call(ctx context.Context, r request) (*http.Response, []byte, error) {
-	within := r.timeout
-	if within == 0 {
-		within = c.options.Timeout
-	}
+	within := c.within(r)
 	ctx, cancel := context.WithTimeoutCause(ctx, within, slowAnswer(within))
 	defer cancel()
 	resp, err := c.do(ctx, r)
@@ -126,7 +123,8 @@ func (c *Client) call(ctx context.Context, r request) (*http.Response, []byte, e
 // Whoever closes the body ends the request.
 func (c *Client) open(ctx context.Context, r request) (io.ReadCloser, context.CancelCauseFunc, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	begun := time.AfterFunc(c.options.Timeout, func() { cancel(slowAnswer(c.options.Timeout)) })
+	within := c.within(r)
+	begun := time.AfterFunc(within, func() { cancel(slowAnswer(within)) })
 	resp, err := c.do(ctx, r)
 	begun.Stop()
 	if err != nil {
@@ -134,6 +132,14 @@ func (c *Client) open(ctx context.Context, r request) (io.ReadCloser, context.Ca
 		return nil, nil, err
 	}
 	return &openBody{resp.Body, ctx, cancel}, cancel, nil
+}
+
+// within is how long a request may take.
+func (c *Client) within(r request) time.Duration {
+	if r.timeout > 0 {
+		return r.timeout
+	}
+	return c.options.Timeout
 }
 
 // openBody ends its request with itself, and says why a read failed.

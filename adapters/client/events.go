@@ -4,14 +4,15 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"iter"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // EventQuery picks events of the log; the zero value picks all but heartbeats.
@@ -20,9 +21,10 @@ type EventQuery struct {
 	Service    string
 	Instance   string // of Service
 	Types      []string
-	Heartbeats bool // heartbeats, too
-	From, To   Moment
-	Follow     bool // go on with what comes; the transfer then has no end, so every end is an error
+	Heartbeats bool   // heartbeats, too
+	From, To   Moment // both are included
+	// After is the last event that is known: only what comes behind it. It goes before From.
+	After wire.Position
 }
 
 // selection has the parameters that pick events, without the span.
@@ -46,6 +48,9 @@ type Event struct {
 	Raw []byte // valid until the next event
 }
 
+// toBegin is how long a registry may search for the first event that a query picks.
+const toBegin = 5 * time.Minute
+
 // Events are the log's events, in the order of their positions. A transfer that breaks off ends with a
 // *Broken, which says up to where events came; it never ends as if it were whole.
 func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
@@ -53,33 +58,34 @@ func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, erro
 		query := c.selection(q)
 		set(query, "from", q.From)
 		set(query, "to", q.To)
-		if q.Follow {
-			query.Set("follow", "true")
+		if q.After.Number > 0 {
+			query.Set("from", q.After.String()) // that event comes again, and is passed over
 		}
-		body, _, err := c.open(ctx, get("/v1/events", query))
+		r := get("/v1/events", query)
+		r.timeout = toBegin
+		body, _, err := c.open(ctx, r)
 		if err != nil {
 			yield(Event{}, err)
 			return
 		}
 		defer body.Close()
 		lines := lineReader{r: bufio.NewReaderSize(body, 64<<10)}
-		after := eventstore.Position(0)
+		after := q.After.Number
 		for {
 			line, err := lines.next()
-			if err == io.EOF && !q.Follow {
-				return
-			}
 			if err == io.EOF {
-				err = errors.New("the registry ended it")
+				return
+			}
+			var e eventstore.RecordedEvent
+			if err == nil {
+				e, err = eventstore.ParseJSON(line)
 			}
 			if err != nil {
 				yield(Event{}, &Broken{URL: c.url, After: after, Err: err})
 				return
 			}
-			e, err := eventstore.ParseJSON(line)
-			if err != nil {
-				yield(Event{}, &Broken{URL: c.url, After: after, Err: err})
-				return
+			if e.Position <= q.After.Number {
+				continue
 			}
 			after = e.Position
 			if !yield(Event{RecordedEvent: e, Raw: line}, nil) {

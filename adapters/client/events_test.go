@@ -61,35 +61,32 @@ func TestEventsEndWhereTheTransferEnds(t *testing.T) {
 func TestABrokenTransferOfEventsSaysWhatIsMissing(t *testing.T) {
 	for name, broken := range map[string]struct {
 		handler http.HandlerFunc
-		query   client.EventQuery
 		after   eventstore.Position
 	}{
 		"the server aborts between lines": {func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintf(w, "%s\n%s\n", line(7), line(9))
 			w.(http.Flusher).Flush()
 			panic(http.ErrAbortHandler)
-		}, client.EventQuery{}, 9},
+		}, 9},
 		"the server aborts within a line": {func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintf(w, "%s\n%s", line(7), line(9)[:100])
 			w.(http.Flusher).Flush()
 			panic(http.ErrAbortHandler)
-		}, client.EventQuery{}, 7},
+		}, 7},
 		"a proxy ends the reply within a line": {func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintf(w, "%s\n%s", line(7), line(9)[:100])
-		}, client.EventQuery{}, 7},
+		}, 7},
 		"a proxy ends the reply before a newline": {func(w http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintf(w, "%s\n%s", line(7), line(9))
-		}, client.EventQuery{}, 7},
+		}, 7},
 		"fewer bytes than were promised": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "10000")
 			fmt.Fprintf(w, "%s\n", line(7))
-		}, client.EventQuery{}, 7},
-		"what is no event":            {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%s\n<html>\n", line(7)) }, client.EventQuery{}, 7},
-		"a follower's reply ends":     {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%s\n", line(7)) }, client.EventQuery{Follow: true}, 7},
-		"a follower's reply is empty": {func(http.ResponseWriter, *http.Request) {}, client.EventQuery{Follow: true}, 0},
+		}, 7},
+		"what is no event": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "%s\n<html>\n", line(7)) }, 7},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := read(t.Context(), registry(t, broken.handler), broken.query)
+			_, err := read(t.Context(), registry(t, broken.handler), client.EventQuery{})
 			var b *client.Broken
 			if !errors.As(err, &b) || b.After != broken.after {
 				t.Fatalf("it ends with %v, want a break after %d", err, broken.after)
@@ -120,7 +117,7 @@ func TestWhoeverStopsReadingEndsTheTransfer(t *testing.T) {
 		<-r.Context().Done()
 		close(gone)
 	})
-	for _, err := range c.Events(t.Context(), client.EventQuery{Follow: true}) {
+	for _, err := range c.Events(t.Context(), client.EventQuery{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +149,7 @@ func TestAStreamOfEventsEndsWithWhatIsMissing(t *testing.T) {
 				s := &script{steps: []step{end.last}}
 				var positions []eventstore.Position
 				var err error
-				for e, broke := range s.client(t).StreamEvents(t.Context(), client.EventQuery{Service: "web"}, wire.Position{Number: 5}) {
+				for e, broke := range s.client(t).StreamEvents(t.Context(), client.EventQuery{Service: "web", After: wire.Position{Number: 5}}) {
 					if err = broke; err == nil {
 						positions = append(positions, e.Position)
 					}
@@ -166,5 +163,37 @@ func TestAStreamOfEventsEndsWithWhatIsMissing(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A moment is included, a position after which events are wanted is not, however the route takes them.
+func TestWhereEventsBegin(t *testing.T) {
+	for want, q := range map[string]client.EventQuery{
+		"":                {},
+		"from=0":          {From: "0"},
+		"from=6":          {From: "7"},
+		"from=6-ab":       {From: "7-ab"},
+		"from=7":          {After: wire.Position{Number: 7}, From: "3"},
+		"from=7-ab":       {After: wire.Position{Number: 7, Timeline: "ab"}},
+		"from=5m+ago":     {From: "5m ago"},
+		"from=2026-03-01": {From: "2026-03-01"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &script{steps: []step{saysAndEnds()}}
+			for range s.client(t).StreamEvents(t.Context(), q) {
+			}
+			if got := strings.TrimPrefix(strings.TrimPrefix(s.asked[0].path, "/v1/streams/events"), "?"); got != want {
+				t.Errorf("%+v is asked for with %q, want %q", q, got, want)
+			}
+		})
+	}
+	c := registry(t, func(w http.ResponseWriter, r *http.Request) {
+		if from := r.URL.Query().Get("from"); from != "7" {
+			t.Errorf("asked from %s on", from)
+		}
+		fmt.Fprintf(w, "%s\n%s\n", line(7), line(8))
+	})
+	if positions, err := read(t.Context(), c, client.EventQuery{After: wire.Position{Number: 7}}); err != nil || fmt.Sprint(positions) != "[8]" {
+		t.Errorf("%v, %v", positions, err)
 	}
 }

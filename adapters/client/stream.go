@@ -67,14 +67,14 @@ func (r *watchedReader) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// StreamEvents are the log's events after a position (the zero position: all of them), and then those
-// that come, each as soon as it is recorded. From, To and Follow of the query are not used. There is
-// no end: the last thing that comes is an error, and whoever wants to goes on after the last event.
-func (c *Client) StreamEvents(ctx context.Context, q EventQuery, after wire.Position) iter.Seq2[Event, error] {
+// StreamEvents are the events that a query picks, and then those that come, each as soon as it is recorded;
+// without After and From only those that come. To is not used. There is no end: the last thing that comes
+// is an error, a *Broken unless the registry refused. Whoever wants to goes on after the last event.
+func (c *Client) StreamEvents(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		query := c.selection(q)
-		query.Set("from", after.String())
-		last := after.Number
+		set(query, "from", streamFrom(q))
+		last := q.After.Number
 		broken := func(err error) {
 			var b *Broken
 			if errors.As(err, &b) {
@@ -104,6 +104,18 @@ func (c *Client) StreamEvents(ctx context.Context, q EventQuery, after wire.Posi
 			}
 		}
 	}
+}
+
+// streamFrom is where a stream begins: behind a position, or with a time.
+func streamFrom(q EventQuery) string {
+	if q.After.Number > 0 {
+		return q.After.String()
+	}
+	if p, err := wire.ParsePosition("from", string(q.From)); err == nil && p.Number > 0 {
+		p.Number-- // From is included
+		return p.String()
+	}
+	return string(q.From)
 }
 
 // cut is the error of a stream that the registry ended with a reason.

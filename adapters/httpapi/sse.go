@@ -9,19 +9,11 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // streamTimeout is within what a subscriber must take what it is sent.
 const streamTimeout = 30 * time.Second
-
-// The names of the events of a stream.
-const (
-	sseSnapshot = "snapshot" // all there is, at the id
-	sseReset    = "reset"    // a snapshot that replaces what the subscriber has: changes in between are not told
-	sseChange   = "change"   // one change
-	sseEvent    = "event"    // of /v1/streams/events: one recorded event
-	sseCut      = "cut"      // the stream ends for the reason given; it can be resumed
-)
 
 // sse writes server-sent events (WHATWG HTML, section 9.2).
 type sse struct {
@@ -59,7 +51,7 @@ func (s *sse) send(id eventstore.Position, name string, data any) error {
 
 // cut tells the subscriber why its stream ends.
 func (s *sse) cut(at eventstore.Position, reason string) error {
-	if err := s.send(at, sseCut, map[string]string{"reason": reason}); err != nil {
+	if err := s.send(at, wire.StreamCut, wire.Cut{Reason: reason}); err != nil {
 		return err
 	}
 	return s.flush()

@@ -46,9 +46,9 @@ func (a *api) stream(c echo.Context, q queries.FollowQuery) (err error) {
 		}
 		switch u := update.(type) {
 		case queries.Snapshot:
-			name := sseSnapshot
+			name := wire.StreamSnapshot
 			if u.Reset {
-				name = sseReset
+				name = wire.StreamReset
 			}
 			err = w.send(u.At, name, u.Document)
 		case queries.Changes:
@@ -101,7 +101,7 @@ func encodeChange(c queries.Changed) encoded.Form {
 		if err != nil {
 			panic(err) // strings, numbers and times of ours
 		}
-		return encoded.Form{Bytes: appendSSE(nil, c.Position(), sseChange, b)}
+		return encoded.Form{Bytes: appendSSE(nil, c.Position(), wire.StreamChange, b)}
 	})
 }
 
@@ -139,7 +139,7 @@ func (a *api) streamEvents(c echo.Context) error {
 		case queries.Events:
 			for i := range u {
 				line = eventstore.AppendJSON(line[:0], &u[i])
-				w.buffer = appendSSE(w.buffer, u[i].Position, sseEvent, line)
+				w.buffer = appendSSE(w.buffer, u[i].Position, wire.StreamEvent, line)
 			}
 		case queries.KeepAlive:
 			w.comment(u.Note)

@@ -44,7 +44,9 @@ type remoteResult struct {
 
 func (s *remoteSubscription) read(ctx context.Context, registry *client.Client, opts eventstore.SubscribeOptions) {
 	defer close(s.results)
-	for e, err := range registry.StreamEvents(ctx, queryOf(opts.Filter), wire.Position{Number: opts.After}) {
+	query := queryOf(opts.Filter)
+	query.After, query.From = wire.Position{Number: opts.After}, "0" // After, if there is one
+	for e, err := range registry.StreamEvents(ctx, query) {
 		if err == nil && (e.Position <= opts.After || !opts.Filter.Match(e.Stream, e.Type)) {
 			continue
 		}

@@ -54,9 +54,14 @@ func TestATransferThatBreaksOffFailsAndIsGoneOnWith(t *testing.T) {
 		t.Fatal(err)
 	}
 	bad := cutting(t, p.url, "/v1/events", 3000)
+	badStream := cutting(t, p.url, "/v1/streams/events", 3000)
 	file := filepath.Join(t.TempDir(), "events.ndjson")
 	for _, args := range []string{"events export " + file, "events export -", "events tail --from 1", "events tail --from 1 -o json", "replay --speed 0", "verify"} {
-		out, err := rollcall(append(strings.Fields(args), "--url", bad.URL)...)
+		url := bad.URL
+		if strings.Contains(args, "tail") {
+			url = badStream.URL
+		}
+		out, err := rollcall(append(strings.Fields(args), "--url", url)...)
 		if err == nil || exitCode(err) != exitFailed || !strings.Contains(err.Error(), "broke off") || !strings.Contains(err.Error(), "what comes after position") {
 			t.Errorf("rollcall %s: %v\n%s", args, err, out)
 		}
@@ -229,7 +234,7 @@ func TestTheClientSpeaksWithARealRegistry(t *testing.T) {
 		}
 	}
 	n := 0
-	for e, err := range c.StreamEvents(ctx, client.EventQuery{Heartbeats: true}, first.Value.Position) {
+	for e, err := range c.StreamEvents(ctx, client.EventQuery{Heartbeats: true, After: first.Value.Position}) {
 		must(err)
 		if e.Position <= first.Value.Position.Number {
 			t.Errorf("position %d comes again", e.Position)

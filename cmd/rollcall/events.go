@@ -66,14 +66,9 @@ func tailCommand(remote *commandLine) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		query := s.query(c, remote)
-		query.Follow = true
-		if query.From == "" {
-			query.From = "now"
-		}
 		out := c.OutOrStdout()
 		raw := remote.output == "json" || !isTerminal(out)
-		for e, err := range registry.Events(c.Context(), query) {
+		for e, err := range registry.StreamEvents(c.Context(), s.query(c, remote)) {
 			if c.Context().Err() != nil {
 				return nil // interrupted: the end of what was asked for
 			}
@@ -176,7 +171,7 @@ func export(cmd *cobra.Command, registry *client.Client, query client.EventQuery
 func exportAfter(ctx context.Context, registry *client.Client, query client.EventQuery, last *eventstore.RecordedEvent, write func(*client.Event) error) (n int, position eventstore.Position, err error) {
 	if last != nil {
 		position = last.Position
-		query.From = client.AtPosition(wire.Position{Number: position})
+		query.From = client.AtPosition(wire.Position{Number: position}) // that one comes again, to be compared
 	}
 	for e, err := range registry.Events(ctx, query) {
 		if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -43,20 +44,41 @@ func replayCommand(remote *commandLine) *cobra.Command {
 			player.live = instanceKeys(all.Value.Services)
 		}
 		defer player.clear()
-		for e, err := range registry.Events(c.Context(), s.query(c, remote)) {
-			if c.Context().Err() != nil {
-				return nil // interrupted: the end
-			}
-			if err != nil {
-				return err
-			}
-			if err := player.play(c.Context(), &e); err != nil {
-				return err
-			}
-		}
-		return nil
+		return player.playAll(c.Context(), registry, s.query(c, remote))
 	}
 	return c
+}
+
+// slowReader is for how long a registry surely keeps a transfer open that is not read on.
+const slowReader = 20 * time.Second
+
+// playAll plays what a query picks. A registry ends a transfer that is read too slowly, as one is that is
+// played at its own pace: then what is missing is asked for.
+func (p *player) playAll(ctx context.Context, registry *client.Client, query client.EventQuery) error {
+	for {
+		began := time.Now()
+		err := p.playOnce(ctx, registry, query)
+		if ctx.Err() != nil {
+			return nil // interrupted: the end
+		}
+		var broken *client.Broken
+		if !errors.As(err, &broken) || broken.After <= query.After.Number || time.Since(began) < slowReader {
+			return err
+		}
+		query.After.Number = broken.After
+	}
+}
+
+func (p *player) playOnce(ctx context.Context, registry *client.Client, query client.EventQuery) error {
+	for e, err := range registry.Events(ctx, query) {
+		if err != nil {
+			return err
+		}
+		if err := p.play(ctx, &e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // player shows events at their pace, and under them on a terminal the time and what is registered.
@@ -74,7 +96,7 @@ func (p *player) play(ctx context.Context, e *client.Event) (err error) {
 		p.first, p.began = e.RecordedAt, time.Now()
 	}
 	if err := p.wait(ctx, e.RecordedAt); err != nil {
-		return nil // interrupted: the end
+		return err
 	}
 	p.clear()
 	if p.json {

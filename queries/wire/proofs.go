@@ -25,10 +25,11 @@ func (h *Hash) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Leaves are some of the log's leaves, and how many there are.
+// Leaves are some of the log's leaves: with all of them, and a checkpoint that they add up to, an auditor
+// can tell which event is not what it was.
 type Leaves struct {
 	From   int64  `json:"from"`
-	Size   int64  `json:"size"`
+	Size   int64  `json:"size"` // how many there are
 	Hashes []Hash `json:"hashes"`
 }
 
