@@ -20,7 +20,7 @@ var allowed = map[string][]string{
 	"queries":     {"projections", "domain"},
 	"commands":    {"projections", "domain"},
 	"adapters":    {"commands", "queries", "projections", "domain"},
-	"docs":        {},
+	"docs":        {"adapters", "queries", "domain"}, // the recipes are programs of users
 	"cmd":         {"adapters", "commands", "queries", "projections", "domain", "docs"},
 }
 
