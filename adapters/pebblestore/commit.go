@@ -94,7 +94,7 @@ func (s *Store) write(c *commit) {
 	if c.err = s.failed(); c.err != nil {
 		return
 	}
-	c.at = s.stamp()
+	c.at = time.Unix(0, s.clock.stamp()).UTC()
 	c.applied = s.next - 1
 	for _, p := range c.calls {
 		if c.save = max(c.save, p.save); c.save > 0 && c.batch == nil {
@@ -117,18 +117,11 @@ func (s *Store) write(c *commit) {
 	c.last = s.next - 1
 }
 
-// stamp is the commit's time: the clock's, but never before an earlier commit's.
-func (s *Store) stamp() time.Time {
-	now := max(s.opts.Now().UnixNano(), s.lastTime.Load())
-	s.lastTime.Store(now)
-	return time.Unix(0, now).UTC()
-}
-
 // imported is the time of an event from another store: its own, but never before an earlier event's.
 // In a commit of such events the store's clock has no say.
 func (s *Store) imported(at time.Time) time.Time {
 	s.lastImport = max(s.lastImport, at.UnixNano())
-	s.lastTime.Store(s.lastImport)
+	s.clock.recorded(s.lastImport)
 	return time.Unix(0, s.lastImport).UTC()
 }
 

@@ -56,6 +56,50 @@ func (s *Store) indexedBefore(at time.Time) (eventstore.Position, error) {
 	return min(eventstore.Position(binary.BigEndian.Uint64(v)), eventstore.Position(s.durable.Load())), nil
 }
 
+// tallestGap is how much of a time without events counts where the log's times are not to be trusted.
+const tallestGap = time.Minute
+
+// Retain removes the heartbeats that were recorded longer ago than keep.
+//
+// After the store has taken a wrong clock, the log's times say little of how old a heartbeat is. Then the times
+// between events are summed, each up to a minute: a step of the clock counts as a minute, and so does a quiet hour,
+// for which heartbeats are kept longer.
+func (s *Store) Retain(keep time.Duration) (upTo eventstore.Position, err error) {
+	before := s.Now().Add(-keep)
+	if s.clock.ahead() {
+		if before, err = s.beforeActive(keep); err != nil {
+			return 0, err
+		}
+	}
+	return s.TrimHeartbeats(before)
+}
+
+// beforeActive is the time that the log had when so much active time was still to come; the zero time if there never
+// was as much.
+func (s *Store) beforeActive(keep time.Duration) (time.Time, error) {
+	if err := s.enter(); err != nil {
+		return time.Time{}, err
+	}
+	defer s.leave()
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rangeTime, '/'}, UpperBound: after(rangeTime)})
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer it.Close()
+	var later int64
+	for ok := it.Last(); ok; ok = it.Prev() {
+		at := int64(tail(it.Key()))
+		if later != 0 {
+			keep -= min(time.Duration(later-at), tallestGap)
+		}
+		if keep <= 0 {
+			return time.Unix(0, at), nil
+		}
+		later = at
+	}
+	return time.Time{}, it.Error()
+}
+
 // TrimHeartbeats removes the heartbeats recorded before the time. It keeps up to a second's more,
 // and the numbering: revisions and positions go on as before. Lifecycle events are never removed.
 func (s *Store) TrimHeartbeats(before time.Time) (upTo eventstore.Position, err error) {

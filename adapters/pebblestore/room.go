@@ -7,7 +7,7 @@ const (
 	roomEvery      = 500 * time.Millisecond // between two looks at the room on the disk
 )
 
-// watchRoom looks at the room on the disk until the store closes.
+// watchRoom looks at the room on the disk, and at the clock, until the store closes.
 func (s *Store) watchRoom() {
 	t := time.NewTicker(roomEvery)
 	defer t.Stop()
@@ -17,6 +17,7 @@ func (s *Store) watchRoom() {
 			return
 		case <-t.C:
 			s.lookForRoom()
+			s.clock.watch()
 		}
 	}
 }

@@ -29,11 +29,14 @@ import (
 
 // Options says how to open a store. The zero value is right for production.
 type Options struct {
-	Now      func() time.Time // nil: time.Now
-	Logger   *slog.Logger     // nil: discards
-	FS       vfs.FS           // nil: the disk
-	OnCommit func(Commit)     // told of every commit, in order; must return quickly
-	ReadOnly bool             // opens an existing store without changing it
+	Now func() time.Time // the wall clock; nil: time.Now
+	// Monotonic is a clock that never steps, for the time between two looks at the wall clock; nil: the
+	// process's own, or Now where that is given.
+	Monotonic func() time.Duration
+	Logger    *slog.Logger // nil: discards
+	FS        vfs.FS       // nil: the disk
+	OnCommit  func(Commit) // told of every commit, in order; must return quickly
+	ReadOnly  bool         // opens an existing store without changing it
 	// MinFree is the room on the disk, in bytes, below which appends are refused until there is more;
 	// 0: 128 MiB. The engine needs room to move data about, and must never meet a full disk.
 	MinFree uint64
@@ -88,7 +91,7 @@ type Store struct {
 	full     atomic.Bool   // the disk has too little room
 	durable  atomic.Uint64 // position up to which events are synced
 	trimmed  atomic.Uint64 // heartbeats at lower positions are gone
-	lastTime atomic.Int64  // newest event's recorded_at, Unix nanoseconds; moved by the committer
+	clock    clock
 
 	// The committer's own.
 	next        eventstore.Position // to be given
@@ -100,6 +103,13 @@ type Store struct {
 
 // Open opens the store in dir, and creates it when there is none.
 func Open(dir string, opts Options) (*Store, error) {
+	if opts.Monotonic == nil {
+		now, start := time.Now, time.Now()
+		if opts.Now != nil {
+			now, start = opts.Now, opts.Now()
+		}
+		opts.Monotonic = func() time.Duration { return now().Sub(start) }
+	}
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
@@ -128,6 +138,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		db: db, lock: lock, dir: dir, opts: opts, heads: newHeads(),
 		queue: make(chan *pending, maxQueued), commits: make(chan *commit, 1),
 		closing: make(chan struct{}), stopped: make(chan struct{}),
+		clock: clock{wall: opts.Now, mono: opts.Monotonic, logger: opts.Logger},
 	}
 	s.buffer.New = func() any { return new([]heartbeat) }
 	if err := s.load(); err != nil {
@@ -216,15 +227,16 @@ func (s *Store) load() error {
 	s.durable.Store(uint64(last))
 	s.hub.published = last
 	s.next = last + 1
-	s.lastTime.Store(max(recorded, heartbeatRecorded))
+	newest := max(recorded, heartbeatRecorded)
 	indexed, err := s.lastKey(rangeTime)
 	if err != nil {
 		return err
 	}
 	if indexed != nil {
 		s.lastIndexed = int64(tail(indexed))
-		s.lastTime.Store(max(s.lastTime.Load(), s.lastIndexed))
+		newest = max(newest, s.lastIndexed)
 	}
+	s.clock.start(newest)
 	number, err := s.lastKey(rangeName)
 	if err != nil {
 		return err
@@ -272,6 +284,9 @@ func (s *Store) lastOf(prefix byte) (eventstore.Position, int64, error) {
 	newest := entries[len(entries)-1].event
 	return newest.Position, newest.RecordedAt.UnixNano(), nil
 }
+
+// Now is the time now as the store records it: never before its newest event, whatever the wall clock says.
+func (s *Store) Now() time.Time { return s.clock.present() }
 
 // Err is why the store takes no appends, or nil.
 func (s *Store) Err() error {

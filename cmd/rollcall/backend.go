@@ -24,8 +24,9 @@ import (
 type backend struct {
 	eventstore.Store
 	id        uuid.UUID
-	err       func() error  // why it takes no appends, or nil
-	diskBytes func() uint64 // of its files on this machine
+	err       func() error     // why it takes no appends, or nil
+	diskBytes func() uint64    // of its files on this machine
+	now       func() time.Time // never before what the store recorded last, where it can say
 	// watch runs what the store needs beside it until the context ends.
 	watch func(ctx context.Context) error
 }
@@ -58,7 +59,7 @@ func openBackend(ctx context.Context, s settings, observed *metrics.Metrics, log
 	if err != nil {
 		return nil, err
 	}
-	return &backend{Store: store, id: store.ID(), err: store.Err, diskBytes: store.DiskUsage, watch: func(ctx context.Context) error {
+	return &backend{Store: store, id: store.ID(), err: store.Err, diskBytes: store.DiskUsage, now: store.Now, watch: func(ctx context.Context) error {
 		return tick(ctx, time.Hour, retain(store, s.retention, logger))
 	}}, nil
 }
@@ -83,7 +84,7 @@ func openESDB(ctx context.Context, s settings, logger *slog.Logger) (*backend, e
 		wait, cancel = context.WithTimeout(ctx, patienceAtStart)
 	}
 	defer cancel()
-	b := &backend{Store: store, id: known, err: store.Err, diskBytes: func() uint64 { return 0 }, watch: func(context.Context) error { return nil }}
+	b := &backend{Store: store, id: known, err: store.Err, diskBytes: func() uint64 { return 0 }, now: time.Now, watch: func(context.Context) error { return nil }}
 	err = store.Ready(wait)
 	if err != nil && known != uuid.Nil && ctx.Err() == nil {
 		logger.Warn("the event store cannot be reached: the catalog is served from the last snapshot, read-only, until it can", "cause", err)
@@ -139,7 +140,7 @@ func checkStoreID(ctx context.Context, store *esdbstore.Store, file string, know
 func retain(store *pebblestore.Store, retention time.Duration, logger *slog.Logger) func(context.Context, <-chan time.Time) error {
 	return func(ctx context.Context, ticks <-chan time.Time) error {
 		for {
-			if _, err := store.TrimHeartbeats(time.Now().Add(-retention)); err != nil {
+			if _, err := store.Retain(retention); err != nil {
 				logger.Error("old heartbeats could not be removed", "cause", err)
 			}
 			select {

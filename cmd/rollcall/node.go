@@ -147,7 +147,7 @@ func (n *node) openQueries(context.Context) error {
 	}
 	n.queries = &queries.Service{
 		Live: n.live, Past: asof.New(n.store, catalogSnapshots(n.settings, n.store.id, n.logger)), History: n.history,
-		Store: n.store.Store, StoreID: n.store.id.String(), Signer: signer, Now: time.Now, Stopping: n.stopping,
+		Store: n.store.Store, StoreID: n.store.id.String(), Signer: signer, Now: n.store.now, Stopping: n.stopping,
 	}
 	return nil
 }

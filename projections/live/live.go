@@ -48,7 +48,7 @@ type State struct {
 	skipped   atomic.Int64                             // events that could not be applied
 	events    uint64                                   // lifecycle events up to the position
 	unsaved   int                                      // of them since the last snapshot
-	level     atomic.Int64                             // when it was last known to be level with the store, Unix nanoseconds
+	level     atomic.Pointer[time.Time]                // when it was last known to be level with the store, on the monotonic clock; nil: not yet
 	stale     atomic.Bool                              // the store could not be reached yet
 	saving    chan struct{}                            // holds a token while a snapshot is written
 }
@@ -86,7 +86,7 @@ func Open(ctx context.Context, opts Options) (*State, error) {
 		s.leases.Start(e.Key(), e.Epoch, e.TTL, now)
 	}
 	if !s.stale.Load() {
-		s.level.Store(now.UnixNano())
+		s.level.Store(&now)
 	}
 	s.Advance(reached)
 	return s, nil
@@ -255,7 +255,7 @@ func (s *State) Measure(ctx context.Context, ticks <-chan time.Time) error {
 		}
 		cancel()
 		if err == nil {
-			s.level.Store(asked.UnixNano())
+			s.level.Store(&asked)
 		}
 	}
 }
@@ -266,11 +266,11 @@ func (s *State) Stale() bool { return s.stale.Load() }
 // LagTime is how long ago the projections were last known to be level with the store. Measure finds
 // out once a second, so up to two seconds mean nothing.
 func (s *State) LagTime() time.Duration {
-	level := s.level.Load()
-	if level == 0 {
-		return s.opts.Now().Sub(s.began)
+	since := s.level.Load()
+	if since == nil {
+		since = &s.began
 	}
-	return max(s.opts.Now().Sub(time.Unix(0, level)), 0)
+	return max(s.opts.Now().Sub(*since), 0)
 }
 
 // Run applies events as they come until the context ends.
