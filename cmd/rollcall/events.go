@@ -153,6 +153,9 @@ func export(cmd *cobra.Command, registry *client.Client, query client.EventQuery
 	}
 	bar := newProgress(cmd.ErrOrStderr(), "exporting", "positions", int64(head.Number))
 	out := bufio.NewWriterSize(f, 1<<20)
+	if last != nil { // its event comes again, to be compared
+		query.From = client.AtPosition(wire.Position{Timeline: head.Timeline, Number: last.Position})
+	}
 	n, position, err := exportAfter(cmd.Context(), registry, query, last, func(e *client.Event) error {
 		bar.set(int64(e.Position))
 		_, _ = out.Write(e.Raw)
@@ -166,12 +169,11 @@ func export(cmd *cobra.Command, registry *client.Client, query client.EventQuery
 	return err
 }
 
-// exportAfter writes the events that come after the last one that is there already, nil: all of them. It
-// counts them, and says up to which position they are.
+// exportAfter writes the events that come after the last one that is there already, with which the query
+// begins; nil: all of them. It counts them, and says up to which position they are.
 func exportAfter(ctx context.Context, registry *client.Client, query client.EventQuery, last *eventstore.RecordedEvent, write func(*client.Event) error) (n int, position eventstore.Position, err error) {
 	if last != nil {
 		position = last.Position
-		query.From = client.AtPosition(wire.Position{Number: position}) // that one comes again, to be compared
 	}
 	for e, err := range registry.Events(ctx, query) {
 		if err != nil {
