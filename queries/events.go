@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
-	"slices"
+	"time"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
@@ -28,7 +28,7 @@ func (s *Service) Events(ctx context.Context, selection Selection, span Span) it
 				return
 			case !span.To.IsZero() && e.RecordedAt.After(span.To): // nor is any that comes behind it
 				return
-			case e.RecordedAt.Before(span.From) || !selection.Match(&e):
+			case e.RecordedAt.Before(span.From):
 				continue
 			}
 			if !yield(e, nil) {
@@ -46,8 +46,7 @@ func (Events) update() {}
 // EventFollowing tells one follower of the log. Close it when done.
 type EventFollowing struct {
 	service      *Service
-	selection    Selection
-	span         Span
+	from         time.Time // events recorded before are passed over
 	subscription eventstore.Subscription
 	at           eventstore.Position // the follower has been told of everything up to here
 	ended        bool
@@ -67,7 +66,7 @@ func (s *Service) FollowEvents(ctx context.Context, selection Selection, span Sp
 	if err != nil {
 		return nil, err
 	}
-	return &EventFollowing{service: s, selection: selection, span: span, subscription: subscription, at: span.After}, nil
+	return &EventFollowing{service: s, from: span.From, subscription: subscription, at: span.After}, nil
 }
 
 // Close ends the following.
@@ -85,7 +84,7 @@ func (f *EventFollowing) Next(ctx context.Context) (Update, error) {
 		switch {
 		case err == nil:
 			f.at = position
-			if events = slices.DeleteFunc(events, f.passOver); len(events) > 0 {
+			if events = f.pick(events); len(events) > 0 {
 				return Events(events), nil
 			}
 		case ctx.Err() != nil:
@@ -102,6 +101,13 @@ func (f *EventFollowing) Next(ctx context.Context) (Update, error) {
 	return nil, io.EOF
 }
 
-func (f *EventFollowing) passOver(e eventstore.RecordedEvent) bool {
-	return e.RecordedAt.Before(f.span.From) || !f.selection.Match(&e)
+// pick are the events from the beginning of the span on.
+func (f *EventFollowing) pick(events []eventstore.RecordedEvent) []eventstore.RecordedEvent {
+	for i := range events {
+		if !events[i].RecordedAt.Before(f.from) { // nor is any that comes behind it
+			f.from = time.Time{}
+			return events[i:]
+		}
+	}
+	return nil
 }

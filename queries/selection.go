@@ -117,13 +117,12 @@ func (s Selection) others() bool {
 	return len(s.Types) == 0 || slices.ContainsFunc(s.Types, func(t string) bool { return t != domain.TypeHeartbeatReceived })
 }
 
-// Filter is the selection for a store. It may pick more: instances whose ids begin like the one selected.
-// Match tells them apart.
+// Filter is the selection for a store.
 func (s Selection) Filter() (f eventstore.Filter, err error) {
 	if err := s.Validate(); err != nil {
 		return f, err
 	}
-	f.Types = s.Types
+	f.Types, f.Exact = s.Types, s.Instance != ""
 	f.StreamPrefixes, err = s.prefixes()
 	return f, err
 }
@@ -142,21 +141,4 @@ func (s Selection) prefixes() ([]string, error) {
 		}
 		return s.Instances && !strings.HasPrefix(prefix, eventstore.LifecyclePrefix)
 	}), nil
-}
-
-// Match says whether the selection picks an event.
-func (s Selection) Match(e *eventstore.RecordedEvent) bool {
-	beat := e.IsHeartbeat()
-	if beat && !s.heartbeats() || !beat && !s.others() || len(s.Types) > 0 && !slices.Contains(s.Types, e.Type) {
-		return false
-	}
-	if !s.ofInstances() {
-		return beat || e.Stream.Audited()
-	}
-	key, ok := e.Stream.InstanceKey()
-	namespace := s.Namespace
-	if s.Service != "" && namespace == "" {
-		namespace = domain.DefaultNamespace
-	}
-	return ok && (namespace == "" || key.Namespace == namespace) && (s.Service == "" || key.Service == s.Service) && (s.Instance == "" || key.ID == s.Instance)
 }

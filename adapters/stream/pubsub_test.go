@@ -51,8 +51,6 @@ func (t testTopic) Filter() (eventstore.Filter, error) {
 	return eventstore.Filter{StreamPrefixes: []string{"test-" + string(t) + "-"}}, nil
 }
 
-func (testTopic) Match(*eventstore.RecordedEvent) bool { return true }
-
 func testMessage(e *eventstore.RecordedEvent) (*message.Message, error) {
 	var data struct {
 		UUID    string

@@ -109,7 +109,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	s.running.Go(func() {
 		defer close(out)
 		defer cancel()
-		d := delivery{config: &s.config, topic: topic, selection: selection, filter: filter, out: out}
+		d := delivery{config: &s.config, topic: topic, filter: filter, out: out}
 		d.run(ctx)
 	})
 	go func() {
@@ -131,14 +131,13 @@ func (s *Subscriber) Close() error {
 
 // delivery is one subscription.
 type delivery struct {
-	config    *Config
-	topic     string
-	selection Selection
-	filter    eventstore.Filter // the selection's
-	out       chan<- *message.Message
-	position  eventstore.Position // everything up to here is acked
-	saved     eventstore.Position
-	savedAt   time.Time
+	config   *Config
+	topic    string
+	filter   eventstore.Filter // what the topic picks
+	out      chan<- *message.Message
+	position eventstore.Position // everything up to here is acked
+	saved    eventstore.Position
+	savedAt  time.Time
 }
 
 func (d *delivery) run(ctx context.Context) {
@@ -178,7 +177,7 @@ func (d *delivery) follow(ctx context.Context, name string) error {
 	opts := eventstore.SubscribeOptions{After: d.position, Filter: d.filter}
 	return projections.Follow(ctx, d.config.Source, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
 		for i := range events {
-			if d.selection.Match(&events[i]) && !d.deliver(ctx, &events[i]) {
+			if !d.deliver(ctx, &events[i]) {
 				return ctx.Err()
 			}
 			d.position = events[i].Position

@@ -9,10 +9,9 @@ import (
 	"github.com/rollcall-registry/rollcall/queries"
 )
 
-// Selection is which events a topic picks: its filter may let more through, and Match tells them apart.
+// Selection is which events a topic picks.
 type Selection interface {
 	Filter() (eventstore.Filter, error)
-	Match(e *eventstore.RecordedEvent) bool
 }
 
 // ParseTopic reads a topic: "events" for all events but heartbeats, or with parameters as /v1/events

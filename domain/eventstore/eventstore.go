@@ -83,8 +83,8 @@ func (s StreamName) Audited() bool {
 }
 
 // Prefixes are those of the streams of a namespace ("": all), a service or an instance, with or
-// without heartbeats. A service without a namespace is in the default one. An instance's prefix may
-// pick others whose ids begin like its own; whoever needs just the one looks at the streams' names.
+// without heartbeats. A service without a namespace is in the default one. An instance's prefixes are its
+// streams' whole names: a Filter that is not Exact picks others whose ids begin like its own, too.
 func Prefixes(namespace, service, instance string, heartbeats bool) ([]string, error) {
 	suffix := ""
 	if service != "" && namespace == "" {
@@ -247,6 +247,7 @@ type SubscribeOptions struct {
 // Filter picks events. The zero Filter picks all.
 type Filter struct {
 	StreamPrefixes []string // any of them; none: every stream
+	Exact          bool     // StreamPrefixes are the streams' whole names, not only how the names begin
 	Types          []string // any of them; none: every type
 }
 
@@ -257,7 +258,7 @@ func (f Filter) Match(stream StreamName, eventType string) bool {
 
 func (f Filter) matchStream(stream StreamName) bool {
 	for _, prefix := range f.StreamPrefixes {
-		if strings.HasPrefix(string(stream), prefix) {
+		if strings.HasPrefix(string(stream), prefix) && (!f.Exact || len(stream) == len(prefix)) {
 			return true
 		}
 	}

@@ -96,6 +96,8 @@ func filters(t *testing.T, f *Fixture) {
 		{eventstore.Filter{Types: []string{domain.TypeHeartbeatReceived}}, 18},
 		{eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix}, Types: []string{domain.TypeHeartbeatReceived}}, 0},
 		{eventstore.Filter{StreamPrefixes: []string{"elsewhere"}}, 0},
+		{eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix, "registry"}, Exact: true}, 1},
+		{eventstore.Filter{StreamPrefixes: []string{string(lifecycle("a")), string(heartbeat("b"))}, Exact: true}, 4 + 6},
 	} {
 		if read := collect(t, f.Store.ReadAll(ctx, eventstore.ReadAllOptions{Filter: c.filter})); len(read) != c.want {
 			t.Errorf("%+v picked %d events, want %d", c.filter, len(read), c.want)
