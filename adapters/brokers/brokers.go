@@ -76,17 +76,39 @@ func (t Target) publisher(logger watermill.LoggerAdapter) (message.Publisher, er
 	}, logger)
 }
 
+// Observer is told of one broker's deliveries.
+type Observer interface {
+	Waiting(recorded time.Time) // an event of that time is to be published
+	Attempted(result string)    // an attempt was made: delivered or failed
+}
+
+// routerLevels are the levels at which the router's lines are logged: what it does in the ordinary way
+// interests nobody, and what fails is tried again.
+var routerLevels = map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug, slog.LevelError: slog.LevelWarn}
+
+// redisLog is where the Redis client's own lines go.
+type redisLog struct{ *slog.Logger }
+
+// Printf implements the client's logger.
+func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
+	l.DebugContext(ctx, "redis client", "line", fmt.Sprintf(format, v...))
+}
+
 // Run publishes what the subscriber delivers until the context ends. While the broker is away it is
 // asked again, with growing pauses; nothing is passed over.
-func Run(ctx context.Context, t Target, sub message.Subscriber, logger *slog.Logger) error {
-	log := watermill.NewSlogLogger(logger.With("broker", t.URL))
+func Run(ctx context.Context, t Target, sub message.Subscriber, observer Observer, logger *slog.Logger) error {
+	logger = logger.With("broker", t.URL)
+	log := watermill.NewSlogLoggerWithLevelMapping(logger, routerLevels)
+	if t.kind == "redis" {
+		redis.SetLogger(redisLog{logger}) // one for all of the process's brokers
+	}
 	var pub message.Publisher
 	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 30*time.Second) {
 		var err error
 		if pub, err = t.publisher(log); err == nil {
 			break
 		}
-		logger.Warn("broker cannot be reached; it is tried again", "broker", t.URL, "cause", err)
+		logger.Warn("broker cannot be reached; it is tried again with growing pauses", "cause", err)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -97,7 +119,7 @@ func Run(ctx context.Context, t Target, sub message.Subscriber, logger *slog.Log
 	if err != nil {
 		return err
 	}
-	handler := router.AddConsumerHandler("broker", t.Events(), sub, func(m *message.Message) error { return pub.Publish(t.Topic, m) })
+	handler := router.AddConsumerHandler("broker", t.Events(), sub, (&publishing{t.Topic, pub, observer, logger, 0}).publish)
 	handler.AddMiddleware(middleware.Retry{
 		MaxRetries: 1 << 30, InitialInterval: 250 * time.Millisecond, MaxInterval: 30 * time.Second, Multiplier: 2, RandomizationFactor: 0.2,
 		ShouldRetry: func(middleware.RetryParams) bool { return ctx.Err() == nil },
@@ -106,4 +128,35 @@ func Run(ctx context.Context, t Target, sub message.Subscriber, logger *slog.Log
 		return fmt.Errorf("broker %s: %w", t.URL, err)
 	}
 	return pub.Close()
+}
+
+// publishing is one broker's deliveries.
+type publishing struct {
+	topic    string
+	to       message.Publisher
+	observer Observer
+	logger   *slog.Logger
+	failed   int // attempts since the last that did not
+}
+
+func (p *publishing) publish(m *message.Message) error {
+	if p.failed == 0 {
+		if recorded, err := time.Parse(time.RFC3339Nano, m.Metadata.Get("recorded_at")); err == nil {
+			p.observer.Waiting(recorded)
+		}
+	}
+	err := p.to.Publish(p.topic, m)
+	if err == nil {
+		if p.failed > 0 {
+			p.logger.Info("broker takes events again", "failed_attempts", p.failed)
+		}
+		p.failed = 0
+		p.observer.Attempted("delivered")
+		return nil
+	}
+	p.observer.Attempted("failed")
+	if p.failed++; p.failed&(p.failed-1) == 0 { // the first, second, fourth, eighth …: the log says it ever more rarely
+		p.logger.Warn("broker does not take an event; it is tried again with growing pauses", "attempt", p.failed, "cause", err)
+	}
+	return err
 }

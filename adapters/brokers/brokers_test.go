@@ -25,6 +25,11 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore/eventstoretest"
 )
 
+type unobserved struct{}
+
+func (unobserved) Waiting(time.Time) {}
+func (unobserved) Attempted(string)  {}
+
 func happen(t *testing.T, store eventstore.Store, from, to int) {
 	t.Helper()
 	for range to - from {
@@ -55,7 +60,7 @@ func publish(t *testing.T, store eventstore.Store, url string) {
 	ctx, stop := context.WithCancel(context.Background())
 	var group sync.WaitGroup
 	group.Go(func() {
-		if err := brokers.Run(ctx, target, sub, slog.New(slog.DiscardHandler)); err != nil {
+		if err := brokers.Run(ctx, target, sub, unobserved{}, slog.New(slog.DiscardHandler)); err != nil {
 			t.Error(err)
 		}
 	})

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/labstack/echo/v4"
@@ -38,6 +39,9 @@ type Config struct {
 
 	// BackupTo writes a backup as a tar archive; nil: the event store is not here.
 	BackupTo func(w io.Writer, have json.RawMessage) error
+
+	// Observer is told of every request; nil: nobody is.
+	Observer web.Observer
 
 	Ready   func() error // why the server is not ready, nil when it is
 	Metrics http.Handler
@@ -84,11 +88,20 @@ func Routes(config Config) []string {
 // takes holds a route to the parameters that it takes: those of all lists.
 func takes(lists ...[]string) echo.MiddlewareFunc { return web.Takes(slices.Concat(lists...)...) }
 
+// streams says which requests stay open for as long as their client likes.
+func streams(c echo.Context) bool {
+	return strings.HasPrefix(c.Path(), "/v1/streams/") || c.Path() == "/v1/events" && c.QueryParam("follow") != ""
+}
+
 func (a *api) router() *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = web.Fail(a.Logger)
-	e.Use(a.requestIDs.Identify, web.Recover, a.positioned, a.admitted)
+	e.Use(a.requestIDs.Identify)
+	if a.Observer != nil {
+		e.Use(web.Observe(a.Observer, a.Logger, streams))
+	}
+	e.Use(web.Recover, a.positioned, a.admitted)
 
 	v1 := e.Group("/v1")
 	v1.PUT("/services/:service/instances/:id", a.register, web.Takes("ns"))

@@ -19,6 +19,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/httpapi"
 	"github.com/rollcall-registry/rollcall/adapters/metrics"
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/docs/api"
 	"github.com/rollcall-registry/rollcall/domain"
@@ -48,6 +49,17 @@ func start(t testing.TB) *server {
 
 // startOn is start with a store of one's own making.
 func startOn(t testing.TB, opts pebblestore.Options) *server {
+	t.Helper()
+	return startWith(t, opts, nil)
+}
+
+// startObserved is start with an observer of requests.
+func startObserved(t testing.TB, observer web.Observer) *server {
+	t.Helper()
+	return startWith(t, pebblestore.Options{}, observer)
+}
+
+func startWith(t testing.TB, opts pebblestore.Options, observer web.Observer) *server {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	dir := t.TempDir()
@@ -85,7 +97,7 @@ func startOn(t testing.TB, opts pebblestore.Options) *server {
 			Now: time.Now, Stopping: stopping,
 		},
 		Webhooks: hooks, WebhookCommands: &commands.Webhooks{Store: store, WaitFor: hooks.WaitFor}, Deliveries: fakeDeliveries{},
-		Ready: func() error { return s.notReady }, Metrics: observed.Handler(), OpenAPI: api.OpenAPI,
+		Observer: observer, Ready: func() error { return s.notReady }, Metrics: observed.Handler(), OpenAPI: api.OpenAPI,
 		Version: "test", Logger: logger,
 	})
 	s.Server = httptest.NewUnstartedServer(s.api)

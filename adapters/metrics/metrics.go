@@ -66,6 +66,7 @@ func (m *Metrics) Watch(r *live.State, diskBytes func() uint64) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}
 	gauge("rollcall_catalog_instances", "Instances in the catalog.", func() float64 { return float64(r.Catalog().Len()) })
+	m.registry.MustRegister(newInstances(r.Catalog))
 	gauge("rollcall_catalog_services", "Services in the catalog.", func() float64 { return float64(len(r.Catalog().Services(""))) })
 	gauge("rollcall_leases", "Leases that are watched.", func() float64 { return float64(r.Leases().Len()) })
 	gauge("rollcall_leases_due", "Leases past their deadline that have not been taken out.", func() float64 { return float64(r.Leases().Due()) })
@@ -86,9 +87,6 @@ func (m *Metrics) Watch(r *live.State, diskBytes func() uint64) {
 
 // Damaged counts an event that could not be read.
 func (m *Metrics) Damaged() { m.damaged.Inc() }
-
-// Registerer takes in the metrics of others.
-func (m *Metrics) Registerer() prometheus.Registerer { return m.registry }
 
 // WatchHistory adds what is read from the audit read model.
 func (m *Metrics) WatchHistory(h *history.History, behind func() uint64) {

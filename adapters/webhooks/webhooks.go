@@ -15,10 +15,8 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
-	"github.com/ThreeDotsLabs/watermill/components/metrics"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sony/gobreaker"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -43,19 +41,35 @@ type Options struct {
 	PauseAfter time.Duration // a webhook whose target failed for so long is paused; 24 h
 	Rate       int64         // deliveries of a webhook in a second at most; 500
 	Pause      func(ctx context.Context, id, reason string) error
-	Registerer prometheus.Registerer
+	Observe    func(webhook string) Observer // of a webhook whose deliveries begin; nil: nobody wants to know
 	Now        func() time.Time
 	Logger     *slog.Logger
 }
+
+// Observer is told of one webhook's deliveries.
+type Observer interface {
+	Waiting(recorded time.Time) // an event of that time is to be delivered
+	Attempted(result string)    // an attempt was made: delivered, rejected or failed
+	End()                       // the webhook has no deliveries any more
+}
+
+type unobserved struct{}
+
+func (unobserved) Waiting(time.Time) {}
+func (unobserved) Attempted(string)  {}
+func (unobserved) End()              {}
+
+// routerLevels are the levels at which the router's lines are logged: what it does in the ordinary way
+// interests nobody, and what fails is tried again.
+var routerLevels = map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug, slog.LevelError: slog.LevelWarn}
 
 // DefaultTimeout is that of an attempt.
 const DefaultTimeout = 10 * time.Second
 
 // Deliverer runs the deliveries of all webhooks.
 type Deliverer struct {
-	opts    Options
-	client  *http.Client
-	metrics *metrics.PrometheusMetricsBuilder
+	opts   Options
+	client *http.Client
 
 	mu      sync.Mutex
 	running map[string]*running
@@ -76,12 +90,10 @@ func New(opts Options) *Deliverer {
 	opts.MaxPause = or(opts.MaxPause, time.Minute)
 	opts.PauseAfter = or(opts.PauseAfter, 24*time.Hour)
 	opts.Rate = or(opts.Rate, 500)
-	d := &Deliverer{opts: opts, client: newClient(opts.Allow, opts.Timeout), running: make(map[string]*running)}
-	if opts.Registerer != nil {
-		b := metrics.NewPrometheusMetricsBuilder(opts.Registerer, "rollcall", "webhooks")
-		d.metrics = &b
+	if opts.Observe == nil {
+		opts.Observe = func(string) Observer { return unobserved{} }
 	}
-	return d
+	return &Deliverer{opts: opts, client: newClient(opts.Allow, opts.Timeout), running: make(map[string]*running)}
 }
 
 func or[T comparable](v, otherwise T) T {
@@ -156,15 +168,14 @@ func (d *Deliverer) deliver(ctx context.Context, w domain.Webhook) error {
 	if err != nil {
 		return err
 	}
-	logger := watermill.NewSlogLogger(d.opts.Logger.With("webhook", w.ID))
+	logger := watermill.NewSlogLoggerWithLevelMapping(d.opts.Logger.With("webhook", w.ID), routerLevels)
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: 2 * d.opts.Timeout}, logger)
 	if err != nil {
 		return err
 	}
-	if d.metrics != nil {
-		d.metrics.AddPrometheusRouterMetrics(router)
-	}
-	t := &target{deliverer: d, webhook: w, secret: secret}
+	observer := d.opts.Observe(w.ID)
+	defer observer.End()
+	t := &target{deliverer: d, webhook: w, secret: secret, observer: observer}
 	rejected, err := middleware.PoisonQueueWithFilter(t, "rejected", func(err error) bool { return errors.As(err, new(*rejection)) })
 	if err != nil {
 		return err
@@ -188,6 +199,7 @@ type target struct {
 	deliverer *Deliverer
 	webhook   domain.Webhook
 	secret    string
+	observer  Observer
 	attempt   int
 	position  eventstore.Position // of the event that attempt counts for
 	failing   time.Time           // since when every attempt failed; zero: the last one did not
@@ -209,6 +221,9 @@ func (t *target) deliver(m *message.Message) error {
 	}
 	if p := eventstore.Position(position); p != t.position {
 		t.position, t.attempt = p, 0
+		if recorded, err := time.Parse(time.RFC3339Nano, m.Metadata.Get("recorded_at")); err == nil {
+			t.observer.Waiting(recorded)
+		}
 	}
 	t.attempt++
 	began := d.opts.Now()
@@ -230,12 +245,28 @@ func (t *target) deliver(m *message.Message) error {
 		a.Error = err.Error()
 	}
 	d.opts.Log.Add(t.webhook.ID, a)
-	if err == nil || errors.As(err, new(*rejection)) {
+	rejected := errors.As(err, new(*rejection))
+	switch {
+	case err == nil:
+		t.observer.Attempted("delivered")
+	case rejected:
+		t.observer.Attempted("rejected")
+	default:
+		t.observer.Attempted("failed")
+	}
+	if err == nil || rejected {
+		if !t.failing.IsZero() {
+			d.opts.Logger.Info("webhook's target takes events again", "webhook", t.webhook.ID, "failed_for", d.opts.Now().Sub(t.failing).Round(time.Second))
+		}
 		t.failing = time.Time{}
 		return err
 	}
 	if t.failing.IsZero() {
 		t.failing = began
+	}
+	if t.attempt&(t.attempt-1) == 0 { // the first, second, fourth, eighth …: the log says it ever more rarely
+		d.opts.Logger.Warn("webhook's target fails; it is tried again with growing pauses", "webhook", t.webhook.ID, "attempt", t.attempt,
+			"failing_since", t.failing.UTC(), "cause", err)
 	}
 	if status == http.StatusGone || d.opts.Now().Sub(t.failing) >= d.opts.PauseAfter {
 		t.pause(m.Context(), err)
@@ -276,7 +307,9 @@ func NewMessage(storeID string) func(e *eventstore.RecordedEvent) (*message.Mess
 			return nil, err
 		}
 		m := message.NewMessage(e.ID.String(), body)
-		m.Metadata = message.Metadata{"position": strconv.FormatUint(uint64(e.Position), 10), "type": e.Type}
+		m.Metadata = message.Metadata{
+			"position": strconv.FormatUint(uint64(e.Position), 10), "type": e.Type, "recorded_at": e.RecordedAt.Format(time.RFC3339Nano),
+		}
 		return m, nil
 	}
 }

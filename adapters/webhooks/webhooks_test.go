@@ -17,7 +17,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
-	"github.com/prometheus/client_golang/prometheus"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/rollcall-registry/rollcall/adapters/stream"
@@ -73,7 +72,7 @@ func start(t *testing.T, change func(*webhooks.Options)) *rig {
 	r.command = &commands.Webhooks{Store: r.store, WaitFor: r.list.WaitFor}
 	opts := webhooks.Options{
 		Secrets: r.secrets, Log: r.log, StoreID: "s", Allow: true, Timeout: 2 * time.Second, FirstPause: time.Millisecond, MaxPause: 4 * time.Millisecond,
-		Rate: 100_000, Registerer: prometheus.NewRegistry(), Now: time.Now, Logger: quiet,
+		Rate: 100_000, Now: time.Now, Logger: quiet,
 		Subscribe: func(consumer string, after eventstore.Position, selection queries.Selection) (message.Subscriber, error) {
 			return stream.NewSubscriber(stream.Config{
 				Source: r.store, Consumer: consumer, Checkpoints: checkpoints, From: after, Message: webhooks.NewMessage("s"), Redelivery: time.Millisecond, Grace: 2 * time.Second,

@@ -11,10 +11,10 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/google/uuid"
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rollcall-registry/rollcall/adapters/brokers"
+	"github.com/rollcall-registry/rollcall/adapters/metrics"
 	"github.com/rollcall-registry/rollcall/adapters/stream"
 	"github.com/rollcall-registry/rollcall/adapters/webhooks"
 	"github.com/rollcall-registry/rollcall/commands"
@@ -33,6 +33,7 @@ type deliveries struct {
 	deliverer   *webhooks.Deliverer
 	checkpoints *stream.Checkpoints
 	targets     []brokers.Target
+	observed    *metrics.Deliveries
 	store       eventstore.Store
 	storeID     uuid.UUID
 	allow       bool
@@ -42,8 +43,8 @@ type deliveries struct {
 // deliverer is on whose behalf a failing webhook is paused.
 var deliverer = commands.Caller{Actor: "rollcall", Via: "webhooks"}
 
-func openDeliveries(ctx context.Context, s settings, store eventstore.Store, storeID uuid.UUID, registerer prometheus.Registerer, logger *slog.Logger) (*deliveries, error) {
-	d := &deliveries{store: store, storeID: storeID, allow: s.webhookAllowPrivate, logger: logger}
+func openDeliveries(ctx context.Context, s settings, store eventstore.Store, storeID uuid.UUID, observed *metrics.Deliveries, logger *slog.Logger) (*deliveries, error) {
+	d := &deliveries{observed: observed, store: store, storeID: storeID, allow: s.webhookAllowPrivate, logger: logger}
 	for _, url := range s.publish {
 		t, err := brokers.Parse(url)
 		if err == nil {
@@ -73,7 +74,7 @@ func openDeliveries(ctx context.Context, s settings, store eventstore.Store, sto
 		Pause: func(ctx context.Context, id, reason string) error {
 			return d.commands.Do(ctx, deliverer, id, domain.PauseWebhook{Reason: reason})
 		},
-		Registerer: registerer, Now: time.Now, Logger: logger,
+		Observe: func(id string) webhooks.Observer { return observed.Target("webhook", id) }, Now: time.Now, Logger: logger,
 	})
 	return d, nil
 }
@@ -83,7 +84,7 @@ func openDeliveries(ctx context.Context, s settings, store eventstore.Store, sto
 func (d *deliveries) subscribe(consumer string, after eventstore.Position, selection queries.Selection) (message.Subscriber, error) {
 	return stream.NewSubscriber(stream.Config{
 		Source: d.store, Consumer: consumer, Checkpoints: d.checkpoints, From: after, Grace: webhooks.DefaultTimeout, Message: webhooks.NewMessage(d.storeID.String()),
-		Select: func(string) (stream.Selection, error) { return selection, nil }, Logger: watermill.NewSlogLogger(d.logger),
+		Select: func(string) (stream.Selection, error) { return selection, nil }, Logger: watermill.NewSlogLoggerWithLevelMapping(d.logger, map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug}),
 	})
 }
 
@@ -103,7 +104,7 @@ func (d *deliveries) run(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			return errors.Join(brokers.Run(ctx, t, sub, d.logger), sub.Close())
+			return errors.Join(brokers.Run(ctx, t, sub, d.observed.Target("broker", t.URL), d.logger), sub.Close())
 		})
 	}
 	err := group.Wait()

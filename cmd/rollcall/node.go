@@ -127,7 +127,7 @@ func (n *node) openHistory(context.Context) (err error) {
 }
 
 func (n *node) openDeliveries(ctx context.Context) (err error) {
-	if n.deliveries, err = openDeliveries(ctx, n.settings, n.store, n.store.id, n.metrics.Registerer(), n.logger); err != nil {
+	if n.deliveries, err = openDeliveries(ctx, n.settings, n.store, n.store.id, n.metrics.Deliveries(time.Now), n.logger); err != nil {
 		return err
 	}
 	n.onClose(n.deliveries.close)
@@ -157,7 +157,7 @@ func (n *node) openAPI(context.Context) error {
 		Commands: n.commands, Queries: n.queries,
 		BackupTo: backupFunc(n.settings.data, n.store, n.history),
 		Webhooks: n.deliveries.list, WebhookCommands: n.deliveries.commands, Deliveries: n.deliveries,
-		Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
+		Observer: n.metrics.HTTP(), Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
 		Logger: n.logger,
 	})
 	n.metrics.WatchLane(n.api.InLane)
