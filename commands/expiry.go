@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -11,86 +12,131 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/leases"
 )
 
-// StallAfter is the gap between two ticks after which this process is held to have stood still.
-const StallAfter = time.Second
-
 // Projections is what the expiry asks of the read models.
 type Projections interface {
 	Progress
 	Leases() *leases.Table
-	SelfPreservation() (on bool, event *eventstore.RecordedEvent)
+	// SelfPreservation says where expiry is held, and how many events of the registry's stream say so.
+	SelfPreservation() (standings *leases.Standings, events uint64)
 }
 
 // Expiry takes out instances whose leases lapsed. Several nodes may do so over one store: each
-// expiry is appended at the revision it was decided on, so one of them wins.
+// expiry is bound to the revisions that it was decided on, of the instance's life and of its heartbeats,
+// so one of them wins, and none wins over a heartbeat that was answered.
 type Expiry struct {
 	Service     *Service
 	Projections Projections
 	Now         func() time.Time
 	Logger      *slog.Logger
-	Preserve    bool // hold expiry while too many leases lapse at once
+	Preserve    bool // hold expiry in a namespace where many leases lapse at once
+	// Listening knows when this node could take renewals; nil: Run makes one that knows of this process's pauses only.
+	Listening *leases.Listening
+	// State is why the event store says that it takes no appends, nil if it takes them; nil: nobody says.
+	State func() error
 
-	last         time.Time
+	started      time.Time
+	downtimeTold bool
+	tied         bool // the store ties appends, as the last one showed
 	preservation leases.Preservation
+	// unread are the events of heartbeat streams of which none can be read, because they are damaged or trimmed.
+	unread map[domain.Key]uint64
 }
 
-// maxExpire is how many leases one pass takes out at most; the next pass takes the rest.
-const maxExpire = 2500
+const (
+	// maxExpire is how many leases one look takes out of a namespace at most; the next look takes the rest.
+	maxExpire = 2500
+	// catchUpFor is how long a look waits for the projections.
+	catchUpFor = 500 * time.Millisecond
+)
 
-// Run looks for lapsed leases at every tick until the context ends.
+// registry is on whose behalf leases expire.
+var registry = Caller{Actor: "rollcall", Via: "expiry"}
+
+// Run looks for lapsed leases at every tick until the context ends. Listening is looked after apart, so that it
+// cannot be held up by a look that takes long.
 func (x *Expiry) Run(ctx context.Context, ticks <-chan time.Time) error {
-	x.last = x.Now()
+	if x.Listening == nil {
+		x.Listening = leases.NewListening(x.Projections.Leases())
+	}
+	x.started = x.Now()
+	x.Listening.Start(x.started)
+	looks := make(chan struct{}, 1) // a tick that comes while a look goes on is looked at after it; never closed
+	looking := make(chan struct{})  // closed when the looks have ended
+	go func() {
+		defer close(looking)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-looks:
+			}
+			if err := x.look(ctx); err != nil && ctx.Err() == nil {
+				x.Logger.Error("leases could not be looked through", "cause", err)
+			}
+		}
+	}()
+	defer func() { <-looking }()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticks:
-			if err := x.pass(ctx); err != nil && ctx.Err() == nil {
-				x.Logger.Error("leases could not be looked through", "cause", err)
+			x.Listening.Sample(x.Now(), x.state())
+			select {
+			case looks <- struct{}{}:
+			default:
 			}
 		}
 	}
 }
 
-// pass is one look at the leases.
-func (x *Expiry) pass(ctx context.Context) error {
+// look is one look at the leases. It takes none out that lapsed while the registry could not take renewals.
+func (x *Expiry) look(ctx context.Context) error {
 	now := x.Now()
-	table := x.Projections.Leases()
-	if pause := now.Sub(x.last); pause > StallAfter {
-		x.Logger.Warn("this process stood still; every lease gets its ttl again", "for", pause.Round(time.Millisecond))
-		table.Grace(now)
+	mark, able := x.Listening.Sample(now, x.state())
+	if err := x.tellInterruptions(ctx, now); err != nil || !able {
+		return err
 	}
-	x.last = now // a pass is short (maxExpire), so a longer gap that begins in it is a stall, too
-	overdue := table.Overdue(now)
-	on, event := x.Projections.SelfPreservation()
-	if len(overdue) == 0 && !on {
+	table := x.Projections.Leases()
+	table.Sweep(now)
+	standings, _ := x.Projections.SelfPreservation()
+	if !slices.ContainsFunc(x.preservation.Look(table, standings, table.Anew(), now), x.calls) {
 		return nil
 	}
 	// Heartbeats that are durable but not applied yet count: catch up before judging.
 	if err := x.catchUp(ctx); err != nil {
+		x.Listening.Refused(DeafnessOf(err))
 		return err
 	}
-	lapsed, forgotten := x.judge(overdue, now)
-	if x.Preserve {
-		renewals := x.preservation.Count(table.Len()-len(forgotten), len(lapsed), now)
-		if hold := !renewals.Enough(); hold != on {
-			if err := x.announce(ctx, hold, renewals, event); err != nil {
-				return err
-			}
-			on = hold
+	standings, events := x.Projections.SelfPreservation()
+	for _, r := range x.preservation.Look(table, standings, table.Anew(), now) {
+		told, err := x.rule(ctx, r, &events)
+		if err != nil {
+			return err
+		}
+		if told || x.holds(r, standings) {
+			continue
+		}
+		if err := x.expire(ctx, x.lapsed(r, now), mark, now); err != nil {
+			return err
 		}
 	}
-	if on && x.Preserve {
-		lapsed = nil
-	}
-	expired := x.expire(ctx, lapsed, now)
-	x.preservation.Expired(expired, now)
-	x.expire(ctx, forgotten, now)
 	return nil
 }
 
+// calls says whether a ruling asks for anything but to wait.
+func (x *Expiry) calls(r leases.Ruling) bool {
+	standings, _ := x.Projections.SelfPreservation()
+	return r.Start && x.Preserve || r.End || !x.holds(r, standings)
+}
+
+// holds says whether no lease may be taken out. What operators decided holds even where self-preservation is off.
+func (x *Expiry) holds(r leases.Ruling, standings *leases.Standings) bool {
+	return r.Hold && (x.Preserve || standings.Of(r.Namespace).Forced)
+}
+
 func (x *Expiry) catchUp(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, StallAfter/2)
+	ctx, cancel := context.WithTimeout(ctx, catchUpFor)
 	defer cancel()
 	head, err := x.Service.store.Head(ctx)
 	if err != nil {
@@ -99,103 +145,116 @@ func (x *Expiry) catchUp(ctx context.Context) error {
 	return x.Projections.WaitFor(ctx, head)
 }
 
-// judge looks at overdue leases once more: some were renewed meanwhile.
-func (x *Expiry) judge(overdue []leases.Lease, now time.Time) (lapsed, forgotten []leases.Lease) {
+// lapsed are the leases of a namespace that are to be taken out now.
+func (x *Expiry) lapsed(r leases.Ruling, now time.Time) []leases.Lease {
+	overdue := x.Projections.Leases().Overdue(r.Namespace, maxExpire)
+	lapsed := overdue[:0]
 	for _, l := range overdue {
-		fresh, ok := x.Projections.Leases().Find(l.Key)
-		switch {
-		case !ok || !fresh.Deadline.Before(now):
-		case fresh.Forgotten(now):
-			forgotten = append(forgotten, fresh)
-		default:
-			lapsed = append(lapsed, fresh)
+		if now.Sub(l.Deadline) >= r.Wait || !x.Preserve {
+			lapsed = append(lapsed, l)
 		}
 	}
-	return lapsed, forgotten
+	return lapsed
 }
 
-// announce appends that self-preservation started or ended, unless another node did.
-func (x *Expiry) announce(ctx context.Context, start bool, r leases.Renewals, last *eventstore.RecordedEvent) error {
-	var event domain.Event = domain.SelfPreservationEnded{RenewalsSeen: r.Seen, RenewalsExpected: r.Expected}
-	if start {
-		event = domain.SelfPreservationStarted{RenewalsSeen: r.Seen, RenewalsExpected: r.Expected}
-	}
-	data, err := domain.Encode(event)
-	if err != nil {
-		return err
-	}
-	expected := eventstore.NoStream()
-	if last != nil {
-		expected = eventstore.Exactly(last.Revision)
-	}
-	results, err := x.Service.store.Append(ctx, nil, eventstore.AppendRequest{
-		Stream: eventstore.RegistryStream, Expected: expected,
-		Events: []eventstore.EventData{{Type: event.EventType(), Data: data, Metadata: registry.metadata(false)}},
-	})
-	if err != nil {
-		return err
-	}
-	if results[0].Err != nil { // another node was first; the next pass sees it
-		return results[0].Err
-	}
-	x.Logger.Warn(event.EventType(), "renewals_seen", r.Seen, "renewals_expected", r.Expected)
-	return x.Projections.WaitFor(ctx, results[0].Position)
+// expiring is a lease that is being taken out.
+type expiring struct {
+	lease   leases.Lease
+	request eventstore.AppendRequest
 }
 
-// registry is on whose behalf leases expire.
-var registry = Caller{Actor: "rollcall", Via: "expiry"}
-
-// expire takes the instances out and says how many it did.
-func (x *Expiry) expire(ctx context.Context, lapsed []leases.Lease, now time.Time) int {
-	lapsed = lapsed[:min(len(lapsed), maxExpire)]
-	if len(lapsed) == 0 {
-		return 0
-	}
-	requests := make([]Request, 0, len(lapsed))
+// expire takes the instances out that nothing has happened to since they were judged.
+func (x *Expiry) expire(ctx context.Context, lapsed []leases.Lease, mark leases.Mark, now time.Time) error {
+	ends := make([]expiring, 0, len(lapsed))
+	requests := make([]eventstore.AppendRequest, 0, len(lapsed))
 	for _, l := range lapsed {
-		heard, err := x.lastHeartbeat(ctx, l)
+		end, ok, err := x.prepare(ctx, l, now)
 		if err != nil {
-			x.Logger.Error("the last heartbeat cannot be read", "instance", l.Key, "cause", err)
+			return err
 		}
-		requests = append(requests, Request{Command: domain.ExpireLease{
-			Key: l.Key, Epoch: l.Epoch, LastHeartbeat: heard, Late: now.Sub(l.Deadline),
-		}})
+		if ok {
+			ends = append(ends, end)
+			requests = append(requests, end.request)
+		}
 	}
-	expired := 0
-	for _, r := range x.Service.DoAll(ctx, registry, requests) {
-		var unknown domain.UnknownInstance
-		var already domain.LeaseLapsed
-		var stale domain.StaleEpoch
+	if len(requests) == 0 {
+		return nil
+	}
+	if !x.tied {
+		var err error
+		if ends, requests, err = x.lookAgain(ctx, ends); err != nil || len(requests) == 0 {
+			return err
+		}
+	}
+	if still, able := x.Listening.Sample(x.Now(), x.state()); !able || still != mark {
+		return nil
+	}
+	results, err := x.Service.store.Append(ctx, nil, requests...)
+	if err != nil {
+		return err
+	}
+	var newest eventstore.Position
+	for i := range results {
+		key := ends[i].lease.Key
+		x.Service.observe(Outcome{Command: domain.ExpireLease{}, Err: results[i].Err, Times: 1})
+		var conflict *eventstore.WrongExpectedRevision
 		switch {
-		case r.Err == nil:
-			expired++
-		case errors.As(r.Err, &unknown), errors.As(r.Err, &already), errors.As(r.Err, &stale):
-			// someone else took it out, or it came back
-		case ctx.Err() == nil:
-			x.Logger.Error("a lapsed lease could not be expired; it is tried again", "cause", r.Err)
+		case results[i].Err == nil:
+			x.tied = !results[i].Untied
+			delete(x.unread, key)
+			newest = max(newest, results[i].Position)
+		case errors.As(results[i].Err, &conflict) && conflict.Stream == eventstore.HeartbeatStream(key):
+			x.noteUnread(key, conflict.Events) // it was heard, or its heartbeats cannot be read: the next look tells
 		}
 	}
-	return expired
+	if newest == 0 {
+		return nil
+	}
+	return x.Projections.WaitFor(ctx, newest)
 }
 
-// lastHeartbeat is when the instance was last heard: what the table knows, or, if nothing came
-// since this process started, what the stream says; the registration where there was no heartbeat.
-func (x *Expiry) lastHeartbeat(ctx context.Context, l leases.Lease) (time.Time, error) {
-	if !l.LastHeartbeat.IsZero() {
-		return l.LastHeartbeat, nil
+// lookAgain leaves the leases that were not heard while their ends were prepared. A store that can tie an append to
+// the heartbeats sees to that itself; over any other this is as close as a look can come.
+func (x *Expiry) lookAgain(ctx context.Context, ends []expiring) (still []expiring, requests []eventstore.AppendRequest, err error) {
+	if err := x.catchUp(ctx); err != nil {
+		x.Listening.Refused(DeafnessOf(err))
+		return nil, nil, err
 	}
+	for _, end := range ends {
+		if l, ok := x.Projections.Leases().Find(end.lease.Key); ok && l.Deadline.Equal(end.lease.Deadline) && l.Epoch == end.lease.Epoch {
+			still = append(still, end)
+			requests = append(requests, end.request)
+		}
+	}
+	return still, requests, nil
+}
+
+// prepare decides a lease's end. ok is false if there is nothing to end any more.
+func (x *Expiry) prepare(ctx context.Context, l leases.Lease, now time.Time) (end expiring, ok bool, err error) {
 	entry := x.Service.catalog().Find(l.Key)
-	if entry == nil {
-		return time.Time{}, nil // gone meanwhile: the command will be refused
+	if entry == nil || entry.Epoch != l.Epoch {
+		return end, false, nil // the table is about to learn of it
 	}
-	newest := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: 1}
-	for e, err := range x.Service.store.ReadStream(ctx, eventstore.HeartbeatStream(l.Key), newest) {
+	heard, err := x.lastHeard(ctx, l, entry)
+	if err != nil {
+		return end, false, err
+	}
+	events, err := domain.Decide(entry.Instance(), domain.ExpireLease{
+		Key: l.Key, Epoch: l.Epoch, LastHeartbeat: heard.at, Late: now.Sub(l.Deadline),
+	})
+	if err != nil || len(events) == 0 {
+		return end, false, nil
+	}
+	request := eventstore.AppendRequest{
+		Stream: eventstore.LifecycleStream(l.Key), Expected: eventstore.Unchanged(entry.Events), Other: eventstore.Unchanged(heard.events),
+		Events: make([]eventstore.EventData, len(events)),
+	}
+	for i, e := range events {
+		data, err := domain.Encode(e)
 		if err != nil {
-			return entry.RegisteredAt(), err
+			return end, false, err
 		}
-		if e.RecordedAt.After(entry.RegisteredAt()) {
-			return e.RecordedAt, nil
-		}
+		request.Events[i] = eventstore.EventData{Type: e.EventType(), Data: data, Metadata: registry.metadata(false)}
 	}
-	return entry.RegisteredAt(), nil
+	return expiring{l, request}, true, nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/domain/eventstore/eventstoretest"
 	"github.com/rollcall-registry/rollcall/projections"
+	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/projections/live"
 )
 
@@ -32,6 +33,8 @@ type node struct {
 	store       eventstore.Store
 	projections *live.State
 	service     *commands.Service
+	listening   *leases.Listening
+	state       func() error // why the store takes no appends; nil: it does not say
 	stop        func()
 }
 
@@ -47,7 +50,11 @@ func start(t testing.TB, store eventstore.Store, preserve bool) *node {
 		t.Fatal(err)
 	}
 	n := &node{store: store, projections: r}
-	n.service = commands.New(store, func() commands.Catalog { return r.Catalog() }, r, nil)
+	n.listening = leases.NewListening(r.Leases())
+	if s, ok := store.(interface{ Err() error }); ok {
+		n.state = s.Err
+	}
+	n.service = commands.New(commands.Heard(store, n.listening), func() commands.Catalog { return r.Catalog() }, r, nil)
 	running, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	group.Go(func() {
@@ -56,7 +63,7 @@ func start(t testing.TB, store eventstore.Store, preserve bool) *node {
 		}
 	})
 	ticker := time.NewTicker(100 * time.Millisecond)
-	expiry := &commands.Expiry{Service: n.service, Projections: r, Now: time.Now, Logger: logger, Preserve: preserve}
+	expiry := &commands.Expiry{Service: n.service, Projections: r, Now: time.Now, Logger: logger, Preserve: preserve, Listening: n.listening, State: n.state}
 	group.Go(func() { _ = expiry.Run(running, ticker.C) })
 	n.stop = func() {
 		cancel()
@@ -64,6 +71,11 @@ func start(t testing.TB, store eventstore.Store, preserve bool) *node {
 		ticker.Stop()
 	}
 	return n
+}
+
+func (n *node) held() bool {
+	standings, _ := n.projections.SelfPreservation()
+	return standings.Of("default").On
 }
 
 func key(id string) domain.Key {
@@ -314,7 +326,7 @@ func TestSelfPreservationHoldsExpiryAndEndsByItself(t *testing.T) {
 		n.service.DoAll(ctx, caller, all)
 		time.Sleep(time.Minute) // nobody is heard
 		synctest.Wait()
-		if on, _ := n.projections.SelfPreservation(); !on || n.projections.Catalog().Len() != 40 {
+		if on := n.held(); !on || n.projections.Catalog().Len() != 40 {
 			t.Fatalf("self-preservation is %v, %d instances are left", on, n.projections.Catalog().Len())
 		}
 		for range 4 { // nearly all are heard again
@@ -322,7 +334,7 @@ func TestSelfPreservationHoldsExpiryAndEndsByItself(t *testing.T) {
 			time.Sleep(2 * time.Second)
 		}
 		synctest.Wait()
-		if on, _ := n.projections.SelfPreservation(); on || n.projections.Catalog().Len() != 38 {
+		if on := n.held(); on || n.projections.Catalog().Len() != 38 {
 			t.Fatalf("self-preservation is %v, %d instances are left", on, n.projections.Catalog().Len())
 		}
 		got := n.types(t, eventstore.RegistryStream)
@@ -341,7 +353,7 @@ func TestWhatStaysSilentIsLetGoInTheEnd(t *testing.T) {
 		}
 		time.Sleep(16 * time.Minute)
 		synctest.Wait()
-		if on, _ := n.projections.SelfPreservation(); on || n.projections.Catalog().Len() != 0 {
+		if on := n.held(); on || n.projections.Catalog().Len() != 0 {
 			t.Errorf("self-preservation is %v, %d instances are left", on, n.projections.Catalog().Len())
 		}
 	})

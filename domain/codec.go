@@ -107,6 +107,8 @@ func DecodeEvent(eventType string, data []byte) (Event, error) {
 		return decode[SelfPreservationEnded](data)
 	case TypeTimelineBegan:
 		return decode[TimelineBegan](data)
+	case TypeListeningInterrupted:
+		return decode[ListeningInterrupted](data)
 	case TypeWebhookCreated:
 		return decode[WebhookCreated](data)
 	case TypeWebhookPaused:

@@ -50,7 +50,7 @@ type DeregisterInstance struct {
 type ExpireLease struct {
 	Key           Key
 	Epoch         uint64
-	LastHeartbeat time.Time
+	LastHeartbeat time.Time     // or the registration or update that was heard last; zero: not known
 	Late          time.Duration // since the deadline
 }
 

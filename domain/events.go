@@ -10,15 +10,13 @@ type Event interface {
 
 // Names of the stored event types.
 const (
-	TypeInstanceRegistered      = "InstanceRegistered"
-	TypeInstanceUpdated         = "InstanceUpdated"
-	TypeHeartbeatReceived       = "HeartbeatReceived"
-	TypeHealthChanged           = "HealthChanged"
-	TypeTrafficChanged          = "TrafficChanged"
-	TypeInstanceDeregistered    = "InstanceDeregistered"
-	TypeLeaseExpired            = "LeaseExpired"
-	TypeSelfPreservationStarted = "SelfPreservationStarted"
-	TypeSelfPreservationEnded   = "SelfPreservationEnded"
+	TypeInstanceRegistered   = "InstanceRegistered"
+	TypeInstanceUpdated      = "InstanceUpdated"
+	TypeHeartbeatReceived    = "HeartbeatReceived"
+	TypeHealthChanged        = "HealthChanged"
+	TypeTrafficChanged       = "TrafficChanged"
+	TypeInstanceDeregistered = "InstanceDeregistered"
+	TypeLeaseExpired         = "LeaseExpired"
 )
 
 // InstanceRegistered begins an epoch: the instance is in the catalog from here on.
@@ -65,32 +63,18 @@ type InstanceDeregistered struct {
 // LeaseExpired ends an epoch because no heartbeat came within the lease's ttl.
 type LeaseExpired struct {
 	Epoch         uint64    `json:"epoch"`
-	LastHeartbeat time.Time `json:"last_heartbeat"` // or the registration, where no heartbeat came
+	LastHeartbeat time.Time `json:"last_heartbeat,omitzero"` // or the registration or update that was heard last; zero: not known
 	TTL           Duration  `json:"ttl"`
 	Late          Duration  `json:"late"` // from the lease's deadline to this decision
 }
 
-// SelfPreservationStarted says that too many leases lapsed at once and expiry has stopped.
-type SelfPreservationStarted struct {
-	RenewalsSeen     int `json:"renewals_seen"`     // leases renewed within their ttl
-	RenewalsExpected int `json:"renewals_expected"` // leases that should have been
-}
-
-// SelfPreservationEnded says that enough leases are renewed again and expiry goes on.
-type SelfPreservationEnded struct {
-	RenewalsSeen     int `json:"renewals_seen"`
-	RenewalsExpected int `json:"renewals_expected"`
-}
-
-func (InstanceRegistered) EventType() string      { return TypeInstanceRegistered }
-func (InstanceUpdated) EventType() string         { return TypeInstanceUpdated }
-func (HeartbeatReceived) EventType() string       { return TypeHeartbeatReceived }
-func (HealthChanged) EventType() string           { return TypeHealthChanged }
-func (TrafficChanged) EventType() string          { return TypeTrafficChanged }
-func (InstanceDeregistered) EventType() string    { return TypeInstanceDeregistered }
-func (LeaseExpired) EventType() string            { return TypeLeaseExpired }
-func (SelfPreservationStarted) EventType() string { return TypeSelfPreservationStarted }
-func (SelfPreservationEnded) EventType() string   { return TypeSelfPreservationEnded }
+func (InstanceRegistered) EventType() string   { return TypeInstanceRegistered }
+func (InstanceUpdated) EventType() string      { return TypeInstanceUpdated }
+func (HeartbeatReceived) EventType() string    { return TypeHeartbeatReceived }
+func (HealthChanged) EventType() string        { return TypeHealthChanged }
+func (TrafficChanged) EventType() string       { return TypeTrafficChanged }
+func (InstanceDeregistered) EventType() string { return TypeInstanceDeregistered }
+func (LeaseExpired) EventType() string         { return TypeLeaseExpired }
 
 // Metadata says who caused an event, from where and how. The time it was recorded, and its place,
 // are stamped by the event store.

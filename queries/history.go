@@ -55,7 +55,11 @@ func Words(event domain.Event, recordedAt time.Time) string {
 	case domain.InstanceDeregistered:
 		return because("deregistered", e.Reason)
 	case domain.LeaseExpired:
-		return fmt.Sprintf("lease expired: last heartbeat %s before, ttl %s", Spaced(recordedAt.Sub(e.LastHeartbeat)), Spaced(time.Duration(e.TTL)))
+		heard := "the last heartbeat is not known"
+		if !e.LastHeartbeat.IsZero() {
+			heard = "last heartbeat " + Spaced(recordedAt.Sub(e.LastHeartbeat)) + " before"
+		}
+		return "lease expired: " + heard + ", ttl " + Spaced(time.Duration(e.TTL))
 	case domain.HeartbeatReceived:
 		return "heartbeat"
 	case domain.WebhookCreated:
@@ -68,10 +72,8 @@ func Words(event domain.Event, recordedAt time.Time) string {
 		return fmt.Sprintf("webhook sent to what comes after position %d", e.After)
 	case domain.WebhookDeleted:
 		return because("webhook deleted", e.Reason)
-	case domain.SelfPreservationStarted:
-		return fmt.Sprintf("self-preservation started: %d of %d leases were renewed; expiry is held", e.RenewalsSeen, e.RenewalsExpected)
-	case domain.SelfPreservationEnded:
-		return fmt.Sprintf("self-preservation ended: %d of %d leases are renewed", e.RenewalsSeen, e.RenewalsExpected)
+	case domain.SelfPreservationStarted, domain.SelfPreservationEnded, domain.ListeningInterrupted:
+		return registryWords(event)
 	}
 	if e, ok := event.(domain.TimelineBegan); ok {
 		return timelineBegan(e)

@@ -26,7 +26,7 @@ var webhookTypes = []string{
 }
 
 // eventTypes are the types that can be asked for: of an instance's events first.
-var eventTypes = slices.Concat(domain.LifecycleTypes, []string{domain.TypeHeartbeatReceived, domain.TypeSelfPreservationStarted, domain.TypeSelfPreservationEnded, domain.TypeTimelineBegan}, webhookTypes)
+var eventTypes = slices.Concat(domain.LifecycleTypes, []string{domain.TypeHeartbeatReceived, domain.TypeSelfPreservationStarted, domain.TypeSelfPreservationEnded, domain.TypeListeningInterrupted, domain.TypeTimelineBegan}, webhookTypes)
 
 // SelectionParameters are the names of what ParseSelection reads.
 var SelectionParameters = []string{"ns", "namespace", "service", "instance", "type", "heartbeats"}

@@ -128,8 +128,11 @@ func (s *Service) View(key domain.ServiceKey) *catalog.View { return s.Live.Cata
 // reached since the start: what there is comes from a snapshot.
 func (s *Service) Lag() (lag time.Duration, stale bool) { return s.Live.LagTime(), s.Live.Stale() }
 
-// SelfPreserving says whether expiry is held.
-func (s *Service) SelfPreserving() bool {
-	on, _ := s.Live.SelfPreservation()
-	return on
+// SelfPreserving says whether expiry is held in a namespace, or ("") in any.
+func (s *Service) SelfPreserving(namespace string) bool {
+	standings, _ := s.Live.SelfPreservation()
+	if namespace == "" {
+		return standings.Anywhere()
+	}
+	return standings.Of(namespace).On
 }

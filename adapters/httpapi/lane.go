@@ -225,5 +225,5 @@ func (c *laneConn) write(body []byte) {
 // calm says that replies need no warning.
 func (a *api) calm() bool {
 	lag, stale := a.Queries.Lag()
-	return !a.Queries.SelfPreserving() && !stale && lag <= tellLag
+	return !a.Queries.SelfPreserving(domain.DefaultNamespace) && !stale && lag <= tellLag
 }

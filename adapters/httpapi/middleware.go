@@ -38,9 +38,7 @@ func (a *api) positioned(next echo.HandlerFunc) echo.HandlerFunc {
 			h.Set(headerLag, strconv.FormatFloat(lag.Seconds(), 'f', 1, 64))
 			h.Add(headerWarning, "stale: this node is behind the event store or cannot reach it")
 		}
-		if a.Queries.SelfPreserving() {
-			h.Add(headerWarning, "self-preservation: many leases lapsed at once; instances are kept that may be gone")
-		}
+		a.warnOfPreservation(c)
 		return next(c)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/projections/live"
 )
 
@@ -74,14 +75,44 @@ func (m *Metrics) Watch(r *live.State, diskBytes func() uint64) {
 	gauge("rollcall_projection_lag_events", "Positions that the projections are behind the event store.", func() float64 { return float64(r.Lag()) })
 	gauge("rollcall_projection_lag_seconds", "Time since the projections were last known to be level with the event store.", func() float64 { return r.LagTime().Seconds() })
 	gauge("rollcall_projection_skipped_events", "Events that could not be applied.", func() float64 { return float64(r.Skipped()) })
-	gauge("rollcall_self_preservation", "1 while expiry is held.", func() float64 {
-		if on, _ := r.SelfPreservation(); on {
+	gauge("rollcall_self_preservation", "1 while expiry is held in a namespace.", func() float64 {
+		if standings, _ := r.SelfPreservation(); standings.Anywhere() {
 			return 1
 		}
 		return 0
 	})
 	if diskBytes != nil {
 		gauge("rollcall_store_bytes", "Bytes that the event store takes on disk.", func() float64 { return float64(diskBytes()) })
+	}
+}
+
+// WatchListening adds for how long the registry could not take heartbeats.
+func (m *Metrics) WatchListening(l *leases.Listening, now func() time.Time) {
+	m.registry.MustRegister(deafness{l, now})
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "rollcall_not_listening", Help: "1 while the registry cannot take heartbeats, so that no lease runs.",
+	}, func() float64 {
+		if l.Deaf() {
+			return 1
+		}
+		return 0
+	}))
+}
+
+// deafness collects the seconds in which the registry could not take heartbeats, by cause.
+type deafness struct {
+	listening *leases.Listening
+	now       func() time.Time
+}
+
+var notListening = prometheus.NewDesc("rollcall_not_listening_seconds_total", "Time in which the registry could not take heartbeats, so that no lease ran, by cause.", []string{"cause"}, nil)
+
+func (d deafness) Describe(to chan<- *prometheus.Desc) { to <- notListening }
+
+func (d deafness) Collect(to chan<- prometheus.Metric) {
+	total := d.listening.Total(d.now())
+	for _, cause := range domain.Deafnesses { // all of them from the start: no gap in a graph
+		to <- prometheus.MustNewConstMetric(notListening, prometheus.CounterValue, total[cause].Seconds(), string(cause))
 	}
 }
 

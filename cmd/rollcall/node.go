@@ -51,6 +51,7 @@ type node struct {
 	history    *history.History
 	deliveries *deliveries
 	commands   *commands.Service
+	listening  *leases.Listening
 	expiry     *commands.Expiry
 	queries    *queries.Service
 	api        *httpapi.API
@@ -135,8 +136,13 @@ func (n *node) openDeliveries(ctx context.Context) (err error) {
 }
 
 func (n *node) openCommands(context.Context) error {
-	n.commands = commands.New(n.store, func() commands.Catalog { return n.live.Catalog() }, n.live, n.metrics.Commanded)
-	n.expiry = &commands.Expiry{Service: n.commands, Projections: n.live, Now: time.Now, Logger: n.logger, Preserve: n.settings.preserve}
+	n.listening = leases.NewListening(n.live.Leases())
+	n.metrics.WatchListening(n.listening, time.Now)
+	n.commands = commands.New(commands.Heard(n.store, n.listening), func() commands.Catalog { return n.live.Catalog() }, n.live, n.metrics.Commanded)
+	n.expiry = &commands.Expiry{
+		Service: n.commands, Projections: n.live, Now: time.Now, Logger: n.logger, Preserve: n.settings.preserve,
+		Listening: n.listening, State: n.store.err,
+	}
 	return nil
 }
 
@@ -208,7 +214,7 @@ func (n *node) run(ctx context.Context, group *errgroup.Group) {
 		return nil
 	})
 	group.Go(func() error { return n.deliveries.run(ctx) })
-	group.Go(func() error { return tick(ctx, leases.Tick, n.expiry.Run) })
+	group.Go(func() error { return tick(n.stopping, leases.Tick, n.expiry.Run) }) // no lease lapses while requests are refused
 	group.Go(func() error { return n.store.watch(ctx) })
 	group.Go(func() error { return tick(ctx, time.Second, n.live.Measure) })
 	group.Go(func() error { return tick(ctx, time.Second, tuneCollector) })

@@ -1,5 +1,9 @@
 // Package leases is the projection of who was heard when. A heartbeat moves one number; deadlines
-// are looked at only when they come due, and corrected then.
+// are looked at only when they come due, and corrected then. What is overdue is kept apart, by
+// namespace, and is not looked at again until something happens to it.
+//
+// Beside the table stand the two rules that say when a lapsed lease may end: Listening, which knows when
+// the registry could take renewals, and Preservation, which holds expiry while very many leases lapse at once.
 //
 // The table measures time on the monotonic clock that its callers' time.Time values carry, from
 // the moment it was made: a wall clock that jumps moves no deadline.
@@ -7,6 +11,7 @@ package leases
 
 import (
 	"hash/maphash"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,30 +26,39 @@ const Tick = 100 * time.Millisecond
 
 // Lease is what the registry knows of one lease.
 type Lease struct {
-	Key           domain.Key
-	Epoch         uint64
-	TTL           time.Duration
-	Deadline      time.Time // when it lapses unless a heartbeat comes
-	LastHeartbeat time.Time // recorded time; zero if none came since this process started
-	Heartbeats    uint64    // since this process started
-	LongestGap    time.Duration
+	Key      domain.Key
+	Epoch    uint64
+	TTL      time.Duration
+	Deadline time.Time // when it lapses unless a heartbeat comes
+	// LastHeard is the recorded time of the newest event that renewed the lease: a heartbeat, the
+	// registration or its update. Zero: none did since this process started.
+	LastHeard time.Time
+	// HeartbeatEvents is how many events the instance's heartbeat stream had after the newest heartbeat that was
+	// applied, of whichever epoch. 0: none was applied since this process started, and the stream may hold any.
+	HeartbeatEvents uint64
+	Heartbeats      uint64 // of this epoch, since this process started
+	LongestGap      time.Duration
 }
 
 // Table holds the leases of all live instances. Its methods may be called from any goroutine, but Heard
 // only by one at a time.
+//
+// INVARIANT: a shard's mutex is taken before the table's, never the other way round.
 type Table struct {
-	began   time.Time
-	seed    maphash.Seed
-	shards  [64]shard
-	count   atomic.Int64
-	overdue atomic.Int64
-	floor   atomic.Int64 // no instance counts as last heard before this; see Grace
+	began  time.Time
+	seed   maphash.Seed
+	shards [64]shard
+	count  atomic.Int64
+	late   atomic.Int64 // overdue leases
+	floor  atomic.Int64 // no instance counts as last heard before this; see Grace
 
 	numbered []*lease // by their heartbeat streams' numbers; nil or ended: to be looked up. Heard's own
 
-	mu    sync.Mutex
-	wheel map[int64][]*lease // by the tick at which to look at them
-	swept int64              // ticks before this one have been looked at
+	mu         sync.Mutex
+	wheel      map[int64][]*lease // by the tick at which to look at them
+	swept      int64              // ticks before this one have been looked at
+	namespaces map[string]*namespace
+	touched    []*namespace // those whose change is not zero
 }
 
 type shard struct {
@@ -52,25 +66,29 @@ type shard struct {
 	leases map[string]*lease // by namespace/service/id
 }
 
-// lease is guarded by its shard's mutex, but for shard, name, ended and tick.
+// lease is guarded by its shard's mutex, but for what its fields say.
 type lease struct {
-	shard    *shard
+	shard    *shard // never changes, as name and namespace
 	name     string
+	in       *namespace
 	epoch    uint64
-	ttl      int64 // nanoseconds
-	heard    int64 // when last heard, nanoseconds since the table began
-	recorded int64 // last heartbeat's recorded time, Unix nanoseconds; 0: none
+	ttl      int64  // nanoseconds
+	heard    int64  // when last heard, nanoseconds since the table began
+	recorded int64  // recorded time of what renewed it last, Unix nanoseconds; 0: not known
+	stream   uint64 // see Lease.HeartbeatEvents
 	beats    uint64
 	gap      int64
+	overdue  bool        // it is in its namespace's list
 	ended    atomic.Bool // out of the table: the wheel lets go of it
 	tick     int64       // its place in the wheel that counts; guarded by the table's mutex
+	place    int         // in the namespace's list of overdue leases; guarded by the table's mutex
 }
 
-// NewTable is an empty table with room for so many leases; its time begins now.
-func NewTable(now time.Time, room int) *Table {
-	t := &Table{began: now, seed: maphash.MakeSeed(), wheel: make(map[int64][]*lease)}
+// NewTable is an empty table for about so many leases; its time begins now.
+func NewTable(now time.Time, size int) *Table {
+	t := &Table{began: now, seed: maphash.MakeSeed(), wheel: make(map[int64][]*lease), namespaces: make(map[string]*namespace)}
 	for i := range t.shards {
-		t.shards[i].leases = make(map[string]*lease, room/len(t.shards))
+		t.shards[i].leases = make(map[string]*lease, size/len(t.shards))
 	}
 	return t
 }
@@ -81,12 +99,14 @@ func (t *Table) shard(name string) *shard {
 
 func (t *Table) since(now time.Time) int64 { return int64(now.Sub(t.began)) }
 
-// Start begins a lease, or gives a running one another ttl or epoch; either counts as being heard.
-func (t *Table) Start(key domain.Key, epoch uint64, ttl time.Duration, now time.Time) {
+// Start begins a lease, or gives a running one another ttl or epoch; either counts as being heard. recorded
+// is the time of the event that says so; zero: it is from before this process started.
+func (t *Table) Start(key domain.Key, epoch uint64, ttl time.Duration, recorded, now time.Time) {
 	name := key.String()
 	heard := t.since(now)
 	s := t.shard(name)
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	l := s.leases[name]
 	fresh := l == nil
 	if fresh {
@@ -97,28 +117,60 @@ func (t *Table) Start(key domain.Key, epoch uint64, ttl time.Duration, now time.
 	if l.epoch != epoch {
 		l.beats, l.gap, l.recorded = 0, 0, 0
 	}
-	sooner := !fresh && int64(ttl) < l.ttl
+	sooner, longer := int64(ttl) < l.ttl, int64(ttl)-l.ttl
 	l.epoch, l.ttl, l.heard = epoch, int64(ttl), heard
-	s.mu.Unlock()
-	if fresh || sooner {
-		t.schedule(l, heard+int64(ttl))
+	if !recorded.IsZero() {
+		l.recorded = recorded.UnixNano()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if fresh {
+		l.in = t.namespace(key.Namespace)
+	}
+	l.in.ttls += longer
+	switch {
+	case fresh:
+		l.in.leases++
+		t.note(l.in, func(c *Change) { c.Joined++ })
+		t.schedule(l, t.deadline(l))
+	case l.overdue:
+		t.renew(l)
+	case sooner:
+		t.schedule(l, t.deadline(l))
 	}
 }
 
-// End forgets a lease.
-func (t *Table) End(key domain.Key) {
+// End forgets a lease. lapsed says that it ended by lapsing, not because someone took the instance out.
+func (t *Table) End(key domain.Key, lapsed bool) {
 	name := key.String()
 	s := t.shard(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if l := s.leases[name]; l != nil {
-		l.ended.Store(true)
-		delete(s.leases, name)
-		t.count.Add(-1)
+	l := s.leases[name]
+	if l == nil {
+		return
 	}
+	l.ended.Store(true)
+	delete(s.leases, name)
+	t.count.Add(-1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l.in.leases--
+	l.in.ttls -= l.ttl
+	switch {
+	case l.overdue:
+		t.notOverdue(l)
+		if !lapsed { // it is accounted for
+			t.note(l.in, func(c *Change) { c.Joined++ })
+		}
+	case lapsed: // another node found it overdue
+		t.note(l.in, func(c *Change) { c.lapse(l) })
+	}
+	t.forget(l.in)
 }
 
-// Heard renews the lease whose heartbeat stream got an event. A heartbeat of no lease is ignored.
+// Heard renews the lease whose heartbeat stream got an event. A heartbeat of no lease is ignored, and one of
+// another epoch renews nothing.
 func (t *Table) Heard(e *eventstore.RecordedEvent, now time.Time) {
 	l := t.heardLease(e)
 	if l == nil {
@@ -126,10 +178,30 @@ func (t *Table) Heard(e *eventstore.RecordedEvent, now time.Time) {
 	}
 	heard := t.since(now)
 	l.shard.mu.Lock()
+	defer l.shard.mu.Unlock()
+	l.stream = uint64(e.Revision) + 1
+	if l.epoch > 1 && !ofEpoch(e.Data, l.epoch) {
+		return
+	}
 	l.gap = max(l.gap, heard-l.heard)
 	l.heard, l.recorded = heard, e.RecordedAt.UnixNano()
 	l.beats++
-	l.shard.mu.Unlock()
+	if l.overdue {
+		t.mu.Lock()
+		t.renew(l)
+		t.mu.Unlock()
+	}
+}
+
+// ofEpoch says whether a heartbeat's data name the epoch, or name none that can be read.
+func ofEpoch(data []byte, epoch uint64) bool {
+	const prefix = `{"epoch":`
+	n := len(data) - 1
+	if n <= len(prefix) || string(data[:len(prefix)]) != prefix || data[n] != '}' {
+		return true
+	}
+	said, err := strconv.ParseUint(string(data[len(prefix):n]), 10, 64)
+	return err != nil || said == epoch
 }
 
 // heardLease is the lease that a heartbeat renews, or nil.
@@ -154,15 +226,11 @@ func (t *Table) heardLease(e *eventstore.RecordedEvent) *lease {
 	return l
 }
 
-// Grace counts every instance as heard just now: after a start, or a stall of this process, no one
-// could be heard before.
-func (t *Table) Grace(now time.Time) { t.floor.Store(t.since(now)) }
-
 // Len is the number of leases.
 func (t *Table) Len() int { return int(t.count.Load()) }
 
-// Due is the number of leases that Overdue named when it was last called.
-func (t *Table) Due() int { return int(t.overdue.Load()) }
+// Due is the number of leases that are past their deadline, as of the last Sweep.
+func (t *Table) Due() int { return int(t.late.Load()) }
 
 // Find is what is known of an instance's lease.
 func (t *Table) Find(key domain.Key) (Lease, bool) {
@@ -181,72 +249,13 @@ func (t *Table) Find(key domain.Key) (Lease, bool) {
 func (t *Table) show(l *lease) Lease {
 	shown := Lease{
 		Epoch: l.epoch, TTL: time.Duration(l.ttl), Heartbeats: l.beats, LongestGap: time.Duration(l.gap),
-		Deadline: t.began.Add(time.Duration(t.deadline(l))),
+		HeartbeatEvents: l.stream, Deadline: t.began.Add(time.Duration(t.deadline(l))),
 	}
 	shown.Key, _ = domain.ParseKey(l.name)
 	if l.recorded != 0 {
-		shown.LastHeartbeat = time.Unix(0, l.recorded).UTC()
+		shown.LastHeard = time.Unix(0, l.recorded).UTC()
 	}
 	return shown
 }
 
 func (t *Table) deadline(l *lease) int64 { return max(l.heard, t.floor.Load()) + l.ttl }
-
-func (t *Table) schedule(l *lease, deadline int64) {
-	tick := deadline/int64(Tick) + 1 // the first that begins after the deadline
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	l.tick = max(tick, t.swept)
-	t.wheel[l.tick] = append(t.wheel[l.tick], l)
-}
-
-// Overdue are the leases whose deadline has passed. It looks only at those that came due since it
-// was last called and at those that were overdue then, and names each once a tick at most.
-func (t *Table) Overdue(now time.Time) []Lease {
-	at := t.since(now)
-	var overdue []Lease
-	for _, l := range t.due(at / int64(Tick)) {
-		if l.ended.Load() {
-			continue
-		}
-		s := t.shard(l.name)
-		s.mu.Lock()
-		deadline := t.deadline(l)
-		if deadline < at {
-			overdue = append(overdue, t.show(l))
-		}
-		s.mu.Unlock()
-		t.schedule(l, deadline) // of the overdue ones: look again at the next tick
-	}
-	t.overdue.Store(int64(len(overdue)))
-	return overdue
-}
-
-// due takes from the wheel what is to be looked at up to a tick.
-func (t *Table) due(tick int64) []*lease {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var due []*lease
-	take := func(at int64) {
-		for _, l := range t.wheel[at] {
-			if l.tick == at { // else it was given another place since, or is taken already
-				l.tick = -1
-				due = append(due, l)
-			}
-		}
-		delete(t.wheel, at)
-	}
-	if tick-t.swept > int64(len(t.wheel)) { // after a long pause: fewer slots than ticks
-		for at := range t.wheel {
-			if at <= tick {
-				take(at)
-			}
-		}
-	} else {
-		for at := t.swept; at <= tick; at++ {
-			take(at)
-		}
-	}
-	t.swept = max(t.swept, tick+1)
-	return due
-}

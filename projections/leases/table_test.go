@@ -18,7 +18,7 @@ func key(i int) domain.Key {
 	return domain.Key{Namespace: "default", Service: "checkout", ID: fmt.Sprint(i)}
 }
 
-// Whatever happens, Overdue names just the leases that a plain look at all of them would name.
+// Whatever happens, Sweep finds just the leases that a plain look at all of them would name.
 func TestOverdueIsWhatAPlainModelSays(t *testing.T) {
 	type lease struct {
 		ttl   time.Duration
@@ -28,12 +28,13 @@ func TestOverdueIsWhatAPlainModelSays(t *testing.T) {
 		table := leases.NewTable(began, 0)
 		model := map[int]lease{}
 		now, floor := began, began
+		living, gone := 0, 0 // as the changes say; of them taken out by someone
 		for range rapid.IntRange(1, 80).Draw(t, "steps") {
 			i := rapid.IntRange(0, 4).Draw(t, "instance")
 			switch rapid.IntRange(0, 5).Draw(t, "kind") {
 			case 0:
 				l := lease{time.Duration(rapid.IntRange(1, 20).Draw(t, "ttl")) * 500 * time.Millisecond, now}
-				table.Start(key(i), 1, l.ttl, now)
+				table.Start(key(i), 1, l.ttl, now, now)
 				model[i] = l
 			case 1:
 				number := uint32(rapid.IntRange(0, 1).Draw(t, "numbered") * (i + 1)) // of the stream, or none
@@ -43,7 +44,10 @@ func TestOverdueIsWhatAPlainModelSays(t *testing.T) {
 					model[i] = l
 				}
 			case 2:
-				table.End(key(i))
+				table.End(key(i), false)
+				if _, ok := model[i]; ok {
+					gone++
+				}
 				delete(model, i)
 			case 3:
 				table.Grace(now)
@@ -53,7 +57,8 @@ func TestOverdueIsWhatAPlainModelSays(t *testing.T) {
 			}
 			now = now.Add(leases.Tick) // a lease is named once a tick
 			got := map[domain.Key]bool{}
-			for _, l := range table.Overdue(now) {
+			table.Sweep(now)
+			for _, l := range table.Overdue("default", 100) {
 				if got[l.Key] {
 					t.Fatalf("%s is named twice", l.Key)
 				}
@@ -69,37 +74,89 @@ func TestOverdueIsWhatAPlainModelSays(t *testing.T) {
 					t.Fatalf("instance %d is %s late, overdue: %v", i, late, got[key(i)])
 				}
 			}
-			if len(got) > len(model) || table.Len() != len(model) {
-				t.Fatalf("%d overdue, %d in the table, %d in the model", len(got), table.Len(), len(model))
+			census := table.Count("default")
+			if len(got) > len(model) || table.Len() != len(model) || census.Leases != len(model) || census.Overdue != len(got) || table.Due() != len(got) {
+				t.Fatalf("%d overdue, %d in the table, %d in the model, %+v", len(got), table.Len(), len(model), census)
+			}
+			for _, c := range table.Changes() {
+				living += c.Joined - c.Lapsed
+			}
+			if living-gone != len(model)-len(got) {
+				t.Fatalf("changes say that %d live, but %d of %d are overdue", living-gone, len(got), len(model))
 			}
 		}
 	})
 }
 
-func TestRenewals(t *testing.T) {
-	for _, c := range []struct {
-		leases, overdue, expired int
-		enough                   bool
+// What was heard last, and up to where the heartbeat stream is, is what an expiry is bound to.
+func TestALeaseKnowsWhatRenewedItLast(t *testing.T) {
+	at := func(d time.Duration) time.Time { return began.Add(d) }
+	beat := func(table *leases.Table, revision int, epoch int, after time.Duration) {
+		table.Heard(&eventstore.RecordedEvent{
+			EventData: eventstore.EventData{Data: fmt.Appendf(nil, `{"epoch":%d}`, epoch)},
+			Stream:    eventstore.HeartbeatStream(key(1)), Revision: eventstore.Revision(revision), RecordedAt: at(after),
+		}, at(after))
+	}
+	for name, c := range map[string]struct {
+		do     func(*leases.Table)
+		heard  time.Time
+		events uint64
+		lapses time.Duration
 	}{
-		{9, 9, 0, true}, {10, 1, 0, true}, {10, 2, 0, false}, {100, 15, 0, true}, {100, 16, 0, false},
-		{90, 5, 10, true}, {90, 6, 10, false}, {0, 0, 0, true},
+		"nothing since the start":         {func(*leases.Table) {}, time.Time{}, 0, 10 * time.Second},
+		"a heartbeat":                     {func(t *leases.Table) { beat(t, 41, 2, 3*time.Second) }, at(3 * time.Second), 42, 13 * time.Second},
+		"an older epoch's late heartbeat": {func(t *leases.Table) { beat(t, 41, 1, 3*time.Second) }, time.Time{}, 42, 10 * time.Second},
+		"an update":                       {func(t *leases.Table) { t.Start(key(1), 2, 5*time.Second, at(time.Second), at(time.Second)) }, at(time.Second), 0, 6 * time.Second},
+		"a registration after a heartbeat": {func(t *leases.Table) {
+			beat(t, 0, 2, time.Second)
+			t.Start(key(1), 3, 10*time.Second, at(2*time.Second), at(2*time.Second))
+		}, at(2 * time.Second), 1, 12 * time.Second},
 	} {
-		var p leases.Preservation
-		p.Expired(c.expired, began)
-		if got := p.Count(c.leases, c.overdue, began.Add(time.Second)); got.Enough() != c.enough {
-			t.Errorf("%d leases, %d overdue, %d expired lately: %+v", c.leases, c.overdue, c.expired, got)
+		table := leases.NewTable(began, 0)
+		table.Start(key(1), 2, 10*time.Second, time.Time{}, began)
+		c.do(table)
+		l, ok := table.Find(key(1))
+		if !ok || !l.LastHeard.Equal(c.heard) || l.HeartbeatEvents != c.events || !l.Deadline.Equal(at(c.lapses)) {
+			t.Errorf("%s: %+v", name, l)
 		}
-		if got := p.Count(c.leases, 0, began.Add(2*time.Minute)); !got.Enough() {
-			t.Errorf("what expired long ago still counts: %+v", got)
+	}
+}
+
+// Leases that stay overdue cost nothing until something happens to them.
+func TestOverdueLeasesAreNotLookedAtAgain(t *testing.T) {
+	table := leases.NewTable(began, 0)
+	for i := range 20_000 {
+		table.Start(key(i), 1, time.Second, time.Time{}, began)
+	}
+	now := began.Add(2 * time.Second)
+	table.Sweep(now)
+	if table.Due() != 20_000 {
+		t.Fatalf("%d are overdue", table.Due())
+	}
+	table.Changes()
+	if allocs := testing.AllocsPerRun(100, func() {
+		now = now.Add(leases.Tick)
+		table.Sweep(now)
+		if len(table.Changes()) > 0 || len(table.Late()) != 1 {
+			t.Fatal("something changed")
 		}
+	}); allocs > 3 {
+		t.Errorf("a look at overdue leases makes %v allocations", allocs)
+	}
+	if got := len(table.Overdue("default", 10)); got != 10 {
+		t.Errorf("%d of 10", got)
+	}
+	table.Grace(now)
+	if table.Due() != 0 || len(table.Overdue("default", 10)) != 0 {
+		t.Error("they are overdue although all began anew")
 	}
 }
 
 func BenchmarkHeard(b *testing.B) {
 	table := leases.NewTable(began, 0)
-	beats := make([]eventstore.RecordedEvent, 100_000)
+	beats := make([]eventstore.RecordedEvent, 20_000)
 	for i := range beats {
-		table.Start(key(i), 1, 30*time.Second, began)
+		table.Start(key(i), 1, 30*time.Second, time.Time{}, began)
 		beats[i] = eventstore.RecordedEvent{Stream: eventstore.HeartbeatStream(key(i)), RecordedAt: began, StreamNumber: uint32(i + 1)}
 	}
 	b.ReportAllocs()

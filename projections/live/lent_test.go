@@ -16,7 +16,7 @@ func TestNothingIsKeptOfABatchThatTheStoreLends(t *testing.T) {
 	store := eventstoretest.Lending{Store: memory}
 	r := open(t, store, snapshots(t.TempDir(), uuid.New()))
 	results, err := store.Append(ctx, nil, eventstore.AppendRequest{Stream: eventstore.RegistryStream, Events: []eventstore.EventData{
-		{Type: domain.TypeSelfPreservationStarted, Data: []byte(`{"expected":20,"renewed":8}`), Metadata: []byte(`{"schema":1}`)}}})
+		{Type: domain.TypeSelfPreservationStarted, Data: []byte(`{"expected":20,"renewed":8}`), Metadata: []byte(`{"actor":"ann","schema":1}`)}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,9 +24,9 @@ func TestNothingIsKeptOfABatchThatTheStoreLends(t *testing.T) {
 	last := register(t, store, 0, 5)
 	run(t, r, last)
 
-	on, event := r.SelfPreservation()
-	if !on || event.Position != registered || event.Type != domain.TypeSelfPreservationStarted {
-		t.Errorf("self-preservation is %v by %+v", on, event)
+	standings, events := r.SelfPreservation()
+	if s := standings.Of("default"); !s.On || s.Actor != "ann" || s.Since.IsZero() || events != 1 {
+		t.Errorf("after %d events self-preservation is %+v", events, s)
 	}
 	changes, ok := r.Feed().Since(domain.ServiceKey{}, registered)
 	if !ok || len(changes) != 5 {

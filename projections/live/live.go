@@ -38,19 +38,19 @@ type Options struct {
 type State struct {
 	projections.Progress
 
-	opts      Options
-	began     time.Time
-	catalog   atomic.Pointer[catalog.Catalog]
-	leases    *leases.Table
-	changing  sync.Mutex // held while an event changes the catalog and the feed
-	feed      *feed.Feed
-	preserved atomic.Pointer[eventstore.RecordedEvent] // newest event of the registry stream
-	skipped   atomic.Int64                             // events that could not be applied
-	events    uint64                                   // lifecycle events up to the position
-	unsaved   int                                      // of them since the last snapshot
-	level     atomic.Pointer[time.Time]                // when it was last known to be level with the store, on the monotonic clock; nil: not yet
-	stale     atomic.Bool                              // the store could not be reached yet
-	saving    chan struct{}                            // holds a token while a snapshot is written
+	opts     Options
+	began    time.Time
+	catalog  atomic.Pointer[catalog.Catalog]
+	leases   *leases.Table
+	changing sync.Mutex // held while an event changes the catalog and the feed
+	feed     *feed.Feed
+	registry atomic.Pointer[registry]
+	skipped  atomic.Int64              // events that could not be applied
+	events   uint64                    // lifecycle events up to the position
+	unsaved  int                       // of them since the last snapshot
+	level    atomic.Pointer[time.Time] // when it was last known to be level with the store, on the monotonic clock; nil: not yet
+	stale    atomic.Bool               // the store could not be reached yet
+	saving   chan struct{}             // holds a token while a snapshot is written
 }
 
 // Open loads the newest snapshot and applies the lifecycle events after it. All leases begin anew:
@@ -62,6 +62,7 @@ func Open(ctx context.Context, opts Options) (*State, error) {
 	}
 	s := &State{opts: opts, began: opts.Now(), saving: make(chan struct{}, 1)}
 	s.catalog.Store(catalog.New())
+	s.registry.Store(newRegistry())
 	at, err := opts.Snapshots.Newest(^eventstore.Position(0), func(state io.Reader) error {
 		loaded, err := catalog.Load(state)
 		if err == nil {
@@ -83,7 +84,7 @@ func Open(ctx context.Context, opts Options) (*State, error) {
 	now := opts.Now()
 	s.leases = leases.NewTable(now, s.Catalog().Len())
 	for e := range s.Catalog().All {
-		s.leases.Start(e.Key(), e.Epoch, e.TTL, now)
+		s.leases.Start(e.Key(), e.Epoch, e.TTL, time.Time{}, now)
 	}
 	if !s.stale.Load() {
 		s.level.Store(&now)
@@ -105,7 +106,7 @@ func (s *State) catchUp(ctx context.Context, at eventstore.Position, reached *ev
 		return fmt.Errorf("rebuild the catalog: %w", err)
 	}
 	*reached = head
-	return s.loadPreservation(ctx)
+	return s.loadRegistry(ctx)
 }
 
 // replay applies lifecycle events: heartbeats from before the start renew no lease.
@@ -178,17 +179,6 @@ func (t *tail) into(f *feed.Feed) *feed.Feed {
 	return f
 }
 
-func (s *State) loadPreservation(ctx context.Context) error {
-	newest := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: 1}
-	for e, err := range s.opts.Store.ReadStream(ctx, eventstore.RegistryStream, newest) {
-		if err != nil {
-			return err
-		}
-		s.preserved.Store(&e)
-	}
-	return nil
-}
-
 // Catalog is the live catalog.
 func (s *State) Catalog() *catalog.Catalog { return s.catalog.Load() }
 
@@ -217,12 +207,6 @@ func (s *State) SnapshotAll(namespace string) ([]*catalog.View, eventstore.Posit
 
 // Leases is the live lease table.
 func (s *State) Leases() *leases.Table { return s.leases }
-
-// SelfPreservation says whether expiry is held, and which registry event said so last, if any did.
-func (s *State) SelfPreservation() (on bool, event *eventstore.RecordedEvent) {
-	event = s.preserved.Load()
-	return event != nil && event.Type == domain.TypeSelfPreservationStarted, event
-}
 
 // Skipped is the number of events that could not be applied.
 func (s *State) Skipped() int64 { return s.skipped.Load() }
@@ -283,7 +267,7 @@ func (s *State) Run(ctx context.Context) error {
 	opts := eventstore.SubscribeOptions{After: s.Position(), Urgent: true}
 	err := projections.Follow(ctx, s.opts.Store, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
 		if s.stale.Load() { // the store is there now; what it could not be asked at the start is asked now
-			if err := s.loadPreservation(ctx); err == nil {
+			if err := s.loadRegistry(ctx); err == nil {
 				s.stale.Store(false)
 			}
 		}
@@ -307,8 +291,7 @@ func (s *State) apply(e *eventstore.RecordedEvent, now time.Time) {
 		return
 	}
 	if e.Stream == eventstore.RegistryStream {
-		kept := *e // the batch that e is part of is only lent
-		s.preserved.Store(&kept)
+		s.registry.Store(s.registry.Load().after(e))
 		return
 	}
 	if !strings.HasPrefix(string(e.Stream), eventstore.LifecyclePrefix) {
@@ -326,9 +309,9 @@ func (s *State) apply(e *eventstore.RecordedEvent, now time.Time) {
 	case err != nil:
 		s.skip(e, err)
 	case entry == nil && before != nil:
-		s.leases.End(before.Key())
+		s.leases.End(before.Key(), e.Type == domain.TypeLeaseExpired)
 	case entry != nil && (before == nil || e.Type == domain.TypeInstanceRegistered || e.Type == domain.TypeInstanceUpdated):
-		s.leases.Start(entry.Key(), entry.Epoch, entry.TTL, now)
+		s.leases.Start(entry.Key(), entry.Epoch, entry.TTL, e.RecordedAt, now)
 	}
 }
 

@@ -1,0 +1,256 @@
+package leases
+
+import "time"
+
+// namespace is guarded by the table's mutex.
+type namespace struct {
+	name    string
+	leases  int
+	ttls    int64 // of all leases, added up; nanoseconds
+	overdue []*lease
+	next    int // place in overdue where the next Overdue begins
+	change  Change
+}
+
+// Change is what became of a namespace's leases since Changes was last called.
+type Change struct {
+	Lapsed    int           // became overdue
+	LapsedTTL time.Duration // their ttls, added up
+	Joined    int           // are new, or were overdue and were heard again or taken out by someone
+}
+
+// Census counts a namespace's leases.
+type Census struct {
+	Namespace string
+	Leases    int
+	Overdue   int
+	TTL       time.Duration // their mean
+	Change
+}
+
+func (c *Change) lapse(l *lease) {
+	c.Lapsed++
+	c.LapsedTTL += time.Duration(l.ttl)
+}
+
+// Grace counts every instance as heard just now: no one could be heard before.
+func (t *Table) Grace(now time.Time) {
+	t.mu.Lock()
+	t.floor.Store(t.since(now))
+	var overdue []*lease
+	for _, n := range t.namespaces {
+		overdue = append(overdue, n.overdue...)
+	}
+	t.mu.Unlock()
+	for _, l := range overdue {
+		l.shard.mu.Lock()
+		if l.overdue {
+			t.mu.Lock()
+			t.renew(l)
+			t.mu.Unlock()
+		}
+		l.shard.mu.Unlock()
+	}
+}
+
+// Anew is when all leases last began anew: at the last Grace, or when the table did.
+func (t *Table) Anew() time.Time { return t.began.Add(time.Duration(t.floor.Load())) }
+
+// ShortestTTL is the shortest of all leases' ttls, 0 where there is no lease. It looks at each of them.
+func (t *Table) ShortestTTL() (shortest time.Duration) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		for _, l := range s.leases {
+			if shortest == 0 || time.Duration(l.ttl) < shortest {
+				shortest = time.Duration(l.ttl)
+			}
+		}
+		s.mu.Unlock()
+	}
+	return shortest
+}
+
+// Sweep finds the leases whose deadline has passed. It looks only at those that came due since it was last called.
+func (t *Table) Sweep(now time.Time) {
+	at := t.since(now)
+	for _, l := range t.due(at / int64(Tick)) {
+		if l.ended.Load() {
+			continue
+		}
+		l.shard.mu.Lock()
+		t.mu.Lock()
+		switch deadline := t.deadline(l); {
+		case l.ended.Load() || l.tick >= 0: // it ended, or was given another place meanwhile
+		case deadline >= at:
+			t.schedule(l, deadline)
+		default:
+			l.overdue = true
+			l.place = len(l.in.overdue)
+			l.in.overdue = append(l.in.overdue, l)
+			t.late.Add(1)
+			t.note(l.in, func(c *Change) { c.lapse(l) })
+		}
+		t.mu.Unlock()
+		l.shard.mu.Unlock()
+	}
+}
+
+// Changes are the namespaces to whose leases something has happened since it was last called.
+func (t *Table) Changes() []Census {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	changes := make([]Census, len(t.touched))
+	for i, n := range t.touched {
+		changes[i] = n.census()
+		changes[i].Change, n.change = n.change, Change{}
+		t.forget(n)
+	}
+	t.touched = t.touched[:0]
+	return changes
+}
+
+// Late counts the leases of every namespace that has overdue ones.
+func (t *Table) Late() (late []Census) {
+	if t.late.Load() == 0 {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, n := range t.namespaces {
+		if len(n.overdue) > 0 {
+			late = append(late, n.census())
+		}
+	}
+	return late
+}
+
+// Count counts a namespace's leases, or ("") those of all, whose TTL then is the longest mean.
+func (t *Table) Count(name string) Census {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := t.namespaces[name]; n != nil {
+		return n.census()
+	}
+	c := Census{Namespace: name}
+	if name == "" {
+		for _, n := range t.namespaces {
+			c.Leases += n.leases
+			c.Overdue += len(n.overdue)
+			c.TTL = max(c.TTL, n.census().TTL)
+		}
+	}
+	return c
+}
+
+func (n *namespace) census() Census {
+	return Census{Namespace: n.name, Leases: n.leases, Overdue: len(n.overdue), TTL: time.Duration(n.ttls / int64(max(n.leases, 1)))}
+}
+
+// Overdue are at most so many of a namespace's leases whose deadline had passed at the last Sweep, and that were
+// not heard since. Each call goes on where the one before ended, so that none is left out for long.
+func (t *Table) Overdue(name string, limit int) []Lease {
+	t.mu.Lock()
+	n := t.namespaces[name]
+	if n == nil {
+		t.mu.Unlock()
+		return nil
+	}
+	picked := make([]*lease, min(limit, len(n.overdue)))
+	for i := range picked {
+		picked[i] = n.overdue[(n.next+i)%len(n.overdue)]
+	}
+	n.next += len(picked)
+	if len(n.overdue) > 0 {
+		n.next %= len(n.overdue)
+	}
+	t.mu.Unlock()
+	shown := make([]Lease, 0, len(picked))
+	for _, l := range picked {
+		l.shard.mu.Lock()
+		if l.overdue && !l.ended.Load() {
+			shown = append(shown, t.show(l))
+		}
+		l.shard.mu.Unlock()
+	}
+	return shown
+}
+
+// namespace is called with the table locked.
+func (t *Table) namespace(name string) *namespace {
+	n := t.namespaces[name]
+	if n == nil {
+		n = &namespace{name: name}
+		t.namespaces[name] = n
+	}
+	return n
+}
+
+// forget lets go of a namespace without leases, once its change has been told. The table is locked.
+func (t *Table) forget(n *namespace) {
+	if n.leases == 0 && n.change == (Change{}) && t.namespaces[n.name] == n {
+		delete(t.namespaces, n.name)
+	}
+}
+
+// note is called with the table locked.
+func (t *Table) note(n *namespace, change func(*Change)) {
+	if n.change == (Change{}) {
+		t.touched = append(t.touched, n)
+	}
+	change(&n.change)
+}
+
+// renew takes an overdue lease back. The shard and the table are locked.
+func (t *Table) renew(l *lease) {
+	t.notOverdue(l)
+	t.note(l.in, func(c *Change) { c.Joined++ })
+	t.schedule(l, t.deadline(l))
+}
+
+// notOverdue takes a lease out of its namespace's list. The shard and the table are locked.
+func (t *Table) notOverdue(l *lease) {
+	list := l.in.overdue
+	last := list[len(list)-1]
+	list[l.place], last.place = last, l.place
+	list[len(list)-1] = nil
+	l.in.overdue = list[:len(list)-1]
+	l.overdue = false
+	t.late.Add(-1)
+}
+
+// schedule is called with the table locked.
+func (t *Table) schedule(l *lease, deadline int64) {
+	tick := deadline/int64(Tick) + 1 // the first that begins after the deadline
+	l.tick = max(tick, t.swept)
+	t.wheel[l.tick] = append(t.wheel[l.tick], l)
+}
+
+// due takes from the wheel what is to be looked at up to a tick.
+func (t *Table) due(tick int64) []*lease {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var due []*lease
+	take := func(at int64) {
+		for _, l := range t.wheel[at] {
+			if l.tick == at { // else it was given another place since, or is taken already
+				l.tick = -1
+				due = append(due, l)
+			}
+		}
+		delete(t.wheel, at)
+	}
+	if tick-t.swept > int64(len(t.wheel)) { // after a long pause: fewer slots than ticks
+		for at := range t.wheel {
+			if at <= tick {
+				take(at)
+			}
+		}
+	} else {
+		for at := t.swept; at <= tick; at++ {
+			take(at)
+		}
+	}
+	t.swept = max(t.swept, tick+1)
+	return due
+}

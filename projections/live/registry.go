@@ -1,0 +1,51 @@
+package live
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/leases"
+)
+
+// registry is what the registry's own stream says. It is immutable.
+type registry struct {
+	events    uint64 // of the stream
+	standings *leases.Standings
+}
+
+func newRegistry() *registry { return &registry{standings: &leases.Standings{}} }
+
+// after is the registry after the next event of its stream. An event that cannot be read changes no standing.
+func (r *registry) after(e *eventstore.RecordedEvent) *registry {
+	if uint64(e.Revision) < r.events { // loadRegistry has read ahead
+		return r
+	}
+	next := &registry{events: uint64(e.Revision) + 1, standings: r.standings}
+	if event, err := eventstore.Decode(e); err == nil {
+		var m domain.Metadata
+		_ = json.Unmarshal(e.Metadata, &m) // another writer's may be anything
+		next.standings = r.standings.After(event, m.Actor, e.RecordedAt)
+	}
+	return next
+}
+
+// loadRegistry reads the registry's stream, which has few events.
+func (s *State) loadRegistry(ctx context.Context) error {
+	r := newRegistry()
+	for e, err := range s.opts.Store.ReadStream(ctx, eventstore.RegistryStream, eventstore.ReadOptions{}) {
+		if err != nil {
+			return err
+		}
+		r = r.after(&e)
+	}
+	s.registry.Store(r)
+	return nil
+}
+
+// SelfPreservation says in which namespaces expiry is held, and how many events of the registry's stream say so.
+func (s *State) SelfPreservation() (standings *leases.Standings, events uint64) {
+	r := s.registry.Load()
+	return r.standings, r.events
+}
