@@ -74,6 +74,9 @@ func (c *Client) ProveConsistency(ctx context.Context, from, to int64) (Reply[wi
 // Backup is the registry's backup, a tar archive. have is the list of files of an earlier backup, as
 // that has it; nil: there is none. The registry must be on this machine.
 func (c *Client) Backup(ctx context.Context, have any) (io.ReadCloser, error) {
-	body, _, err := c.open(ctx, request{method: http.MethodPost, path: "/v1/backup", body: map[string]any{"have": have}})
-	return body, err
+	body, err := c.open(ctx, request{method: http.MethodPost, path: "/v1/backup", body: map[string]any{"have": have}})
+	if err != nil {
+		return nil, err
+	}
+	return body, nil
 }

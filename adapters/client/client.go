@@ -121,7 +121,7 @@ func (c *Client) call(ctx context.Context, r request) (*http.Response, []byte, e
 
 // open sends a request whose reply may go on for ever; only its beginning is due within the timeout.
 // Whoever closes the body ends the request.
-func (c *Client) open(ctx context.Context, r request) (io.ReadCloser, context.CancelCauseFunc, error) {
+func (c *Client) open(ctx context.Context, r request) (*openBody, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	within := c.within(r)
 	begun := time.AfterFunc(within, func() { cancel(slowAnswer(within)) })
@@ -129,9 +129,9 @@ func (c *Client) open(ctx context.Context, r request) (io.ReadCloser, context.Ca
 	begun.Stop()
 	if err != nil {
 		cancel(nil)
-		return nil, nil, err
+		return nil, err
 	}
-	return &openBody{resp.Body, ctx, cancel}, cancel, nil
+	return &openBody{resp.Body, resp, ctx, cancel}, nil
 }
 
 // within is how long a request may take.
@@ -145,6 +145,7 @@ func (c *Client) within(r request) time.Duration {
 // openBody ends its request with itself, and says why a read failed.
 type openBody struct {
 	io.ReadCloser
+	resp   *http.Response
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 }

@@ -17,6 +17,7 @@ import (
 func answer(t *testing.T, status int, body string) *client.Client {
 	return registry(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Rollcall-Position", "42")
+		w.Header().Set("Content-Type", "text/html")
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
 	})
@@ -59,6 +60,26 @@ func TestWhatIsNoRegistryIsToldInALine(t *testing.T) {
 		var other *client.NotRollcall
 		if !errors.As(err, &other) || !strings.HasPrefix(err.Error(), c.URL()+" is not a Rollcall server: it answered "+said.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%d %q: %v", said.status, said.body, err)
+		}
+	}
+}
+
+// A page that answers everything with 200 is no registry, however it is asked.
+func TestAStreamOfWhatIsNoRegistryEnds(t *testing.T) {
+	c := answer(t, http.StatusOK, "<html>welcome</html>\n")
+	ends := map[string]error{}
+	for _, err := range c.Follow(t.Context(), client.FollowQuery{}) {
+		ends["follow"] = err
+	}
+	for _, err := range c.Events(t.Context(), client.EventQuery{}) {
+		ends["events"] = err
+	}
+	for _, err := range c.StreamEvents(t.Context(), client.EventQuery{}) {
+		ends["stream"] = err
+	}
+	for _, how := range []string{"follow", "events", "stream"} {
+		if err := ends[how]; !errors.As(err, new(*client.NotRollcall)) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s ends with %v", how, err)
 		}
 	}
 }

@@ -63,7 +63,7 @@ func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, erro
 		}
 		r := get("/v1/events", query)
 		r.timeout = toBegin
-		body, _, err := c.open(ctx, r)
+		body, err := c.open(ctx, r)
 		if err != nil {
 			yield(Event{}, err)
 			return
@@ -80,7 +80,12 @@ func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, erro
 			if err == nil {
 				e, err = eventstore.ParseJSON(line)
 			}
-			if err != nil {
+			switch {
+			case err == nil:
+			case line != nil && after == 0: // not even the first line is an event
+				yield(Event{}, &NotRollcall{URL: c.url, Answer: body.resp.Status + ", which is not what was asked for: " + err.Error()})
+				return
+			default:
 				yield(Event{}, &Broken{URL: c.url, After: after, Err: err})
 				return
 			}

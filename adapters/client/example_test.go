@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 
 	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/domain"
@@ -20,6 +21,9 @@ func runningRegistry(replies map[string]string) *httptest.Server {
 		if !known {
 			w.WriteHeader(http.StatusNotFound)
 			reply = `{"type":"urn:rollcall:problem:unknown-instance","status":404,"detail":"instance default/checkout/a-1 is not registered"}`
+		}
+		if strings.HasPrefix(r.URL.Path, "/v1/streams/") {
+			w.Header().Set("Content-Type", "text/event-stream")
 		}
 		_, _ = io.WriteString(w, reply)
 	}))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/tmaxmax/go-sse"
@@ -35,13 +36,17 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, last
 		if lastID != "" {
 			r.header = map[string]string{"Last-Event-ID": lastID}
 		}
-		body, cancel, err := c.open(ctx, r)
+		body, err := c.open(ctx, r)
 		if err != nil {
 			yield(sse.Event{}, err)
 			return
 		}
 		defer body.Close()
-		for e, err := range sse.Read(&watchedReader{body, cancel}, &sse.ReadConfig{MaxEventSize: maxEvent}) {
+		if kind := body.resp.Header.Get("Content-Type"); kind != "" && !strings.HasPrefix(kind, "text/event-stream") {
+			yield(sse.Event{}, &NotRollcall{URL: c.url, Answer: body.resp.Status + " with " + kind + " instead of a stream"})
+			return
+		}
+		for e, err := range sse.Read(&watchedReader{body, body.cancel}, &sse.ReadConfig{MaxEventSize: maxEvent}) {
 			if err != nil {
 				yield(sse.Event{}, &Broken{URL: c.url, Err: err})
 				return
