@@ -43,6 +43,8 @@ type batch struct {
 	filled  chan struct{}             // holds a token when the queue is not empty
 	heard   time.Time                 // when the node answered last
 	failed  *answer                   // why it takes no more calls
+	proven  chan struct{}             // closed by the first append that was carried out
+	proved  bool
 }
 
 // sent is a call that the batch waits for.
@@ -52,7 +54,7 @@ type sent struct {
 }
 
 func newBatch(attempt time.Duration) *batch {
-	return &batch{attempt: attempt, prefix: rand.Int64(), waiting: make(map[int64]*sent), filled: make(chan struct{}, 1)}
+	return &batch{attempt: attempt, prefix: rand.Int64(), waiting: make(map[int64]*sent), filled: make(chan struct{}, 1), proven: make(chan struct{})}
 }
 
 // send queues a caller's calls, in order and with no other's between them. The group's channel is closed when
@@ -147,6 +149,10 @@ func (b *batch) take(resp *streams.BatchAppendResp) {
 	delete(b.waiting, key)
 	if success := resp.GetSuccess(); success != nil {
 		s.call.answered(success, nil)
+		if !b.proved {
+			b.proved = true
+			close(b.proven)
+		}
 		return
 	}
 	s.call.answered(nil, judgeBatch(resp.GetError()))

@@ -12,10 +12,10 @@ import (
 // search looks for the leader. Every known node is asked again and again, side by side, so that a node that
 // does not answer holds up no other; nodes that are named meanwhile are asked as well. The first that answers
 // as the leader is it, but for nodes in doubt: those that led and stopped answering must find nobody else to
-// claim the lead for a while, since a node that is cut off goes on believing that it leads.
+// claim the lead for a while, since a node that is cut off goes on believing that it leads. One that says that it
+// does not lead, or is down, is in doubt no longer.
 type search struct {
 	store *Store
-	doubt map[string]bool
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -23,11 +23,12 @@ type search struct {
 	claims chan *link // a node that answered as the leader; whoever takes the link closes it
 
 	mu    sync.Mutex
+	doubt map[string]bool
 	asked map[string]bool
 }
 
-// find returns a link to the leader, or an error when the context ends or access is denied for good.
-func (s *Store) find(ctx context.Context, hint string, doubt map[string]bool) (*link, error) {
+// find makes a link to the leader the one that calls get. It returns when that is settled, or the context ends.
+func (s *Store) find(ctx context.Context, hint string, doubt map[string]bool) {
 	f := &search{store: s, doubt: doubt, claims: make(chan *link), asked: make(map[string]bool)}
 	f.ctx, f.cancel = context.WithCancel(ctx)
 	defer f.tasks.Wait()
@@ -46,15 +47,18 @@ func (s *Store) find(ctx context.Context, hint string, doubt map[string]bool) (*
 			if second != nil {
 				second.close()
 			}
-			return nil, ctx.Err()
+			return
 		case <-settled:
-			return second, nil
+			s.use(second)
+			f.trial(second)
+			return
 		case l := <-f.claims:
-			if !doubt[l.address] || f.alone() {
+			if !f.doubts(l.address) {
 				if second != nil {
 					second.close()
 				}
-				return l, nil
+				s.use(l)
+				return
 			}
 			if second == nil {
 				second, settled = l, time.After(s.opts.Timings.Doubt)
@@ -65,11 +69,27 @@ func (s *Store) find(ctx context.Context, hint string, doubt map[string]bool) (*
 	}
 }
 
-// alone says whether there is one node only.
-func (f *search) alone() bool {
+var errAnother = errors.New("another node leads")
+
+// trial goes on asking the others while a node in doubt is used, until it carries out an append. If another
+// claims the lead first, that one is looked for anew.
+func (f *search) trial(l *link) {
+	enough := time.After(f.store.opts.Timings.Patience)
+	select {
+	case <-l.batch.proven:
+	case <-l.serving.Done():
+	case <-enough:
+	case other := <-f.claims:
+		other.close()
+		f.store.giveUp(l, &answer{verdict: elsewhere, leader: other.address, err: errAnother})
+	}
+}
+
+// doubts says whether a node's claim waits for another's. Where there is one node only, there is no other.
+func (f *search) doubts(address string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.asked) == 1
+	return f.doubt[address] && len(f.asked) > 1
 }
 
 // ask begins to ask a node, once for each search.
@@ -119,7 +139,7 @@ func (f *search) follow(address string) {
 				defer func() { <-slots }()
 				ctx, cancel := context.WithTimeout(ctx, timings.Attempt)
 				defer cancel()
-				if f.heard(l.probe(ctx)) {
+				if f.heard(address, l.probe(ctx)) {
 					select {
 					case won <- struct{}{}:
 					default:
@@ -144,7 +164,7 @@ func (f *search) follow(address string) {
 }
 
 // heard takes in what a probe brought, and says whether the node leads.
-func (f *search) heard(err error) bool {
+func (f *search) heard(address string, err error) bool {
 	if err == nil {
 		return true
 	}
@@ -153,6 +173,11 @@ func (f *search) heard(err error) bool {
 	}
 	a := judge(err, nil)
 	f.store.note(a)
+	if !a.silent() {
+		f.mu.Lock()
+		delete(f.doubt, address)
+		f.mu.Unlock()
+	}
 	if a.leader != "" {
 		f.ask(a.leader)
 	}

@@ -256,24 +256,21 @@ func (s *Store) lead() {
 			return
 		case why = <-s.lost:
 		}
-		began := time.Now()
 		s.mu.Lock()
 		doubt := maps.Clone(s.doubt)
 		s.mu.Unlock()
 		complains := time.AfterFunc(s.opts.Timings.Patience, func() {
-			s.opts.Logger.Error("the event store cannot be reached; it is looked for", "cause", s.Err())
+			if err := s.Err(); err != nil {
+				s.opts.Logger.Error("the event store cannot be reached; it is looked for", "cause", err)
+			}
 		})
-		l, err := s.find(s.lives, why.leader, doubt)
+		s.find(s.lives, why.leader, doubt)
 		complains.Stop()
-		if err != nil {
-			return // closed
-		}
-		s.use(l, time.Since(began))
 	}
 }
 
 // use makes a link the one that calls get.
-func (s *Store) use(l *link, took time.Duration) {
+func (s *Store) use(l *link) {
 	l.batch = newBatch(s.opts.Timings.Attempt)
 	s.mu.Lock()
 	if s.ended(s.lives) != nil {
@@ -281,6 +278,7 @@ func (s *Store) use(l *link, took time.Duration) {
 		l.close()
 		return
 	}
+	away := time.Since(s.since)
 	s.link, s.doubt = l, make(map[string]bool)
 	s.away.Store(nil)
 	s.tell()
@@ -293,7 +291,7 @@ func (s *Store) use(l *link, took time.Duration) {
 	s.tasks.Go(func() { s.ping(l) })
 	select {
 	case <-s.found:
-		s.opts.Logger.Info("the event store is back", "leader", l.address, "after", took.Round(time.Millisecond))
+		s.opts.Logger.Info("the event store is back", "leader", l.address, "after", away.Round(time.Millisecond))
 	default:
 		close(s.found)
 	}

@@ -30,6 +30,9 @@ var errLost = errors.New("lost")
 // errForward is the answer of a follower that passed an append on to a leader that is gone.
 var errForward = status.Error(codes.Aborted, "Operation timed out: Forwarding timeout")
 
+// commitTimeout is how long a leader waits for a majority to have an append.
+const commitTimeout = 2 * time.Second
+
 func requiresLeader(ctx context.Context) bool {
 	m, _ := metadata.FromIncomingContext(ctx)
 	return len(m.Get("requires-leader")) > 0 && m.Get("requires-leader")[0] == "true"
@@ -53,6 +56,15 @@ func (s *Server) admit(call grpc.ServerStream, writes bool) error {
 		switch state {
 		case Leader:
 			return nil
+		case CutOff:
+			if !writes {
+				return nil
+			}
+			select {
+			case <-time.After(commitTimeout):
+			case <-call.Context().Done():
+			}
+			return errForward
 		case Electing:
 			return status.Error(codes.Unavailable, "Server Is Not Ready")
 		case PreLeader:

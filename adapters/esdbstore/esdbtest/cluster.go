@@ -17,13 +17,14 @@ const (
 	Follower               // it answers reads, forwards appends, and says NotLeader where the leader is required
 	PreLeader              // it was elected and does not lead yet: calls are lost
 	Leader
+	CutOff // it believes that it leads, and reaches no other node: it answers reads, and appends time out
 	Frozen // its process is stopped
 	Dead   // its process is gone
 )
 
 func (s State) gossiped() gossip.MemberInfo_VNodeState {
 	return map[State]gossip.MemberInfo_VNodeState{
-		Electing: gossip.MemberInfo_Unknown, Follower: gossip.MemberInfo_Follower, PreLeader: gossip.MemberInfo_PreLeader, Leader: gossip.MemberInfo_Leader,
+		Electing: gossip.MemberInfo_Unknown, Follower: gossip.MemberInfo_Follower, PreLeader: gossip.MemberInfo_PreLeader, Leader: gossip.MemberInfo_Leader, CutOff: gossip.MemberInfo_Leader,
 		Frozen: gossip.MemberInfo_Unknown, Dead: gossip.MemberInfo_Shutdown,
 	}[s]
 }
@@ -122,7 +123,7 @@ func (c *Cluster) lead(s *Server) {
 	c.round++
 	c.leader, c.led = s, time.Now()
 	for _, n := range c.Nodes {
-		if n.state < Frozen {
+		if n.state < CutOff {
 			n.become(Follower, s.address)
 		}
 	}
@@ -141,10 +142,10 @@ func (s *Server) become(state State, leader string) {
 func (c *Cluster) gossip() {
 	var view []member
 	for _, n := range c.Nodes {
-		view = append(view, member{n.address, n.state, n.state < Frozen})
+		view = append(view, member{n.address, n.state, n.state < CutOff})
 	}
 	for _, n := range c.Nodes {
-		if n.state < Frozen {
+		if n.state < CutOff {
 			n.view = view
 		}
 	}
@@ -161,7 +162,7 @@ func (c *Cluster) down(s *Server, state State) {
 	c.leader = nil
 	c.round++
 	notice := c.election.Killed
-	if state == Frozen {
+	if state != Dead {
 		notice = c.election.Frozen
 	}
 	if c.election != (Election{}) {
@@ -196,7 +197,7 @@ func (c *Cluster) Elect(chosen *Server) {
 	c.leader = nil
 	living := 0
 	for _, n := range c.Nodes {
-		if n.state < Frozen {
+		if n.state < CutOff {
 			n.become(Electing, "")
 			living++
 			if chosen == nil {

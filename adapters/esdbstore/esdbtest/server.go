@@ -121,6 +121,12 @@ func (s *Server) Thaw() {
 	s.gate.set(false)
 }
 
+// CutOff takes the node's connections to the other nodes away, but not those to clients, until Join.
+func (s *Server) CutOff() { s.cluster.down(s, CutOff) }
+
+// Join gives the node its connections back.
+func (s *Server) Join() { s.cluster.up(s) }
+
 // Lag makes the node show, while it does not lead, only what is that old.
 func (s *Server) Lag(d time.Duration) {
 	s.cluster.mu.Lock()
