@@ -224,12 +224,27 @@ func (s *Store) learn(addresses []string) {
 	}
 }
 
+// learnEvery is after how many pings the leader is asked for the cluster's nodes.
+const learnEvery = 10
+
+// learnFrom learns who belongs to the cluster while the leader is there to say so.
+func (s *Store) learnFrom(l *link) {
+	ctx, cancel := context.WithTimeout(l.serving, s.opts.Timings.Attempt)
+	defer cancel()
+	if addresses, err := l.members(ctx); err == nil { // else it is asked again
+		s.learn(addresses)
+	}
+}
+
 // ping asks the leader every second whether it still leads and answers, and gives it up when not: gRPC's own
 // keep-alive needs ten seconds and more.
 func (s *Store) ping(l *link) {
 	ticker := time.NewTicker(s.opts.Timings.Ping)
 	defer ticker.Stop()
-	for {
+	for n := 0; ; n++ {
+		if s.target.cluster && n%learnEvery == 0 {
+			s.tasks.Go(func() { s.learnFrom(l) })
+		}
 		select {
 		case <-l.serving.Done():
 			return
