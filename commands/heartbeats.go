@@ -51,8 +51,8 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 	if entry == nil {
 		return Result{}, false
 	}
-	result, received := decideHeartbeat(entry, beat)
-	if result.Err != nil {
+	result, received, ok := decideHeartbeat(entry, &beat)
+	if !ok {
 		return Result{}, false
 	}
 	if h.one == nil {
@@ -80,22 +80,33 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 	return result, true
 }
 
-// decideHeartbeat answers a heartbeat of an instance in the catalog: all of the result but its position.
-func decideHeartbeat(entry *catalog.Entry, beat domain.SendHeartbeat) (Result, domain.HeartbeatReceived) {
+// decideHeartbeat answers a heartbeat of an instance in the catalog: all of the result but its position. ok is false
+// if the catalog's registration is not the one that the heartbeat is for; whether it is the newest, the stream knows.
+func decideHeartbeat(entry *catalog.Entry, beat *domain.SendHeartbeat) (result Result, received domain.HeartbeatReceived, ok bool) {
 	live := domain.Instance{Phase: domain.Registered, Epoch: entry.Epoch} // what a heartbeat is decided on
-	received, err := live.Heartbeat(beat)
-	if err != nil {
-		return Result{Err: err}, received
+	if beat.Owner != "" {
+		if beat.Validate() != nil {
+			return result, received, false
+		}
+		live.Owner = entry.Owner()
 	}
-	return Result{Epoch: entry.Epoch, Revision: entry.Revision()}, received
+	received, err := live.Heartbeat(*beat)
+	return Result{Epoch: entry.Epoch, Revision: entry.Revision()}, received, err == nil
 }
 
 func (h *Heartbeats) event(received domain.HeartbeatReceived) eventstore.EventData {
 	return eventstore.EventData{Type: domain.TypeHeartbeatReceived, Data: received.Encode(), Metadata: h.metadata}
 }
 
-// SendAll carries out many instances' heartbeats with one commit, as DoAll does. It appends the results to into.
-func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, into []Result) []Result {
+// Meant is which registration a heartbeat is for, see domain.SendHeartbeat.
+type Meant struct {
+	Epoch uint64
+	Owner string
+}
+
+// SendAll carries out many instances' heartbeats with one commit, as DoAll does. It appends the results to into. meant
+// has one item for each instance, or none at all where every heartbeat is for whichever registration is live.
+func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, meant []Meant, into []Result) []Result {
 	m := manyPool.Get().(*manyHeartbeats)
 	m.begin(len(instances))
 	from := len(into)
@@ -111,11 +122,13 @@ func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, into [
 			results[i].Err = namedTwice(first)
 			continue
 		}
-		var received domain.HeartbeatReceived
-		if results[i], received = decideHeartbeat(entry, domain.SendHeartbeat{Key: instances[i]}); results[i].Err != nil {
+		beat := heartbeatOf(instances, meant, i)
+		result, received, ok := decideHeartbeat(entry, &beat)
+		if !ok {
 			m.rest = append(m.rest, i)
 			continue
 		}
+		results[i] = result
 		m.requests = append(m.requests, appendHeartbeat(entry, instances[i], m.event(h, received)))
 		m.sent = append(m.sent, i)
 	}
@@ -138,7 +151,7 @@ func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, into [
 		}
 	}
 	slices.Sort(m.rest)
-	h.sendRest(ctx, instances, m.rest, results)
+	h.sendRest(ctx, instances, meant, m.rest, results)
 	h.tell(results, m.rest)
 	if err == nil { // else the store may hold on to it
 		m.appended = appended
@@ -200,14 +213,22 @@ func noteStream(entry *catalog.Entry, appended *eventstore.AppendResult) {
 	}
 }
 
+func heartbeatOf(instances []domain.Key, meant []Meant, i int) domain.SendHeartbeat {
+	beat := domain.SendHeartbeat{Key: instances[i]}
+	if len(meant) > 0 {
+		beat.Epoch, beat.Owner = meant[i].Epoch, meant[i].Owner
+	}
+	return beat
+}
+
 // sendRest sends the heartbeats of instances that are not in the catalog, or not as their streams are.
-func (h *Heartbeats) sendRest(ctx context.Context, instances []domain.Key, rest []int, results []Result) {
+func (h *Heartbeats) sendRest(ctx context.Context, instances []domain.Key, meant []Meant, rest []int, results []Result) {
 	if len(rest) == 0 {
 		return
 	}
 	requests := make([]Request, len(rest))
 	for j, i := range rest {
-		requests[j].Command = domain.SendHeartbeat{Key: instances[i]}
+		requests[j].Command = heartbeatOf(instances, meant, i)
 	}
 	for j, r := range h.service.doAll(ctx, h.caller, requests, func(j int) int { return rest[j] }) {
 		results[rest[j]] = r

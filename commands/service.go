@@ -65,10 +65,23 @@ type Caller struct {
 	RequestID string
 }
 
-// Request is a command with its caller's precondition.
+// Request is a command with its caller's preconditions.
 type Request struct {
 	Command domain.Command
-	IfMatch *uint64 // the revision that the instance must have; nil: any
+	IfMatch *uint64 // the revision that the live instance must have; nil: any
+	IfLive  bool    // an instance must be live
+}
+
+// registers says whether the command enters an instance into the catalog.
+func (r *Request) registers() bool {
+	_, registers := r.Command.(domain.RegisterInstance)
+	return registers
+}
+
+// mayBegin says whether the request can be carried out where no instance is live.
+func (r *Request) mayBegin() bool {
+	register, registers := r.Command.(domain.RegisterInstance)
+	return registers && register.Epoch == 0 && r.IfMatch == nil && !r.IfLive
 }
 
 // Result is a command's outcome.
@@ -140,7 +153,7 @@ type task struct {
 func (s *Service) do(ctx context.Context, caller Caller, tasks []task) {
 	for i := range tasks {
 		if t := &tasks[i]; !t.done {
-			t.Err = t.Command.Validate()
+			t.Err = s.validate(t.Command)
 			t.done = t.Err != nil
 		}
 	}
@@ -163,6 +176,18 @@ func (s *Service) do(ctx context.Context, caller Caller, tasks []task) {
 	}
 }
 
+// validate holds a command to the limits. A registration that only repeats what an earlier version of Rollcall took
+// goes on to renew the lease.
+func (s *Service) validate(command domain.Command) error {
+	err := command.Validate()
+	if register, registers := command.(domain.RegisterInstance); registers && err != nil {
+		if entry := s.catalog().Find(register.Key); entry != nil && entry.Instance().Repeats(register) {
+			return nil
+		}
+	}
+	return err
+}
+
 // try decides and appends what is not done yet; it returns true if some must be tried again.
 func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bool) bool {
 	requests := make([]eventstore.AppendRequest, 0, len(tasks))
@@ -175,7 +200,7 @@ func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bo
 			t.done = true
 			continue
 		}
-		events, err := s.decide(t)
+		events, err := t.decide()
 		if t.assumed && (err != nil || len(events) == 0) { // no append will find out whether the state is behind
 			events, err = s.decideOnStream(ctx, t, events, err)
 		}
@@ -232,11 +257,11 @@ func (s *Service) load(ctx context.Context, t *task, again bool) error {
 	if !again {
 		t.assumed = true
 		if entry := s.catalog().Find(key); entry != nil {
-			t.state = state(entry, t.Command)
+			t.state = state(entry, t)
 			t.Position = entry.Position
 			return nil
 		}
-		if _, registers := t.Command.(domain.RegisterInstance); registers && t.IfMatch == nil {
+		if t.mayBegin() {
 			t.state = domain.Instance{Key: key}
 			return nil
 		}
@@ -247,18 +272,16 @@ func (s *Service) load(ctx context.Context, t *task, again bool) error {
 		if err != nil {
 			return err
 		}
-		// What another program wrote and this one cannot read changes nothing, but it has a revision.
-		if event, err := eventstore.Decode(&e); err == nil {
-			t.state = domain.Evolve(t.state, event)
-		}
-		t.state.Events, t.Position = uint64(e.Revision)+1, e.Position
+		// The catalog passes over what cannot be read, too, and says so.
+		t.state, _ = eventstore.Evolve(t.state, &e)
+		t.Position = e.Position
 	}
 	return nil
 }
 
 // state spares the decoding of the details for commands that do not look at them.
-func state(e *catalog.Entry, command domain.Command) domain.Instance {
-	if _, registers := command.(domain.RegisterInstance); registers {
+func state(e *catalog.Entry, t *task) domain.Instance {
+	if t.registers() {
 		return e.Instance()
 	}
 	return shortState(e)
@@ -266,14 +289,15 @@ func state(e *catalog.Entry, command domain.Command) domain.Instance {
 
 func shortState(e *catalog.Entry) domain.Instance {
 	return domain.Instance{
-		Key: e.Key(), Phase: domain.Registered, Epoch: e.Epoch, Events: e.Events, Status: e.Status(), Traffic: e.Traffic(),
+		Key: e.Key(), Phase: domain.Registered, Epoch: e.Epoch, Owner: e.Owner(), Events: e.Events,
+		Status: e.Status(), Traffic: e.Traffic(), Maintenance: e.Maintenance(),
 		Details: domain.Details{TTL: domain.Duration(e.TTL)},
 	}
 }
 
-func (s *Service) decide(t *task) ([]domain.Event, error) {
-	if t.IfMatch != nil && t.state.Live() && *t.IfMatch != t.state.Revision() {
-		return nil, domain.RevisionMismatch{Key: t.Command.Instance(), Want: *t.IfMatch, Actual: t.state.Revision()}
+func (t *task) decide() ([]domain.Event, error) {
+	if err := t.match(); err != nil {
+		return nil, err
 	}
 	events, err := domain.Decide(t.state, t.Command)
 	t.Epoch = t.state.Epoch
@@ -286,6 +310,21 @@ func (s *Service) decide(t *task) ([]domain.Event, error) {
 		}
 	}
 	return events, err
+}
+
+// match holds the instance to the request's If-Match. Only a registration can need it where no instance is live:
+// all other commands are refused there.
+func (t *task) match() error {
+	key := t.Command.Instance()
+	switch {
+	case t.IfMatch == nil && !t.IfLive:
+		return nil
+	case !t.state.Live() && t.registers():
+		return domain.NothingToMatch{Key: key}
+	case t.state.Live() && t.IfMatch != nil && *t.IfMatch != t.state.Revision():
+		return domain.RevisionMismatch{Key: key, Want: *t.IfMatch, Actual: t.state.Revision()}
+	}
+	return nil
 }
 
 // decideOnStream decides again on the instance's stream, unless the stream has nothing that the state is behind.
@@ -303,7 +342,7 @@ func (s *Service) decideOnStream(ctx context.Context, t *task, events []domain.E
 	if err := s.load(ctx, t, true); err != nil {
 		return nil, err
 	}
-	return s.decide(t)
+	return t.decide()
 }
 
 // appendRequest puts a decision into its stream, bound to the revision of the lifecycle stream that it was

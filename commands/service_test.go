@@ -147,8 +147,8 @@ func TestEventsCarryTheirCaller(t *testing.T) {
 	n.service.Do(ctx, odd, commands.Request{Command: domain.RegisterInstance{Key: key("a"), Details: details(time.Minute)}})
 	n.do(t, domain.SendHeartbeat{Key: key("a")})
 	want := map[string]string{
-		domain.TypeInstanceRegistered: `{"actor":"an\"n\u2028","source":"::1","via":"cli","request_id":"r-2","schema":1}`,
-		domain.TypeHeartbeatReceived:  `{"actor":"ann","source":"10.1.1.1","via":"http","schema":1}`,
+		domain.TypeInstanceRegistered: `{"actor":"an\"n\u2028","source":"::1","via":"cli","request_id":"r-2","schema":2}`,
+		domain.TypeHeartbeatReceived:  `{"actor":"ann","source":"10.1.1.1","via":"http","schema":2}`,
 	}
 	for e, err := range n.store.ReadAll(ctx, eventstore.ReadAllOptions{}) {
 		if err != nil || string(e.Metadata) != want[e.Type] {
@@ -207,7 +207,7 @@ func TestABatchsHeartbeatsAreOfTheirOwnEpochsAndCaller(t *testing.T) {
 		}
 	}
 	for round, actor := range []string{"ann", "ben"} {
-		results := n.service.Heartbeats(commands.Caller{Actor: actor}).SendAll(ctx, keys, nil)
+		results := n.service.Heartbeats(commands.Caller{Actor: actor}).SendAll(ctx, keys, nil, nil)
 		for i, r := range results {
 			if r.Err != nil || r.Epoch != uint64(epochs[i]) {
 				t.Errorf("%s's heartbeat of %v gave %+v", actor, keys[i], r)

@@ -73,7 +73,7 @@ func TestAHeartbeatsAnswerHoldsAtItsPosition(t *testing.T) {
 					return n.service.Do(ctx, caller, commands.Request{Command: domain.SendHeartbeat{Key: key("a"), Epoch: c.epoch}})
 				},
 				"batch": func(n *node) commands.Result {
-					return n.service.Heartbeats(caller).SendAll(ctx, []domain.Key{key("a")}, nil)[0]
+					return n.service.Heartbeats(caller).SendAll(ctx, []domain.Key{key("a")}, nil, nil)[0]
 				},
 				"same details": func(n *node) commands.Result {
 					return n.service.Do(ctx, caller, commands.Request{Command: domain.RegisterInstance{Key: key("a"), Details: details(time.Minute)}})

@@ -67,7 +67,7 @@ func (s *Service) held(ctx context.Context, key domain.Key, epoch uint64, positi
 			return false, nil
 		}
 		if e.Position < position {
-			state = domain.Evolve(state, event)
+			state = domain.Evolve(state, event, eventstore.RecordOf(&e))
 		}
 	}
 	return state.Live() && state.Epoch == epoch, nil

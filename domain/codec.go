@@ -128,8 +128,21 @@ func decode[E Event](data []byte) (Event, error) {
 	if err := json.Unmarshal(data, &e); err != nil {
 		return nil, fmt.Errorf("decode %s: %w", e.EventType(), err)
 	}
+	if m, ok := any(e).(interface{ meaningless() error }); ok {
+		if err := m.meaningless(); err != nil {
+			return nil, fmt.Errorf("decode %s: %w", e.EventType(), err)
+		}
+	}
 	return e, nil
 }
+
+// meaningless says why an event that another program wrote states nothing, if that is so: all who fold events pass
+// over those that cannot be decoded, and so they fold to the same.
+
+func (e InstanceRegistered) meaningless() error { return e.Status.validate("status") }
+func (e InstanceUpdated) meaningless() error    { return e.Status.validate("status") }
+func (e HealthChanged) meaningless() error      { return e.To.validate("to") }
+func (e TrafficChanged) meaningless() error     { return e.To.validate("to") }
 
 const heartbeatPrefix = `{"epoch":`
 

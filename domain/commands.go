@@ -9,22 +9,32 @@ type Command interface {
 	Validate() error
 }
 
-// RegisterInstance enters an instance into the catalog, or renews it when nothing differs.
+// A command may say which registration of its key it is for: by its epoch, by its owner or both. If another one
+// is live, the command is refused and changes nothing.
+
+// RegisterInstance enters an instance into the catalog, or renews it when nothing differs. Details.Status "" keeps the
+// present status.
 type RegisterInstance struct {
 	Key     Key
+	Owner   string // who registers: if the live registration is another owner's, the next epoch begins
 	Details Details
+
+	Epoch      uint64 // that must be live; 0: any, or none
+	CreateOnly bool   // nothing may be live
 }
 
 // SendHeartbeat renews the lease.
 type SendHeartbeat struct {
 	Key   Key
 	Epoch uint64 // 0: whichever is live
+	Owner string // "": whoever's is live
 }
 
 // ReportHealth states the instance's health.
 type ReportHealth struct {
 	Key    Key
 	Epoch  uint64 // 0: whichever is live
+	Owner  string // "": whoever's is live
 	Status Status
 	Source HealthSource
 	Output string
@@ -34,6 +44,7 @@ type ReportHealth struct {
 type ChangeTraffic struct {
 	Key     Key
 	Epoch   uint64 // 0: whichever is live
+	Owner   string // "": whoever's is live
 	Traffic Traffic
 	Reason  string
 }
@@ -42,6 +53,7 @@ type ChangeTraffic struct {
 type DeregisterInstance struct {
 	Key    Key
 	Epoch  uint64 // 0: whichever is live
+	Owner  string // "": whoever's is live
 	Reason string
 }
 
@@ -61,20 +73,23 @@ func (c ChangeTraffic) Instance() Key      { return c.Key }
 func (c DeregisterInstance) Instance() Key { return c.Key }
 func (c ExpireLease) Instance() Key        { return c.Key }
 
-// Validate holds the key and the details to the limits.
+// Validate holds the key, the owner and the details to the limits.
 func (c RegisterInstance) Validate() error {
-	if err := c.Key.Validate(); err != nil {
+	if err := c.Key.ValidateNew(); err != nil {
+		return err
+	}
+	if err := validateOwner(c.Owner); err != nil {
 		return err
 	}
 	return c.Details.Validate()
 }
 
-// Validate holds the key to the limits.
-func (c SendHeartbeat) Validate() error { return c.Key.Validate() }
+// Validate holds the key and the owner to the limits.
+func (c SendHeartbeat) Validate() error { return validateTarget(c.Key, c.Owner) }
 
-// Validate holds the key, the status and the output to the limits.
+// Validate holds the key, the owner, the status and the output to the limits.
 func (c ReportHealth) Validate() error {
-	if err := c.Key.Validate(); err != nil {
+	if err := validateTarget(c.Key, c.Owner); err != nil {
 		return err
 	}
 	if err := c.Status.validate("status"); err != nil {
@@ -86,9 +101,9 @@ func (c ReportHealth) Validate() error {
 	return validateText("output", c.Output, 0, MaxOutput)
 }
 
-// Validate holds the key, the traffic state and the reason to the limits.
+// Validate holds the key, the owner, the traffic state and the reason to the limits.
 func (c ChangeTraffic) Validate() error {
-	if err := c.Key.Validate(); err != nil {
+	if err := validateTarget(c.Key, c.Owner); err != nil {
 		return err
 	}
 	if err := c.Traffic.validate("traffic"); err != nil {
@@ -97,9 +112,9 @@ func (c ChangeTraffic) Validate() error {
 	return validateText("reason", c.Reason, 0, MaxReason)
 }
 
-// Validate holds the key and the reason to the limits.
+// Validate holds the key, the owner and the reason to the limits.
 func (c DeregisterInstance) Validate() error {
-	if err := c.Key.Validate(); err != nil {
+	if err := validateTarget(c.Key, c.Owner); err != nil {
 		return err
 	}
 	return validateText("reason", c.Reason, 0, MaxReason)
@@ -107,3 +122,17 @@ func (c DeregisterInstance) Validate() error {
 
 // Validate holds the key to the limits.
 func (c ExpireLease) Validate() error { return c.Key.Validate() }
+
+func validateTarget(key Key, owner string) error {
+	if err := key.Validate(); err != nil {
+		return err
+	}
+	return validateOwner(owner)
+}
+
+func validateOwner(owner string) error {
+	if owner == "" {
+		return nil
+	}
+	return validateToken("owner", owner, MaxOwner)
+}

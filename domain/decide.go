@@ -26,26 +26,77 @@ func Decide(i Instance, command Command) ([]Event, error) {
 	panic(fmt.Sprintf("domain: no rule for command %T", command))
 }
 
-// register begins an epoch; a live instance is updated, or renewed when nothing differs.
+// register begins an epoch where no instance is live, or another owner's is. Otherwise it updates the live one, or
+// renews it when nothing differs.
 func (i Instance) register(c RegisterInstance) ([]Event, error) {
+	switch {
+	case i.Live() && c.CreateOnly:
+		return nil, AlreadyLive{Key: c.Key, Epoch: i.Epoch}
+	case i.Live() && c.Epoch != 0 && c.Epoch != i.Epoch:
+		return nil, StaleEpoch{Key: c.Key, Epoch: c.Epoch, Live: i.Epoch}
+	case !i.Live() && c.Epoch != 0:
+		return nil, StaleEpoch{Key: c.Key, Epoch: c.Epoch}
+	}
 	details := c.Details.Normalize()
+	if !i.Live() || c.Owner != "" && c.Owner != i.Owner {
+		return []Event{i.begin(c.Owner, details)}, nil
+	}
+	before := i.present()
+	if details.Status == "" {
+		details.Status = before.Status
+	}
+	changed := before.Diff(details)
+	if len(changed) == 0 {
+		return []Event{HeartbeatReceived{Epoch: i.Epoch}}, nil
+	}
+	updated := InstanceUpdated{Epoch: i.Epoch, Owner: i.Owner, Changed: changed, Details: details}
+	if before.Status != details.Status {
+		updated.PreviousStatus = before.Status
+	}
+	return []Event{updated}, nil
+}
+
+// begin is the registration that begins the next epoch. Of what was before only an operator's maintenance stays.
+func (i Instance) begin(owner string, details Details) InstanceRegistered {
+	if details.Status == "" {
+		details.Status = Passing
+	}
+	r := InstanceRegistered{Epoch: i.Epoch + 1, Owner: owner, Maintenance: i.Maintenance, Details: details}
+	if i.Live() {
+		r.Replaces = i.Epoch
+	}
+	return r
+}
+
+// present are the details with the present status, as a registration's are compared with them.
+func (i Instance) present() Details {
+	d := i.Details.Normalize()
+	d.Status = i.Status
+	return d
+}
+
+// Repeats says whether a registration says just what the live instance is. One that today's rules refuse may have
+// been taken by an earlier version; then it goes on to renew the lease.
+func (i Instance) Repeats(c RegisterInstance) bool {
 	if !i.Live() {
-		return []Event{InstanceRegistered{Epoch: i.Epoch + 1, Details: details}}, nil
+		return false
 	}
-	if changed := i.Details.Diff(details); len(changed) > 0 {
-		return []Event{InstanceUpdated{Epoch: i.Epoch, Changed: changed, Details: details}}, nil
+	events, err := i.register(c)
+	if err != nil {
+		return false
 	}
-	return []Event{HeartbeatReceived{Epoch: i.Epoch}}, nil
+	_, renews := events[0].(HeartbeatReceived)
+	return renews
 }
 
 // Heartbeat renews the lease; an instance that is not registered cannot. It is Decide for the command
 // that comes most.
 func (i *Instance) Heartbeat(c SendHeartbeat) (HeartbeatReceived, error) {
-	return HeartbeatReceived{Epoch: i.Epoch}, i.refuse(c.Key, c.Epoch)
+	return HeartbeatReceived{Epoch: i.Epoch}, i.refuse(c.Key, c.Epoch, c.Owner)
 }
 
 func (i Instance) reportHealth(c ReportHealth) ([]Event, error) {
-	if err := i.refuse(c.Key, c.Epoch); err != nil {
+	if err := i.refuse(c.Key, c.Epoch, c.Owner); err != nil {
 		return nil, err
 	}
 	if c.Status == i.Status {
@@ -54,9 +105,14 @@ func (i Instance) reportHealth(c ReportHealth) ([]Event, error) {
 	return []Event{HealthChanged{Epoch: i.Epoch, From: i.Status, To: c.Status, Source: c.Source, Output: c.Output}}, nil
 }
 
+// changeTraffic changes a live instance's traffic. Maintenance, which outlives the instance, can be ended without it.
 func (i Instance) changeTraffic(c ChangeTraffic) ([]Event, error) {
-	if err := i.refuse(c.Key, c.Epoch); err != nil {
-		return nil, err
+	refused := i.refuse(c.Key, c.Epoch, c.Owner)
+	if !i.Live() && i.Maintenance != nil && c.Traffic == Serving {
+		refused = i.fits(c.Key, c.Epoch, c.Owner)
+	}
+	if refused != nil {
+		return nil, refused
 	}
 	if c.Traffic == i.Traffic {
 		return nil, nil
@@ -65,14 +121,14 @@ func (i Instance) changeTraffic(c ChangeTraffic) ([]Event, error) {
 }
 
 func (i Instance) deregister(c DeregisterInstance) ([]Event, error) {
-	if err := i.refuse(c.Key, c.Epoch); err != nil {
+	if err := i.refuse(c.Key, c.Epoch, c.Owner); err != nil {
 		return nil, err
 	}
 	return []Event{InstanceDeregistered{Epoch: i.Epoch, Reason: c.Reason}}, nil
 }
 
 func (i Instance) expire(c ExpireLease) ([]Event, error) {
-	if err := i.refuse(c.Key, c.Epoch); err != nil {
+	if err := i.refuse(c.Key, c.Epoch, ""); err != nil {
 		return nil, err
 	}
 	return []Event{LeaseExpired{
@@ -80,18 +136,27 @@ func (i Instance) expire(c ExpireLease) ([]Event, error) {
 	}}, nil
 }
 
-// refuse says why a command for the given epoch cannot reach this instance, if it cannot.
+// refuse says why a command for the given epoch and owner cannot reach this instance, if it cannot.
 // The key comes from the command: an instance that never was does not know its own.
-func (i *Instance) refuse(key Key, epoch uint64) error {
-	switch {
-	case i.Phase == Unknown:
+func (i *Instance) refuse(key Key, epoch uint64, owner string) error {
+	switch i.Phase {
+	case Unknown:
 		return UnknownInstance{Key: key}
-	case i.Phase == Deregistered:
+	case Deregistered:
 		return UnknownInstance{Key: key, Deregistered: true}
-	case i.Phase == Expired:
+	case Expired:
 		return LeaseLapsed{Key: key}
+	}
+	return i.fits(key, epoch, owner)
+}
+
+// fits refuses a command that names another epoch (0: none is named) or another owner ("": none is named).
+func (i *Instance) fits(key Key, epoch uint64, owner string) error {
+	switch {
 	case epoch != 0 && epoch != i.Epoch:
 		return StaleEpoch{Key: key, Epoch: epoch, Live: i.Epoch}
+	case owner != "" && owner != i.Owner:
+		return OtherOwner{Key: key, Owner: owner, Live: i.Owner}
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ var (
 	registered   = domain.InstanceRegistered{Epoch: 1, Details: details}
 	deregistered = domain.InstanceDeregistered{Epoch: 1, Reason: "deploy"}
 	expired      = domain.LeaseExpired{Epoch: 1, TTL: details.TTL}
+	recorded     = domain.Recorded{Actor: "ann", At: time.Unix(1, 0).UTC()}
 )
 
 func moved(change func(*domain.Details)) domain.Details {
@@ -46,7 +47,7 @@ func TestDecide(t *testing.T) {
 		"other details update": {
 			given: []domain.Event{registered},
 			when:  domain.RegisterInstance{Key: key, Details: elsewhere},
-			then:  []domain.Event{domain.InstanceUpdated{Epoch: 1, Changed: []string{"address", "status"}, Details: elsewhere}},
+			then:  []domain.Event{domain.InstanceUpdated{Epoch: 1, Changed: []string{"address", "status"}, PreviousStatus: domain.Passing, Details: elsewhere}},
 		},
 		"registering after good-bye begins the next epoch": {
 			given: []domain.Event{registered, deregistered},
@@ -137,7 +138,7 @@ func TestDecide(t *testing.T) {
 func fold(events []domain.Event) domain.Instance {
 	i := domain.Instance{Key: key}
 	for _, e := range events {
-		i = domain.Evolve(i, e)
+		i = domain.Evolve(i, e, recorded)
 	}
 	return i
 }

@@ -95,18 +95,20 @@ func (d *Duration) UnmarshalText(b []byte) error {
 type Details struct {
 	Address  string            `json:"address"`            // IP address or host name
 	Ports    map[string]uint16 `json:"ports,omitempty"`    // by name, 1-65535
-	Tags     []string          `json:"tags,omitempty"`     // sorted, no tag twice
+	Tags     []string          `json:"tags,omitempty"`     // in the client's order, no tag twice
 	Metadata map[string]string `json:"metadata,omitempty"` // free pairs
 	Zone     string            `json:"zone,omitempty"`
 	Version  string            `json:"version,omitempty"`
 	Weight   uint16            `json:"weight"` // share of traffic, relative to the service's others
-	Status   Status            `json:"status"` // at registration
-	TTL      Duration          `json:"ttl"`    // the lease lapses when no heartbeat came for this long
+	// Status is the one that the client named in a command, "" where it named none; in an event the present one after
+	// it. Events of schema 1 have the one that was last named.
+	Status Status   `json:"status,omitempty"`
+	TTL    Duration `json:"ttl"` // the lease lapses when no heartbeat came for this long
 }
 
-// Normalize gives equal details one form: tags sorted without repeats, empty collections nil.
+// Normalize gives equal details one form: an address in its one spelling, empty collections nil.
 func (d Details) Normalize() Details {
-	d.Tags = slices.Compact(slices.Sorted(slices.Values(d.Tags)))
+	d.Address = normalAddress(d.Address)
 	if len(d.Tags) == 0 {
 		d.Tags = nil
 	}
@@ -129,7 +131,7 @@ func (d Details) Validate() error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.Ports)) {
 		if !isLabel(name) {
-			return InvalidField{Field: "ports", Rule: "must be named by 1-63 of a-z, 0-9 and '-'"}
+			return InvalidField{Field: "ports", Rule: "must be named by 1-63 bytes of a-z, 0-9 and '-', starting and ending with a letter or digit"}
 		}
 		if d.Ports[name] == 0 {
 			return InvalidField{Field: "ports." + name, Rule: "must be 1-65535"}
@@ -147,8 +149,10 @@ func (d Details) Validate() error {
 	if err := validateText("version", d.Version, 0, MaxVersion); err != nil {
 		return err
 	}
-	if err := d.Status.validate("status"); err != nil {
-		return err
+	if d.Status != "" {
+		if err := d.Status.validate("status"); err != nil {
+			return err
+		}
 	}
 	if ttl := time.Duration(d.TTL); ttl < MinTTL || ttl > MaxTTL {
 		return InvalidField{Field: "ttl", Rule: "must be from 1s to 24h"}
@@ -160,10 +164,19 @@ func validateTags(tags []string) error {
 	if len(tags) > MaxTags {
 		return InvalidField{Field: "tags", Rule: fmt.Sprintf("must be at most %d", MaxTags)}
 	}
+	total := 0
 	for i, tag := range tags {
-		if err := validateText(fmt.Sprintf("tags[%d]", i), tag, 1, MaxTag); err != nil {
+		field := fmt.Sprintf("tags[%d]", i)
+		if err := validateText(field, tag, 1, MaxTag); err != nil {
 			return err
 		}
+		if first := slices.Index(tags, tag); first < i {
+			return InvalidField{Field: field, Rule: fmt.Sprintf("must not be the same as tags[%d]", first)}
+		}
+		total += len(tag)
+	}
+	if total > MaxTagsTotal {
+		return InvalidField{Field: "tags", Rule: fmt.Sprintf("must be at most %d bytes together", MaxTagsTotal)}
 	}
 	return nil
 }

@@ -21,15 +21,27 @@ const (
 
 // InstanceRegistered begins an epoch: the instance is in the catalog from here on.
 type InstanceRegistered struct {
-	Epoch uint64 `json:"epoch"` // 1 for a key's first registration
+	Epoch       uint64         `json:"epoch"`                 // 1 for a key's first registration
+	Owner       string         `json:"owner,omitempty"`       // "": the registration named none
+	Replaces    uint64         `json:"replaces,omitempty"`    // the epoch that was live until now; 0: none was
+	Maintenance *InMaintenance `json:"maintenance,omitempty"` // that the key was in, and stays in
 	Details
 }
 
 // InstanceUpdated says that a live instance registered again with other details.
 type InstanceUpdated struct {
-	Epoch   uint64   `json:"epoch"`
-	Changed []string `json:"changed"` // names of the fields that differ, in the order of Details
-	Details          // all of them, the unchanged too
+	Epoch          uint64   `json:"epoch"`
+	Owner          string   `json:"owner,omitempty"`           // the epoch's
+	Changed        []string `json:"changed"`                   // names of the fields that differ, in the order of Details
+	PreviousStatus Status   `json:"previous_status,omitempty"` // where the status changed; "" in events of schema 1
+	Details                 // all of them, the unchanged too
+}
+
+// InMaintenance is an operator's decision to keep an instance out of traffic until the decision is taken back.
+type InMaintenance struct {
+	By     string    `json:"by,omitempty"` // actor of the event that said so
+	At     time.Time `json:"at"`           // when it was recorded
+	Reason string    `json:"reason,omitempty"`
 }
 
 // HeartbeatReceived renews the lease.
@@ -90,4 +102,4 @@ type Metadata struct {
 const Anonymous = "anonymous"
 
 // SchemaVersion is the version of the events' form that this code writes.
-const SchemaVersion = 1
+const SchemaVersion = 2

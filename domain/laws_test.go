@@ -14,10 +14,10 @@ func anyDetails(t *rapid.T) domain.Details {
 	return domain.Details{
 		Address:  rapid.SampledFrom([]string{"10.0.0.5", "::1", "db.example.com"}).Draw(t, "address"),
 		Ports:    rapid.MapOfN(rapid.StringMatching(`[a-z]{1,4}`), rapid.Uint16Range(1, 65535), 0, 3).Draw(t, "ports"),
-		Tags:     rapid.SliceOfN(rapid.StringMatching(`[a-z]{1,3}`), 0, 3).Draw(t, "tags"),
+		Tags:     rapid.SliceOfNDistinct(rapid.StringMatching(`[a-z]{1,3}`), 0, 3, rapid.ID).Draw(t, "tags"),
 		Metadata: rapid.MapOfN(rapid.StringN(1, 4, 16).Filter(printable), rapid.StringN(0, 4, 16).Filter(printable), 0, 2).Draw(t, "metadata"),
 		Weight:   rapid.Uint16().Draw(t, "weight"),
-		Status:   rapid.SampledFrom([]domain.Status{domain.Starting, domain.Passing, domain.Warning, domain.Critical}).Draw(t, "status"),
+		Status:   rapid.SampledFrom([]domain.Status{"", domain.Starting, domain.Passing, domain.Warning, domain.Critical}).Draw(t, "status"),
 		TTL:      domain.Duration(rapid.Int64Range(int64(domain.MinTTL), int64(domain.MaxTTL)).Draw(t, "ttl")),
 	}
 }
@@ -32,20 +32,21 @@ func printable(s string) bool {
 }
 
 func anyCommand(t *rapid.T) domain.Command {
-	epoch := rapid.Uint64Range(0, 3).Draw(t, "epoch")
+	epoch := rapid.SampledFrom([]uint64{0, 0, 0, 1, 2, 3}).Draw(t, "epoch")
+	owner := rapid.SampledFrom([]string{"", "", "a", "b"}).Draw(t, "owner")
 	switch rapid.IntRange(0, 5).Draw(t, "kind") {
 	case 0:
-		return domain.RegisterInstance{Key: key, Details: anyDetails(t)}
+		return domain.RegisterInstance{Key: key, Owner: owner, Epoch: epoch, CreateOnly: rapid.Bool().Draw(t, "create only"), Details: anyDetails(t)}
 	case 1:
-		return domain.SendHeartbeat{Key: key, Epoch: epoch}
+		return domain.SendHeartbeat{Key: key, Epoch: epoch, Owner: owner}
 	case 2:
-		return domain.ReportHealth{Key: key, Epoch: epoch, Source: domain.FromCheck,
+		return domain.ReportHealth{Key: key, Epoch: epoch, Owner: owner, Source: domain.FromCheck,
 			Status: rapid.SampledFrom([]domain.Status{domain.Passing, domain.Critical}).Draw(t, "to")}
 	case 3:
-		return domain.ChangeTraffic{Key: key, Epoch: epoch,
-			Traffic: rapid.SampledFrom([]domain.Traffic{domain.Serving, domain.Draining}).Draw(t, "to")}
+		return domain.ChangeTraffic{Key: key, Epoch: epoch, Owner: owner,
+			Traffic: rapid.SampledFrom([]domain.Traffic{domain.Serving, domain.Draining, domain.Maintenance}).Draw(t, "to")}
 	case 4:
-		return domain.DeregisterInstance{Key: key, Epoch: epoch}
+		return domain.DeregisterInstance{Key: key, Epoch: epoch, Owner: owner}
 	}
 	return domain.ExpireLease{Key: key, Epoch: epoch, LastHeartbeat: time.Unix(1, 0).UTC()}
 }
@@ -68,7 +69,7 @@ func TestAnyCommandsYieldALegalHistory(t *testing.T) {
 			}
 			for _, event := range events {
 				requireLegal(t, state, event)
-				state = domain.Evolve(state, event)
+				state = domain.Evolve(state, event, recorded)
 				history = append(history, event)
 			}
 		}
@@ -82,7 +83,7 @@ func TestAnyCommandsYieldALegalHistory(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			again = domain.Evolve(again, stored)
+			again = domain.Evolve(again, stored, recorded)
 		}
 		if !reflect.DeepEqual(again, state) {
 			t.Fatalf("folded again to %+v, want %+v", again, state)
@@ -94,16 +95,25 @@ func requireLegal(t *rapid.T, before domain.Instance, event domain.Event) {
 	legal := before.Live()
 	switch e := event.(type) {
 	case domain.InstanceRegistered:
-		legal = !before.Live() && e.Epoch == before.Epoch+1
+		replaced := uint64(0)
+		if before.Live() {
+			replaced = before.Epoch
+		}
+		legal = e.Epoch == before.Epoch+1 && e.Replaces == replaced && e.Status != "" && e.Maintenance == before.Maintenance &&
+			(replaced == 0 || e.Owner != "" && e.Owner != before.Owner)
 	case domain.InstanceUpdated:
-		legal = legal && e.Epoch == before.Epoch && len(e.Changed) > 0 &&
-			reflect.DeepEqual(e.Changed, before.Details.Diff(e.Details))
+		was := before.Details
+		was.Status = before.Status
+		legal = legal && e.Epoch == before.Epoch && e.Owner == before.Owner && len(e.Changed) > 0 &&
+			reflect.DeepEqual(e.Changed, was.Diff(e.Details)) && e.Status != "" &&
+			(e.PreviousStatus != "") == (e.Status != before.Status) && (e.PreviousStatus == "" || e.PreviousStatus == before.Status)
 	case domain.HeartbeatReceived:
 		legal = legal && e.Epoch == before.Epoch
 	case domain.HealthChanged:
 		legal = legal && e.Epoch == before.Epoch && e.From == before.Status && e.To != e.From
 	case domain.TrafficChanged:
-		legal = legal && e.Epoch == before.Epoch && e.From == before.Traffic && e.To != e.From
+		ended := before.Maintenance != nil && e.To == domain.Serving
+		legal = (legal || ended) && e.Epoch == before.Epoch && e.From == before.Traffic && e.To != e.From
 	case domain.InstanceDeregistered:
 		legal = legal && e.Epoch == before.Epoch
 	case domain.LeaseExpired:
@@ -112,4 +122,42 @@ func requireLegal(t *rapid.T, before domain.Instance, event domain.Event) {
 	if !legal {
 		t.Fatalf("%T %+v is not legal after %+v", event, event, before)
 	}
+}
+
+// registerV1 and evolveV1 are how version 0.1 decided and folded a registration of a live instance.
+func registerV1(i domain.Instance, d domain.Details) domain.InstanceUpdated {
+	return domain.InstanceUpdated{Epoch: i.Epoch, Changed: i.Details.Diff(d), Details: d}
+}
+
+func evolveV1(i domain.Instance, event domain.Event) domain.Instance {
+	if e, ok := event.(domain.InstanceUpdated); ok {
+		if e.Details.Status != i.Details.Status {
+			i.Status = e.Details.Status
+		}
+		i.Details = e.Details
+		i.Events++
+		return i
+	}
+	return domain.Evolve(i, event, recorded)
+}
+
+func TestEventsOfSchema1FoldAsTheyDidWhenTheyWereWritten(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		statuses := []domain.Status{domain.Starting, domain.Passing, domain.Warning, domain.Critical}
+		then := domain.Evolve(domain.Instance{Key: key}, registered, recorded)
+		now := then
+		for range rapid.IntRange(0, 20).Draw(t, "events") {
+			status := rapid.SampledFrom(statuses).Draw(t, "status")
+			var event domain.Event = domain.HealthChanged{Epoch: 1, From: then.Status, To: status}
+			if rapid.Bool().Draw(t, "update") {
+				event = registerV1(then, moved(func(d *domain.Details) {
+					d.Status, d.Zone = status, rapid.SampledFrom([]string{"", "eu"}).Draw(t, "zone")
+				}))
+			}
+			then, now = evolveV1(then, event), domain.Evolve(now, event, recorded)
+			if !reflect.DeepEqual(then, now) {
+				t.Fatalf("%+v leads to %+v, and led to %+v", event, now, then)
+			}
+		}
+	})
 }

@@ -2,27 +2,29 @@ package domain
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"unicode/utf8"
 )
 
-// Limits on what a client may send. They are part of the public contract (docs/api).
+// Limits on what a client may send. They are part of the public contract (docs/api) and count bytes.
 const (
-	MaxLabel         = 63   // bytes in a namespace or service name (RFC 1123 label)
-	MaxInstanceID    = 128  // bytes in an instance id
-	MaxTags          = 64   // tags of an instance
-	MaxTag           = 128  // bytes in a tag
-	MaxMetadata      = 64   // metadata pairs of an instance
-	MaxMetadataKey   = 128  // bytes in a metadata key
-	MaxMetadataValue = 1024 // bytes in a metadata value
-	MaxMetadataTotal = 16 << 10
-	MaxPorts         = 64   // named ports of an instance
-	MaxHostName      = 253  // bytes in a host name (RFC 1123)
-	MaxZone          = 128  // bytes in a zone
-	MaxVersion       = 128  // bytes in a version
-	MaxReason        = 1024 // bytes in a reason
-	MaxOutput        = 4096 // bytes in a health report's output
+	MaxLabel         = 63       // a namespace (RFC 1123 label) or a port's name
+	MaxService       = 128      // a service's name
+	MaxInstanceID    = 256      // an instance's id
+	MaxOwner         = 256      // an owner
+	MaxTags          = 64       // tags of an instance; a number
+	MaxTag           = 4 << 10  // a tag
+	MaxTagsTotal     = 16 << 10 // an instance's tags together
+	MaxMetadata      = 64       // metadata pairs of an instance; a number
+	MaxMetadataKey   = 128      // a metadata key
+	MaxMetadataValue = 4 << 10  // a metadata value
+	MaxMetadataTotal = 16 << 10 // an instance's metadata keys and values together
+	MaxPorts         = 64       // named ports of an instance; a number
+	MaxHostName      = 253      // a host name (RFC 1123)
+	MaxZone          = 128      // a zone
+	MaxVersion       = 128      // a version
+	MaxReason        = 1024     // a reason
+	MaxOutput        = 4096     // a health report's output
 	MaxWeight        = 65535
 )
 
@@ -62,12 +64,22 @@ func ParseKey(s string) (Key, error) {
 	return k, k.Validate()
 }
 
-// Validate says which part of the key is against the rules, if any is.
+// Validate says which part of the key is against the rules, if any is. It takes every key that an
+// instance of an old log can have; a new instance's is held to ValidateNew.
 func (k Key) Validate() error {
 	if err := k.ServiceKey().Validate(); err != nil {
 		return err
 	}
-	return validateID(k.ID)
+	return validateToken("id", k.ID, MaxInstanceID)
+}
+
+// ValidateNew is Validate for an instance that may never have been registered before. A URL cannot hold the
+// ids "." and "..", for clients and proxies resolve them away; an earlier version took them.
+func (k Key) ValidateNew() error {
+	if k.ID == "." || k.ID == ".." {
+		return InvalidField{Field: "id", Rule: `must not be "." or ".."`}
+	}
+	return k.Validate()
 }
 
 // Validate says which part of the key is against the rules, if any is.
@@ -75,15 +87,15 @@ func (k ServiceKey) Validate() error {
 	if err := ValidateLabel("namespace", k.Namespace); err != nil {
 		return err
 	}
-	return ValidateLabel("service", k.Service)
+	return ValidateService("service", k.Service)
 }
 
-// ValidateLabel holds a namespace or service name to RFC 1123's label in lower case.
+// ValidateLabel holds a namespace to RFC 1123's label in lower case.
 func ValidateLabel(field, s string) error {
 	if isLabel(s) {
 		return nil
 	}
-	return InvalidField{Field: field, Rule: "must be 1-63 of a-z, 0-9 and '-', starting and ending with a letter or digit (RFC 1123 label)"}
+	return InvalidField{Field: field, Rule: "must be 1-63 bytes of a-z, 0-9 and '-', starting and ending with a letter or digit (RFC 1123 label)"}
 }
 
 func isLabel(s string) bool {
@@ -99,38 +111,37 @@ func isLabel(s string) bool {
 	return true
 }
 
-func validateID(s string) error {
-	valid := len(s) > 0 && len(s) <= MaxInstanceID
+// ValidateService holds a service's name to its rule. Case is kept and counts.
+func ValidateService(field, s string) error {
+	valid := len(s) > 0 && len(s) <= MaxService && isAlphanumeric(s[0]) && isAlphanumeric(s[len(s)-1])
 	for i := 0; valid && i < len(s); i++ {
 		c := s[i]
-		valid = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
-			c == '.' || c == '_' || c == ':' || c == '-'
+		valid = isAlphanumeric(c) || c == '.' || c == '_' || c == '-'
 	}
 	if !valid {
-		return InvalidField{Field: "id", Rule: "must be 1-128 of A-Z a-z 0-9 . _ : -"}
+		return InvalidField{Field: field, Rule: "must be 1-128 bytes of A-Z a-z 0-9 . _ -, starting and ending with a letter or digit"}
 	}
 	return nil
 }
 
-// validateAddress accepts an IP address or a host name (RFC 1123, any case, an optional final dot).
-func validateAddress(s string) error {
-	if _, err := netip.ParseAddr(s); err == nil {
-		return nil
-	}
-	rule := InvalidField{Field: "address", Rule: "must be an IP address or a host name of at most 253 bytes"}
-	host := strings.TrimSuffix(s, ".")
-	if host == "" || len(host) > MaxHostName {
-		return rule
-	}
-	labels := strings.Split(host, ".")
-	for _, label := range labels {
-		if !isLabel(strings.ToLower(label)) {
-			return rule
+func isAlphanumeric(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
+// validateToken holds an instance id or an owner to the characters that stand as they are in a URL's query, in a
+// stream's name and in JSON.
+func validateToken(field, s string, most int) error {
+	valid := len(s) > 0 && len(s) <= most
+	for i := 0; valid && i < len(s); i++ {
+		switch c := s[i]; c {
+		case '/', '\\', '?', '#', '%', '"':
+			valid = false
+		default:
+			valid = c > ' ' && c < 0x7f
 		}
 	}
-	// "10.0.0.300" and "1.2" are mistyped addresses, not host names (RFC 1123 2.1).
-	if last := labels[len(labels)-1]; strings.Trim(last, "0123456789") == "" {
-		return rule
+	if !valid {
+		return InvalidField{Field: field, Rule: fmt.Sprintf(`must be 1-%d bytes of printable ASCII without space and / \ ? # %% "`, most)}
 	}
 	return nil
 }

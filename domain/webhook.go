@@ -39,7 +39,7 @@ func (s WebhookSpec) Validate() error {
 		}
 	}
 	if s.Service != "" {
-		if err := ValidateLabel("service", s.Service); err != nil {
+		if err := ValidateService("service", s.Service); err != nil {
 			return err
 		}
 	}

@@ -52,7 +52,7 @@ func TestWebhookURLsAreChecked(t *testing.T) {
 			t.Errorf("%q: %v", url, err)
 		}
 	}
-	for _, spec := range []domain.WebhookSpec{{URL: "http://a", Service: "A"}, {URL: "http://a", Namespace: "-"}, {URL: "http://a", Types: []string{"Nonsense"}}} {
+	for _, spec := range []domain.WebhookSpec{{URL: "http://a", Service: "A."}, {URL: "http://a", Namespace: "-"}, {URL: "http://a", Types: []string{"Nonsense"}}} {
 		if err := spec.Validate(); err == nil {
 			t.Errorf("%+v passes", spec)
 		}

@@ -45,7 +45,8 @@ func Words(event domain.Event, recordedAt time.Time) string {
 		if e.Epoch > 1 {
 			again = fmt.Sprintf(" again, for the %s time", ordinal(e.Epoch))
 		}
-		return fmt.Sprintf("registered%s at %s, %s, ttl %s", again, endpoint(e.Details), e.Status, Spaced(time.Duration(e.TTL)))
+		return fmt.Sprintf("registered%s at %s, %s, ttl %s", again, endpoint(e.Details), e.Status, Spaced(time.Duration(e.TTL))) +
+			ownerWords(e) + maintenanceWords(e.Maintenance)
 	case domain.InstanceUpdated:
 		return "registered with other details: " + strings.Join(e.Changed, ", ") + " changed"
 	case domain.HealthChanged:
@@ -92,6 +93,28 @@ func timelineBegan(e domain.TimelineBegan) string {
 		return fmt.Sprintf("the log lost its events up to position %d: %s", e.Lost, goesOn)
 	}
 	return goesOn
+}
+
+// ownerWords say whose a registration is and whose place it takes.
+func ownerWords(e domain.InstanceRegistered) (words string) {
+	if e.Owner != "" {
+		words = ", by owner " + e.Owner
+	}
+	if e.Replaces != 0 {
+		words += fmt.Sprintf(", in place of epoch %d", e.Replaces)
+	}
+	return words
+}
+
+func maintenanceWords(m *domain.InMaintenance) string {
+	if m == nil {
+		return ""
+	}
+	words := "; still in maintenance"
+	if m.By != "" {
+		words += ", by " + m.By
+	}
+	return because(words+" since "+m.At.UTC().Format(time.RFC3339), m.Reason)
 }
 
 func because(what, why string) string {
@@ -161,12 +184,28 @@ func changes(event domain.Event, previous *eventstore.RecordedEvent) []wire.Fiel
 		}
 		switch b := before.(type) {
 		case domain.InstanceRegistered:
-			return detailChanges(b.Details, e.Details)
+			return updateChanges(b.Details, e)
 		case domain.InstanceUpdated:
-			return detailChanges(b.Details, e.Details)
+			return updateChanges(b.Details, e)
 		}
 	}
 	return nil
+}
+
+// updateChanges are what an update changed. The status before it is the one that was present, which the details
+// before it need not have: an update of schema 1 does not tell it, and then nor does this.
+func updateChanges(before domain.Details, e domain.InstanceUpdated) []wire.FieldChange {
+	after := e.Details
+	before.Status, after.Status = "", "" // told last
+	all := detailChanges(before, after)
+	if !slices.Contains(e.Changed, "status") {
+		return all
+	}
+	status := wire.FieldChange{Field: "status", To: e.Details.Status}
+	if e.PreviousStatus != "" {
+		status.From = e.PreviousStatus
+	}
+	return append(all, status)
 }
 
 // detailChanges names the fields in which two details differ. Ports and metadata are compared key

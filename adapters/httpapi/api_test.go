@@ -234,7 +234,7 @@ func TestAnInstancesLife(t *testing.T) {
 	var i wire.Instance
 	got := s.send("GET", a1, "").want(t, 200)
 	got.json(t, &i)
-	if i.Status != "passing" || i.Traffic != "draining" || i.Revision != 2 || i.Epoch != 1 || i.Ports["http"] != 8080 || i.Tags[0] != "a" || i.LeaseExpiresAt == nil || i.Weight != 7 {
+	if i.Status != "passing" || i.Traffic != "draining" || i.Revision != 2 || i.Epoch != 1 || i.Ports["http"] != 8080 || i.Tags[0] != "canary" || i.LeaseExpiresAt == nil || i.Weight != 7 {
 		t.Errorf("the instance is %s", got.body)
 	}
 	s.send("DELETE", a1+"?reason=bye", "").want(t, 200)
@@ -256,7 +256,7 @@ func TestBadInputIsRefusedWithItsFieldAndWritesNothing(t *testing.T) {
 	s := start(t)
 	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
 	before := s.send("GET", "/v1/services", "").want(t, 200)
-	long := strings.Repeat("a", 64)
+	long := strings.Repeat("a", 129)
 	at := func(body string) func() reply { return func() reply { return s.send("PUT", a1, body) } }
 	for name, c := range map[string]struct {
 		send        func() reply
@@ -264,7 +264,7 @@ func TestBadInputIsRefusedWithItsFieldAndWritesNothing(t *testing.T) {
 		kind, field string
 	}{
 		"long service":      {func() reply { return s.send("PUT", "/v1/services/"+long+"/instances/a", `{"address":"::1"}`) }, 422, "invalid-field", "service"},
-		"upper case":        {func() reply { return s.send("PUT", "/v1/services/Web/instances/a", `{"address":"::1"}`) }, 422, "invalid-field", "service"},
+		"leading dash":      {func() reply { return s.send("PUT", "/v1/services/-Web/instances/a", `{"address":"::1"}`) }, 422, "invalid-field", "service"},
 		"namespace":         {func() reply { return s.send("PUT", a1+"?ns=a_b", `{"address":"::1"}`) }, 422, "invalid-field", "namespace"},
 		"id":                {func() reply { return s.send("PUT", "/v1/services/web/instances/a%20b", `{"address":"::1"}`) }, 422, "invalid-field", "id"},
 		"control character": {func() reply { return s.send("PUT", "/v1/services/web/instances/a%0ab", `{"address":"::1"}`) }, 422, "invalid-field", "id"},
@@ -288,7 +288,7 @@ func TestBadInputIsRefusedWithItsFieldAndWritesNothing(t *testing.T) {
 		"negative weight":   {at(`{"address":"::1","weight":-1}`), 422, "invalid-field", "weight"},
 		"status":            {at(`{"address":"::1","status":"fine"}`), 422, "invalid-field", "status"},
 		"empty tag":         {at(`{"address":"::1","tags":[""]}`), 422, "invalid-field", "tags[0]"},
-		"metadata value":    {at(`{"address":"::1","metadata":{"k":"` + strings.Repeat("v", 1025) + `"}}`), 422, "invalid-field", "metadata.k"},
+		"metadata value":    {at(`{"address":"::1","metadata":{"k":"` + strings.Repeat("v", 4097) + `"}}`), 422, "invalid-field", "metadata.k"},
 		"large body":        {at(`{"address":"` + strings.Repeat("a", httpapi.MaxBody) + `"}`), 413, "too-large", ""},
 		"deep JSON":         {at(strings.Repeat(`{"address":`, 20000)), 400, "invalid-json", ""},
 		"unknown instance":  {func() reply { return s.send("PUT", "/v1/services/web/instances/a/heartbeat", "") }, 404, "unknown-instance", ""},

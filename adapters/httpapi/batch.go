@@ -244,7 +244,7 @@ func (a *api) heartbeats(c echo.Context) error {
 			room.keys = append(room.keys, key)
 		}
 	}
-	room.results = a.Commands.Heartbeats(caller(c)).SendAll(c.Request().Context(), room.keys, room.results[:0])
+	room.results = a.Commands.Heartbeats(caller(c)).SendAll(c.Request().Context(), room.keys, nil, room.results[:0])
 	room.reply, err = a.answerBatch(c, room.reply[:0], room.refused, func(i int) domain.Key { return room.keys[i] }, room.results)
 	return err
 }

@@ -36,6 +36,9 @@ func ProblemOf(err error) *wire.Problem {
 		behind    queries.Behind
 		lapsed    domain.LeaseLapsed
 		stale     domain.StaleEpoch
+		other     domain.OtherOwner
+		exists    domain.AlreadyLive
+		nothing   domain.NothingToMatch
 		mismatch  domain.RevisionMismatch
 		tooLarge  *http.MaxBytesError
 		fromEcho  *echo.HTTPError
@@ -61,7 +64,13 @@ func ProblemOf(err error) *wire.Problem {
 	case errors.As(err, &lapsed):
 		return NewProblem(http.StatusNotFound, "lease-expired", "The instance's lease has expired", err.Error())
 	case errors.As(err, &stale):
-		return NewProblem(http.StatusConflict, "stale-epoch", "The instance has registered again since", err.Error())
+		return NewProblem(http.StatusConflict, "stale-epoch", "Another registration of the instance is live, or none is", err.Error())
+	case errors.As(err, &other):
+		return NewProblem(http.StatusConflict, "other-owner", "The instance has another owner", err.Error())
+	case errors.As(err, &exists):
+		return NewProblem(http.StatusPreconditionFailed, "exists", "The instance is registered already", err.Error())
+	case errors.As(err, &nothing):
+		return NewProblem(http.StatusPreconditionFailed, "revision-mismatch", "The instance is at no revision", err.Error())
 	case errors.As(err, &mismatch):
 		p := NewProblem(http.StatusPreconditionFailed, "revision-mismatch", "The instance is at another revision", err.Error())
 		p.Revision = fmt.Sprint(mismatch.Actual)

@@ -383,7 +383,7 @@ func (c *cluster) check(registered *sync.Map, ttl time.Duration) {
 			}
 		}
 		state.Key = key
-		states[key] = domain.Evolve(state, event)
+		states[key] = domain.Evolve(state, event, eventstore.RecordOf(&e))
 	}
 	registered.Range(func(key, _ any) bool {
 		t.Errorf("the registration of %s was acknowledged and is not in the log", key)

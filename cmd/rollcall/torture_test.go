@@ -168,7 +168,7 @@ func (c *campaign) check(p *process, kill int) {
 		c.events++
 		state := states[key]
 		state.Key = key
-		states[key] = domain.Evolve(state, event)
+		states[key] = domain.Evolve(state, event, eventstore.RecordOf(&e))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 )
 
 func TestAnEventOfANewerSchemaIsNotMisread(t *testing.T) {
-	e := eventstore.RecordedEvent{EventData: eventstore.EventData{Type: domain.TypeInstanceDeregistered, Data: []byte(`{"epoch":1}`), Metadata: []byte(`{"schema":2}`)}}
+	e := eventstore.RecordedEvent{EventData: eventstore.EventData{Type: domain.TypeInstanceDeregistered, Data: []byte(`{"epoch":1}`), Metadata: []byte(`{"schema":3}`)}}
 	if _, err := eventstore.Decode(&e); !errors.As(err, new(domain.UnknownEvent)) {
 		t.Errorf("gave %v", err)
 	}

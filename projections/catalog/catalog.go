@@ -61,7 +61,8 @@ func (c *Catalog) service(key domain.ServiceKey) *service {
 }
 
 // Apply takes in one event and says how it changed an instance's entry; both are nil when it did
-// not. Events must come in position order, each once.
+// not. Events must come in position order, each once. An event that cannot be read changes nothing but the revision
+// that the instance is at.
 func (c *Catalog) Apply(event *eventstore.RecordedEvent) (before, now *Entry, err error) {
 	key, ok := event.Stream.InstanceKey()
 	if !ok {
@@ -116,14 +117,30 @@ func (c *Catalog) apply(event *eventstore.RecordedEvent, key domain.Key, shard *
 		s = &service{key: domain.ServiceKey{Namespace: strings.Clone(key.Namespace), Service: strings.Clone(key.Service)}}
 	}
 	data, err := eventstore.Upcasted(event)
+	if err == nil {
+		now, err = next(was, s, name, event, data)
+	}
 	if err != nil {
+		if was != nil {
+			s.replace(spot, was.passedOver(event))
+		}
 		return nil, nil, err
 	}
-	if now, err = next(was, s, name, event, data); err != nil || was == now {
-		return nil, nil, err
+	if was == now {
+		return nil, nil, nil
 	}
 	c.put(s, spot, now, event.Position)
 	return was, now, nil
+}
+
+// replace puts another entry of the same instance into its spot. It is no change of the service's.
+func (s *service) replace(spot spot, now *Entry) {
+	slot := int(spot.place.slot)
+	s.mu.Lock()
+	s.entries[slot] = now
+	s.view.Store(nil)
+	s.mu.Unlock()
+	spot.set(now, slot)
 }
 
 // put replaces what was, in that spot of the index, by what is now; either may be absent.

@@ -1,10 +1,7 @@
 package catalog
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -36,15 +33,26 @@ type facts struct {
 	source     string // data of the event that holds the details
 	registered int64  // when the epoch began, Unix nanoseconds
 	changed    int64  // when the newest lifecycle event was recorded, Unix nanoseconds
+
+	maintenance *domain.InMaintenance // nil: the instance is not in maintenance
 }
 
 // states are facts, too: by themselves they leave no gap in an Entry.
 type states struct {
 	status  code
-	initial code // status at the registration or its last update
 	traffic code
 	updated bool // source is an InstanceUpdated's
+	owned   ownership
 }
+
+// ownership is where the owner of an instance stands in its source.
+type ownership uint8
+
+const (
+	noOwner    ownership = iota
+	plainOwner           // behind the epoch, as Rollcall writes it, and without an escape
+	otherOwner           // wherever another program put it
+)
 
 // code is the place of a status or a traffic state in its list. The first is the most common one.
 type code uint8
@@ -53,6 +61,8 @@ var (
 	statuses = [...]domain.Status{domain.Passing, domain.Starting, domain.Warning, domain.Critical}
 	traffics = [...]domain.Traffic{domain.Serving, domain.Draining, domain.Maintenance}
 )
+
+const maintenance code = 2 // in traffics
 
 func statusCode[S ~string | ~[]byte](name S) (code, bool) {
 	for i, s := range statuses {
@@ -121,33 +131,70 @@ func (e *Entry) Ready() bool {
 	return e.Traffic() == domain.Serving && (e.Status() == domain.Passing || e.Status() == domain.Warning)
 }
 
-// Details is what the instance said of itself, as last registered. Of an event that another program
-// wrote, and that looked like ours but is not, only what was read of it is known.
+// Owner is whose registration the instance's is, "" where it named none.
+func (e *Entry) Owner() string {
+	switch e.owned {
+	case noOwner:
+		return ""
+	case plainOwner:
+		_, owner, _ := strings.Cut(e.source, ownerField)
+		owner, _, _ = strings.Cut(owner, `"`)
+		return owner
+	}
+	switch event := e.event().(type) {
+	case domain.InstanceRegistered:
+		return event.Owner
+	case domain.InstanceUpdated:
+		return event.Owner
+	}
+	return ""
+}
+
+// Maintenance is the decision that keeps the instance in maintenance, nil where none does. It must not be changed.
+func (e *Entry) Maintenance() *domain.InMaintenance { return e.maintenance }
+
+// Details is what the instance said of itself, as last registered.
 func (e *Entry) Details() domain.Details {
+	switch event := e.event().(type) {
+	case domain.InstanceRegistered:
+		return event.Details
+	case domain.InstanceUpdated:
+		return event.Details
+	}
+	return domain.Details{} // the source is not in the form that it was read in; a test holds that this cannot be
+}
+
+// event is the one that the source is of.
+func (e *Entry) event() domain.Event {
 	eventType := domain.TypeInstanceRegistered
 	if e.updated {
 		eventType = domain.TypeInstanceUpdated
 	}
 	event, err := domain.DecodeEvent(eventType, []byte(e.source))
 	if err != nil {
-		return domain.Details{Status: statuses[e.initial], TTL: domain.Duration(e.TTL)}
+		return nil
 	}
-	if updated, ok := event.(domain.InstanceUpdated); ok {
-		return updated.Details
-	}
-	return event.(domain.InstanceRegistered).Details
+	return event
 }
 
 // Instance is the state that commands are decided on.
 func (e *Entry) Instance() domain.Instance {
 	return domain.Instance{
-		Key: e.Key(), Phase: domain.Registered, Epoch: e.Epoch, Events: e.Events,
-		Status: e.Status(), Traffic: e.Traffic(), Details: e.Details(),
+		Key: e.Key(), Phase: domain.Registered, Epoch: e.Epoch, Owner: e.Owner(), Events: e.Events,
+		Status: e.Status(), Traffic: e.Traffic(), Details: e.Details(), Maintenance: e.maintenance,
 	}
 }
 
+// passedOver is the entry after an event that cannot be read: only the stream's revision is another.
+func (e *Entry) passedOver(event *eventstore.RecordedEvent) *Entry {
+	after := &Entry{facts: e.facts, states: e.states, heartbeats: e.HeartbeatStream()}
+	after.Events = uint64(event.Revision) + 1
+	return after
+}
+
 // next is the entry after an event, nil when the event takes the instance out. before is nil when
-// the instance is not in the catalog. data is the event's, in its present form.
+// the instance is not in the catalog. data is the event's, in its present form. It is domain.Evolve for
+// an entry, which does not decode what it need not, and must come to the same.
 func next(before *Entry, s *service, name string, event *eventstore.RecordedEvent, data []byte) (*Entry, error) {
 	var e Entry
 	if before != nil {
@@ -161,169 +208,66 @@ func next(before *Entry, s *service, name string, event *eventstore.RecordedEven
 	case domain.TypeInstanceRegistered:
 		r, err := readRegistration(event.Type, data)
 		if err != nil {
-			return before, err
+			return nil, err
 		}
-		e.registered, e.Epoch, e.traffic = e.changed, r.epoch, 0
-		e.status, e.initial, e.TTL = r.status, r.status, r.ttl
-		e.updated = false
+		e.registered, e.Epoch, e.TTL = e.changed, r.epoch, r.ttl
+		e.maintenance = r.maintenance
+		e.states = states{status: r.status, owned: r.owned}
+		if r.maintenance != nil {
+			e.traffic = maintenance
+		}
 		keep(&e, name, data)
 		return &e, nil
 	case domain.TypeInstanceDeregistered, domain.TypeLeaseExpired:
-		return nil, nil
+		return nil, readEnd(event.Type, data)
 	}
 	if before == nil {
+		if event.Type == domain.TypeTrafficChanged { // may end the maintenance of an instance that is gone
+			_, _, err := readTraffic(data)
+			return nil, err
+		}
 		return nil, fmt.Errorf("%s of %s, which is not registered", event.Type, name)
 	}
-	if event.Type == domain.TypeInstanceUpdated {
+	switch event.Type {
+	case domain.TypeInstanceUpdated:
 		r, err := readRegistration(event.Type, data)
 		if err != nil {
-			return before, err
+			return nil, err
 		}
-		if r.status != e.initial {
+		if r.setsStatus {
 			e.status = r.status
 		}
-		e.initial, e.TTL = r.status, r.ttl
-		e.updated = true
+		e.TTL, e.updated, e.owned = r.ttl, true, r.owned
 		keep(&e, name, data)
-		return &e, nil
-	}
-	if to, ok := scanChange(data); ok {
-		if event.Type == domain.TypeHealthChanged {
-			if e.status, ok = statusCode(to); ok {
-				return &e, nil
-			}
-		} else if event.Type == domain.TypeTrafficChanged {
-			if e.traffic, ok = trafficCode(to); ok {
-				return &e, nil
-			}
+	case domain.TypeHealthChanged:
+		to, err := readHealth(data)
+		if err != nil {
+			return nil, err
 		}
-	}
-	change, err := domain.DecodeEvent(event.Type, data)
-	if err != nil {
-		return before, err
-	}
-	known := true
-	switch c := change.(type) {
-	case domain.HealthChanged:
-		e.status, known = statusCode(c.To)
-	case domain.TrafficChanged:
-		e.traffic, known = trafficCode(c.To)
-	}
-	if !known {
-		return before, errUnknownState
+		e.status = to
+	case domain.TypeTrafficChanged:
+		to, reason, err := readTraffic(data)
+		if err != nil {
+			return nil, err
+		}
+		e.traffic, e.maintenance = to, nil
+		if to == maintenance {
+			r := eventstore.RecordOf(event)
+			e.maintenance = &domain.InMaintenance{By: r.Actor, At: r.At, Reason: reason}
+		}
+	default:
+		if _, err := domain.DecodeEvent(event.Type, data); err != nil {
+			return nil, err
+		}
 	}
 	return &e, nil
 }
-
-// errUnknownState says that another program wrote a status or traffic state that there is not.
-var errUnknownState = errors.New("unknown status or traffic state")
 
 // keep gives the entry a name and a source of its own, in one piece of memory.
 func keep[S ~string | ~[]byte](e *Entry, name S, source []byte) {
 	b := append(append(make([]byte, 0, len(name)+len(source)), name...), source...)
 	text := unsafe.String(unsafe.SliceData(b), len(b)) // b is nobody else's
 	e.name, e.source = text[:len(name)], text[len(name):]
-}
-
-// registration is what the catalog must know of an event with details.
-type registration struct {
-	epoch  uint64
-	status code
-	ttl    time.Duration
-}
-
-// readRegistration takes the three fields from where Rollcall writes them, at the event's ends, and
-// decodes the event only when they are not there.
-func readRegistration(eventType string, data []byte) (r registration, err error) {
-	if scan(data, &r) {
-		return r, nil
-	}
-	decoded, err := domain.DecodeEvent(eventType, data)
-	if err != nil {
-		return r, err
-	}
-	var details domain.Details
-	switch e := decoded.(type) {
-	case domain.InstanceRegistered:
-		r.epoch, details = e.Epoch, e.Details
-	case domain.InstanceUpdated:
-		r.epoch, details = e.Epoch, e.Details
-	}
-	status, ok := statusCode(details.Status)
-	if !ok {
-		return r, errUnknownState
-	}
-	r.status, r.ttl = status, time.Duration(details.TTL)
-	return r, nil
-}
-
-var (
-	epochField  = []byte(`{"epoch":`)
-	statusField = []byte(`,"status":"`)
-	ttlField    = []byte(`","ttl":"`)
-)
-
-// scan reads {"epoch":1, … ,"status":"passing","ttl":"30s"}. An unescaped quote can stand only at
-// the ends of a JSON string, so what looks like these fields is these fields.
-func scan(data []byte, r *registration) bool {
-	rest, ok := bytes.CutPrefix(data, epochField)
-	if !ok {
-		return false
-	}
-	digits := bytes.IndexByte(rest, ',')
-	rest, ok = bytes.CutSuffix(rest, []byte(`"}`))
-	ttl := bytes.LastIndex(rest, ttlField)
-	if digits < 0 || !ok || ttl < 0 {
-		return false
-	}
-	status := bytes.LastIndex(rest[:ttl], statusField)
-	if status < 0 {
-		return false
-	}
-	var err1, err2 error
-	r.epoch, err1 = strconv.ParseUint(string(rest[:digits]), 10, 64)
-	r.ttl, err2 = parseTTL(string(rest[ttl+len(ttlField):]))
-	r.status, ok = statusCode(rest[status+len(statusField) : ttl])
-	return ok && err1 == nil && err2 == nil
-}
-
-var (
-	fromField = []byte(`,"from":"`)
-	toField   = []byte(`","to":"`)
-)
-
-// scanChange reads "to" of {"epoch":1,"from":"passing","to":"warning", … as Rollcall writes it.
-func scanChange(data []byte) (to []byte, ok bool) {
-	rest, ok := bytes.CutPrefix(data, epochField)
-	if !ok {
-		return nil, false
-	}
-	rest, ok = bytes.CutPrefix(skipDigits(rest), fromField)
-	quote := bytes.IndexByte(rest, '"')
-	if !ok || quote < 0 {
-		return nil, false
-	}
-	if rest, ok = bytes.CutPrefix(rest[quote:], toField); !ok {
-		return nil, false
-	}
-	if quote = bytes.IndexByte(rest, '"'); quote < 0 {
-		return nil, false
-	}
-	return rest[:quote], true
-}
-
-func skipDigits(b []byte) []byte {
-	for len(b) > 0 && b[0] >= '0' && b[0] <= '9' {
-		b = b[1:]
-	}
-	return b
-}
-
-func parseTTL(s string) (time.Duration, error) {
-	if s == "30s" { // nearly all of them
-		return 30 * time.Second, nil
-	}
-	return time.ParseDuration(s)
 }
 
 // byID orders entries within a service.

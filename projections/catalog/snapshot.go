@@ -13,12 +13,16 @@ import (
 )
 
 // SnapshotVersion is the version of the form that Frozen.Encode writes.
-const SnapshotVersion = 1
+const SnapshotVersion = 2
 
 // ErrBadSnapshot says that a snapshot's entry is not what Encode wrote.
 var ErrBadSnapshot = errors.New("catalog snapshot is damaged")
 
-const flagUpdated = 1
+const (
+	flagUpdated     = 1
+	flagMaintenance = 2
+	ownedShift      = 2 // of the two bits that are the ownership
+)
 
 // Frozen is a catalog's state at one position. Taking it copies pointers only, so that encoding it
 // need not hold up the events.
@@ -86,6 +90,10 @@ func appendEntry(b []byte, e *Entry, id string) []byte {
 	if e.updated {
 		flags |= flagUpdated
 	}
+	if e.maintenance != nil {
+		flags |= flagMaintenance
+	}
+	flags |= uint64(e.owned) << ownedShift
 	b = appendString(b, id)
 	for _, n := range [...]uint64{
 		flags, e.Epoch, e.Events, uint64(e.TTL), uint64(e.registered), uint64(e.changed), uint64(e.Position),
@@ -93,8 +101,12 @@ func appendEntry(b []byte, e *Entry, id string) []byte {
 		b = binary.AppendUvarint(b, n)
 	}
 	b = appendString(b, e.Status())
-	b = appendString(b, statuses[e.initial])
 	b = appendString(b, e.Traffic())
+	if m := e.maintenance; m != nil {
+		b = appendString(b, m.By)
+		b = appendString(b, m.At.Format(time.RFC3339Nano))
+		b = appendString(b, m.Reason)
+	}
 	return appendString(b, e.source)
 }
 
@@ -209,19 +221,23 @@ func (r *snapshotReader) entry(s *service) *Entry {
 	e := &Entry{facts: facts{service: s}}
 	r.whole(func() {
 		id := r.bytes()
-		e.updated = r.number()&flagUpdated != 0
+		flags := r.number()
+		e.updated = flags&flagUpdated != 0
+		e.owned = ownership(flags >> ownedShift)
 		e.Epoch, e.Events, e.TTL = r.number(), r.number(), time.Duration(r.number())
 		e.registered, e.changed = int64(r.number()), int64(r.number())
 		e.Position = eventstore.Position(r.number())
-		status, initial, traffic := r.bytes(), r.bytes(), r.bytes()
+		status, traffic := r.bytes(), r.bytes()
+		if flags&flagMaintenance != 0 {
+			e.maintenance = r.maintenance()
+		}
 		source := r.bytes()
 		if r.short {
 			return
 		}
-		var ok1, ok2, ok3 bool
+		var ok1, ok2 bool
 		e.status, ok1 = statusCode(status)
-		e.initial, ok2 = statusCode(initial)
-		if e.traffic, ok3 = trafficCode(traffic); !ok1 || !ok2 || !ok3 {
+		if e.traffic, ok2 = trafficCode(traffic); !ok1 || !ok2 || e.owned > otherOwner {
 			r.err = ErrBadSnapshot
 			return
 		}
@@ -262,6 +278,15 @@ func (r *snapshotReader) number() uint64 {
 	}
 	r.b = r.b[size:]
 	return n
+}
+
+func (r *snapshotReader) maintenance() *domain.InMaintenance {
+	by, at, reason := string(r.bytes()), string(r.bytes()), string(r.bytes())
+	recorded, err := time.Parse(time.RFC3339Nano, at)
+	if err != nil && !r.short {
+		r.err = ErrBadSnapshot
+	}
+	return &domain.InMaintenance{By: by, At: recorded, Reason: reason}
 }
 
 func (r *snapshotReader) bytes() []byte {

@@ -46,7 +46,7 @@ func (f *Fleet) one(ctx context.Context) error {
 			return err
 		}
 		request := eventstore.AppendRequest{Stream: eventstore.LifecycleStream(key), Events: []eventstore.EventData{{
-			Type: e.EventType(), Data: data, Metadata: fmt.Appendf(nil, `{"actor":"%s","via":"http","schema":1}`, []string{"ann", "bob"}[f.Pick(2)]),
+			Type: e.EventType(), Data: data, Metadata: fmt.Appendf(nil, `{"actor":"%s","via":"http","schema":2}`, []string{"ann", "bob"}[f.Pick(2)]),
 		}}}
 		if _, beat := e.(domain.HeartbeatReceived); beat {
 			request.Stream = eventstore.HeartbeatStream(key)
@@ -56,7 +56,7 @@ func (f *Fleet) one(ctx context.Context) error {
 		}
 		state := f.states[key]
 		state.Key = key
-		f.states[key] = domain.Evolve(state, e)
+		f.states[key] = domain.Evolve(state, e, domain.Recorded{})
 	}
 	return nil
 }

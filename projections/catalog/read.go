@@ -1,0 +1,302 @@
+package catalog
+
+import (
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+// The readers take what the catalog must know of an event from data in exactly the form in which Rollcall writes it,
+// and decode data of any other form. What they take is what decoding gives, and what cannot be decoded is refused: they
+// look at every byte.
+
+// registration is what the catalog must know of an event with details.
+type registration struct {
+	epoch       uint64
+	owned       ownership
+	maintenance *domain.InMaintenance
+	status      code
+	setsStatus  bool // of an update
+	ttl         time.Duration
+}
+
+func readRegistration(eventType string, data []byte) (r registration, err error) {
+	s := scanner{rest: data}
+	if r = s.registration(eventType == domain.TypeInstanceUpdated); !s.failed {
+		return r, nil
+	}
+	decoded, err := domain.DecodeEvent(eventType, data)
+	if err != nil {
+		return registration{}, err
+	}
+	var details domain.Details
+	var owner string
+	r = registration{}
+	switch e := decoded.(type) {
+	case domain.InstanceRegistered:
+		r.epoch, r.maintenance, owner, details = e.Epoch, e.Maintenance, e.Owner, e.Details
+	case domain.InstanceUpdated:
+		r.epoch, r.setsStatus, owner, details = e.Epoch, slices.Contains(e.Changed, "status"), e.Owner, e.Details
+	}
+	if owner != "" {
+		r.owned = otherOwner
+	}
+	r.status, _ = statusCode(details.Status) // there is no other that can be decoded
+	r.ttl = time.Duration(details.TTL)
+	return r, nil
+}
+
+// readHealth is the status that a HealthChanged leads to.
+func readHealth(data []byte) (to code, err error) {
+	s := scanner{rest: data}
+	status := s.change()
+	s.need(`,"source":`)
+	s.text()
+	if s.literal(`,"output":`) {
+		s.text()
+	}
+	s.end()
+	to, known := statusCode(status)
+	if known && !s.failed {
+		return to, nil
+	}
+	event, err := domain.DecodeEvent(domain.TypeHealthChanged, data)
+	if err != nil {
+		return 0, err
+	}
+	to, _ = statusCode(event.(domain.HealthChanged).To)
+	return to, nil
+}
+
+// readTraffic is the state that a TrafficChanged leads to, and why if that is maintenance.
+func readTraffic(data []byte) (to code, reason string, err error) {
+	s := scanner{rest: data}
+	traffic := s.change()
+	if s.literal(`,"reason":`) {
+		s.text()
+	}
+	s.end()
+	to, known := trafficCode(traffic)
+	if known && !s.failed && to != maintenance {
+		return to, "", nil
+	}
+	event, err := domain.DecodeEvent(domain.TypeTrafficChanged, data)
+	if err != nil {
+		return 0, "", err
+	}
+	changed := event.(domain.TrafficChanged)
+	to, _ = trafficCode(changed.To)
+	return to, changed.Reason, nil
+}
+
+// readEnd says whether an event that ends an epoch can be read.
+func readEnd(eventType string, data []byte) error {
+	if eventType == domain.TypeInstanceDeregistered {
+		s := scanner{rest: data}
+		s.need(`{"epoch":`)
+		s.number()
+		if s.literal(`,"reason":`) {
+			s.text()
+		}
+		if s.end(); !s.failed {
+			return nil
+		}
+	}
+	_, err := domain.DecodeEvent(eventType, data)
+	return err
+}
+
+const ownerField = `,"owner":"`
+
+// scanner reads the fields of an event in their order. failed says that something is not as Rollcall writes it, or not
+// in the form that is read here; what was read then means nothing.
+type scanner struct {
+	rest   []byte
+	failed bool
+}
+
+func (s *scanner) registration(updated bool) (r registration) {
+	s.need(`{"epoch":`)
+	r.epoch = s.number()
+	if s.literal(`,"owner":`) {
+		r.owned = plainOwner
+		if owner, plain := s.text(); !plain || len(owner) == 0 || !utf8.Valid(owner) {
+			s.failed = true
+		}
+	}
+	if updated {
+		s.need(`,"changed":[`)
+		for more := true; more && !s.failed; more = s.literal(`,`) {
+			name, plain := s.text()
+			r.setsStatus = r.setsStatus || string(name) == "status"
+			s.failed = s.failed || !plain
+		}
+		s.need(`]`)
+		if s.literal(`,"previous_status":`) {
+			s.text()
+		}
+	} else if s.literal(`,"replaces":`) {
+		s.number()
+	}
+	s.need(`,"address":`) // no maintenance, which is rare
+	s.text()
+	if s.literal(`,"ports":{`) {
+		s.pairs(s.small)
+	}
+	if s.literal(`,"tags":[`) {
+		for more := true; more && !s.failed; more = s.literal(`,`) {
+			s.text()
+		}
+		s.need(`]`)
+	}
+	if s.literal(`,"metadata":{`) {
+		s.pairs(func() { s.text() })
+	}
+	if s.literal(`,"zone":`) {
+		s.text()
+	}
+	if s.literal(`,"version":`) {
+		s.text()
+	}
+	s.need(`,"weight":`)
+	s.small()
+	s.need(`,"status":`)
+	status, _ := s.text()
+	s.need(`,"ttl":`)
+	ttl, plain := s.text()
+	s.end()
+	var known bool
+	var err error
+	r.status, known = statusCode(status)
+	r.ttl, err = parseTTL(ttl)
+	s.failed = s.failed || !known || !plain || err != nil
+	return r
+}
+
+// change reads the beginning of an event that leads from one state to another.
+func (s *scanner) change() (to []byte) {
+	s.need(`{"epoch":`)
+	s.number()
+	s.need(`,"from":`)
+	s.text()
+	s.need(`,"to":`)
+	to, _ = s.text()
+	return to
+}
+
+func (s *scanner) pairs(value func()) {
+	for more := true; more && !s.failed; more = s.literal(`,`) {
+		s.text()
+		s.need(`:`)
+		value()
+	}
+	s.need(`}`)
+}
+
+// literal takes what is given if it comes next.
+func (s *scanner) literal(text string) bool {
+	if len(s.rest) < len(text) || string(s.rest[:len(text)]) != text {
+		return false
+	}
+	s.rest = s.rest[len(text):]
+	return true
+}
+
+func (s *scanner) need(text string) {
+	if !s.literal(text) {
+		s.failed = true
+	}
+}
+
+func (s *scanner) end() {
+	s.need(`}`)
+	s.failed = s.failed || len(s.rest) > 0
+}
+
+// number takes a whole number that fits.
+func (s *scanner) number() (n uint64) {
+	digits := 0
+	for digits < len(s.rest) && s.rest[digits] >= '0' && s.rest[digits] <= '9' {
+		n = 10*n + uint64(s.rest[digits]-'0')
+		digits++
+	}
+	if digits == 0 || digits > 19 || digits > 1 && s.rest[0] == '0' { // 20 digits may be too many, and are not ours
+		s.failed = true
+	}
+	s.rest = s.rest[digits:]
+	return n
+}
+
+// small takes a whole number of 16 bits.
+func (s *scanner) small() {
+	if s.number() > 1<<16-1 {
+		s.failed = true
+	}
+}
+
+// text takes a string. It is plain if it stands for itself, without an escape.
+func (s *scanner) text() (text []byte, plain bool) {
+	b := s.rest
+	if len(b) == 0 || b[0] != '"' {
+		s.failed = true
+		return nil, false
+	}
+	plain = true
+	for i := 1; i < len(b); i++ {
+		if ordinary[b[i]] {
+			continue
+		}
+		switch b[i] {
+		case '"':
+			s.rest = b[i+1:]
+			return b[1:i], plain
+		case '\\':
+			plain = false
+			if i += escapeLength(b[i+1:]); i >= len(b) {
+				s.failed = true
+				return nil, false
+			}
+			continue
+		}
+		break
+	}
+	s.failed = true
+	return nil, false
+}
+
+// ordinary are the bytes of a JSON string that neither end it nor begin an escape nor are forbidden.
+var ordinary = func() (set [256]bool) {
+	for b := 0x20; b < len(set); b++ {
+		set[b] = b != '"' && b != '\\'
+	}
+	return set
+}()
+
+// escapeLength is how many bytes of an escape follow its backslash; more than there are if it is none.
+func escapeLength(b []byte) int {
+	const none = 1 << 30
+	if len(b) == 0 {
+		return none
+	}
+	switch b[0] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return 1
+	case 'u':
+		if len(b) >= 5 {
+			if _, err := strconv.ParseUint(string(b[1:5]), 16, 16); err == nil {
+				return 5
+			}
+		}
+	}
+	return none
+}
+
+func parseTTL(s []byte) (time.Duration, error) {
+	if string(s) == "30s" { // nearly all of them
+		return 30 * time.Second, nil
+	}
+	return time.ParseDuration(string(s))
+}
