@@ -90,7 +90,7 @@ func (h *History) commit(b *pebble.Batch, heartbeats eventstore.Position, summar
 	if err := b.Set(keyState, h.state(heartbeats), nil); err != nil {
 		return err
 	}
-	if err := b.Commit(pebble.NoSync); err != nil {
+	if err := h.db.Commit(b); err != nil {
 		return err
 	}
 	h.summed = heartbeats

@@ -3,7 +3,6 @@ package history
 import (
 	"encoding/binary"
 	"fmt"
-	"iter"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -52,77 +51,4 @@ func readPostings(last eventstore.Position, v []byte, into []eventstore.Position
 		into = append(into, p)
 	}
 	return into, nil
-}
-
-// positions yields where a term's entries are between two positions, from and to included, newest
-// first or oldest first.
-func (h *History) positions(t term, from, to eventstore.Position, newest bool) iter.Seq2[eventstore.Position, error] {
-	return func(yield func(eventstore.Position, error) bool) {
-		name := indexName(t.name)
-		it, err := h.db.NewIter(&pebble.IterOptions{
-			LowerBound: indexKey(t.prefix, name, uint64(from)), UpperBound: append(indexKey(t.prefix, name, ^uint64(0)), 0),
-		})
-		if err != nil {
-			yield(0, err)
-			return
-		}
-		defer it.Close()
-		var list []eventstore.Position
-		step := it.Next
-		ok := it.First()
-		if newest { // the first list that reaches to `to` may hold it; those behind can't
-			step = it.Prev
-			if ok = it.SeekGE(indexKey(t.prefix, name, uint64(to))); !ok {
-				ok = it.Last()
-			}
-		}
-		for ; ok; ok = step() {
-			if list, err = readPostings(eventstore.Position(tail(it.Key())), it.Value(), list); err != nil {
-				yield(0, err)
-				return
-			}
-			for i := range list {
-				p := list[i]
-				if newest {
-					p = list[len(list)-1-i]
-				}
-				if p < from || p > to {
-					continue
-				}
-				if !yield(p, nil) {
-					return
-				}
-			}
-			if !newest && list[len(list)-1] >= to {
-				return
-			}
-		}
-		if err := it.Error(); err != nil {
-			yield(0, err)
-		}
-	}
-}
-
-// allPositions is positions for every entry.
-func (h *History) allPositions(from, to eventstore.Position, newest bool) iter.Seq2[eventstore.Position, error] {
-	return func(yield func(eventstore.Position, error) bool) {
-		it, err := h.db.NewIter(&pebble.IterOptions{LowerBound: entryKey(from), UpperBound: append(entryKey(to), 0)})
-		if err != nil {
-			yield(0, err)
-			return
-		}
-		defer it.Close()
-		first, step := it.First, it.Next
-		if newest {
-			first, step = it.Last, it.Prev
-		}
-		for ok := first(); ok; ok = step() {
-			if !yield(eventstore.Position(tail(it.Key())), nil) {
-				return
-			}
-		}
-		if err := it.Error(); err != nil {
-			yield(0, err)
-		}
-	}
 }

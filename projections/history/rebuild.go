@@ -22,7 +22,7 @@ func Rebuild(ctx context.Context, dir string, store eventstore.Store, id uuid.UU
 	if err := Remove(fresh); err != nil {
 		return err
 	}
-	h, err := open(fresh, id, logger, false)
+	h, err := openExactly(place{dir: fresh, store: id, logger: logger})
 	if err != nil {
 		return err
 	}
@@ -31,8 +31,10 @@ func Rebuild(ctx context.Context, dir string, store eventstore.Store, id uuid.UU
 			err = errors.Join(err, h.Close(), Remove(fresh))
 		}
 	}()
-	if err := h.keepSummaries(ctx, dir, store, id); err != nil {
-		return err
+	if _, err := os.Stat(dir); err == nil {
+		if err := h.keepSummaries(ctx, place{dir: dir, store: id, logger: logger}, store); err != nil {
+			return err
+		}
 	}
 	if err := h.replay(ctx, store, progress); err != nil {
 		return fmt.Errorf("rebuild the history: %w", err)
@@ -71,13 +73,11 @@ func (h *History) replay(ctx context.Context, store eventstore.Store, progress f
 // keepSummaries takes over, from the history that is to be replaced, the hours whose heartbeats are
 // gone or may be gone in part: those up to the hour of the first heartbeat that is left. Where there
 // is no such history, or it cannot be read, they are lost.
-func (h *History) keepSummaries(ctx context.Context, dir string, store eventstore.Store, id uuid.UUID) error {
-	if _, err := os.Stat(dir); err != nil {
-		return nil
-	}
-	old, err := open(dir, id, h.logger, true)
+func (h *History) keepSummaries(ctx context.Context, from place, store eventstore.Store) error {
+	from.readOnly = true
+	old, err := from.open()
 	if err != nil {
-		h.logger.Warn("the old history cannot be read; what only it knows of heartbeats is lost", "cause", err)
+		h.place.logger.Warn("the old history cannot be read; what only it knows of heartbeats is lost", "cause", err)
 		return nil
 	}
 	defer func() { _ = old.db.Close() }() // nothing was written
@@ -104,14 +104,14 @@ func (h *History) keepSummaries(ctx context.Context, dir string, store eventstor
 		kept.seeded = true
 		h.open[name] = &kept // an instance's hours come in order: the newest stays
 		if b.Len() > 1<<20 {
-			if err := b.Commit(pebble.NoSync); err != nil {
+			if err := h.db.Commit(b); err != nil {
 				return err
 			}
 			b.Reset()
 		}
 	}
 	h.seeded = true
-	return errors.Join(it.Error(), b.Commit(pebble.NoSync))
+	return errors.Join(it.Error(), h.db.Commit(b))
 }
 
 // firstHour is the Unix hour of the oldest heartbeat that is left.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/disposable"
 )
 
 type hash = tlog.Hash
@@ -29,7 +30,7 @@ const (
 // tree is the Merkle tree (RFC 6962) over the canonical audited events, in position order. The
 // applying goroutine adds leaves; anyone reads.
 type tree struct {
-	h    *History
+	db   *disposable.DB
 	size int64 // the applying goroutine's own
 
 	mu     sync.RWMutex
@@ -38,14 +39,14 @@ type tree struct {
 }
 
 // load reads the leaves of the last block from the entries.
-func (t *tree) load(h *History, size int64) error {
-	t.h, t.size = h, size
+func (t *tree) load(db *disposable.DB, size int64) error {
+	t.db, t.size = db, size
 	t.blocks, t.upper = make(map[int64][]hash), make(map[int64]hash)
 	missing := int(size % blockLeaves)
 	if missing == 0 {
 		return nil
 	}
-	it, err := h.db.NewIter(&pebble.IterOptions{LowerBound: key64(rangeEntry, 0), UpperBound: key64(rangeEntry, ^uint64(0))})
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: key64(rangeEntry, 0), UpperBound: key64(rangeEntry, ^uint64(0))})
 	if err != nil {
 		return err
 	}
@@ -140,7 +141,7 @@ func (t *tree) block(number int64) ([]hash, error) {
 	if ok {
 		return young, nil
 	}
-	v, err := t.h.get(key64(rangeBlock, uint64(number)))
+	v, err := t.db.Fetch(key64(rangeBlock, uint64(number)))
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +162,7 @@ func (t *tree) readUpper(index int64) (hash, error) {
 	if ok {
 		return young, nil
 	}
-	v, err := t.h.get(key64(rangeHash, uint64(index)))
+	v, err := t.db.Fetch(key64(rangeHash, uint64(index)))
 	if err != nil {
 		return hash{}, err
 	}

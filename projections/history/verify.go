@@ -4,19 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"log/slog"
 	"math/bits"
 
-	"github.com/google/uuid"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
-
-// OpenReadOnly opens the history of a store whose server does not run, without changing it.
-func OpenReadOnly(dir string, store uuid.UUID, logger *slog.Logger) (*History, error) {
-	return open(dir, store, logger, true)
-}
 
 // Evidence is what a log is held against.
 type Evidence struct {

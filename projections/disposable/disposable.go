@@ -1,0 +1,199 @@
+// Package disposable opens folders of the Pebble engine whose content can be made anew: whatever becomes of
+// such a folder, the process goes on. A fault of the engine is noted instead of ending the process, a folder
+// that cannot be opened is put aside, and one that has failed is let go of without waiting for it.
+//
+// What to do about a fault is left to whoever opened the folder.
+package disposable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Options says how to open a folder.
+type Options struct {
+	Name   string // of what the folder holds, in the log and in errors
+	Logger *slog.Logger
+	Engine pebble.Options // but for its logger, its listener and its lock; FS nil: the disk
+}
+
+// ErrInUse refuses a folder that another process, or another DB of this one, has open.
+var ErrInUse = errors.New("it is in use")
+
+// DB is an open folder. Methods of the engine are called through it; a batch is committed by Commit.
+type DB struct {
+	*pebble.DB
+
+	lock   io.Closer
+	write  bool
+	gate   *gate
+	failed context.Context // ends, with the fault as its cause, when the engine has failed
+	fail   context.CancelCauseFunc
+}
+
+// Damage is the fault of a folder whose content is not what was written: it is of no use any more.
+type Damage struct{ Cause error }
+
+func (d Damage) Error() string { return "damaged: " + d.Cause.Error() }
+func (d Damage) Unwrap() error { return d.Cause }
+
+// Open opens a folder as it is.
+func Open(dir string, opts Options) (db *DB, err error) {
+	engine := opts.Engine
+	if engine.FS == nil {
+		engine.FS = vfs.Default
+	}
+	db = &DB{gate: &gate{FS: engine.FS}, write: !engine.ReadOnly}
+	db.failed, db.fail = context.WithCancelCause(context.Background())
+	if db.lock, err = lock(engine.FS, dir, engine.ReadOnly); err != nil {
+		return nil, fmt.Errorf("open the %s in %s: %w", opts.Name, dir, err)
+	}
+	engine.FS = db.gate
+	engine.Logger = engineLog{db: db, name: opts.Name, logger: opts.Logger}
+	engine.EventListener = &pebble.EventListener{
+		DataCorruption: func(info pebble.DataCorruptionInfo) {
+			db.Fail(Damage{fmt.Errorf("%s: %w", info.Path, info.Details)})
+		},
+		BackgroundError: func(err error) { db.Fail(err) },
+	}
+	if db.DB, err = openEngine(dir, &engine); err != nil {
+		db.gate.close()
+		return nil, errors.Join(fmt.Errorf("open the %s in %s: %w", opts.Name, dir, err), db.lock.Close())
+	}
+	return db, nil
+}
+
+// openEngine turns what the engine thinks of damaged files into an error in any case.
+func openEngine(dir string, o *pebble.Options) (db *pebble.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the engine gave up: %v", r)
+		}
+	}()
+	return pebble.Open(dir, o)
+}
+
+func lock(fs vfs.FS, dir string, readOnly bool) (io.Closer, error) {
+	if readOnly {
+		if _, err := fs.Stat(dir); err != nil {
+			return nil, err
+		}
+	} else if err := fs.MkdirAll(dir, 0o750); err != nil {
+		return nil, err
+	}
+	l, err := fs.Lock(fs.PathJoin(dir, "LOCK"))
+	var number syscall.Errno
+	if err != nil && (!errors.As(err, &number) || number == syscall.EAGAIN) { // this process's own has no number
+		return nil, fmt.Errorf("%w: %w", ErrInUse, err)
+	}
+	return l, err
+}
+
+// Fail notes a fault: from now on the folder is of no use. Only the first counts.
+func (db *DB) Fail(fault error) { db.fail(fault) }
+
+// Failed ends when the folder has failed; its cause is the fault.
+func (db *DB) Failed() context.Context { return db.failed }
+
+// Err is the fault, nil while there is none.
+func (db *DB) Err() error { return context.Cause(db.failed) }
+
+// Commit writes a batch without a sync: what a crash leaves out can be made anew.
+func (db *DB) Commit(b *pebble.Batch) (err error) {
+	if err := db.Err(); err != nil {
+		return err
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			db.Fail(fmt.Errorf("the engine gave up: %v", r))
+		}
+		err = errors.Join(err, db.Err()) // an engine that has failed may say that all is well
+	}()
+	return b.Commit(pebble.NoSync)
+}
+
+// Fetch is the value of a key, in memory of its own; nil when there is none.
+func (db *DB) Fetch(key []byte) ([]byte, error) {
+	v, closer, err := db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer closer.Close()
+	return append([]byte{}, v...), nil
+}
+
+// closingTime is how long Close waits for an engine that has failed, which may hold its own locks for ever.
+const closingTime = 2 * time.Second
+
+// Close closes the folder. Nobody may use it any more. One that has failed touches no file by its name
+// afterwards, even if its engine has not ended, so that the folder may be opened again at once.
+func (db *DB) Close() error {
+	if db.Err() == nil {
+		var err error
+		if db.write {
+			err = db.DB.Flush()
+		}
+		return errors.Join(err, db.DB.Close(), db.lock.Close())
+	}
+	db.gate.close()
+	ended := make(chan struct{}) // closed when the engine has ended
+	go func() {
+		defer close(ended)
+		defer func() { _ = recover() }() // what a failed engine says while it ends is of no interest
+		_ = db.DB.Close()
+	}()
+	patience, cancel := context.WithTimeout(context.Background(), closingTime)
+	defer cancel()
+	select {
+	case <-ended:
+	case <-patience.Done(): // its goroutines stay until the process ends
+	}
+	return db.lock.Close()
+}
+
+// Passing says whether a fault comes from the surroundings and says nothing of the folder's content: no
+// room on the disk, or too many open files.
+func Passing(err error) bool {
+	for _, number := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+		if errors.Is(err, number) {
+			return true
+		}
+	}
+	return false
+}
+
+// engineLog keeps the engine's chatter out of the log and its errors in.
+type engineLog struct {
+	db     *DB
+	name   string
+	logger *slog.Logger
+}
+
+func (l engineLog) Infof(string, ...any) {}
+
+func (l engineLog) Errorf(format string, args ...any) {
+	l.logger.Warn(l.name+": engine", "error", fmt.Sprintf(format, args...))
+}
+
+// Fatalf returns, unlike the engine expects: the fault is noted, and nothing that the engine does afterwards
+// counts.
+func (l engineLog) Fatalf(format string, args ...any) {
+	for _, a := range args {
+		if cause, ok := a.(error); ok {
+			l.db.Fail(cause)
+			return
+		}
+	}
+	l.db.Fail(fmt.Errorf(format, args...))
+}

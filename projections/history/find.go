@@ -1,0 +1,180 @@
+package history
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// Query picks entries. The zero query picks all, oldest first.
+type Query struct {
+	Stream    eventstore.StreamName // of something that is no instance; alone
+	Namespace string
+	Service   string // needs a namespace
+	ID        string // needs a service
+	Actor     string
+	Via       string
+	Types     []string // any of them; none: every type
+	Reason    string   // found anywhere in the reason or the output, whatever the case of its letters
+	After     eventstore.Position
+	Before    eventstore.Position // 0: no bound
+	Newest    bool                // newest first
+	Limit     int                 // 0: no limit
+}
+
+// Entry is a recorded event with what the history knows of it.
+type Entry struct {
+	eventstore.RecordedEvent
+	Leaf     int64 // number in the tree
+	Metadata domain.Metadata
+	// Previous is the event that said last what the instance is, where this one changes that.
+	Previous *eventstore.RecordedEvent
+}
+
+// Page is what one call of Find gives.
+type Page struct {
+	Entries []Entry
+	// More says that there may be more entries. They are found from Next on: by Query.After when the oldest
+	// come first, by Query.Before when the newest do. A page with More may hold no entry at all.
+	More bool
+	Next eventstore.Position
+}
+
+// What one call of Find may cost, so that who asks for what is rare, or for all there is, holds others up no
+// longer than that. What comes behind is left to another call.
+const (
+	maxCost      = 100_000 // seeks in the indexes
+	entryCost    = 2       // seeks that reading an entry counts for
+	decodeCost   = 8       // seeks that decoding an entry counts for
+	detailsCost  = 10_000  // seeks for the details before one update; where they do not suffice, these stay unknown
+	maxPageBytes = 8 << 20 // of entries
+)
+
+// Find gives the picked entries, as far as one call goes.
+func (h *History) Find(ctx context.Context, q Query) (Page, error) {
+	if err := h.enter(); err != nil {
+		return Page{}, err
+	}
+	defer h.leave()
+	page, err := h.find(ctx, &q)
+	if err != nil {
+		return Page{}, h.blame(err)
+	}
+	return page, nil
+}
+
+func (h *History) find(ctx context.Context, q *Query) (page Page, err error) {
+	s, err := h.scan(ctx, q)
+	if err != nil {
+		return page, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	size := 0
+	for s.next() {
+		raw, err := h.raw(s.at)
+		if err != nil {
+			return page, err
+		}
+		if s.cost += entryCost; !q.mayMatch(raw) {
+			continue
+		}
+		e, err := parseEntry(s.at, raw)
+		if err != nil {
+			return page, err
+		}
+		if s.cost += decodeCost; !q.match(&e) {
+			continue
+		}
+		if size >= maxPageBytes || q.Limit > 0 && len(page.Entries) == q.Limit {
+			page.More, page.Next = true, s.before()
+			return page, nil
+		}
+		if e.Type == domain.TypeInstanceUpdated {
+			if e.Previous, err = h.previousDetails(ctx, &e, &s.cost); err != nil {
+				return page, err
+			}
+		}
+		page.Entries = append(page.Entries, e)
+		size += len(raw)
+	}
+	if s.stopped {
+		page.More, page.Next = true, s.before()
+	}
+	return page, s.err
+}
+
+// previousDetails is the registration or update before an update; nil when it is too far away. What it costs
+// is added.
+func (h *History) previousDetails(ctx context.Context, e *Entry, cost *int) (*eventstore.RecordedEvent, error) {
+	key, ok := e.Stream.InstanceKey()
+	if !ok {
+		return nil, nil
+	}
+	q := Query{
+		Namespace: key.Namespace, Service: key.Service, ID: key.ID, Before: e.Position, Newest: true,
+		Types: []string{domain.TypeInstanceRegistered, domain.TypeInstanceUpdated},
+	}
+	s, err := h.scan(ctx, &q)
+	if err != nil {
+		return nil, err
+	}
+	s.cost = maxCost - detailsCost
+	found := s.next()
+	*cost += s.cost - (maxCost - detailsCost) + entryCost + decodeCost
+	if err := errors.Join(s.err, s.close()); err != nil || !found {
+		return nil, err
+	}
+	before, err := h.entry(s.at)
+	if err != nil {
+		return nil, err
+	}
+	return &before.RecordedEvent, nil
+}
+
+// mayMatch looks at an entry as it is stored: false means that the query does not pick it. It is for the
+// fields that have no index, and much quicker than to decode the entry.
+func (q *Query) mayMatch(raw []byte) bool {
+	if q.Via == "" && q.Reason == "" || !plain(raw) {
+		return true
+	}
+	if plain([]byte(q.Via)) && !bytes.Contains(raw, []byte(q.Via)) {
+		return false
+	}
+	return !plain([]byte(q.Reason)) || bytes.Contains(bytes.ToLower(raw), bytes.ToLower([]byte(q.Reason)))
+}
+
+// plain says whether JSON spells its texts as they are: it has no escapes, and every letter is one byte.
+func plain(b []byte) bool {
+	for _, c := range b {
+		if c == '\\' || c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+func (q *Query) match(e *Entry) bool {
+	if q.Namespace != "" {
+		key, ok := e.Stream.InstanceKey()
+		if !ok || key.Namespace != q.Namespace || q.Service != "" && key.Service != q.Service || q.ID != "" && key.ID != q.ID {
+			return false
+		}
+	}
+	if q.Actor != "" && e.Metadata.Actor != q.Actor || q.Via != "" && e.Metadata.Via != q.Via || len(q.Types) > 0 && !slices.Contains(q.Types, e.Type) {
+		return false
+	}
+	if q.Reason == "" {
+		return true
+	}
+	var said struct{ Reason, Output string }
+	if err := json.Unmarshal(e.Data, &said); err != nil {
+		return false
+	}
+	sought := bytes.ToLower([]byte(q.Reason))
+	return bytes.Contains(bytes.ToLower([]byte(said.Reason)), sought) || bytes.Contains(bytes.ToLower([]byte(said.Output)), sought)
+}

@@ -1,0 +1,125 @@
+package history
+
+import (
+	"encoding/binary"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/disposable"
+)
+
+// formatVersion is that of the folder's content. Another one is rebuilt.
+const formatVersion = 1
+
+// index is an open folder, with what is in memory of it.
+type index struct {
+	db *disposable.DB
+
+	// The applying goroutine's own.
+	lifecycle eventstore.Position // entries are written up to here
+	summed    eventstore.Position // summaries of heartbeats are written up to here
+	tree      tree
+	indexed   int64 // newest entry of the time index, Unix nanoseconds
+	unflushed int   // heartbeats since the summaries were written
+	flushed   time.Time
+	postings  map[term][]eventstore.Position // of the batch that is being made
+	scratch   []byte
+	seeded    bool   // the summaries on disk are ahead of the events: see keepSummaries
+	renewed   string // the folder that was put aside for this one, whose summaries are to be taken over; "": none
+
+	numbered []*summary // open ones by their heartbeat streams' numbers; nil: to be looked up
+
+	mu   sync.Mutex // guards open
+	open map[string]*summary
+}
+
+// staleError says why a folder's content is of no use.
+type staleError string
+
+func (e staleError) Error() string { return string(e) }
+
+// open opens the folder as it is.
+func (p *place) open() (*index, error) {
+	cache := pebble.NewCache(32 << 20)
+	defer cache.Unref()
+	o := disposable.Options{Name: "history", Logger: p.logger, Engine: pebble.Options{
+		Cache: cache, FormatMajorVersion: pebble.FormatNewest, MemTableSize: 16 << 20, L0CompactionThreshold: 4,
+		CompactionConcurrencyRange: func() (int, int) { return 1, 2 }, ReadOnly: p.readOnly, ErrorIfNotExists: p.readOnly, FS: p.fs,
+		// The one goroutine that writes must find out that a flush or a compaction has failed, not wait for it.
+		MemTableStopWritesThreshold: 64, L0StopWritesThreshold: 1000,
+	}}
+	for i := range o.Engine.Levels {
+		o.Engine.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Engine.Levels[i].BlockSize = 16 << 10
+	}
+	o.Engine.Levels[len(o.Engine.Levels)-1].Compression = func() *sstable.CompressionProfile { return sstable.ZstdCompression } // nearly all of it
+	db, err := disposable.Open(p.dir, o)
+	if err != nil {
+		return nil, err
+	}
+	x := &index{db: db, open: make(map[string]*summary), postings: make(map[term][]eventstore.Position)}
+	if err := x.load(p); err != nil {
+		db.Fail(err)
+		return nil, errors.Join(err, db.Close())
+	}
+	return x, nil
+}
+
+func (x *index) load(p *place) error {
+	identity := append([]byte{formatVersion}, p.store[:]...)
+	was, err := x.db.Fetch(keyIdentity)
+	switch {
+	case err != nil:
+		return err
+	case was == nil && p.readOnly:
+		return staleError("it is empty")
+	case was == nil && !x.empty():
+		return staleError("it does not say what it is of")
+	case was == nil:
+		if err := x.db.Set(keyIdentity, identity, pebble.NoSync); err != nil {
+			return err
+		}
+	case string(was) != string(identity):
+		return staleError("it is of another format or store")
+	}
+	state, err := x.db.Fetch(keyState)
+	if err != nil {
+		return err
+	}
+	size := int64(0)
+	if state != nil {
+		if len(state) != 32 {
+			return staleError("its state is damaged")
+		}
+		x.lifecycle = eventstore.Position(binary.BigEndian.Uint64(state))
+		x.summed = eventstore.Position(binary.BigEndian.Uint64(state[8:]))
+		size = int64(binary.BigEndian.Uint64(state[16:]))
+		x.indexed = int64(binary.BigEndian.Uint64(state[24:]))
+	}
+	return x.tree.load(x.db, size)
+}
+
+// empty says whether the folder has no entry.
+func (x *index) empty() bool {
+	it, err := x.db.NewIter(nil)
+	if err != nil {
+		return false
+	}
+	defer it.Close()
+	return !it.First() && it.Error() == nil
+}
+
+// state is what a batch saves beside its entries: up to where lifecycle events are applied, up to
+// where heartbeats are, the tree's size, the time index's end.
+func (x *index) state(heartbeats eventstore.Position) []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(x.lifecycle))
+	b = binary.BigEndian.AppendUint64(b, uint64(heartbeats))
+	b = binary.BigEndian.AppendUint64(b, uint64(x.tree.size))
+	return binary.BigEndian.AppendUint64(b, uint64(x.indexed))
+}

@@ -1,0 +1,142 @@
+package history
+
+import (
+	"slices"
+	"sort"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// list is a sequence of positions in one direction, up or down, in which one can leap.
+type list interface {
+	// seek gives the first position at p or behind it, in the list's direction; ok is false when there is none,
+	// or when reading failed. REQUIRES: p is not before what an earlier seek was given.
+	seek(p eventstore.Position) (at eventstore.Position, ok bool)
+	close() error // the error that ended it, if one did
+}
+
+// postings is the list of a term's positions.
+type postings struct {
+	it     *pebble.Iterator
+	prefix []byte // of the term's keys
+	newest bool   // it goes down
+	block  []eventstore.Position
+	err    error
+}
+
+func (x *index) listOf(t term, newest bool) (list, error) {
+	name := indexName(t.name)
+	lower, upper := indexKey(t.prefix, name, 0), append(indexKey(t.prefix, name, ^uint64(0)), 0)
+	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return nil, err
+	}
+	return &postings{it: it, prefix: lower[:len(lower)-8], newest: newest}, nil
+}
+
+func (l *postings) close() error {
+	if err := l.it.Close(); l.err == nil {
+		l.err = err
+	}
+	return l.err
+}
+
+func (l *postings) seek(p eventstore.Position) (eventstore.Position, bool) {
+	if at, ok := l.within(p); ok {
+		return at, true
+	}
+	// The block that may hold p is the first whose last position is not below it.
+	key := append(slices.Clone(l.prefix), key64(0, uint64(p))[1:]...)
+	ok := l.it.SeekGE(key)
+	if !ok && l.newest {
+		ok = l.it.Last()
+	}
+	if !l.read(ok) {
+		return 0, false
+	}
+	if at, ok := l.within(p); ok {
+		return at, true
+	}
+	if !l.newest || !l.read(l.it.Prev()) {
+		return 0, false
+	}
+	return l.within(p)
+}
+
+// read takes the block that the iterator stands at; false: there is none, or it cannot be read.
+func (l *postings) read(ok bool) bool {
+	l.block = l.block[:0]
+	if l.err = l.it.Error(); !ok || l.err != nil {
+		return false
+	}
+	l.block, l.err = readPostings(eventstore.Position(tail(l.it.Key())), l.it.Value(), l.block)
+	return l.err == nil
+}
+
+// within seeks in the block that was read last. Upwards, every block before it ends before what was sought
+// then, so it answers if it reaches to p; downwards, every block behind it begins above that, so it answers if
+// it begins at or below p.
+func (l *postings) within(p eventstore.Position) (eventstore.Position, bool) {
+	n := len(l.block)
+	switch {
+	case n == 0:
+		return 0, false
+	case l.newest && l.block[0] <= p:
+		return l.block[sort.Search(n, func(i int) bool { return l.block[i] > p })-1], true
+	case !l.newest && l.block[n-1] >= p:
+		return l.block[sort.Search(n, func(i int) bool { return l.block[i] >= p })], true
+	}
+	return 0, false
+}
+
+// everything is the list of all entries.
+type everything struct {
+	it     *pebble.Iterator
+	newest bool
+}
+
+func (x *index) everything(newest bool) (list, error) {
+	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: key64(rangeEntry, 0), UpperBound: key64(rangeEntry+1, 0)})
+	return &everything{it, newest}, err
+}
+
+func (l *everything) close() error { return l.it.Close() }
+
+func (l *everything) seek(p eventstore.Position) (eventstore.Position, bool) {
+	ok := false
+	if l.newest {
+		ok = l.it.SeekLT(append(entryKey(p), 0))
+	} else {
+		ok = l.it.SeekGE(entryKey(p))
+	}
+	if !ok {
+		return 0, false
+	}
+	return eventstore.Position(tail(l.it.Key())), true
+}
+
+// anyOf is the list of what any of several lists has.
+type anyOf struct {
+	lists  []list
+	newest bool
+}
+
+func (l anyOf) seek(p eventstore.Position) (best eventstore.Position, found bool) {
+	for _, of := range l.lists {
+		if at, ok := of.seek(p); ok && (!found || l.newest && at > best || !l.newest && at < best) {
+			best, found = at, true
+		}
+	}
+	return best, found
+}
+
+func (l anyOf) close() (err error) {
+	for _, of := range l.lists {
+		if e := of.close(); err == nil {
+			err = e
+		}
+	}
+	return err
+}

@@ -1,0 +1,253 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections"
+	"github.com/rollcall-registry/rollcall/projections/disposable"
+)
+
+// Unavailable refuses a query while the history cannot be asked. It says nothing of the event log.
+type Unavailable struct {
+	Cause      error // nil: the history is being made anew
+	Rebuilding bool  // the history is being made anew, and answers when it is level with the log
+}
+
+func (u *Unavailable) Error() string {
+	if u.Rebuilding {
+		return "the history is being made anew from the events"
+	}
+	return fmt.Sprintf("the history cannot be read; it is opened again or made anew: %v", u.Cause)
+}
+
+func (u *Unavailable) Unwrap() error { return u.Cause }
+
+// Pauses between attempts to open a folder that cannot be opened.
+const (
+	firstPause = time.Second
+	maxPause   = time.Minute
+	// reopened is how often a folder that failed is opened as it is before it is taken for damaged.
+	reopened = 3
+)
+
+// Run follows the store until the context ends. A folder that fails is opened again; one that is damaged, is
+// ahead of the store or is of other events is put aside and made anew. An error is the store's.
+func (h *History) Run(ctx context.Context, store eventstore.Store) error {
+	for failures := 0; ; failures++ {
+		if h.index != nil {
+			level, err := h.follow(ctx, store)
+			fault := h.db.Err()
+			if fault == nil && err != nil {
+				return fmt.Errorf("history: %w", err)
+			}
+			if fault == nil || ctx.Err() != nil {
+				return nil
+			}
+			if level {
+				failures = 0
+			}
+			h.place.logger.Error("the history has failed; commands and the catalog go on", "cause", fault)
+			h.stop(fault)
+		}
+		if !h.reopen(ctx, store, failures) {
+			return nil
+		}
+	}
+}
+
+// follow applies events until the context ends or something fails. level says whether all that the store held
+// at the beginning was applied.
+func (h *History) follow(ctx context.Context, store eventstore.Store) (level bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(h.db.Failed(), cancel)()
+	until, checked := eventstore.Position(0), false
+	check := func() error {
+		if checked {
+			return nil
+		}
+		head, err := h.compare(ctx, store)
+		if err != nil {
+			return err
+		}
+		checked, until = true, head
+		h.keep(ctx, store)
+		return nil
+	}
+	if err := check(); err != nil && !errors.Is(err, eventstore.ErrUnavailable) {
+		return false, err
+	}
+	caughtUp := func() {
+		if checked && !level && h.Position() >= until {
+			level = true
+			h.answerAgain()
+		}
+	}
+	caughtUp()
+	err = projections.Follow(ctx, store, eventstore.SubscribeOptions{After: h.Position()}, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
+		if err := check(); err != nil {
+			return err
+		}
+		runtime.Gosched() // who answers a command or tells a subscriber of the same events goes first
+		if err := h.Apply(events, position); err != nil {
+			h.db.Fail(err)
+			return err
+		}
+		caughtUp()
+		return nil
+	})
+	return level, err
+}
+
+// compare holds the history against the store, and gives the store's head. A history that has what the store
+// does not have is of no use: its positions would be given to other events, and its tree would prove what is
+// not in the log.
+func (h *History) compare(ctx context.Context, store eventstore.Store) (eventstore.Position, error) {
+	head, err := store.Head(ctx)
+	if err != nil {
+		return 0, err
+	}
+	refuse := func(format string, args ...any) (eventstore.Position, error) {
+		err := disposable.Damage{Cause: fmt.Errorf(format, args...)}
+		h.db.Fail(err)
+		return 0, err
+	}
+	if at := max(h.lifecycle, h.summed); at > head {
+		return refuse("it is at position %d, but the event store ends at %d", at, head)
+	}
+	if h.lifecycle == 0 {
+		return head, nil
+	}
+	newest, err := h.entry(h.lifecycle)
+	if err != nil {
+		return refuse("its newest entry cannot be read: %w", err)
+	}
+	same := false
+	for e, err := range store.ReadStream(ctx, newest.Stream, eventstore.ReadOptions{From: newest.Revision, Limit: 1}) {
+		if err != nil {
+			return 0, err
+		}
+		same = e.Position == newest.Position && e.ID == newest.ID
+	}
+	if !same {
+		return refuse("its newest entry, at position %d, is not the event that the store has there", h.lifecycle)
+	}
+	return head, nil
+}
+
+// keep takes over the summaries of the folder that was put aside, if it can be read.
+func (h *History) keep(ctx context.Context, store eventstore.Store) {
+	aside := h.renewed
+	if aside == "" {
+		return
+	}
+	h.renewed = ""
+	old := h.place
+	old.dir = aside
+	if err := h.keepSummaries(ctx, old, store); err != nil {
+		h.place.logger.Warn("what only the old history knew of heartbeats is lost", "cause", err)
+	}
+}
+
+// stop refuses queries and lets go of the folder.
+func (h *History) stop(fault error) {
+	h.query.Lock()
+	defer h.query.Unlock()
+	h.trouble = &Unavailable{Cause: fault}
+	if err := h.db.Close(); err != nil {
+		h.place.logger.Warn("the history's folder could not be closed", "cause", err)
+	}
+	h.index = nil
+}
+
+// reopen opens the folder again, or a fresh one; false: the context ended first.
+func (h *History) reopen(ctx context.Context, store eventstore.Store, failures int) bool {
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		var damage disposable.Damage
+		whole := !errors.As(h.trouble.Cause, &damage) && (failures < reopened || disposable.Passing(h.trouble.Cause))
+		if failures > 0 && !wait(ctx, pause) {
+			return false
+		}
+		failures++
+		fresh, aside, err := h.place.openOrRenew(whole)
+		if err == nil {
+			h.query.Lock()
+			h.adopt(fresh)
+			h.renewed = aside
+			h.trouble = &Unavailable{Rebuilding: true}
+			h.query.Unlock()
+			return true
+		}
+		h.place.logger.Error("the history cannot be opened; commands and the catalog go on, and it is tried again", "cause", err)
+		h.query.Lock()
+		h.trouble = &Unavailable{Cause: err}
+		h.query.Unlock()
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// openOrRenew opens the folder, as it is if it may be whole, or else an empty one in its place. aside is where
+// the old one then is.
+func (p *place) openOrRenew(whole bool) (x *index, aside string, err error) {
+	fault := errors.New("it is damaged")
+	if whole {
+		if x, err = p.open(); err == nil || errors.Is(err, disposable.ErrInUse) || disposable.Passing(err) {
+			return x, "", err
+		}
+		fault = err
+	}
+	if _, err := os.Lstat(p.dir); err == nil {
+		if aside, err = disposable.PutAside(p.dir); err != nil {
+			return nil, "", err
+		}
+	}
+	p.logger.Error("the history is made anew from the events", "cause", fault, "put_aside", aside)
+	x, err = p.open()
+	return x, aside, err
+}
+
+// answerAgain lets queries in: the history is level with the store.
+func (h *History) answerAgain() {
+	h.query.Lock()
+	defer h.query.Unlock()
+	if h.trouble != nil {
+		h.trouble = nil
+		h.place.logger.Info("the history answers again", "position", h.Position())
+	}
+}
+
+// WaitFor returns when every event up to the position has been applied. While the history cannot be asked it
+// says so instead.
+func (h *History) WaitFor(ctx context.Context, position eventstore.Position) error {
+	trouble := func() *Unavailable {
+		h.query.RLock()
+		defer h.query.RUnlock()
+		return h.trouble
+	}
+	if t := trouble(); t != nil && !t.Rebuilding {
+		return t
+	}
+	if err := h.Progress.WaitFor(ctx, position); err != nil {
+		if t := trouble(); t != nil {
+			return t
+		}
+		return err
+	}
+	return nil
+}
