@@ -15,6 +15,7 @@ import (
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/history"
 	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -34,6 +35,7 @@ func ProblemOf(err error) *wire.Problem {
 		service   queries.UnknownService
 		gone      queries.Gone
 		behind    queries.Behind
+		past      *history.Unavailable
 		lapsed    domain.LeaseLapsed
 		stale     domain.StaleEpoch
 		other     domain.OtherOwner
@@ -75,6 +77,8 @@ func ProblemOf(err error) *wire.Problem {
 		p := NewProblem(http.StatusPreconditionFailed, "revision-mismatch", "The instance is at another revision", err.Error())
 		p.Revision = fmt.Sprint(mismatch.Actual)
 		return p
+	case errors.As(err, &past):
+		return NewProblem(http.StatusServiceUnavailable, "history-unavailable", "The history cannot be asked", err.Error()+"; commands and the catalog go on")
 	case errors.Is(err, commands.ErrContended):
 		return NewProblem(http.StatusConflict, "contended", "Others keep changing the instance", err.Error())
 	case errors.Is(err, eventstore.ErrReadOnly):

@@ -118,11 +118,14 @@ func (n *node) openLive(ctx context.Context) (err error) {
 	return nil
 }
 
-func (n *node) openHistory(context.Context) (err error) {
+func (n *node) openHistory(ctx context.Context) (err error) {
 	if n.history, err = history.Open(n.file("history"), n.store.id, n.logger); err != nil {
 		return err
 	}
 	n.onClose(n.history.Close)
+	if err := n.history.Check(ctx, n.store); err != nil {
+		return err
+	}
 	n.metrics.WatchHistory(n.history, func() uint64 { return n.history.Behind(context.Background(), n.store) })
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"syscall"
 	"time"
 
@@ -29,6 +30,9 @@ type Options struct {
 var ErrInUse = errors.New("it is in use")
 
 // DB is an open folder. Methods of the engine are called through it; a batch is committed by Commit.
+//
+// The engine keeps no write-ahead log: one that cannot be written ends the process, whatever one does, and what
+// a crash takes can be made anew. What is left after a crash is the effect of all batches up to some batch.
 type DB struct {
 	*pebble.DB
 
@@ -37,6 +41,10 @@ type DB struct {
 	gate   *gate
 	failed context.Context // ends, with the fault as its cause, when the engine has failed
 	fail   context.CancelCauseFunc
+
+	writing   sync.Mutex      // held by Commit, Flush and Checkpoint; guards what follows
+	unflushed int             // bytes of batches since the last flush was begun
+	flushing  <-chan struct{} // closed by the engine when that flush has ended; it stays open if it fails
 }
 
 // Damage is the fault of a folder whose content is not what was written: it is of no use any more.
@@ -56,7 +64,8 @@ func Open(dir string, opts Options) (db *DB, err error) {
 	if db.lock, err = lock(engine.FS, dir, engine.ReadOnly); err != nil {
 		return nil, fmt.Errorf("open the %s in %s: %w", opts.Name, dir, err)
 	}
-	engine.FS = db.gate
+	engine.FS, engine.DisableWAL = db.gate, true
+	engine.MemTableSize, engine.MemTableStopWritesThreshold, engine.L0StopWritesThreshold = memTableSize, 16, 1000 // none is ever reached
 	engine.Logger = engineLog{db: db, name: opts.Name, logger: opts.Logger}
 	engine.EventListener = &pebble.EventListener{
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
@@ -106,18 +115,84 @@ func (db *DB) Failed() context.Context { return db.failed }
 // Err is the fault, nil while there is none.
 func (db *DB) Err() error { return context.Cause(db.failed) }
 
-// Commit writes a batch without a sync: what a crash leaves out can be made anew.
+// A flush is begun after so many bytes of batches, before the engine would begin one: the engine lets whoever
+// commits wait for its flushes, and for one that fails it waits for ever.
+const (
+	flushBytes   = 8 << 20
+	memTableSize = 4 * flushBytes // an entry takes more memory than its bytes
+)
+
+// Commit writes a batch.
 func (db *DB) Commit(b *pebble.Batch) (err error) {
 	if err := db.Err(); err != nil {
 		return err
 	}
-	defer func() {
-		if r := recover(); r != nil {
-			db.Fail(fmt.Errorf("the engine gave up: %v", r))
-		}
-		err = errors.Join(err, db.Err()) // an engine that has failed may say that all is well
-	}()
-	return b.Commit(pebble.NoSync)
+	db.writing.Lock()
+	defer db.writing.Unlock()
+	defer db.outcome(&err)
+	size := b.Len()
+	if err := b.Commit(pebble.NoSync); err != nil {
+		return err
+	}
+	if db.unflushed += size; db.unflushed >= flushBytes {
+		return db.flush()
+	}
+	return nil
+}
+
+// Flush begins to write to disk what is in memory, so that a crash does not take it.
+func (db *DB) Flush() (err error) {
+	db.writing.Lock()
+	defer db.writing.Unlock()
+	if err := db.Err(); err != nil || db.unflushed == 0 {
+		return err
+	}
+	defer db.outcome(&err)
+	return db.flush()
+}
+
+func (db *DB) flush() (err error) {
+	if err := db.flushed(); err != nil {
+		return err
+	}
+	db.unflushed = 0
+	db.flushing, err = db.AsyncFlush()
+	return err
+}
+
+// flushed waits for the flush that is under way.
+func (db *DB) flushed() error {
+	if db.flushing == nil {
+		return nil
+	}
+	select {
+	case <-db.flushing:
+		return nil
+	case <-db.failed.Done():
+		return db.Err()
+	}
+}
+
+// outcome is what a call has come to: an engine that has failed may say that all is well.
+func (db *DB) outcome(err *error) {
+	if r := recover(); r != nil {
+		db.Fail(fmt.Errorf("the engine gave up: %v", r))
+	}
+	*err = errors.Join(*err, db.Err())
+}
+
+// Checkpoint makes a copy of the folder in another, which must not exist.
+func (db *DB) Checkpoint(dir string) (err error) {
+	if err := db.Err(); err != nil {
+		return err
+	}
+	db.writing.Lock()
+	defer db.writing.Unlock()
+	defer db.outcome(&err)
+	if err := errors.Join(db.flush(), db.flushed()); err != nil {
+		return err
+	}
+	return db.DB.Checkpoint(dir)
 }
 
 // Fetch is the value of a key, in memory of its own; nil when there is none.
@@ -142,9 +217,11 @@ func (db *DB) Close() error {
 	if db.Err() == nil {
 		var err error
 		if db.write {
-			err = db.DB.Flush()
+			err = errors.Join(db.Flush(), db.flushed())
 		}
-		return errors.Join(err, db.DB.Close(), db.lock.Close())
+		if db.Err() == nil {
+			return errors.Join(err, db.DB.Close(), db.lock.Close())
+		}
 	}
 	db.gate.close()
 	ended := make(chan struct{}) // closed when the engine has ended

@@ -76,8 +76,8 @@ func (h *History) take(b *pebble.Batch, events []eventstore.RecordedEvent) error
 	return nil
 }
 
-// commit writes a batch with the state it leads to. The log of the engine keeps batches in order,
-// so what a crash leaves is a state that was; no sync is needed, for events can be read again.
+// commit writes a batch with the state it leads to. The engine keeps batches in order, so what a crash leaves
+// is a state that was; no sync is needed, for events can be read again.
 func (h *History) commit(b *pebble.Batch, heartbeats eventstore.Position, summaries bool) error {
 	if summaries {
 		h.writeSummaries(b)

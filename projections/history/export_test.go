@@ -1,7 +1,11 @@
 package history
 
 import (
+	"log/slog"
+
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/uuid"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
@@ -26,4 +30,9 @@ func (h *History) BenchmarkTree() func(canonical []byte) error {
 		h.tree.committed()
 		return err
 	}
+}
+
+// OpenOn opens a history on a file system.
+func OpenOn(fs vfs.FS, dir string, store uuid.UUID, logger *slog.Logger) (*History, error) {
+	return openIn(place{dir: dir, store: store, logger: logger, fs: fs})
 }

@@ -49,10 +49,8 @@ func (p *place) open() (*index, error) {
 	cache := pebble.NewCache(32 << 20)
 	defer cache.Unref()
 	o := disposable.Options{Name: "history", Logger: p.logger, Engine: pebble.Options{
-		Cache: cache, FormatMajorVersion: pebble.FormatNewest, MemTableSize: 16 << 20, L0CompactionThreshold: 4,
+		Cache: cache, FormatMajorVersion: pebble.FormatNewest, L0CompactionThreshold: 4,
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 }, ReadOnly: p.readOnly, ErrorIfNotExists: p.readOnly, FS: p.fs,
-		// The one goroutine that writes must find out that a flush or a compaction has failed, not wait for it.
-		MemTableStopWritesThreshold: 64, L0StopWritesThreshold: 1000,
 	}}
 	for i := range o.Engine.Levels {
 		o.Engine.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -82,7 +80,9 @@ func (x *index) load(p *place) error {
 	case was == nil && !x.empty():
 		return staleError("it does not say what it is of")
 	case was == nil:
-		if err := x.db.Set(keyIdentity, identity, pebble.NoSync); err != nil {
+		b := x.db.NewBatch()
+		defer b.Close()
+		if err := errors.Join(b.Set(keyIdentity, identity, nil), x.db.Commit(b)); err != nil {
 			return err
 		}
 	case string(was) != string(identity):

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
 
@@ -129,7 +128,7 @@ func (h *History) Checkpoint(dir string) error {
 		return err
 	}
 	defer h.leave()
-	return h.db.Checkpoint(dir, pebble.WithFlushedWAL())
+	return h.db.Checkpoint(dir)
 }
 
 // enter keeps the folder open until leave. It refuses while the history cannot be asked.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -43,11 +44,13 @@ func (h *History) Run(ctx context.Context, store eventstore.Store) error {
 		if h.index != nil {
 			level, err := h.follow(ctx, store)
 			fault := h.db.Err()
-			if fault == nil && err != nil {
-				return fmt.Errorf("history: %w", err)
-			}
-			if fault == nil || ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil:
 				return nil
+			case fault == nil && err != nil:
+				return fmt.Errorf("history: %w", err)
+			case fault == nil:
+				return nil // the store was closed
 			}
 			if level {
 				failures = 0
@@ -55,7 +58,7 @@ func (h *History) Run(ctx context.Context, store eventstore.Store) error {
 			h.place.logger.Error("the history has failed; commands and the catalog go on", "cause", fault)
 			h.stop(fault)
 		}
-		if !h.reopen(ctx, store, failures) {
+		if !h.reopen(ctx, failures) {
 			return nil
 		}
 	}
@@ -67,6 +70,7 @@ func (h *History) follow(ctx context.Context, store eventstore.Store) (level boo
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(h.db.Failed(), cancel)()
+	defer h.flushNowAndThen(ctx)()
 	until, checked := eventstore.Position(0), false
 	check := func() error {
 		if checked {
@@ -103,6 +107,46 @@ func (h *History) follow(ctx context.Context, store eventstore.Store) (level boo
 		return nil
 	})
 	return level, err
+}
+
+// flushEvery bounds how far back a crash sets the history: what it takes is read from the store again.
+const flushEvery = time.Minute
+
+// flushNowAndThen has what is in memory written to disk every minute, until the function that it returns is called.
+func (h *History) flushNowAndThen(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var ended sync.WaitGroup
+	db := h.db
+	ended.Go(func() {
+		for wait(ctx, flushEvery) {
+			if err := db.Flush(); err != nil {
+				return // the fault is noted
+			}
+		}
+	})
+	return func() { cancel(); ended.Wait() }
+}
+
+// Check holds the history against the store before anyone asks it; Run does so, too, but others may ask meanwhile.
+// One that has what the store does not have is put aside. While the store cannot be reached, queries are refused.
+func (h *History) Check(ctx context.Context, store eventstore.Store) error {
+	if h.index == nil {
+		return nil
+	}
+	_, err := h.compare(ctx, store)
+	switch {
+	case h.db.Err() != nil:
+		h.place.logger.Error("the history does not fit the event store", "cause", h.db.Err())
+		h.stop(h.db.Err())
+		h.reopen(ctx, 0)
+		return ctx.Err()
+	case errors.Is(err, eventstore.ErrUnavailable):
+		h.query.Lock()
+		defer h.query.Unlock()
+		h.trouble = &Unavailable{Cause: err}
+		return nil
+	}
+	return err
 }
 
 // compare holds the history against the store, and gives the store's head. A history that has what the store
@@ -167,7 +211,7 @@ func (h *History) stop(fault error) {
 }
 
 // reopen opens the folder again, or a fresh one; false: the context ended first.
-func (h *History) reopen(ctx context.Context, store eventstore.Store, failures int) bool {
+func (h *History) reopen(ctx context.Context, failures int) bool {
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		var damage disposable.Damage
 		whole := !errors.As(h.trouble.Cause, &damage) && (failures < reopened || disposable.Passing(h.trouble.Cause))
