@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/disposable"
 )
 
 // keptAttempts is how many attempts the log keeps of a webhook, at least.
@@ -32,35 +32,72 @@ type Attempt struct {
 }
 
 // Log keeps attempts in a folder. It is there to look things up: what a crash takes from its end is
-// no loss.
+// no loss, and a folder that is damaged or fails is put aside for an empty one. No delivery waits for it.
 type Log struct {
-	db     *pebble.DB
+	dir    string
 	logger *slog.Logger
 
-	mu   sync.Mutex
+	mu   sync.RWMutex
+	db   *disposable.DB    // nil while there is none
 	next map[string]uint64 // number of the webhook's next attempt
+	skip int               // attempts that pass before a folder that cannot be opened is tried again
 }
 
-// OpenLog opens the log in a folder, and creates it when there is none.
+// OpenLog opens the log in a folder, and creates it when there is none. An error means that someone else has it
+// open.
 func OpenLog(dir string, logger *slog.Logger) (*Log, error) {
-	db, err := pebble.Open(dir, &pebble.Options{FormatMajorVersion: pebble.FormatNewest, Logger: engineLog{logger},
-		EventListener: &pebble.EventListener{DataCorruption: func(info pebble.DataCorruptionInfo) {
-			logger.Error("delivery log file is damaged", "file", info.Path, "cause", info.Details)
-		}}})
-	if err != nil {
-		return nil, fmt.Errorf("open delivery log in %s: %w", dir, err)
+	l := &Log{dir: dir, logger: logger}
+	if err := l.open(true); errors.Is(err, disposable.ErrInUse) {
+		return nil, err
 	}
-	return &Log{db: db, logger: logger, next: make(map[string]uint64)}, nil
+	return l, nil
 }
 
-// engineLog keeps the engine's chatter out of the log and its errors in.
-type engineLog struct{ *slog.Logger }
+// skipped is how many attempts go unlogged before a folder that could not be opened is tried again.
+const skipped = 100
 
-func (l engineLog) Infof(string, ...any) {}
-func (l engineLog) Errorf(format string, args ...any) {
-	l.Error("delivery log engine", "error", fmt.Sprintf(format, args...))
+// open opens the folder, as it is if it may be whole, or else an empty one in its place. The caller holds mu,
+// or nobody else has the log yet.
+func (l *Log) open(whole bool) (err error) {
+	l.db, l.next, l.skip = nil, make(map[string]uint64), skipped
+	o := disposable.Options{Name: "delivery log", Logger: l.logger, Engine: pebble.Options{FormatMajorVersion: pebble.FormatNewest}}
+	if whole {
+		if l.db, err = disposable.Open(l.dir, o); err == nil || errors.Is(err, disposable.ErrInUse) {
+			return err
+		}
+	}
+	aside := ""
+	if !disposable.Passing(err) {
+		aside, err = disposable.PutAside(l.dir)
+		if err == nil {
+			l.logger.Error("the delivery log is damaged and begins anew", "put_aside", aside)
+			l.db, err = disposable.Open(l.dir, o)
+		}
+	}
+	if err != nil {
+		l.db = nil
+		l.logger.Error("the delivery log cannot be opened; deliveries go on without it", "cause", err)
+	}
+	return err
 }
-func (l engineLog) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }
+
+// mend opens the folder again if it has failed. The caller holds mu.
+func (l *Log) mend() {
+	switch {
+	case l.db != nil && l.db.Err() != nil:
+		fault := l.db.Err()
+		l.logger.Error("the delivery log has failed", "cause", fault)
+		_ = l.db.Close()
+		l.open(!errors.As(fault, new(disposable.Damage)))
+	case l.db == nil && l.skip > 0:
+		l.skip--
+	case l.db == nil:
+		l.open(true)
+	}
+}
+
+// errNoLog is the answer while there is no folder.
+var errNoLog = errors.New("the delivery log cannot be opened")
 
 func attemptKey(webhook string, n uint64) []byte {
 	return binary.BigEndian.AppendUint64(append([]byte(webhook), 0), n)
@@ -68,18 +105,23 @@ func attemptKey(webhook string, n uint64) []byte {
 
 // Add adds an attempt. A log that cannot be written holds up no delivery.
 func (l *Log) Add(webhook string, a Attempt) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mend()
+	if l.db == nil {
+		return // the log has a line on it
+	}
 	if err := l.add(webhook, a); err != nil {
+		l.db.Fail(err)
 		l.logger.Error("delivery log cannot be written", "webhook", webhook, "cause", err)
 	}
 }
 
 func (l *Log) add(webhook string, a Attempt) error {
-	b, err := json.Marshal(a)
+	value, err := json.Marshal(a)
 	if err != nil {
 		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	n, known := l.next[webhook]
 	if !known {
 		if n, err = l.last(webhook); err != nil {
@@ -87,12 +129,17 @@ func (l *Log) add(webhook string, a Attempt) error {
 		}
 	}
 	l.next[webhook] = n + 1
+	b := l.db.NewBatch()
+	defer b.Close()
 	if n%1000 == 0 && n > keptAttempts {
-		if err := l.db.DeleteRange(attemptKey(webhook, 0), attemptKey(webhook, n-keptAttempts), pebble.NoSync); err != nil {
+		if err := b.DeleteRange(attemptKey(webhook, 0), attemptKey(webhook, n-keptAttempts), nil); err != nil {
 			return err
 		}
 	}
-	return l.db.Set(attemptKey(webhook, n), b, pebble.NoSync)
+	if err := b.Set(attemptKey(webhook, n), value, nil); err != nil {
+		return err
+	}
+	return l.db.Commit(b)
 }
 
 // last is the number that the webhook's next attempt gets.
@@ -111,6 +158,22 @@ func (l *Log) last(webhook string) (uint64, error) {
 
 // Newest gives a webhook's attempts, the newest first.
 func (l *Log) Newest(webhook string, limit int) ([]json.RawMessage, error) {
+	l.mu.Lock()
+	l.mend()
+	l.mu.Unlock()
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.db == nil {
+		return nil, errNoLog
+	}
+	attempts, err := l.newest(webhook, limit)
+	if err != nil {
+		l.db.Fail(disposable.Damage{Cause: err})
+	}
+	return attempts, err
+}
+
+func (l *Log) newest(webhook string, limit int) ([]json.RawMessage, error) {
 	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: attemptKey(webhook, 0), UpperBound: attemptKey(webhook, ^uint64(0))})
 	if err != nil {
 		return nil, err
@@ -124,4 +187,11 @@ func (l *Log) Newest(webhook string, limit int) ([]json.RawMessage, error) {
 }
 
 // Close closes the log.
-func (l *Log) Close() error { return errors.Join(l.db.Flush(), l.db.Close()) }
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.db == nil {
+		return nil
+	}
+	return l.db.Close()
+}

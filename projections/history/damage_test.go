@@ -171,9 +171,13 @@ func faults(fault error, hit func(op errorfs.Op) bool) (fs vfs.FS, broken *atomi
 // history is what it would have been.
 func TestAFailedWriteOfTheHistoryEndsNothing(t *testing.T) {
 	kinds := map[string]func(op errorfs.Op) bool{
-		"log":   func(op errorfs.Op) bool { return op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.HasSuffix(op.Path, ".log") },
-		"table": func(op errorfs.Op) bool { return op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.HasSuffix(op.Path, ".sst") },
-		"any":   func(op errorfs.Op) bool { return op.Kind.ReadOrWrite() == errorfs.OpIsWrite },
+		"log": func(op errorfs.Op) bool {
+			return op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.HasSuffix(op.Path, ".log")
+		},
+		"table": func(op errorfs.Op) bool {
+			return op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.HasSuffix(op.Path, ".sst")
+		},
+		"any": func(op errorfs.Op) bool { return op.Kind.ReadOrWrite() == errorfs.OpIsWrite },
 	}
 	for kind, hit := range kinds {
 		for _, fault := range []error{syscall.ENOSPC, syscall.EIO} {
