@@ -71,12 +71,15 @@ func queryOf(f eventstore.Filter) client.EventQuery {
 		}
 	}
 	// "namespace/", "namespace/service/" or "namespace/service/id"; what is no whole name is left out.
-	parts := strings.Split(whose, "/")
+	parts := strings.SplitN(whose, "/", 3)
 	if len(parts) > 1 && domain.ValidateLabel("ns", parts[0]) == nil {
 		q.Namespace = parts[0]
 	}
 	if len(parts) > 2 && q.Namespace != "" {
 		q.Service = parts[1]
+	}
+	if f.Exact && q.Service != "" {
+		q.Instance = parts[2]
 	}
 	return q
 }

@@ -95,6 +95,7 @@ func TestATopicIsAskedForByName(t *testing.T) {
 		"events?service=web":            "from=0&ns=default&service=web",
 		"events?ns=shop&service=web":    "from=0&ns=shop&service=web",
 		"events?heartbeats=true":        "from=0&heartbeats=true",
+		"events?service=web&instance=a": "from=0&instance=a&ns=default&service=web",
 		"events?type=HeartbeatReceived": "from=0&heartbeats=true&type=HeartbeatReceived",
 		"events?service=web&type=HeartbeatReceived,LeaseExpired": "from=0&heartbeats=true&ns=default&service=web&type=HeartbeatReceived%2CLeaseExpired",
 	} {
@@ -116,4 +117,25 @@ func TestATopicIsAskedForByName(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A registry that is away is not asked ten times a second.
+func TestPausesGrowWhileASourceKeepsFailing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &registry{each: 0, breaks: true}
+		sub, err := stream.NewSubscriber(stream.Config{Source: stream.Remote{URL: "http://registry", Transport: r}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := sub.Subscribe(t.Context(), "events"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		if err := sub.Close(); err != nil {
+			t.Error(err)
+		}
+		if n := len(r.asked); n < 120 || n > 130 {
+			t.Errorf("it asked %d times in 10 minutes", n)
+		}
+	})
 }

@@ -42,7 +42,7 @@ type Config struct {
 	// Message makes an event's message; nil: NewMessage.
 	Message func(e *eventstore.RecordedEvent) (*message.Message, error)
 	// Redelivery is the pause before a nacked message comes again, and before a source that failed is
-	// asked again; 0: 100 ms.
+	// asked again; 0: 100 ms. While a source keeps failing the pause grows to 5 s.
 	Redelivery time.Duration
 	// SaveEvery is the time between two savings of the checkpoint; 0: 1 s. It is always saved at the end.
 	SaveEvery time.Duration
@@ -129,6 +129,9 @@ func (s *Subscriber) Close() error {
 	return nil
 }
 
+// maxPause is the longest pause before a source that keeps failing is asked again.
+const maxPause = 5 * time.Second
+
 // delivery is one subscription.
 type delivery struct {
 	config   *Config
@@ -161,13 +164,17 @@ func (d *delivery) run(ctx context.Context) {
 		d.saved = d.position
 		defer func() { d.save(name, true) }()
 	}
-	for ctx.Err() == nil {
+	for wait := d.config.Redelivery; ctx.Err() == nil; wait = min(2*wait, max(maxPause, d.config.Redelivery)) {
+		before := d.position
 		err := d.follow(ctx, name)
 		if err == nil {
 			return
 		}
+		if d.position > before {
+			wait = d.config.Redelivery
+		}
 		d.config.Logger.Error("source failed; it is asked again", err, watermill.LogFields{"topic": d.topic, "position": d.position})
-		pause(ctx, d.config.Redelivery)
+		pause(ctx, wait)
 	}
 }
 
