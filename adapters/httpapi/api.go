@@ -11,11 +11,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/adapters/web/lane"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/projections/webhooks"
 	"github.com/rollcall-registry/rollcall/queries"
@@ -42,6 +42,8 @@ type Config struct {
 
 	// Observer is told of every request; nil: nobody is.
 	Observer web.Observer
+	// Hosts are the names under which requests are answered; nil: any.
+	Hosts *web.Hosts
 
 	Ready   func() error // why the server is not ready, nil when it is
 	Metrics http.Handler
@@ -52,14 +54,22 @@ type Config struct {
 
 type api struct {
 	Config
-	heartbeatTurns, commandTurns, lookupTurns *admission
+	heartbeatTurns, commandTurns, lookupTurns *web.Turns
 
 	requestIDs *web.RequestIDs
-	date       httpDate
-	inLane     atomic.Int64
+	lane       *lane.Lane
 }
 
-// API serves all routes. It is a handler; Listen and ConnState make heartbeats and lookups cheaper.
+// How many requests of each kind are worked on at once. Under more than that lookups and registrations are
+// shed, heartbeats last: losing heartbeats would empty the catalog. Streams, requests that wait and operators'
+// routes are not counted: they cost next to nothing.
+const (
+	lookupsAtOnce    = 256
+	commandsAtOnce   = 512
+	heartbeatsAtOnce = 16_384
+)
+
+// API serves all routes. It is a handler; its Lane makes heartbeats and lookups cheaper.
 type API struct {
 	*echo.Echo
 	api *api
@@ -69,16 +79,20 @@ type API struct {
 func New(config Config) *API {
 	a := &api{
 		Config: config, requestIDs: web.NewRequestIDs(),
-		heartbeatTurns: newAdmission(heartbeatsAtOnce), commandTurns: newAdmission(commandsAtOnce), lookupTurns: newAdmission(lookupsAtOnce),
+		heartbeatTurns: web.NewTurns(heartbeatsAtOnce), commandTurns: web.NewTurns(commandsAtOnce), lookupTurns: web.NewTurns(lookupsAtOnce),
 	}
+	a.lane = lane.New(lane.Options{Face: a.laneFace, Host: config.Hosts.AllowBytes})
 	return &API{a.router(), a}
 }
+
+// Lane answers plain heartbeats and lookups as the API does: for web.NewServer.
+func (a *API) Lane() *lane.Lane { return a.api.lane }
 
 // Routes lists what New serves, as "METHOD /path/:parameter".
 func Routes(config Config) []string {
 	var routes []string
 	for _, r := range New(config).Echo.Routes() {
-		if r.Method != echo.RouteNotFound {
+		if r.Method != echo.RouteNotFound && r.Method != http.MethodHead { // HEAD is where GET is
 			routes = append(routes, r.Method+" "+r.Path)
 		}
 	}
@@ -101,55 +115,56 @@ func (a *api) router() *echo.Echo {
 	if a.Observer != nil {
 		e.Use(web.Observe(a.Observer, a.Logger, streams))
 	}
-	e.Use(web.Recover, a.positioned, a.admitted)
+	e.Use(web.Recover, a.positioned, web.Guard(a.Hosts, "/v1/commands"))
+	heartbeat, command, lookup := a.heartbeatTurns.Admit, a.commandTurns.Admit, a.lookupTurns.Admit
 
 	v1 := e.Group("/v1")
-	v1.PUT("/services/:service/instances/:id", a.register, web.Takes("ns"))
-	v1.POST("/services/:service/instances", a.registerNew, web.Takes("ns"))
-	v1.PUT("/services/:service/instances/:id/heartbeat", a.heartbeat, web.Takes("ns", "epoch"))
-	v1.PUT("/services/:service/instances/:id/health", a.reportHealth, web.Takes("ns"))
-	v1.PUT("/services/:service/instances/:id/traffic", a.changeTraffic, web.Takes("ns"))
-	v1.DELETE("/services/:service/instances/:id", a.deregister, web.Takes("ns", "epoch", "reason"))
-	v1.POST("/commands", a.commands, web.Takes())
-	v1.POST("/heartbeats", a.heartbeats, web.Takes("ns"))
+	v1.PUT("/services/:service/instances/:id", a.register, web.Takes("ns"), command)
+	v1.POST("/services/:service/instances", a.registerNew, web.Takes("ns"), command)
+	v1.PUT("/services/:service/instances/:id/heartbeat", a.heartbeat, web.Takes("ns", "epoch"), heartbeat)
+	v1.PUT("/services/:service/instances/:id/health", a.reportHealth, web.Takes("ns"), command)
+	v1.PUT("/services/:service/instances/:id/traffic", a.changeTraffic, web.Takes("ns"), command)
+	v1.DELETE("/services/:service/instances/:id", a.deregister, web.Takes("ns", "epoch", "reason"), command)
+	v1.POST("/commands", a.commands, web.Takes(), command)
+	v1.POST("/heartbeats", a.heartbeats, web.Takes("ns"), heartbeat)
 
 	changing := []string{"ns", "after", "at", "index", "wait"}
 	filters := []string{"status+", "tag+", "zone", "version", "ready", "meta.*"}
 	selection := []string{"ns", "service", "instance", "type+", "heartbeats"}
-	v1.GET("/services", a.services, takes(changing), a.afterOwnWrites)
-	v1.GET("/services/:service", a.service, takes(changing), a.afterOwnWrites)
-	v1.GET("/services/:service/instances", a.instances, takes(changing, filters, []string{"leases"}), a.afterOwnWrites)
-	v1.GET("/services/:service/instances/:id", a.instance, takes([]string{"ns", "after", "at"}), a.afterOwnWrites)
-	v1.GET("/catalog", a.everything, takes([]string{"ns", "after", "at"}), a.afterOwnWrites)
-	v1.GET("/diff", a.diff, takes([]string{"after", "from", "to"}), a.afterOwnWrites)
+	web.Get(v1, "/services", a.services, takes(changing), lookup, a.afterOwnWrites)
+	web.Get(v1, "/services/:service", a.service, takes(changing), lookup, a.afterOwnWrites)
+	web.Get(v1, "/services/:service/instances", a.instances, takes(changing, filters, []string{"leases"}), lookup, a.afterOwnWrites)
+	web.Get(v1, "/services/:service/instances/:id", a.instance, takes([]string{"ns", "after", "at"}), lookup, a.afterOwnWrites)
+	web.Get(v1, "/catalog", a.everything, takes([]string{"ns", "after", "at"}), lookup, a.afterOwnWrites)
+	web.Get(v1, "/diff", a.diff, takes([]string{"after", "from", "to"}), lookup, a.afterOwnWrites)
 
-	v1.GET("/services/:service/instances/:id/history", a.instanceHistory, takes([]string{"ns"}, historyParameters), a.afterOwnWrites)
-	v1.GET("/services/:service/history", a.serviceHistory, takes([]string{"ns"}, historyParameters), a.afterOwnWrites)
-	v1.GET("/history", a.allHistory, takes([]string{"ns"}, historyParameters), a.afterOwnWrites)
-	v1.GET("/events", a.events, takes(selection, []string{"after", "from", "to", "follow", "format"}), a.afterOwnWrites)
-	v1.GET("/streams/services/:service", a.streamService, takes([]string{"ns", "from"}, filters))
-	v1.GET("/streams/catalog", a.streamCatalog, takes([]string{"ns", "from"}, filters))
-	v1.GET("/streams/events", a.streamEvents, takes(selection, []string{"from"}))
-	v1.POST("/backup", a.backup, web.Takes())
-	v1.POST("/webhooks", a.createWebhook, web.Takes())
-	v1.GET("/webhooks", a.listWebhooks, web.Takes())
-	v1.GET("/webhooks/:id", a.getWebhook, web.Takes())
-	v1.DELETE("/webhooks/:id", a.deleteWebhook, web.Takes("reason"))
-	v1.POST("/webhooks/:id/pause", a.pauseWebhook, web.Takes())
-	v1.POST("/webhooks/:id/resume", a.resumeWebhook, web.Takes())
-	v1.POST("/webhooks/:id/replay", a.replayWebhook, web.Takes())
-	v1.GET("/webhooks/:id/deliveries", a.webhookDeliveries, web.Takes("limit"))
-	v1.GET("/webhooks/:id/history", a.webhookHistory, takes(historyParameters), a.afterOwnWrites)
-	v1.GET("/checkpoint", a.checkpoint, takes([]string{"after"}), a.afterOwnWrites)
-	v1.GET("/checkpoint/key", a.checkpointKey, takes())
-	v1.GET("/checkpoint/leaves", a.leaves, takes([]string{"after", "from", "limit"}), a.afterOwnWrites)
-	v1.GET("/proofs/inclusion", a.inclusion, takes([]string{"after", "position", "size"}), a.afterOwnWrites)
-	v1.GET("/proofs/consistency", a.consistency, takes([]string{"after", "from", "to"}), a.afterOwnWrites)
+	web.Get(v1, "/services/:service/instances/:id/history", a.instanceHistory, takes([]string{"ns"}, historyParameters), lookup, a.afterOwnWrites)
+	web.Get(v1, "/services/:service/history", a.serviceHistory, takes([]string{"ns"}, historyParameters), lookup, a.afterOwnWrites)
+	web.Get(v1, "/history", a.allHistory, takes([]string{"ns"}, historyParameters), lookup, a.afterOwnWrites)
+	web.Get(v1, "/events", a.events, web.HeadersOnly, web.OwnSite, takes(selection, []string{"after", "from", "to", "follow", "format"}), a.afterOwnWrites)
+	web.Get(v1, "/streams/services/:service", a.streamService, web.HeadersOnly, web.OwnSite, takes([]string{"ns", "from"}, filters))
+	web.Get(v1, "/streams/catalog", a.streamCatalog, web.HeadersOnly, web.OwnSite, takes([]string{"ns", "from"}, filters))
+	web.Get(v1, "/streams/events", a.streamEvents, web.HeadersOnly, web.OwnSite, takes(selection, []string{"from"}))
+	v1.POST("/backup", a.backup, web.Takes(), command)
+	v1.POST("/webhooks", a.createWebhook, web.Takes(), command)
+	web.Get(v1, "/webhooks", a.listWebhooks, web.Takes(), lookup)
+	web.Get(v1, "/webhooks/:id", a.getWebhook, web.Takes(), lookup)
+	v1.DELETE("/webhooks/:id", a.deleteWebhook, web.Takes("reason"), command)
+	v1.POST("/webhooks/:id/pause", a.pauseWebhook, web.Takes(), command)
+	v1.POST("/webhooks/:id/resume", a.resumeWebhook, web.Takes(), command)
+	v1.POST("/webhooks/:id/replay", a.replayWebhook, web.Takes(), command)
+	web.Get(v1, "/webhooks/:id/deliveries", a.webhookDeliveries, web.Takes("limit"), lookup)
+	web.Get(v1, "/webhooks/:id/history", a.webhookHistory, takes(historyParameters), lookup, a.afterOwnWrites)
+	web.Get(v1, "/checkpoint", a.checkpoint, takes([]string{"after"}), lookup, a.afterOwnWrites)
+	web.Get(v1, "/checkpoint/key", a.checkpointKey, takes(), lookup)
+	web.Get(v1, "/checkpoint/leaves", a.leaves, takes([]string{"after", "from", "limit"}), lookup, a.afterOwnWrites)
+	web.Get(v1, "/proofs/inclusion", a.inclusion, takes([]string{"after", "position", "size"}), lookup, a.afterOwnWrites)
+	web.Get(v1, "/proofs/consistency", a.consistency, takes([]string{"after", "from", "to"}), lookup, a.afterOwnWrites)
 
-	e.GET("/healthz", a.healthz, web.Takes())
-	e.GET("/readyz", a.readyz, web.Takes())
-	e.GET("/metrics", echo.WrapHandler(a.Metrics))
-	e.GET("/openapi.yaml", a.openapi, web.Takes())
-	e.GET("/", a.index, web.Takes())
+	web.Get(e, "/healthz", a.healthz, web.Takes())
+	web.Get(e, "/readyz", a.readyz, web.Takes())
+	web.Get(e, "/metrics", echo.WrapHandler(a.Metrics))
+	web.Get(e, "/openapi.yaml", a.openapi, web.Takes())
+	web.Get(e, "/", a.index, web.Takes())
 	return e
 }

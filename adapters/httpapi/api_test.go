@@ -101,7 +101,7 @@ func startWith(t testing.TB, opts pebblestore.Options, observer web.Observer) *s
 		Version: "test", Logger: logger,
 	})
 	s.Server = httptest.NewUnstartedServer(s.api)
-	s.Listener, s.Config.ConnState = s.api.Listen(s.Listener), s.api.ConnState
+	s.Listener, s.Config.ConnState = s.api.Lane().Listen(s.Listener), s.api.Lane().ConnState
 	s.Start()
 	running, halt := context.WithCancel(context.Background())
 	var group sync.WaitGroup

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -220,8 +219,7 @@ func (a *api) answerBatch(c echo.Context, b []byte, refused []error, key func(in
 	}
 	a.setPosition(c, newest)
 	b = fmt.Appendf(b, `],"accepted":%d,"refused":%d,"position":"%d"}`, len(refused)-failed, failed, newest)
-	c.Response().Header()["Content-Length"] = []string{strconv.Itoa(len(b))}
-	return b, c.JSONBlob(http.StatusOK, b)
+	return b, web.AnswerJSON(c, http.StatusOK, b)
 }
 
 // heartbeats renews many leases with one commit. The body is an array of "service/id" or

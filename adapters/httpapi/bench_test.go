@@ -26,7 +26,7 @@ func (s *server) fleet(n int) {
 // blast sends a request again and again from many connections: what the server takes for it, with a client
 // on the same processors.
 func blast(b *testing.B, s *server, connections int, request string) {
-	before := s.api.InLane()
+	before := s.api.Lane().Answered()
 	b.SetParallelism(connections)
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -47,7 +47,7 @@ func blast(b *testing.B, s *server, connections int, request string) {
 		}
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
-	b.ReportMetric(float64(s.api.InLane()-before)/float64(b.N), "in-lane/op")
+	b.ReportMetric(float64(s.api.Lane().Answered()-before)/float64(b.N), "in-lane/op")
 }
 
 // BenchmarkHTTP is of whole requests; `rollcall bench` has the machine's floor beside them.

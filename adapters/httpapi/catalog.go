@@ -2,13 +2,12 @@ package httpapi
 
 import (
 	"encoding/json"
-	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/encoded"
 	"github.com/rollcall-registry/rollcall/queries"
@@ -125,7 +124,11 @@ func (a *api) await(c echo.Context, key domain.ServiceKey, at string) error {
 		return err
 	}
 	patience(c, w.Longest()+time.Minute)
+	resume := web.Pause(c)
 	if err := a.Queries.Await(c.Request().Context(), key, w); err != nil {
+		return err
+	}
+	if err := resume(); err != nil {
 		return err
 	}
 	a.setPosition(c, a.Queries.Position())
@@ -157,25 +160,4 @@ func answerJSON(c echo.Context, v any) error {
 }
 
 // answer sends an encoded reply, or 304 when the client has it already.
-func answer(c echo.Context, e encoded.Form) error {
-	h := c.Response().Header()
-	h["Etag"] = []string{e.ETag}
-	if match := c.Request().Header.Get("If-None-Match"); match != "" && matches(match, e.ETag) {
-		return c.NoContent(http.StatusNotModified)
-	}
-	h["Content-Length"] = []string{strconv.Itoa(len(e.Bytes))} // else a long reply goes in chunks
-	return c.JSONBlob(http.StatusOK, e.Bytes)
-}
-
-// matches compares weakly, as If-None-Match does (RFC 9110 13.1.2).
-func matches(header, tag string) bool {
-	if header == "*" {
-		return true
-	}
-	for candidate := range strings.SplitSeq(header, ",") {
-		if strings.TrimPrefix(strings.TrimSpace(candidate), "W/") == tag {
-			return true
-		}
-	}
-	return false
-}
+func answer(c echo.Context, e encoded.Form) error { return web.AnswerTagged(c, e.Bytes, e.ETag) }

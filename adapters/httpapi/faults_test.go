@@ -13,8 +13,9 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 )
 
-// What a user sees of a disk that fails a sync: commands are refused for good, queries go on.
-func TestAFailedSyncRefusesCommandsForGood(t *testing.T) {
+// startBroken is a registry with the instance a1 whose disk failed a sync.
+func startBroken(t *testing.T) *server {
+	t.Helper()
 	var broken atomic.Bool
 	fs := errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if broken.Load() && strings.HasSuffix(op.Path, ".log") && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData) {
@@ -27,6 +28,12 @@ func TestAFailedSyncRefusesCommandsForGood(t *testing.T) {
 	broken.Store(true)
 	s.send("PUT", a1+"/heartbeat", "").problem(t, 503, "read-only", "")
 	broken.Store(false)
+	return s
+}
+
+// What a user sees of a disk that fails a sync: commands are refused for good, queries go on.
+func TestAFailedSyncRefusesCommandsForGood(t *testing.T) {
+	s := startBroken(t)
 	s.send("PUT", a1, `{"address":"10.0.0.6"}`).problem(t, 503, "read-only", "")
 	if got := s.send("GET", a1, "").want(t, 200); !strings.Contains(string(got.body), "10.0.0.5") {
 		t.Errorf("the instance is %s", got.body)

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
+	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -162,7 +163,7 @@ func (a *api) do(c echo.Context, command domain.Command) error {
 	if _, beat := command.(domain.SendHeartbeat); !beat {
 		c.Response().Header().Set("ETag", `"`+strconv.FormatUint(r.Revision, 10)+`"`)
 	}
-	return c.JSONBlob(status, appendResult(make([]byte, 0, 192), command.Instance(), r))
+	return web.AnswerJSON(c, status, appendResult(make([]byte, 0, 192), command.Instance(), r))
 }
 
 // appendResult writes a command's reply. Keys, numbers: nothing in it needs escaping, for a

@@ -15,8 +15,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/rollcall-registry/rollcall/adapters/httpapi"
 )
 
 // rawConn is a connection on which a test says byte by byte what it sends.
@@ -99,9 +97,9 @@ func (s *server) twice(request string) (replies [2]reply) {
 	w.say(request)
 	replies[0] = w.hear()
 	for range 100 {
-		before := s.api.InLane()
+		before := s.api.Lane().Answered()
 		w.say(request)
-		if replies[1] = w.hear(); s.api.InLane() > before {
+		if replies[1] = w.hear(); s.api.Lane().Answered() > before {
 			return replies
 		}
 	}
@@ -146,8 +144,6 @@ func TestTheServerGetsWhatIsNotPlain(t *testing.T) {
 	}{
 		"a query":              {request("PUT", beatA1+"?epoch=7"), 409},
 		"a precondition":       {request("PUT", beatA1, `If-Match: "9"`), 412},
-		"an unknown instance":  {request("PUT", strings.Replace(beatA1, "/a-1/", "/nobody/", 1)), 404},
-		"an illegal name":      {request("PUT", strings.Replace(beatA1, "/checkout/", "/Check_/", 1)), 422},
 		"a body":               {request("PUT", beatA1, "Content-Length: 2") + "{}", 200},
 		"chunks":               {request("PUT", beatA1, "Transfer-Encoding: chunked") + "0\r\n\r\n", 200},
 		"a request id":         {request("PUT", beatA1, "X-Request-Id: mine"), 200},
@@ -167,12 +163,12 @@ func TestTheServerGetsWhatIsNotPlain(t *testing.T) {
 			w := s.dial()
 			w.say(request("GET", "/healthz"))
 			w.hear().want(t, 200)
-			before := s.api.InLane()
+			before := s.api.Lane().Answered()
 			w.say(test.request)
 			if r := w.hear(); r.StatusCode != test.status {
 				t.Errorf("answered %d %s, want %d", r.StatusCode, r.body, test.status)
 			}
-			if s.api.InLane() != before {
+			if s.api.Lane().Answered() != before {
 				t.Error("the lane took it")
 			}
 		})
@@ -264,54 +260,12 @@ func TestAStopLetsHeartbeatsBeAnswered(t *testing.T) {
 	if err := s.Config.Shutdown(context.Background()); err != nil {
 		t.Error(err)
 	}
+	if err := s.api.Lane().Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
 	clients.Wait()
 	if got := s.position(); got != answered.Load()+1 { // the registration
 		t.Errorf("the log ends at %d, %d heartbeats were answered", got, answered.Load())
-	}
-}
-
-// Whatever the lane takes for a plain request, the HTTP server takes for the same.
-func FuzzPlainRequests(f *testing.F) {
-	for _, seed := range []string{
-		request("PUT", beatA1), request("PUT", beatA1, "Content-Length: 0", "Accept: */*"), request("PUT", beatA1, "content-length:  0 "),
-		request("PUT", beatA1, "Transfer-Encoding: chunked"), "PUT /v1/services/a/instances/b/instances/c/heartbeat HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
-		request("GET", lookup), request("GET", lookup, `If-None-Match: "a", W/"b"`),
-	} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		service, id, match, ok := httpapi.ReadPlain(raw)
-		if !ok {
-			return
-		}
-		rest := bytes.NewReader(raw)
-		buffered := bufio.NewReader(rest)
-		r, err := http.ReadRequest(buffered)
-		if err != nil {
-			t.Fatalf("%q: %v", raw, err)
-		}
-		body, err := io.ReadAll(r.Body)
-		if err != nil || len(body) > 0 || r.ContentLength != 0 || r.Close || len(r.TransferEncoding) > 0 || rest.Len()+buffered.Buffered() > 0 {
-			t.Fatalf("%q is %+v", raw, r)
-		}
-		method, want := "GET", "/v1/services/"+string(service)+"/instances"
-		if id != nil {
-			method, want = "PUT", want+"/"+string(id)+"/heartbeat"
-		}
-		if r.Method != method || r.URL.Path != want || r.URL.RawQuery != "" || strings.Contains(string(service)+string(id), "/") || r.Header.Get("If-None-Match") != string(match) {
-			t.Fatalf("%q is %s %s, %q", raw, method, want, match)
-		}
-	})
-}
-
-// BenchmarkPlainRequest is the lane's reading of a request.
-func BenchmarkPlainRequest(b *testing.B) {
-	raw := []byte(request("PUT", beatA1, "User-Agent: Go-http-client/1.1", "Content-Length: 0", "Accept-Encoding: gzip"))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, _, _, ok := httpapi.ReadPlain(raw); !ok {
-			b.Fatal("not taken")
-		}
 	}
 }
 

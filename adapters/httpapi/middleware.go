@@ -68,7 +68,11 @@ func (a *api) afterOwnWrites(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
+		resume := web.Pause(c)
 		if err := a.Queries.After(c.Request().Context(), position); err != nil {
+			return err
+		}
+		if err := resume(); err != nil {
 			return err
 		}
 		a.setPosition(c, a.Queries.Position())

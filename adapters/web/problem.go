@@ -143,25 +143,51 @@ func Fail(logger *slog.Logger) echo.HTTPErrorHandler {
 		if p.Status == http.StatusInternalServerError {
 			log(logger, slog.LevelError, "request failed", c, err)
 		}
-		shown := *p
-		shown.RequestID = RequestID(c)
-		if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
-			c.Response().Header().Set("Retry-After", "1")
+		if after := RetryAfter(p); after != "" {
+			c.Response().Header().Set("Retry-After", after)
 		}
-		body, err := json.Marshal(shown)
-		if err != nil {
-			body = []byte(`{}`)
-		}
-		_ = c.Blob(p.Status, "application/problem+json", body) // the client may be gone
+		_ = Answer(c, p.Status, MIMEProblem, EncodeProblem(p, RequestID(c))) // the client may be gone
 	}
 }
 
+// MIMEProblem is the type of a problem's body.
+const MIMEProblem = "application/problem+json"
+
+// RetryAfter is the seconds after which a request may be sent again; "": the problem does not say so.
+func RetryAfter(p *wire.Problem) string {
+	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
+		return "1"
+	}
+	return ""
+}
+
+// EncodeProblem is the body of the problem as a request is told of it.
+func EncodeProblem(p *wire.Problem, requestID string) []byte {
+	shown := *p
+	shown.RequestID = requestID
+	body, err := json.Marshal(shown)
+	if err != nil {
+		return []byte(`{}`)
+	}
+	return body
+}
+
+// LogFailure logs an error that the client is not told of.
+func LogFailure(logger *slog.Logger, method, path, requestID string, err error) {
+	logFailure(context.Background(), logger, slog.LevelError, "request failed", method, path, requestID, err)
+}
+
 func log(logger *slog.Logger, level slog.Level, message string, c echo.Context, err error) {
-	attributes := []any{"method", c.Request().Method, "path", c.Request().URL.Path, "request_id", RequestID(c), "cause", err}
+	r := c.Request()
+	logFailure(r.Context(), logger, level, message, r.Method, r.URL.Path, RequestID(c), err)
+}
+
+func logFailure(ctx context.Context, logger *slog.Logger, level slog.Level, message, method, path, requestID string, err error) {
+	attributes := []any{"method", method, "path", path, "request_id", requestID, "cause", err}
 	if p := new(Panic); errors.As(err, &p) {
 		attributes = append(attributes, "stack", string(p.Stack))
 	}
-	logger.Log(c.Request().Context(), level, message, attributes...)
+	logger.Log(ctx, level, message, attributes...)
 }
 
 // levelOfCut is debug where the client caused the cut: it is gone, or does not read its reply.

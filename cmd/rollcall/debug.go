@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"runtime"
+
+	"github.com/rollcall-registry/rollcall/adapters/web"
 )
 
 // serveDebug serves Go's profiles at an address of their own until the returned function is called. They
@@ -27,7 +29,7 @@ func serveDebug(address string, logger *slog.Logger) (stop func(), err error) {
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: headerTimeout}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: web.HeaderTimeout}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -57,7 +57,7 @@ const demoText = `Rollcall runs at %[1]s with a few dozen simulated instances. T
 
   curl %[1]s/v1/services                                  # what is registered
   curl '%[1]s/v1/services/checkout/instances?ready=true'  # who may get traffic
-  curl -i -X PUT %[1]s/v1/services/mine/instances/a-1 -d '{"address":"127.0.0.1","ports":{"http":8080},"ttl":"10s"}'
+  curl -i -X PUT %[1]s/v1/services/mine/instances/a-1 -H 'Content-Type: application/json' -d '{"address":"127.0.0.1","ports":{"http":8080},"ttl":"10s"}'
   curl '%[1]s/v1/services/mine/instances?wait=30s&index=0' # and again after ten seconds: the lease has lapsed
   curl %[1]s/metrics
 

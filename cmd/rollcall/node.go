@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"path/filepath"
 	"slices"
 	"time"
@@ -28,16 +27,6 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/projections/live"
 	"github.com/rollcall-registry/rollcall/queries"
-)
-
-// Server timeouts. A client that is slower than this is cut off; what it was acknowledged stands.
-const (
-	headerTimeout   = 5 * time.Second
-	readTimeout     = 30 * time.Second
-	writeTimeout    = 30 * time.Second
-	idleTimeout     = 2 * time.Minute
-	maxHeader       = 64 << 10
-	shutdownTimeout = 15 * time.Second
 )
 
 // node is a registry's parts, wired together: the one place that knows them all.
@@ -167,25 +156,21 @@ func (n *node) openAPI(context.Context) error {
 		BackupTo: backupFunc(n.settings.data, n.store, n.history),
 		Webhooks: n.deliveries.list, WebhookCommands: n.deliveries.commands, Deliveries: n.deliveries,
 		Observer: n.metrics.HTTP(), Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
-		Logger: n.logger,
+		Hosts: web.NewHosts(n.settings.listen, n.settings.allowHosts), Logger: n.logger,
 	})
-	n.metrics.WatchLane(n.api.InLane)
+	n.metrics.WatchLane(n.api.Lane().Answered)
 	return nil
 }
 
 // serve runs the node on a listener until the context ends or a part fails, then drains it. The
 // projections outlive the HTTP server, so that commands it has accepted can still be answered.
 func (n *node) serve(ctx context.Context, listener net.Listener) (err error) {
-	server := &http.Server{
-		Handler: n.api, ConnState: n.api.ConnState, ConnContext: web.ConnContext,
-		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
-		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug),
-	}
+	server := web.NewServer(n.api, n.api.Lane(), n.logger)
 	running, halt := context.WithCancel(context.Background())
 	background, running := errgroup.WithContext(running)
 	n.run(running, background)
 	served := make(chan error, 2) // gets one value for each listener, when its server has ended
-	go func() { served <- server.Serve(n.api.Listen(listener)) }()
+	go func() { served <- server.Serve(listener) }()
 	if socket, err := listenLocal(n.settings.data); err == nil {
 		go func() { served <- server.Serve(socket) }()
 	} else {
@@ -198,11 +183,7 @@ func (n *node) serve(ctx context.Context, listener net.Listener) (err error) {
 	}
 	n.logger.Info("shutting down")
 	n.stop()
-	draining, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
-	defer cancel()
-	if shutdownErr := server.Shutdown(draining); shutdownErr != nil {
-		err = errors.Join(err, fmt.Errorf("some requests were cut off: %w", shutdownErr), server.Close())
-	}
+	err = errors.Join(err, server.Shutdown(context.Background()))
 	halt()
 	return errors.Join(err, background.Wait())
 }

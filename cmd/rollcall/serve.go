@@ -16,14 +16,15 @@ import (
 
 // settings is what a server can be told.
 type settings struct {
-	listen    string
-	data      string
-	store     string
-	retention time.Duration
-	preserve  bool
-	logLevel  string
-	logFormat string
-	debug     string // where profiles are served; "": nowhere
+	listen     string
+	allowHosts []string
+	data       string
+	store      string
+	retention  time.Duration
+	preserve   bool
+	logLevel   string
+	logFormat  string
+	debug      string // where profiles are served; "": nowhere
 
 	minFree             uint64 // MiB
 	publish             []string
@@ -58,6 +59,7 @@ command line goes before the environment, the environment before the file.`,
 func (s *settings) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&s.listen, "listen", "127.0.0.1:7700", "address and port to listen on")
+	f.StringSliceVar(&s.allowHosts, "allow-host", nil, "answer requests to this host, too, without a port; for a server that listens on a loopback address behind a proxy or under a name; may be given again")
 	f.StringVar(&s.data, "data", "./rollcall-data", "folder for events and snapshots")
 	f.StringVar(&s.store, "store", "embedded", "event store: embedded, or EventStoreDB's or KurrentDB's connection string, esdb://… or esdb+discover://…")
 	f.DurationVar(&s.retention, "heartbeat-retention", 72*time.Hour, "how long heartbeats are kept; lifecycle events are kept for ever")

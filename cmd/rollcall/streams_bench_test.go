@@ -21,7 +21,7 @@ func subscribeRaw(b *testing.B, address, path string) (net.Conn, *bufio.Reader) 
 	if err != nil {
 		b.Fatal(err)
 	}
-	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\n\r\n", path); err != nil {
+	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path); err != nil {
 		b.Fatal(err)
 	}
 	r := bufio.NewReaderSize(c, 4096)

@@ -267,13 +267,13 @@ func TestCrowdsAndHostileClients(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		fmt.Fprint(c, "PUT /v1/services/web/instances/slow HTTP/1.1\r\nHost: x\r\n")
+		fmt.Fprint(c, "PUT /v1/services/web/instances/slow HTTP/1.1\r\nHost: localhost\r\n")
 		r, err := net.Dial("tcp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer r.Close()
-		fmt.Fprint(r, "GET /v1/streams/catalog HTTP/1.1\r\nHost: x\r\n\r\n")
+		fmt.Fprint(r, "GET /v1/streams/catalog HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	}
 	var served atomic.Int64
 	var crowd sync.WaitGroup

@@ -62,7 +62,7 @@ func (c *rawConn) do(request []byte) (status, size int, err error) {
 // rawRequest is a request's bytes.
 func rawRequest(method, path, body string, headers ...string) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: rollcall\r\n", method, path)
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: localhost\r\n", method, path)
 	for _, h := range headers {
 		b.WriteString(h + "\r\n")
 	}

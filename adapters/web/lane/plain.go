@@ -1,17 +1,13 @@
-package httpapi
+package lane
 
-import (
-	"bytes"
-	"net/http"
-	"sync/atomic"
-	"time"
-)
+import "bytes"
 
 // plainRequest is a request in the plainest form: in the default namespace, without a query or a body,
 // and of headers only those that change nothing.
 type plainRequest struct {
 	service []byte
 	id      []byte // of the instance whose heartbeat it is; nil: a lookup of the service's instances
+	host    []byte
 	match   []byte // If-None-Match of a lookup; nil: there is none
 }
 
@@ -47,6 +43,7 @@ func readPlain(raw []byte) (request plainRequest, ok bool) {
 		case is(name, "host"):
 			hosts++
 			ok = plainHost(value)
+			request.host = value
 		case is(name, "content-length"):
 			ok = string(value) == "0"
 		case is(name, "connection"):
@@ -120,21 +117,4 @@ func plainHost(b []byte) bool {
 		}
 	}
 	return len(b) > 0
-}
-
-// httpDate is the Date header of replies, made once a second.
-type httpDate struct{ newest atomic.Pointer[dateText] }
-
-type dateText struct {
-	second int64
-	text   string
-}
-
-func (d *httpDate) at(now time.Time) string {
-	if t := d.newest.Load(); t != nil && t.second == now.Unix() {
-		return t.text
-	}
-	t := &dateText{now.Unix(), now.UTC().Format(http.TimeFormat)}
-	d.newest.Store(t)
-	return t.text
 }

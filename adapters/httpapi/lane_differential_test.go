@@ -1,0 +1,177 @@
+package httpapi_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+)
+
+// twins are two registries that are told the same. One has the lane, the other net/http alone.
+type twins struct{ lane, plain *server }
+
+func startTwins(t testing.TB) twins {
+	t.Helper()
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	both := twins{startOn(t, pebblestore.Options{Now: func() time.Time { return noon }}), startOn(t, pebblestore.Options{Now: func() time.Time { return noon }})}
+	plain := httptest.NewServer(both.plain.api)
+	t.Cleanup(plain.Close)
+	both.plain.URL = plain.URL // not the listener that has the lane
+	for _, s := range []*server{both.lane, both.plain} {
+		s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+		s.send("PUT", "/v1/services/many/instances/b-1", `{"address":"10.0.0.5","metadata":{"a":"`+strings.Repeat("x", 1000)+`","b":"`+strings.Repeat("y", 1000)+`","c":"`+strings.Repeat("z", 1000)+`"}}`).want(t, 201)
+	}
+	return both
+}
+
+// What differs between two registries that were told the same at another second.
+var (
+	processID = regexp.MustCompile(`[a-z0-9]{20}-`) // of request ids; their numbers are the same
+	date      = regexp.MustCompile(`Date: [^\r]*`)
+	upTo      = regexp.MustCompile(`Rollcall-Position: [0-9]+`) // a lookup may come before the catalog has applied a heartbeat
+)
+
+// talk sends the writes on a connection of its own, and gives all that the server sends: the replies, byte by byte.
+func (s *server) talk(replies int, writes ...string) string {
+	s.t.Helper()
+	w := s.dial()
+	w.say(request("GET", "/healthz"))
+	w.hear().want(s.t, 200)
+	var all bytes.Buffer
+	w.r = bufio.NewReader(io.TeeReader(w.Conn, &all))
+	_ = w.SetDeadline(time.Now().Add(20 * time.Second))
+	for i, text := range writes {
+		time.Sleep(time.Duration(min(i, 1)) * time.Millisecond) // the parts come one by one
+		if _, err := w.Write([]byte(text)); err != nil {
+			break // the server has had enough
+		}
+	}
+	method, _, _ := strings.Cut(writes[0], " ")
+	for range replies {
+		resp, err := http.ReadResponse(w.r, &http.Request{Method: method}) // of HEAD it must know
+		if err != nil {
+			fmt.Fprintf(&all, "\n%v", err)
+			break
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			fmt.Fprintf(&all, "\n%v", err)
+		}
+		if resp.Close {
+			if _, err := io.ReadAll(w.r); err != nil && !errors.Is(err, io.EOF) {
+				all.WriteString("\nthe connection was reset")
+			}
+			break
+		}
+	}
+	same := processID.ReplaceAllString(all.String(), "process-")
+	return upTo.ReplaceAllString(date.ReplaceAllString(same, "Date: now"), "Rollcall-Position: newest")
+}
+
+func (b twins) compare(t *testing.T, replies int, writes ...string) {
+	t.Helper()
+	if lane, plain := b.lane.talk(replies, writes...), b.plain.talk(replies, writes...); lane != plain {
+		t.Errorf("%.600q:\nthe lane    %.1200q\nthe server  %.1200q", writes, lane, plain)
+	}
+}
+
+// The lane's replies are the server's, byte for byte, wherever a request is cut in two and however many are sent
+// at once.
+func TestTheLaneIsByteForByteTheServer(t *testing.T) {
+	b := startTwins(t)
+	etag := b.lane.send("GET", lookup, "").Header.Get("ETag")
+	b.plain.send("GET", lookup, "")
+	body := `{"address":"10.0.0.9"}`
+	requests := map[string]string{
+		"heartbeat":       request("PUT", beatA1, "User-Agent: agent/1.0", "Content-Length: 0"),
+		"lookup":          request("GET", lookup, "Accept: */*"),
+		"long lookup":     request("GET", "/v1/services/many/instances"),
+		"unchanged":       request("GET", lookup, "If-None-Match: "+etag),
+		"changed":         request("GET", lookup, `If-None-Match: "x"`),
+		"nobody there":    request("GET", "/v1/services/nobody/instances"),
+		"nobody's":        request("PUT", strings.Replace(beatA1, "/a-1/", "/nobody/", 1)),
+		"an illegal name": request("PUT", strings.Replace(beatA1, "/checkout/", "/_/", 1)),
+		"a query":         request("PUT", beatA1+"?epoch=7"),
+		"a body":          request("PUT", a1, "Content-Type: application/json", fmt.Sprint("Content-Length: ", len(body))) + body,
+		"chunks":          request("PUT", a1, "Transfer-Encoding: chunked") + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body),
+	}
+	for name, r := range requests {
+		t.Run(name, func(t *testing.T) {
+			for cut := 1; cut < len(r); cut++ {
+				b.compare(t, 1, r[:cut], r[cut:])
+			}
+			b.compare(t, 3, r, r, r)
+			b.compare(t, 3, r+r+r)
+			b.compare(t, 5, r+r[:3], r[3:]+r, r, r[:len(r)-1], r[len(r)-1:])
+		})
+	}
+	t.Run("all of them at once", func(t *testing.T) {
+		var all strings.Builder
+		for range 3 {
+			for _, name := range []string{"heartbeat", "a body", "lookup", "chunks", "nobody's", "unchanged", "heartbeat", "heartbeat"} {
+				all.WriteString(requests[name])
+			}
+		}
+		b.compare(t, 24, all.String())
+		for cut := 1; cut < all.Len(); cut += 37 {
+			b.compare(t, 24, all.String()[:cut], all.String()[cut:])
+		}
+	})
+	t.Run("odd headers", func(t *testing.T) {
+		for _, header := range []string{
+			"Accept:", "Accept:x", "Accept: \tx", "accept: x ", "Accept : x", " Accept: x", "Accept: a,\r\n b", "Accept: \x01", "Accept: \x80", "X-Request-Id: mine", "If-None-Match:",
+			"If-None-Match: *", "If-None-Match: " + etag + ", W/" + etag, "If-Match: \"1\"", "Content-Length: 0", "Content-Length: 00", "Content-Length: +0", "Content-Length: 0, 0", "Content-Length: x",
+			"Connection: close", "Connection: Keep-Alive", "Connection: keep-alive, close", "Connection:", "Host: y", "Host:", "Expect: 100-continue", "Transfer-Encoding: identity",
+			"Upgrade: h2c", "Range: bytes=0-1", "Origin: http://x", "Origin: http://y", "Sec-Fetch-Site: cross-site", "Content-Type: text/plain", "User-Agent: " + strings.Repeat("a", 5000), ":", "x", "",
+		} {
+			for _, r := range []string{request("PUT", beatA1, header), request("GET", lookup, header)} {
+				b.compare(t, 1, r)
+				b.compare(t, 2, r+requests["heartbeat"])
+			}
+		}
+		for _, line := range []string{"PUT " + beatA1 + " HTTP/1.0", "PUT  " + beatA1 + " HTTP/1.1", "put " + beatA1 + " HTTP/1.1", "PUT http://x" + beatA1 + " HTTP/1.1", "PUT " + beatA1 + " HTTP/1.1 ", "HEAD " + lookup + " HTTP/1.1", "GET " + lookup + "? HTTP/1.1", "GET " + lookup + "/ HTTP/1.1", "GET //v1/services HTTP/1.1"} {
+			b.compare(t, 1, line+"\r\nHost: x\r\n\r\n")
+			b.compare(t, 1, line+"\nHost: x\n\n")
+			b.compare(t, 1, line+"\r\n\r\n")
+		}
+	})
+}
+
+// The server's read buffer holds 4,096 bytes. When a line fills all of it but the last byte, the server reads one
+// byte, which is not the read of one byte by which it looks out for the client's going.
+func TestARequestMayFillTheReadBufferButForAByte(t *testing.T) {
+	b := startTwins(t)
+	for length := 4090; length <= 4100; length++ {
+		long := func(begin string) string { return begin + strings.Repeat("a", length-len(begin)) }
+		beat := request("PUT", beatA1)
+		b.compare(t, 2, long("GET /healthz?x="), " HTTP/1.1\r\nHost: x\r\n\r\n", beat)
+		b.compare(t, 2, "GET "+lookup+" HTTP/1.1\r\nHost: x\r\n", long("Accept: "), "\r\n\r\n", beat)
+		b.compare(t, 2, request("PUT", a1, "Transfer-Encoding: chunked"), long("1;"), "\r\n{\r\n0\r\n\r\n", beat)
+		b.compare(t, 2, request("PUT", a1, fmt.Sprint("Content-Length: ", length+1)), long("{"), "}", beat)
+		look := request("GET", lookup)
+		b.compare(t, 3, look+long(look[:len(look)-2]+"Accept: "), "\r\n\r\n"+beat)
+	}
+}
+
+// A heartbeat that the store refuses is answered with what became of it, by the lane as by the server.
+func TestTheLaneAnswersAHeartbeatThatFailed(t *testing.T) {
+	s := startBroken(t)
+	replies := s.twice(request("PUT", beatA1))
+	for i := range replies {
+		replies[i].problem(t, 503, "read-only", "")
+		for _, name := range []string{"Date", "X-Request-Id"} {
+			replies[i].Header.Del(name)
+		}
+	}
+	if a, b := fmt.Sprint(replies[0].Header), fmt.Sprint(replies[1].Header); a != b {
+		t.Errorf("the server answers with %s, the lane with %s", a, b)
+	}
+}

@@ -1,0 +1,115 @@
+package web
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+const (
+	turnTimeout = 2 * time.Second // how long a request waits for its turn
+	mayWait     = 8_192           // requests of a kind; a further one is refused at once
+)
+
+// Turns bounds how many requests of a kind are worked on at once. Above that, requests wait for a short while
+// and are then refused: load is shed before it hurts.
+type Turns struct {
+	working chan struct{} // holds a token for each request that is worked on
+	waiting chan struct{} // holds a token for each request that waits
+}
+
+// NewTurns has n requests worked on at once.
+func NewTurns(n int) *Turns {
+	return &Turns{working: make(chan struct{}, n), waiting: make(chan struct{}, mayWait)}
+}
+
+// TryEnter takes a turn if there is one.
+func (t *Turns) TryEnter() bool {
+	select {
+	case t.working <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// Leave gives a turn back.
+func (t *Turns) Leave() { <-t.working }
+
+// enter waits for a turn.
+func (t *Turns) enter(gone <-chan struct{}) error {
+	if t.TryEnter() {
+		return nil
+	}
+	select {
+	case t.waiting <- struct{}{}:
+		defer func() { <-t.waiting }()
+	default:
+		return overloaded()
+	}
+	timer := time.NewTimer(turnTimeout)
+	defer timer.Stop()
+	select {
+	case t.working <- struct{}{}:
+		return nil
+	case <-timer.C:
+	case <-gone:
+	}
+	return overloaded()
+}
+
+func overloaded() error {
+	return NewProblem(http.StatusServiceUnavailable, "overloaded", "The registry is overloaded", "too many requests of this kind at once; try again")
+}
+
+// turn is a request's. Only the request's goroutine uses it.
+type turn struct {
+	turns *Turns
+	held  bool
+}
+
+const turnKey = "rollcall.turn"
+
+// Admit works on a request in a turn. It ends when the handler returns, or before that with Leave or Pause.
+func (t *Turns) Admit(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if err := t.enter(c.Request().Context().Done()); err != nil {
+			return err
+		}
+		own := &turn{t, true}
+		c.Set(turnKey, own)
+		defer own.leave()
+		return next(c)
+	}
+}
+
+func (t *turn) leave() {
+	if t.held {
+		t.held = false
+		t.turns.Leave()
+	}
+}
+
+// Leave gives the request's turn back, if it has one: the reply is made and only has to be written, for
+// which a slow client may take long.
+func Leave(c echo.Context) {
+	if t, ok := c.Get(turnKey).(*turn); ok {
+		t.leave()
+	}
+}
+
+// Pause gives the request's turn back while the request waits for something to happen. resume waits for
+// another turn.
+func Pause(c echo.Context) (resume func() error) {
+	t, ok := c.Get(turnKey).(*turn)
+	if !ok || !t.held {
+		return func() error { return nil }
+	}
+	t.leave()
+	return func() error {
+		err := t.turns.enter(c.Request().Context().Done())
+		t.held = err == nil
+		return err
+	}
+}

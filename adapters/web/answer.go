@@ -1,0 +1,74 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+)
+
+// Answer sends a body that is made. The turn of the request ends before.
+func Answer(c echo.Context, status int, kind string, body []byte) error {
+	Leave(c)
+	c.Response().Header()["Content-Length"] = []string{strconv.Itoa(len(body))} // else a long reply goes in chunks
+	return c.Blob(status, kind, body)
+}
+
+// AnswerJSON sends JSON that is made.
+func AnswerJSON(c echo.Context, status int, body []byte) error {
+	return Answer(c, status, echo.MIMEApplicationJSON, body)
+}
+
+// AnswerTagged sends JSON with its entity tag, or 304 when the client has it already.
+func AnswerTagged(c echo.Context, body []byte, etag string) error {
+	c.Response().Header()["Etag"] = []string{etag}
+	if Matches(c.Request().Header.Get("If-None-Match"), etag) {
+		return c.NoContent(http.StatusNotModified)
+	}
+	return AnswerJSON(c, http.StatusOK, body)
+}
+
+// Matches says whether an If-None-Match names the tag. It compares weakly (RFC 9110 13.1.2). "" names none.
+func Matches(header, etag string) bool {
+	if header == "*" {
+		return true
+	}
+	for candidate := range strings.SplitSeq(header, ",") {
+		if strings.TrimPrefix(strings.TrimSpace(candidate), "W/") == etag {
+			return true
+		}
+	}
+	return false
+}
+
+// HeadersOnly ends a HEAD request of a stream when its headers are sent: there is no end to wait for. The
+// handler sees that its client is gone.
+func HeadersOnly(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if c.Request().Method != http.MethodHead {
+			return next(c)
+		}
+		ctx, cancel := context.WithCancel(c.Request().Context())
+		defer cancel()
+		c.SetRequest(c.Request().WithContext(ctx))
+		c.Response().Before(cancel)
+		if err := next(c); err != nil && !c.Response().Committed {
+			return err
+		}
+		return nil
+	}
+}
+
+// Router is what routes are added to.
+type Router interface {
+	GET(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route
+	HEAD(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route
+}
+
+// Get adds a route that answers GET, and HEAD in the same way: net/http leaves out the body.
+func Get(r Router, path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) {
+	r.GET(path, h, m...)
+	r.HEAD(path, h, m...)
+}

@@ -1,0 +1,67 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/adapters/web/lane"
+)
+
+// Timeouts of a server. A client that is slower than this is cut off; what it was acknowledged stands.
+const (
+	HeaderTimeout = 5 * time.Second // HeaderTimeout is within what a request's headers must come
+	readTimeout   = 30 * time.Second
+	writeTimeout  = 30 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 64 << 10 // bytes
+
+	// ShutdownTimeout is how long requests may take that are under way when a server stops.
+	ShutdownTimeout = 15 * time.Second
+)
+
+// Server serves a face over HTTP.
+type Server struct {
+	http *http.Server
+	lane *lane.Lane // nil: there is none
+}
+
+// NewServer is a server for the handler. The lane answers what it can before the handler; nil: there is none.
+func NewServer(handler http.Handler, lane *lane.Lane, logger *slog.Logger) *Server {
+	s := &http.Server{
+		Handler: handler, ConnContext: ConnContext,
+		ReadHeaderTimeout: HeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+	if lane != nil {
+		s.ConnState = lane.ConnState
+	}
+	return &Server{s, lane}
+}
+
+// Serve serves until Shutdown is called, and then returns http.ErrServerClosed.
+func (s *Server) Serve(l net.Listener) error {
+	if s.lane != nil {
+		l = s.lane.Listen(l)
+	}
+	return s.http.Serve(l)
+}
+
+// Shutdown lets the requests under way be answered, and returns when they are. When the context ends, or after
+// ShutdownTimeout, those that are left are cut off, and the error says so.
+func (s *Server) Shutdown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, ShutdownTimeout)
+	defer cancel()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("some requests were cut off: %w", err), s.http.Close())
+	}
+	if s.lane != nil {
+		err = errors.Join(err, s.lane.Wait(ctx))
+	}
+	return err
+}
