@@ -107,6 +107,15 @@ func (s Snapshots) Marks() ([]Mark, error) {
 	return marks, err
 }
 
+// After lists the snapshots behind a position, oldest first.
+func (s Snapshots) After(position eventstore.Position) ([]Mark, error) {
+	marks, err := s.Marks()
+	return slices.DeleteFunc(marks, func(at Mark) bool { return at.Position <= position }), err
+}
+
+// PutAside gives a snapshot a name under which nobody looks for it.
+func (s Snapshots) PutAside(at Mark) error { return os.Rename(s.path(at), s.path(at)+".bad") }
+
 // Newest hands the newest good snapshot at or before a position to load, and says where it is: at 0
 // when there is none. A snapshot that load refuses is put aside.
 func (s Snapshots) Newest(atMost eventstore.Position, load func(state io.Reader) error) (Mark, error) {
@@ -126,7 +135,7 @@ func (s Snapshots) Newest(atMost eventstore.Position, load func(state io.Reader)
 			continue // thinned out meanwhile
 		}
 		s.Logger.Warn("snapshot is put aside", "projection", s.Name, "position", at.Position, "cause", err)
-		if err := os.Rename(s.path(at), s.path(at)+".bad"); err != nil {
+		if err := s.PutAside(at); err != nil {
 			return Mark{}, err
 		}
 	}

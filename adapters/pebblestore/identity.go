@@ -2,15 +2,30 @@ package pebblestore
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
 )
 
 // formatVersion is that of the keys and values. Since 2 the heads of heartbeat streams are written
 // later than their heartbeats (heads.go), which is beyond a version that knows 1.
 const formatVersion = 2
+
+// Exists says whether a folder holds an event store.
+func Exists(dir string) (bool, error) {
+	described, err := pebble.Peek(dir, vfs.Default)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for an event store in %s: %w", dir, err)
+	}
+	return described.Exists, nil
+}
 
 // ID is the store's identity, made when it was created.
 func (s *Store) ID() uuid.UUID { return s.id }

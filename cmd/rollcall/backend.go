@@ -47,6 +47,9 @@ func openBackend(ctx context.Context, s settings, observed *metrics.Metrics, log
 	if !embedded(s.store) {
 		return openESDB(ctx, s, logger)
 	}
+	if err := refuseTraces(s.data); err != nil {
+		return nil, err
+	}
 	store, err := pebblestore.Open(filepath.Join(s.data, "events"), pebblestore.Options{
 		Logger:   logger,
 		OnCommit: func(c pebblestore.Commit) { observed.Committed(c.Events, c.Sync, c.Append) },

@@ -244,7 +244,7 @@ func leaveTimeline(ctx context.Context, folder string, m backup.Manifest) (began
 func storeCommand() *cobra.Command {
 	c := &cobra.Command{Use: "store", Short: "Look into a data folder", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
-	c.AddCommand(storeStatsCommand())
+	c.AddCommand(storeStatsCommand(), storeForgetCommand())
 	return c
 }
 

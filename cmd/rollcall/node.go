@@ -55,7 +55,7 @@ type node struct {
 func openNode(ctx context.Context, s settings, logger *slog.Logger) (*node, error) {
 	n := &node{settings: s, logger: logger, metrics: metrics.New(versionName())}
 	n.stopping, n.stop = context.WithCancel(context.Background())
-	for _, open := range []func(context.Context) error{n.openStore, n.openLive, n.openHistory, n.openDeliveries, n.openCommands, n.openQueries, n.openAPI} {
+	for _, open := range []func(context.Context) error{n.openStore, n.openHistory, n.openLive, n.openDeliveries, n.openCommands, n.openQueries, n.openAPI} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, n.close())
 		}
@@ -104,6 +104,7 @@ func (n *node) openLive(ctx context.Context) (err error) {
 	}
 	n.onClose(n.live.Close)
 	n.metrics.Watch(n.live, n.store.diskBytes)
+	n.metrics.WatchHistory(n.history, func() uint64 { return n.history.Behind(context.Background(), n.store) })
 	return nil
 }
 
@@ -112,11 +113,11 @@ func (n *node) openHistory(ctx context.Context) (err error) {
 		return err
 	}
 	n.onClose(n.history.Close)
-	if err := n.history.Check(ctx, n.store); err != nil {
+	told := n.history.Position()
+	if err := n.history.Check(ctx, n.store); err != nil { // it puts aside what the store does not have
 		return err
 	}
-	n.metrics.WatchHistory(n.history, func() uint64 { return n.history.Behind(context.Background(), n.store) })
-	return nil
+	return n.mendTail(ctx, told)
 }
 
 func (n *node) openDeliveries(ctx context.Context) (err error) {

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/durable"
+)
+
+// What stands beside the log in a data folder was made from the log. Where it is there without the log, the log is
+// somewhere else; where it knows more than the log, the log has lost its end.
+
+// traces are what an embedded event store leaves beside its events.
+var traces = []string{"history", "snapshots", "consumers", "checkpoint.key", "webhooks.key", "events.restoring"}
+
+// foundTraces names those of the traces that hold something.
+func foundTraces(data string) (found []string, err error) {
+	for _, name := range traces {
+		info, err := os.Stat(filepath.Join(data, name))
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			continue
+		case err != nil:
+			return nil, err
+		case info.IsDir():
+			entries, err := os.ReadDir(filepath.Join(data, name))
+			if err != nil {
+				return nil, err
+			}
+			if len(entries) > 0 {
+				found = append(found, name+"/")
+			}
+		default:
+			found = append(found, name)
+		}
+	}
+	return found, nil
+}
+
+// refuseTraces refuses a data folder that has traces of an event store but no events: a new log would begin, and what
+// was told of the old one would be thrown away.
+func refuseTraces(data string) error {
+	events := filepath.Join(data, "events")
+	there, err := pebblestore.Exists(events)
+	if err != nil || there {
+		return err
+	}
+	found, err := foundTraces(data)
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	return fmt.Errorf("%s has no event store, but %s of one: is a disk not mounted? Bring the events back, or restore a backup into a new folder; "+
+		"rollcall store forget --data %s puts the traces aside, and an empty registry begins", events, strings.Join(found, ", "), data)
+}
+
+// mendTail compares what was made from the log with the log's end; the history had told of positions up to told, and
+// has put itself aside if that was too much. If the log has lost events that were told of, snapshots that tell of them
+// are put aside, and the log goes on as a timeline of its own: the lost positions will be given again, and whoever
+// comes back with one must know.
+func (n *node) mendTail(ctx context.Context, told eventstore.Position) error {
+	store, ok := n.store.Store.(*pebblestore.Store)
+	if !ok {
+		return nil
+	}
+	head, err := store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	snapshots := catalogSnapshots(n.settings, n.store.id, n.logger)
+	ahead, err := snapshots.After(head)
+	if err != nil {
+		return err
+	}
+	for _, at := range ahead {
+		told = max(told, at.Position)
+	}
+	if told <= head {
+		return nil
+	}
+	n.logger.Error("the event log lost its newest events, as after a crash of the disk: it goes on as a timeline of its own. "+
+		"What was made from the lost events is put aside and made anew", "log_ends", head, "known_up_to", told)
+	for _, at := range ahead {
+		if err := snapshots.PutAside(at); err != nil {
+			return err
+		}
+	}
+	_, err = store.BeginTimeline(ctx, domain.TimelineBegan{Reason: domain.TailLost, Lost: uint64(told)})
+	return err
+}
+
+// putAside gives a file or folder a name under which nobody looks for it.
+func putAside(path, why string) error {
+	path = strings.TrimSuffix(path, "/")
+	if err := os.Rename(path, path+"."+why+"-"+time.Now().UTC().Format("20060102T150405.000")); err != nil {
+		return err
+	}
+	return durable.SyncDir(filepath.Dir(path))
+}
+
+func storeForgetCommand() *cobra.Command {
+	var data string
+	c := &cobra.Command{
+		Use:   "forget",
+		Short: "Put aside what a lost event store left in a data folder, so that an empty registry can begin there",
+		Long: `A registry does not start on a data folder that has traces of an event store (history, snapshots,
+consumers, keys) but no events: more likely than not a disk is not mounted. If the events are lost for
+good and there is no backup, this command renames the traces; nothing is deleted.`,
+		Args: cobra.NoArgs,
+	}
+	c.Flags().StringVar(&data, "data", fromEnv("ROLLCALL_DATA", "./rollcall-data"), "data folder (ROLLCALL_DATA)")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		there, err := pebblestore.Exists(filepath.Join(data, "events"))
+		if err != nil {
+			return err
+		}
+		if there {
+			return fmt.Errorf("%s has an event store: there is nothing to forget", data)
+		}
+		found, err := foundTraces(data)
+		if err != nil {
+			return err
+		}
+		for _, name := range found {
+			if err := putAside(filepath.Join(data, name), "forgotten"); err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintf(c.OutOrStdout(), "put aside %s\n", name); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return c
+}
