@@ -34,7 +34,8 @@ func TestBenchMeasuresWhatItNames(t *testing.T) {
 		for _, f := range report.Figures {
 			if strings.HasPrefix(f.Name, name) {
 				found = true
-				if f.Value <= 0 || strings.Contains(f.Note, "refused") {
+				// A compaction in so short a run can free more than the run wrote.
+				if f.Value == 0 || f.Value < 0 && f.Unit != "bytes" || strings.Contains(f.Note, "refused") {
 					t.Errorf("%s is %v %s (%s)", f.Name, f.Value, f.Unit, f.Note)
 				}
 			}

@@ -102,7 +102,6 @@ func TestExitCodesTellWhatIsMissingFromWhatIsWrong(t *testing.T) {
 		{"services", other.URL, exitFailed, "is not a Rollcall server: it answered 404 Not Found"},
 		{"watch", other.URL, exitFailed, "is not a Rollcall server"},
 		{"events export -", other.URL, exitFailed, "is not a Rollcall server"},
-		{"backup " + filepath.Join(t.TempDir(), "b"), other.URL, exitFailed, "is not a Rollcall server"},
 		{"services", "http://127.0.0.1:1", exitFailed, "no answer from http://127.0.0.1:1: "},
 		{"watch", "http://127.0.0.1:1", exitFailed, "no answer from"},
 		{"events tail", "http://127.0.0.1:1", exitFailed, "no answer from"},
@@ -119,7 +118,8 @@ func TestExitCodesTellWhatIsMissingFromWhatIsWrong(t *testing.T) {
 
 // The client understands what a real registry says, on every route that it knows.
 func TestTheClientSpeaksWithARealRegistry(t *testing.T) {
-	p := startServer(t, t.TempDir(), "--webhook-allow-private")
+	data := t.TempDir()
+	p := startServer(t, data, "--webhook-allow-private")
 	ctx := t.Context()
 	c, err := client.New(p.url, client.Options{Via: "cli"})
 	if err != nil {
@@ -293,7 +293,16 @@ func TestTheClientSpeaksWithARealRegistry(t *testing.T) {
 		t.Errorf("the webhook's history is %+v", log.Value.Entries)
 	}
 	must(c.DeleteWebhook(ctx, id, "done"))
-	archive, err := c.Backup(ctx, nil)
+	_, err = c.Backup(ctx, nil)
+	if !errors.As(err, &refused) || refused.Type != wire.TypePrefix+"local-only" {
+		t.Errorf("a backup over TCP gave %v", err)
+	}
+	local, ok, err := localClient(data, &commandLine{})
+	must(err)
+	if !ok {
+		t.Fatal("nobody listens on the data folder's socket")
+	}
+	archive, err := local.Backup(ctx, nil)
 	must(err)
 	if n, err := io.Copy(io.Discard, archive); err != nil || n == 0 || archive.Close() != nil {
 		t.Errorf("the backup has %d bytes, %v", n, err)

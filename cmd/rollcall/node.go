@@ -165,17 +165,14 @@ func (n *node) openAPI(context.Context) error {
 
 // serve runs the node on a listener until the context ends or a part fails, then drains it. The
 // projections outlive the HTTP server, so that commands it has accepted can still be answered.
-func (n *node) serve(ctx context.Context, listener net.Listener) (err error) {
+func (n *node) serve(ctx context.Context, listeners ...net.Listener) (err error) {
 	server := web.NewServer(n.api, n.api.Lane(), n.logger)
 	running, halt := context.WithCancel(context.Background())
 	background, running := errgroup.WithContext(running)
 	n.run(running, background)
-	served := make(chan error, 2) // gets one value for each listener, when its server has ended
-	go func() { served <- server.Serve(listener) }()
-	if socket, err := listenLocal(n.settings.data); err == nil {
-		go func() { served <- server.Serve(socket) }()
-	} else {
-		n.logger.Error("there is no socket in the data folder: a backup can only be taken when the registry does not run", "cause", err)
+	served := make(chan error, len(listeners)) // gets one value for each listener, when its server has ended
+	for _, l := range listeners {
+		go func() { served <- server.Serve(l) }()
 	}
 	select {
 	case <-ctx.Done():

@@ -117,11 +117,17 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	if err != nil {
 		return err
 	}
+	listeners := []net.Listener{listener}
+	if socket, err := listenLocal(s.data); err == nil {
+		listeners = append(listeners, socket)
+	} else {
+		logger.Error("there is no socket in the data folder: a backup can only be taken when the registry does not run", "cause", err)
+	}
 	logger.Info("rollcall is ready", "url", "http://"+listener.Addr().String(), "data", s.data, "version", versionName(), "instances", n.live.Catalog().Len())
 	if listening != nil {
 		listening(listener.Addr())
 	}
-	return n.serve(ctx, listener)
+	return n.serve(ctx, listeners...)
 }
 
 // listenURL is where a server that listens on the address is reached from this machine.
