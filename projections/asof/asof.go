@@ -6,9 +6,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
-
-	"golang.org/x/sync/singleflight"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -17,18 +16,26 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/feed"
 )
 
-// remembered is how many past catalogs are kept: those who look at a moment look at it again.
-const remembered = 4
+// What is held at a time. A catalog of the past takes as much memory as the live one, so neither as many are
+// built nor as many are kept as clients may ask for.
+const (
+	// building is how many catalogs are built at once; whoever else needs one waits.
+	building = 2
+	// A few catalogs are kept, for those who look at a moment look at it again: as many as this, and of no more
+	// instances together than that, but the newest one always.
+	keptCatalogs  = 4
+	keptInstances = 250_000
+)
 
 // Past makes catalogs of past positions. It may be used from any goroutine.
 type Past struct {
 	store     eventstore.Store
 	snapshots projections.Snapshots
-	building  singleflight.Group
-	replaying chan struct{} // holds a token for each Missed under way
+	slots     chan struct{} // holds a token for each catalog that is being built
 
 	mu     sync.Mutex
 	recent []moment // newest use first
+	builds map[eventstore.Position]*build
 }
 
 type moment struct {
@@ -36,25 +43,99 @@ type moment struct {
 	catalog *catalog.Catalog
 }
 
+// build is the making of a catalog for all who wait for it.
+type build struct {
+	waiting int                // guarded by Past.mu
+	cancel  context.CancelFunc // called when nobody waits any more
+	done    chan struct{}      // closed when catalog and err are set
+	catalog *catalog.Catalog
+	err     error
+}
+
 // New is a Past over a store and the snapshots that the live catalog leaves behind.
 func New(store eventstore.Store, snapshots projections.Snapshots) *Past {
-	return &Past{store: store, snapshots: snapshots, replaying: make(chan struct{}, 2)}
+	return &Past{store: store, snapshots: snapshots, slots: make(chan struct{}, building), builds: make(map[eventstore.Position]*build)}
 }
 
 // At is the catalog as it was when the event at the position, and none after it, had been applied.
-// It must not be changed.
+// It must not be changed. All who ask for one position share the work, which goes on as long as one of them waits.
 func (p *Past) At(ctx context.Context, at eventstore.Position) (*catalog.Catalog, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c, b := p.recallOrJoin(ctx, at)
+	if c != nil {
+		return c, nil
+	}
+	defer p.leave(at, b)
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("catalog at position %d: %w", at, ctx.Err())
+	}
+	if b.err != nil {
+		return nil, fmt.Errorf("catalog at position %d: %w", at, b.err)
+	}
+	return b.catalog, nil
+}
+
+// recallOrJoin gives the catalog, or the build of it that the caller then waits for.
+func (p *Past) recallOrJoin(ctx context.Context, at eventstore.Position) (*catalog.Catalog, *build) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if c := p.recall(at); c != nil {
 		return c, nil
 	}
-	// Whoever asks first does the work for all who ask meanwhile, even if its own request ends.
-	shared := context.WithoutCancel(ctx)
-	built, err, _ := p.building.Do(fmt.Sprint(at), func() (any, error) { return p.build(shared, at) })
-	if err != nil {
-		return nil, fmt.Errorf("catalog at position %d: %w", at, err)
+	b := p.builds[at]
+	if b == nil {
+		b = &build{done: make(chan struct{})}
+		ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
+		p.builds[at] = b
+		go p.run(ctx, at, b) // ends soon after the last who waits has left
 	}
-	p.remember(at, built.(*catalog.Catalog))
-	return built.(*catalog.Catalog), nil
+	b.waiting++
+	return nil, b
+}
+
+// leave says that one waits no more.
+func (p *Past) leave(at eventstore.Position, b *build) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b.waiting--; b.waiting == 0 {
+		b.cancel()
+		p.forget(at, b)
+	}
+}
+
+// forget lets who comes next begin another build. The caller holds mu.
+func (p *Past) forget(at eventstore.Position, b *build) {
+	if p.builds[at] == b {
+		delete(p.builds, at)
+	}
+}
+
+func (p *Past) run(ctx context.Context, at eventstore.Position, b *build) {
+	if b.err = p.slot(ctx); b.err == nil {
+		b.catalog, b.err = p.build(ctx, at)
+		<-p.slots
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(at, b)
+	if b.err == nil {
+		p.remember(at, b.catalog)
+	}
+	close(b.done)
+}
+
+// slot waits until a catalog may be built; who got it takes a token from slots afterwards.
+func (p *Past) slot(ctx context.Context) error {
+	select {
+	case p.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (p *Past) build(ctx context.Context, at eventstore.Position) (*catalog.Catalog, error) {
@@ -92,12 +173,10 @@ const MaxMissed = 50_000
 // Missed gives what changed in a service (the zero key: in any) after a position and up to another,
 // as the feed would have told it. ok is false when that is too much.
 func (p *Past) Missed(ctx context.Context, key domain.ServiceKey, after, upTo eventstore.Position) (changes []*feed.Change, ok bool, err error) {
-	select { // a snapshot in memory each: not for everyone at once
-	case p.replaying <- struct{}{}:
-		defer func() { <-p.replaying }()
-	case <-ctx.Done():
-		return nil, false, ctx.Err()
+	if err := p.slot(ctx); err != nil {
+		return nil, false, err
 	}
+	defer func() { <-p.slots }()
 	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix}}
 	if key != (domain.ServiceKey{}) {
 		filter.StreamPrefixes[0] += key.String() + "/"
@@ -134,9 +213,8 @@ func serviceOf(before, after *catalog.Entry) domain.ServiceKey {
 	return after.Service()
 }
 
+// recall gives a catalog that is kept, or nil. The caller holds mu.
 func (p *Past) recall(at eventstore.Position) *catalog.Catalog {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	for i, m := range p.recent {
 		if m.at == at {
 			copy(p.recent[1:i+1], p.recent[:i])
@@ -147,13 +225,15 @@ func (p *Past) recall(at eventstore.Position) *catalog.Catalog {
 	return nil
 }
 
+// remember keeps a catalog, and lets go of those that were not used for longest. The caller holds mu.
 func (p *Past) remember(at eventstore.Position, c *catalog.Catalog) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, m := range p.recent {
-		if m.at == at {
+	p.recent = slices.Insert(p.recent, 0, moment{at, c})
+	instances := 0
+	for i, m := range p.recent {
+		if instances += m.catalog.Len(); i > 0 && (i == keptCatalogs || instances > keptInstances) {
+			clear(p.recent[i:])
+			p.recent = p.recent[:i]
 			return
 		}
 	}
-	p.recent = append([]moment{{at, c}}, p.recent[:min(len(p.recent), remembered-1)]...)
 }
