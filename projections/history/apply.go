@@ -80,6 +80,8 @@ func (h *History) take(b *pebble.Batch, events []eventstore.RecordedEvent) error
 // is a state that was; no sync is needed, for events can be read again.
 func (h *History) commit(b *pebble.Batch, heartbeats eventstore.Position, summaries bool) error {
 	if summaries {
+		h.mu.Lock() // until the batch is written: who asks finds a summary in memory or on disk
+		defer h.mu.Unlock()
 		h.writeSummaries(b)
 	} else {
 		heartbeats = h.summed
@@ -167,7 +169,8 @@ type summary struct {
 	last     int64 // when last heard (a registration counts), Unix nanoseconds
 	dirty    bool  // not on disk yet
 	seeded   bool  // events up to last are in it already
-	closed   bool  // no longer among those that are open
+	gone     bool  // the instance is: its summary is let go of once it is written
+	number   int   // of its heartbeat stream, see History.numbered; 0: not known
 	earlier  []summary
 }
 
@@ -190,7 +193,7 @@ func decodeSummary(hour int64, v []byte) (s summary) {
 func (h *History) noteHeartbeat(e *eventstore.RecordedEvent) error {
 	h.unflushed++
 	n := int(e.StreamNumber)
-	if n < len(h.numbered) && h.numbered[n] != nil && !h.numbered[n].closed {
+	if n < len(h.numbered) && h.numbered[n] != nil {
 		h.numbered[n].hear(e.RecordedAt, true)
 		return nil
 	}
@@ -202,15 +205,22 @@ func (h *History) noteHeartbeat(e *eventstore.RecordedEvent) error {
 		if n >= len(h.numbered) {
 			h.numbered = append(h.numbered, make([]*summary, n+1-len(h.numbered))...)
 		}
-		h.numbered[n] = s
+		h.numbered[n], s.number = s, n
 	}
 	s.hear(e.RecordedAt, true)
 	return nil
 }
 
-// noteLifecycle lets the gaps of a new epoch begin with its registration.
+// noteLifecycle lets the gaps of a new epoch begin with its registration, and notes that an instance is gone.
 func (h *History) noteLifecycle(e *eventstore.RecordedEvent) error {
-	if e.Type != domain.TypeInstanceRegistered {
+	switch e.Type {
+	case domain.TypeInstanceRegistered:
+	case domain.TypeInstanceDeregistered, domain.TypeLeaseExpired:
+		if s := h.open[strings.TrimPrefix(string(e.Stream), eventstore.LifecyclePrefix)]; s != nil {
+			s.gone = true
+		}
+		return nil
+	default:
 		return nil
 	}
 	s, err := h.opened(strings.TrimPrefix(string(e.Stream), eventstore.LifecyclePrefix), e.Revision == 0)
@@ -243,12 +253,12 @@ func (s *summary) hear(at time.Time, beat bool) {
 	if s.seeded && at.UnixNano() <= s.last {
 		return
 	}
-	s.seeded = false
+	s.seeded, s.gone = false, false
 	if s.hour != hour {
 		if s.dirty {
 			s.earlier = append(s.earlier, *s)
 		}
-		*s = summary{hour: hour, last: s.last, earlier: s.earlier}
+		*s = summary{hour: hour, last: s.last, earlier: s.earlier, number: s.number}
 	}
 	if beat {
 		if s.last != 0 {
@@ -274,11 +284,9 @@ func (h *History) newestSummary(name string) (*summary, error) {
 	return &s, nil
 }
 
-// writeSummaries puts the changed summaries into the batch, and lets go of those that have been
-// silent for hours.
+// writeSummaries puts the changed summaries into the batch, and lets go of those whose instances are gone or
+// have been silent for hours: what is in memory follows what lives. The caller holds mu.
 func (h *History) writeSummaries(b *pebble.Batch) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	newest := int64(0)
 	for _, s := range h.open {
 		newest = max(newest, s.hour)
@@ -291,9 +299,15 @@ func (h *History) writeSummaries(b *pebble.Batch) {
 		if s.dirty {
 			_ = b.Set(indexKey(rangeSummary, name, uint64(s.hour)), s.encode(), nil)
 			s.dirty = false
-		} else if s.hour < newest-2 && !h.seeded {
+			if !s.gone {
+				continue
+			}
+		}
+		if (s.gone || s.hour < newest-2) && !h.seeded {
 			delete(h.open, name)
-			s.closed = true
+			if s.number > 0 {
+				h.numbered[s.number] = nil
+			}
 		}
 	}
 	h.unflushed = 0

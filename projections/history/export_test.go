@@ -36,3 +36,16 @@ func (h *History) BenchmarkTree() func(canonical []byte) error {
 func OpenOn(fs vfs.FS, dir string, store uuid.UUID, logger *slog.Logger) (*History, error) {
 	return openIn(place{dir: dir, store: store, logger: logger, fs: fs})
 }
+
+// InMemory is how many instances' summaries a history has in memory.
+func (h *History) InMemory() int {
+	held := map[*summary]bool{}
+	for _, s := range h.open {
+		held[s] = true
+	}
+	for _, s := range h.numbered {
+		held[s] = true
+	}
+	delete(held, nil)
+	return len(held)
+}

@@ -3,6 +3,7 @@ package history
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -139,7 +140,11 @@ func (h *History) previousDetails(ctx context.Context, e *Entry, cost *int) (*ev
 // mayMatch looks at an entry as it is stored: false means that the query does not pick it. It is for the
 // fields that have no index, and much quicker than to decode the entry.
 func (q *Query) mayMatch(raw []byte) bool {
-	if q.Via == "" && q.Reason == "" || !plain(raw) {
+	if q.Via == "" && q.Reason == "" {
+		return true
+	}
+	_, leaf := binary.Uvarint(raw)
+	if raw = raw[max(leaf, 0):]; !plain(raw) {
 		return true
 	}
 	if plain([]byte(q.Via)) && !bytes.Contains(raw, []byte(q.Via)) {

@@ -89,7 +89,7 @@ func (h *History) follow(ctx context.Context, store eventstore.Store) (level boo
 	}
 	caughtUp := func() {
 		if checked && !level && h.Position() >= until {
-			level = true
+			level, h.seeded = true, false // the events are no longer behind the summaries that were taken over
 			h.answerAgain()
 		}
 	}
