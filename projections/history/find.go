@@ -75,9 +75,14 @@ func (h *History) find(ctx context.Context, q *Query) (page Page, err error) {
 		return page, err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
+	entries, err := h.everything(q.Newest) // neighbours share a block, which is read once
+	if err != nil {
+		return page, err
+	}
+	defer func() { err = errors.Join(err, entries.close()) }()
 	size := 0
 	for s.next() {
-		raw, err := h.raw(s.at)
+		raw, err := entries.raw(s.at)
 		if err != nil {
 			return page, err
 		}

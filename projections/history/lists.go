@@ -1,6 +1,8 @@
 package history
 
 import (
+	"errors"
+	"fmt"
 	"slices"
 	"sort"
 
@@ -97,19 +99,31 @@ type everything struct {
 	newest bool
 }
 
-func (x *index) everything(newest bool) (list, error) {
+func (x *index) everything(newest bool) (*everything, error) {
 	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: key64(rangeEntry, 0), UpperBound: key64(rangeEntry+1, 0)})
 	return &everything{it, newest}, err
+}
+
+// raw is the entry at a position as it is stored, valid until the next call.
+func (l *everything) raw(p eventstore.Position) ([]byte, error) {
+	if at, ok := l.seek(p); !ok || at != p {
+		return nil, errors.Join(fmt.Errorf("history: the entry at position %d is missing", p), l.it.Error())
+	}
+	return l.it.Value(), nil
 }
 
 func (l *everything) close() error { return l.it.Close() }
 
 func (l *everything) seek(p eventstore.Position) (eventstore.Position, bool) {
+	// Nothing lies between two neighbours, so the next one answers if it is not before p.
 	ok := false
-	if l.newest {
-		ok = l.it.SeekLT(append(entryKey(p), 0))
-	} else {
-		ok = l.it.SeekGE(entryKey(p))
+	switch valid := l.it.Valid(); {
+	case valid && tail(l.it.Key()) == uint64(p):
+		ok = true
+	case l.newest:
+		ok = valid && l.it.Prev() && tail(l.it.Key()) <= uint64(p) || l.it.SeekLT(append(entryKey(p), 0))
+	default:
+		ok = valid && l.it.Next() && tail(l.it.Key()) >= uint64(p) || l.it.SeekGE(entryKey(p))
 	}
 	if !ok {
 		return 0, false
