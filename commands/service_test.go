@@ -41,9 +41,15 @@ type node struct {
 // start runs a node over the store. In a synctest bubble its clock is the bubble's.
 func start(t testing.TB, store eventstore.Store, preserve bool) *node {
 	t.Helper()
+	return startAt(t, store, preserve, time.Now)
+}
+
+// startAt is start with another clock.
+func startAt(t testing.TB, store eventstore.Store, preserve bool, now func() time.Time) *node {
+	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	r, err := live.Open(ctx, live.Options{
-		Store: store, Now: time.Now, Logger: logger,
+		Store: store, Now: now, Logger: logger,
 		Snapshots: projections.Snapshots{Dir: t.TempDir(), Name: "catalog", Version: 1, StoreID: uuid.New(), Logger: logger},
 	})
 	if err != nil {
@@ -63,7 +69,7 @@ func start(t testing.TB, store eventstore.Store, preserve bool) *node {
 		}
 	})
 	ticker := time.NewTicker(100 * time.Millisecond)
-	expiry := &commands.Expiry{Service: n.service, Projections: r, Now: time.Now, Logger: logger, Preserve: preserve, Listening: n.listening, State: n.state}
+	expiry := &commands.Expiry{Service: n.service, Projections: r, Now: now, Logger: logger, Preserve: preserve, Listening: n.listening, State: n.state}
 	group.Go(func() { _ = expiry.Run(running, ticker.C) })
 	n.stop = func() {
 		cancel()
