@@ -32,3 +32,60 @@ func (x *Expiry) rule(ctx context.Context, r leases.Ruling, events *uint64) (tol
 	x.Logger.Warn(event.EventType(), "namespace", r.Namespace, "renewals_seen", r.Seen, "renewals_expected", r.Expected)
 	return true, nil
 }
+
+// Preservation is what operators decide of self-preservation.
+type Preservation struct {
+	Store       eventstore.Store
+	Projections Projections
+}
+
+// Hold has expiry held in a namespace, or ("") in every one, until it is ended. It does nothing where an operator
+// holds it already.
+func (p *Preservation) Hold(ctx context.Context, caller Caller, namespace, reason string) error {
+	return p.change(ctx, caller, namespace, reason, func(s leases.Standing, c leases.Census) domain.Event {
+		if s.On && s.Forced {
+			return nil
+		}
+		return domain.SelfPreservationStarted{
+			Namespace: namespace, RenewalsSeen: c.Leases - c.Overdue, RenewalsExpected: c.Leases, Forced: true, Reason: reason,
+		}
+	})
+}
+
+// End lets expiry go on in a namespace, or ("") in every one, whoever held it. It does nothing where nobody does.
+func (p *Preservation) End(ctx context.Context, caller Caller, namespace, reason string) error {
+	return p.change(ctx, caller, namespace, reason, func(s leases.Standing, c leases.Census) domain.Event {
+		if standings, _ := p.Projections.SelfPreservation(); !s.On && (namespace != "" || !standings.Anywhere()) {
+			return nil
+		}
+		return domain.SelfPreservationEnded{
+			Namespace: namespace, RenewalsSeen: c.Leases - c.Overdue, RenewalsExpected: c.Leases, Cause: domain.EndedByOperator, Reason: reason,
+		}
+	})
+}
+
+// change appends what is decided on the namespace's standing, and decides again if the standing changed meanwhile.
+func (p *Preservation) change(ctx context.Context, caller Caller, namespace, reason string, decide func(leases.Standing, leases.Census) domain.Event) error {
+	if err := domain.ValidatePreservation(namespace, reason); err != nil {
+		return err
+	}
+	for range attempts {
+		standings, events := p.Projections.SelfPreservation()
+		event := decide(standings.Of(namespace), p.Projections.Leases().Count(namespace))
+		if event == nil {
+			return nil
+		}
+		err := appendRegistry(ctx, p.Store, p.Projections, caller, eventstore.Unchanged(events), event)
+		if !errors.As(err, new(*eventstore.WrongExpectedRevision)) {
+			return err
+		}
+		head, err := p.Store.Head(ctx)
+		if err != nil {
+			return err
+		}
+		if err := p.Projections.WaitFor(ctx, head); err != nil {
+			return err
+		}
+	}
+	return ErrContended
+}

@@ -63,6 +63,16 @@ const (
 	DeafFailed      Deafness = "failed"            // heartbeats failed for another cause
 )
 
+// ValidatePreservation holds an operator's decision to the limits. namespace "" is every one.
+func ValidatePreservation(namespace, reason string) error {
+	if namespace != "" {
+		if err := ValidateLabel("ns", namespace); err != nil {
+			return err
+		}
+	}
+	return validateText("reason", reason, 0, MaxReason)
+}
+
 // Deafnesses are all of them.
 var Deafnesses = []Deafness{
 	DeafDiskFull, DeafReadOnly, DeafUnavailable, DeafDenied, DeafCommit, DeafStopped, DeafOverload, DeafNotRunning, DeafFailed,

@@ -36,6 +36,10 @@ type Config struct {
 	Webhooks        *webhooks.List
 	WebhookCommands *commands.Webhooks
 	Deliveries      Deliveries
+	// PreservationCommands hold expiry and end that.
+	PreservationCommands *commands.Preservation
+	// Shed is told of every heartbeat that is refused for want of capacity; nil: nobody is.
+	Shed func()
 
 	// BackupTo writes a backup as a tar archive; nil: the event store is not here.
 	BackupTo func(w io.Writer, have json.RawMessage) error
@@ -81,6 +85,7 @@ func New(config Config) *API {
 		Config: config, requestIDs: web.NewRequestIDs(),
 		heartbeatTurns: web.NewTurns(heartbeatsAtOnce), commandTurns: web.NewTurns(commandsAtOnce), lookupTurns: web.NewTurns(lookupsAtOnce),
 	}
+	a.heartbeatTurns.OnRefused = config.Shed
 	a.lane = lane.New(lane.Options{Face: a.laneFace, Host: config.Hosts.AllowBytes})
 	return &API{a.router(), a}
 }
@@ -145,6 +150,8 @@ func (a *api) router() *echo.Echo {
 	web.Get(v1, "/streams/services/:service", a.streamService, web.HeadersOnly, web.OwnSite, takes([]string{"ns", "from"}, filters))
 	web.Get(v1, "/streams/catalog", a.streamCatalog, web.HeadersOnly, web.OwnSite, takes([]string{"ns", "from"}, filters))
 	web.Get(v1, "/streams/events", a.streamEvents, web.HeadersOnly, web.OwnSite, takes(selection, []string{"from"}))
+	web.Get(v1, "/preservation", a.preservation, takes([]string{"ns", "after"}), lookup, a.afterOwnWrites)
+	v1.PUT("/preservation", a.changePreservation, web.Takes("ns"), command)
 	v1.POST("/backup", a.backup, web.Takes(), command)
 	v1.POST("/webhooks", a.createWebhook, web.Takes(), command)
 	web.Get(v1, "/webhooks", a.listWebhooks, web.Takes(), lookup)

@@ -97,7 +97,8 @@ func startWith(t testing.TB, opts pebblestore.Options, observer web.Observer) *s
 			Now: time.Now, Stopping: stopping,
 		},
 		Webhooks: hooks, WebhookCommands: &commands.Webhooks{Store: store, WaitFor: hooks.WaitFor}, Deliveries: fakeDeliveries{},
-		Observer: observer, Ready: func() error { return s.notReady }, Metrics: observed.Handler(), OpenAPI: api.OpenAPI,
+		PreservationCommands: &commands.Preservation{Store: store, Projections: registry},
+		Observer:             observer, Ready: func() error { return s.notReady }, Metrics: observed.Handler(), OpenAPI: api.OpenAPI,
 		Version: "test", Logger: logger,
 	})
 	s.Server = httptest.NewUnstartedServer(s.api)

@@ -1,20 +1,52 @@
 package httpapi
 
 import (
+	"net/http"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // warnOfPreservation says in the reply that expiry is held in the namespace that the request is about.
 func (a *api) warnOfPreservation(c echo.Context) {
 	namespace := domain.DefaultNamespace
-	if named := c.QueryParams()["ns"]; len(named) > 0 {
-		namespace = strings.TrimPrefix(named[0], "*")
+	for _, name := range []string{"ns", "namespace"} {
+		if named := c.QueryParams()[name]; len(named) > 0 {
+			namespace = strings.TrimPrefix(named[0], "*")
+		}
 	}
 	if a.Queries.SelfPreserving(namespace) {
 		c.Response().Header().Add(headerWarning, "self-preservation: many leases lapsed at once; instances are kept that may be gone")
 	}
+}
+
+func (a *api) preservation(c echo.Context) error {
+	namespace := strings.TrimPrefix(c.QueryParam("ns"), "*")
+	if err := domain.ValidatePreservation(namespace, ""); err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, a.Queries.Preservation(namespace))
+}
+
+// changePreservation holds expiry in a namespace, or ends that.
+func (a *api) changePreservation(c echo.Context) error {
+	var body wire.PreservationChange
+	if err := decodeBody(c, &body, false); err != nil {
+		return err
+	}
+	if body.Held == nil {
+		return invalidField("held", "must be true or false")
+	}
+	namespace := strings.TrimPrefix(namespace(c), "*")
+	change := a.PreservationCommands.End
+	if *body.Held {
+		change = a.PreservationCommands.Hold
+	}
+	if err := change(c.Request().Context(), caller(c), namespace, body.Reason); err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, a.Queries.Preservation(namespace))
 }

@@ -17,6 +17,8 @@ const (
 type Turns struct {
 	working chan struct{} // holds a token for each request that is worked on
 	waiting chan struct{} // holds a token for each request that waits
+	// OnRefused is told of each request that is refused; nil: nobody is. It is set before the first request.
+	OnRefused func()
 }
 
 // NewTurns has n requests worked on at once.
@@ -46,7 +48,7 @@ func (t *Turns) enter(gone <-chan struct{}) error {
 	case t.waiting <- struct{}{}:
 		defer func() { <-t.waiting }()
 	default:
-		return overloaded()
+		return t.refuse()
 	}
 	timer := time.NewTimer(turnTimeout)
 	defer timer.Stop()
@@ -56,10 +58,13 @@ func (t *Turns) enter(gone <-chan struct{}) error {
 	case <-timer.C:
 	case <-gone:
 	}
-	return overloaded()
+	return t.refuse()
 }
 
-func overloaded() error {
+func (t *Turns) refuse() error {
+	if t.OnRefused != nil {
+		t.OnRefused()
+	}
 	return NewProblem(http.StatusServiceUnavailable, "overloaded", "The registry is overloaded", "too many requests of this kind at once; try again")
 }
 

@@ -57,10 +57,13 @@ func startServer(t testing.TB, data string, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{
-		Cmd: exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0", "--data", data, "--log-format", "json"}, args...)...),
-		t:   t, logs: &bytes.Buffer{}, done: make(chan error, 1),
-	}
+	return startCommand(t, exec.Command(path, append([]string{"serve", "--listen", "127.0.0.1:0", "--data", data, "--log-format", "json"}, args...)...))
+}
+
+// startCommand starts a command that becomes a server.
+func startCommand(t testing.TB, c *exec.Cmd) *process {
+	t.Helper()
+	p := &process{Cmd: c, t: t, logs: &bytes.Buffer{}, done: make(chan error, 1)}
 	stderr, err := p.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

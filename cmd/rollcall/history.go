@@ -164,7 +164,21 @@ func whyCommand(remote *commandLine) *cobra.Command {
 			if len(page.Value.Entries) == 0 {
 				return &wire.Problem{Type: wire.UnknownInstance, Status: http.StatusNotFound, Detail: fmt.Sprintf("instance %s was never registered", args[0])}
 			}
-			return remote.print(c, page.Raw, func(w io.Writer) error { return explain(w, page.Value, time.Now()) })
+			return remote.print(c, page.Raw, func(w io.Writer) error {
+				if err := explain(w, page.Value, time.Now()); err != nil {
+					return err
+				}
+				defer tellHeld(c, registry, key.Namespace)
+				deaf, err := interruptions(c.Context(), registry, &page.Value.Entries[0])
+				if err != nil || len(deaf) == 0 {
+					return err
+				}
+				fmt.Fprintln(w, "The registry itself, near then:")
+				for _, e := range deaf {
+					fmt.Fprintf(w, "  %s\n", oneLine(e.Summary))
+				}
+				return nil
+			})
 		},
 	}
 }

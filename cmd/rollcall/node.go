@@ -19,6 +19,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/docs/api"
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections"
 	"github.com/rollcall-registry/rollcall/projections/asof"
@@ -156,7 +157,9 @@ func (n *node) openAPI(context.Context) error {
 		Commands: n.commands, Queries: n.queries,
 		BackupTo: backupFunc(n.settings.data, n.store, n.history),
 		Webhooks: n.deliveries.list, WebhookCommands: n.deliveries.commands, Deliveries: n.deliveries,
-		Observer: n.metrics.HTTP(), Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
+		PreservationCommands: &commands.Preservation{Store: n.store, Projections: n.live},
+		Shed:                 func() { n.listening.Refused(domain.DeafOverload) },
+		Observer:             n.metrics.HTTP(), Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
 		Hosts: web.NewHosts(n.settings.listen, n.settings.allowHosts), Logger: n.logger,
 	})
 	n.metrics.WatchLane(n.api.Lane().Answered)

@@ -125,6 +125,18 @@ func (t *Table) Late() (late []Census) {
 	return late
 }
 
+// Namespaces are those that have leases.
+func (t *Table) Namespaces() (names []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, n := range t.namespaces {
+		if n.leases > 0 {
+			names = append(names, n.name)
+		}
+	}
+	return names
+}
+
 // Count counts a namespace's leases, or ("") those of all, whose TTL then is the longest mean.
 func (t *Table) Count(name string) Census {
 	t.mu.Lock()
