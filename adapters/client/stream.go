@@ -42,7 +42,7 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, last
 			return
 		}
 		defer body.Close()
-		if kind := body.resp.Header.Get("Content-Type"); kind != "" && !strings.HasPrefix(kind, "text/event-stream") {
+		if kind := body.resp.Header.Get("Content-Type"); strings.HasPrefix(kind, "text/html") || strings.HasPrefix(kind, "application/") {
 			yield(sse.Event{}, &NotRollcall{URL: c.url, Answer: body.resp.Status + " with " + kind + " instead of a stream"})
 			return
 		}

@@ -28,6 +28,7 @@ func cutting(t *testing.T, registry, path string, after int64) *httptest.Server 
 			return
 		}
 		defer resp.Body.Close()
+		w.Header().Set("Content-Type", resp.Header.Get("Content-Type"))
 		w.Header().Set("Rollcall-Position", resp.Header.Get("Rollcall-Position"))
 		w.WriteHeader(resp.StatusCode)
 		if r.URL.Path != path {
