@@ -37,10 +37,11 @@ type Log struct {
 	dir    string
 	logger *slog.Logger
 
-	mu   sync.RWMutex
-	db   *disposable.DB    // nil while there is none
-	next map[string]uint64 // number of the webhook's next attempt
-	skip int               // attempts that pass before a folder that cannot be opened is tried again
+	mu      sync.RWMutex
+	db      *disposable.DB    // nil while there is none
+	next    map[string]uint64 // number of the webhook's next attempt
+	flushed time.Time         // when attempts were last written to disk, by the attempts' clock
+	skip    int               // attempts that pass before a folder that cannot be opened is tried again
 }
 
 // OpenLog opens the log in a folder, and creates it when there is none. An error means that someone else has it
@@ -52,6 +53,9 @@ func OpenLog(dir string, logger *slog.Logger) (*Log, error) {
 	}
 	return l, nil
 }
+
+// flushEvery is how many attempts, by their time, a crash may take.
+const flushEvery = time.Minute
 
 // skipped is how many attempts go unlogged before a folder that could not be opened is tried again.
 const skipped = 100
@@ -139,7 +143,14 @@ func (l *Log) add(webhook string, a Attempt) error {
 	if err := b.Set(attemptKey(webhook, n), value, nil); err != nil {
 		return err
 	}
-	return l.db.Commit(b)
+	if err := l.db.Commit(b); err != nil {
+		return err
+	}
+	if a.At.Sub(l.flushed) < flushEvery {
+		return nil
+	}
+	l.flushed = a.At
+	return l.db.Flush()
 }
 
 // last is the number that the webhook's next attempt gets.
