@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -118,7 +119,7 @@ func TestAQueryAfterOnesOwnWriteWaits(t *testing.T) {
 		if err := r.After(t.Context(), wire.Position{Number: 2}); !errors.As(err, &behind) || behind.At != 1 || behind.Wanted != 2 || time.Since(began) != behind.Waited {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
-		if err := r.After(t.Context(), wire.Position{Number: 1, Timeline: "1f"}); !errors.As(err, new(domain.InvalidField)) {
+		if err := r.After(t.Context(), wire.Position{Number: 1, Timeline: "1f"}); !errors.As(err, new(eventstore.OtherTimeline)) {
 			t.Errorf("a position of another timeline: %v", err)
 		}
 	})

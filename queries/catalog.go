@@ -46,7 +46,7 @@ func (c *Catalog) Services(namespace string) (list wire.ServiceList, err error) 
 	} else if err := domain.ValidateLabel("ns", namespace); err != nil {
 		return list, err
 	}
-	return wire.ServiceList{Position: wire.Position{Number: c.catalog.Changed()}, Services: summaries(c.catalog, namespace)}, nil
+	return wire.ServiceList{Position: c.service.At(c.catalog.Changed()), Services: summaries(c.service.Timeline(), c.catalog, namespace)}, nil
 }
 
 // Service summarizes one service.
@@ -55,7 +55,7 @@ func (c *Catalog) Service(key domain.ServiceKey) (wire.ServiceSummary, error) {
 	if len(view.Entries) == 0 {
 		return wire.ServiceSummary{}, UnknownService{key}
 	}
-	return summary(view), nil
+	return summary(c.service.Timeline(), view), nil
 }
 
 // Instances gives those of a service's instances that a filter picks, in JSON. Only the live catalog
@@ -65,7 +65,11 @@ func (c *Catalog) Instances(key domain.ServiceKey, filter InstanceFilter, withLe
 	if withLeases && c.Live {
 		table = c.service.Live.Leases()
 	}
-	return Instances(c.catalog.View(key), filter, table)
+	view := c.catalog.View(key)
+	if c.Live {
+		view = c.service.View(key)
+	}
+	return Instances(c.service.Timeline(), view, filter, table)
 }
 
 // Instance is one instance. One that is not in the catalog is Gone, or a domain.UnknownInstance.
@@ -91,7 +95,7 @@ func (c *Catalog) Everything(namespace string) (wire.Catalog, error) {
 			return wire.Catalog{}, err
 		}
 	}
-	return wire.Catalog{Place: c.Moment.place(), Services: everything(c.catalog, namespace)}, nil
+	return wire.Catalog{Place: c.Moment.place(c.service.Timeline()), Services: everything(c.catalog, namespace)}, nil
 }
 
 // everything is the whole catalog, or one namespace of it, in order of names and ids.
@@ -127,5 +131,5 @@ func (s *Service) changedAt(key domain.ServiceKey) eventstore.Position {
 	if key == (domain.ServiceKey{}) {
 		return s.Live.Catalog().Changed()
 	}
-	return s.Live.Catalog().View(key).Position
+	return s.View(key).Position
 }

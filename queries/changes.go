@@ -8,6 +8,9 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
+// At is the change's position, as followers are given it to come back with.
+func (c Changed) At() wire.Position { return at(c.timeline, c.Position()) }
+
 // Show is the change's form for people and programs. All followers whom it tells to put an instance, and all
 // whom it tells to delete it, are told the same.
 func (c Changed) Show() wire.Change {
@@ -16,7 +19,7 @@ func (c Changed) Show() wire.Change {
 		entry = c.Before
 	}
 	shown := wire.Change{
-		Position: wire.Position{Number: c.Position()}, Op: wire.Delete, Namespace: entry.Service().Namespace, Service: entry.Service().Service, ID: entry.ID(),
+		Position: c.At(), Op: wire.Delete, Namespace: entry.Service().Namespace, Service: entry.Service().Service, ID: entry.ID(),
 		Type: c.Event.Type, Summary: c.Event.Type, RecordedAt: c.Event.RecordedAt,
 	}
 	if event, err := eventstore.Decode(&c.Event); err == nil {

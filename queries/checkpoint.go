@@ -55,7 +55,7 @@ func (s *Service) Inclusion(ctx context.Context, position, size string) (in wire
 	if err != nil {
 		return in, err
 	}
-	number, err := s.number("position", place)
+	number, err := s.number(place)
 	if err != nil {
 		return in, err
 	}

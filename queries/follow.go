@@ -40,7 +40,8 @@ type Changes []Changed
 // Changed is a change as a follower is told of it.
 type Changed struct {
 	*feed.Change
-	Put bool // the instance is to be put; else it is to be deleted
+	Put      bool   // the instance is to be put; else it is to be deleted
+	timeline string // the store's
 }
 
 // KeepAlive tells nothing, but that the stream is there.
@@ -125,12 +126,12 @@ func (f *Following) snapshot(reset bool) Update {
 		var view *catalog.View
 		view, f.at = s.Live.Snapshot(q.Service)
 		return Snapshot{At: f.at, Reset: reset, Document: &wire.InstanceList{
-			Service: q.Service.Service, Namespace: q.Service.Namespace, Position: wire.Position{Number: f.at}, Instances: Pick(view, q.Filter, nil),
+			Service: q.Service.Service, Namespace: q.Service.Namespace, Position: s.At(f.at), Instances: Pick(view, q.Filter, nil),
 		}}
 	}
 	var views []*catalog.View
 	views, f.at = s.Live.SnapshotAll(q.Namespace)
-	return Snapshot{At: f.at, Reset: reset, Document: &wire.CatalogSnapshot{Position: wire.Position{Number: f.at}, Services: ShowViews(views, q.Filter)}}
+	return Snapshot{At: f.at, Reset: reset, Document: &wire.CatalogSnapshot{Position: s.At(f.at), Services: ShowViews(views, q.Filter)}}
 }
 
 // resume goes on after a position: from the feed, or if that no longer has what came after, from the store.
@@ -226,7 +227,7 @@ func (f *Following) pick(changes []*feed.Change) Changes {
 		}
 		was, is := c.Before != nil && f.query.Filter.match(c.Before), c.After != nil && f.query.Filter.match(c.After)
 		if was || is {
-			f.batch = append(f.batch, Changed{Change: c, Put: is})
+			f.batch = append(f.batch, Changed{Change: c, Put: is, timeline: f.service.Timeline()})
 		}
 	}
 	return f.batch

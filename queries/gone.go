@@ -27,5 +27,5 @@ func (s *Service) gone(ctx context.Context, key domain.Key, at eventstore.Positi
 	if len(page.Entries) == 0 || page.Entries[0].Type != domain.TypeInstanceDeregistered && page.Entries[0].Type != domain.TypeLeaseExpired {
 		return domain.UnknownInstance{Key: key}
 	}
-	return Gone{Key: key, Event: ShowEntry(&page.Entries[0])}
+	return Gone{Key: key, Event: ShowEntry(s.Timeline(), &page.Entries[0])}
 }

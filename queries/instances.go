@@ -135,18 +135,18 @@ func (f InstanceFilter) match(e *catalog.Entry) bool {
 
 // Instances gives a service's instances in JSON. The answer is encoded once for all who ask with the same
 // filter between two changes. A lease table, where one is given, adds each lease's end, which changes with
-// every heartbeat and so is never kept.
-func Instances(view *catalog.View, filter InstanceFilter, table *leases.Table) encoded.Form {
+// every heartbeat and so is never kept. The timeline is the store's.
+func Instances(timeline string, view *catalog.View, filter InstanceFilter, table *leases.Table) encoded.Form {
 	if table == nil && !filter.narrow() {
 		if filter.Ready {
-			return view.Forms.Get(formatReady, func() encoded.Form { return list(view, showAll(view.Ready())) })
+			return view.Forms.Get(formatReady, func() encoded.Form { return list(timeline, view, showAll(view.Ready())) })
 		}
-		return view.Forms.Get(formatAll, func() encoded.Form { return list(view, showAll(view.Entries)) })
+		return view.Forms.Get(formatAll, func() encoded.Form { return list(timeline, view, showAll(view.Entries)) })
 	}
 	if table == nil {
-		return view.Filtered.Get(filter.text(), func() encoded.Form { return list(view, Pick(view, filter, nil)) })
+		return view.Filtered.Get(filter.text(), func() encoded.Form { return list(timeline, view, Pick(view, filter, nil)) })
 	}
-	return list(view, Pick(view, filter, table))
+	return list(timeline, view, Pick(view, filter, table))
 }
 
 // Pick shows the instances that a filter picks.

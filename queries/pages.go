@@ -41,16 +41,16 @@ func (s *Service) HistoryPage(ctx context.Context, q HistoryQuery) (page wire.Hi
 	if err != nil {
 		return page, err
 	}
-	page = wire.HistoryPage{Position: wire.Position{Number: s.History.Position()}, Entries: []wire.HistoryEntry{}}
+	page = wire.HistoryPage{Position: s.At(s.History.Position()), Entries: []wire.HistoryEntry{}}
 	found, err := s.History.Find(ctx, find)
 	if err != nil {
 		return page, err
 	}
 	for i := range found.Entries {
-		page.Entries = append(page.Entries, ShowEntry(&found.Entries[i]))
+		page.Entries = append(page.Entries, ShowEntry(s.Timeline(), &found.Entries[i]))
 	}
 	if found.More {
-		page.Next = cursor(found.Next, find.Newest)
+		page.Next = s.cursor(found.Next, find.Newest)
 	}
 	if q.Instance != "" && q.Cursor == "" {
 		key := domain.Key{Namespace: find.Namespace, Service: q.Service, ID: q.Instance}
@@ -92,7 +92,7 @@ func (s *Service) readHistoryQuery(ctx context.Context, q HistoryQuery) (find hi
 		return find, err
 	}
 	find.Limit = int(limit)
-	return find, followCursor(q.Cursor, &find)
+	return find, s.followCursor(q.Cursor, &find)
 }
 
 // refuseWhatIsNotThere refuses types of which the history that is asked for has no event.
@@ -123,27 +123,30 @@ func (s *Service) hours(text string) time.Time {
 	return at
 }
 
-// A cursor names the last place that a page has looked at. What is appended later moves no page.
-func cursor(last eventstore.Position, newest bool) string {
+// A cursor names the last place that a page has looked at, and its timeline. What is appended later moves no page.
+func (s *Service) cursor(last eventstore.Position, newest bool) string {
 	direction := byte('o')
 	if newest {
 		direction = 'n'
 	}
-	return base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64([]byte{direction}, uint64(last)))
+	return base64.RawURLEncoding.EncodeToString(append(binary.BigEndian.AppendUint64([]byte{direction}, uint64(last)), s.Timeline()...))
 }
 
-func followCursor(text string, q *history.Query) error {
+func (s *Service) followCursor(text string, q *history.Query) error {
 	if text == "" {
 		return nil
 	}
 	b, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || len(b) != 9 || b[0] != 'o' && b[0] != 'n' {
+	if err != nil || len(b) < 9 || b[0] != 'o' && b[0] != 'n' {
 		return domain.InvalidField{Field: "cursor", Rule: "must be one that a page gave as next"}
 	}
 	if (b[0] == 'n') != q.Newest {
 		return domain.InvalidField{Field: "cursor", Rule: "must be used with the order of the page that gave it"}
 	}
-	last := eventstore.Position(binary.BigEndian.Uint64(b[1:]))
+	last, err := s.number(wire.Position{Timeline: string(b[9:]), Number: eventstore.Position(binary.BigEndian.Uint64(b[1:]))})
+	if err != nil {
+		return err
+	}
 	if q.Newest {
 		if last == 0 {
 			return domain.InvalidField{Field: "cursor", Rule: "must be one that a page gave as next"}

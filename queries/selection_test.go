@@ -173,7 +173,7 @@ func TestEqualFiltersShareOneEncoding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return queries.Instances(view, f, nil).Bytes
+		return queries.Instances("", view, f, nil).Bytes
 	}
 	for one, other := range map[string]string{
 		"zone=z0": "zone=z0", "status=passing,warning": "status=warning&status=passing", "tag=a&tag=b": "tag=b&tag=a&tag=a", "meta.a=1&meta.b=2": "meta.b=2&meta.a=1", "": "", "ready": "ready=true",

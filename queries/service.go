@@ -66,7 +66,7 @@ func (s *Service) Position() eventstore.Position { return s.Live.Position() }
 // After returns when the catalog has reached a position that a client was given: then it shows the
 // client's own writes.
 func (s *Service) After(ctx context.Context, after wire.Position) error {
-	wanted, err := s.number("after", after)
+	wanted, err := s.number(after)
 	if err != nil {
 		return err
 	}
@@ -97,20 +97,31 @@ func reach(ctx context.Context, name string, p progress, wanted eventstore.Posit
 	return err
 }
 
-// number is the place of a client's position in this store's log. A position of another timeline has none.
-func (s *Service) number(field string, p wire.Position) (eventstore.Position, error) {
-	if !s.known(p) {
-		return 0, domain.InvalidField{Field: field, Rule: "must be a position of this store's timeline"}
-	}
-	return p.Number, nil
+// At is a position as clients are given it, to come back with.
+func (s *Service) At(p eventstore.Position) wire.Position { return at(s.Timeline(), p) }
+
+// Timeline is the name of the timeline that the store is on; "": its first.
+func (s *Service) Timeline() string { return s.Store.Timelines().Name }
+
+func at(timeline string, p eventstore.Position) wire.Position {
+	return wire.Position{Timeline: timeline, Number: p}
 }
 
-// known says whether a client's position is of this store's timeline.
-func (s *Service) known(p wire.Position) bool { return p.Timeline == "" }
+// number is the place of a client's position in this store's log. One that another timeline counts has none: the error
+// is an eventstore.OtherTimeline.
+func (s *Service) number(p wire.Position) (eventstore.Position, error) {
+	return s.Store.Timelines().Own(p.Timeline, p.Number)
+}
+
+// known says whether a client's position counts the same events in this store's log.
+func (s *Service) known(p wire.Position) bool {
+	_, relation := s.Store.Timelines().Resolve(p.Timeline, p.Number)
+	return relation.GoesOn()
+}
 
 // assigned is number of a position that an event has or had.
 func (s *Service) assigned(ctx context.Context, field string, p wire.Position) (eventstore.Position, error) {
-	number, err := s.number(field, p)
+	number, err := s.number(p)
 	if err != nil {
 		return 0, err
 	}
@@ -121,8 +132,15 @@ func (s *Service) assigned(ctx context.Context, field string, p wire.Position) (
 	return number, err
 }
 
-// View is a service's view in the live catalog.
-func (s *Service) View(key domain.ServiceKey) *catalog.View { return s.Live.Catalog().View(key) }
+// View is a service's view in the live catalog. That of a service whose last instance is gone is at the position of the
+// end, or at a later one.
+func (s *Service) View(key domain.ServiceKey) *catalog.View {
+	v := s.Live.Catalog().View(key)
+	if v.Position == 0 { // nobody else has it
+		v.Position = s.Live.Feed().ChangedAt(key)
+	}
+	return v
+}
 
 // Lag is how long the catalog has been behind the event store. stale says that the store could not be
 // reached since the start: what there is comes from a snapshot.

@@ -7,10 +7,10 @@ import (
 )
 
 // summaries sums up the services of a namespace ("": of all) in the order of their names.
-func summaries(c *catalog.Catalog, namespace string) []wire.ServiceSummary {
+func summaries(timeline string, c *catalog.Catalog, namespace string) []wire.ServiceSummary {
 	all := []wire.ServiceSummary{}
 	for _, key := range c.Services(namespace) {
-		if s := summary(c.View(key)); s.Instances > 0 {
+		if s := summary(timeline, c.View(key)); s.Instances > 0 {
 			all = append(all, s)
 		}
 	}
@@ -18,10 +18,10 @@ func summaries(c *catalog.Catalog, namespace string) []wire.ServiceSummary {
 }
 
 // summary sums up one service.
-func summary(v *catalog.View) wire.ServiceSummary {
+func summary(timeline string, v *catalog.View) wire.ServiceSummary {
 	s := wire.ServiceSummary{
 		Namespace: v.Service.Namespace, Service: v.Service.Service, Instances: len(v.Entries),
-		Statuses: map[domain.Status]int{}, Position: wire.Position{Number: v.Position},
+		Statuses: map[domain.Status]int{}, Position: at(timeline, v.Position),
 	}
 	for _, e := range v.Entries {
 		s.Statuses[e.Status()]++

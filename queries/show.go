@@ -42,9 +42,9 @@ func showAll(entries []*catalog.Entry) []wire.Instance {
 }
 
 // list gives the JSON form of some of a view's instances.
-func list(v *catalog.View, instances []wire.Instance) encoded.Form {
+func list(timeline string, v *catalog.View, instances []wire.Instance) encoded.Form {
 	return encoded.Tagged(mustJSON(wire.InstanceList{
-		Service: v.Service.Service, Namespace: v.Service.Namespace, Position: wire.Position{Number: v.Position}, Instances: instances,
+		Service: v.Service.Service, Namespace: v.Service.Namespace, Position: at(timeline, v.Position), Instances: instances,
 	}))
 }
 

@@ -209,12 +209,16 @@ func TestMomentsAreRead(t *testing.T) {
 	}
 	for text, rule := range map[string]string{
 		"6": "the newest is 5", "-1": "RFC 3339", "yesterday": "RFC 3339", "-5m ago": "RFC 3339", "5 ago": "RFC 3339", "": "RFC 3339",
-		"2026-01-02T03:05:00Z": "future", "3-1f": "timeline",
+		"2026-01-02T03:05:00Z": "future",
 	} {
 		var invalid domain.InvalidField
 		if m, err := r.Moment(t.Context(), "at", text); !errors.As(err, &invalid) || invalid.Field != "at" || !strings.Contains(invalid.Rule, rule) {
 			t.Errorf("%q is %+v, %v; want a refusal that says %q", text, m, err, rule)
 		}
+	}
+	var other eventstore.OtherTimeline
+	if m, err := r.Moment(t.Context(), "at", "3-1f"); !errors.As(err, &other) || other.Timeline != "1f" {
+		t.Errorf("a moment of another timeline is %+v, %v", m, err)
 	}
 }
 

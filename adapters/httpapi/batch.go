@@ -201,7 +201,7 @@ func (a *api) answerBatch(c echo.Context, b []byte, refused []error, key func(in
 		if err == nil {
 			r := results[next]
 			if err = r.Err; err == nil {
-				b = appendResult(b, key(next), r)
+				b = a.appendResult(b, key(next), r)
 				newest = max(newest, r.Position)
 			}
 			next++
@@ -218,7 +218,7 @@ func (a *api) answerBatch(c echo.Context, b []byte, refused []error, key func(in
 		}
 	}
 	a.setPosition(c, newest)
-	b = fmt.Appendf(b, `],"accepted":%d,"refused":%d,"position":"%d"}`, len(refused)-failed, failed, newest)
+	b = fmt.Appendf(b, `],"accepted":%d,"refused":%d,"position":"%s"}`, len(refused)-failed, failed, a.Queries.At(newest))
 	return b, web.AnswerJSON(c, http.StatusOK, b)
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 var durationType = reflect.TypeFor[domain.Duration]()
@@ -163,12 +163,12 @@ func (a *api) do(c echo.Context, command domain.Command) error {
 	if _, beat := command.(domain.SendHeartbeat); !beat {
 		c.Response().Header().Set("ETag", `"`+strconv.FormatUint(r.Revision, 10)+`"`)
 	}
-	return web.AnswerJSON(c, status, appendResult(make([]byte, 0, 192), command.Instance(), r))
+	return web.AnswerJSON(c, status, a.appendResult(make([]byte, 0, 192), command.Instance(), r))
 }
 
 // appendResult writes a command's reply. Keys, numbers: nothing in it needs escaping, for a
 // command with an illegal key has no result.
-func appendResult(b []byte, key domain.Key, r commands.Result) []byte {
+func (a *api) appendResult(b []byte, key domain.Key, r commands.Result) []byte {
 	b = append(b, `{"namespace":"`...)
 	b = append(b, key.Namespace...)
 	b = append(b, `","service":"`...)
@@ -176,12 +176,12 @@ func appendResult(b []byte, key domain.Key, r commands.Result) []byte {
 	b = append(b, `","id":"`...)
 	b = append(b, key.ID...)
 	b = append(b, `",`...)
-	return appendOutcome(b, r.Position, r.Epoch, r.Revision)
+	return appendOutcome(b, a.Queries.At(r.Position), r.Epoch, r.Revision)
 }
 
-func appendOutcome(b []byte, position eventstore.Position, epoch, revision uint64) []byte {
+func appendOutcome(b []byte, position wire.Position, epoch, revision uint64) []byte {
 	b = append(b, `"position":"`...)
-	b = strconv.AppendUint(b, uint64(position), 10)
+	b = position.Append(b)
 	b = append(b, `","epoch":`...)
 	b = strconv.AppendUint(b, epoch, 10)
 	b = append(b, `,"revision":`...)

@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
-	"strconv"
 
 	"github.com/labstack/echo/v4"
 
@@ -49,7 +48,7 @@ func (f *laneFace) Heartbeat(service, id []byte) (reply lane.Reply, mine bool) {
 	if result.Err != nil {
 		return f.failed(key, result.Err, before), true
 	}
-	f.body = appendResult(f.body[:0], key, result)
+	f.body = f.api.appendResult(f.body[:0], key, result)
 	reply = f.reply(http.StatusOK, max(result.Position, f.api.Queries.Position()))
 	reply.Type, reply.Body = echo.MIMEApplicationJSON, f.body
 	return reply, true
@@ -67,7 +66,7 @@ func (f *laneFace) Lookup(service, match []byte) (reply lane.Reply, mine bool) {
 	if len(view.Entries) == 0 { // perhaps no legal name
 		return lane.Reply{}, false
 	}
-	list := queries.Instances(view, queries.InstanceFilter{}, nil)
+	list := queries.Instances(f.api.Queries.Timeline(), view, queries.InstanceFilter{}, nil)
 	if web.Matches(string(match), list.ETag) {
 		reply = f.reply(http.StatusNotModified, position)
 	} else {
@@ -79,7 +78,7 @@ func (f *laneFace) Lookup(service, match []byte) (reply lane.Reply, mine bool) {
 }
 
 func (f *laneFace) reply(status int, position eventstore.Position) lane.Reply {
-	f.position = strconv.AppendUint(f.position[:0], uint64(position), 10)
+	f.position = f.api.Queries.At(position).Append(f.position[:0])
 	f.id = f.api.requestIDs.Append(f.id[:0])
 	return lane.Reply{Status: status, Position: f.position, RequestID: f.id}
 }

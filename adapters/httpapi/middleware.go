@@ -44,10 +44,8 @@ func (a *api) positioned(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 func (a *api) setPosition(c echo.Context, p eventstore.Position) {
-	c.Response().Header()[headerPosition] = []string{positionText(p)}
+	c.Response().Header()[headerPosition] = []string{a.Queries.At(p).String()}
 }
-
-func positionText(p eventstore.Position) string { return strconv.FormatUint(uint64(p), 10) }
 
 func requestID(c echo.Context) string { return web.RequestID(c) }
 

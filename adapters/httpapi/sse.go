@@ -3,12 +3,10 @@ package httpapi
 import (
 	"encoding/json"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -30,9 +28,9 @@ func newSSE(c echo.Context) *sse {
 	return &sse{c: c}
 }
 
-func appendSSE(b []byte, id eventstore.Position, name string, data []byte) []byte {
+func appendSSE(b []byte, id wire.Position, name string, data []byte) []byte {
 	b = append(b, "id: "...)
-	b = strconv.AppendUint(b, uint64(id), 10)
+	b = id.Append(b)
 	b = append(b, "\nevent: "...)
 	b = append(b, name...)
 	b = append(b, "\ndata: "...) // JSON without newlines is one line
@@ -40,7 +38,7 @@ func appendSSE(b []byte, id eventstore.Position, name string, data []byte) []byt
 	return append(b, "\n\n"...)
 }
 
-func (s *sse) send(id eventstore.Position, name string, data any) error {
+func (s *sse) send(id wire.Position, name string, data any) error {
 	b, err := json.Marshal(data)
 	if err != nil {
 		return err
@@ -50,7 +48,7 @@ func (s *sse) send(id eventstore.Position, name string, data any) error {
 }
 
 // cut tells the subscriber why its stream ends.
-func (s *sse) cut(at eventstore.Position, reason string) error {
+func (s *sse) cut(at wire.Position, reason string) error {
 	if err := s.send(at, wire.StreamCut, wire.Cut{Reason: reason}); err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (a *api) stream(c echo.Context, q queries.FollowQuery) (err error) {
 			if u.Reset {
 				name = wire.StreamReset
 			}
-			err = w.send(u.At, name, u.Document)
+			err = w.send(a.Queries.At(u.At), name, u.Document)
 		case queries.Changes:
 			for _, change := range u {
 				w.buffer = append(w.buffer, encodeChange(change).Bytes...)
@@ -58,7 +58,7 @@ func (a *api) stream(c echo.Context, q queries.FollowQuery) (err error) {
 		case queries.KeepAlive:
 			w.comment(u.Note)
 		case queries.Cut:
-			return w.cut(u.At, u.Reason)
+			return w.cut(a.Queries.At(u.At), u.Reason)
 		}
 		if err == nil {
 			err = w.flush()
@@ -101,7 +101,7 @@ func encodeChange(c queries.Changed) encoded.Form {
 		if err != nil {
 			panic(err) // strings, numbers and times of ours
 		}
-		return encoded.Form{Bytes: appendSSE(nil, c.Position(), wire.StreamChange, b)}
+		return encoded.Form{Bytes: appendSSE(nil, c.At(), wire.StreamChange, b)}
 	})
 }
 
@@ -139,12 +139,12 @@ func (a *api) streamEvents(c echo.Context) error {
 		case queries.Events:
 			for i := range u {
 				line = eventstore.AppendJSON(line[:0], &u[i])
-				w.buffer = appendSSE(w.buffer, u[i].Position, wire.StreamEvent, line)
+				w.buffer = appendSSE(w.buffer, a.Queries.At(u[i].Position), wire.StreamEvent, line)
 			}
 		case queries.KeepAlive:
 			w.comment(u.Note)
 		case queries.Cut:
-			return w.cut(u.At, u.Reason)
+			return w.cut(a.Queries.At(u.At), u.Reason)
 		}
 		if err := w.flush(); err != nil {
 			return err

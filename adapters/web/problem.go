@@ -35,6 +35,7 @@ func ProblemOf(err error) *wire.Problem {
 		service   queries.UnknownService
 		gone      queries.Gone
 		behind    queries.Behind
+		timeline  eventstore.OtherTimeline
 		past      *history.Unavailable
 		lapsed    domain.LeaseLapsed
 		stale     domain.StaleEpoch
@@ -63,6 +64,8 @@ func ProblemOf(err error) *wire.Problem {
 		return goneProblem(gone)
 	case errors.As(err, &behind):
 		return NewProblem(http.StatusGatewayTimeout, "projection-behind", "The "+behind.Projection+" is not there yet", err.Error())
+	case errors.As(err, &timeline):
+		return NewProblem(http.StatusGone, "other-timeline", "The position is of another timeline", err.Error()+"; begin anew without it")
 	case errors.As(err, &lapsed):
 		return NewProblem(http.StatusNotFound, "lease-expired", "The instance's lease has expired", err.Error())
 	case errors.As(err, &stale):

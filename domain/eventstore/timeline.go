@@ -45,9 +45,6 @@ func (t Timelines) Resolve(timeline string, p Position) (Position, Relation) {
 		}
 		return fork.After, Lost
 	}
-	if p == 0 { // the beginning is everybody's
-		return 0, Ancestor
-	}
 	return 0, Foreign
 }
 

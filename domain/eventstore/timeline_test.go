@@ -27,7 +27,7 @@ func TestAPositionIsResolvedByItsTimeline(t *testing.T) {
 		{"own before its own fork", once, "aa", 50, 50, eventstore.Own},
 		{"at the fork", once, "", 100, 100, eventstore.Ancestor},
 		{"of the lost future", once, "", 101, 100, eventstore.Lost},
-		{"the beginning of anything", once, "zz", 0, 0, eventstore.Ancestor},
+		{"the beginning of a timeline that it never was on", once, "zz", 0, 0, eventstore.Foreign},
 		{"another restore of the same backup", once, "ab", 120, 0, eventstore.Foreign},
 		{"grandparent's shared past", twice, "", 99, 99, eventstore.Ancestor},
 		{"grandparent's lost future", twice, "", 200, 100, eventstore.Lost},

@@ -103,6 +103,17 @@ func (f *Feed) Position() eventstore.Position {
 	return f.last
 }
 
+// ChangedAt is the position of the newest change to a service. Of one that has no instance and whose end has left the
+// ring it is a later one, so that it never goes back.
+func (f *Feed) ChangedAt(key domain.ServiceKey) eventstore.Position {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if h, known := f.heads[key]; known {
+		return h.position
+	}
+	return f.forgotten
+}
+
 // Since gives the changes to a service (the zero key: to any) after a position, oldest first. ok is
 // false when some of them have left the ring.
 func (f *Feed) Since(key domain.ServiceKey, after eventstore.Position) (changes []*Change, ok bool) {
