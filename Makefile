@@ -27,7 +27,7 @@ race:
 KILLS ?= 200
 FUZZTIME ?= 30s
 FUZZ := ./domain:FuzzDecodeEvent ./domain:FuzzParseKey ./domain/eventstore:FuzzParseJSON ./adapters/pebblestore:FuzzStoredValues \
-	./adapters/httpapi:FuzzBodies ./adapters/web/lane:FuzzPlainRequests ./adapters/httpapi:FuzzPlainStrings ./adapters/httpapi:FuzzQueries ./projections/history:FuzzStoredPostings \
+	./adapters/httpapi:FuzzBodies ./adapters/httpapi:FuzzTheLane ./adapters/web/lane:FuzzPlainRequests ./adapters/httpapi:FuzzPlainStrings ./adapters/httpapi:FuzzQueries ./projections/history:FuzzStoredPostings \
 	./projections/history:FuzzCheckpoint ./projections/catalog:FuzzSnapshotsAndEvents
 
 torture: ## long runs: KILLS kills of the real binary, errors at every file operation, every fuzz target for FUZZTIME

@@ -76,7 +76,7 @@ func (s *server) talk(replies int, writes ...string) string {
 	return upTo.ReplaceAllString(date.ReplaceAllString(same, "Date: now"), "Rollcall-Position: newest")
 }
 
-func (b twins) compare(t *testing.T, replies int, writes ...string) {
+func (b twins) compare(t testing.TB, replies int, writes ...string) {
 	t.Helper()
 	if lane, plain := b.lane.talk(replies, writes...), b.plain.talk(replies, writes...); lane != plain {
 		t.Errorf("%.600q:\nthe lane    %.1200q\nthe server  %.1200q", writes, lane, plain)
@@ -174,4 +174,31 @@ func TestTheLaneAnswersAHeartbeatThatFailed(t *testing.T) {
 	if a, b := fmt.Sprint(replies[0].Header), fmt.Sprint(replies[1].Header); a != b {
 		t.Errorf("the server answers with %s, the lane with %s", a, b)
 	}
+}
+
+// Whatever a request without a body says in its headers, and wherever it is cut, the replies are the same.
+func FuzzTheLane(f *testing.F) {
+	b := startTwins(f)
+	for _, header := range []string{"", "Content-Length: 0\r\n", "accept:x\r\nConnection: keep-alive\r\n", "If-None-Match: *\r\n", "Accept: a\r\n b\r\n", "Host: y\r\n", "\x00"} {
+		f.Add(true, header, uint16(20))
+		f.Add(false, header, uint16(1))
+	}
+	f.Fuzz(func(t *testing.T, heartbeat bool, header string, cut uint16) {
+		lower := strings.ToLower(header)
+		if strings.Contains(header, "\n\r\n") || strings.Contains(header, "\n\n") || strings.HasPrefix(header, "\n") || strings.HasPrefix(header, "\r\n") ||
+			strings.Contains(lower, "content-length") && !strings.Contains(lower, "content-length: 0\r\n") || strings.Contains(lower, "transfer-encoding") || strings.Contains(lower, "expect") || len(header) > 4096 {
+			return // what follows the headers would be another request, or a body that never comes
+		}
+		r := "GET " + lookup
+		if heartbeat {
+			r = "PUT " + beatA1
+		}
+		r += " HTTP/1.1\r\nHost: x\r\n" + header + "\r\n"
+		at := 1 + int(cut)%(len(r)-1)
+		for _, s := range []*server{b.lane, b.plain} {
+			s.t = t
+		}
+		b.compare(t, 1, r[:at], r[at:])
+		b.compare(t, 1, r)
+	})
 }
