@@ -59,11 +59,11 @@ func (s *server) talk(replies int, writes ...string) string {
 	for range replies {
 		resp, err := http.ReadResponse(w.r, &http.Request{Method: method}) // of HEAD it must know
 		if err != nil {
-			fmt.Fprintf(&all, "\n%v", err)
+			all.WriteString("\nthere is no reply")
 			break
 		}
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-			fmt.Fprintf(&all, "\n%v", err)
+			all.WriteString("\nthe reply breaks off")
 		}
 		if resp.Close {
 			if _, err := io.ReadAll(w.r); err != nil && !errors.Is(err, io.EOF) {
@@ -184,16 +184,17 @@ func FuzzTheLane(f *testing.F) {
 		f.Add(false, header, uint16(1))
 	}
 	f.Fuzz(func(t *testing.T, heartbeat bool, header string, cut uint16) {
-		lower := strings.ToLower(header)
-		if strings.Contains(header, "\n\r\n") || strings.Contains(header, "\n\n") || strings.HasPrefix(header, "\n") || strings.HasPrefix(header, "\r\n") ||
-			strings.Contains(lower, "content-length") && !strings.Contains(lower, "content-length: 0\r\n") || strings.Contains(lower, "transfer-encoding") || strings.Contains(lower, "expect") || len(header) > 4096 {
-			return // what follows the headers would be another request, or a body that never comes
-		}
 		r := "GET " + lookup
 		if heartbeat {
 			r = "PUT " + beatA1
 		}
 		r += " HTTP/1.1\r\nHost: x\r\n" + header + "\r\n"
+		rest := strings.NewReader(r)
+		buffered := bufio.NewReader(rest)
+		parsed, err := http.ReadRequest(buffered)
+		if errors.Is(err, io.ErrUnexpectedEOF) || len(r) > 4096 || err == nil && (parsed.ContentLength != 0 || parsed.Header.Get("Expect") != "" || rest.Len()+buffered.Buffered() > 0) {
+			return // the request has no end, or a body, or another request follows
+		}
 		at := 1 + int(cut)%(len(r)-1)
 		for _, s := range []*server{b.lane, b.plain} {
 			s.t = t
