@@ -90,3 +90,38 @@ func TestAFullDiskEndsNoLease(t *testing.T) {
 	}
 	wantNoneLost(t, p, 10, "the disk was full")
 }
+
+func TestOperatorsHoldExpiryFromTheCommandLine(t *testing.T) {
+	p := startServer(t, t.TempDir())
+	if status, b, err := p.send("PUT", "/v1/services/web/instances/0", `{"address":"10.0.0.5","ttl":"1s"}`); status != 201 {
+		t.Fatal(status, string(b), err)
+	}
+	for _, c := range []struct {
+		args string
+		want []string
+	}{
+		{"preservation hold --reason rack-4", []string{"default", "held", "rack-4"}},
+		{"preservation", []string{"default", "held", "anonymous", "rack-4"}},
+		{"services", []string{"web", "expiry is held in namespace default since", "by anonymous"}},
+		{"instances web", []string{"10.0.0.5", "expiry is held in namespace default since"}},
+		{"why web/0", []string{"is registered", "expiry is held in namespace default since"}},
+		{"preservation end --reason done", []string{"default", "goes on", "done"}},
+	} {
+		out, err := rollcall(append(strings.Fields(c.args), "--url", p.url)...)
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", c.args, err, out)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s does not say %q:\n%s", c.args, want, out)
+			}
+		}
+		if c.args == "preservation hold --reason rack-4" {
+			time.Sleep(1500 * time.Millisecond) // the lease lapses, and is held
+		}
+	}
+	time.Sleep(500 * time.Millisecond)
+	if got := len(p.instances("web")); got != 0 {
+		t.Errorf("%d instances are left after the end", got)
+	}
+}
