@@ -12,6 +12,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/durable"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // Checkpoints keeps consumers' positions in a folder, one file each. One process may use a folder.
@@ -58,6 +59,7 @@ func (c *Checkpoints) acquire(ctx context.Context, consumer string) (release fun
 type checkpoint struct {
 	Consumer string              `json:"consumer"`
 	Position eventstore.Position `json:"position,string"`
+	Timeline string              `json:"timeline,omitempty"` // of the source, where it has told one
 }
 
 func (c *Checkpoints) path(consumer string) string {
@@ -65,24 +67,24 @@ func (c *Checkpoints) path(consumer string) string {
 }
 
 // Load is a consumer's position; ok is false when it has none.
-func (c *Checkpoints) Load(consumer string) (p eventstore.Position, ok bool, err error) {
+func (c *Checkpoints) Load(consumer string) (p wire.Position, ok bool, err error) {
 	b, err := os.ReadFile(c.path(consumer))
 	if errors.Is(err, os.ErrNotExist) {
-		return 0, false, nil
+		return p, false, nil
 	}
 	var saved checkpoint
 	if err == nil {
 		err = json.Unmarshal(b, &saved)
 	}
 	if err != nil {
-		return 0, false, fmt.Errorf("checkpoint of %s: %w", consumer, err)
+		return p, false, fmt.Errorf("checkpoint of %s: %w", consumer, err)
 	}
-	return saved.Position, true, nil
+	return wire.Position{Timeline: saved.Timeline, Number: saved.Position}, true, nil
 }
 
 // Save keeps a consumer's position. It is there whole, or the one before is.
-func (c *Checkpoints) Save(consumer string, p eventstore.Position) error {
-	b, err := json.Marshal(checkpoint{consumer, p})
+func (c *Checkpoints) Save(consumer string, p wire.Position) error {
+	b, err := json.Marshal(checkpoint{consumer, p.Number, p.Timeline})
 	if err != nil {
 		return err
 	}

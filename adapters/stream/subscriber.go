@@ -21,6 +21,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // Source is where events come from: an event store, or a Remote registry.
@@ -159,7 +160,7 @@ func (d *delivery) run(ctx context.Context) {
 			return
 		}
 		if ok {
-			d.position = at
+			d.position = d.resume(name, at)
 		}
 		d.saved = d.position
 		defer func() { d.save(name, true) }()
@@ -240,11 +241,33 @@ func (d *delivery) save(name string, now bool) {
 		return
 	}
 	d.savedAt = time.Now()
-	if err := d.config.Checkpoints.Save(name, d.position); err != nil {
+	if err := d.config.Checkpoints.Save(name, wire.Position{Timeline: d.timelines().Name, Number: d.position}); err != nil {
 		d.config.Logger.Error("checkpoint cannot be saved; after a restart events come again", err, watermill.LogFields{"consumer": name})
 		return
 	}
 	d.saved = d.position
+}
+
+// timelined is a source that says which histories its positions may belong to.
+type timelined interface{ Timelines() eventstore.Timelines }
+
+func (d *delivery) timelines() eventstore.Timelines {
+	if source, ok := d.config.Source.(timelined); ok {
+		return source.Timelines()
+	}
+	return eventstore.Timelines{}
+}
+
+// resume is where a consumer goes on after its checkpoint. A checkpoint of what a restore or a crash took away goes on
+// after the fork: the consumer gets what the log has instead.
+func (d *delivery) resume(name string, at wire.Position) eventstore.Position {
+	own, relation := d.timelines().Resolve(at.Timeline, at.Number)
+	if _, ok := d.config.Source.(timelined); !ok || relation.GoesOn() {
+		return at.Number
+	}
+	d.config.Logger.Error("the consumer was told of events that are not in the log any more; it goes on after the last that is", nil,
+		watermill.LogFields{"consumer": name, "position": at.String(), "goes_on_after": own})
+	return own
 }
 
 func pause(ctx context.Context, d time.Duration) {
