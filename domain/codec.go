@@ -139,9 +139,9 @@ func decode[E Event](data []byte) (Event, error) {
 // meaningless says why an event that another program wrote states nothing, if that is so: all who fold events pass
 // over those that cannot be decoded, and so they fold to the same.
 
-func (e InstanceRegistered) meaningless() error { return e.Status.validate("status") }
-func (e InstanceUpdated) meaningless() error    { return e.Status.validate("status") }
-func (e HealthChanged) meaningless() error      { return e.To.validate("to") }
+func (e InstanceRegistered) meaningless() error { return e.Status.Validate("status") }
+func (e InstanceUpdated) meaningless() error    { return e.Status.Validate("status") }
+func (e HealthChanged) meaningless() error      { return e.To.Validate("to") }
 func (e TrafficChanged) meaningless() error     { return e.To.validate("to") }
 
 const heartbeatPrefix = `{"epoch":`

@@ -92,7 +92,7 @@ func (c ReportHealth) Validate() error {
 	if err := validateTarget(c.Key, c.Owner); err != nil {
 		return err
 	}
-	if err := c.Status.validate("status"); err != nil {
+	if err := c.Status.Validate("status"); err != nil {
 		return err
 	}
 	if err := c.Source.validate(); err != nil {

@@ -28,7 +28,8 @@ const (
 	Critical Status = "critical"
 )
 
-func (s Status) validate(field string) error {
+// Validate says what the field must be, if it is not that.
+func (s Status) Validate(field string) error {
 	switch s {
 	case Starting, Passing, Warning, Critical:
 		return nil
@@ -150,7 +151,7 @@ func (d Details) Validate() error {
 		return err
 	}
 	if d.Status != "" {
-		if err := d.Status.validate("status"); err != nil {
+		if err := d.Status.Validate("status"); err != nil {
 			return err
 		}
 	}

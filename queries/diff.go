@@ -100,6 +100,9 @@ func instanceChanges(a, b *wire.Instance) []wire.FieldChange {
 	if a.Traffic != b.Traffic {
 		fields = append(fields, wire.FieldChange{Field: "traffic", From: a.Traffic, To: b.Traffic})
 	}
+	if a.Owner != b.Owner {
+		fields = append(fields, wire.FieldChange{Field: "owner", From: a.Owner, To: b.Owner})
+	}
 	if a.Epoch != b.Epoch {
 		fields = append(fields, wire.FieldChange{Field: "epoch", From: a.Epoch, To: b.Epoch}, wire.FieldChange{Field: "registered_at", From: a.RegisteredAt, To: b.RegisteredAt})
 	}

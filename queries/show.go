@@ -20,7 +20,7 @@ func Show(e *catalog.Entry, table *leases.Table) wire.Instance {
 	service := e.Service()
 	i := wire.Instance{
 		Namespace: service.Namespace, Service: service.Service, ID: e.ID(), Details: e.Details(),
-		Traffic: e.Traffic(), Epoch: e.Epoch, Revision: e.Revision(), RegisteredAt: e.RegisteredAt(), ChangedAt: e.ChangedAt(),
+		Traffic: e.Traffic(), Maintenance: e.Maintenance(), Epoch: e.Epoch, Owner: e.Owner(), Revision: e.Revision(), RegisteredAt: e.RegisteredAt(), ChangedAt: e.ChangedAt(),
 	}
 	i.Status = e.Status()
 	if table == nil {

@@ -16,12 +16,21 @@ type CommandOption func(*condition)
 // condition is what must be true of an instance for a command to be carried out.
 type condition struct {
 	epoch    uint64  // 0: any
+	owner    string  // "": any
 	revision *uint64 // nil: any
+	create   bool    // nothing may be live
 }
 
 // OfEpoch has a command carried out only if the instance is in this epoch; 0: whichever it is in. A
 // command that comes late never reaches a successor.
 func OfEpoch(epoch uint64) CommandOption { return func(c *condition) { c.epoch = epoch } }
+
+// OfOwner has a command carried out only if the instance was registered by this owner; "": by anyone. Of a registration
+// it is who registers: a live instance of another owner is replaced, in the next epoch.
+func OfOwner(owner string) CommandOption { return func(c *condition) { c.owner = owner } }
+
+// CreateOnly has a registration carried out only if no instance is live.
+func CreateOnly() CommandOption { return func(c *condition) { c.create = true } }
 
 // AtRevision has a command carried out only if the instance is at this revision.
 func AtRevision(revision uint64) CommandOption {
@@ -52,8 +61,8 @@ func (c *Client) instance(method string, k domain.Key, below string) (request, e
 	}, err
 }
 
-// command sends a command. The epoch of the condition goes into the query; a command that has it in its
-// body clears it before.
+// command sends a command. The epoch and the owner of the condition go into the query; a command that has them in its
+// body clears them before.
 func (c *Client) command(ctx context.Context, method string, k domain.Key, below string, body any, on condition, extra url.Values) (Reply[wire.Result], error) {
 	r, err := c.instance(method, k, below)
 	if err != nil {
@@ -66,6 +75,12 @@ func (c *Client) command(ctx context.Context, method string, k domain.Key, below
 	if on.epoch != 0 {
 		r.query.Set("epoch", strconv.FormatUint(on.epoch, 10))
 	}
+	if on.owner != "" {
+		r.query.Set("owner", on.owner)
+	}
+	if on.create {
+		r.header = map[string]string{"If-None-Match": "*"}
+	}
 	if on.revision != nil {
 		r.header = map[string]string{"If-Match": `"` + strconv.FormatUint(*on.revision, 10) + `"`}
 	}
@@ -73,9 +88,16 @@ func (c *Client) command(ctx context.Context, method string, k domain.Key, below
 }
 
 // Register registers an instance, or renews its lease if nothing differs. The reply's Created says
-// that the instance was not live before.
+// that the registration began an epoch. A status that is not named stays as it is.
 func (c *Client) Register(ctx context.Context, k domain.Key, details domain.Details, options ...CommandOption) (Reply[wire.Result], error) {
-	return c.command(ctx, http.MethodPut, k, "", details, conditionOf(options), nil)
+	on := conditionOf(options)
+	body := struct {
+		domain.Details
+		Owner string `json:"owner,omitempty"`
+		Epoch uint64 `json:"epoch,omitempty"`
+	}{details, on.owner, on.epoch}
+	on.epoch, on.owner = 0, ""
+	return c.command(ctx, http.MethodPut, k, "", body, on, nil)
 }
 
 // Heartbeat renews an instance's lease.
@@ -109,8 +131,9 @@ func (c *Client) ReportHealth(ctx context.Context, k domain.Key, report Health, 
 	body := struct {
 		Health
 		Epoch uint64 `json:"epoch,omitempty"`
-	}{report, on.epoch}
-	on.epoch = 0
+		Owner string `json:"owner,omitempty"`
+	}{report, on.epoch, on.owner}
+	on.epoch, on.owner = 0, ""
 	return c.command(ctx, http.MethodPut, k, "/health", body, on, nil)
 }
 
@@ -121,8 +144,9 @@ func (c *Client) ChangeTraffic(ctx context.Context, k domain.Key, traffic domain
 		Traffic domain.Traffic `json:"traffic"`
 		Reason  string         `json:"reason,omitempty"`
 		Epoch   uint64         `json:"epoch,omitempty"`
-	}{traffic, reason, on.epoch}
-	on.epoch = 0
+		Owner   string         `json:"owner,omitempty"`
+	}{traffic, reason, on.epoch, on.owner}
+	on.epoch, on.owner = 0, ""
 	return c.command(ctx, http.MethodPut, k, "/traffic", body, on, nil)
 }
 

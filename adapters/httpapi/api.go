@@ -126,10 +126,10 @@ func (a *api) router() *echo.Echo {
 	v1 := e.Group("/v1")
 	v1.PUT("/services/:service/instances/:id", a.register, web.Takes("ns"), command)
 	v1.POST("/services/:service/instances", a.registerNew, web.Takes("ns"), command)
-	v1.PUT("/services/:service/instances/:id/heartbeat", a.heartbeat, web.Takes("ns", "epoch"), heartbeat)
+	v1.PUT("/services/:service/instances/:id/heartbeat", a.heartbeat, web.Takes("ns", "epoch", "owner"), heartbeat)
 	v1.PUT("/services/:service/instances/:id/health", a.reportHealth, web.Takes("ns"), command)
 	v1.PUT("/services/:service/instances/:id/traffic", a.changeTraffic, web.Takes("ns"), command)
-	v1.DELETE("/services/:service/instances/:id", a.deregister, web.Takes("ns", "epoch", "reason"), command)
+	v1.DELETE("/services/:service/instances/:id", a.deregister, web.Takes("ns", "epoch", "owner", "reason"), command)
 	v1.POST("/commands", a.commands, web.Takes(), command)
 	v1.POST("/heartbeats", a.heartbeats, web.Takes("ns"), heartbeat)
 

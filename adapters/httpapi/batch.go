@@ -55,20 +55,28 @@ func parseCommand(item []byte) (commands.Request, error) {
 		var i struct {
 			envelope
 			registration
+			IfNoneMatch string `json:"if_none_match"` // "": nothing is asked
 		}
 		if err = decodeStrict(item, &i); err != nil {
 			break
 		}
-		var details domain.Details
-		details, err = i.details()
-		e, command = i.envelope, domain.RegisterInstance{Key: i.key(), Details: details}
+		if i.IfNoneMatch != "" && i.IfNoneMatch != "*" {
+			return commands.Request{}, invalidField("if_none_match", "must be *")
+		}
+		e = i.envelope
+		if command, err = i.command(i.key()); i.IfNoneMatch != "" {
+			register := command.(domain.RegisterInstance)
+			register.CreateOnly = true
+			command = register
+		}
 	case "SendHeartbeat":
 		var i struct {
 			envelope
 			Epoch uint64 `json:"epoch"`
+			Owner string `json:"owner"`
 		}
 		err = decodeStrict(item, &i)
-		e, command = i.envelope, domain.SendHeartbeat{Key: i.key(), Epoch: i.Epoch}
+		e, command = i.envelope, domain.SendHeartbeat{Key: i.key(), Epoch: i.Epoch, Owner: i.Owner}
 	case "ReportHealth":
 		var i struct {
 			envelope
@@ -87,10 +95,11 @@ func parseCommand(item []byte) (commands.Request, error) {
 		var i struct {
 			envelope
 			Epoch  uint64 `json:"epoch"`
+			Owner  string `json:"owner"`
 			Reason string `json:"reason"`
 		}
 		err = decodeStrict(item, &i)
-		e, command = i.envelope, domain.DeregisterInstance{Key: i.key(), Epoch: i.Epoch, Reason: i.Reason}
+		e, command = i.envelope, domain.DeregisterInstance{Key: i.key(), Epoch: i.Epoch, Owner: i.Owner, Reason: i.Reason}
 	default:
 		return commands.Request{}, invalidField("type", "must be RegisterInstance, SendHeartbeat, ReportHealth, ChangeTraffic or DeregisterInstance")
 	}
@@ -183,10 +192,7 @@ func (a *api) oneCommand(c echo.Context, item []byte) error {
 	if err != nil {
 		return err
 	}
-	if request.IfMatch != nil {
-		c.Request().Header.Set("If-Match", fmt.Sprintf("%q", fmt.Sprint(*request.IfMatch)))
-	}
-	return a.do(c, request.Command)
+	return a.do(c, request)
 }
 
 // answerBatch writes one result for each item, in their order: refused says which items never
@@ -222,8 +228,8 @@ func (a *api) answerBatch(c echo.Context, b []byte, refused []error, key func(in
 	return b, web.AnswerJSON(c, http.StatusOK, b)
 }
 
-// heartbeats renews many leases with one commit. The body is an array of "service/id" or
-// "namespace/service/id".
+// heartbeats renews many leases with one commit. The body is an array of "service/id" or "namespace/service/id", or of
+// objects that may say which registration each heartbeat is for.
 func (a *api) heartbeats(c echo.Context) error {
 	room := batchRooms.Get().(*batchRoom)
 	defer batchRooms.Put(room)
@@ -231,18 +237,10 @@ func (a *api) heartbeats(c echo.Context) error {
 	if room.body, err = readBodyInto(room.body, c, MaxBatchBody); err != nil {
 		return err
 	}
-	if err := room.readNames(); err != nil {
+	if err := room.readItems(namespace(c)); err != nil {
 		return err
 	}
-	ns := namespace(c)
-	room.refused, room.keys = slices.Grow(room.refused[:0], len(room.names)), slices.Grow(room.keys[:0], len(room.names))
-	for _, name := range room.names {
-		key, err := heartbeatKey(ns, name)
-		if room.refused = append(room.refused, err); err == nil {
-			room.keys = append(room.keys, key)
-		}
-	}
-	room.results = a.Commands.Heartbeats(caller(c)).SendAll(c.Request().Context(), room.keys, nil, room.results[:0])
+	room.results = a.Commands.Heartbeats(caller(c)).SendAll(c.Request().Context(), room.keys, room.meant, room.results[:0])
 	room.reply, err = a.answerBatch(c, room.reply[:0], room.refused, func(i int) domain.Key { return room.keys[i] }, room.results)
 	return err
 }
@@ -253,26 +251,81 @@ type batchRoom struct {
 	body    []byte
 	names   []string
 	refused []error
-	keys    []domain.Key // of the names that are not refused
+	keys    []domain.Key     // of the items that are not refused
+	meant   []commands.Meant // of the same items; empty where the body has names only
 	results []commands.Result
 	reply   []byte
 }
 
-// readNames reads the names that the body holds.
-func (r *batchRoom) readNames() (err error) {
+// readItems reads what the body holds. An item that is wrong is refused by itself.
+func (r *batchRoom) readItems(ns string) (err error) {
+	r.refused, r.keys, r.meant = r.refused[:0], r.keys[:0], r.meant[:0]
 	var plain bool
 	if r.names, plain = plainStrings(r.names[:0], r.body); plain {
+		r.refused, r.keys = slices.Grow(r.refused, len(r.names)), slices.Grow(r.keys, len(r.names))
+		for _, name := range r.names {
+			key, err := heartbeatKey(ns, name)
+			if r.refused = append(r.refused, err); err == nil {
+				r.keys = append(r.keys, key)
+			}
+		}
 		return nil
 	}
 	r.names = nil
 	if !bytes.HasPrefix(bytes.TrimLeft(r.body, " \t\r\n"), []byte{'['}) {
-		return decodeStrict(r.body, &r.names) // null is an empty batch, anything else is refused
+		var none []string
+		return decodeStrict(r.body, &none) // says what is wrong
 	}
 	if !utf8.Valid(r.body) {
 		return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "the body is not valid UTF-8")
 	}
-	r.names, err = elements[string](r.body)
+	items, err := elements[heartbeatItem](r.body)
+	for _, item := range items {
+		key, meant, err := readHeartbeat(ns, item)
+		if r.refused = append(r.refused, err); err == nil {
+			r.keys, r.meant = append(r.keys, key), append(r.meant, meant)
+		}
+	}
 	return err
+}
+
+// heartbeatItem is one item of a batch of heartbeats: a name, an object, or null. A body with anything else in it is
+// refused in whole.
+type heartbeatItem []byte
+
+// UnmarshalJSON keeps the item as it is.
+func (i *heartbeatItem) UnmarshalJSON(b []byte) error {
+	if b[0] != '"' && b[0] != '{' && b[0] != 'n' {
+		return badHeartbeatItem
+	}
+	*i = slices.Clone(b)
+	return nil
+}
+
+var badHeartbeatItem = invalidField("body", `must have items "service/id", "namespace/service/id" or objects with service and id`)
+
+// readHeartbeat reads one item.
+func readHeartbeat(ns string, item heartbeatItem) (key domain.Key, meant commands.Meant, err error) {
+	if item[0] == '{' {
+		var i struct {
+			Namespace string `json:"namespace"` // default: the request's
+			Service   string `json:"service"`
+			ID        string `json:"id"`
+			Epoch     uint64 `json:"epoch"`
+			Owner     string `json:"owner"`
+		}
+		err = decodeStrict(item, &i)
+		if i.Namespace == "" {
+			i.Namespace = ns
+		}
+		return domain.Key{Namespace: i.Namespace, Service: i.Service, ID: i.ID}, commands.Meant{Epoch: i.Epoch, Owner: i.Owner}, err
+	}
+	var name *string
+	if json.Unmarshal(item, &name) != nil || name == nil {
+		return key, meant, badHeartbeatItem
+	}
+	key, err = heartbeatKey(ns, *name)
+	return key, meant, err
 }
 
 var batchRooms = sync.Pool{New: func() any { return new(batchRoom) }}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
@@ -35,10 +36,11 @@ func instanceKey(c echo.Context) domain.Key {
 	return domain.Key{Namespace: ns, Service: pathPart(c, "service"), ID: pathPart(c, "id")}
 }
 
-// pathPart is a part of the path, unescaped: the router leaves it as it was sent.
+// pathPart is a part of the path, unescaped: the router leaves it as it was sent, unless the escapes are those that
+// the library would write itself. Then it is unescaped already.
 func pathPart(c echo.Context, name string) string {
 	part := c.Param(name)
-	if strings.IndexByte(part, '%') < 0 {
+	if c.Request().URL.RawPath == "" || strings.IndexByte(part, '%') < 0 {
 		return part
 	}
 	if plain, err := url.PathUnescape(part); err == nil {
@@ -88,7 +90,7 @@ func decodeBody(c echo.Context, v any, optional bool) error {
 	return decodeStrict(body, v)
 }
 
-// decodeStrict refuses what the library would mend: bytes that are not UTF-8.
+// decodeStrict refuses what the library would mend: bytes that are not UTF-8, and null where a value must be.
 func decodeStrict(data []byte, v any) error {
 	if !utf8.Valid(data) {
 		return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "the body is not valid UTF-8")
@@ -101,7 +103,7 @@ func decodeStrict(data []byte, v any) error {
 	if _, err := d.Token(); err != io.EOF {
 		return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "something follows the JSON value")
 	}
-	return nil
+	return refuseNull(data, v)
 }
 
 // decodeError says what is wrong in terms of the client's document.
@@ -148,27 +150,49 @@ func typeName(e *json.UnmarshalTypeError) string {
 	return "a string"
 }
 
-// ifMatch is the request's If-Match: the revision that the instance must have.
-func ifMatch(c echo.Context) (*uint64, error) {
-	h := c.Request().Header.Get("If-Match")
-	if h == "" || h == "*" {
-		return nil, nil
+// withPreconditions adds what the headers ask of the instance to a request: If-Match names the revision that it must
+// have, or "*" that it must be live; If-None-Match "*" of a registration that nothing may be live.
+func withPreconditions(c echo.Context, request commands.Request) (commands.Request, error) {
+	h := c.Request().Header
+	switch match := h.Get("If-Match"); match {
+	case "":
+	case "*":
+		request.IfLive = true
+	default:
+		revision, err := strconv.ParseUint(strings.Trim(match, `"`), 10, 64)
+		if err != nil {
+			return request, invalidField("If-Match", `must be a revision, e.g. "3", or *`)
+		}
+		request.IfMatch = &revision
 	}
-	revision, err := strconv.ParseUint(strings.Trim(h, `"`), 10, 64)
-	if err != nil {
-		return nil, invalidField("If-Match", `must be a revision, e.g. "3"`)
+	if values := h.Values("If-None-Match"); len(values) > 0 {
+		register, registers := request.Command.(domain.RegisterInstance)
+		switch {
+		case !registers:
+			return request, invalidField("If-None-Match", "must be left out: only a registration may have it")
+		case len(values) > 1 || values[0] != "*":
+			return request, invalidField("If-None-Match", "must be *")
+		}
+		register.CreateOnly = true
+		request.Command = register
 	}
-	return &revision, nil
+	return request, nil
 }
 
-func queryEpoch(c echo.Context) (uint64, error) {
-	s := c.QueryParam("epoch")
-	if s == "" {
-		return 0, nil
+// queryMeant is which registration the query says that a command is for. An empty parameter is refused: a script whose
+// variable is not set must not lose what protects the successor.
+func queryMeant(c echo.Context) (meant commands.Meant, err error) {
+	if c.Request().URL.RawQuery == "" {
+		return meant, nil
 	}
-	epoch, err := strconv.ParseUint(s, 10, 64)
-	if err != nil {
-		return 0, invalidField("epoch", "must be a whole number, not negative")
+	query := c.QueryParams()
+	if query.Has("epoch") {
+		if meant.Epoch, err = strconv.ParseUint(query.Get("epoch"), 10, 64); err != nil {
+			return meant, invalidField("epoch", "must be a whole number, not negative")
+		}
 	}
-	return epoch, nil
+	if meant.Owner = query.Get("owner"); query.Has("owner") && meant.Owner == "" {
+		return meant, invalidField("owner", "must not be empty")
+	}
+	return meant, nil
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"net/url"
 	"reflect"
 	"strconv"
 
@@ -25,20 +26,29 @@ type registration struct {
 	Zone     string            `json:"zone"`
 	Version  string            `json:"version"`
 	Weight   *uint16           `json:"weight"` // default 100
-	Status   *domain.Status    `json:"status"` // default passing
+	Status   *domain.Status    `json:"status"` // default: the present one, passing where nothing is live
 	TTL      *domain.Duration  `json:"ttl"`    // default 30s
+	Owner    string            `json:"owner"`
+	Epoch    uint64            `json:"epoch"` // that must be live; 0: any, or none
+}
+
+func (r registration) command(key domain.Key) (domain.Command, error) {
+	details, err := r.details()
+	return domain.RegisterInstance{Key: key, Owner: r.Owner, Epoch: r.Epoch, Details: details}, err
 }
 
 func (r registration) details() (domain.Details, error) {
 	d := domain.Details{
 		Address: r.Address, Tags: r.Tags, Metadata: r.Metadata, Zone: r.Zone, Version: r.Version,
-		Weight: domain.DefaultWeight, Status: domain.Passing, TTL: domain.Duration(domain.DefaultTTL),
+		Weight: domain.DefaultWeight, TTL: domain.Duration(domain.DefaultTTL),
 	}
 	if r.Weight != nil {
 		d.Weight = *r.Weight
 	}
 	if r.Status != nil {
-		d.Status = *r.Status
+		if d.Status = *r.Status; d.Status == "" {
+			return d, d.Status.Validate("status")
+		}
 	}
 	if r.TTL != nil {
 		d.TTL = *r.TTL
@@ -70,25 +80,22 @@ func (a *api) registerAs(c echo.Context, id string) error {
 	if err := decodeBody(c, &body, false); err != nil {
 		return err
 	}
-	details, err := body.details()
+	key := instanceKey(c)
+	key.ID = id
+	register, err := body.command(key)
 	if err != nil {
 		return err
 	}
-	key := instanceKey(c)
-	key.ID = id
-	return a.do(c, domain.RegisterInstance{Key: key, Details: details})
+	return a.do(c, commands.Request{Command: register})
 }
 
 // heartbeat is the hot path: no body, no JSON to read.
 func (a *api) heartbeat(c echo.Context) error {
-	beat := domain.SendHeartbeat{Key: instanceKey(c)}
-	if c.Request().URL.RawQuery != "" {
-		var err error
-		if beat.Epoch, err = queryEpoch(c); err != nil {
-			return err
-		}
+	meant, err := queryMeant(c)
+	if err != nil {
+		return err
 	}
-	return a.do(c, beat)
+	return a.do(c, commands.Request{Command: domain.SendHeartbeat{Key: instanceKey(c), Epoch: meant.Epoch, Owner: meant.Owner}})
 }
 
 type healthReport struct {
@@ -96,13 +103,14 @@ type healthReport struct {
 	Output string              `json:"output"`
 	Source domain.HealthSource `json:"source"` // default client
 	Epoch  uint64              `json:"epoch"`
+	Owner  string              `json:"owner"`
 }
 
 func (r healthReport) command(key domain.Key) domain.Command {
 	if r.Source == "" {
 		r.Source = domain.FromClient
 	}
-	return domain.ReportHealth{Key: key, Epoch: r.Epoch, Status: r.Status, Source: r.Source, Output: r.Output}
+	return domain.ReportHealth{Key: key, Epoch: r.Epoch, Owner: r.Owner, Status: r.Status, Source: r.Source, Output: r.Output}
 }
 
 func (a *api) reportHealth(c echo.Context) error {
@@ -110,17 +118,18 @@ func (a *api) reportHealth(c echo.Context) error {
 	if err := decodeBody(c, &body, false); err != nil {
 		return err
 	}
-	return a.do(c, body.command(instanceKey(c)))
+	return a.do(c, commands.Request{Command: body.command(instanceKey(c))})
 }
 
 type trafficChange struct {
 	Traffic domain.Traffic `json:"traffic"`
 	Reason  string         `json:"reason"`
 	Epoch   uint64         `json:"epoch"`
+	Owner   string         `json:"owner"`
 }
 
 func (t trafficChange) command(key domain.Key) domain.Command {
-	return domain.ChangeTraffic{Key: key, Epoch: t.Epoch, Traffic: t.Traffic, Reason: t.Reason}
+	return domain.ChangeTraffic{Key: key, Epoch: t.Epoch, Owner: t.Owner, Traffic: t.Traffic, Reason: t.Reason}
 }
 
 func (a *api) changeTraffic(c echo.Context) error {
@@ -128,24 +137,27 @@ func (a *api) changeTraffic(c echo.Context) error {
 	if err := decodeBody(c, &body, false); err != nil {
 		return err
 	}
-	return a.do(c, body.command(instanceKey(c)))
+	return a.do(c, commands.Request{Command: body.command(instanceKey(c))})
 }
 
 func (a *api) deregister(c echo.Context) error {
-	epoch, err := queryEpoch(c)
+	meant, err := queryMeant(c)
 	if err != nil {
 		return err
 	}
-	return a.do(c, domain.DeregisterInstance{Key: instanceKey(c), Epoch: epoch, Reason: c.QueryParam("reason")})
+	return a.do(c, commands.Request{Command: domain.DeregisterInstance{
+		Key: instanceKey(c), Epoch: meant.Epoch, Owner: meant.Owner, Reason: c.QueryParam("reason"),
+	}})
 }
 
 // do carries out the request's one command and answers with its position.
-func (a *api) do(c echo.Context, command domain.Command) error {
-	match, err := ifMatch(c)
+func (a *api) do(c echo.Context, request commands.Request) error {
+	request, err := withPreconditions(c, request)
 	if err != nil {
 		return err
 	}
-	r := a.Commands.Do(c.Request().Context(), caller(c), commands.Request{Command: command, IfMatch: match})
+	command := request.Command
+	r := a.Commands.Do(c.Request().Context(), caller(c), request)
 	if r.Err != nil {
 		return r.Err
 	}
@@ -154,7 +166,7 @@ func (a *api) do(c echo.Context, command domain.Command) error {
 	if r.Created {
 		status = http.StatusCreated
 		key := command.Instance()
-		location := "/v1/services/" + key.Service + "/instances/" + key.ID
+		location := "/v1/services/" + key.Service + "/instances/" + url.PathEscape(key.ID)
 		if key.Namespace != domain.DefaultNamespace {
 			location += "?ns=" + key.Namespace
 		}
@@ -166,8 +178,8 @@ func (a *api) do(c echo.Context, command domain.Command) error {
 	return web.AnswerJSON(c, status, a.appendResult(make([]byte, 0, 192), command.Instance(), r))
 }
 
-// appendResult writes a command's reply. Keys, numbers: nothing in it needs escaping, for a
-// command with an illegal key has no result.
+// appendResult writes a command's reply. Keys, numbers: nothing in it needs escaping, for keys have no quotes,
+// backslashes or control characters, and a command with an illegal key has no result.
 func (a *api) appendResult(b []byte, key domain.Key, r commands.Result) []byte {
 	b = append(b, `{"namespace":"`...)
 	b = append(b, key.Namespace...)

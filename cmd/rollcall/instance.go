@@ -42,12 +42,38 @@ func (c *commandLine) command(cmd *cobra.Command, arg, did string, send func(con
 	})
 }
 
+// meant is which registration of an instance a command is for.
+type meant struct {
+	epoch uint64
+	owner string
+}
+
+// flags adds the flags that say it.
+func (m *meant) flags(c *cobra.Command) {
+	c.Flags().Uint64Var(&m.epoch, "epoch", 0, "only if this epoch is live; the command does not reach a successor then")
+	c.Flags().StringVar(&m.owner, "owner", "", "only if this owner registered the instance")
+}
+
+// options are those of the client. A flag that is given must say something: a script whose variable is not set must not
+// lose what protects the successor.
+func (m *meant) options(c *cobra.Command) ([]client.CommandOption, error) {
+	switch {
+	case c.Flags().Changed("owner") && m.owner == "":
+		return nil, usageError{errors.New("--owner must not be empty")}
+	case c.Flags().Changed("epoch") && m.epoch == 0:
+		return nil, usageError{errors.New("--epoch must be at least 1")}
+	}
+	return []client.CommandOption{client.OfEpoch(m.epoch), client.OfOwner(m.owner)}, nil
+}
+
 func registerCommand(remote *commandLine) *cobra.Command {
 	var d domain.Details
 	var ports map[string]int
 	var weight uint16
 	var status string
 	var ttl time.Duration
+	var of meant
+	var createOnly bool
 	c := &cobra.Command{
 		Use:     "register SERVICE/ID --address ADDRESS",
 		Short:   "Register an instance, or renew it if nothing differs",
@@ -62,9 +88,19 @@ func registerCommand(remote *commandLine) *cobra.Command {
 	f.StringVar(&d.Zone, "zone", "", "zone")
 	f.StringVar(&d.Version, "service-version", "", "version of the service")
 	f.Uint16Var(&weight, "weight", domain.DefaultWeight, "share of traffic, relative to the others")
-	f.StringVar(&status, "status", string(domain.Passing), "starting, passing, warning or critical")
+	f.StringVar(&status, "status", "", "starting, passing, warning or critical; left out, the present one stays, or it begins as passing")
 	f.DurationVar(&ttl, "ttl", domain.DefaultTTL, "how long the lease holds without a heartbeat")
+	f.BoolVar(&createOnly, "create-only", false, "only if no such instance is registered")
+	of.flags(c)
+	f.Lookup("owner").Usage = "who registers, e.g. a pod's UID; another owner's live instance is replaced, in the next epoch"
 	c.RunE = func(c *cobra.Command, args []string) error {
+		options, err := of.options(c)
+		if err != nil {
+			return err
+		}
+		if createOnly {
+			options = append(options, client.CreateOnly())
+		}
 		if d.Address == "" {
 			return usageError{errors.New("--address is needed")}
 		}
@@ -77,7 +113,7 @@ func registerCommand(remote *commandLine) *cobra.Command {
 			d.Ports[name] = uint16(port)
 		}
 		return remote.command(c, args[0], "registered", func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
-			return r.Register(ctx, key, d)
+			return r.Register(ctx, key, d, options...)
 		})
 	}
 	return c
@@ -85,16 +121,22 @@ func registerCommand(remote *commandLine) *cobra.Command {
 
 func heartbeatCommand(remote *commandLine) *cobra.Command {
 	var every time.Duration
+	var of meant
 	c := &cobra.Command{
 		Use:   "heartbeat SERVICE/ID",
 		Short: "Renew an instance's lease, once or --every so often",
 		Args:  cobra.ExactArgs(1),
 	}
 	c.Flags().DurationVar(&every, "every", 0, "go on until interrupted, at this interval")
+	of.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
+		options, err := of.options(c)
+		if err != nil {
+			return err
+		}
 		for {
 			err := remote.command(c, args[0], "renewed", func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
-				return r.Heartbeat(ctx, key)
+				return r.Heartbeat(ctx, key, options...)
 			})
 			if err != nil || every <= 0 {
 				return err
@@ -111,15 +153,21 @@ func heartbeatCommand(remote *commandLine) *cobra.Command {
 
 func deregisterCommand(remote *commandLine) *cobra.Command {
 	var reason string
+	var of meant
 	c := &cobra.Command{
 		Use:   "deregister SERVICE/ID",
 		Short: "Take an instance out of the catalog",
 		Args:  cobra.ExactArgs(1),
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why; kept in the history")
+	of.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
+		options, err := of.options(c)
+		if err != nil {
+			return err
+		}
 		return remote.command(c, args[0], "deregistered", func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
-			return r.Deregister(ctx, key, reason)
+			return r.Deregister(ctx, key, reason, options...)
 		})
 	}
 	return c
@@ -127,16 +175,22 @@ func deregisterCommand(remote *commandLine) *cobra.Command {
 
 func healthCommand(remote *commandLine) *cobra.Command {
 	var output string
+	var of meant
 	c := &cobra.Command{
 		Use:   "health SERVICE/ID starting|passing|warning|critical",
 		Short: "Report an instance's health",
 		Args:  cobra.ExactArgs(2),
 	}
 	c.Flags().StringVar(&output, "note", "", "what was seen; kept in the history")
+	of.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
+		options, err := of.options(c)
+		if err != nil {
+			return err
+		}
 		report := client.Health{Status: domain.Status(args[1]), Output: output, Source: domain.FromOperator}
 		return remote.command(c, args[0], "is "+args[1], func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
-			return r.ReportHealth(ctx, key, report)
+			return r.ReportHealth(ctx, key, report, options...)
 		})
 	}
 	return c
@@ -145,6 +199,7 @@ func healthCommand(remote *commandLine) *cobra.Command {
 func drainCommand(remote *commandLine) *cobra.Command {
 	var reason string
 	var resume, maintenance bool
+	var of meant
 	c := &cobra.Command{
 		Use:   "drain SERVICE/ID",
 		Short: "Stop traffic to an instance, or --resume it",
@@ -154,7 +209,12 @@ func drainCommand(remote *commandLine) *cobra.Command {
 	c.Flags().BoolVar(&resume, "resume", false, "let traffic come again")
 	c.Flags().BoolVar(&maintenance, "maintenance", false, "put it into maintenance instead")
 	c.MarkFlagsMutuallyExclusive("resume", "maintenance")
+	of.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
+		options, err := of.options(c)
+		if err != nil {
+			return err
+		}
 		traffic := domain.Draining
 		if resume {
 			traffic = domain.Serving
@@ -162,7 +222,7 @@ func drainCommand(remote *commandLine) *cobra.Command {
 			traffic = domain.Maintenance
 		}
 		return remote.command(c, args[0], "is "+string(traffic), func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
-			return r.ChangeTraffic(ctx, key, traffic, reason)
+			return r.ChangeTraffic(ctx, key, traffic, reason, options...)
 		})
 	}
 	return c

@@ -12,12 +12,14 @@ type Instance struct {
 	Service   string `json:"service"`
 	ID        string `json:"id"`
 	domain.Details
-	Traffic        domain.Traffic `json:"traffic"`
-	Epoch          uint64         `json:"epoch"`
-	Revision       uint64         `json:"revision"`
-	RegisteredAt   time.Time      `json:"registered_at"`
-	ChangedAt      time.Time      `json:"changed_at"`
-	LeaseExpiresAt *time.Time     `json:"lease_expires_at,omitempty"`
+	Traffic        domain.Traffic        `json:"traffic"`
+	Maintenance    *domain.InMaintenance `json:"maintenance,omitempty"` // who put it into maintenance, when and why
+	Epoch          uint64                `json:"epoch"`
+	Owner          string                `json:"owner,omitempty"`
+	Revision       uint64                `json:"revision"`
+	RegisteredAt   time.Time             `json:"registered_at"`
+	ChangedAt      time.Time             `json:"changed_at"`
+	LeaseExpiresAt *time.Time            `json:"lease_expires_at,omitempty"`
 }
 
 // Key names the instance.

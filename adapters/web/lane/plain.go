@@ -94,12 +94,20 @@ func is(b []byte, name string) bool {
 // instance has, the catalog knows.
 func plainName(b []byte) bool {
 	for _, c := range b {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '.' || c == '_' || c == ':' || c == '-') {
+		if !plainInName[c] {
 			return false
 		}
 	}
 	return len(b) > 0
 }
+
+// plainInName are the characters that a URL's path may hold as they are (RFC 3986, pchar without escapes).
+var plainInName = func() (set [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@") {
+		set[c] = true
+	}
+	return set
+}()
 
 func plainText(b []byte) bool {
 	for _, c := range b {

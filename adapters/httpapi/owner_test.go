@@ -1,0 +1,194 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+func TestThePredecessorsLateRequestsAreRefused(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5","owner":"old"}`).want(t, 201)
+	s.send("PUT", a1+"/traffic", `{"traffic":"draining"}`).want(t, 200)
+	s.send("PUT", a1+"/health", `{"status":"critical"}`).want(t, 200)
+	r := s.send("PUT", a1, `{"address":"10.0.0.5","owner":"new"}`).want(t, 201)
+	etag := r.Header.Get("ETag")
+	item := func(fields string) string { return `{"service":"checkout","id":"a-1",` + fields + `}` }
+	for name, late := range map[string]struct {
+		send func(headers ...string) reply
+		kind string
+	}{
+		"delete by epoch":    {func(h ...string) reply { return s.send("DELETE", a1+"?epoch=1", "", h...) }, "stale-epoch"},
+		"delete by owner":    {func(h ...string) reply { return s.send("DELETE", a1+"?owner=old", "", h...) }, "other-owner"},
+		"heartbeat by epoch": {func(h ...string) reply { return s.send("PUT", a1+"/heartbeat?epoch=1", "", h...) }, "stale-epoch"},
+		"heartbeat by owner": {func(h ...string) reply { return s.send("PUT", a1+"/heartbeat?owner=old", "", h...) }, "other-owner"},
+		"health by epoch":    {func(h ...string) reply { return s.send("PUT", a1+"/health", `{"status":"critical","epoch":1}`, h...) }, "stale-epoch"},
+		"health by owner": {func(h ...string) reply {
+			return s.send("PUT", a1+"/health", `{"status":"critical","owner":"old"}`, h...)
+		}, "other-owner"},
+		"traffic by owner": {func(h ...string) reply {
+			return s.send("PUT", a1+"/traffic", `{"traffic":"draining","owner":"old"}`, h...)
+		}, "other-owner"},
+		"register by epoch": {func(h ...string) reply { return s.send("PUT", a1, `{"address":"10.0.0.5","epoch":1}`, h...) }, "stale-epoch"},
+		"command by owner": {func(h ...string) reply {
+			return s.send("POST", "/v1/commands", item(`"type":"DeregisterInstance","owner":"old"`), h...)
+		}, "other-owner"},
+	} {
+		late.send().problem(t, 409, late.kind, "")
+		if got := late.send("If-Match", etag); got.StatusCode != 409 {
+			t.Errorf("%s with the successor's ETag: %d %s", name, got.StatusCode, got.body)
+		}
+	}
+	for path, body := range map[string]string{
+		"/v1/heartbeats": "[" + item(`"owner":"old"`) + `,"checkout/nobody",` + item(`"owner":"new","epoch":2`) + `,null,` + item(`"colour":"red"`) + "]",
+		"/v1/commands":   "[" + item(`"type":"SendHeartbeat","owner":"old"`) + `,null,` + strings.Replace(item(`"type":"RegisterInstance","address":"10.0.0.5","if_none_match":"*"`), "a-1", "b", 1) + "]",
+	} {
+		var result struct {
+			Results []struct {
+				Epoch   uint64        `json:"epoch"`
+				Problem *wire.Problem `json:"problem"`
+			} `json:"results"`
+		}
+		s.send("POST", path, body).want(t, 200).json(t, &result)
+		if p := result.Results[0].Problem; p == nil || p.Type != wire.TypePrefix+"other-owner" {
+			t.Errorf("%s: the predecessor's gave %+v", path, p)
+		}
+		if result.Results[1].Problem == nil {
+			t.Errorf("%s: item 1 was taken", path)
+		}
+		if r := result.Results[2]; path == "/v1/commands" && (r.Problem != nil || r.Epoch != 1) {
+			t.Errorf("%s: item 2 gave %+v", path, r)
+		}
+	}
+	var i wire.Instance
+	s.send("GET", a1, "").want(t, 200).json(t, &i)
+	if i.Owner != "new" || i.Epoch != 2 || i.Status != "passing" || i.Traffic != "serving" || `"`+fmt.Sprint(i.Revision)+`"` != etag {
+		t.Errorf("the successor is %+v", i)
+	}
+	s.send("DELETE", a1+"?owner=", "").problem(t, 422, "invalid-field", "owner")
+	s.send("DELETE", a1+"?epoch=", "").problem(t, 422, "invalid-field", "epoch")
+	s.send("PUT", a1+"/health?epoch=1", `{"status":"critical"}`).problem(t, 422, "invalid-field", "epoch")
+	s.send("DELETE", a1+"?owner=new&epoch=2", "").want(t, 200)
+}
+
+func TestPreconditionsOfARegistration(t *testing.T) {
+	s := start(t)
+	body := `{"address":"10.0.0.5"}`
+	s.send("PUT", a1, body, "If-Match", `"0"`).problem(t, 412, "revision-mismatch", "")
+	s.send("PUT", a1, body, "If-Match", "*").problem(t, 412, "revision-mismatch", "")
+	s.send("PUT", a1, body, "If-None-Match", "*").want(t, 201)
+	s.send("PUT", a1, body, "If-None-Match", "*").problem(t, 412, "exists", "")
+	s.send("PUT", a1, body, "If-Match", "*").want(t, 200)
+	s.send("PUT", a1, body, "If-None-Match", `"0"`).problem(t, 422, "invalid-field", "If-None-Match")
+	for _, path := range []string{a1 + "/heartbeat", a1 + "/health", a1 + "/traffic"} {
+		s.send("PUT", path, map[bool]string{true: "", false: `{"status":"passing"}`}[strings.HasSuffix(path, "heartbeat")], "If-None-Match", "*").want(t, 422)
+	}
+	s.send("DELETE", a1, "", "If-None-Match", "*").problem(t, 422, "invalid-field", "If-None-Match")
+	s.send("DELETE", a1, "").want(t, 200)
+	s.send("PUT", a1, body, "If-Match", `"1"`).problem(t, 412, "revision-mismatch", "")
+	s.send("PUT", a1, body, "If-None-Match", "*").want(t, 201)
+}
+
+func TestMaintenanceSaysWhoWhenAndWhy(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	s.send("PUT", a1+"/traffic", `{"traffic":"maintenance","reason":"disk"}`).want(t, 200)
+	requireMaintenance := func() {
+		t.Helper()
+		var i wire.Instance
+		s.send("GET", a1, "").want(t, 200).json(t, &i)
+		if i.Traffic != "maintenance" || i.Maintenance == nil || i.Maintenance.By != "anonymous" || i.Maintenance.Reason != "disk" || i.Maintenance.At.IsZero() {
+			t.Errorf("it is %+v, maintenance %+v", i, i.Maintenance)
+		}
+	}
+	requireMaintenance()
+	s.send("DELETE", a1, "").want(t, 200)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	requireMaintenance()
+	s.send("DELETE", a1, "").want(t, 200)
+	s.send("PUT", a1+"/traffic", `{"traffic":"draining"}`).problem(t, 404, "unknown-instance", "")
+	s.send("PUT", a1+"/traffic", `{"traffic":"serving"}`).want(t, 200)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	var i wire.Instance
+	s.send("GET", a1, "").want(t, 200).json(t, &i)
+	if i.Traffic != "serving" || i.Maintenance != nil {
+		t.Errorf("it is %+v", i)
+	}
+}
+
+func TestStatusIsWhatEventsMadeIt(t *testing.T) {
+	s := start(t)
+	status := func(want string) {
+		t.Helper()
+		var i wire.Instance
+		if s.send("GET", a1, "").want(t, 200).json(t, &i); string(i.Status) != want {
+			t.Errorf("it is %s, want %s", i.Status, want)
+		}
+	}
+	s.send("PUT", a1, `{"address":"10.0.0.5","status":"passing"}`).want(t, 201)
+	s.send("PUT", a1+"/health", `{"status":"critical"}`).want(t, 200)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 200)
+	status("critical")
+	s.send("PUT", a1, `{"address":"10.0.0.5","status":"passing"}`).want(t, 200)
+	status("passing")
+	s.send("PUT", a1, `{"address":"10.0.0.5","status":""}`).problem(t, 422, "invalid-field", "status")
+}
+
+func TestIdsOfAllThatIsAllowedComeBackAsTheyWere(t *testing.T) {
+	s := start(t)
+	w := s.dial()
+	for _, id := range []string{"pod@node-1", "a,b", "a+b", "~=", "!$&'()*;<>[]^`{|}", "a:80", "...", "heartbeat", strings.Repeat("x", 256)} {
+		path := "/v1/services/Web.App_v2/instances/" + url.PathEscape(id)
+		created := s.send("PUT", path, `{"address":"10.0.0.5"}`).want(t, 201)
+		var r wire.Result
+		created.json(t, &r)
+		location, err := url.Parse(created.Header.Get("Location"))
+		if err != nil || r.ID != id || location.Path != "/v1/services/Web.App_v2/instances/"+id {
+			t.Errorf("%q gave %+v at %s, %v", id, r, location, err)
+		}
+		var i wire.Instance
+		if s.send("GET", location.EscapedPath(), "").want(t, 200).json(t, &i); i.ID != id || i.Service != "Web.App_v2" {
+			t.Errorf("%q is shown as %+v", id, i)
+		}
+		name, _ := json.Marshal("Web.App_v2/" + id)
+		if got := s.send("POST", "/v1/heartbeats", "["+string(name)+"]").want(t, 200); !strings.Contains(string(got.body), `"accepted":1`) {
+			t.Errorf("%q in a batch gave %s", id, got.body)
+		}
+		if !strings.ContainsAny(id, "<>[]^`{|}") { // as it is in the lane
+			w.say(request("PUT", "/v1/services/Web.App_v2/instances/"+id+"/heartbeat"))
+			w.hear().want(t, 200)
+		}
+	}
+	for id, escaped := range map[string]string{".": "%2e", "..": "%2E%2e", "a/b": "a%2Fb", "a%b": "a%25b", "%2e": "%252e", "%61": "%2561"} {
+		if got := s.send("PUT", "/v1/services/web/instances/"+escaped, `{"address":"10.0.0.5"}`); got.StatusCode != 422 {
+			t.Errorf("%q gave %d %s", id, got.StatusCode, got.body)
+		}
+	}
+}
+
+func TestNullIsRefusedWhereAValueMustBe(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	for body, field := range map[string]string{
+		`null`: "body", `{"address":null}`: "address", `{"address":"::1","metadata":{"a":null}}`: "metadata.a",
+		`{"address":"::1","ports":{"http":null}}`: "ports.http", `{"address":"::1","tags":["a",null]}`: "tags[1]",
+	} {
+		s.send("PUT", a1, body).problem(t, 422, "invalid-field", field)
+	}
+	s.send("PUT", a1+"/health", `{"status":null}`).problem(t, 422, "invalid-field", "status")
+	s.send("PUT", a1+"/health", ` null `).problem(t, 422, "invalid-field", "body")
+	s.send("PUT", a1+"/traffic", `{"traffic":null}`).problem(t, 422, "invalid-field", "traffic")
+	s.send("POST", "/v1/heartbeats", `null`).problem(t, 422, "invalid-field", "body")
+	s.send("POST", "/v1/webhooks", `null`).problem(t, 422, "invalid-field", "body")
+	s.send("POST", "/v1/webhooks", `{"url":"http://x","types":[null]}`).problem(t, 422, "invalid-field", "types[0]")
+	s.send("POST", "/v1/commands", `{"type":"RegisterInstance","service":"web","id":"a","address":"::1","metadata":{"a":null}}`).problem(t, 422, "invalid-field", "metadata.a")
+	if got := s.send("POST", "/v1/heartbeats", `["checkout/a-1",null]`).want(t, 200); !strings.Contains(string(got.body), `"accepted":1,"refused":1`) {
+		t.Errorf("null in a batch gave %s", got.body)
+	}
+	s.send("PUT", a1, `{"address":"10.0.0.5","zone":null,"ttl":null,"tags":null,"metadata":null,"status":null,"note":null}`).problem(t, 422, "invalid-field", "note")
+	s.send("PUT", a1, `{"address":"10.0.0.5","zone":null,"ttl":null,"tags":null,"metadata":null,"status":null}`).want(t, 200)
+}
