@@ -16,7 +16,7 @@ func (s *Service) gone(ctx context.Context, key domain.Key, at eventstore.Positi
 			return err
 		}
 	}
-	q := history.Query{Namespace: key.Namespace, Service: key.Service, ID: key.ID, Newest: true, Limit: 1}
+	q := history.Query{Namespace: key.Namespace, Service: key.Service, ID: key.ID, Newest: true, Limit: 2}
 	if at > 0 {
 		q.Before = at + 1
 	}
@@ -24,8 +24,12 @@ func (s *Service) gone(ctx context.Context, key domain.Key, at eventstore.Positi
 	if err != nil {
 		return err
 	}
-	if len(page.Entries) == 0 || page.Entries[0].Type != domain.TypeInstanceDeregistered && page.Entries[0].Type != domain.TypeLeaseExpired {
+	entries := page.Entries
+	if len(entries) == 2 && entries[0].Type == domain.TypeTrafficChanged { // may have ended maintenance after the end
+		entries = entries[1:]
+	}
+	if len(entries) == 0 || entries[0].Type != domain.TypeInstanceDeregistered && entries[0].Type != domain.TypeLeaseExpired {
 		return domain.UnknownInstance{Key: key}
 	}
-	return Gone{Key: key, Event: ShowEntry(s.Timeline(), &page.Entries[0])}
+	return Gone{Key: key, Event: ShowEntry(s.Timeline(), &entries[0])}
 }

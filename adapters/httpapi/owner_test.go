@@ -112,6 +112,9 @@ func TestMaintenanceSaysWhoWhenAndWhy(t *testing.T) {
 	s.send("DELETE", a1, "").want(t, 200)
 	s.send("PUT", a1+"/traffic", `{"traffic":"draining"}`).problem(t, 404, "unknown-instance", "")
 	s.send("PUT", a1+"/traffic", `{"traffic":"serving"}`).want(t, 200)
+	if got := s.send("GET", a1, "").want(t, 410); !strings.Contains(string(got.body), "InstanceDeregistered") {
+		t.Errorf("what took it out is %s", got.body)
+	}
 	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
 	var i wire.Instance
 	s.send("GET", a1, "").want(t, 200).json(t, &i)

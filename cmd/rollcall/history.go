@@ -185,7 +185,11 @@ func whyCommand(remote *commandLine) *cobra.Command {
 
 // explain tells the newest entries as a story, the answer first.
 func explain(w io.Writer, page wire.HistoryPage, now time.Time) error {
-	last := &page.Entries[0]
+	last, before := &page.Entries[0], page.Entries[1:]
+	if len(before) > 0 && last.Type == domain.TypeTrafficChanged && ends(before[0].Type) {
+		fmt.Fprintf(w, "After it was gone, at %s: %s (by %s).\n", last.RecordedAt.Format("2006-01-02 15:04:05 MST"), oneLine(last.Summary), dash(last.Actor))
+		last, before = &before[0], before[1:]
+	}
 	when := fmt.Sprintf("%s (%s ago)", last.RecordedAt.Format("2006-01-02 15:04:05 MST"), queries.Spaced(now.Sub(last.RecordedAt).Round(time.Second)))
 	switch last.Type {
 	case domain.TypeInstanceDeregistered:
@@ -203,13 +207,18 @@ func explain(w io.Writer, page wire.HistoryPage, now time.Time) error {
 		h := page.Heartbeats[n-1]
 		fmt.Fprintf(w, "Last heartbeat at %s; %d in that hour, the longest gap %s.\n", h.Last.Format("2006-01-02 15:04:05 MST"), h.Received, queries.Spaced(time.Duration(h.LongestGap)))
 	}
-	if len(page.Entries) > 1 {
+	if len(before) > 0 {
 		fmt.Fprintln(w, "Before that:")
-		for _, e := range page.Entries[1:] {
+		for _, e := range before {
 			fmt.Fprintf(w, "  %s  %s (by %s)\n", e.RecordedAt.Format("2006-01-02 15:04:05"), oneLine(e.Summary), dash(e.Actor))
 		}
 	}
 	return nil
+}
+
+// ends says whether an event of that type takes an instance out of the catalog.
+func ends(eventType string) bool {
+	return eventType == domain.TypeInstanceDeregistered || eventType == domain.TypeLeaseExpired
 }
 
 func noReason(summary string) string {
