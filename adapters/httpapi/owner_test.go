@@ -195,3 +195,24 @@ func TestNullIsRefusedWhereAValueMustBe(t *testing.T) {
 	s.send("PUT", a1, `{"address":"10.0.0.5","zone":null,"ttl":null,"tags":null,"metadata":null,"status":null,"note":null}`).problem(t, 422, "invalid-field", "note")
 	s.send("PUT", a1, `{"address":"10.0.0.5","zone":null,"ttl":null,"tags":null,"metadata":null,"status":null}`).want(t, 200)
 }
+
+func TestAHistoryNeverTellsAStatusThatWasNotPresent(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5","status":"starting"}`).want(t, 201)
+	s.send("PUT", a1+"/health", `{"status":"passing"}`).want(t, 200)
+	s.send("PUT", a1+"/health", `{"status":"critical"}`).want(t, 200)
+	s.send("PUT", a1, `{"address":"10.0.0.5","status":"passing","zone":"eu"}`).want(t, 200)
+	s.send("PUT", a1, `{"address":"10.0.0.6","zone":"eu"}`).want(t, 200)
+	var page wire.HistoryPage
+	s.send("GET", a1+"/history?order=oldest", "").want(t, 200).json(t, &page)
+	var told []string
+	for _, e := range page.Entries {
+		for _, c := range e.Changes {
+			told = append(told, fmt.Sprintf("%s: %v to %v", c.Field, c.From, c.To))
+		}
+	}
+	want := "status: starting to passing, status: passing to critical, zone:  to eu, status: critical to passing, address: 10.0.0.5 to 10.0.0.6"
+	if got := strings.Join(told, ", "); got != want {
+		t.Errorf("told %s\nwant %s", got, want)
+	}
+}
