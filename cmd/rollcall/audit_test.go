@@ -191,7 +191,7 @@ func TestAFlippedByteIsFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signed, err := signer.Sign(tree)
+	signed, err := signer.Sign(tree, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -51,6 +52,19 @@ func TestARestoredRegistryTellsWhoComesFromTheLostFuture(t *testing.T) {
 	}
 	register(0)
 	register(1)
+	checkpoint := func(name string) string {
+		t.Helper()
+		status, b, err := p.send("GET", "/v1/checkpoint", "")
+		if err != nil || status != 200 {
+			t.Fatal(status, err)
+		}
+		file := filepath.Join(data, name)
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	kept := checkpoint("kept")
 	dir := filepath.Join(t.TempDir(), "backup")
 	if out, err := rollcall("backup", dir, "--data", data); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -63,6 +77,7 @@ func TestARestoredRegistryTellsWhoComesFromTheLostFuture(t *testing.T) {
 	}
 	_, cursor, _ := strings.Cut(string(page), `"next":"`)
 	cursor, _, _ = strings.Cut(cursor, `"`)
+	lost := checkpoint("lost")
 	if err := p.end(syscall.SIGKILL); err == nil {
 		t.Error("it was not killed")
 	}
@@ -73,6 +88,13 @@ func TestARestoredRegistryTellsWhoComesFromTheLostFuture(t *testing.T) {
 	}
 	_, timeline, _ := strings.Cut(out, "timeline ")
 	timeline, _, _ = strings.Cut(timeline, " ")
+	if out, err := rollcall("verify", "--data", fresh, "--checkpoint", kept); err != nil {
+		t.Errorf("a checkpoint from before the backup: %v\n%s", err, out)
+	}
+	if _, err := rollcall("verify", "--data", fresh, "--checkpoint", lost); err == nil || !strings.Contains(err.Error(), "NOT VERIFIED: the checkpoint is of a future that this log does not have: a backup was restored") ||
+		!strings.Contains(err.Error(), "after position 2 as timeline "+timeline+", so 2 of the checkpoint's 4 events are not in it") {
+		t.Errorf("a checkpoint of the lost future: %v", err)
+	}
 	p = startServer(t, fresh)
 	register(4) // takes the position 4 anew
 	resp, err := transport.Get(p.url + "/v1/services/web/instances")

@@ -79,22 +79,29 @@ func makeKey(path, origin string) ([]byte, error) {
 // VerifierKey is the public key in the notation of signed notes.
 func (s *Signer) VerifierKey() string { return s.verifier }
 
-// Sign makes a checkpoint of all that the history holds.
-func (s *Signer) Sign(h *History) ([]byte, error) {
+// timelineLine begins a checkpoint's line that names its timeline. A store's first has none.
+const timelineLine = "timeline "
+
+// Sign makes a checkpoint of all that the history of a store on the named timeline holds.
+func (s *Signer) Sign(h *History, timeline string) ([]byte, error) {
 	size := h.Leaves()
 	root, err := h.Root(size)
 	if err != nil {
 		return nil, err
 	}
 	text := s.origin + "\n" + strconv.FormatInt(size, 10) + "\n" + base64.StdEncoding.EncodeToString(root[:]) + "\n"
+	if timeline != "" {
+		text += timelineLine + timeline + "\n"
+	}
 	return note.Sign(&note.Note{Text: text}, s.signer)
 }
 
 // Checkpoint is what a signed note says.
 type Checkpoint struct {
-	Origin string
-	Size   int64
-	Root   tlog.Hash
+	Origin   string
+	Size     int64
+	Root     tlog.Hash
+	Timeline string // on which it was made; "": the store's first
 }
 
 // OpenCheckpoint reads a checkpoint that is signed with the key.
@@ -117,6 +124,9 @@ func OpenCheckpoint(signed []byte, verifierKey string) (c Checkpoint, err error)
 	}
 	if c.Root, err = tlog.ParseHash(lines[2]); err != nil {
 		return c, fmt.Errorf("checkpoint: its root: %w", err)
+	}
+	if timeline, ok := strings.CutPrefix(lines[3], timelineLine); ok {
+		c.Timeline = timeline
 	}
 	return c, nil
 }

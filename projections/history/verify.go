@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"iter"
 	"math/bits"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
@@ -28,6 +30,15 @@ type Verdict struct {
 	Fault string
 	// First is the first event that is not what it was, nil if none is or it cannot be told which.
 	First *eventstore.RecordedEvent
+	// Left says that the log left the checkpoint's timeline before the checkpoint was made, nil if it did not.
+	Left *Left
+}
+
+// Left is where a log left a checkpoint's timeline, as the log says.
+type Left struct {
+	domain.TimelineBegan
+	RecordedAt time.Time
+	Shared     int64 // events that both timelines have
 }
 
 // Verify computes the tree over the audited events anew and holds it against the evidence. progress
@@ -72,6 +83,9 @@ func Verify(events iter.Seq2[eventstore.RecordedEvent, error], evidence Evidence
 		}
 		canonical = eventstore.AppendCanonical(canonical[:0], &e)
 		hash := tlog.RecordHash(canonical)
+		if v.Left == nil && e.Type == domain.TypeTimelineBegan && evidence.Checkpoint != nil && log.size < then {
+			v.Left = leaves(evidence.Checkpoint.Timeline, &e, log.size)
+		}
 		log.add(hash)
 		if log.size == then {
 			rootThen = log.root()
@@ -100,6 +114,8 @@ func Verify(events iter.Seq2[eventstore.RecordedEvent, error], evidence Evidence
 
 func (v *Verdict) judge(c *Checkpoint, rootThen, treeThen tlog.Hash) {
 	switch {
+	case v.Left != nil:
+		v.Fault = v.Left.fault(c)
 	case c != nil && v.Events < c.Size:
 		v.Fault = fmt.Sprintf("%d events are missing: the checkpoint has %d, the log %d", c.Size-v.Events, c.Size, v.Events)
 	case c != nil && rootThen != c.Root && treeThen == c.Root:
@@ -113,6 +129,28 @@ func (v *Verdict) judge(c *Checkpoint, rootThen, treeThen tlog.Hash) {
 	case v.Leaves > v.Events:
 		v.Fault = fmt.Sprintf("%d events are missing: the tree has %d leaves, the log %d events", v.Leaves-v.Events, v.Leaves, v.Events)
 	}
+}
+
+// leaves says whether an event takes the log off a timeline, behind so many events.
+func leaves(timeline string, e *eventstore.RecordedEvent, behind int64) *Left {
+	event, err := eventstore.Decode(e)
+	began, ok := event.(domain.TimelineBegan)
+	if err != nil || !ok || began.Parent != timeline {
+		return nil
+	}
+	return &Left{TimelineBegan: began, RecordedAt: e.RecordedAt, Shared: behind}
+}
+
+// fault tells a restore from a change of events. Whether the events before the fork are what they were, this checkpoint
+// cannot say: one that was made before the fork can.
+func (l *Left) fault(c *Checkpoint) string {
+	why := "a backup was restored"
+	if l.Reason == domain.TailLost {
+		why = "the log lost its end"
+	}
+	return fmt.Sprintf("the checkpoint is of a future that this log does not have: %s, and at %s the log went on after position %d as timeline %s, "+
+		"so %d of the checkpoint's %d events are not in it; a checkpoint of at most %d events proves what is before the fork",
+		why, l.RecordedAt.Format(time.RFC3339), l.After, l.Timeline, c.Size-l.Shared, c.Size, l.Shared)
 }
 
 // frontier is a growing Merkle tree (RFC 6962) of which only the roots of its full subtrees are
