@@ -11,7 +11,6 @@ package esdbstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -112,17 +111,27 @@ func Open(connectionString string, opts Options) (*Store, error) {
 	return s, nil
 }
 
-// Ready waits until the database was reached. It fails when the database does not let this node in.
-func (s *Store) Ready(ctx context.Context) error {
+// Ready waits until the database was reached. It fails at once when the database does not let this node in.
+func (s *Store) Ready(ctx context.Context) error { return s.reached(ctx, s.denied) }
+
+// Reached waits until the database was reached, however often it did not let this node in before.
+func (s *Store) Reached(ctx context.Context) error { return s.reached(ctx, nil) }
+
+func (s *Store) reached(ctx context.Context, denied <-chan struct{}) error {
 	select {
 	case <-s.found:
 		return nil
-	case <-s.denied:
+	default:
+	}
+	select {
+	case <-s.found:
+		return nil
+	case <-denied:
 		return s.refusal
 	case <-s.closing:
 		return eventstore.ErrClosed
 	case <-ctx.Done():
-		return errors.Join(s.Err(), ctx.Err())
+		return fmt.Errorf("%w (%w)", s.Err(), ctx.Err())
 	}
 }
 

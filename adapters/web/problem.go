@@ -93,7 +93,7 @@ func ProblemOf(err error) *wire.Problem {
 	case errors.Is(err, eventstore.ErrAccessDenied):
 		return NewProblem(http.StatusServiceUnavailable, "store-denied", "The event store denies access", "the event store does not let this registry in; its log says more")
 	case errors.Is(err, eventstore.ErrRefused):
-		return NewProblem(http.StatusBadGateway, "store-refused", "The event store refuses the request", "the event store answered what the registry cannot act on; its log says more")
+		return NewProblem(http.StatusServiceUnavailable, "store-refused", "The event store refuses the request", "the event store answered what the registry cannot act on; its log says more")
 	case errors.Is(err, eventstore.ErrClosed):
 		return NewProblem(http.StatusServiceUnavailable, "stopping", "The registry is shutting down", err.Error())
 	case errors.Is(err, eventstore.ErrTooLarge):

@@ -43,13 +43,14 @@ func isESDB(store string) bool {
 	return false
 }
 
-func openBackend(ctx context.Context, s settings, observed *metrics.Metrics, logger *slog.Logger) (*backend, error) {
+func openBackend(ctx context.Context, s settings, observed *metrics.Metrics, logger *slog.Logger, at func(what string, cause func() error)) (*backend, error) {
 	if !embedded(s.store) {
-		return openESDB(ctx, s, logger)
+		return openESDB(ctx, s, logger, at)
 	}
 	if err := refuseTraces(s.data); err != nil {
 		return nil, err
 	}
+	at("the event store is being opened", nil)
 	store, err := pebblestore.Open(filepath.Join(s.data, "events"), pebblestore.Options{
 		Logger:   logger,
 		OnCommit: func(c pebblestore.Commit) { observed.Committed(c.Events, c.Sync, c.Append) },
@@ -72,11 +73,12 @@ const patienceAtStart = 5 * time.Second
 
 // openESDB connects to the cluster. When it can't be reached, a node that has been on it before goes
 // on with what its snapshot says; a new one waits.
-func openESDB(ctx context.Context, s settings, logger *slog.Logger) (*backend, error) {
+func openESDB(ctx context.Context, s settings, logger *slog.Logger, at func(what string, cause func() error)) (*backend, error) {
 	store, err := esdbstore.Open(s.store, esdbstore.Options{Retention: s.retention, Logger: logger})
 	if err != nil {
 		return nil, usageError{err}
 	}
+	at("the event store is looked for", store.Err)
 	file := filepath.Join(s.data, "store-id")
 	known, err := readStoreID(file)
 	if err != nil {
@@ -92,7 +94,7 @@ func openESDB(ctx context.Context, s settings, logger *slog.Logger) (*backend, e
 	if err != nil && known != uuid.Nil && ctx.Err() == nil {
 		logger.Warn("the event store cannot be reached: the catalog is served from the last snapshot, read-only, until it can", "cause", err)
 		b.watch = func(ctx context.Context) error {
-			if err := store.Ready(ctx); err != nil {
+			if err := store.Reached(ctx); err != nil {
 				return nil // it ends
 			}
 			_, err := checkStoreID(ctx, store, file, known)

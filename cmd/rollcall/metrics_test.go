@@ -12,7 +12,7 @@ import (
 
 // docs/metrics.md has every metric that the server has, and no other.
 func TestEveryMetricIsDocumented(t *testing.T) {
-	n, err := openNode(t.Context(), settings{store: "embedded", data: t.TempDir(), retention: time.Hour}, slog.New(slog.DiscardHandler))
+	n, err := openNode(t.Context(), settings{store: "embedded", data: t.TempDir(), retention: time.Hour}, slog.New(slog.DiscardHandler), func(string, func() error) {})
 	if err != nil {
 		t.Fatal(err)
 	}

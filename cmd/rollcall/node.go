@@ -46,15 +46,16 @@ type node struct {
 	queries    *queries.Service
 	api        *httpapi.API
 
+	at       func(what string, cause func() error)
 	stopping context.Context // ends when the node shuts down, so that waiting queries answer at once
 	stop     context.CancelFunc
 	closers  []func() error // of the parts, in the order in which they were opened
 }
 
 // openNode opens the parts of a node from the store up. Nothing runs yet. A part that cannot be opened
-// closes those before it.
-func openNode(ctx context.Context, s settings, logger *slog.Logger) (*node, error) {
-	n := &node{settings: s, logger: logger, metrics: metrics.New(versionName())}
+// closes those before it. at is told what the start is at, and how to ask what holds it up.
+func openNode(ctx context.Context, s settings, logger *slog.Logger, at func(what string, cause func() error)) (*node, error) {
+	n := &node{settings: s, logger: logger, metrics: metrics.New(versionName()), at: at}
 	n.stopping, n.stop = context.WithCancel(context.Background())
 	for _, open := range []func(context.Context) error{n.openStore, n.openHistory, n.openLive, n.openDeliveries, n.openCommands, n.openQueries, n.openAPI} {
 		if err := open(ctx); err != nil {
@@ -80,7 +81,7 @@ func (n *node) onClose(shut func() error) { n.closers = append(n.closers, shut) 
 func (n *node) file(name string) string { return filepath.Join(n.settings.data, name) }
 
 func (n *node) openStore(ctx context.Context) (err error) {
-	if n.store, err = openBackend(ctx, n.settings, n.metrics, n.logger); err != nil {
+	if n.store, err = openBackend(ctx, n.settings, n.metrics, n.logger, n.at); err != nil {
 		return err
 	}
 	n.onClose(n.store.Close)
@@ -88,6 +89,7 @@ func (n *node) openStore(ctx context.Context) (err error) {
 }
 
 func (n *node) openLive(ctx context.Context) (err error) {
+	n.at("the catalog is being built", n.store.err)
 	said := time.Now()
 	defer fewerCollections()()
 	n.live, err = live.Open(ctx, live.Options{

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,6 +19,8 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/rollcall-registry/rollcall/adapters/esdbstore"
 	"github.com/rollcall-registry/rollcall/adapters/esdbstore/esdbtest"
@@ -96,11 +101,14 @@ func (l *link) connection() string { return "esdb://" + l.listener.Addr().String
 // cluster is three nodes over one event store.
 type cluster struct {
 	t     *testing.T
-	store *esdbtest.Server
+	store *esdbtest.Server // of a database of one node
+	links [3]*link         // to it, one for each node
+
+	stores *esdbtest.Cluster // of a database of three nodes, which every node reaches by itself
+
 	mu    sync.Mutex
 	nodes [3]*process
 	data  [3]string
-	links [3]*link
 }
 
 func startCluster(t *testing.T) *cluster {
@@ -112,14 +120,46 @@ func startCluster(t *testing.T) *cluster {
 	}
 	t.Cleanup(c.store.Stop)
 	for i := range c.nodes {
-		c.data[i], c.links[i] = t.TempDir(), newLink(t, c.store.Address())
-		c.nodes[i] = c.start(i, "127.0.0.1:0")
+		c.links[i] = newLink(t, c.store.Address())
 	}
+	c.startNodes()
 	return c
 }
 
+// startOverThree starts three nodes over a database of three, which has a new leader that much sooner than it
+// would in reality.
+func startOverThree(t *testing.T, pace float64) *cluster {
+	t.Helper()
+	c := &cluster{t: t}
+	var err error
+	if c.stores, err = esdbtest.StartCluster(esdbtest.TCP{}, 3, esdbtest.Measured.Scaled(pace)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.stores.Stop)
+	c.startNodes()
+	return c
+}
+
+func (c *cluster) startNodes() {
+	for i := range c.nodes {
+		c.data[i] = c.t.TempDir()
+		c.nodes[i] = c.start(i, "127.0.0.1:0")
+	}
+}
+
+// connection is how a node reaches the database; -1: how the test does.
+func (c *cluster) connection(i int) string {
+	switch {
+	case c.stores != nil:
+		return c.stores.ConnectionString()
+	case i < 0:
+		return c.store.ConnectionString()
+	}
+	return c.links[i].connection()
+}
+
 func (c *cluster) start(i int, listen string) *process {
-	return startServer(c.t, c.data[i], "--listen", listen, "--store", c.links[i].connection(), "--self-preservation=false")
+	return startServer(c.t, c.data[i], "--listen", listen, "--store", c.connection(i), "--self-preservation=false")
 }
 
 func (c *cluster) node(i int) *process {
@@ -211,8 +251,62 @@ var lifecycleModel = porcupine.Model{
 // for each instance; at the end every node's catalog is the fold of the log; nothing acknowledged is
 // missing; no instance that was kept alive was expired; each expiry stands once.
 func TestThreeNodesOverOneStore(t *testing.T) {
-	const clients, keepers, ttl, lasting = 8, 6, 2 * time.Second, 14 * time.Second
 	c := startCluster(t)
+	c.torture(14*time.Second, func(rng *rand.Rand) {
+		victim := rng.IntN(3)
+		switch rng.IntN(3) {
+		case 0:
+			c.restart(victim)
+		case 1:
+			pid := c.node(victim).Process
+			_ = pid.Signal(syscall.SIGSTOP)
+			time.Sleep(tortureTTL + 500*time.Millisecond)
+			_ = pid.Signal(syscall.SIGCONT)
+		case 2:
+			c.links[victim].set(true)
+			time.Sleep(tortureTTL + 500*time.Millisecond)
+			c.links[victim].set(false)
+		}
+	})
+}
+
+// The same holds when it is the database whose nodes are killed, frozen and cut off, its leader first of all.
+func TestThreeNodesOverThreeOfTheDatabase(t *testing.T) {
+	c := startOverThree(t, 0.3)
+	c.torture(14*time.Second, func(rng *rand.Rand) {
+		victim, _ := c.stores.Leader()
+		if victim == nil || rng.IntN(4) == 0 {
+			victim = c.stores.Nodes[rng.IntN(3)]
+		}
+		switch rng.IntN(4) {
+		case 0:
+			victim.Stop()
+			time.Sleep(2 * time.Second)
+			if err := victim.Restart(); err != nil {
+				t.Error(err)
+			}
+		case 1:
+			victim.Freeze()
+			time.Sleep(time.Duration(1+rng.IntN(4)) * time.Second)
+			victim.Thaw()
+		case 2:
+			victim.CutOff()
+			time.Sleep(3 * time.Second)
+			victim.Join()
+		case 3:
+			c.stores.Elect(c.stores.Nodes[rng.IntN(3)])
+		}
+		time.Sleep(time.Second)
+	})
+}
+
+const tortureTTL = 2 * time.Second
+
+// torture runs clients and keepers for a while, as something befalls again and again, and checks what came of it.
+func (c *cluster) torture(lasting time.Duration, befalls func(rng *rand.Rand)) {
+	const clients, keepers, ttl = 8, 6, tortureTTL
+	t := c.t
+	t.Helper()
 	var newest atomic.Uint64 // newest position that any client knows
 	learn := func(position uint64) {
 		for {
@@ -303,20 +397,7 @@ func TestThreeNodesOverOneStore(t *testing.T) {
 	}
 	rng := rand.New(rand.NewPCG(7, 7))
 	for time.Since(began) < lasting {
-		victim := rng.IntN(3)
-		switch rng.IntN(3) {
-		case 0:
-			c.restart(victim)
-		case 1:
-			pid := c.node(victim).Process
-			_ = pid.Signal(syscall.SIGSTOP)
-			time.Sleep(ttl + 500*time.Millisecond)
-			_ = pid.Signal(syscall.SIGCONT)
-		case 2:
-			c.links[victim].set(true)
-			time.Sleep(ttl + 500*time.Millisecond)
-			c.links[victim].set(false)
-		}
+		befalls(rng)
 		time.Sleep(300 * time.Millisecond)
 	}
 	close(stop)
@@ -334,7 +415,7 @@ func (c *cluster) check(registered *sync.Map, ttl time.Duration) {
 	t := c.t
 	t.Helper()
 	time.Sleep(ttl + 2*time.Second) // what is kept no longer lapses
-	store, err := esdbstore.Open(c.store.ConnectionString(), esdbstore.Options{})
+	store, err := esdbstore.Open(c.connection(-1), esdbstore.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -487,5 +568,114 @@ func TestANodeStartsWithoutItsCluster(t *testing.T) {
 	_, errs, code := run(t, nil, "serve", "--data", c.data[0], "--store", other.ConnectionString(), "--listen", "127.0.0.1:0")
 	if code != 1 || !strings.Contains(errs, "two clusters are mixed up") {
 		t.Errorf("another cluster: exit code %d, %s", code, errs)
+	}
+}
+
+// A new node without its database listens from the first moment: it lives, says why it is not ready, and answers
+// everything else with a problem. It takes requests as soon as the database is there.
+func TestANewNodeListensWithoutItsDatabase(t *testing.T) {
+	store, err := esdbtest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Stop)
+	store.Stop()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	_ = free.Close()
+	ask := func(method, path, body string) (int, string) {
+		r, err := http.NewRequest(method, "http://"+address+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/json")
+		resp, err := nodeClient.Do(r)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			return 0, err.Error()
+		}
+		return resp.StatusCode, string(b)
+	}
+	until := func(what string, holds func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("the node never " + what)
+			}
+		}
+	}
+	args := []string{"--listen", address, "--store", store.ConnectionString()}
+	ended := startInBackground(t, t.TempDir(), args...)
+	until("listens", func() bool { status, _ := ask("GET", "/healthz", ""); return status == 200 })
+	until("says why it is not ready", func() bool {
+		status, body := ask("GET", "/readyz", "")
+		return status == 503 && strings.Contains(body, "connection refused")
+	})
+	if status, body := ask("PUT", "/v1/services/web/instances/a", `{"address":"10.0.0.5"}`); status != 503 || !strings.Contains(body, "urn:rollcall:problem:not-ready") {
+		t.Errorf("a registration gets %d %s", status, body)
+	}
+	if err := store.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	until("gets ready", func() bool { status, _ := ask("GET", "/readyz", ""); return status == 200 })
+	if status, body := ask("PUT", "/v1/services/web/instances/a", `{"address":"10.0.0.5"}`); status != 201 {
+		t.Errorf("with its database a registration gets %d %s", status, body)
+	}
+	if out, err := ended(syscall.SIGTERM); err != nil {
+		t.Errorf("it ends with %v\n%s", err, out)
+	}
+
+	store.Stop()
+	ended = startInBackground(t, t.TempDir(), args...)
+	until("listens", func() bool { status, _ := ask("GET", "/healthz", ""); return status == 200 })
+	if out, err := ended(syscall.SIGTERM); err != nil {
+		t.Errorf("without its database it ends with %v\n%s", err, out)
+	}
+}
+
+// startInBackground starts a server without waiting for it. The function ends it and returns what it said.
+func startInBackground(t *testing.T, data string, args ...string) func(signal os.Signal) (string, error) {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	c := exec.Command(path, append([]string{"serve", "--data", data}, args...)...)
+	c.Stderr = &out
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Process.Kill() })
+	return func(signal os.Signal) (string, error) {
+		if err := c.Process.Signal(signal); err != nil {
+			return out.String(), err
+		}
+		err := c.Wait()
+		return out.String(), err
+	}
+}
+
+// Whom the database does not let in ends with one line that says so.
+func TestBadCredentialsEndTheStart(t *testing.T) {
+	store, err := esdbtest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Stop)
+	store.Answer = func(string) error { return status.Error(codes.Unauthenticated, "authentication failed") }
+	_, errs, code := run(t, nil, "serve", "--data", t.TempDir(), "--store", store.ConnectionString(), "--listen", "127.0.0.1:0", "--log-level", "error")
+	if code != 1 || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "authentication failed") {
+		t.Errorf("exit code %d, %s", code, errs)
+	}
+	if _, errs, code = run(t, nil, "migrate", "--from", t.TempDir(), "--to", store.ConnectionString()); code != 1 {
+		t.Errorf("migrate: exit code %d, %s", code, errs)
 	}
 }

@@ -108,14 +108,24 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 		return err
 	}
 	defer stopDebug()
-	n, err := openNode(ctx, s, logger)
+	start, err := startListening(s.listen, logger)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, n.close()) }()
-	listener, err := net.Listen("tcp", s.listen)
+	url := "http://" + start.listener.Addr().String()
+	logger.Info("rollcall is starting", "url", url)
+	n, err := openNode(ctx, s, logger, start.at)
+	listener, stopErr := start.stop()
+	defer listener.Close() // the server closed it, if it ran
 	if err != nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return nil // it was told to end
+		}
 		return err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
+	if stopErr != nil {
+		return stopErr
 	}
 	listeners := []net.Listener{listener}
 	if socket, err := listenLocal(s.data); err == nil {
@@ -123,7 +133,7 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	} else {
 		logger.Error("there is no socket in the data folder: a backup can only be taken when the registry does not run", "cause", err)
 	}
-	logger.Info("rollcall is ready", "url", "http://"+listener.Addr().String(), "data", s.data, "version", versionName(), "instances", n.live.Catalog().Len())
+	logger.Info("rollcall is ready", "url", url, "data", s.data, "version", versionName(), "instances", n.live.Catalog().Len())
 	if listening != nil {
 		listening(listener.Addr())
 	}

@@ -18,7 +18,7 @@ import (
 func openFolder(t *testing.T, data string, do func(*node)) error {
 	t.Helper()
 	s := settings{data: data, store: "embedded", retention: 72 * time.Hour, minFree: 1}
-	n, err := openNode(t.Context(), s, slog.New(slog.DiscardHandler))
+	n, err := openNode(t.Context(), s, slog.New(slog.DiscardHandler), func(string, func() error) {})
 	if err != nil {
 		return err
 	}
