@@ -2,7 +2,6 @@ package esdbstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -52,15 +51,14 @@ func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requ
 	if err := s.carryOut(ctx, calls); err != nil {
 		return nil, err
 	}
-	var errs []error
 	for i, c := range calls {
-		result, err := s.outcome(ctx, &requests[i], c)
-		if err != nil {
-			errs = append(errs, err)
+		result, failed := s.outcome(ctx, &requests[i], c)
+		if err == nil {
+			err = failed // the first stands for all
 		}
 		into = append(into, result)
 	}
-	return into, errors.Join(errs...)
+	return into, err
 }
 
 // firstPause is the time between two attempts at first; each further one is twice as long, up to maxPause.

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,14 +18,19 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// migrateBatch is how many events go to an embedded store with one commit.
+// migrateBatch is how many events are appended at once. Both stores take them in their order: the embedded one
+// with one commit, the database as it gets them, over one call. What a run leaves that was interrupted is the
+// beginning of such a batch.
 const migrateBatch = 1000
 
 // migration copies one store to another.
 type migration struct {
 	from, to   eventstore.Store
-	together   int // events that may be appended at once and stay in order
 	heartbeats bool
+
+	resumed bool                             // the target held events before
+	beats   map[eventstore.StreamName]uint64 // how many heartbeats the target has of each stream that was appended to
+	last    eventstore.Position              // in the target, of the newest event
 }
 
 func migrateCommand() *cobra.Command {
@@ -35,7 +41,8 @@ func migrateCommand() *cobra.Command {
 		Short: "Copy every event to another event store, with its id, order, time and metadata",
 		Long: `Copies every event from one event store to another: a data folder, or a connection string of
 EventStoreDB or KurrentDB. No registry may write to either meanwhile. Run again, it goes on where it
-ended. At the end both are compared.`,
+ended. At the end both are compared. If an event of the middle is missing in the target, it says so: then
+begin anew with an empty store, for events are never put in between.`,
 		Example: "  rollcall migrate --from ./rollcall-data --to 'esdb://127.0.0.1:2113?tls=false'",
 		Args:    cobra.NoArgs,
 	}
@@ -46,7 +53,7 @@ ended. At the end both are compared.`,
 		if from == "" || to == "" || from == to {
 			return usageError{errors.New("--from and --to must name two stores")}
 		}
-		m := migration{together: migrateBatch, heartbeats: heartbeats}
+		m := migration{heartbeats: heartbeats, beats: make(map[eventstore.StreamName]uint64)}
 		if m.from, err = openForMigration(c.Context(), from, true); err != nil {
 			return err
 		}
@@ -55,9 +62,6 @@ ended. At the end both are compared.`,
 			return err
 		}
 		defer func() { err = errors.Join(err, m.to.Close()) }()
-		if isESDB(to) {
-			m.together = 1 // streams of a cluster are appended to side by side: one after the other keeps the order
-		}
 		copied, err := m.run(c)
 		if err != nil {
 			return fmt.Errorf("%w; run it again to go on", err)
@@ -97,27 +101,59 @@ func (m *migration) filter() eventstore.Filter {
 	return eventstore.Filter{StreamPrefixes: prefixes}
 }
 
-// resumeAfter is the position in the source up to which the target has everything.
-func (m *migration) resumeAfter(ctx context.Context) (eventstore.Position, error) {
-	for last, err := range m.to.ReadAll(ctx, eventstore.ReadAllOptions{Backwards: true, Filter: m.filter(), Limit: 1}) {
+// resumeAfter is the position in the source up to which the target has everything. The newest batch is held
+// against the source event by event.
+func (m *migration) resumeAfter(ctx context.Context) (after eventstore.Position, err error) {
+	var newest []eventstore.RecordedEvent
+	for e, err := range m.to.ReadAll(ctx, eventstore.ReadAllOptions{Backwards: true, Filter: m.filter(), Limit: migrateBatch + 1}) {
 		if err != nil {
 			return 0, err
 		}
-		from := last.Revision
-		if last.Stream.IsHeartbeat() {
-			from = 0 // what the retention removed shifts revisions
-		}
-		for e, err := range m.from.ReadStream(ctx, last.Stream, eventstore.ReadOptions{From: from}) {
-			if err != nil {
-				return 0, err
-			}
-			if e.ID == last.ID {
-				return e.Position, nil
-			}
-		}
-		return 0, fmt.Errorf("the target ends with revision %d of %s, which the source does not have: it is another store's", last.Revision, last.Stream)
+		newest = append(newest, e)
 	}
-	return 0, nil
+	slices.Reverse(newest)
+	var first eventstore.RecordedEvent
+	for len(newest) > 0 { // heartbeats at the beginning may be past the source's retention
+		var found bool
+		if first, found, err = m.locate(ctx, &newest[0]); found || err != nil {
+			break
+		}
+		if last := &newest[len(newest)-1]; !newest[0].Stream.IsHeartbeat() || len(newest) == 1 {
+			return 0, fmt.Errorf("the target ends with revision %d of %s, which the source does not have: it is another store's", last.Revision, last.Stream)
+		}
+		newest = newest[1:]
+	}
+	if err != nil || len(newest) == 0 {
+		return 0, err
+	}
+	m.resumed, m.last = true, newest[len(newest)-1].Position
+	next, stop := iter.Pull2(m.from.ReadAll(ctx, eventstore.ReadAllOptions{After: first.Position, Filter: m.filter()}))
+	defer stop()
+	for i, e, ok := 0, first, true; ; e, err, ok = next() {
+		if err != nil {
+			return 0, err
+		}
+		if !ok || !sameEvent(&e, &newest[i]) {
+			return 0, fmt.Errorf("the target has revision %d of %s at a place where the source has another event: it cannot be completed in order; begin anew with an empty store", newest[i].Revision, newest[i].Stream)
+		}
+		if i++; i == len(newest) {
+			return e.Position, nil
+		}
+	}
+}
+
+// locate finds an event in the source.
+func (m *migration) locate(ctx context.Context, of *eventstore.RecordedEvent) (e eventstore.RecordedEvent, found bool, err error) {
+	from := of.Revision
+	if of.Stream.IsHeartbeat() {
+		from = 0 // what the retention removed shifts revisions
+	}
+	for e, err := range m.from.ReadStream(ctx, of.Stream, eventstore.ReadOptions{From: from}) {
+		if err != nil || e.ID == of.ID {
+			return e, err == nil, err
+		}
+	}
+	return e, false, nil
 }
 
 func (m *migration) run(c *cobra.Command) (copied int, err error) {
@@ -132,43 +168,68 @@ func (m *migration) run(c *cobra.Command) (copied int, err error) {
 	}
 	bar := newProgress(c.ErrOrStderr(), "copying", "positions", int64(head))
 	defer bar.end()
-	var batch []eventstore.AppendRequest
-	flush := func() error {
-		if len(batch) == 0 {
-			return nil
-		}
-		results, err := m.to.Append(ctx, nil, batch...)
-		if err != nil {
-			return err
-		}
-		for _, r := range results {
-			if r.Err != nil {
-				return r.Err
-			}
-		}
-		copied, batch = copied+len(batch), nil
-		return nil
-	}
+	batch := make([]eventstore.AppendRequest, 0, migrateBatch)
+	enough := 1 // the first alone, so that a right that is missing is found before more are under way
 	for e, err := range m.from.ReadAll(ctx, eventstore.ReadAllOptions{After: after, To: head, Filter: m.filter()}) {
 		if err != nil {
 			return copied, err
 		}
 		r := eventstore.AppendRequest{Stream: e.Stream, Events: []eventstore.EventData{e.EventData}, At: e.RecordedAt}
-		switch {
-		case e.Stream.IsHeartbeat():
-		case e.Revision == 0:
-			r.Expected = eventstore.NoStream()
-		default:
-			r.Expected = eventstore.Exactly(e.Revision - 1)
+		if r.Expected, err = m.expected(ctx, &e); err != nil {
+			return copied, err
 		}
-		if batch = append(batch, r); len(batch) >= m.together {
-			if err := flush(); err != nil {
+		if batch = append(batch, r); len(batch) >= enough {
+			if err := m.put(ctx, batch); err != nil {
 				return copied, err
 			}
+			copied, batch, enough = copied+len(batch), batch[:0], migrateBatch
 			bar.set(int64(e.Position))
 		}
 	}
-	return copied, flush()
+	if err := m.put(ctx, batch); err != nil {
+		return copied, err
+	}
+	return copied + len(batch), nil
+}
+
+// put appends a batch and holds the target to its order.
+func (m *migration) put(ctx context.Context, batch []eventstore.AppendRequest) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	results, err := m.to.Append(ctx, nil, slices.Clone(batch)...)
+	if err != nil {
+		return err
+	}
+	for i, r := range results {
+		if r.Err != nil {
+			return r.Err
+		}
+		if r.Position <= m.last {
+			return fmt.Errorf("the target put an event of %s before the one that it was sent after: begin anew with an empty store", batch[i].Stream)
+		}
+		m.last = r.Position
+	}
+	return nil
+}
+
+// expected is the exact place of an event in its stream of the target, so that an append may be sent again
+// whatever became of it. What the retention removed shifts the revisions of heartbeats.
+func (m *migration) expected(ctx context.Context, e *eventstore.RecordedEvent) (eventstore.ExpectedRevision, error) {
+	if !e.Stream.IsHeartbeat() {
+		return eventstore.Unchanged(uint64(e.Revision)), nil
+	}
+	have, known := m.beats[e.Stream]
+	if !known && m.resumed {
+		for newest, err := range m.to.ReadStream(ctx, e.Stream, eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: 1}) {
+			if err != nil {
+				return eventstore.Any(), err
+			}
+			have = uint64(newest.Revision) + 1
+		}
+	}
+	m.beats[e.Stream] = have + 1
+	return eventstore.Unchanged(have), nil
 }
 
 // compare reads both stores side by side.
