@@ -25,13 +25,15 @@ race:
 	$(GO) test -race ./...
 
 KILLS ?= 200
+SEEDS ?= 5000
 FUZZTIME ?= 30s
 FUZZ := ./domain:FuzzDecodeEvent ./domain:FuzzParseKey ./domain/eventstore:FuzzParseJSON ./adapters/pebblestore:FuzzStoredValues \
 	./adapters/httpapi:FuzzBodies ./adapters/httpapi:FuzzTheLane ./adapters/web/lane:FuzzPlainRequests ./adapters/httpapi:FuzzPlainStrings ./adapters/httpapi:FuzzQueries ./projections/history:FuzzStoredPostings \
 	./projections/history:FuzzCheckpoint ./projections/catalog:FuzzSnapshotsAndEvents
 
-torture: ## long runs: KILLS kills of the real binary, errors at every file operation, every fuzz target for FUZZTIME
+torture: ## long runs: KILLS kills of the real binary, SEEDS simulated worlds, errors at every file operation, every fuzz target for FUZZTIME
 	ROLLCALL_TORTURE=$(KILLS) $(GO) test -v -timeout 4h -run 'TestTheCrashCampaign' ./cmd/rollcall
+	ROLLCALL_SEEDS=$(SEEDS) $(GO) test -timeout 4h ./commands/simulation
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'AtAnyFileOperation|AnyCrash' ./adapters/pebblestore
 	@for t in $(FUZZ); do $(GO) test -run '^$$' -fuzz "^$${t#*:}$$" -fuzztime $(FUZZTIME) $${t%%:*} || exit 1; done
 

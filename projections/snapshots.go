@@ -157,29 +157,21 @@ func (s Snapshots) read(at Mark, load func(state io.Reader) error) error {
 	if string(b[:snapshotHeader]) != string(s.header(at)) {
 		return errors.New("it is of another version, store or position")
 	}
-	d := decoders.Get().(*zstd.Decoder)
-	defer decoders.Put(d)
-	if err := d.Reset(bytes.NewReader(b[snapshotHeader:end])); err != nil {
+	d, err := zstd.NewReader(bytes.NewReader(b[snapshotHeader:end]), zstd.WithDecoderConcurrency(1))
+	if err != nil {
 		return err
 	}
+	defer d.Close()
 	return load(d)
 }
 
-// A long replay saves very often: what the libraries allocate for each use is used again.
+// A long replay saves very often: what the library allocates for each use is used again.
 var encoders = sync.Pool{New: func() any {
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(512<<10))
 	if err != nil {
 		panic(err) // the options are constant
 	}
 	return z
-}}
-
-var decoders = sync.Pool{New: func() any {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
-	if err != nil {
-		panic(err) // the options are constant
-	}
-	return d
 }}
 
 // Remove deletes a snapshot.
