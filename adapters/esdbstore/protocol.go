@@ -103,14 +103,14 @@ func subscribeRequest(after eventstore.Position, prefixes []string) *streams.Rea
 
 func protoID(id uuid.UUID) *shared.UUID {
 	return &shared.UUID{Value: &shared.UUID_Structured_{Structured: &shared.UUID_Structured{
-		MostSignificantBits: int64(binary.BigEndian.Uint64(id[:8])), LeastSignificantBits: int64(binary.BigEndian.Uint64(id[8:])), // #nosec G115 -- the bits count
+		MostSignificantBits: int64(binary.BigEndian.Uint64(id[:8])), LeastSignificantBits: int64(binary.BigEndian.Uint64(id[8:])),
 	}}}
 }
 
 func fromProtoID(p *shared.UUID) (id uuid.UUID) {
 	if s := p.GetStructured(); s != nil {
-		binary.BigEndian.PutUint64(id[:8], uint64(s.GetMostSignificantBits()))  // #nosec G115 -- the bits count
-		binary.BigEndian.PutUint64(id[8:], uint64(s.GetLeastSignificantBits())) // #nosec G115
+		binary.BigEndian.PutUint64(id[:8], uint64(s.GetMostSignificantBits()))
+		binary.BigEndian.PutUint64(id[8:], uint64(s.GetLeastSignificantBits()))
 		return id
 	}
 	id, _ = uuid.Parse(p.GetString_()) // an id of another form is no id

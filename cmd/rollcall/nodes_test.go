@@ -410,6 +410,72 @@ func (c *cluster) torture(lasting time.Duration, befalls func(rng *rand.Rand)) {
 	c.check(&registered, ttl)
 }
 
+// What one node answered holds at every other at once: an instance that one has just registered renews at another,
+// one that one has just taken out does not, though the others' catalogs are behind.
+func TestAnAnswerHoldsAtEveryNodeAtOnce(t *testing.T) {
+	c := startCluster(t)
+	for i := range 40 {
+		if i == 30 { // from here on every catalog is far behind
+			c.store.Delay(150 * time.Millisecond)
+			for n := range c.links { // subscriptions begin anew
+				c.links[n].set(true)
+				c.links[n].set(false)
+			}
+		}
+		a, b := i%3, (i+1+i/3%2)%3
+		path := fmt.Sprintf("/v1/services/web/instances/k%d", i%7)
+		if status, body, _ := c.ask(a, "PUT", path, `{"address":"10.0.0.5","ttl":"1h"}`); status != 201 {
+			t.Fatalf("round %d: node %d answers a registration with %d %s", i, a, status, body)
+		}
+		if status, body, _ := c.ask(b, "PUT", path+"/heartbeat", ""); status != 200 {
+			t.Errorf("round %d: node %d answers a heartbeat right after node %d's registration with %d %s", i, b, a, status, body)
+		}
+		if status, body, _ := c.ask(b, "DELETE", path, ""); status != 200 {
+			t.Errorf("round %d: node %d answers a DELETE with %d %s", i, b, status, body)
+		}
+		if status, body, _ := c.ask(a, "PUT", path+"/heartbeat", ""); status != 404 {
+			t.Errorf("round %d: node %d answers a heartbeat right after node %d's DELETE with %d %s", i, a, b, status, body)
+		}
+	}
+}
+
+// Each node writes again soon after the database has a new leader, whether the old one was killed or froze. The
+// exact times are in esdbstore's tests, in simulated time; this one allows for a busy machine.
+func TestEveryNodeWritesAgainAfterAFailOver(t *testing.T) {
+	for name, befalls := range map[string]func(*esdbtest.Server){"killed": (*esdbtest.Server).Stop, "frozen": (*esdbtest.Server).Freeze} {
+		t.Run(name, func(t *testing.T) {
+			c := startOverThree(t, 0.5)
+			leader, _ := c.stores.Leader()
+			began := time.Now()
+			befalls(leader)
+			var group sync.WaitGroup
+			var wrote [3]time.Time
+			for i := range c.nodes {
+				group.Go(func() {
+					for n := 0; wrote[i].IsZero(); n++ {
+						path := fmt.Sprintf("/v1/services/web/instances/n%d-%d", i, n)
+						if status, _, _ := c.ask(i, "PUT", path, `{"address":"10.0.0.5","ttl":"1h"}`); status == 201 {
+							wrote[i] = time.Now()
+						}
+						if time.Since(began) > 30*time.Second {
+							return
+						}
+					}
+				})
+			}
+			group.Wait()
+			_, led := c.stores.Leader()
+			for i, at := range wrote {
+				after := at.Sub(led)
+				t.Logf("node %d wrote %s after the new leader, which came after %s", i, after.Round(time.Millisecond), led.Sub(began).Round(time.Millisecond))
+				if after < 0 || after > 4*time.Second {
+					t.Errorf("node %d wrote %s after the new leader", i, after)
+				}
+			}
+		})
+	}
+}
+
 // check holds the nodes and the log against each other.
 func (c *cluster) check(registered *sync.Map, ttl time.Duration) {
 	t := c.t

@@ -24,6 +24,14 @@ func (s *Server) shown() (lag time.Duration, changed chan struct{}, state State)
 	return lag, s.changed, s.state
 }
 
+// followed is how far behind the log this node's subscriptions are.
+func (s *Server) followed() (lag time.Duration, changed chan struct{}, state State) {
+	lag, changed, state = s.shown()
+	s.cluster.mu.Lock()
+	defer s.cluster.mu.Unlock()
+	return max(lag, s.delay), changed, state
+}
+
 // snapshot is what stands and is as old as the lag; it never changes.
 func (l *ledger) snapshot(lag time.Duration) (events []event, grown chan struct{}) {
 	l.mu.Lock()
@@ -147,7 +155,7 @@ func (s *Server) subscribe(opts *streams.ReadReq_Options, call streams.Streams_R
 		return err
 	}
 	after := all.GetPosition().GetCommitPosition() // exclusive
-	lag, changed, _ := s.shown()
+	lag, changed, _ := s.followed()
 	events, _ := s.snapshot(lag)
 	next := 0
 	if all.GetEnd() != nil {
@@ -189,7 +197,7 @@ func (s *Server) subscribe(opts *streams.ReadReq_Options, call streams.Streams_R
 		case <-later:
 		case <-changed:
 			var state State
-			if lag, changed, state = s.shown(); state == Dead {
+			if lag, changed, state = s.followed(); state == Dead {
 				return status.Error(codes.Unavailable, "the node stops")
 			}
 			if state < Frozen {
@@ -197,7 +205,7 @@ func (s *Server) subscribe(opts *streams.ReadReq_Options, call streams.Streams_R
 			}
 			select { // frozen
 			case <-changed:
-				lag, changed, _ = s.shown()
+				lag, changed, _ = s.followed()
 			case <-call.Context().Done():
 				return call.Context().Err()
 			}

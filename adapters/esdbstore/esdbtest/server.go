@@ -55,6 +55,7 @@ type Server struct {
 	leader  string        // the address of the leader that this node believes in; "": it knows none
 	view    []member      // what this node says in gossip
 	lag     time.Duration // how far behind the log the node is while it does not lead
+	delay   time.Duration // how far behind its subscriptions are, whatever the node is
 	changed chan struct{} // closed and replaced when the node's state changes
 }
 
@@ -132,6 +133,13 @@ func (s *Server) Lag(d time.Duration) {
 	s.cluster.mu.Lock()
 	defer s.cluster.mu.Unlock()
 	s.lag = d
+}
+
+// Delay makes the node's subscriptions bring only what is that old.
+func (s *Server) Delay(d time.Duration) {
+	s.cluster.mu.Lock()
+	defer s.cluster.mu.Unlock()
+	s.delay = d
 }
 
 // Put appends an event past all protocol, as another program would.
