@@ -82,10 +82,10 @@ func (a *answer) Unwrap() []error {
 }
 
 // silent says whether the answer, or its absence, leaves open that the node goes on believing that it leads: it
-// was not heard, or could not carry out a write in time.
+// was not heard, could not carry out a write in time, or another claims the lead as well.
 func (a *answer) silent() bool {
 	code := status.Code(a.err)
-	return errors.Is(a.err, errNoAnswer) || errors.Is(a.err, errTimeout) || code == codes.Aborted || code == codes.DeadlineExceeded
+	return errors.Is(a.err, errNoAnswer) || errors.Is(a.err, errAnother) || errors.Is(a.err, errTimeout) || code == codes.Aborted || code == codes.DeadlineExceeded
 }
 
 var errTimeout = errors.New("the node could not carry out the append in time")

@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,39 +22,6 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
-
-// Options says how to use the database. The zero value is right for production, but for Retention.
-type Options struct {
-	// Retention is set as $maxAge on heartbeat streams, once for each; 0: heartbeats stay.
-	Retention time.Duration
-	Logger    *slog.Logger // nil: discards
-	Timings   Timings
-	Dial      func(ctx context.Context, address string) (net.Conn, error) // nil: TCP
-}
-
-// Timings are the times that a fail-over is made of. A zero means the default.
-type Timings struct {
-	Attempt  time.Duration // how long a node may answer nothing before another is asked; 2 s
-	Ping     time.Duration // between two looks whether the leader still leads; 1 s
-	Probe    time.Duration // between two questions to each node while the leader is looked for; 200 ms
-	Doubt    time.Duration // how long one that stopped answering must find no other leader to be taken again; 1.5 s
-	Patience time.Duration // how long a call waits for a leader; 12 s
-}
-
-func (t Timings) withDefaults() Timings {
-	for _, d := range []struct {
-		of        *time.Duration
-		otherwise time.Duration
-	}{
-		{&t.Attempt, 2 * time.Second}, {&t.Ping, time.Second}, {&t.Probe, 200 * time.Millisecond},
-		{&t.Doubt, 1500 * time.Millisecond}, {&t.Patience, 12 * time.Second},
-	} {
-		if *d.of <= 0 {
-			*d.of = d.otherwise
-		}
-	}
-	return t
-}
 
 // Store is an eventstore.Store over a database. It connects by itself, again and again.
 type Store struct {
@@ -256,14 +222,22 @@ func (s *Store) note(a *answer) {
 	}
 }
 
-// lead has a link to the leader whenever there is one, until the store is closed.
+// lead has a link to the leader whenever there is one, until the store is closed. A leader that is lost again
+// and again as soon as it is found is looked for ever more slowly.
 func (s *Store) lead() {
+	var pause time.Duration
+	var found time.Time
 	for {
 		var why *answer
 		select {
 		case <-s.closing:
 			return
 		case why = <-s.lost:
+		}
+		if time.Since(found) < s.opts.Timings.Ping {
+			pause = min(2*pause+firstPause, maxPause)
+		} else {
+			pause = 0
 		}
 		s.mu.Lock()
 		doubt := maps.Clone(s.doubt)
@@ -273,8 +247,10 @@ func (s *Store) lead() {
 				s.opts.Logger.Error("the event store cannot be reached; it is looked for", "cause", err)
 			}
 		})
+		pauseFor(s.lives, pause)
 		s.find(s.lives, why.leader, doubt)
 		complains.Stop()
+		found = time.Now()
 	}
 }
 
@@ -293,7 +269,11 @@ func (s *Store) use(l *link) {
 	s.tell()
 	s.mu.Unlock()
 	s.tasks.Go(func() {
-		if why := l.batch.run(l.serving, l); l.serving.Err() == nil {
+		why := l.batch.run(l.serving, l)
+		if why.verdict != elsewhere { // appends are told so; the rest of the link is good
+			pauseFor(l.serving, s.opts.Timings.Ping)
+		}
+		if l.serving.Err() == nil {
 			s.giveUp(l, why)
 		}
 	})

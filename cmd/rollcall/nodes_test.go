@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,8 +16,6 @@ import (
 	"time"
 
 	"github.com/anishathalye/porcupine"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
 	"github.com/rollcall-registry/rollcall/adapters/esdbstore"
 	"github.com/rollcall-registry/rollcall/adapters/esdbstore/esdbtest"
@@ -270,36 +265,6 @@ func TestThreeNodesOverOneStore(t *testing.T) {
 	})
 }
 
-// The same holds when it is the database whose nodes are killed, frozen and cut off, its leader first of all.
-func TestThreeNodesOverThreeOfTheDatabase(t *testing.T) {
-	c := startOverThree(t, 0.3)
-	c.torture(14*time.Second, func(rng *rand.Rand) {
-		victim, _ := c.stores.Leader()
-		if victim == nil || rng.IntN(4) == 0 {
-			victim = c.stores.Nodes[rng.IntN(3)]
-		}
-		switch rng.IntN(4) {
-		case 0:
-			victim.Stop()
-			time.Sleep(2 * time.Second)
-			if err := victim.Restart(); err != nil {
-				t.Error(err)
-			}
-		case 1:
-			victim.Freeze()
-			time.Sleep(time.Duration(1+rng.IntN(4)) * time.Second)
-			victim.Thaw()
-		case 2:
-			victim.CutOff()
-			time.Sleep(3 * time.Second)
-			victim.Join()
-		case 3:
-			c.stores.Elect(c.stores.Nodes[rng.IntN(3)])
-		}
-		time.Sleep(time.Second)
-	})
-}
-
 const tortureTTL = 2 * time.Second
 
 // torture runs clients and keepers for a while, as something befalls again and again, and checks what came of it.
@@ -408,72 +373,6 @@ func (c *cluster) torture(lasting time.Duration, befalls func(rng *rand.Rand)) {
 		t.Errorf("%d operations: what clients were told is %s", len(history), result)
 	}
 	c.check(&registered, ttl)
-}
-
-// What one node answered holds at every other at once: an instance that one has just registered renews at another,
-// one that one has just taken out does not, though the others' catalogs are behind.
-func TestAnAnswerHoldsAtEveryNodeAtOnce(t *testing.T) {
-	c := startCluster(t)
-	for i := range 40 {
-		if i == 30 { // from here on every catalog is far behind
-			c.store.Delay(150 * time.Millisecond)
-			for n := range c.links { // subscriptions begin anew
-				c.links[n].set(true)
-				c.links[n].set(false)
-			}
-		}
-		a, b := i%3, (i+1+i/3%2)%3
-		path := fmt.Sprintf("/v1/services/web/instances/k%d", i%7)
-		if status, body, _ := c.ask(a, "PUT", path, `{"address":"10.0.0.5","ttl":"1h"}`); status != 201 {
-			t.Fatalf("round %d: node %d answers a registration with %d %s", i, a, status, body)
-		}
-		if status, body, _ := c.ask(b, "PUT", path+"/heartbeat", ""); status != 200 {
-			t.Errorf("round %d: node %d answers a heartbeat right after node %d's registration with %d %s", i, b, a, status, body)
-		}
-		if status, body, _ := c.ask(b, "DELETE", path, ""); status != 200 {
-			t.Errorf("round %d: node %d answers a DELETE with %d %s", i, b, status, body)
-		}
-		if status, body, _ := c.ask(a, "PUT", path+"/heartbeat", ""); status != 404 {
-			t.Errorf("round %d: node %d answers a heartbeat right after node %d's DELETE with %d %s", i, a, b, status, body)
-		}
-	}
-}
-
-// Each node writes again soon after the database has a new leader, whether the old one was killed or froze. The
-// exact times are in esdbstore's tests, in simulated time; this one allows for a busy machine.
-func TestEveryNodeWritesAgainAfterAFailOver(t *testing.T) {
-	for name, befalls := range map[string]func(*esdbtest.Server){"killed": (*esdbtest.Server).Stop, "frozen": (*esdbtest.Server).Freeze} {
-		t.Run(name, func(t *testing.T) {
-			c := startOverThree(t, 0.5)
-			leader, _ := c.stores.Leader()
-			began := time.Now()
-			befalls(leader)
-			var group sync.WaitGroup
-			var wrote [3]time.Time
-			for i := range c.nodes {
-				group.Go(func() {
-					for n := 0; wrote[i].IsZero(); n++ {
-						path := fmt.Sprintf("/v1/services/web/instances/n%d-%d", i, n)
-						if status, _, _ := c.ask(i, "PUT", path, `{"address":"10.0.0.5","ttl":"1h"}`); status == 201 {
-							wrote[i] = time.Now()
-						}
-						if time.Since(began) > 30*time.Second {
-							return
-						}
-					}
-				})
-			}
-			group.Wait()
-			_, led := c.stores.Leader()
-			for i, at := range wrote {
-				after := at.Sub(led)
-				t.Logf("node %d wrote %s after the new leader, which came after %s", i, after.Round(time.Millisecond), led.Sub(began).Round(time.Millisecond))
-				if after < 0 || after > 4*time.Second {
-					t.Errorf("node %d wrote %s after the new leader", i, after)
-				}
-			}
-		})
-	}
 }
 
 // check holds the nodes and the log against each other.
@@ -634,114 +533,5 @@ func TestANodeStartsWithoutItsCluster(t *testing.T) {
 	_, errs, code := run(t, nil, "serve", "--data", c.data[0], "--store", other.ConnectionString(), "--listen", "127.0.0.1:0")
 	if code != 1 || !strings.Contains(errs, "two clusters are mixed up") {
 		t.Errorf("another cluster: exit code %d, %s", code, errs)
-	}
-}
-
-// A new node without its database listens from the first moment: it lives, says why it is not ready, and answers
-// everything else with a problem. It takes requests as soon as the database is there.
-func TestANewNodeListensWithoutItsDatabase(t *testing.T) {
-	store, err := esdbtest.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(store.Stop)
-	store.Stop()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	_ = free.Close()
-	ask := func(method, path, body string) (int, string) {
-		r, err := http.NewRequest(method, "http://"+address+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Content-Type", "application/json")
-		resp, err := nodeClient.Do(r)
-		if err != nil {
-			return 0, err.Error()
-		}
-		defer resp.Body.Close()
-		b, err := io.ReadAll(resp.Body)
-		if err != nil {
-			return 0, err.Error()
-		}
-		return resp.StatusCode, string(b)
-	}
-	until := func(what string, holds func() bool) {
-		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal("the node never " + what)
-			}
-		}
-	}
-	args := []string{"--listen", address, "--store", store.ConnectionString()}
-	ended := startInBackground(t, t.TempDir(), args...)
-	until("listens", func() bool { status, _ := ask("GET", "/healthz", ""); return status == 200 })
-	until("says why it is not ready", func() bool {
-		status, body := ask("GET", "/readyz", "")
-		return status == 503 && strings.Contains(body, "connection refused")
-	})
-	if status, body := ask("PUT", "/v1/services/web/instances/a", `{"address":"10.0.0.5"}`); status != 503 || !strings.Contains(body, "urn:rollcall:problem:not-ready") {
-		t.Errorf("a registration gets %d %s", status, body)
-	}
-	if err := store.Restart(); err != nil {
-		t.Fatal(err)
-	}
-	until("gets ready", func() bool { status, _ := ask("GET", "/readyz", ""); return status == 200 })
-	if status, body := ask("PUT", "/v1/services/web/instances/a", `{"address":"10.0.0.5"}`); status != 201 {
-		t.Errorf("with its database a registration gets %d %s", status, body)
-	}
-	if out, err := ended(syscall.SIGTERM); err != nil {
-		t.Errorf("it ends with %v\n%s", err, out)
-	}
-
-	store.Stop()
-	ended = startInBackground(t, t.TempDir(), args...)
-	until("listens", func() bool { status, _ := ask("GET", "/healthz", ""); return status == 200 })
-	if out, err := ended(syscall.SIGTERM); err != nil {
-		t.Errorf("without its database it ends with %v\n%s", err, out)
-	}
-}
-
-// startInBackground starts a server without waiting for it. The function ends it and returns what it said.
-func startInBackground(t *testing.T, data string, args ...string) func(signal os.Signal) (string, error) {
-	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	c := exec.Command(path, append([]string{"serve", "--data", data}, args...)...)
-	c.Stderr = &out
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Process.Kill() })
-	return func(signal os.Signal) (string, error) {
-		if err := c.Process.Signal(signal); err != nil {
-			return out.String(), err
-		}
-		err := c.Wait()
-		return out.String(), err
-	}
-}
-
-// Whom the database does not let in ends with one line that says so.
-func TestBadCredentialsEndTheStart(t *testing.T) {
-	store, err := esdbtest.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(store.Stop)
-	store.Answer = func(string) error { return status.Error(codes.Unauthenticated, "authentication failed") }
-	_, errs, code := run(t, nil, "serve", "--data", t.TempDir(), "--store", store.ConnectionString(), "--listen", "127.0.0.1:0", "--log-level", "error")
-	if code != 1 || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "authentication failed") {
-		t.Errorf("exit code %d, %s", code, errs)
-	}
-	if _, errs, code = run(t, nil, "migrate", "--from", t.TempDir(), "--to", store.ConnectionString()); code != 1 {
-		t.Errorf("migrate: exit code %d, %s", code, errs)
 	}
 }

@@ -115,18 +115,19 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	url := "http://" + start.listener.Addr().String()
 	logger.Info("rollcall is starting", "url", url)
 	n, err := openNode(ctx, s, logger, start.at)
-	listener, stopErr := start.stop()
-	defer listener.Close() // the server closed it, if it ran
 	if err != nil {
+		start.abandon()
 		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 			return nil // it was told to end
 		}
 		return err
 	}
 	defer func() { err = errors.Join(err, n.close()) }()
-	if stopErr != nil {
-		return stopErr
+	listener, err := start.stop()
+	if err != nil {
+		return err
 	}
+	defer listener.Close() // the server closed it, if it ran
 	listeners := []net.Listener{listener}
 	if socket, err := listenLocal(s.data); err == nil {
 		listeners = append(listeners, socket)

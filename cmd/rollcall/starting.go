@@ -115,6 +115,13 @@ func (s *starting) stop() (net.Listener, error) {
 	return s.listener.TCPListener, s.listener.SetDeadline(time.Time{})
 }
 
+// abandon ends the answers and listens no more.
+func (s *starting) abandon() {
+	if l, err := s.stop(); err == nil {
+		_ = l.Close() // the process ends
+	}
+}
+
 // pausable is a listener that a server can close without closing it: connections that come meanwhile wait.
 type pausable struct {
 	*net.TCPListener

@@ -92,11 +92,6 @@ func (s *Server) admit(call grpc.ServerStream, writes bool) error {
 
 // BatchAppend implements streams.StreamsServer.
 func (h streamsServer) BatchAppend(call streams.Streams_BatchAppendServer) error {
-	if h.s.Answer != nil {
-		if err := h.s.Answer("BatchAppend"); err != nil {
-			return err
-		}
-	}
 	pending := map[string]*streams.BatchAppendReq{}
 	for {
 		m, err := call.Recv()
@@ -105,6 +100,11 @@ func (h streamsServer) BatchAppend(call streams.Streams_BatchAppendServer) error
 		}
 		if err != nil {
 			return err
+		}
+		if h.s.Answer != nil {
+			if err := h.s.Answer("BatchAppend"); err != nil {
+				return err
+			}
 		}
 		id := m.GetCorrelationId().String()
 		whole := pending[id]
