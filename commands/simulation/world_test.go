@@ -168,6 +168,7 @@ func (w *world) start(n *node) {
 // kill ends a node without a word; end lets it save its snapshot.
 func (w *world) kill(n *node, orderly bool) {
 	n.dead.Store(true)
+	w.ambush.Store(nil) // it may be through this node
 	n.stop()
 	<-n.ended
 	if orderly {
