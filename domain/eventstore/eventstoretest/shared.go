@@ -54,7 +54,8 @@ func (s *shared) unmark(n eventstore.StreamName) eventstore.StreamName {
 func (s *shared) filter(f eventstore.Filter) eventstore.Filter {
 	f.StreamPrefixes = slices.Clone(f.StreamPrefixes)
 	for i, prefix := range f.StreamPrefixes {
-		if prefix != eventstore.LifecyclePrefix && prefix != eventstore.HeartbeatPrefix && strings.Contains(prefix, "-") {
+		kind := prefix == eventstore.LifecyclePrefix || prefix == eventstore.HeartbeatPrefix
+		if !kind && (f.Exact || strings.Contains(prefix, "-")) {
 			f.StreamPrefixes[i] = string(s.name(eventstore.StreamName(prefix)))
 		}
 	}
