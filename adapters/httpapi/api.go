@@ -86,7 +86,7 @@ func New(config Config) *API {
 		heartbeatTurns: web.NewTurns(heartbeatsAtOnce), commandTurns: web.NewTurns(commandsAtOnce), lookupTurns: web.NewTurns(lookupsAtOnce),
 	}
 	a.heartbeatTurns.OnRefused = config.Shed
-	a.lane = lane.New(lane.Options{Face: a.laneFace, Host: config.Hosts.AllowBytes})
+	a.lane = lane.New(lane.Options{Face: a.laneFace, Host: config.Hosts.AllowBytes, Observe: observeLane(config.Observer)})
 	return &API{a.router(), a}
 }
 

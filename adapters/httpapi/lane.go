@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -27,6 +28,28 @@ type laneFace struct {
 
 func (a *api) laneFace(client net.Addr) lane.Face {
 	return &laneFace{api: a, beats: a.Commands.Heartbeats(commands.Caller{Actor: domain.Anonymous, Source: sourceOf(client.String()), Via: viaHTTP})}
+}
+
+// observeLane tells the observer of the lane's replies under the routes that they belong to.
+func observeLane(observer web.Observer) func(heartbeat bool, status int, took time.Duration) {
+	if observer == nil {
+		return nil
+	}
+	const beat, list = "/v1/services/:service/instances/:id/heartbeat", "/v1/services/:service/instances"
+	renewed, listed := observer.Series(http.MethodPut, beat, http.StatusOK), observer.Series(http.MethodGet, list, http.StatusOK)
+	unchanged := observer.Series(http.MethodGet, list, http.StatusNotModified)
+	return func(heartbeat bool, status int, took time.Duration) {
+		switch {
+		case heartbeat && status == http.StatusOK:
+			renewed(took)
+		case heartbeat:
+			observer.Replied(http.MethodPut, beat, status, took)
+		case status == http.StatusOK:
+			listed(took)
+		default:
+			unchanged(took)
+		}
+	}
 }
 
 // Heartbeat implements lane.Face. Overload and warnings are left to the server. A heartbeat that was begun is

@@ -21,6 +21,10 @@ func (o *observed) Replied(method, route string, status int, _ time.Duration) {
 	o.replies[fmt.Sprint(method, " ", route, " ", status)]++
 }
 
+func (o *observed) Series(method, route string, status int) func(time.Duration) {
+	return func(took time.Duration) { o.Replied(method, route, status, took) }
+}
+
 func (o *observed) Subscribed(route string, change int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -12,6 +12,8 @@ type Observer interface {
 	// Replied is told of a reply that was made. route is the path with its parameters' names, "" where
 	// no route matched.
 	Replied(method, route string, status int, took time.Duration)
+	// Series is Replied for one method, route and status, without a search for each reply.
+	Series(method, route string, status int) func(took time.Duration)
 	// Subscribed is told that a stream of a route began (1) or ended (-1).
 	Subscribed(route string, change int)
 }

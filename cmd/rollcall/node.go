@@ -171,7 +171,11 @@ func (n *node) openAPI(context.Context) error {
 // serve runs the node on a listener until the context ends or a part fails, then drains it. The
 // projections outlive the HTTP server, so that commands it has accepted can still be answered.
 func (n *node) serve(ctx context.Context, listeners ...net.Listener) (err error) {
-	server := web.NewServer(n.api, n.api.Lane(), n.logger)
+	lane := n.api.Lane()
+	if n.logger.Enabled(ctx, slog.LevelDebug) {
+		lane = nil // the access log has every request, and the lane writes none
+	}
+	server := web.NewServer(n.api, lane, n.logger)
 	running, halt := context.WithCancel(context.Background())
 	background, running := errgroup.WithContext(running)
 	n.run(running, background)

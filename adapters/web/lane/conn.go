@@ -219,7 +219,11 @@ func (c *conn) carryOut(request plainRequest) outcome {
 		return notMine
 	}
 	c.lane.answered.Add(1)
-	if err := c.send(reply, now); err != nil {
+	err := c.send(reply, now)
+	if c.lane.options.Observe != nil {
+		c.lane.options.Observe(request.id != nil, reply.Status, time.Since(now))
+	}
+	if err != nil {
 		return ended // a part of the reply may have been sent: nothing can follow it
 	}
 	return answered

@@ -48,6 +48,8 @@ type Options struct {
 	// Host says whether requests to a host (the header, with its port) are answered; nil: to any. Those that
 	// are not get their refusal from the HTTP server.
 	Host func(host []byte) bool
+	// Observe is told of every reply and how long it took; nil: nobody is.
+	Observe func(heartbeat bool, status int, took time.Duration)
 }
 
 // Lane makes connections that answer plain requests. An http.Server uses it by serving Listen's listener and
