@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// documents are the documents whose commands are run, in an order in which a reader would read them.
+var documents = []string{"README.md", "docs/streams.md", "docs/audit.md", "docs/operations.md", "docs/reliability.md", "docs/performance.md"}
+
+// notRun are the commands that TestTheCommandsOfTheDocuments leaves out, with the reason.
+var notRun = []struct{ begins, because string }{
+	{"make ", "builds, or runs this test"},
+	{"go ", "runs benchmarks, or another test"},
+	{"ROLLCALL_BENCH_EVENTS=", "runs benchmarks"},
+	{"docker ", "needs a container runtime"},
+	{"sh docs/recipes/", "TestTheLoadBalancerRecipes runs the recipes"},
+	{"node docs/recipes/", "TestTheLoadBalancerRecipes runs the recipes"},
+	{"bin/rollcall serve", "every other command needs the server that the test runs already"},
+	{"bin/rollcall bench", "takes minutes"},
+	{"bin/rollcall migrate", "needs a database; TestAHistoryMovesToAClusterAndBack runs the command"},
+}
+
+// endless matches the commands that run until they are stopped. They must print something.
+var endless = regexp.MustCompile(`^curl -N |^bin/rollcall watch `)
+
+// Each command of a ```sh block of a document is run as it is written, against a server with an empty data folder.
+// A command must end with exit code 0. curl fails on an HTTP error.
+func TestTheCommandsOfTheDocuments(t *testing.T) {
+	t.Parallel()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	if err := os.Mkdir(filepath.Join(folder, "bin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(path, filepath.Join(folder, "bin", "rollcall")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, ".curlrc"), []byte("fail\nsilent\nshow-error\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := startServer(t, filepath.Join(folder, "rollcall-data"), "--webhook-allow-private")
+	written := strings.NewReplacer(
+		"localhost:7700", strings.TrimPrefix(p.url, "http://"),
+		"https://example.com/", "http://127.0.0.1:1/", // no test asks another machine
+	)
+	for _, document := range documents {
+		for _, command := range commandsOf(t, filepath.Join("../..", document)) {
+			if reason := whyNotRun(command); reason != "" {
+				continue
+			}
+			c := exec.Command("sh", "-c", written.Replace(command))
+			c.Dir = folder
+			c.Env = append(os.Environ(), "HOME="+folder, "ROLLCALL_URL="+p.url, "PATH="+filepath.Join(folder, "bin")+":"+os.Getenv("PATH"))
+			if endless.MatchString(command) {
+				firstOutput(t, document, c)
+				continue
+			}
+			if out, err := c.CombinedOutput(); err != nil {
+				t.Errorf("%s: %s\n%v\n%s", document, command, err, out)
+			}
+		}
+	}
+}
+
+func whyNotRun(command string) string {
+	for _, n := range notRun {
+		if strings.HasPrefix(command, n.begins) {
+			return n.because
+		}
+	}
+	return ""
+}
+
+// commandsOf gives the commands of a document's ```sh blocks. A line that ends with a backslash goes on.
+func commandsOf(t *testing.T, document string) (commands []string) {
+	t.Helper()
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inBlock := false
+	command := ""
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(line, "\n")
+		switch {
+		case strings.HasPrefix(line, "```"):
+			inBlock = line == "```sh"
+		case !inBlock || strings.TrimSpace(line) == "":
+		case strings.HasSuffix(line, `\`):
+			command += line + "\n"
+		default:
+			commands = append(commands, command+line)
+			command = ""
+		}
+	}
+	return commands
+}
+
+// firstOutput runs a command until it has printed a line, and stops it.
+func firstOutput(t *testing.T, document string, c *exec.Cmd) {
+	t.Helper()
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the shell may have a child
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	printed := make(chan bool, 1) // gets one value; never closed
+	go func() { printed <- bufio.NewScanner(out).Scan() }()
+	select {
+	case ok := <-printed:
+		if !ok {
+			t.Errorf("%s: %s ended without a line", document, c.Args[2])
+		}
+	case <-time.After(20 * time.Second):
+		t.Errorf("%s: %s printed nothing", document, c.Args[2])
+	}
+	_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
+	_ = c.Wait()
+}
