@@ -2,12 +2,12 @@ package queries
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/encoded"
-	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -36,17 +36,30 @@ func (s *Service) Catalog(ctx context.Context, at string) (*Catalog, error) {
 	return &Catalog{Moment: m, catalog: past, service: s}, nil
 }
 
+// Heavy says that answers about a service, or with the zero key about all, are made in turns of their own.
+func (c *Catalog) Heavy(key domain.ServiceKey) bool {
+	if key == (domain.ServiceKey{}) {
+		return c.catalog.Len() >= heavyEntries
+	}
+	return len(c.view(key).Entries) >= heavyEntries
+}
+
 // AllNamespaces is what a query gives for its namespace to mean all of them.
 const AllNamespaces = "*"
 
-// Services summarizes the services of a namespace.
-func (c *Catalog) Services(namespace string) (list wire.ServiceList, err error) {
+// Services summarizes the services of a namespace, in JSON.
+func (c *Catalog) Services(ctx context.Context, namespace string) (encoded.Form, error) {
+	within := namespace
 	if namespace == AllNamespaces {
-		namespace = ""
+		within = ""
 	} else if err := domain.ValidateLabel("ns", namespace); err != nil {
-		return list, err
+		return encoded.Form{}, err
 	}
-	return wire.ServiceList{Position: c.service.At(c.catalog.Changed()), Services: summaries(c.service.Timeline(), c.catalog, namespace)}, nil
+	return c.service.made(ctx, "services "+namespace+c.name(), c.catalog.Len(), func() encoded.Form {
+		list := wire.ServiceList{Position: c.service.At(c.catalog.Changed())}
+		list.Services = summaries(c.service.Timeline(), c.catalog, within)
+		return encoded.Tagged(mustJSON(list))
+	})
 }
 
 // Service summarizes one service.
@@ -58,18 +71,20 @@ func (c *Catalog) Service(key domain.ServiceKey) (wire.ServiceSummary, error) {
 	return summary(c.service.Timeline(), view), nil
 }
 
-// Instances gives those of a service's instances that a filter picks, in JSON. Only the live catalog
-// knows leases.
-func (c *Catalog) Instances(key domain.ServiceKey, filter InstanceFilter, withLeases bool) encoded.Form {
-	var table *leases.Table
-	if withLeases && c.Live {
-		table = c.service.Live.Leases()
-	}
-	view := c.catalog.View(key)
+// view is a service's.
+func (c *Catalog) view(key domain.ServiceKey) *catalog.View {
 	if c.Live {
-		view = c.service.View(key)
+		return c.service.View(key)
 	}
-	return Instances(c.service.Timeline(), view, filter, table)
+	return c.catalog.View(key)
+}
+
+// name tells the catalog of a moment from all others, as long as someone has it; that of the live one is "".
+func (c *Catalog) name() string {
+	if c.Live {
+		return ""
+	}
+	return fmt.Sprintf(" in %p of %d, %v", c.catalog, c.Moment.Position, c.Moment.Time)
 }
 
 // Instance is one instance. One that is not in the catalog is Gone, or a domain.UnknownInstance.
@@ -88,41 +103,25 @@ func (c *Catalog) Instance(ctx context.Context, key domain.Key) (wire.Instance, 
 	return wire.Instance{}, c.service.gone(ctx, key, c.Moment.Position)
 }
 
-// Everything is every service with its instances, of a namespace or ("") of all.
-func (c *Catalog) Everything(namespace string) (wire.Catalog, error) {
+// Everything is every service with its instances, of a namespace or ("") of all, in JSON.
+func (c *Catalog) Everything(ctx context.Context, namespace string) (encoded.Form, error) {
 	if namespace != "" {
 		if err := domain.ValidateLabel("ns", namespace); err != nil {
-			return wire.Catalog{}, err
+			return encoded.Form{}, err
 		}
 	}
-	return wire.Catalog{Place: c.Moment.place(c.service.Timeline()), Services: everything(c.catalog, namespace)}, nil
-}
-
-// everything is the whole catalog, or one namespace of it, in order of names and ids.
-func everything(c *catalog.Catalog, namespace string) []wire.ServiceInstances {
-	keys := c.Services(namespace)
-	views := make([]*catalog.View, len(keys))
-	for i, key := range keys {
-		views[i] = c.View(key)
-	}
-	return ShowViews(views, InstanceFilter{})
-}
-
-// ShowViews is services with those of their instances that a filter picks.
-func ShowViews(views []*catalog.View, filter InstanceFilter) []wire.ServiceInstances {
-	all := []wire.ServiceInstances{}
-	for _, v := range views {
-		s := wire.ServiceInstances{Namespace: v.Service.Namespace, Service: v.Service.Service}
-		for _, e := range v.Entries {
-			if filter.match(e) {
-				s.Instances = append(s.Instances, Show(e, nil))
-			}
+	return c.service.made(ctx, "catalog "+namespace+c.name(), c.catalog.Len(), func() encoded.Form {
+		moment := c.Moment
+		if c.Live {
+			moment.Position = c.service.Live.Position()
 		}
-		if len(s.Instances) > 0 {
-			all = append(all, s)
+		keys := c.catalog.Services(namespace)
+		views := make([]*catalog.View, len(keys))
+		for i, key := range keys {
+			views[i] = c.catalog.View(key)
 		}
-	}
-	return all
+		return encodeServices(wire.Catalog{Place: moment.place(c.service.Timeline()), Services: []wire.ServiceInstances{}}, views, InstanceFilter{})
+	})
 }
 
 // changedAt is the position of the newest change to a service, or with the zero key to any

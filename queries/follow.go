@@ -8,7 +8,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/encoded"
 	"github.com/rollcall-registry/rollcall/projections/feed"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -29,9 +29,9 @@ type Update interface{ update() }
 // Snapshot is all there is at a position. A reset replaces what the follower has: changes in between are
 // not told.
 type Snapshot struct {
-	At       eventstore.Position
-	Reset    bool
-	Document any // *wire.InstanceList of a service, *wire.CatalogSnapshot of more
+	At    eventstore.Position
+	Reset bool
+	JSON  encoded.Form // a wire.InstanceList of a service, a wire.CatalogSnapshot of more
 }
 
 // Changes are changes in order. The slice is good until the next update is asked for.
@@ -76,6 +76,7 @@ type Following struct {
 	hasty   bool                // the last look found changes: the next one waits for pace
 	batch   Changes
 	changed <-chan struct{}
+	release func() // gives back what the last update holds; nil: it holds nothing
 	unwatch func()
 	quiet   *time.Ticker
 }
@@ -90,9 +91,9 @@ func (s *Service) Follow(ctx context.Context, q FollowQuery) (*Following, error)
 	f := &Following{service: s, query: q}
 	switch {
 	case q.After == nil:
-		f.next = func(context.Context) (Update, error) { return f.snapshot(false), nil }
+		f.next = func(ctx context.Context) (Update, error) { return f.snapshot(ctx, false) }
 	case !s.known(*q.After):
-		f.next = func(context.Context) (Update, error) { return f.snapshot(true), nil }
+		f.next = func(ctx context.Context) (Update, error) { return f.snapshot(ctx, true) }
 	default:
 		var err error
 		if f.at, err = s.assigned(ctx, q.Field, *q.After); err != nil {
@@ -110,28 +111,68 @@ func (s *Service) Follow(ctx context.Context, q FollowQuery) (*Following, error)
 
 // Close ends the following.
 func (f *Following) Close() {
+	f.letGo()
 	f.unwatch()
 	f.quiet.Stop()
 }
 
 // Next waits for what the follower is told next. After a Cut there is nothing more: io.EOF. An error ends
 // the following, too.
-func (f *Following) Next(ctx context.Context) (Update, error) { return f.next(ctx) }
+func (f *Following) Next(ctx context.Context) (Update, error) {
+	f.letGo()
+	return f.next(ctx)
+}
+
+func (f *Following) letGo() {
+	if f.release != nil {
+		f.release()
+		f.release = nil
+	}
+}
 
 // snapshot is what there is; what comes behind it is told from the feed.
-func (f *Following) snapshot(reset bool) Update {
-	f.next = f.live
-	s, q := f.service, &f.query
-	if q.Service != (domain.ServiceKey{}) {
-		var view *catalog.View
-		view, f.at = s.Live.Snapshot(q.Service)
-		return Snapshot{At: f.at, Reset: reset, Document: &wire.InstanceList{
-			Service: q.Service.Service, Namespace: q.Service.Namespace, Position: s.At(f.at), Instances: Pick(view, q.Filter, nil),
-		}}
+func (f *Following) snapshot(ctx context.Context, reset bool) (Update, error) {
+	made, err := f.service.snapshot(ctx, &f.query)
+	if err != nil {
+		return nil, err
 	}
-	var views []*catalog.View
-	views, f.at = s.Live.SnapshotAll(q.Namespace)
-	return Snapshot{At: f.at, Reset: reset, Document: &wire.CatalogSnapshot{Position: s.At(f.at), Services: ShowViews(views, q.Filter)}}
+	f.next, f.at = f.live, made.at
+	return Snapshot{At: f.at, Reset: reset, JSON: made.form}, nil
+}
+
+// snapshot is what there is for a follower to begin with. All who ask for the same at one position share it.
+func (s *Service) snapshot(ctx context.Context, q *FollowQuery) (made, error) {
+	name := fmt.Sprintf("snapshot %s %s %s", q.Namespace, q.Service, q.Filter.text())
+	at := s.Live.Feed().Position()
+	if form, ok := s.work.find(fmt.Sprint(name, "@", at)); ok {
+		return made{form, at}, nil
+	}
+	take := func() made { return s.takeSnapshot(name, q) }
+	if s.entries(q.Service) < heavyEntries {
+		return take(), nil
+	}
+	return s.work.do(ctx, name, take)
+}
+
+// entries is how many instances there are of a service, or with the zero key at all.
+func (s *Service) entries(key domain.ServiceKey) int {
+	if key == (domain.ServiceKey{}) {
+		return s.Live.Catalog().Len()
+	}
+	return len(s.Live.Catalog().View(key).Entries)
+}
+
+func (s *Service) takeSnapshot(name string, q *FollowQuery) (taken made) {
+	if q.Service == (domain.ServiceKey{}) {
+		views, at := s.Live.SnapshotAll(q.Namespace)
+		return made{at: at, form: s.work.keep(fmt.Sprint(name, "@", at), func() encoded.Form {
+			return encodeServices(wire.CatalogSnapshot{Position: s.At(at), Services: []wire.ServiceInstances{}}, views, q.Filter)
+		})}
+	}
+	view, at := s.Live.Snapshot(q.Service)
+	return made{at: at, form: s.work.keep(fmt.Sprint(name, "@", at), func() encoded.Form {
+		return encodeList(wire.InstanceList{Service: q.Service.Service, Namespace: q.Service.Namespace, Position: s.At(at)}, view.Entries, q.Filter, nil)
+	})}
 }
 
 // resume goes on after a position: from the feed, or if that no longer has what came after, from the store.
@@ -143,15 +184,19 @@ func (f *Following) resume(ctx context.Context) (Update, error) {
 	return KeepAlive{"catching up"}, nil
 }
 
-// catchUp tells what the store has, or if that is too much begins anew with a reset.
+// catchUp tells what the store has, or if that is too much begins anew with a reset. So it does when others are
+// catching up: what they missed is held in memory until they have read it.
 func (f *Following) catchUp(ctx context.Context) (Update, error) {
+	if f.release = f.service.work.catchUp(ctx); f.release == nil {
+		return f.snapshot(ctx, true)
+	}
 	upTo := f.service.Live.Feed().Position()
 	changes, ok, err := f.service.Past.Missed(ctx, f.query.Service, f.at, upTo)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
-		return f.snapshot(true), nil
+		return f.snapshot(ctx, true)
 	}
 	f.next = f.live
 	told := f.pick(changes)

@@ -2,6 +2,7 @@ package queries_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,16 +24,16 @@ func told(u queries.Update, err error) string {
 		return err.Error()
 	case queries.Snapshot:
 		var ids []string
-		switch d := u.Document.(type) {
-		case *wire.InstanceList:
-			for _, i := range d.Instances {
+		var d struct { // of a service, or of more
+			wire.InstanceList
+			Services []wire.ServiceInstances
+		}
+		if err := json.Unmarshal(u.JSON.Bytes, &d); err != nil {
+			return err.Error()
+		}
+		for _, s := range append(d.Services, wire.ServiceInstances{Instances: d.Instances}) {
+			for _, i := range s.Instances {
 				ids = append(ids, i.Service+"/"+i.ID)
-			}
-		case *wire.CatalogSnapshot:
-			for _, s := range d.Services {
-				for _, i := range s.Instances {
-					ids = append(ids, i.Service+"/"+i.ID)
-				}
 			}
 		}
 		return fmt.Sprintf("snapshot at %d, reset %v: %s", u.At, u.Reset, strings.Join(ids, " "))

@@ -2,6 +2,8 @@
 package queries
 
 import (
+	"context"
+	"fmt"
 	"maps"
 	"net/url"
 	"slices"
@@ -133,29 +135,71 @@ func (f InstanceFilter) match(e *catalog.Entry) bool {
 	return true
 }
 
-// Instances gives a service's instances in JSON. The answer is encoded once for all who ask with the same
-// filter between two changes. A lease table, where one is given, adds each lease's end, which changes with
-// every heartbeat and so is never kept. The timeline is the store's.
-func Instances(timeline string, view *catalog.View, filter InstanceFilter, table *leases.Table) encoded.Form {
-	if table == nil && !filter.narrow() {
-		if filter.Ready {
-			return view.Forms.Get(formatReady, func() encoded.Form { return list(timeline, view, showAll(view.Ready())) })
+// Instances gives those of a service's instances that a filter picks, in JSON. It is encoded once for all who ask
+// with the same filter between two changes. With leases it shows each lease's end, which changes with every
+// heartbeat and so is never kept. Only the live catalog knows leases.
+func (c *Catalog) Instances(ctx context.Context, key domain.ServiceKey, filter InstanceFilter, leases bool) (encoded.Form, error) {
+	s, view := c.service, c.view(key)
+	if c.Live && !leases {
+		if form, ok := s.listed(view, filter); ok {
+			return form, nil
 		}
-		return view.Forms.Get(formatAll, func() encoded.Form { return list(timeline, view, showAll(view.Entries)) })
 	}
-	if table == nil {
-		return view.Filtered.Get(filter.text(), func() encoded.Form { return list(timeline, view, Pick(view, filter, nil)) })
+	name := "list " + key.String() + " " + filter.text() + c.name()
+	encode := func() encoded.Form { return s.list(c.view(key), filter) }
+	switch {
+	case !c.Live:
+		encode = func() encoded.Form { return s.encode(view, filter, nil) }
+	case leases:
+		name += " leases"
+		encode = func() encoded.Form { return s.encode(c.view(key), filter, s.Live.Leases()) }
 	}
-	return list(timeline, view, Pick(view, filter, table))
+	return s.made(ctx, name, len(view.Entries), encode)
 }
 
-// Pick shows the instances that a filter picks.
-func Pick(view *catalog.View, filter InstanceFilter, table *leases.Table) []wire.Instance {
-	picked := []wire.Instance{}
-	for _, e := range view.Entries {
-		if filter.match(e) {
-			picked = append(picked, Show(e, table))
-		}
+// AllInstances is Instances of every instance of a view in the live catalog, if it is made or quickly made.
+func (s *Service) AllInstances(view *catalog.View) (form encoded.Form, ok bool) {
+	if len(view.Entries) >= heavyEntries {
+		return view.Forms.Made(formatAll)
 	}
-	return picked
+	return s.list(view, InstanceFilter{}), true
+}
+
+// list is the list of a view in the live catalog, kept for others.
+func (s *Service) list(view *catalog.View, filter InstanceFilter) encoded.Form {
+	encode := func() encoded.Form { return s.encode(view, filter, nil) }
+	if format, ok := filter.format(); ok {
+		return view.Forms.Get(format, encode)
+	}
+	return s.work.keep(listName(view, filter), encode)
+}
+
+// listed is list if it is made already.
+func (s *Service) listed(view *catalog.View, filter InstanceFilter) (encoded.Form, bool) {
+	if format, ok := filter.format(); ok {
+		return view.Forms.Made(format)
+	}
+	return s.work.find(listName(view, filter))
+}
+
+// format is under what a view keeps its list.
+func (f InstanceFilter) format() (name string, ok bool) {
+	switch {
+	case f.narrow():
+		return "", false
+	case f.Ready:
+		return formatReady, true
+	}
+	return formatAll, true
+}
+
+// listName is of one list only, as long as the registry runs: no two views of a service in the live catalog are at
+// one position.
+func listName(view *catalog.View, filter InstanceFilter) string {
+	return fmt.Sprintf("list %s@%d %s", view.Service, view.Position, filter.text())
+}
+
+func (s *Service) encode(view *catalog.View, filter InstanceFilter, table *leases.Table) encoded.Form {
+	frame := wire.InstanceList{Service: view.Service.Service, Namespace: view.Service.Namespace, Position: s.At(view.Position)}
+	return encodeList(frame, view.Entries, filter, table)
 }

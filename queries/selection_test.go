@@ -163,7 +163,10 @@ func TestEqualFiltersShareOneEncoding(t *testing.T) {
 	for i := range 3 {
 		r.register(key("web", fmt.Sprint(i)), fmt.Sprint("z", i%2))
 	}
-	view := r.View(domain.ServiceKey{Namespace: "default", Service: "web"})
+	live, err := r.Catalog(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
 	form := func(query string) []byte {
 		values, err := url.ParseQuery(query)
 		if err != nil {
@@ -173,7 +176,11 @@ func TestEqualFiltersShareOneEncoding(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return queries.Instances("", view, f, nil).Bytes
+		list, err := live.Instances(t.Context(), domain.ServiceKey{Namespace: "default", Service: "web"}, f, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list.Bytes
 	}
 	for one, other := range map[string]string{
 		"zone=z0": "zone=z0", "status=passing,warning": "status=warning&status=passing", "tag=a&tag=b": "tag=b&tag=a&tag=a", "meta.a=1&meta.b=2": "meta.b=2&meta.a=1", "": "", "ready": "ready=true",

@@ -27,6 +27,8 @@ type Service struct {
 	Now     func() time.Time
 	// Stopping ends when the registry shuts down: who waits is answered at once, who follows is cut.
 	Stopping context.Context
+
+	work work
 }
 
 // behindAfter is how long a query waits for a projection that is behind.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 
 	"github.com/rollcall-registry/rollcall/projections/catalog"
-	"github.com/rollcall-registry/rollcall/projections/encoded"
 	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -31,21 +30,6 @@ func Show(e *catalog.Entry, table *leases.Table) wire.Instance {
 		i.LeaseExpiresAt = &until
 	}
 	return i
-}
-
-func showAll(entries []*catalog.Entry) []wire.Instance {
-	shown := make([]wire.Instance, len(entries))
-	for i, e := range entries {
-		shown[i] = Show(e, nil)
-	}
-	return shown
-}
-
-// list gives the JSON form of some of a view's instances.
-func list(timeline string, v *catalog.View, instances []wire.Instance) encoded.Form {
-	return encoded.Tagged(mustJSON(wire.InstanceList{
-		Service: v.Service.Service, Namespace: v.Service.Namespace, Position: at(timeline, v.Position), Instances: instances,
-	}))
 }
 
 // mustJSON encodes what cannot fail to encode: strings, numbers and times of ours.

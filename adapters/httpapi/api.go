@@ -58,19 +58,28 @@ type Config struct {
 
 type api struct {
 	Config
-	heartbeatTurns, commandTurns, lookupTurns *web.Turns
+	heartbeatTurns, commandTurns, lookupTurns, pastTurns, scanTurns, streamTurns, operatorTurns *web.Turns
+
+	outgoing *web.Outgoing
 
 	requestIDs *web.RequestIDs
 	lane       *lane.Lane
 }
 
 // How many requests of each kind are worked on at once. Under more than that lookups and registrations are
-// shed, heartbeats last: losing heartbeats would empty the catalog. Streams, requests that wait and operators'
-// routes are not counted: they cost next to nothing.
+// shed, heartbeats last: losing heartbeats would empty the catalog. A request that waits for something to happen
+// gives its turn back meanwhile, and so does a reply that is made and only has to be written.
 const (
 	lookupsAtOnce    = 256
+	pastAtOnce       = 32 // lookups in a catalog of the past, which may have to be built
+	scansAtOnce      = 8  // of the history, each of which may read for a tenth of a second
+	streamsAtOnce    = 16_384
+	operatorsAtOnce  = 4 // readings of the metrics
 	commandsAtOnce   = 512
 	heartbeatsAtOnce = 16_384
+
+	// outgoingBytes may be on their way in large replies and snapshots.
+	outgoingBytes = 128 << 20
 )
 
 // API serves all routes. It is a handler; its Lane makes heartbeats and lookups cheaper.
@@ -84,6 +93,8 @@ func New(config Config) *API {
 	a := &api{
 		Config: config, requestIDs: web.NewRequestIDs(),
 		heartbeatTurns: web.NewTurns(heartbeatsAtOnce), commandTurns: web.NewTurns(commandsAtOnce), lookupTurns: web.NewTurns(lookupsAtOnce),
+		pastTurns: web.NewTurns(pastAtOnce), scanTurns: web.NewTurns(scansAtOnce), streamTurns: web.NewTurns(streamsAtOnce), operatorTurns: web.NewTurns(operatorsAtOnce),
+		outgoing: web.NewOutgoing(outgoingBytes),
 	}
 	a.heartbeatTurns.OnRefused = config.Shed
 	a.lane = lane.New(lane.Options{Face: a.laneFace, Host: config.Hosts.AllowBytes, Observe: observeLane(config.Observer)})
@@ -121,7 +132,9 @@ func (a *api) router() *echo.Echo {
 		e.Use(web.Observe(a.Observer, a.Logger, streams))
 	}
 	e.Use(web.Recover, a.positioned, web.Guard(a.Hosts, "/v1/commands"))
+	e.Use(a.outgoing.Bound)
 	heartbeat, command, lookup := a.heartbeatTurns.Admit, a.commandTurns.Admit, a.lookupTurns.Admit
+	scan, stream := a.scanTurns.Admit, a.streamTurns.Admit
 
 	v1 := e.Group("/v1")
 	v1.PUT("/services/:service/instances/:id", a.register, web.Takes("ns"), command)
@@ -141,15 +154,15 @@ func (a *api) router() *echo.Echo {
 	web.Get(v1, "/services/:service/instances", a.instances, takes(changing, filters, []string{"leases"}), lookup, a.afterOwnWrites)
 	web.Get(v1, "/services/:service/instances/:id", a.instance, takes([]string{"ns", "after", "at"}), lookup, a.afterOwnWrites)
 	web.Get(v1, "/catalog", a.everything, takes([]string{"ns", "after", "at"}), lookup, a.afterOwnWrites)
-	web.Get(v1, "/diff", a.diff, takes([]string{"after", "from", "to"}), lookup, a.afterOwnWrites)
+	web.Get(v1, "/diff", a.diff, takes([]string{"after", "from", "to"}), scan, a.afterOwnWrites)
 
-	web.Get(v1, "/services/:service/instances/:id/history", a.instanceHistory, takes([]string{"ns"}, historyParameters), lookup, a.afterOwnWrites)
-	web.Get(v1, "/services/:service/history", a.serviceHistory, takes([]string{"ns"}, historyParameters), lookup, a.afterOwnWrites)
-	web.Get(v1, "/history", a.allHistory, takes([]string{"ns"}, historyParameters), lookup, a.afterOwnWrites)
-	web.Get(v1, "/events", a.events, web.HeadersOnly, web.OwnSite, takes(selection, []string{"after", "from", "to", "follow", "format"}), a.afterOwnWrites)
-	web.Get(v1, "/streams/services/:service", a.streamService, web.HeadersOnly, web.OwnSite, takes([]string{"ns", "from"}, filters))
-	web.Get(v1, "/streams/catalog", a.streamCatalog, web.HeadersOnly, web.OwnSite, takes([]string{"ns", "from"}, filters))
-	web.Get(v1, "/streams/events", a.streamEvents, web.HeadersOnly, web.OwnSite, takes(selection, []string{"from"}))
+	web.Get(v1, "/services/:service/instances/:id/history", a.instanceHistory, takes([]string{"ns"}, historyParameters), scan, a.afterOwnWrites)
+	web.Get(v1, "/services/:service/history", a.serviceHistory, takes([]string{"ns"}, historyParameters), scan, a.afterOwnWrites)
+	web.Get(v1, "/history", a.allHistory, takes([]string{"ns"}, historyParameters), scan, a.afterOwnWrites)
+	web.Get(v1, "/events", a.events, web.HeadersOnly, web.OwnSite, stream, takes(selection, []string{"after", "from", "to", "follow", "format"}), a.afterOwnWrites)
+	web.Get(v1, "/streams/services/:service", a.streamService, web.HeadersOnly, web.OwnSite, stream, takes([]string{"ns", "from"}, filters))
+	web.Get(v1, "/streams/catalog", a.streamCatalog, web.HeadersOnly, web.OwnSite, stream, takes([]string{"ns", "from"}, filters))
+	web.Get(v1, "/streams/events", a.streamEvents, web.HeadersOnly, web.OwnSite, stream, takes(selection, []string{"from"}))
 	web.Get(v1, "/preservation", a.preservation, takes([]string{"ns", "after"}), lookup, a.afterOwnWrites)
 	v1.PUT("/preservation", a.changePreservation, web.Takes("ns"), command)
 	v1.POST("/backup", a.backup, web.Takes(), command)
@@ -161,16 +174,16 @@ func (a *api) router() *echo.Echo {
 	v1.POST("/webhooks/:id/resume", a.resumeWebhook, web.Takes(), command)
 	v1.POST("/webhooks/:id/replay", a.replayWebhook, web.Takes(), command)
 	web.Get(v1, "/webhooks/:id/deliveries", a.webhookDeliveries, web.Takes("limit"), lookup)
-	web.Get(v1, "/webhooks/:id/history", a.webhookHistory, takes(historyParameters), lookup, a.afterOwnWrites)
-	web.Get(v1, "/checkpoint", a.checkpoint, takes([]string{"after"}), lookup, a.afterOwnWrites)
+	web.Get(v1, "/webhooks/:id/history", a.webhookHistory, takes(historyParameters), scan, a.afterOwnWrites)
+	web.Get(v1, "/checkpoint", a.checkpoint, takes([]string{"after"}), scan, a.afterOwnWrites)
 	web.Get(v1, "/checkpoint/key", a.checkpointKey, takes(), lookup)
-	web.Get(v1, "/checkpoint/leaves", a.leaves, takes([]string{"after", "from", "limit"}), lookup, a.afterOwnWrites)
-	web.Get(v1, "/proofs/inclusion", a.inclusion, takes([]string{"after", "position", "size"}), lookup, a.afterOwnWrites)
-	web.Get(v1, "/proofs/consistency", a.consistency, takes([]string{"after", "from", "to"}), lookup, a.afterOwnWrites)
+	web.Get(v1, "/checkpoint/leaves", a.leaves, takes([]string{"after", "from", "limit"}), scan, a.afterOwnWrites)
+	web.Get(v1, "/proofs/inclusion", a.inclusion, takes([]string{"after", "position", "size"}), scan, a.afterOwnWrites)
+	web.Get(v1, "/proofs/consistency", a.consistency, takes([]string{"after", "from", "to"}), scan, a.afterOwnWrites)
 
 	web.Get(e, "/healthz", a.healthz, web.Takes())
 	web.Get(e, "/readyz", a.readyz, web.Takes())
-	web.Get(e, "/metrics", echo.WrapHandler(a.Metrics))
+	web.Get(e, "/metrics", echo.WrapHandler(a.Metrics), a.operatorTurns.Admit)
 	web.Get(e, "/openapi.yaml", a.openapi, web.Takes())
 	web.Get(e, "/", a.index, web.Takes())
 	return e

@@ -18,11 +18,11 @@ func (a *api) services(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	list, err := shown.Services(namespace(c))
+	list, err := shown.Services(c.Request().Context(), namespace(c))
 	if err != nil {
 		return err
 	}
-	return answerJSON(c, list)
+	return answer(c, list)
 }
 
 func (a *api) service(c echo.Context) error {
@@ -54,7 +54,11 @@ func (a *api) instances(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return answer(c, shown.Instances(key, filter, withLeases))
+	list, err := shown.Instances(c.Request().Context(), key, filter, withLeases)
+	if err != nil {
+		return err
+	}
+	return answer(c, list)
 }
 
 func (a *api) instance(c echo.Context) error {
@@ -83,11 +87,11 @@ func (a *api) everything(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	all, err := shown.Everything(c.QueryParam("ns"))
+	all, err := shown.Everything(c.Request().Context(), c.QueryParam("ns"))
 	if err != nil {
 		return err
 	}
-	return answerJSON(c, all)
+	return answer(c, all)
 }
 
 // catalog is the catalog that the request asks about: that of ?at=, or the live one, after a service (the
@@ -100,9 +104,20 @@ func (a *api) catalog(c echo.Context, key domain.ServiceKey) (*queries.Catalog, 
 			return nil, err
 		}
 	}
+	if at != "" {
+		if err := a.pastTurns.Switch(c); err != nil {
+			return nil, err
+		}
+	}
 	shown, err := a.Queries.Catalog(c.Request().Context(), at)
-	if err != nil || shown.Live {
-		return shown, err
+	if err != nil {
+		return nil, err
+	}
+	if shown.Heavy(key) {
+		web.Leave(c) // it waits for a turn of another kind
+	}
+	if shown.Live {
+		return shown, nil
 	}
 	a.setPosition(c, shown.Moment.Position)
 	if shown.Moment.Early {

@@ -14,7 +14,6 @@ import (
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/queries"
 )
 
 // laneFace answers one connection's plain heartbeats and lookups as the routes do, byte for byte.
@@ -89,7 +88,10 @@ func (f *laneFace) Lookup(service, match []byte) (reply lane.Reply, mine bool) {
 	if len(view.Entries) == 0 { // perhaps no legal name
 		return lane.Reply{}, false
 	}
-	list := queries.Instances(f.api.Queries.Timeline(), view, queries.InstanceFilter{}, nil)
+	list, ok := f.api.Queries.AllInstances(view)
+	if !ok || len(list.Bytes) >= web.LargeBody { // large replies are counted
+		return lane.Reply{}, false
+	}
 	if web.Matches(string(match), list.ETag) {
 		reply = f.reply(http.StatusNotModified, position)
 	} else {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/queries"
 )
@@ -30,7 +31,7 @@ func (a *api) events(c echo.Context) error {
 	if follow && c.QueryParam("to") != "" {
 		return invalidField("follow", "must not be used with to")
 	}
-	w := &replay{c: c, contentType: "application/x-ndjson", encode: eventstore.AppendJSON}
+	w := &replay{c: c, outgoing: a.outgoing, contentType: "application/x-ndjson", encode: eventstore.AppendJSON}
 	switch format := c.QueryParam("format"); {
 	case format == "cloudevents" || format == "" && strings.Contains(c.Request().Header.Get("Accept"), "cloudevents"):
 		w.contentType, w.encode = "application/cloudevents+json", a.appendCloudEvent
@@ -99,12 +100,17 @@ func or(s, otherwise string) string {
 // first chunk, so that what fails before has a status of its own.
 type replay struct {
 	c           echo.Context
+	outgoing    *web.Outgoing
+	done        func() // ends the turn in which a chunk is made and written; nil: there is none
 	contentType string
 	encode      func([]byte, *eventstore.RecordedEvent) []byte
 	buffer      []byte
 }
 
 func (w *replay) write(e *eventstore.RecordedEvent) error {
+	if w.done == nil {
+		w.done = w.outgoing.Work()
+	}
 	w.buffer = append(w.encode(w.buffer, e), '\n')
 	if len(w.buffer) < replayChunk {
 		return nil
@@ -123,6 +129,10 @@ func (w *replay) flush() error {
 	_, err := r.Write(w.buffer)
 	w.buffer = w.buffer[:0]
 	r.Flush()
+	if w.done != nil {
+		w.done()
+		w.done = nil
+	}
 	return err
 }
 

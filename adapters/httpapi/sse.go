@@ -7,35 +7,52 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// streamTimeout is within what a subscriber must take what it is sent.
-const streamTimeout = 30 * time.Second
+const (
+	// streamTimeout is within what a subscriber must take what it is sent.
+	streamTimeout = 30 * time.Second
+	// flushAt is from how many bytes on events are handed over.
+	flushAt = 64 << 10
+	// keptBuffer is up to how many bytes an idle subscriber keeps its buffer.
+	keptBuffer = 16 << 10
+)
 
-// sse writes server-sent events (WHATWG HTML, section 9.2).
+// sse writes server-sent events (WHATWG HTML, section 9.2). The reply begins with what is flushed first, so that
+// what fails before has a status of its own.
 type sse struct {
 	c      echo.Context
 	buffer []byte
 }
 
-func newSSE(c echo.Context) *sse {
-	h := c.Response().Header()
+func newSSE(c echo.Context) *sse { return &sse{c: c} }
+
+func (s *sse) begin() {
+	r := s.c.Response()
+	if r.Committed {
+		return
+	}
+	h := r.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
-	c.Response().WriteHeader(http.StatusOK)
-	return &sse{c: c}
+	r.WriteHeader(http.StatusOK)
 }
 
 func appendSSE(b []byte, id wire.Position, name string, data []byte) []byte {
+	b = append(openSSE(b, id, name), data...) // JSON without newlines is one line
+	return append(b, "\n\n"...)
+}
+
+// openSSE begins an event, up to its data.
+func openSSE(b []byte, id wire.Position, name string) []byte {
 	b = append(b, "id: "...)
 	b = id.Append(b)
 	b = append(b, "\nevent: "...)
 	b = append(b, name...)
-	b = append(b, "\ndata: "...) // JSON without newlines is one line
-	b = append(b, data...)
-	return append(b, "\n\n"...)
+	return append(b, "\ndata: "...)
 }
 
 func (s *sse) send(id wire.Position, name string, data any) error {
@@ -57,18 +74,51 @@ func (s *sse) cut(at wire.Position, reason string) error {
 
 // flush hands over what was sent. It fails when the subscriber is gone or does not take it in time.
 func (s *sse) flush() error {
+	s.begin()
 	patience(s.c, streamTimeout)
 	if len(s.buffer) > 0 {
 		if _, err := s.c.Response().Write(s.buffer); err != nil {
 			return err
 		}
 		s.buffer = s.buffer[:0]
-		if cap(s.buffer) > 64<<10 { // a snapshot's: idle subscribers hold no buffer
+		if cap(s.buffer) > keptBuffer {
 			s.buffer = nil
 		}
 	}
 	s.c.Response().Flush()
 	return nil
+}
+
+// add sends what is encoded, and hands it over together with other small events.
+func (s *sse) add(event []byte) error {
+	if s.buffer = append(s.buffer, event...); len(s.buffer) < flushAt {
+		return nil
+	}
+	return s.flush()
+}
+
+// sendAll sends an event whose data are shared with other subscribers. Large data are not copied.
+func (s *sse) sendAll(outgoing *web.Outgoing, id wire.Position, name string, data []byte) error {
+	if len(data) < web.LargeBody {
+		s.buffer = appendSSE(s.buffer, id, name, data)
+		return s.flush()
+	}
+	reply, err := outgoing.Begin(s.c, data)
+	if err != nil {
+		return err
+	}
+	defer reply.End()
+	s.begin()
+	s.buffer = openSSE(s.buffer, id, name)
+	if err := reply.Write(s.c, s.buffer); err != nil {
+		return err
+	}
+	s.buffer = s.buffer[:0]
+	if err := reply.Write(s.c, data); err != nil {
+		return err
+	}
+	s.buffer = append(s.buffer, "\n\n"...)
+	return s.flush()
 }
 
 func (s *sse) comment(text string) {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"net/http"
 
 	"github.com/labstack/echo/v4"
 
@@ -39,6 +40,11 @@ func (a *api) stream(c echo.Context, q queries.FollowQuery) (err error) {
 	}
 	defer following.Close()
 	w := newSSE(c)
+	if q.After != nil || c.Request().Method == http.MethodHead { // there is no snapshot that may be refused
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
 	for {
 		update, err := following.Next(ctx)
 		if err != nil {
@@ -50,10 +56,12 @@ func (a *api) stream(c echo.Context, q queries.FollowQuery) (err error) {
 			if u.Reset {
 				name = wire.StreamReset
 			}
-			err = w.send(a.Queries.At(u.At), name, u.Document)
+			err = w.sendAll(a.outgoing, a.Queries.At(u.At), name, u.JSON.Bytes)
 		case queries.Changes:
 			for _, change := range u {
-				w.buffer = append(w.buffer, encodeChange(change).Bytes...)
+				if err = w.add(encodeChange(change).Bytes); err != nil {
+					return err
+				}
 			}
 		case queries.KeepAlive:
 			w.comment(u.Note)
@@ -140,6 +148,9 @@ func (a *api) streamEvents(c echo.Context) error {
 			for i := range u {
 				line = eventstore.AppendJSON(line[:0], &u[i])
 				w.buffer = appendSSE(w.buffer, a.Queries.At(u[i].Position), wire.StreamEvent, line)
+				if err := w.add(nil); err != nil {
+					return err
+				}
 			}
 		case queries.KeepAlive:
 			w.comment(u.Note)

@@ -104,6 +104,18 @@ func Leave(c echo.Context) {
 	}
 }
 
+// Switch gives the request's turn back and waits for one of another kind: the request turned out to be of that.
+func (t *Turns) Switch(c echo.Context) error {
+	own, ok := c.Get(turnKey).(*turn)
+	if !ok {
+		return nil
+	}
+	own.leave()
+	err := t.enter(c.Request().Context().Done())
+	own.turns, own.held = t, err == nil
+	return err
+}
+
 // Pause gives the request's turn back while the request waits for something to happen. resume waits for
 // another turn.
 func Pause(c echo.Context) (resume func() error) {

@@ -13,6 +13,9 @@ import (
 func Answer(c echo.Context, status int, kind string, body []byte) error {
 	Leave(c)
 	c.Response().Header()["Content-Length"] = []string{strconv.Itoa(len(body))} // else a long reply goes in chunks
+	if len(body) >= LargeBody {
+		return answerLarge(c, status, kind, body)
+	}
 	return c.Blob(status, kind, body)
 }
 

@@ -28,24 +28,25 @@ func NewProblem(status int, kind, title, detail string) *wire.Problem {
 // ProblemOf is the one table that turns errors into HTTP.
 func ProblemOf(err error) *wire.Problem {
 	var (
-		own       *wire.Problem
-		field     domain.InvalidField
-		unknown   domain.UnknownInstance
-		webhook   domain.UnknownWebhook
-		service   queries.UnknownService
-		gone      queries.Gone
-		behind    queries.Behind
-		timeline  eventstore.OtherTimeline
-		past      *history.Unavailable
-		lapsed    domain.LeaseLapsed
-		stale     domain.StaleEpoch
-		other     domain.OtherOwner
-		exists    domain.AlreadyLive
-		nothing   domain.NothingToMatch
-		mismatch  domain.RevisionMismatch
-		tooLarge  *http.MaxBytesError
-		fromEcho  *echo.HTTPError
-		malformed *json.SyntaxError
+		own        *wire.Problem
+		field      domain.InvalidField
+		unknown    domain.UnknownInstance
+		webhook    domain.UnknownWebhook
+		service    queries.UnknownService
+		gone       queries.Gone
+		behind     queries.Behind
+		timeline   eventstore.OtherTimeline
+		past       *history.Unavailable
+		overloaded queries.Overloaded
+		lapsed     domain.LeaseLapsed
+		stale      domain.StaleEpoch
+		other      domain.OtherOwner
+		exists     domain.AlreadyLive
+		nothing    domain.NothingToMatch
+		mismatch   domain.RevisionMismatch
+		tooLarge   *http.MaxBytesError
+		fromEcho   *echo.HTTPError
+		malformed  *json.SyntaxError
 	)
 	switch {
 	case errors.As(err, &own):
@@ -80,6 +81,8 @@ func ProblemOf(err error) *wire.Problem {
 		p := NewProblem(http.StatusPreconditionFailed, "revision-mismatch", "The instance is at another revision", err.Error())
 		p.Revision = fmt.Sprint(mismatch.Actual)
 		return p
+	case errors.As(err, &overloaded):
+		return NewProblem(http.StatusServiceUnavailable, "overloaded", "The registry is overloaded", err.Error())
 	case errors.As(err, &past):
 		return NewProblem(http.StatusServiceUnavailable, "history-unavailable", "The history cannot be asked", err.Error()+"; commands and the catalog go on")
 	case errors.Is(err, commands.ErrContended):

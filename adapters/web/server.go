@@ -45,10 +45,26 @@ func NewServer(handler http.Handler, lane *lane.Lane, logger *slog.Logger) *Serv
 
 // Serve serves until Shutdown is called, and then returns http.ErrServerClosed.
 func (s *Server) Serve(l net.Listener) error {
+	l = narrow{l}
 	if s.lane != nil {
 		l = s.lane.Listen(l)
 	}
 	return s.http.Serve(l)
+}
+
+// writeBuffer is how many bytes the kernel keeps for a client that does not read. Left to itself it would keep
+// megabytes.
+const writeBuffer = 256 << 10
+
+// narrow gives connections a write buffer of a fixed size.
+type narrow struct{ net.Listener }
+
+func (n narrow) Accept() (net.Conn, error) {
+	c, err := n.Listener.Accept()
+	if b, ok := c.(interface{ SetWriteBuffer(bytes int) error }); ok {
+		_ = b.SetWriteBuffer(writeBuffer) // a connection that is gone says so to whoever reads
+	}
+	return c, err
 }
 
 // Shutdown lets the requests under way be answered, and returns when they are. When the context ends, or after

@@ -103,6 +103,9 @@ func (e *Entry) is(key domain.Key) bool {
 		name[service-1] == '/' && name[service:id-1] == key.Service && name[:service-1] == key.Namespace
 }
 
+// Size is how many bytes the instance's name and details take, as events have them.
+func (e *Entry) Size() int { return len(e.name) + len(e.source) }
+
 // Service is the service that the instance belongs to.
 func (e *Entry) Service() domain.ServiceKey { return e.service.key }
 

@@ -12,10 +12,9 @@ type View struct {
 	Position eventstore.Position // of the newest change to the service; 0 when it has no instance
 	Entries  []*Entry            // in order of their ids
 
-	Forms encoded.Memo // what the view looks like in the formats that were asked for
-	// Filtered is for formats that clients make up, as by their filters: however many they are, they
-	// take no place in Forms.
-	Filtered encoded.Memo
+	// Forms are what the view looks like in the formats that were asked for. Formats that clients make up, as by
+	// their filters, are kept elsewhere: there may be many.
+	Forms encoded.Memo
 }
 
 // Ready are the instances that may get traffic.

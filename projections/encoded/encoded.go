@@ -39,6 +39,7 @@ type Memo struct {
 type memoized struct {
 	format string
 	once   sync.Once
+	made   atomic.Bool // form is there
 	form   Form
 	next   *memoized
 }
@@ -51,8 +52,19 @@ func (m *Memo) Get(format string, encode func() Form) Form {
 			return encode()
 		}
 	}
-	found.once.Do(func() { found.form = encode() })
+	found.once.Do(func() {
+		found.form = encode()
+		found.made.Store(true)
+	})
 	return found.form
+}
+
+// Made is the value's form in a format, if it has been made.
+func (m *Memo) Made(format string) (form Form, ok bool) {
+	if found := m.find(format); found != nil && found.made.Load() {
+		return found.form, true
+	}
+	return Form{}, false
 }
 
 func (m *Memo) find(format string) *memoized {

@@ -1,0 +1,232 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"runtime"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/labstack/echo/v4"
+)
+
+const (
+	// LargeBody is from how many bytes on a reply counts against what may be on its way.
+	LargeBody = 64 << 10
+	// slowestRate is what the reader of a large reply must take, in bytes a second, once writeTimeout is over.
+	slowestRate = 256 << 10
+	// slowAfter is when a large reply may be cut off to make room for another.
+	slowAfter = 2 * time.Second
+	// roomTimeout is how long a large reply waits for room.
+	roomTimeout = 5 * time.Second
+	roomEvery   = 100 * time.Millisecond // between two looks
+	piece       = 64 << 10               // bytes that are written at once
+	// takesLong is how long the writing of a piece counts as work. A reader that does not read makes it longer.
+	takesLong = time.Millisecond
+)
+
+// Outgoing bounds the memory of the large replies that are being written, and the processors that write them. Bytes
+// that many replies share count once. When there is no room for another reply, those are cut off whose readers take
+// longest: slow readers cost themselves only.
+type Outgoing struct {
+	limit   int           // bytes on their way; one reply may be larger
+	writing chan struct{} // holds a token for each piece that is being written
+
+	mu      sync.Mutex
+	bodies  map[*byte]*body
+	bytes   int           // of bodies
+	waiting int           // bytes that wait for room
+	freed   chan struct{} // closed when bytes were freed, and then made anew
+}
+
+// body is what one or more replies send.
+type body struct {
+	size    int
+	replies map[*Reply]struct{}
+}
+
+// Reply is a large reply that is being written. End it.
+type Reply struct {
+	outgoing *Outgoing
+	first    *byte
+	began    time.Time
+	cut      func() // makes writing fail
+}
+
+// NewOutgoing is room for so many bytes.
+func NewOutgoing(limit int) *Outgoing {
+	return &Outgoing{
+		limit: limit, writing: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		bodies: make(map[*byte]*body), freed: make(chan struct{}),
+	}
+}
+
+const outgoingKey = "rollcall.outgoing"
+
+// Bound has large replies counted.
+func (o *Outgoing) Bound(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		c.Set(outgoingKey, o)
+		return next(c)
+	}
+}
+
+// answerLarge sends a large body in pieces, if the bytes on their way are bounded.
+func answerLarge(c echo.Context, status int, kind string, body []byte) error {
+	o, ok := c.Get(outgoingKey).(*Outgoing)
+	if !ok {
+		return c.Blob(status, kind, body)
+	}
+	r, err := o.Begin(c, body)
+	if err != nil {
+		c.Response().Header().Del("Content-Length")
+		return err
+	}
+	defer r.End()
+	c.Response().Header().Set("Content-Type", kind)
+	c.Response().WriteHeader(status)
+	return r.Write(c, body)
+}
+
+// Begin waits until there is room for a large body. The client must take it within a time that depends on its size.
+func (o *Outgoing) Begin(c echo.Context, body []byte) (*Reply, error) {
+	deadlines := http.NewResponseController(c.Response())
+	r := &Reply{outgoing: o, first: unsafe.SliceData(body), cut: func() { _ = deadlines.SetWriteDeadline(time.Unix(1, 0)) }}
+	if err := o.admit(c.Request().Context(), r, len(body)); err != nil {
+		return nil, err
+	}
+	// A writer without deadlines (a test's recorder) has no timeout to extend.
+	_ = deadlines.SetWriteDeadline(r.began.Add(writeTimeout + time.Duration(len(body)/slowestRate)*time.Second))
+	return r, nil
+}
+
+func (o *Outgoing) admit(ctx context.Context, r *Reply, size int) error {
+	if o.enter(r, size) {
+		return nil
+	}
+	if !o.wait(size) {
+		return overloadedByReplies()
+	}
+	defer o.wait(-size)
+	looks := time.NewTicker(roomEvery)
+	defer looks.Stop()
+	timeout := time.NewTimer(roomTimeout)
+	defer timeout.Stop()
+	for {
+		o.mu.Lock()
+		freed := o.freed
+		o.mu.Unlock()
+		if o.enter(r, size) {
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-looks.C:
+		case <-timeout.C:
+			return overloadedByReplies()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// wait counts the bytes that wait, of which there may be half of what may be on its way. A negative size always fits.
+func (o *Outgoing) wait(size int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if size > 0 && o.waiting > 0 && o.waiting+size > o.limit/2 {
+		return false
+	}
+	o.waiting += size
+	return true
+}
+
+func overloadedByReplies() error {
+	return NewProblem(http.StatusServiceUnavailable, "overloaded", "The registry is overloaded", "too many large replies are on their way; try again")
+}
+
+// enter lets a reply begin if there is room, and makes room if there is none.
+func (o *Outgoing) enter(r *Reply, size int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	b := o.bodies[r.first]
+	if b == nil {
+		if o.bytes > 0 && o.bytes+size > o.limit {
+			o.cutSlowest(now)
+			return false
+		}
+		b = &body{size: size, replies: make(map[*Reply]struct{})}
+		o.bodies[r.first] = b
+		o.bytes += size
+	}
+	r.began = now
+	b.replies[r] = struct{}{}
+	return true
+}
+
+// cutSlowest cuts off the replies with the body that no reader has begun with for longest. The mutex is held.
+func (o *Outgoing) cutSlowest(now time.Time) {
+	var slowest *body
+	oldest := now.Add(-slowAfter)
+	for _, b := range o.bodies {
+		newest := time.Time{}
+		for r := range b.replies {
+			if r.began.After(newest) {
+				newest = r.began
+			}
+		}
+		if newest.Before(oldest) {
+			slowest, oldest = b, newest
+		}
+	}
+	if slowest == nil {
+		return
+	}
+	for r := range slowest.replies {
+		r.cut()
+	}
+}
+
+// Write writes what was begun, or a part of it, in pieces.
+func (r *Reply) Write(c echo.Context, part []byte) error {
+	for len(part) > 0 {
+		n := min(len(part), piece)
+		done := r.outgoing.Work()
+		_, err := c.Response().Write(part[:n])
+		done()
+		if err != nil {
+			return err
+		}
+		part = part[n:]
+	}
+	return nil
+}
+
+// Work waits for its turn to make or write a piece of what is large. done ends the turn, as does time: writing to
+// a client that does not read is no work.
+func (o *Outgoing) Work() (done func()) {
+	o.writing <- struct{}{}
+	over := time.AfterFunc(takesLong, func() { <-o.writing })
+	return func() {
+		if over.Stop() {
+			<-o.writing
+		}
+	}
+}
+
+// End frees the reply's bytes, if nobody else sends them.
+func (r *Reply) End() {
+	o := r.outgoing
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	b := o.bodies[r.first]
+	delete(b.replies, r)
+	if len(b.replies) == 0 {
+		delete(o.bodies, r.first)
+		o.bytes -= b.size
+		close(o.freed)
+		o.freed = make(chan struct{})
+	}
+}
