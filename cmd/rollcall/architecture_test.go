@@ -4,7 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -27,21 +31,50 @@ var allowed = map[string][]string{
 // shared are the adapters that other adapters may import.
 var shared = []string{"web", "client"}
 
-func TestImportsPointOneWay(t *testing.T) {
+// moduleRoot is the folder of the module, seen from this package.
+const moduleRoot = "../.."
+
+// restricted says what else of our own some packages may import, by prefix, apart from what allowed says of their layer.
+var restricted = map[string][]string{
+	"queries/wire":    {"domain"},
+	"adapters/client": {"queries/wire", "domain"},
+}
+
+// foreign says which packages of others some packages must not import.
+var foreign = map[string][]string{
+	"queries":         {"net/http", "github.com/labstack/echo"},
+	"commands":        {"net/http", "github.com/labstack/echo"},
+	"adapters/client": {"github.com/labstack/echo", "github.com/cockroachdb/pebble", "github.com/ThreeDotsLabs/watermill"},
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+// name is the package's folder within the module.
+func (p goPackage) name() string { return strings.TrimPrefix(p.ImportPath, module) }
+
+// goPackages are all packages of the module.
+func goPackages(t *testing.T) (all []goPackage) {
+	t.Helper()
 	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
-		var p struct {
-			ImportPath string
-			Imports    []string
-		}
+		var p goPackage
 		if err := d.Decode(&p); errors.Is(err, io.EOF) {
-			return
+			return all
 		} else if err != nil {
 			t.Fatal(err)
 		}
+		all = append(all, p)
+	}
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	for _, p := range goPackages(t) {
 		from := layer(p.ImportPath)
 		may, known := allowed[from]
 		if !known {
@@ -50,7 +83,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		for _, imported := range p.Imports {
 			to := layer(imported)
 			switch {
-			case to == "" && from == "domain" && strings.Contains(imported, ".") && imported != "github.com/google/uuid":
+			case to == "" && from == "domain" && thirdParty(imported) && imported != "github.com/google/uuid":
 				if !strings.HasSuffix(p.ImportPath, "eventstoretest") {
 					t.Errorf("%s imports %s: the domain knows the standard library and uuid only", p.ImportPath, imported)
 				}
@@ -61,6 +94,126 @@ func TestImportsPointOneWay(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestTheDoorAndItsFormsKnowNoServer(t *testing.T) {
+	for _, p := range goPackages(t) {
+		for _, imported := range p.Imports {
+			if may, ok := restricted[p.name()]; ok && layer(imported) != "" && !within(strings.TrimPrefix(imported, module), may) {
+				t.Errorf("%s imports %s: of ours it may import %v", p.name(), imported, may)
+			}
+			if within(imported, foreign[p.name()]) {
+				t.Errorf("%s imports %s", p.name(), imported)
+			}
+			if p.name() == "queries/wire" && thirdParty(imported) && imported != "github.com/google/uuid" && layer(imported) == "" {
+				t.Errorf("queries/wire imports %s: it knows the domain, the standard library and uuid only", imported)
+			}
+		}
+	}
+}
+
+// within says whether a path is one of the folders or lies in one of them.
+func within(path string, folders []string) bool {
+	return slices.ContainsFunc(folders, func(folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") })
+}
+
+// thirdParty says whether an imported path is not the standard library's.
+func thirdParty(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	return strings.Contains(first, ".")
+}
+
+var (
+	quoted    = regexp.MustCompile("`([^`]+)`")
+	fileName  = regexp.MustCompile(`^[\w./-]+/[\w.-]+\.(go|md|yaml|json|ts)$`)
+	adrNumber = regexp.MustCompile(`ADR (\d{3})`)
+)
+
+func TestTheArchitectureNamesFilesThatExist(t *testing.T) {
+	for _, found := range quoted.FindAllStringSubmatch(readText(t, "docs/architecture.md"), -1) {
+		if !fileName.MatchString(found[1]) {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(moduleRoot, found[1])); err != nil {
+			t.Errorf("docs/architecture.md names %s: %v", found[1], err)
+		}
+	}
+}
+
+func TestEveryPackageStandsInTheArchitecturesTable(t *testing.T) {
+	listed := map[string]bool{}
+	for line := range strings.Lines(readText(t, "docs/architecture.md")) {
+		if strings.HasPrefix(line, "## ") {
+			break
+		}
+		if row, isRow := strings.CutPrefix(line, "| `"); isRow {
+			name, _, _ := strings.Cut(row, "`")
+			listed[name] = true
+		}
+	}
+	for _, p := range goPackages(t) {
+		if !listed[p.name()] {
+			t.Errorf("docs/architecture.md does not tell of %s", p.name())
+		}
+		delete(listed, p.name())
+	}
+	for _, name := range slices.Sorted(maps.Keys(listed)) {
+		t.Errorf("docs/architecture.md tells of %s, which is no package", name)
+	}
+}
+
+// Every decision has a number of its own, and a text that refers to a decision by its number finds it.
+func TestDecisionsHaveUniqueNumbers(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(moduleRoot, "docs/adr/*.md"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("found %d decisions: %v", len(files), err)
+	}
+	byNumber := map[string]string{}
+	for _, file := range files {
+		name := filepath.Base(file)
+		number, _, _ := strings.Cut(name, "-")
+		if len(number) != 3 || strings.Trim(number, "0123456789") != "" {
+			t.Errorf("docs/adr/%s has no number", name)
+			continue
+		}
+		if other, twice := byNumber[number]; twice {
+			t.Errorf("docs/adr/%s has the number of %s", name, other)
+		}
+		byNumber[number] = name
+		if title := "# " + strings.TrimLeft(number, "0") + ". "; !strings.HasPrefix(readText(t, "docs/adr/"+name), title) {
+			t.Errorf("docs/adr/%s does not begin with %q", name, title)
+		}
+	}
+	err = filepath.WalkDir(moduleRoot, func(path string, entry os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "node_modules") {
+			return filepath.SkipDir
+		}
+		if extension := filepath.Ext(path); entry.IsDir() || extension != ".go" && extension != ".md" && extension != ".yaml" {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		for _, found := range adrNumber.FindAllStringSubmatch(string(text), -1) {
+			if byNumber[found[1]] == "" {
+				t.Errorf("%s refers to ADR %s, which does not exist", path, found[1])
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readText(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(moduleRoot, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func layer(path string) string {
