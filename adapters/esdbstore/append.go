@@ -122,6 +122,7 @@ func (s *Store) outcome(ctx context.Context, r *eventstore.AppendRequest, c *cal
 	case c.err.verdict == conflict:
 		return eventstore.AppendResult{Err: &eventstore.WrongExpectedRevision{Stream: r.Stream, Expected: r.Expected, Events: c.err.events}}, nil
 	}
+	s.opts.Logger.Error("the event store did not carry out an append", "stream", r.Stream, "cause", c.err)
 	return eventstore.AppendResult{}, fmt.Errorf("append to %s: %w", r.Stream, c.err)
 }
 

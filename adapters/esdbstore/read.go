@@ -66,6 +66,9 @@ func (s *Store) reading(ctx context.Context, request *streams.ReadReq) iter.Seq2
 				yield(nil, err)
 				return
 			}
+			if failed.verdict != elsewhere {
+				s.opts.Logger.Error("the event store did not carry out a read", "cause", failed)
+			}
 			if failed.verdict != elsewhere || brought || time.Since(began) > s.opts.Timings.Patience {
 				yield(nil, failed)
 				return

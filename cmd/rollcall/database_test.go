@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -249,6 +250,44 @@ func startInBackground(t *testing.T, data string, args ...string) func(signal os
 		}
 		err := c.Wait()
 		return out.String(), err
+	}
+}
+
+// What the database answers has a problem of its own, whatever it is: none is an internal error of the registry.
+func TestWhateverTheDatabaseAnswersHasItsProblem(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	var answer atomic.Pointer[error] // what appends are answered with; nil: the database's own
+	c.store.Answer = func(method string) error {
+		if e := answer.Load(); e != nil && method == "BatchAppend" {
+			return *e
+		}
+		return nil
+	}
+	for _, row := range []struct {
+		code   codes.Code
+		status int
+		kind   string
+	}{
+		{codes.OK, 201, ""}, {codes.DataLoss, 503, "store-refused"}, {codes.InvalidArgument, 503, "store-refused"}, {codes.PermissionDenied, 503, "store-denied"},
+		{codes.Unauthenticated, 503, "store-denied"}, {codes.ResourceExhausted, 413, "too-large"}, {codes.OK, 201, ""},
+	} {
+		var err error
+		if answer.Store(nil); row.code != codes.OK {
+			err = status.Error(row.code, "as the test wants it")
+			answer.Store(&err)
+		}
+		path := fmt.Sprintf("/v1/services/web/instances/%s-%d", row.code, time.Now().UnixNano())
+		var got int
+		var body []byte
+		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+			if got, body, _ = c.ask(0, "PUT", path, `{"address":"10.0.0.5","ttl":"1h"}`); got == row.status && strings.Contains(string(body), row.kind) {
+				break // after a refusal the node begins a new batch within a second
+			}
+		}
+		if got != row.status || !strings.Contains(string(body), row.kind) {
+			t.Errorf("%s is answered with %d %s, want %d %s", row.code, got, body, row.status, row.kind)
+		}
 	}
 }
 
