@@ -102,10 +102,7 @@ func (b *batch) run(ctx context.Context, l *link) *answer {
 	if err != nil {
 		return b.fail(judge(err, nil))
 	}
-	group.Go(func() {
-		defer cancel()
-		b.push(ctx, stream)
-	})
+	group.Go(func() { b.push(ctx, stream) })
 	group.Go(func() { b.watch(ctx, cancel) })
 	for {
 		resp, err := stream.Recv()

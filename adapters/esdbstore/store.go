@@ -201,8 +201,10 @@ func (s *Store) tell() {
 
 // note keeps the newest reason why there is no leader.
 func (s *Store) note(a *answer) {
-	if s.Err() == nil {
-		return
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link != nil {
+		return // there is one
 	}
 	err := error(a)
 	if a.verdict == elsewhere || a.verdict == denied {
@@ -211,8 +213,6 @@ func (s *Store) note(a *answer) {
 	if a.verdict != denied {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	select {
 	case <-s.found: // the rights were there; they may come back
 	case <-s.denied:
