@@ -8,8 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
-	"strings"
 	"syscall"
 	"time"
 
@@ -62,7 +60,7 @@ func newClient(allow bool, timeout time.Duration) *http.Client {
 			return err
 		}
 		if !allow && forbidden(host) {
-			return fmt.Errorf("%s is a loopback, link-local or private address, which is not allowed", host)
+			return notAllowed(host)
 		}
 		return nil
 	}}
@@ -79,33 +77,14 @@ func newClient(allow bool, timeout time.Duration) *http.Client {
 			if r.URL.Scheme != "http" && r.URL.Scheme != "https" {
 				return fmt.Errorf("the target redirects to %s", r.URL.Scheme)
 			}
+			if host := r.URL.Hostname(); !allow && forbidden(host) {
+				return fmt.Errorf("the target redirects: %w", notAllowed(host))
+			}
 			return nil
 		},
 	}
 }
 
-// shared is the range of carrier-grade NAT (RFC 6598), benchmarking is RFC 2544's.
-var (
-	shared       = netip.MustParsePrefix("100.64.0.0/10")
-	benchmarking = netip.MustParsePrefix("198.18.0.0/15")
-	nat64        = netip.MustParsePrefix("64:ff9b::/96")
-)
-
-// forbidden says whether a host is an address that webhooks must not reach unless they are allowed to.
-// A name is not; what it resolves to is looked at when it is dialed.
-func forbidden(host string) bool {
-	if name := strings.TrimSuffix(strings.ToLower(host), "."); name == "localhost" || strings.HasSuffix(name, ".localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return false
-	}
-	ip = ip.Unmap().WithZone("")
-	if nat64.Contains(ip) { // an IPv4 address inside
-		b := ip.As16()
-		ip = netip.AddrFrom4([4]byte(b[12:]))
-	}
-	return !ip.IsValid() || ip.IsLoopback() || ip.IsPrivate() || ip.IsLinkLocalUnicast() || ip.IsLinkLocalMulticast() || ip.IsMulticast() || ip.IsUnspecified() ||
-		ip.IsInterfaceLocalMulticast() || shared.Contains(ip) || benchmarking.Contains(ip) || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255})
+func notAllowed(host string) error {
+	return fmt.Errorf("%s is a loopback, link-local, private or reserved address, which is not allowed", host)
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -312,17 +311,4 @@ func NewMessage(storeID string) func(e *eventstore.RecordedEvent) (*message.Mess
 		}
 		return m, nil
 	}
-}
-
-// CheckURL refuses a target whose address, as it stands, is not allowed. A name is looked up when it
-// is used.
-func CheckURL(raw string, allow bool) error {
-	u, err := url.Parse(raw)
-	if err != nil || allow {
-		return nil // Validate has a word on the form
-	}
-	if forbidden(u.Hostname()) {
-		return domain.InvalidField{Field: "url", Rule: "must not be on a loopback, link-local or private address (allowed by --webhook-allow-private)"}
-	}
-	return nil
 }
