@@ -1,6 +1,7 @@
 package webhooks
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -19,7 +20,8 @@ type Secrets struct{ aead cipher.AEAD }
 
 const keyBytes = 32
 
-// LoadSecrets reads the key in a file, and makes one where there is none.
+// LoadSecrets reads the key in a file, and makes one where there is none. The error for a file that is not what was
+// written is a durable.Damaged.
 func LoadSecrets(path string) (*Secrets, error) {
 	key, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -28,8 +30,12 @@ func LoadSecrets(path string) (*Secrets, error) {
 			err = durable.WriteFile(path, key, 0o600)
 		}
 	}
-	if err == nil && len(key) != keyBytes {
-		err = fmt.Errorf("%s is not what Rollcall wrote", path)
+	switch {
+	case err != nil:
+	case len(key) != keyBytes:
+		err = durable.Damaged{Path: path, Cause: fmt.Errorf("it has %d bytes, a key has %d", len(key), keyBytes)}
+	case bytes.Count(key, []byte{0}) == keyBytes: // what a crash leaves of a file that was not synced
+		err = durable.Damaged{Path: path, Cause: errors.New("it holds only zeros")}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("webhook key: %w", err)

@@ -80,7 +80,7 @@ func openESDB(ctx context.Context, s settings, logger *slog.Logger, at func(what
 	}
 	at("the event store is looked for", store.Err)
 	file := filepath.Join(s.data, "store-id")
-	known, err := readStoreID(file)
+	known, err := loadStoreID(s.data, logger)
 	if err != nil {
 		return nil, errors.Join(err, store.Close())
 	}
@@ -121,7 +121,7 @@ func readStoreID(file string) (uuid.UUID, error) {
 	}
 	id, err := uuid.ParseBytes([]byte(strings.TrimSpace(string(b))))
 	if err != nil {
-		return uuid.Nil, fmt.Errorf("%s: %w", file, err)
+		return uuid.Nil, durable.Damaged{Path: file, Cause: err}
 	}
 	return id, nil
 }

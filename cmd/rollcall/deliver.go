@@ -59,7 +59,8 @@ func openDeliveries(ctx context.Context, s settings, store eventstore.Store, sto
 	if d.list, err = webhookList.Open(ctx, store); err != nil {
 		return nil, err
 	}
-	if d.secrets, err = webhooks.LoadSecrets(filepath.Join(s.data, "webhooks.key")); err != nil {
+	load := func() (*webhooks.Secrets, error) { return webhooks.LoadSecrets(filepath.Join(s.data, "webhooks.key")) }
+	if d.secrets, err = loadKey(load, func() error { return sealedSecrets(ctx, store, d.list) }, logger); err != nil {
 		return nil, err
 	}
 	if d.checkpoints, err = stream.OpenCheckpoints(filepath.Join(s.data, "consumers")); err != nil {

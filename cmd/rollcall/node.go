@@ -142,8 +142,9 @@ func (n *node) openCommands(context.Context) error {
 	return nil
 }
 
-func (n *node) openQueries(context.Context) error {
-	signer, err := history.LoadSigner(n.file("checkpoint.key"), n.store.id)
+func (n *node) openQueries(ctx context.Context) error {
+	load := func() (*history.Signer, error) { return history.LoadSigner(n.file("checkpoint.key"), n.store.id) }
+	signer, err := loadKey(load, func() error { return signedCheckpoints(ctx, n.store) }, n.logger)
 	if err != nil {
 		return err
 	}

@@ -12,9 +12,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/adapters/webhooks"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/durable"
+	"github.com/rollcall-registry/rollcall/projections/history"
 )
 
 // What stands beside the log in a data folder was made from the log. Where it is there without the log, the log is
@@ -40,12 +42,17 @@ func foundTraces(data string) (found []string, err error) {
 			if len(entries) > 0 {
 				found = append(found, name+"/")
 			}
+		case name == "checkpoint.key" && unfinished(history.KeyOwner(filepath.Join(data, name))):
+		case name == "webhooks.key" && unfinished(webhooks.LoadSecrets(filepath.Join(data, name))):
 		default:
 			found = append(found, name)
 		}
 	}
 	return found, nil
 }
+
+// unfinished says whether a key's file was found to be damaged: nothing can be told by it.
+func unfinished[T any](_ T, err error) bool { return errors.As(err, new(durable.Damaged)) }
 
 // refuseTraces refuses a data folder that has traces of an event store but no events: a new log would begin, and what
 // was told of the old one would be thrown away.

@@ -4,6 +4,7 @@ package durable
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -48,3 +49,13 @@ func SyncDir(dir string) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+// Damaged says that a file is not what was written: an earlier version was cut short while it wrote the file, or the
+// disk has changed it.
+type Damaged struct {
+	Path  string
+	Cause error
+}
+
+func (d Damaged) Error() string { return fmt.Sprintf("%s is damaged: %v", d.Path, d.Cause) }
+func (d Damaged) Unwrap() error { return d.Cause }

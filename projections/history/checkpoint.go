@@ -1,6 +1,7 @@
 package history
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -24,7 +25,8 @@ type Signer struct {
 }
 
 // LoadSigner reads the key in a file, and makes one where there is none. The file is the registry's
-// word: who has it can sign in its name.
+// word: who has it can sign in its name. The error for a file whose private key is not what was written is a
+// durable.Damaged. A public key that is missing or damaged is computed again.
 func LoadSigner(path string, store uuid.UUID) (*Signer, error) {
 	origin := Origin(store)
 	b, err := os.ReadFile(path)
@@ -34,19 +36,41 @@ func LoadSigner(path string, store uuid.UUID) (*Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint key: %w", err)
 	}
-	secret, public, err := splitKey(path, b)
-	if err != nil {
-		return nil, err
+	secret, told := splitKey(b)
+	signer, err := note.NewSigner(secret) // it holds the key to the sum in it
+	var public string
+	if err == nil {
+		public, err = publicKey(secret)
 	}
-	signer, err := note.NewSigner(secret)
 	if err != nil {
-		return nil, fmt.Errorf("checkpoint key: %s: %w", path, err)
+		return nil, fmt.Errorf("checkpoint key: %w", durable.Damaged{Path: path, Cause: err})
+	}
+	if told != public {
+		if err := writeKey(path, secret, public); err != nil {
+			return nil, fmt.Errorf("checkpoint key: %w", err)
+		}
 	}
 	return &Signer{origin: origin, signer: signer, verifier: public}, nil
 }
 
+// KeyOwner is the store whose checkpoints are signed with the key in a file that LoadSigner made.
+func KeyOwner(path string) (store uuid.UUID, err error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return store, err
+	}
+	secret, _ := splitKey(b)
+	signer, err := note.NewSigner(secret)
+	if err != nil {
+		return store, durable.Damaged{Path: path, Cause: err}
+	}
+	return uuid.Parse(strings.TrimPrefix(signer.Name(), originPrefix))
+}
+
+const originPrefix = "rollcall/"
+
 // Origin is the name in which a store's checkpoints are signed.
-func Origin(store uuid.UUID) string { return "rollcall/" + store.String() }
+func Origin(store uuid.UUID) string { return originPrefix + store.String() }
 
 // ReadVerifierKey reads the public key in a file that LoadSigner made.
 func ReadVerifierKey(path string) (string, error) {
@@ -54,16 +78,31 @@ func ReadVerifierKey(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("checkpoint key: %w", err)
 	}
-	_, public, err := splitKey(path, b)
-	return public, err
+	secret, told := splitKey(b)
+	if public, err := publicKey(secret); err == nil {
+		return public, nil
+	}
+	if _, err := note.NewVerifier(told); err != nil {
+		return "", fmt.Errorf("checkpoint key: %w", durable.Damaged{Path: path, Cause: err})
+	}
+	return told, nil
 }
 
-func splitKey(path string, b []byte) (secret, public string, err error) {
-	secret, public, ok := strings.Cut(strings.TrimSpace(string(b)), "\n")
-	if !ok {
-		return "", "", fmt.Errorf("checkpoint key: %s is not what Rollcall wrote", path)
+// splitKey gives a file's two lines: the private key and the public one.
+func splitKey(b []byte) (secret, public string) {
+	secret, public, _ = strings.Cut(strings.TrimSpace(string(b)), "\n")
+	return secret, public
+}
+
+// publicKey computes the public key that belongs to a private one, both in the notation of signed notes.
+func publicKey(secret string) (string, error) {
+	parts := strings.SplitN(secret, "+", 5) // PRIVATE, KEY, name, hash, key
+	key, err := base64.StdEncoding.DecodeString(parts[len(parts)-1])
+	if err != nil || len(parts) != 5 || len(key) != 1+ed25519.SeedSize {
+		return "", errors.New("it holds no private key")
 	}
-	return secret, public, nil
+	public := ed25519.NewKeyFromSeed(key[1:]).Public().(ed25519.PublicKey)
+	return note.NewEd25519VerifierKey(parts[2], public)
 }
 
 func makeKey(path, origin string) ([]byte, error) {
@@ -71,9 +110,14 @@ func makeKey(path, origin string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := []byte(secret + "\n" + public + "\n")
 	// Checkpoints that were given out are verified with this key for ever.
-	return b, durable.WriteFile(path, b, 0o600)
+	return keyFile(secret, public), writeKey(path, secret, public)
+}
+
+func keyFile(secret, public string) []byte { return []byte(secret + "\n" + public + "\n") }
+
+func writeKey(path, secret, public string) error {
+	return durable.WriteFile(path, keyFile(secret, public), 0o600)
 }
 
 // VerifierKey is the public key in the notation of signed notes.
