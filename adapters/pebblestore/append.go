@@ -11,21 +11,25 @@ import (
 
 // Limits of one commit.
 const (
-	maxQueued      = 4096     // Append calls that wait for the committer; the next one waits outside
-	maxCommitBytes = 8 << 20  // after which a commit takes no further call
+	maxQueued      = 4096     // Append calls in the queue; a further call waits until the queue has a place
+	maxCommitBytes = 8 << 20  // a commit of this size takes no further call
 	maxAppendBytes = 32 << 20 // of one Append call
 )
 
-// pending is an Append call on its way through the committer.
+// pending is an Append call that the committer carries out.
+//
+// INVARIANT: the caller owns a pending, its requests and its results, until submit has put it into the queue. From then
+// on they belong to the committer and the goroutine behind it, until done holds its token. A caller that waits no
+// longer must leave them alone for ever: it does not put the pending back into the pool.
 type pending struct {
 	requests []eventstore.AppendRequest
-	heads    []*head // of the requests' streams; those of tied requests know the other's
+	heads    []*head // of the requests' streams; the head of a tied request points to the head of the other stream
 	results  []eventstore.AppendResult
 	err      error
 	bytes    int
-	save     eventstore.Position // heads that have been behind since before this position are to be written
+	save     eventstore.Position // heads whose oldest unwritten heartbeat is before this position are to be written
 	queued   time.Time
-	done     chan struct{} // holds one token when the call is answered
+	done     chan struct{} // gets one token when the call is answered; never closed
 }
 
 var pendings = sync.Pool{New: func() any { return &pending{done: make(chan struct{}, 1)} }}
@@ -45,12 +49,12 @@ func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requ
 	if err == nil {
 		err = s.submit(ctx, p)
 	}
-	if err == nil && ctx.Done() == nil { // as heartbeats come: a wait for several things at once costs more
+	if err == nil && ctx.Done() == nil { // heartbeats of the lane: a receive is cheaper than a select
 		<-p.done
 	} else if err == nil {
 		select {
 		case <-p.done:
-		case <-ctx.Done(): // the committer still holds p: it is left to the garbage collector
+		case <-ctx.Done(): // the committer still owns p, so p does not go back into the pool
 			return nil, ctx.Err()
 		}
 	}
@@ -65,7 +69,7 @@ func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requ
 	return into, nil
 }
 
-// submit hands the call to the committer, which answers every call that it was handed.
+// submit puts the call into the queue. The committer answers every call that is in the queue.
 func (s *Store) submit(ctx context.Context, p *pending) error {
 	s.intake.RLock()
 	defer s.intake.RUnlock()
@@ -86,7 +90,7 @@ func (s *Store) submit(ctx context.Context, p *pending) error {
 	}
 }
 
-// saveHeadsBefore has the heads written that have been behind since before the position.
+// saveHeadsBefore has the heads written whose oldest unwritten heartbeat is before the position.
 func (s *Store) saveHeadsBefore(position eventstore.Position) error {
 	p := &pending{save: position, done: make(chan struct{}, 1)}
 	if err := s.submit(context.Background(), p); err != nil {
@@ -96,7 +100,8 @@ func (s *Store) saveHeadsBefore(position eventstore.Position) error {
 	return p.err
 }
 
-// prepare checks the requests' form and finds the heads they need ahead of the committer.
+// prepare checks the form of the requests, and loads the heads that they need, so that the committer need not wait for
+// the disk.
 func (s *Store) prepare(p *pending) error {
 	p.heads = slices.Grow(p.heads[:0], len(p.requests))[:len(p.requests)]
 	var err error

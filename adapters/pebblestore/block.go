@@ -11,19 +11,22 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// maxBlock is how many heartbeats one block holds at most: large enough to share what they have in
-// common, small enough that finding one of them is cheap.
+// maxBlock is how many heartbeats one block holds at most. It is large enough for heartbeats to share their time and
+// metadata, and small enough that decoding a block for one heartbeat is cheap.
 const maxBlock = 256
 
 const blockVersion = 1
 
 const (
-	flagOwnID = 1 << iota // the id was given by the caller and is spelled out
-	flagRaw               // type and data are spelled out, not just an epoch
+	flagOwnID = 1 << iota // the caller gave the id, and the entry holds it
+	flagRaw               // the entry holds type and data, not only an epoch
 )
 
-// block collects the heartbeats of one commit. A heartbeat costs some ten bytes in it: its stream
-// is a number, its metadata an index, its id follows from its position, its data is an epoch.
+// block collects heartbeats of one commit. A heartbeat takes about ten bytes: its stream is a number, its metadata an
+// index, its data an epoch, and its id follows from its position.
+//
+// INVARIANT: all heartbeats of a block have the same time. The committer owns the block; metadata points into the
+// requests of the commit, which stay until the commit is answered.
 type block struct {
 	at          time.Time // of all its heartbeats
 	first, last eventstore.Position
@@ -32,8 +35,8 @@ type block struct {
 	entries     []byte
 }
 
-// add puts a heartbeat in. previous is the position of the same stream's heartbeat before it, or 0:
-// the chain by which a stream is read.
+// add appends a heartbeat. previous is the position of the stream's heartbeat before this one, or 0. These positions
+// are the chain by which a heartbeat stream is read.
 func (b *block) add(e *eventstore.RecordedEvent, number uint32, previous eventstore.Position, ownID bool) {
 	if b.count == 0 {
 		b.at, b.first, b.last = e.RecordedAt, e.Position, e.Position
@@ -80,7 +83,7 @@ func (b *block) reset() {
 	*b = block{metadata: b.metadata[:0], entries: b.entries[:0]}
 }
 
-// encode appends the block's value: version, count, time, the metadata met, the heartbeats.
+// encode appends the block's value: version, count, time, the distinct metadata, the heartbeats.
 func (b *block) encode(w []byte) []byte {
 	w = append(w, blockVersion)
 	w = binary.AppendUvarint(w, uint64(b.count))
@@ -94,11 +97,11 @@ func (b *block) encode(w []byte) []byte {
 
 // heartbeat is one entry of a decoded block.
 type heartbeat struct {
-	event    eventstore.RecordedEvent // all but the stream's name
+	event    eventstore.RecordedEvent // without the stream's name
 	previous eventstore.Position
 }
 
-// decodeBlock reads what encode wrote into into. The heartbeats share no memory with value.
+// decodeBlock decodes a block into the slice into. The heartbeats share no memory with value.
 func (s *Store) decodeBlock(first eventstore.Position, value []byte, into []heartbeat) ([]heartbeat, error) {
 	r := reader{b: value}
 	if r.byte() != blockVersion {
@@ -152,7 +155,8 @@ func (s *Store) decodeBlock(first eventstore.Position, value []byte, into []hear
 	return into, nil
 }
 
-// heartbeatEpoch recognizes data that HeartbeatReceived.Encode makes again byte by byte.
+// heartbeatEpoch gives the epoch of a heartbeat whose data HeartbeatReceived.Encode would make again byte by byte. ok is
+// false for all other data.
 func heartbeatEpoch(eventType string, data []byte) (epoch uint64, ok bool) {
 	const prefix = `{"epoch":`
 	n := len(data) - 1
@@ -172,8 +176,8 @@ func heartbeatEpoch(eventType string, data []byte) (epoch uint64, ok bool) {
 	return epoch, true
 }
 
-// derivedID makes the id of a heartbeat that came without one: a UUIDv7 (RFC 9562) whose time is
-// the event's and whose other bits follow from the store and the position, so it need not be kept.
+// derivedID makes the id of a heartbeat that was appended without an id: a UUIDv7 (RFC 9562) with the time of the event.
+// The other bits follow from the store's id and the position, so the id need not be stored.
 func (s *Store) derivedID(p eventstore.Position, at time.Time) (id uuid.UUID) {
 	binary.BigEndian.PutUint64(id[8:], mix(s.salt^uint64(p)))
 	low := uint16(mix(s.salt + uint64(p)))

@@ -13,44 +13,49 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// commit is one group commit: calls that are checked, written and synced together.
+// commit is one group commit: calls that are checked, written and synced as one.
+//
+// INVARIANT: the committer (commitAppends) owns a commit until it sends it to Store.commits; from then on answerCommits
+// does. block, heartbeatHeads, key and scratch are the committer's buffers: it takes them back before it sends the
+// commit, and uses them for the next one.
 type commit struct {
 	calls   []*pending
 	bytes   int
 	at      time.Time
-	batches []*pebble.Batch     // applied in this order; nearly always one
-	out     *published          // its events; shared with subscribers from its publication on
-	last    eventstore.Position // the store's newest when this commit is durable
+	batches []*pebble.Batch     // applied to Pebble in this order; nearly always one
+	out     *published          // the events; shared with subscribers, who must not change them, once they are published
+	last    eventstore.Position // the newest position in the store when this commit is durable
 	handed  time.Time           // when the first batch was handed to Pebble
 	err     error
 
-	batch   *pebble.Batch       // being filled
-	heard   []*head             // of the heartbeats in it
-	save    eventstore.Position // see pending
-	applied eventstore.Position
-	block   block
-	key     []byte // scratch of the key being written
-	scratch []byte // scratch of the value being written
+	batch          *pebble.Batch       // is being filled; nil: there is nothing to write yet
+	heartbeatHeads []*head             // of the streams of the heartbeats in batch
+	save           eventstore.Position // see pending
+	applied        eventstore.Position // the newest position that is in batches, and so readable
+	block          block
+	key            []byte // buffer for the key being written
+	scratch        []byte // buffer for the value being written
 }
 
-// fill is the committer: it is the only one that gives positions and moves heads.
-func (s *Store) fill() {
+// commitAppends is the committer. INVARIANT: no other goroutine gives positions or moves heads. It ends, and closes
+// Store.commits, when the store closes and the queue is empty.
+func (s *Store) commitAppends() {
 	defer close(s.commits)
-	var spare commit // whose buffers the next commit uses again
+	var spare commit // holds the buffers between two commits
 	for {
 		c := s.gather()
 		if c == nil {
 			return
 		}
-		c.block, c.key, c.scratch, c.heard = spare.block, spare.key, spare.scratch, spare.heard
+		c.block, c.key, c.scratch, c.heartbeatHeads = spare.block, spare.key, spare.scratch, spare.heartbeatHeads
 		s.write(c)
-		spare.block, spare.key, spare.scratch, spare.heard = c.block, c.key, c.scratch, c.heard
+		spare.block, spare.key, spare.scratch, spare.heartbeatHeads = c.block, c.key, c.scratch, c.heartbeatHeads
 		s.commits <- c
 	}
 }
 
-// gather waits for a call and takes those that wait with it. It returns nil when the store closes
-// and no call is left.
+// gather waits for a call, and takes the calls that are in the queue with it. It returns nil when the store closes and
+// no call is left.
 func (s *Store) gather() *commit {
 	var first *pending
 	select {
@@ -62,8 +67,8 @@ func (s *Store) gather() *commit {
 			return nil
 		}
 	}
-	// Whoever could run now may be about to call, too: a commit costs the same for one call and for many,
-	// and with nobody else about this costs nothing.
+	// Goroutines that can run now may be about to append, too. A commit of many calls costs as much as a commit of
+	// one. Where no other goroutine can run, yielding costs nothing.
 	runtime.Gosched()
 	c := &commit{calls: make([]*pending, 1, 1+len(s.queue)), bytes: first.bytes}
 	c.calls[0] = first
@@ -79,7 +84,7 @@ func (s *Store) gather() *commit {
 		}
 	}
 	c.out = publications.Get().(*published)
-	c.out.events, c.out.beats = slices.Grow(c.out.events[:0], requests), true
+	c.out.events, c.out.onlyHeartbeats = slices.Grow(c.out.events[:0], requests), true
 	return c
 }
 
@@ -101,8 +106,8 @@ func (s *Store) write(c *commit) {
 			c.batch = s.db.NewBatch()
 		}
 		for i := range p.requests {
-			if i%together == 0 {
-				touch(p.heads[i:min(i+together, len(p.heads))])
+			if i%prefetchBatch == 0 {
+				prefetch(p.heads[i:min(i+prefetchBatch, len(p.heads))])
 			}
 			p.results[i] = s.writeRequest(c, &p.requests[i], p.heads[i])
 			p.results[i].StreamNumber = p.heads[i].number
@@ -117,8 +122,8 @@ func (s *Store) write(c *commit) {
 	c.last = s.next - 1
 }
 
-// imported is the time of an event from another store: its own, but never before an earlier event's.
-// In a commit of such events the store's clock has no say.
+// imported is the time of an event from another store: its own time, but never before the time of an earlier event. The
+// store's clock is not asked.
 func (s *Store) imported(at time.Time) time.Time {
 	s.lastImport = max(s.lastImport, at.UnixNano())
 	s.clock.recorded(s.lastImport)
@@ -126,7 +131,7 @@ func (s *Store) imported(at time.Time) time.Time {
 }
 
 func (s *Store) writeRequest(c *commit, r *eventstore.AppendRequest, h *head) (result eventstore.AppendResult) {
-	if r.Events[0].ID != uuid.Nil && h.events >= uint64(len(r.Events)) { // of heartbeats the store makes the ids
+	if r.Events[0].ID != uuid.Nil && h.events >= uint64(len(r.Events)) { // the store makes the ids of heartbeats, so they cannot be found again
 		if earlier, ok := s.retried(c, r, h); ok || c.err != nil {
 			return earlier
 		}
@@ -161,10 +166,10 @@ func (s *Store) writeEvent(c *commit, data *eventstore.EventData, at time.Time, 
 	s.next++
 	if e.RecordedAt.UnixNano()-s.lastIndexed >= int64(time.Second) {
 		s.lastIndexed = e.RecordedAt.UnixNano()
-		c.writeBlock() // a place of the index begins a block
+		c.writeBlock() // INVARIANT: a position in the time index begins a block
 		c.set(timeKey(e.RecordedAt), binary.BigEndian.AppendUint64(nil, uint64(e.Position)))
 	}
-	if h.beats {
+	if h.heartbeats {
 		s.writeHeartbeat(c, e, h)
 	} else {
 		s.writeLifecycle(c, e)
@@ -173,9 +178,9 @@ func (s *Store) writeEvent(c *commit, data *eventstore.EventData, at time.Time, 
 }
 
 func (s *Store) writeLifecycle(c *commit, e *eventstore.RecordedEvent) {
-	c.out.beats = false
+	c.out.onlyHeartbeats = false
 	if e.ID == uuid.Nil {
-		e.ID = uuid.Must(uuid.NewV7()) // fails only if the system has no randomness left to give
+		e.ID = uuid.Must(uuid.NewV7()) // fails only if the system gives no random numbers
 	}
 	c.scratch = appendRecord(c.scratch[:0], e)
 	c.key = appendKey64(c.key[:0], rangeLifecycle, uint64(e.Position))
@@ -202,7 +207,7 @@ func (s *Store) writeHeartbeat(c *commit, e *eventstore.RecordedEvent, h *head) 
 		c.writeBlock()
 	}
 	c.block.add(e, h.number, h.last, ownID)
-	c.heard = append(c.heard, h)
+	c.heartbeatHeads = append(c.heartbeatHeads, h)
 	s.unsaved.add(h, e.Position)
 	if c.block.full() {
 		c.writeBlock()
@@ -224,13 +229,13 @@ func (c *commit) set(key, value []byte) {
 	}
 }
 
-// flush hands what is written so far to Pebble, which makes it readable; settle waits for its sync.
+// flush applies the batch to Pebble, which makes it readable. answerCommits waits for the sync.
 func (s *Store) flush(c *commit) {
 	if c.batch == nil {
 		return
 	}
 	c.writeBlock()
-	if len(c.heard) > 0 || c.save > 0 {
+	if len(c.heartbeatHeads) > 0 || c.save > 0 {
 		s.saveHeads(c)
 	}
 	if c.handed.IsZero() {
@@ -241,18 +246,18 @@ func (s *Store) flush(c *commit) {
 		c.err = s.failed()
 		return
 	}
-	for _, h := range c.heard {
+	for _, h := range c.heartbeatHeads {
 		h.readable.Store(uint64(h.last))
 	}
 	c.batches = append(c.batches, c.batch)
-	c.batch, c.heard, c.applied = nil, c.heard[:0], s.next-1
+	c.batch, c.heartbeatHeads, c.applied = nil, c.heartbeatHeads[:0], s.next-1
 }
 
-// retried finds the events of a request that was appended before, by their ids, and answers as then. The
-// stream has as many events.
+// retried finds the events of a request that was appended before, by their ids, and gives the result of that append.
+// REQUIRES: the stream has at least as many events as the request.
 func (s *Store) retried(c *commit, r *eventstore.AppendRequest, h *head) (result eventstore.AppendResult, ok bool) {
 	n := uint64(len(r.Events))
-	first := h.events - n // where they would stand as the newest events
+	first := h.events - n // their first revision, if they are the newest events
 	if r.Expected.IsNoStream() {
 		first = 0
 	} else if exact, isExact := r.Expected.Exact(); isExact {
@@ -260,7 +265,7 @@ func (s *Store) retried(c *commit, r *eventstore.AppendRequest, h *head) (result
 			return result, false
 		}
 	}
-	if h.last > c.applied { // they may stand in the batch that is being filled
+	if h.last > c.applied { // they may be in the batch that is being filled, which cannot be read yet
 		if s.flush(c); c.err != nil {
 			return result, false
 		}
@@ -281,8 +286,13 @@ func (s *Store) retried(c *commit, r *eventstore.AppendRequest, h *head) (result
 	return result, i == len(r.Events)
 }
 
-// settle waits for each commit to be durable, publishes its events and answers its calls, in order.
-func (s *Store) settle() {
+// answerCommits waits for each commit to be durable, publishes its events and answers its calls, in the order of the
+// commits. It ends when the committer has closed Store.commits.
+//
+// INVARIANT: durable is raised first, then the events are published, then the calls are answered. So a caller that was
+// answered finds its events in every read, and a subscriber is given no event that is not durable. After a failed sync
+// no commit is published any more.
+func (s *Store) answerCommits() {
 	defer close(s.stopped)
 	for c := range s.commits {
 		for _, b := range c.batches {
@@ -294,7 +304,7 @@ func (s *Store) settle() {
 			c.err = err
 		} else {
 			for _, b := range c.batches {
-				_ = b.Close() // frees memory only
+				_ = b.Close() // only frees memory
 			}
 			s.publish(c)
 		}

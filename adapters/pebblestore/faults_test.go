@@ -21,19 +21,19 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// roomFS is a file system whose room is told.
-type roomFS struct {
+// smallDisk is a file system whose free space a test sets.
+type smallDisk struct {
 	vfs.FS
 	free atomic.Uint64
 }
 
-func (r *roomFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
+func (r *smallDisk) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	return vfs.DiskUsage{AvailBytes: r.free.Load(), TotalBytes: 1 << 40}, nil
 }
 
-// On a disk that is nearly full appends are refused and reads go on; once there is room, appends do too.
+// On a disk that is nearly full appends are refused and reads go on. Once there is free space, appends go on too.
 func TestANearlyFullDiskRefusesAppendsUntilThereIsRoom(t *testing.T) {
-	fs := &roomFS{FS: vfs.NewMem()}
+	fs := &smallDisk{FS: vfs.NewMem()}
 	fs.free.Store(10 << 30)
 	s := open(t, "data", pebblestore.Options{FS: fs, MinFree: 1 << 30})
 	appendOne(t, s, stream(1))

@@ -27,8 +27,8 @@ func FuzzStoredValues(f *testing.F) {
 	s := &Store{}
 	f.Fuzz(func(t *testing.T, value []byte) {
 		var e, again eventstore.RecordedEvent
-		if picked, err := readRecord(&e, 9, value, nil, new(pieces)); err == nil && picked {
-			_, err := readRecord(&again, 9, appendRecord(nil, &e), nil, new(pieces))
+		if picked, err := readRecord(&e, 9, value, nil, new(arena)); err == nil && picked {
+			_, err := readRecord(&again, 9, appendRecord(nil, &e), nil, new(arena))
 			if err != nil || string(again.Data) != string(e.Data) || again.Stream != e.Stream || again.ID != e.ID {
 				t.Errorf("%+v came back as %+v, %v", e, again, err)
 			}

@@ -13,37 +13,45 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// head is what the committer must know of a stream. It is the committer's own, but for readable and other.
+// head is what the committer must know of a stream.
+//
+// INVARIANT: a stream has one head as long as the store is open, so that a pointer to it stays right wherever it is
+// kept. Whoever loads a head fills it before keepHead publishes it. From then on only the committer reads and changes
+// its fields, except for stream and heartbeats, which never change, and for readable and other, which any goroutine may use.
 type head struct {
-	stream   eventstore.StreamName
-	events   uint64
-	last     eventstore.Position  // of the newest event
-	readable atomic.Uint64        // of the newest heartbeat that readers can find; 0: there is none
-	other    atomic.Pointer[head] // of the instance's other stream; nil: no append was tied to it yet
-	number   uint32               // of a heartbeat stream; 0 while it has none
-	beats    bool                 // it is a heartbeat stream
-	queued   bool                 // among the unsaved
+	stream     eventstore.StreamName
+	events     uint64
+	last       eventstore.Position  // of the newest event; 0: the stream has none
+	readable   atomic.Uint64        // position of the newest heartbeat that readers can find; 0: there is none
+	other      atomic.Pointer[head] // of the instance's other stream; nil: no append was tied to it yet
+	number     uint32               // of a heartbeat stream; 0: it has none yet
+	heartbeats bool                 // the stream is a heartbeat stream
+	queued     bool                 // the stream is in the queue of unsaved
 }
 
-// together is how many heads are read from memory at once: the committer would wait for each by itself.
-const together = 16
+// prefetchBatch is how many heads are prefetched at once. Without that the committer would wait for memory at each head.
+const prefetchBatch = 16
 
-func touch(heads []*head) {
+// prefetch reads each head, and the head of the other stream, in loops so short that the processor waits for several at
+// the same time.
+func prefetch(heads []*head) {
 	for _, h := range heads {
-		touched(h.events)
+		discard(h.events)
 	}
 	for _, h := range heads {
 		if other := h.other.Load(); other != nil {
-			touched(other.events)
+			discard(other.events)
 		}
 	}
 }
 
+// discard does nothing with a value. The compiler cannot leave out the read of the value.
+//
 //go:noinline
-func touched(uint64) {}
+func discard(uint64) {}
 
-// heads remembers the head of every stream that was appended to. An appender loads one ahead of the
-// committer, so that the committer never waits for the disk.
+// heads keeps the head of every stream that was asked for since the store was opened. The goroutine of an Append call
+// loads the heads that the call needs, so that the committer never waits for the disk.
 type heads struct{ shards [64]headShard }
 
 type headShard struct {
@@ -63,7 +71,7 @@ func newHeads() *heads {
 	return h
 }
 
-// head is a stream's head, loaded from disk when it is not known yet. There is one for each stream.
+// head is a stream's head. It is loaded from disk when it is not known yet.
 func (s *Store) head(stream eventstore.StreamName) (*head, error) {
 	shard := s.heads.shard(stream)
 	shard.Lock()
@@ -76,7 +84,7 @@ func (s *Store) head(stream eventstore.StreamName) (*head, error) {
 		return nil, err
 	}
 	defer s.leave()
-	// A name that was read from another store lies in memory with much else, which must not stay for it.
+	// A name that was read from another store may be a part of a larger piece of memory, which must not be kept for the name.
 	loaded, err := s.loadHead(eventstore.StreamName(strings.Clone(string(stream))))
 	if err != nil {
 		return nil, err
@@ -84,8 +92,7 @@ func (s *Store) head(stream eventstore.StreamName) (*head, error) {
 	return s.keepHead(loaded), nil
 }
 
-// tie loads the head of the instance's other stream and puts it beside the head. There is one for each stream,
-// so it stays right.
+// tie loads the head of the instance's other stream, and makes the two heads point to each other.
 func (s *Store) tie(h *head) error {
 	if h.other.Load() != nil {
 		return nil
@@ -103,12 +110,12 @@ func (s *Store) tie(h *head) error {
 	return nil
 }
 
-// keepHead remembers a head unless the stream has one already.
+// keepHead keeps a head, unless the stream has a head already, and gives the head that the stream has.
 func (s *Store) keepHead(h *head) *head {
 	shard := s.heads.shard(h.stream)
 	shard.Lock()
 	defer shard.Unlock()
-	if known, ok := shard.m[h.stream]; ok { // someone was faster, and the committer has moved it perhaps
+	if known, ok := shard.m[h.stream]; ok { // another goroutine was faster, and the committer may have moved that head
 		return known
 	}
 	shard.m[h.stream] = h
@@ -142,7 +149,7 @@ func (s *Store) loadHead(stream eventstore.StreamName) (*head, error) {
 }
 
 func (s *Store) loadHeartbeatHead(stream eventstore.StreamName) (*head, error) {
-	h := &head{stream: stream, beats: true}
+	h := &head{stream: stream, heartbeats: true}
 	v, err := s.get(numberKey(stream))
 	if err != nil || v == nil {
 		return h, err
@@ -160,19 +167,19 @@ func (s *Store) loadHeartbeatHead(stream eventstore.StreamName) (*head, error) {
 	return h, nil
 }
 
-// How late heads may be written. A heartbeat's own block says all that its head does, so a head is
-// written once for several heartbeats, and what a crash leaves unwritten is read from the blocks again.
+// How late heads may be written (ADR 016). The blocks of heartbeats hold all that a head says, so a head is written once
+// for several heartbeats. After a crash, the heads that were not written are computed from the blocks.
 const (
-	saveShare    = 64        // of so many heartbeats of a commit, one's share is a head
-	saveAtLeast  = 2         // heads of a commit that has heartbeats, so that few heartbeats leave none behind
-	maxUnwritten = 1_000_000 // positions: a start must not read more, so heads that are as far behind are written at once
+	savePerHeartbeats = 64        // a commit writes one head for this many of its heartbeats
+	saveAtLeast       = 2         // heads that a commit with heartbeats writes at least, so that the queue shrinks
+	maxUnwritten      = 1_000_000 // positions that a start may have to read; heads that are further behind are written at once
 )
 
-// unsaved are the streams whose heads on disk are behind, in the order in which they fell behind.
-// It is the committer's own.
+// unsaved is a queue of the heads that are behind on disk, in the order in which they fell behind. Only the committer
+// uses it.
 type unsaved struct {
 	queue []behind
-	first int // of the queue; those before it are written
+	first int // index of the first in the queue that is not written yet
 }
 
 type behind struct {
@@ -180,7 +187,7 @@ type behind struct {
 	since eventstore.Position // of the oldest heartbeat that is not in the head on disk
 }
 
-// note that the stream got a heartbeat.
+// add notes that a heartbeat was appended to the stream at a position.
 func (u *unsaved) add(h *head, p eventstore.Position) {
 	if !h.queued {
 		h.queued = true
@@ -188,10 +195,11 @@ func (u *unsaved) add(h *head, p eventstore.Position) {
 	}
 }
 
-// saveHeads writes what is due after the commit's heartbeats, and what it is asked for, into its batch.
+// saveHeads writes the heads that are due after the commit's heartbeats, and the heads that a call asks for, into the
+// commit's batch.
 func (s *Store) saveHeads(c *commit) {
 	u := &s.unsaved
-	due := max(len(c.heard)/saveShare, saveAtLeast)
+	due := max(len(c.heartbeatHeads)/savePerHeartbeats, saveAtLeast)
 	until := max(c.save, s.next-min(s.next, maxUnwritten))
 	for ; u.first < len(u.queue) && (due > 0 || u.queue[u.first].since < until); due-- {
 		h := u.queue[u.first].h
@@ -206,7 +214,7 @@ func (s *Store) saveHeads(c *commit) {
 	if u.first < len(u.queue) {
 		saved = u.queue[u.first].since - 1
 	}
-	if u.first > len(u.queue)/2 { // the room of those that are written is used again
+	if u.first > len(u.queue)/2 { // the places of the written heads are used again
 		u.queue = u.queue[:copy(u.queue, u.queue[u.first:])]
 		u.first = 0
 	}
@@ -214,11 +222,10 @@ func (s *Store) saveHeads(c *commit) {
 	c.set(keyHeads, c.scratch)
 }
 
-// recoverHeads reads the heads that were not written before the store was closed, or its process
-// ended, from the heartbeats themselves.
+// recoverHeads computes the heads that were not written before the process ended, from the blocks of heartbeats.
 func (s *Store) recoverHeads() error {
 	saved, err := s.get(keyHeads)
-	if err != nil || saved == nil { // of an earlier format: it has written all of them
+	if err != nil || saved == nil { // an earlier format, which wrote all heads at once
 		return err
 	}
 	upTo := eventstore.Position(binary.BigEndian.Uint64(saved))
@@ -255,7 +262,7 @@ func (s *Store) recoverHead(e *heartbeat) error {
 	if err != nil {
 		return err
 	}
-	h := s.keepHead(&head{stream: stream, beats: true, number: e.event.StreamNumber})
+	h := s.keepHead(&head{stream: stream, heartbeats: true, number: e.event.StreamNumber})
 	h.events, h.last = uint64(e.event.Revision)+1, e.event.Position
 	h.readable.Store(uint64(h.last))
 	s.unsaved.add(h, e.event.Position)
@@ -275,7 +282,7 @@ func (s *Store) get(key []byte) ([]byte, error) {
 	return append([]byte{}, v...), nil
 }
 
-// numbers are what heartbeat streams' numbers stand for, as far as someone asked since the store was opened.
+// numbers gives the heartbeat streams by their numbers, as far as they were asked for since the store was opened.
 type numbers struct {
 	sync.RWMutex
 	of []numbered // [0] is unused
@@ -283,10 +290,11 @@ type numbers struct {
 
 type numbered struct {
 	stream eventstore.StreamName
-	head   *head // nil: only the name was asked for
+	head   *head // nil: only the name is known
 }
 
-// heads gives the heads of those requests that name their stream by its number, and how long the names are.
+// heads finds the heads of the requests that name their stream by its number. names is how many bytes the events of these
+// requests have in names.
 func (n *numbers) heads(requests []eventstore.AppendRequest, heads []*head) (names int, err error) {
 	n.RLock()
 	defer n.RUnlock()
@@ -302,7 +310,7 @@ func (n *numbers) heads(requests []eventstore.AppendRequest, heads []*head) (nam
 	return names, nil
 }
 
-// streamOf is the name of the stream with that number.
+// streamOf is the name of the heartbeat stream with that number.
 func (s *Store) streamOf(number uint32) (eventstore.StreamName, error) {
 	var known numbered
 	s.numbers.RLock()
@@ -325,14 +333,14 @@ func (s *Store) streamOf(number uint32) (eventstore.StreamName, error) {
 	return name, nil
 }
 
-// number notes what a number stands for.
+// number notes which stream a number stands for.
 func (s *Store) number(number uint32, is numbered) {
 	s.numbers.Lock()
 	defer s.numbers.Unlock()
 	if missing := int(number) + 1 - len(s.numbers.of); missing > 0 {
 		s.numbers.of = append(s.numbers.of, make([]numbered, missing)...)
 	}
-	if s.numbers.of[number].head == nil { // a head is not forgotten for its name
+	if s.numbers.of[number].head == nil { // a head, once known, is not replaced by a name alone
 		s.numbers.of[number] = is
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// formatVersion is that of the keys and values. Since 2 the heads of heartbeat streams are written
-// later than their heartbeats (heads.go), which is beyond a version that knows 1.
+// formatVersion is the version of the keys and values. Since version 2 the heads of heartbeat streams are written later
+// than their heartbeats (heads.go). A program that knows only version 1 would take heads on disk for the newest.
 const formatVersion = 2
 
 // Exists says whether a folder holds an event store.
@@ -30,7 +30,8 @@ func Exists(dir string) (bool, error) {
 // ID is the store's identity, made when it was created.
 func (s *Store) ID() uuid.UUID { return s.id }
 
-// loadIdentity finds which store this is, makes it one if it is new, and refuses one that is beyond this version.
+// loadIdentity reads the store's id and format. It gives a new store both, and refuses a format that is newer than this
+// version knows.
 func (s *Store) loadIdentity() error {
 	format, err := s.get(keyFormat)
 	if err != nil {
@@ -53,7 +54,7 @@ func (s *Store) loadIdentity() error {
 	if len(format) != 1 || format[0] < 1 || format[0] > formatVersion {
 		return fmt.Errorf("its format %v is not one that this version knows, up to %d", format, formatVersion)
 	}
-	if format[0] < formatVersion && !s.opts.ReadOnly { // what an earlier version wrote is as this one would have
+	if format[0] < formatVersion && !s.opts.ReadOnly { // everything that an earlier format holds is valid in this one
 		if err := s.db.Set(keyFormat, []byte{formatVersion}, pebble.Sync); err != nil {
 			return err
 		}
@@ -69,8 +70,8 @@ func (s *Store) loadIdentity() error {
 	return s.checkSchema()
 }
 
-// checkSchema refuses a store with events of a newer form than the caller knows: it would drop what it
-// does not understand. It notes the form that will be written from now on.
+// checkSchema refuses a store with events of a newer schema than the caller knows, because the caller would drop fields
+// that it does not understand. It notes the schema that is written from now on.
 func (s *Store) checkSchema() error {
 	stored, err := s.get(keySchema)
 	if err != nil {

@@ -7,17 +7,17 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// The key ranges. Lifecycle events and heartbeats stand apart, so that an audit never passes over
-// heartbeats and a retention is one range deletion.
+// The key ranges. Lifecycle events and heartbeats have ranges of their own, so that an audit never reads over heartbeats
+// and the retention is one range deletion.
 //
-//	m/<name>                     what the store knows of itself
+//	m/<name>                     facts about the store
 //	e/<position>                 one lifecycle event (record.go)
 //	s/<stream> 00 <revision>     position of that lifecycle event
 //	h/<position>                 a block of heartbeats; the position is its first one's (block.go)
 //	n/<stream>                   number of a heartbeat stream
 //	N/<number>                   stream of that number
-//	k/<number>                   head of that stream: events, position of the newest; may be behind (heads.go)
-//	t/<time>                     a position recorded at that time; one a second at most
+//	k/<number>                   head of that stream: number of events, newest position; may be behind (heads.go)
+//	t/<time>                     the position of an event recorded at that time; at most one key a second
 const (
 	rangeMeta       = 'm'
 	rangeLifecycle  = 'e'
@@ -35,7 +35,7 @@ var (
 	keySchema    = []byte("m/schema")    // newest version of the events' form, 4 bytes
 	keyTrimmed   = []byte("m/trimmed")   // heartbeats at lower positions were removed by the retention
 	keyTimelines = []byte("m/timelines") // timeline.go
-	keyHeads     = []byte("m/heads")     // heads of heartbeat streams are on disk as they were at this position, or newer
+	keyHeads     = []byte("m/heads")     // the heads of heartbeat streams on disk include all heartbeats up to this position
 )
 
 func key64(prefix byte, n uint64) []byte { return appendKey64(nil, prefix, n) }
@@ -67,7 +67,7 @@ func numberKey(stream eventstore.StreamName) []byte {
 	return append([]byte{rangeNumber, '/'}, stream...)
 }
 
-// after is the first key behind every key of the range.
+// after is an upper bound for every key of the range.
 func after(prefix byte) []byte { return []byte{prefix, '/' + 1} }
 
 // tail reads the number at the end of a key.

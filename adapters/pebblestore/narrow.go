@@ -11,24 +11,24 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// A filter may pick the events of a few streams of very many. Then the streams' own index says where they
-// are, and the rest of the log need not be looked through.
+// A filter may pick the events of a few streams out of very many. The index of these streams then gives the positions of
+// the events, and the rest of the log need not be read.
 const (
-	narrowAtMost = 8192      // events found by their streams; more are found faster by looking through the log
-	narrowOver   = 16 * 1024 // positions to look through, below which the index is not worth asking
+	maxByStream = 8192      // events that are found by their streams; more events are found faster by reading the log
+	minByStream = 16 * 1024 // a range of fewer positions is read without a look at the index
 )
 
-// narrowSource yields lifecycle events by their positions.
-type narrowSource struct {
-	cursor    // for its way with damage; it never walks
+// streamsSource yields the lifecycle events at given positions.
+type streamsSource struct {
+	cursor    // only for its treatment of damage; it has no iterator
 	filter    *eventstore.Filter
 	positions []eventstore.Position
 	event     eventstore.RecordedEvent
 }
 
-// narrow finds the positions that the filter's streams have in a range; ok is false when they are too many.
+// narrow finds the positions of the events of the filter's streams in a range. ok is false when they are too many.
 func (s *Store) narrow(from, to eventstore.Position, opts *eventstore.ReadAllOptions) (positions []eventstore.Position, ok bool, err error) {
-	if to-from < narrowOver || len(opts.Filter.StreamPrefixes) == 0 {
+	if to-from < minByStream || len(opts.Filter.StreamPrefixes) == 0 {
 		return nil, false, nil
 	}
 	looked := 0
@@ -37,7 +37,7 @@ func (s *Store) narrow(from, to eventstore.Position, opts *eventstore.ReadAllOpt
 			continue
 		}
 		if strings.HasPrefix(eventstore.LifecyclePrefix, prefix) {
-			return nil, false, nil // nearly everything
+			return nil, false, nil // the prefix picks nearly every stream
 		}
 		lower := append([]byte{rangeStream, '/'}, prefix...)
 		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: append(slices.Clone(lower), 0xff)})
@@ -46,8 +46,8 @@ func (s *Store) narrow(from, to eventstore.Position, opts *eventstore.ReadAllOpt
 		}
 		for found := it.First(); found; found = it.Next() {
 			v, err := it.ValueAndErr()
-			if looked++; err != nil || looked > narrowAtMost {
-				return nil, false, it.Close() // what cannot be read is told of when it is walked over
+			if looked++; err != nil || looked > maxByStream {
+				return nil, false, it.Close() // damage is reported by the cursor that reads the log
 			}
 			if p := eventstore.Position(binary.BigEndian.Uint64(v)); p >= from && p <= to {
 				positions = append(positions, p)
@@ -64,13 +64,13 @@ func (s *Store) narrow(from, to eventstore.Position, opts *eventstore.ReadAllOpt
 	return positions, true, nil
 }
 
-func (n *narrowSource) next() (*eventstore.RecordedEvent, error) {
+func (n *streamsSource) next() (*eventstore.RecordedEvent, error) {
 	for len(n.positions) > 0 {
 		p := n.positions[0]
 		n.positions = n.positions[1:]
 		e, err := n.store.lifecycleAt(p)
 		if err != nil {
-			if err := n.damaged(p, errors.Unwrap(err)); err != nil { // of the Damaged that it is
+			if err := n.damaged(p, errors.Unwrap(err)); err != nil { // lifecycleAt wrapped it in a Damaged
 				return nil, err
 			}
 			continue

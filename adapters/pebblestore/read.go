@@ -12,7 +12,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// Damaged says which stored event cannot be read.
+// Damaged is the error of a stored event that cannot be read.
 type Damaged struct {
 	Position eventstore.Position
 	Cause    error
@@ -34,7 +34,7 @@ func (s *Store) ReadStream(ctx context.Context, stream eventstore.StreamName, op
 	return untilDone(ctx, s.guarded(s.readStream(stream, opts, eventstore.Position(s.durable.Load()))))
 }
 
-// readStream reads events up to a position, which the caller knows to be applied.
+// readStream reads events up to a position. REQUIRES: the position is applied to Pebble.
 func (s *Store) readStream(stream eventstore.StreamName, opts eventstore.ReadOptions, upTo eventstore.Position) iter.Seq2[eventstore.RecordedEvent, error] {
 	if stream.IsHeartbeat() {
 		return s.readHeartbeatStream(stream, opts, upTo)
@@ -89,13 +89,13 @@ func (s *Store) lifecycleAt(p eventstore.Position) (eventstore.RecordedEvent, er
 	}
 	defer closer.Close()
 	var e eventstore.RecordedEvent
-	if _, err := readRecord(&e, p, v, nil, new(pieces)); err != nil {
+	if _, err := readRecord(&e, p, v, nil, new(arena)); err != nil {
 		return e, &Damaged{p, err}
 	}
 	return e, nil
 }
 
-// readHeartbeatStream follows the chain of heartbeats back from the newest.
+// readHeartbeatStream follows the chain of heartbeats back from the newest. To read forwards, it collects them first.
 func (s *Store) readHeartbeatStream(stream eventstore.StreamName, opts eventstore.ReadOptions, upTo eventstore.Position) iter.Seq2[eventstore.RecordedEvent, error] {
 	return func(yield func(eventstore.RecordedEvent, error) bool) {
 		h, err := s.head(stream)
@@ -139,7 +139,10 @@ func (s *Store) readHeartbeatStream(stream eventstore.StreamName, opts eventstor
 	}
 }
 
-// chain yields a stream's heartbeats, newest first, as far as the retention has left them.
+// chain yields a stream's heartbeats, newest first, down to the oldest that the retention has kept.
+//
+// INVARIANT: buffer is from the pool and belongs to this iteration. An event is copied when it is yielded; its data and
+// metadata are never used again, so the reader may keep them.
 func (s *Store) chain(stream eventstore.StreamName, newest eventstore.Position) iter.Seq2[eventstore.RecordedEvent, error] {
 	return func(yield func(eventstore.RecordedEvent, error) bool) {
 		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rangeHeartbeats, '/'}, UpperBound: after(rangeHeartbeats)})
@@ -150,7 +153,7 @@ func (s *Store) chain(stream eventstore.StreamName, newest eventstore.Position) 
 		defer it.Close()
 		buffer := s.buffer.Get().(*[]heartbeat)
 		defer s.buffer.Put(buffer)
-		first := eventstore.Position(0) // of the decoded block; 0: none is
+		first := eventstore.Position(0) // of the decoded block; 0: none is decoded
 		for p := newest; p != 0 && uint64(p) >= s.trimmed.Load(); {
 			if first == 0 || p < first {
 				if !it.SeekLT(blockKey(p + 1)) {
@@ -168,7 +171,7 @@ func (s *Store) chain(stream eventstore.StreamName, newest eventstore.Position) 
 			i, ok := slices.BinarySearchFunc(*buffer, p, func(h heartbeat, p eventstore.Position) int {
 				return int(int64(h.event.Position) - int64(p))
 			})
-			if !ok { // not applied yet when the iterator was made, or trimmed since
+			if !ok { // it was not applied yet when the iterator was made, or it was trimmed since
 				return
 			}
 			h := &(*buffer)[i]
@@ -193,7 +196,7 @@ func (s *Store) blockAt(it *pebble.Iterator, first eventstore.Position, buffer [
 	return decoded, nil
 }
 
-// enter keeps the engine open until leave; it fails when the store is closing.
+// enter keeps the engine open until leave is called. It fails when the store is closing.
 func (s *Store) enter() error {
 	s.gate.RLock()
 	defer s.gate.RUnlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// refreshAfter is how many events one set of iterators yields: an iterator pins the files it began
-// with, so a long replay must let go of them now and then.
+// refreshAfter is how many events one set of iterators yields. An iterator keeps the files that it began with from being
+// deleted, so a long replay must make new iterators from time to time.
 const refreshAfter = 1 << 16
 
 // ReadAll implements eventstore.Store.
@@ -80,7 +80,7 @@ func (s *Store) bounds(opts eventstore.ReadAllOptions) (from, to eventstore.Posi
 	return max(opts.To, 1), to
 }
 
-// merged yields the events of both ranges in position order. An event is valid until the next.
+// merged yields the events of both ranges in position order. An event is valid until the next one is asked for.
 func (s *Store) merged(from, to eventstore.Position, opts *eventstore.ReadAllOptions) iter.Seq2[*eventstore.RecordedEvent, error] {
 	return func(yield func(*eventstore.RecordedEvent, error) bool) {
 		var sources []source
@@ -131,13 +131,13 @@ func (s *Store) merged(from, to eventstore.Position, opts *eventstore.ReadAllOpt
 	}
 }
 
-// source yields the picked events of one range in order, then nil. An event is valid until the next.
+// source yields the picked events of one range in order, then nil. An event is valid until the next one is asked for.
 type source interface {
 	next() (*eventstore.RecordedEvent, error)
 	close()
 }
 
-// cursor walks over the keys of a range, and over what cannot be read if the store is told of damage.
+// cursor goes through the keys of a range. It goes on after a damaged key if the store has OnDamaged.
 type cursor struct {
 	store    *Store
 	it       *pebble.Iterator
@@ -145,7 +145,7 @@ type cursor struct {
 	from, to eventstore.Position // bounds of the keys, both included
 	back     bool
 	started  bool
-	at       eventstore.Position // looked at last; before the first, the place beside it
+	at       eventstore.Position // of the key that was read last; at the beginning, the position before the first
 }
 
 func (s *Store) cursor(prefix byte, from, to eventstore.Position, back bool) (cursor, error) {
@@ -180,7 +180,7 @@ func (c *cursor) next() (p eventstore.Position, value []byte, ok bool, err error
 		if err == nil {
 			return 0, nil, false, nil
 		}
-		// The engine does not say which key it could not read: the next one, that is.
+		// The engine does not say which key it could not read. It is taken for the next position.
 		if c.back {
 			c.at--
 		} else {
@@ -197,14 +197,14 @@ func (c *cursor) next() (p eventstore.Position, value []byte, ok bool, err error
 		default:
 			c.from = c.at + 1
 		}
-		_ = c.it.Close() // its error was seen
+		_ = c.it.Close() // the error is known
 		if err := c.open(); err != nil {
 			return 0, nil, false, err
 		}
 	}
 }
 
-// damaged reports what cannot be read to who wants to know, and goes on; or it is the reader's error.
+// damaged reports a key that cannot be read to OnDamaged, and the cursor goes on. Without OnDamaged it gives the error.
 func (c *cursor) damaged(p eventstore.Position, cause error) error {
 	d := &Damaged{p, cause}
 	if c.store.opts.OnDamaged == nil {
@@ -216,7 +216,7 @@ func (c *cursor) damaged(p eventstore.Position, cause error) error {
 
 func (c *cursor) close() {
 	if c.it != nil {
-		_ = c.it.Close() // its error was seen
+		_ = c.it.Close() // the error is known
 	}
 }
 
@@ -224,12 +224,12 @@ type lifecycleSource struct {
 	cursor
 	filter *eventstore.Filter
 	event  eventstore.RecordedEvent
-	pieces pieces
+	texts  arena
 }
 
 func (s *Store) lifecycleSource(from, to eventstore.Position, opts *eventstore.ReadAllOptions) (source, error) {
 	if positions, ok, err := s.narrow(from, to, opts); err != nil || ok {
-		return &narrowSource{cursor: cursor{store: s}, filter: &opts.Filter, positions: positions}, err
+		return &streamsSource{cursor: cursor{store: s}, filter: &opts.Filter, positions: positions}, err
 	}
 	c, err := s.cursor(rangeLifecycle, from, to, opts.Backwards)
 	return &lifecycleSource{cursor: c, filter: &opts.Filter}, err
@@ -241,7 +241,7 @@ func (l *lifecycleSource) next() (*eventstore.RecordedEvent, error) {
 		if err != nil || !ok {
 			return nil, err
 		}
-		picked, err := readRecord(&l.event, p, v, l.filter, &l.pieces)
+		picked, err := readRecord(&l.event, p, v, l.filter, &l.texts)
 		if err != nil {
 			if err := l.damaged(p, err); err != nil {
 				return nil, err
@@ -257,9 +257,9 @@ func (l *lifecycleSource) next() (*eventstore.RecordedEvent, error) {
 type heartbeatSource struct {
 	cursor
 	filter      *eventstore.Filter
-	first, last eventstore.Position // asked for; the keys begin before, for a block holds what follows it
+	first, last eventstore.Position // the positions asked for; the block that holds first may begin before it
 	block       []heartbeat
-	i           int // of the entry to look at next
+	i           int // index of the entry to look at next
 }
 
 func (s *Store) heartbeatSource(from, to eventstore.Position, opts *eventstore.ReadAllOptions) (source, error) {
@@ -271,7 +271,7 @@ func (s *Store) heartbeatSource(from, to eventstore.Position, opts *eventstore.R
 	return &heartbeatSource{cursor: c, filter: &opts.Filter, first: from, last: to}, err
 }
 
-// blockBefore is where the block begins that may hold a position.
+// blockBefore is the first position of the block that may hold a position.
 func (s *Store) blockBefore(p eventstore.Position) (eventstore.Position, error) {
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: blockKey(p - min(p, maxCommitEvents)), UpperBound: blockKey(p + 1)})
 	if err != nil {
@@ -280,14 +280,14 @@ func (s *Store) blockBefore(p eventstore.Position) (eventstore.Position, error) 
 	defer it.Close()
 	if !it.Last() {
 		if s.opts.OnDamaged != nil {
-			return p, nil // what cannot be read is told of when it is walked over
+			return p, nil // the cursor reports the damage
 		}
 		return p, it.Error()
 	}
 	return eventstore.Position(tail(it.Key())), nil
 }
 
-// maxCommitEvents bounds how far a block reaches: a commit's events lie closer together than this.
+// maxCommitEvents is more than the number of events in a commit, and so more than the positions that a block covers.
 const maxCommitEvents = (maxCommitBytes + maxAppendBytes) / 64
 
 func (h *heartbeatSource) next() (*eventstore.RecordedEvent, error) {

@@ -12,12 +12,12 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// errDamaged says that a stored value is not what this package wrote.
+// errDamaged refuses a stored value that this package did not write in this form.
 var errDamaged = errors.New("damaged record")
 
 const recordVersion = 1
 
-// typeCodes shortens the known event types to a byte. Codes are for ever; 0 means "spelled out".
+// typeCodes shortens the known event types to a byte. A code never changes; 0 means that the name follows.
 var typeCodes = map[string]byte{
 	domain.TypeInstanceRegistered:      1,
 	domain.TypeInstanceUpdated:         2,
@@ -49,9 +49,9 @@ func appendRecord(b []byte, e *eventstore.RecordedEvent) []byte {
 	return appendBytes(b, e.Metadata)
 }
 
-// readRecord reads what appendRecord wrote into e if the filter picks it; if not, what e is then means
-// nothing. The event shares no memory with value: its texts are in pieces.
-func readRecord(e *eventstore.RecordedEvent, p eventstore.Position, value []byte, filter *eventstore.Filter, pieces *pieces) (picked bool, err error) {
+// readRecord decodes a record into e, if the filter picks the event. If the filter does not, the fields of e mean
+// nothing. The event shares no memory with value: its texts are copied into the arena.
+func readRecord(e *eventstore.RecordedEvent, p eventstore.Position, value []byte, filter *eventstore.Filter, texts *arena) (picked bool, err error) {
 	r := reader{b: value}
 	if r.byte() != recordVersion {
 		return false, errDamaged
@@ -69,35 +69,38 @@ func readRecord(e *eventstore.RecordedEvent, p eventstore.Position, value []byte
 	if filter != nil && !filter.Match(text(stream), e.Type) {
 		return false, nil
 	}
-	b := pieces.take(len(stream) + len(data) + len(metadata))
+	b := texts.alloc(len(stream) + len(data) + len(metadata))
 	b = append(append(append(b, stream...), data...), metadata...)
 	e.Stream, b = text(b[:len(stream)]), b[len(stream):]
 	e.Data, e.Metadata = b[:len(data):len(data)], b[len(data):]
 	return true, nil
 }
 
-// text is the bytes as a name. They must stay as they are.
+// text is the bytes as a name, without a copy. REQUIRES: the bytes never change.
 func text(b []byte) eventstore.StreamName {
 	return eventstore.StreamName(unsafe.String(unsafe.SliceData(b), len(b)))
 }
 
-// pieces gives out memory that is never used again. A long read makes millions of small texts: they lie in
-// larger pieces, but the first ones are small, for most reads are short.
-type pieces struct {
-	rest []byte
-	next int // size of the next piece
+// arena allocates many small texts in larger chunks. A long read makes millions of texts. The first chunks are small,
+// because most reads are short.
+//
+// INVARIANT: memory that was given out is never used again, so a reader may keep texts for as long as it likes. A text
+// that is kept keeps its whole chunk.
+type arena struct {
+	rest []byte // of the newest chunk
+	next int    // size of the next chunk
 }
 
 const (
-	firstPiece   = 512
-	largestPiece = 64 << 10
+	firstChunk   = 512
+	largestChunk = 64 << 10
 )
 
-// take gives an empty slice with room for n bytes.
-func (p *pieces) take(n int) []byte {
+// alloc gives an empty slice with the capacity of n bytes.
+func (p *arena) alloc(n int) []byte {
 	if n > len(p.rest) {
-		p.next = min(max(2*p.next, firstPiece), largestPiece)
-		if n > p.next/4 { // by itself, so that what is left of the piece is not lost
+		p.next = min(max(2*p.next, firstChunk), largestChunk)
+		if n > p.next/4 { // a large text gets memory of its own, so that the rest of the chunk is not lost
 			return make([]byte, 0, n)
 		}
 		p.rest = make([]byte, p.next)
@@ -118,7 +121,7 @@ func appendType(b []byte, name string) []byte {
 	return appendBytes(append(b, 0), name)
 }
 
-// reader takes a value apart. After a failure it yields zeroes and stays failed.
+// reader decodes a value from its beginning. After a failure it yields zeroes and stays failed.
 type reader struct {
 	b      []byte
 	failed bool

@@ -10,14 +10,14 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// PositionAt is the position of the newest event recorded at or before the time, 0 if there is none.
+// PositionAt is the position of the newest event that was recorded at or before the time; 0: there is none.
 func (s *Store) PositionAt(ctx context.Context, at time.Time) (eventstore.Position, error) {
 	from, err := s.indexedBefore(at)
 	if err != nil {
 		return 0, err
 	}
 	position := eventstore.Position(0)
-	if from > 0 { // the index names the first event of its commit, which is not later than at
+	if from > 0 { // the index has the first event of a commit, which was recorded at or before at
 		position = from
 	}
 	for e, err := range s.ReadAll(ctx, eventstore.ReadAllOptions{After: max(from, 1) - 1}) {
@@ -56,14 +56,14 @@ func (s *Store) indexedBefore(at time.Time) (eventstore.Position, error) {
 	return min(eventstore.Position(binary.BigEndian.Uint64(v)), eventstore.Position(s.durable.Load())), nil
 }
 
-// tallestGap is how much of a time without events counts where the log's times are not to be trusted.
-const tallestGap = time.Minute
+// maxGap is how much a time without events counts at most, where the log's times cannot be trusted.
+const maxGap = time.Minute
 
 // Retain removes the heartbeats that were recorded longer ago than keep.
 //
-// After the store has taken a wrong clock, the log's times say little of how old a heartbeat is. Then the times
-// between events are summed, each up to a minute: a step of the clock counts as a minute, and so does a quiet hour,
-// for which heartbeats are kept longer.
+// After the store has taken a wrong clock, the log's times say little about the age of a heartbeat. The age is then the
+// sum of the times between events, each counted up to a minute. A step of the clock counts as a minute, and so does an
+// hour without events: heartbeats are kept longer for it.
 func (s *Store) Retain(keep time.Duration) (upTo eventstore.Position, err error) {
 	before := s.Now().Add(-keep)
 	if s.clock.ahead() {
@@ -74,8 +74,7 @@ func (s *Store) Retain(keep time.Duration) (upTo eventstore.Position, err error)
 	return s.TrimHeartbeats(before)
 }
 
-// beforeActive is the time that the log had when so much active time was still to come; the zero time if there never
-// was as much.
+// beforeActive is the log's time after which the log has the active time keep. It is zero if the log has less.
 func (s *Store) beforeActive(keep time.Duration) (time.Time, error) {
 	if err := s.enter(); err != nil {
 		return time.Time{}, err
@@ -90,7 +89,7 @@ func (s *Store) beforeActive(keep time.Duration) (time.Time, error) {
 	for ok := it.Last(); ok; ok = it.Prev() {
 		at := int64(tail(it.Key()))
 		if later != 0 {
-			keep -= min(time.Duration(later-at), tallestGap)
+			keep -= min(time.Duration(later-at), maxGap)
 		}
 		if keep <= 0 {
 			return time.Unix(0, at), nil
@@ -100,8 +99,8 @@ func (s *Store) beforeActive(keep time.Duration) (time.Time, error) {
 	return time.Time{}, it.Error()
 }
 
-// TrimHeartbeats removes the heartbeats recorded before the time. It keeps up to a second's more,
-// and the numbering: revisions and positions go on as before. Lifecycle events are never removed.
+// TrimHeartbeats removes the heartbeats that were recorded before the time. It may keep heartbeats of one more second.
+// Revisions and positions are not given again. Lifecycle events are never removed.
 func (s *Store) TrimHeartbeats(before time.Time) (upTo eventstore.Position, err error) {
 	if err := s.Err(); err != nil {
 		return 0, err
@@ -109,7 +108,7 @@ func (s *Store) TrimHeartbeats(before time.Time) (upTo eventstore.Position, err 
 	if upTo, err = s.indexedBefore(before); err != nil || uint64(upTo) <= s.trimmed.Load() {
 		return eventstore.Position(s.trimmed.Load()), err
 	}
-	if err := s.saveHeadsBefore(upTo); err != nil { // what numbers them is about to go
+	if err := s.saveHeadsBefore(upTo); err != nil { // the heads cannot be computed from blocks that are removed
 		return 0, err
 	}
 	if err := s.enter(); err != nil {
@@ -118,7 +117,7 @@ func (s *Store) TrimHeartbeats(before time.Time) (upTo eventstore.Position, err 
 	defer s.leave()
 	b := s.db.NewBatch()
 	defer b.Close()
-	// Index positions begin a commit, and so a block: no block reaches over upTo.
+	// INVARIANT: a position in the time index begins a block, so no block has heartbeats on both sides of upTo.
 	_ = b.DeleteRange(blockKey(0), blockKey(upTo), nil)
 	_ = b.Set(keyTrimmed, binary.BigEndian.AppendUint64(nil, uint64(upTo)), nil)
 	if err := b.Commit(pebble.Sync); err != nil {

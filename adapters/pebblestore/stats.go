@@ -10,7 +10,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// Stats is what a store holds.
+// Stats says how much a store holds.
 type Stats struct {
 	Head             eventstore.Position
 	LifecycleStreams uint64
@@ -23,7 +23,7 @@ type Stats struct {
 	HeartbeatBytes   uint64
 }
 
-// Stats counts everything: it reads the whole store. progress is told positions.
+// Stats counts all events, for which it reads the whole store. progress is told each position; nil: nobody is.
 func (s *Store) Stats(ctx context.Context, progress func(eventstore.Position)) (Stats, error) {
 	st := Stats{Events: map[string]uint64{}, Trimmed: eventstore.Position(s.trimmed.Load()), DiskBytes: s.DiskUsage()}
 	var err error

@@ -1,9 +1,8 @@
 // Package pebblestore is the embedded event store: one folder, one process, no set-up.
 //
-// One goroutine, the committer, gathers what callers append, checks preconditions against stream
-// heads in memory, and writes one batch to Pebble's log; a second one waits for the batch to be
-// synced, publishes it and answers the callers, while the first fills the next. Readers see
-// nothing that is not durable.
+// Two goroutines write. The committer takes the calls of Append from a queue, checks preconditions against stream heads
+// in memory, and writes one batch to Pebble's log. A second goroutine waits for the batch to be synced, publishes the
+// events and answers the callers, while the committer fills the next batch. Readers see no event that is not durable.
 package pebblestore
 
 import (
@@ -30,32 +29,32 @@ import (
 // Options says how to open a store. The zero value is right for production.
 type Options struct {
 	Now func() time.Time // the wall clock; nil: time.Now
-	// Monotonic is a clock that never steps, for the time between two looks at the wall clock; nil: the
-	// process's own, or Now where that is given.
+	// Monotonic is a clock that never steps. It measures the time between two looks at the wall clock. nil: the
+	// process's monotonic clock, or Now where Now is given.
 	Monotonic func() time.Duration
 	Logger    *slog.Logger // nil: discards
 	FS        vfs.FS       // nil: the disk
-	OnCommit  func(Commit) // told of every commit, in order; must return quickly
+	OnCommit  func(Commit) // is told of every commit, in order, and must return quickly; nil: nobody is told
 	ReadOnly  bool         // opens an existing store without changing it
-	// MinFree is the room on the disk, in bytes, below which appends are refused until there is more;
-	// 0: 128 MiB. The engine needs room to move data about, and must never meet a full disk.
+	// MinFree is the free disk space, in bytes, below which appends are refused; 0: 128 MiB. The engine needs space
+	// for compactions, and must never find the disk full.
 	MinFree uint64
-	// OnDamaged is told of an event that cannot be read; ReadAll then goes on after it. nil: ReadAll
-	// ends with the error.
+	// OnDamaged is told of each event that cannot be read, and ReadAll goes on after that event. nil: ReadAll ends
+	// with the error.
 	OnDamaged func(*Damaged)
-	// Schema is the newest version of the events' form that the caller knows, 0: domain.SchemaVersion.
-	// A store that holds a newer one is not opened.
+	// Schema is the newest schema version of events that the caller knows; 0: domain.SchemaVersion. A store with
+	// events of a newer version is not opened.
 	Schema int
 }
 
-// Commit is what OnCommit is told.
+// Commit describes a commit to OnCommit.
 type Commit struct {
 	Requests, Events int
-	Sync             time.Duration // from the handing over of the batch until it was durable
-	Append           time.Duration // from the call of the first Append in it until then
+	Sync             time.Duration // from the apply of the first batch until the commit was durable
+	Append           time.Duration // from the submission of the first call until the commit was durable
 }
 
-// LockedError says that another process has the folder open.
+// LockedError refuses to open a folder that another process has open.
 type LockedError struct{ Dir string }
 
 func (e LockedError) Error() string {
@@ -69,35 +68,35 @@ type Store struct {
 	dir       string
 	opts      Options
 	id        uuid.UUID
-	salt      uint64 // of derived ids
+	salt      uint64 // for derived ids
 	timelines timelines
 	heads     *heads
 	numbers   numbers
 	hub       hub
-	buffer    sync.Pool // of []heartbeat
+	buffer    sync.Pool // of *[]heartbeat; each belongs to one iteration at a time
 
-	intake   sync.RWMutex // held for reading while a call is put into the queue
-	refusing bool         // guarded by intake: the store is closing, no call is taken
-	queue    chan *pending
-	commits  chan *commit
-	closing  chan struct{} // closed by Close: take no more
-	stopped  chan struct{} // closed by the sync goroutine: all that was taken is answered
+	intake   sync.RWMutex  // held for reading while a call is put into the queue
+	refusing bool          // guarded by intake: the store is closing and takes no call
+	queue    chan *pending // to the committer; never closed; a call waits while it is full
+	commits  chan *commit  // from the committer, which closes it, to answerCommits
+	closing  chan struct{} // closed by Close: the store takes no more calls
+	stopped  chan struct{} // closed by answerCommits: every call that was taken is answered
 	closed   sync.Once
-	watching sync.WaitGroup // watchRoom
-	gate     sync.RWMutex
-	shut     bool           // guarded by gate: no reader may enter
-	readers  sync.WaitGroup // readers that entered; Close waits for them
-	failure  atomic.Pointer[error]
-	full     atomic.Bool   // the disk has too little room
-	durable  atomic.Uint64 // position up to which events are synced
-	trimmed  atomic.Uint64 // heartbeats at lower positions are gone
+	watching sync.WaitGroup        // watchSpace
+	gate     sync.RWMutex          // held for reading while a reader enters
+	shut     bool                  // guarded by gate: no reader may enter
+	readers  sync.WaitGroup        // readers that have entered and not left; Close waits for them
+	failure  atomic.Pointer[error] // why no append will ever be taken again; nil: appends are taken
+	full     atomic.Bool           // the disk has too little free space
+	durable  atomic.Uint64         // position up to which events are synced
+	trimmed  atomic.Uint64         // heartbeats at lower positions were removed
 	clock    clock
 
-	// The committer's own.
-	next        eventstore.Position // to be given
-	nextNumber  uint32              // to be given to a heartbeat stream
-	lastIndexed int64               // newest entry of the time index
-	lastImport  int64               // newest event's recorded_at, if it came from another store
+	// INVARIANT: from the end of load on, only the committer uses the fields below.
+	next        eventstore.Position // the next position to give
+	nextNumber  uint32              // the next number to give to a heartbeat stream
+	lastIndexed int64               // newest time in the time index, Unix nanoseconds
+	lastImport  int64               // newest time of an event from another store, Unix nanoseconds
 	unsaved     unsaved
 }
 
@@ -149,11 +148,11 @@ func Open(dir string, opts Options) (*Store, error) {
 		s.failure.Store(&readOnly)
 	}
 	if !opts.ReadOnly {
-		s.lookForRoom()
-		s.watching.Go(s.watchRoom)
+		s.checkSpace()
+		s.watching.Go(s.watchSpace)
 	}
-	go s.fill()
-	go s.settle()
+	go s.commitAppends()
+	go s.answerCommits()
 	if !opts.ReadOnly {
 		if err := s.recordTimeline(context.Background()); err != nil {
 			return nil, errors.Join(fmt.Errorf("open event store in %s: %w", dir, err), s.Close())
@@ -172,7 +171,7 @@ func openPebble(dir string, opts Options) (*pebble.DB, *pebble.Lock, error) {
 	}
 	cacheSize := int64(64 << 20)
 	if opts.ReadOnly {
-		cacheSize = 1 << 20 // for those who read all once: memory that is used again and again is quicker than fresh
+		cacheSize = 1 << 20 // a tool reads everything once: a small cache stays in the processor's caches
 	}
 	cache := pebble.NewCache(cacheSize)
 	defer cache.Unref()
@@ -200,7 +199,7 @@ func openPebble(dir string, opts Options) (*pebble.DB, *pebble.Lock, error) {
 	return db, lock, nil
 }
 
-// load finds the store's identity and where it ended.
+// load reads the store's identity, its newest position and its clock.
 func (s *Store) load() error {
 	if err := s.loadIdentity(); err != nil {
 		return err
@@ -221,7 +220,7 @@ func (s *Store) load() error {
 		return err
 	} else if trimmed != nil {
 		s.trimmed.Store(binary.BigEndian.Uint64(trimmed))
-		// The retention may have taken the newest events; their positions are not given again.
+		// The retention may have removed the newest events. Their positions are not given again.
 		last = max(last, eventstore.Position(s.trimmed.Load())-1)
 	}
 	s.durable.Store(uint64(last))
@@ -274,7 +273,7 @@ func (s *Store) lastOf(prefix byte) (eventstore.Position, int64, error) {
 	}
 	if prefix == rangeLifecycle {
 		var e eventstore.RecordedEvent
-		_, err := readRecord(&e, p, value, nil, new(pieces))
+		_, err := readRecord(&e, p, value, nil, new(arena))
 		return p, e.RecordedAt.UnixNano(), err
 	}
 	entries, err := s.decodeBlock(p, value, nil)
@@ -285,7 +284,7 @@ func (s *Store) lastOf(prefix byte) (eventstore.Position, int64, error) {
 	return newest.Position, newest.RecordedAt.UnixNano(), nil
 }
 
-// Now is the time now as the store records it: never before its newest event, whatever the wall clock says.
+// Now is the time now as the store records it. It is never before the newest event, whatever the wall clock says.
 func (s *Store) Now() time.Time { return s.clock.present() }
 
 // Err is why the store takes no appends, or nil.
@@ -299,8 +298,8 @@ func (s *Store) Err() error {
 	return nil
 }
 
-// failed is why the store will never take an append again, or nil. Appends that were let in are
-// carried out however little room there is.
+// failed is why the store will never take an append again, or nil. Calls that are in the queue are carried out however
+// little free space the disk has.
 func (s *Store) failed() error {
 	if err := s.failure.Load(); err != nil {
 		return *err
@@ -323,7 +322,7 @@ func (s *Store) fail(cause error) {
 // Close implements eventstore.Store.
 func (s *Store) Close() (err error) {
 	s.closed.Do(func() {
-		_ = s.saveHeadsBefore(^eventstore.Position(0)) // a store that failed cannot; they are read again
+		_ = s.saveHeadsBefore(^eventstore.Position(0)) // a store that failed cannot; the next start computes the heads
 		s.intake.Lock()
 		s.refusing = true
 		s.intake.Unlock()
@@ -335,7 +334,7 @@ func (s *Store) Close() (err error) {
 		s.shut = true
 		s.gate.Unlock()
 		s.readers.Wait()
-		if s.failed() == nil { // so that the next start need not read the log again
+		if s.failed() == nil { // so that the next start need not replay the engine's log
 			err = s.db.Flush()
 		}
 		err = errors.Join(err, s.db.Close(), s.lock.Close())
@@ -343,15 +342,15 @@ func (s *Store) Close() (err error) {
 	return err
 }
 
-// corrupted logs what cannot be read. Left to itself the engine would end the process; the rest of the
-// store stays readable, and whoever reads the damaged place is told.
+// corrupted logs a damaged file. Without this listener the engine would end the process. The rest of the store stays
+// readable, and a read of the damaged data fails.
 func corrupted(logger *slog.Logger) func(pebble.DataCorruptionInfo) {
 	return func(info pebble.DataCorruptionInfo) {
 		logger.Error("event store file is damaged", "file", info.Path, "cause", info.Details)
 	}
 }
 
-// pebbleLog keeps Pebble's chatter out of the log and its errors in.
+// pebbleLog logs Pebble's errors and nothing else.
 type pebbleLog struct{ *slog.Logger }
 
 func (l pebbleLog) Infof(string, ...any) {}
@@ -360,8 +359,8 @@ func (l pebbleLog) Errorf(format string, args ...any) {
 	l.Error("event store engine", "error", fmt.Sprintf(format, args...))
 }
 
-// Fatalf must not return. In the committer the panic is caught and the store turns read-only; anywhere
-// else the process ends, which loses nothing that was acknowledged.
+// Fatalf must not return. The committer recovers the panic, and the store refuses appends from then on. In any other
+// goroutine the panic ends the process, which loses no acknowledged event.
 func (l pebbleLog) Fatalf(format string, args ...any) {
 	panic(fatal(fmt.Sprintf(format, args...)))
 }

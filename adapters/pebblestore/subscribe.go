@@ -11,34 +11,42 @@ import (
 
 const (
 	catchUpBatch = 1024 // events that Next returns at once from disk
-	liveBuffer   = 64   // commits that wait for a live subscriber before it is sent back to disk
+	liveBuffer   = 64   // commits in a subscription's buffer; when it is full, the subscription reads from disk again
 )
 
-// hub hands commits to the subscriptions that are live. It never waits for one.
+// hub gives each commit to the live subscriptions. It never waits for a subscriber.
 type hub struct {
 	mu        sync.Mutex
 	published eventstore.Position
-	live      []*subscription // the urgent ones first: who is woken first runs first
+	live      []*subscription // urgent subscriptions first: the goroutine that is woken first runs first
 	closed    bool
 }
 
-// published is the events of a durable commit.
+// published holds the events of a durable commit.
+//
+// INVARIANT: only the commits of nothing but heartbeats go back to the pool, when holders has come down to 0. Each
+// holder calls release once: the hub when it has sent the commit to all live subscriptions; a subscription when its
+// next call of Next begins, or at once where it copies events or its filter skips heartbeats. A holder may read events
+// until then and must not change them. A commit in the buffer of a subscription that is closed, or sent back to disk, is
+// never released, and the garbage collector takes it. What the fields of an event point to is never used again, so a
+// reader may keep an event that it has copied.
 type published struct {
-	events  []eventstore.RecordedEvent // in position order
-	beats   bool                       // all are heartbeats
-	holders atomic.Int32               // who may still look at the events
+	events         []eventstore.RecordedEvent // in position order
+	onlyHeartbeats bool                       // all events are heartbeats
+	holders        atomic.Int32               // how many holders have not called release
 }
 
-// What a store allocates for heartbeats is mostly their events, so these go back here when nobody looks at
-// them any more. A holder that forgets to release them only leaves them to the garbage collector.
+// publications is the pool of what answerCommits has published: most of what a store allocates for heartbeats is their
+// events.
 var publications = sync.Pool{New: func() any { return new(published) }}
 
 func (p *published) release() {
-	if p.holders.Add(-1) == 0 && p.beats {
+	if p.holders.Add(-1) == 0 && p.onlyHeartbeats {
 		publications.Put(p)
 	}
 }
 
+// publish sends a commit to the live subscriptions. A subscription whose buffer is full is no longer live.
 func (h *hub) publish(p *published) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -46,21 +54,21 @@ func (h *hub) publish(p *published) {
 	p.holders.Store(int32(len(h.live)) + 1)
 	defer p.release()
 	h.live = slices.DeleteFunc(h.live, func(s *subscription) bool {
-		if p.beats && s.skipsHeartbeats {
+		if p.onlyHeartbeats && s.skipsHeartbeats {
 			p.release()
 			return false
 		}
 		select {
 		case s.commits <- p:
 			return false
-		default: // too slow: it reads on from disk
+		default: // the buffer is full: the subscription reads from disk again
 			close(s.commits)
 			return true
 		}
 	})
 }
 
-// join makes the subscription live for all that comes after the returned position.
+// join makes the subscription live: it gets all commits after the returned position.
 func (h *hub) join(s *subscription) (eventstore.Position, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -92,17 +100,17 @@ func (h *hub) close() {
 	h.live = nil
 }
 
-// subscription is used by one goroutine, except for Close.
+// subscription is used by one goroutine, except for Close, which any goroutine may call.
 type subscription struct {
 	store           *Store
 	urgent          bool
 	filter          eventstore.Filter
-	skipsHeartbeats bool                // see filter
-	position        eventstore.Position // looked through up to here
-	commits         chan *published     // nil: reading from disk; closed by the hub when it overflows
-	joinedAt        eventstore.Position // commits holds what comes after this position
-	batch           []eventstore.RecordedEvent
-	held            *published // whose events the batch is
+	skipsHeartbeats bool                       // the filter picks no heartbeat
+	position        eventstore.Position        // events up to here were given, or the filter did not pick them
+	commits         chan *published            // nil: it reads from disk; the hub closes it when its buffer is full, or when the store closes
+	joinedAt        eventstore.Position        // commits has all events after this position
+	batch           []eventstore.RecordedEvent // what Next gave last
+	held            *published                 // batch is a part of its events; nil: batch has memory of its own
 	done            chan struct{}
 	close           sync.Once
 }
@@ -147,8 +155,8 @@ func (s *subscription) Next(ctx context.Context) ([]eventstore.RecordedEvent, ev
 	}
 }
 
-// catchUp reads the next events from disk. Near the head it joins the live subscriptions first, so
-// that nothing falls between what it reads and what it is handed.
+// catchUp reads the next events from disk. Near the head it joins the live subscriptions first, so that no event is
+// missing between the events from disk and the commits from the hub.
 func (s *subscription) catchUp(ctx context.Context) error {
 	target := eventstore.Position(s.store.durable.Load())
 	if s.commits == nil && target < s.position+catchUpBatch {
@@ -160,7 +168,7 @@ func (s *subscription) catchUp(ctx context.Context) error {
 	if s.commits != nil {
 		target = s.joinedAt
 	}
-	s.batch = s.batch[:0:0] // the caller's until now, and perhaps a commit's
+	s.batch = s.batch[:0:0] // the old batch may be a commit's, so its memory is not used
 	if target <= s.position {
 		return nil
 	}
@@ -178,7 +186,7 @@ func (s *subscription) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// takeLive waits for the next commit and picks from it.
+// takeLive waits for the next commit and picks events from it.
 func (s *subscription) takeLive(ctx context.Context) error {
 	s.batch = nil
 	select {
@@ -188,7 +196,7 @@ func (s *subscription) takeLive(ctx context.Context) error {
 			return nil
 		}
 		events := p.events
-		after := s.position // beyond the events, when the subscriber began in the future
+		after := s.position // after the events of the commit, if the subscription began at a future position
 		if last := events[len(events)-1].Position; last > after {
 			s.position = last
 		}

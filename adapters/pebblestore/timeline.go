@@ -14,11 +14,11 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// timelines are what the store keeps of its timelines beside the events, so that an open need not look for them.
+// timelines is what the store keeps about its timelines under one key, so that an open need not search the events.
 type timelines struct {
 	eventstore.Timelines
-	// Unrecorded is the event that tells of the newest timeline while the log may lack it. It is written with
-	// the timeline, before any event of the timeline is: an open that finds it appends it first.
+	// Unrecorded is the event that begins the newest timeline, while the log may lack that event. It is written with
+	// the timeline, before any event of the timeline. An open that finds it appends it first.
 	Unrecorded *eventstore.EventData `json:",omitempty"`
 }
 
@@ -44,10 +44,12 @@ func (s *Store) saveTimelines() error {
 	return s.db.Set(keyTimelines, b, pebble.Sync)
 }
 
-// BeginTimeline has the store leave its timeline at its end, for the reason that began names; the rest of began but
-// Backup and Lost is filled in. The first event of the new timeline says so; a crash on the way leaves either no
-// new timeline or one whose event the next open appends. Nobody may use the store yet: what was handed out of it
-// would not know the timeline.
+// BeginTimeline makes the store leave its timeline at its newest event. began names the reason, and may name Backup and
+// Lost; BeginTimeline fills in the other fields. The first event of the new timeline tells of this. A crash leaves either
+// no new timeline, or a timeline whose first event the next open appends.
+//
+// REQUIRES: nobody uses the store yet, because events and positions that were given out before would not name the
+// timeline.
 func (s *Store) BeginTimeline(ctx context.Context, began domain.TimelineBegan) (domain.TimelineBegan, error) {
 	head := eventstore.Position(s.durable.Load())
 	name := make([]byte, 5)
@@ -74,8 +76,8 @@ func (s *Store) BeginTimeline(ctx context.Context, began domain.TimelineBegan) (
 	return began, s.recordTimeline(ctx)
 }
 
-// recordTimeline appends the event of a new timeline, if the log may lack it. The event's id makes it safe
-// to ask twice.
+// recordTimeline appends the first event of a new timeline, if the log may lack that event. Because the event has an id,
+// a second append of it changes nothing.
 func (s *Store) recordTimeline(ctx context.Context) error {
 	if s.timelines.Unrecorded == nil {
 		return nil
