@@ -12,56 +12,61 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/leases"
 )
 
-// Projections is what the expiry asks of the read models.
+// Projections are the read models, as the expiry needs them.
 type Projections interface {
 	Progress
 	Leases() *leases.Table
-	// SelfPreservation says where expiry is held, and how many events of the registry's stream say so.
+	// SelfPreservation gives the namespaces in which expiry is held, and the number of events of the registry's stream
+	// that the answer is based on.
 	SelfPreservation() (standings *leases.Standings, events uint64)
 }
 
-// Expiry takes out instances whose leases lapsed. Several nodes may do so over one store: each
-// expiry is bound to the revisions that it was decided on, of the instance's life and of its heartbeats,
-// so one of them wins, and none wins over a heartbeat that was answered.
+// Expiry ends the leases that lapsed. Several nodes may run an Expiry over one store.
+//
+// INVARIANT: an expiry is appended only if the lifecycle stream and the heartbeat stream of the instance still have
+// the revisions that the expiry was decided on. So only one of several nodes expires a lease, and no expiry takes back
+// a heartbeat that was answered.
 type Expiry struct {
 	Service     *Service
 	Projections Projections
 	Now         func() time.Time
 	Logger      *slog.Logger
 	Preserve    bool // hold expiry in a namespace where many leases lapse at once
-	// Listening knows when this node could take renewals; nil: Run makes one that knows of this process's pauses only.
+	// Listening knows when this node could take renewals. nil: Run makes a Listening that notices pauses of this process
+	// only.
 	Listening *leases.Listening
-	// State is why the event store says that it takes no appends, nil if it takes them; nil: nobody says.
+	// State gives the error for which the event store takes no appends, or nil if the store takes appends. State is nil
+	// if the store cannot say.
 	State func() error
 
-	started      time.Time
-	downtimeTold bool
-	tied         bool // the store ties appends, as the last one showed
-	preservation leases.Preservation
-	// unread are the events of heartbeat streams of which none can be read, because they are damaged or trimmed.
+	started          time.Time
+	downtimeRecorded bool
+	tied             bool // the store ties appends, as the last append showed
+	preservation     leases.Preservation
+	// unread is the number of events of each heartbeat stream whose events cannot be read: they are damaged or trimmed.
 	unread map[domain.Key]uint64
 }
 
 const (
-	// maxExpire is how many leases one look takes out of a namespace at most; the next look takes the rest.
+	// maxExpire is how many leases of a namespace one look ends at most. The next look ends further leases.
 	maxExpire = 2500
 	// catchUpFor is how long a look waits for the projections.
 	catchUpFor = 500 * time.Millisecond
 )
 
-// registry is on whose behalf leases expire.
+// registry is the caller of every expiry.
 var registry = Caller{Actor: "rollcall", Via: "expiry"}
 
-// Run looks for lapsed leases at every tick until the context ends. Listening is looked after apart, so that it
-// cannot be held up by a look that takes long.
+// Run looks for lapsed leases at every tick until the context ends. Looks run in a goroutine of their own, so that a
+// look that takes long does not delay the samples of Listening.
 func (x *Expiry) Run(ctx context.Context, ticks <-chan time.Time) error {
 	if x.Listening == nil {
 		x.Listening = leases.NewListening(x.Projections.Leases())
 	}
 	x.started = x.Now()
 	x.Listening.Start(x.started)
-	looks := make(chan struct{}, 1) // a tick that comes while a look goes on is looked at after it; never closed
-	looking := make(chan struct{})  // closed when the looks have ended
+	looks := make(chan struct{}, 1) // asks for a look; full: a look is asked for already; never closed
+	looking := make(chan struct{})  // closed by the goroutine of the looks when it ends
 	go func() {
 		defer close(looking)
 		for {
@@ -90,31 +95,31 @@ func (x *Expiry) Run(ctx context.Context, ticks <-chan time.Time) error {
 	}
 }
 
-// look is one look at the leases. It takes none out that lapsed while the registry could not take renewals.
+// look ends the leases that lapsed. A lease that lapsed while the registry could not take renewals is not ended.
 func (x *Expiry) look(ctx context.Context) error {
 	now := x.Now()
 	mark, able := x.Listening.Sample(now, x.state())
-	if err := x.tellInterruptions(ctx, now); err != nil || !able {
+	if err := x.recordInterruptions(ctx, now); err != nil || !able {
 		return err
 	}
 	table := x.Projections.Leases()
 	table.Sweep(now)
 	standings, _ := x.Projections.SelfPreservation()
-	if !slices.ContainsFunc(x.preservation.Look(table, standings, table.Anew(), now), x.calls) {
+	if !slices.ContainsFunc(x.preservation.Look(table, standings, table.Anew(), now), x.needsAction) {
 		return nil
 	}
-	// Heartbeats that are durable but not applied yet count: catch up before judging.
+	// A heartbeat that is durable, but that the projections have not applied yet, renews its lease, too.
 	if err := x.catchUp(ctx); err != nil {
 		x.Listening.Refused(DeafnessOf(err))
 		return err
 	}
 	standings, events := x.Projections.SelfPreservation()
 	for _, r := range x.preservation.Look(table, standings, table.Anew(), now) {
-		told, err := x.rule(ctx, r, &events)
+		recorded, err := x.recordRuling(ctx, r, &events)
 		if err != nil {
 			return err
 		}
-		if told || x.holds(r, standings) {
+		if recorded || x.holds(r, standings) {
 			continue
 		}
 		if err := x.expire(ctx, x.lapsed(r, now), mark, now); err != nil {
@@ -124,17 +129,19 @@ func (x *Expiry) look(ctx context.Context) error {
 	return nil
 }
 
-// calls says whether a ruling asks for anything but to wait.
-func (x *Expiry) calls(r leases.Ruling) bool {
+// needsAction says whether a ruling asks for an event of the registry, or for the end of leases.
+func (x *Expiry) needsAction(r leases.Ruling) bool {
 	standings, _ := x.Projections.SelfPreservation()
 	return r.Start && x.Preserve || r.End || !x.holds(r, standings)
 }
 
-// holds says whether no lease may be taken out. What operators decided holds even where self-preservation is off.
+// holds says whether expiry is held in the ruling's namespace. An operator's hold counts also where self-preservation
+// is off.
 func (x *Expiry) holds(r leases.Ruling, standings *leases.Standings) bool {
 	return r.Hold && (x.Preserve || standings.Of(r.Namespace).Forced)
 }
 
+// catchUp waits until the projections have applied all events of the store, for catchUpFor at most.
 func (x *Expiry) catchUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, catchUpFor)
 	defer cancel()
@@ -145,7 +152,7 @@ func (x *Expiry) catchUp(ctx context.Context) error {
 	return x.Projections.WaitFor(ctx, head)
 }
 
-// lapsed are the leases of a namespace that are to be taken out now.
+// lapsed gives the leases of a namespace that must be ended now.
 func (x *Expiry) lapsed(r leases.Ruling, now time.Time) []leases.Lease {
 	overdue := x.Projections.Leases().Overdue(r.Namespace, maxExpire)
 	lapsed := overdue[:0]
@@ -157,13 +164,13 @@ func (x *Expiry) lapsed(r leases.Ruling, now time.Time) []leases.Lease {
 	return lapsed
 }
 
-// expiring is a lease that is being taken out.
+// expiring is a lease with the request that ends it.
 type expiring struct {
 	lease   leases.Lease
 	request eventstore.AppendRequest
 }
 
-// expire takes the instances out that nothing has happened to since they were judged.
+// expire ends the leases of the instances that have no newer event than the leases were judged on.
 func (x *Expiry) expire(ctx context.Context, lapsed []leases.Lease, mark leases.Mark, now time.Time) error {
 	ends := make([]expiring, 0, len(lapsed))
 	requests := make([]eventstore.AppendRequest, 0, len(lapsed))
@@ -204,7 +211,8 @@ func (x *Expiry) expire(ctx context.Context, lapsed []leases.Lease, mark leases.
 			delete(x.unread, key)
 			newest = max(newest, results[i].Position)
 		case errors.As(results[i].Err, &conflict) && conflict.Stream == eventstore.HeartbeatStream(key):
-			x.noteUnread(key, conflict.Events) // it was heard, or its heartbeats cannot be read: the next look tells
+			// The instance sent a heartbeat, or its heartbeats cannot be read. The next look finds out which.
+			x.noteUnread(key, conflict.Events)
 		}
 	}
 	if newest == 0 {
@@ -213,8 +221,9 @@ func (x *Expiry) expire(ctx context.Context, lapsed []leases.Lease, mark leases.
 	return x.Projections.WaitFor(ctx, newest)
 }
 
-// lookAgain leaves the leases that were not heard while their ends were prepared. A store that can tie an append to
-// the heartbeats sees to that itself; over any other this is as close as a look can come.
+// lookAgain leaves out the leases that were renewed while their ends were prepared. A store that ties appends makes
+// the look needless. Over another store the look narrows the time in which a heartbeat can be missed, and cannot
+// close it (untied.go).
 func (x *Expiry) lookAgain(ctx context.Context, ends []expiring) (still []expiring, requests []eventstore.AppendRequest, err error) {
 	if err := x.catchUp(ctx); err != nil {
 		x.Listening.Refused(DeafnessOf(err))
@@ -229,11 +238,11 @@ func (x *Expiry) lookAgain(ctx context.Context, ends []expiring) (still []expiri
 	return still, requests, nil
 }
 
-// prepare decides a lease's end. ok is false if there is nothing to end any more.
+// prepare decides the end of a lease. ok is false if the lease has ended already.
 func (x *Expiry) prepare(ctx context.Context, l leases.Lease, now time.Time) (end expiring, ok bool, err error) {
 	entry := x.Service.catalog().Find(l.Key)
 	if entry == nil || entry.Epoch != l.Epoch {
-		return end, false, nil // the table is about to learn of it
+		return end, false, nil // the table of leases has not applied the end yet
 	}
 	heard, err := x.lastHeard(ctx, l, entry)
 	if err != nil {

@@ -12,23 +12,27 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 )
 
-// Heartbeats sends one caller's heartbeats, the command that comes most. It decides as Do does, and
-// makes once what Do makes each time. One goroutine at a time may use it.
+// Heartbeats sends the heartbeats of one caller. Heartbeats are the most frequent command: this type decides as
+// Service.Do does, and allocates once what Do allocates for each command. One goroutine at a time may use a Heartbeats.
 type Heartbeats struct {
 	service  *Service
 	caller   Caller
-	metadata []byte // of every event
-	one      *oneHeartbeat
+	metadata []byte         // of every event
+	single   *appendBuffers // nil: the next heartbeat needs new buffers
 }
 
-// oneHeartbeat is what a single heartbeat's append is made of.
-type oneHeartbeat struct {
+// appendBuffers hold the append of a single heartbeat. A Heartbeats uses its buffers again for each heartbeat.
+//
+// INVARIANT: from the call of Append to its return the store owns the buffers. After a return without an error the
+// buffers are the Heartbeats' again. After an error the store may still read the buffers (the append may have timed
+// out in a queue), so the Heartbeats drops the buffers and allocates new ones.
+type appendBuffers struct {
 	requests [1]eventstore.AppendRequest
 	events   [1]eventstore.EventData
 	appended [1]eventstore.AppendResult
 }
 
-// anyHeartbeat stands for every heartbeat where only a command's kind counts.
+// anyHeartbeat is the command of an Outcome: an observer looks at the command's type only.
 var anyHeartbeat domain.Command = domain.SendHeartbeat{}
 
 // Heartbeats makes a sender for a caller.
@@ -44,8 +48,9 @@ func (h *Heartbeats) Send(ctx context.Context, beat domain.SendHeartbeat) Result
 	return h.service.doOne(ctx, h.caller, Request{Command: beat})
 }
 
-// TrySend is Send for an instance that the catalog has as its stream does. If the heartbeat would be refused, or if
-// the catalog is behind, which the store finds out, nothing is known and Send is to be asked.
+// TrySend carries out a heartbeat that can be decided on the catalog alone. known is false if the heartbeat would be
+// refused, or if the catalog is behind the instance's stream, which the append finds out: then nothing was appended
+// that counts, and the caller must use Send.
 func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (result Result, known bool) {
 	entry := h.service.catalog().Find(beat.Key)
 	if entry == nil {
@@ -55,21 +60,21 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 	if !ok {
 		return Result{}, false
 	}
-	if h.one == nil {
-		h.one = new(oneHeartbeat)
+	if h.single == nil {
+		h.single = new(appendBuffers)
 	}
-	h.one.events[0] = h.event(received)
-	h.one.requests[0] = appendHeartbeat(entry, beat.Key, h.one.events[:])
-	appended, err := h.service.store.Append(ctx, h.one.appended[:0], h.one.requests[:]...)
+	h.single.events[0] = h.event(received)
+	h.single.requests[0] = appendHeartbeat(entry, beat.Key, h.single.events[:])
+	appended, err := h.service.store.Append(ctx, h.single.appended[:0], h.single.requests[:]...)
 	if err == nil {
 		noteStream(entry, &appended[0])
-		level := h.service.awaitUntied(ctx, appended)
-		var held bool
-		if held, err = h.service.accepted(ctx, entry, &appended[0], level); err == nil && !held {
+		caughtUp := h.service.awaitUntied(ctx, appended)
+		var valid bool
+		if valid, err = h.service.accepted(ctx, entry, &appended[0], caughtUp); err == nil && !valid {
 			return Result{}, false
 		}
 	} else {
-		h.one = nil // the store may hold on to it
+		h.single = nil // the store may still read the buffers
 	}
 	if err != nil {
 		result = Result{Err: err}
@@ -80,10 +85,11 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 	return result, true
 }
 
-// decideHeartbeat answers a heartbeat of an instance in the catalog: all of the result but its position. ok is false
-// if the catalog's registration is not the one that the heartbeat is for; whether it is the newest, the stream knows.
+// decideHeartbeat decides a heartbeat on the catalog's entry of the instance. The result lacks its position. ok is
+// false if the heartbeat's precondition does not fit the entry. The stream may have a newer registration than the
+// catalog: then the append fails.
 func decideHeartbeat(entry *catalog.Entry, beat *domain.SendHeartbeat) (result Result, received domain.HeartbeatReceived, ok bool) {
-	live := domain.Instance{Phase: domain.Registered, Epoch: entry.Epoch} // what a heartbeat is decided on
+	live := domain.Instance{Phase: domain.Registered, Epoch: entry.Epoch} // the fields that decide a heartbeat
 	if beat.Owner != "" {
 		if beat.Validate() != nil {
 			return result, received, false
@@ -98,149 +104,156 @@ func (h *Heartbeats) event(received domain.HeartbeatReceived) eventstore.EventDa
 	return eventstore.EventData{Type: domain.TypeHeartbeatReceived, Data: received.Encode(), Metadata: h.metadata}
 }
 
-// Meant is which registration a heartbeat is for, see domain.SendHeartbeat.
-type Meant struct {
-	Epoch uint64
-	Owner string
+// Precondition names the registration that a heartbeat is for, see domain.SendHeartbeat.
+type Precondition struct {
+	Epoch uint64 // 0: any
+	Owner string // "": any
 }
 
-// SendAll carries out many instances' heartbeats with one commit, as DoAll does. It appends the results to into. meant
-// has one item for each instance, or none at all where every heartbeat is for whichever registration is live.
-func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, meant []Meant, into []Result) []Result {
-	m := manyPool.Get().(*manyHeartbeats)
-	m.begin(len(instances))
+// SendAll carries out the heartbeats of many instances with one commit, as DoAll does, and appends the results to
+// into. preconditions has one item for each instance, or is empty if no heartbeat has a precondition.
+func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, preconditions []Precondition, into []Result) []Result {
+	b := heartbeatBatches.Get().(*heartbeatBatch)
+	b.begin(len(instances))
 	from := len(into)
 	into = append(into, make([]Result, len(instances))...)
 	results := into[from:]
-	m.entries = h.service.catalog().FindAll(m.entries, instances)
-	for i, entry := range m.entries {
+	b.entries = h.service.catalog().FindAll(b.entries, instances)
+	for i, entry := range b.entries {
 		if entry == nil {
-			m.rest = append(m.rest, i)
+			b.undecided = append(b.undecided, i)
 			continue
 		}
-		if first := m.seen.add(entry, i); first != i {
+		if first := b.seen.add(entry, i); first != i {
 			results[i].Err = namedTwice(first)
 			continue
 		}
-		beat := heartbeatOf(instances, meant, i)
+		beat := heartbeatOf(instances, preconditions, i)
 		result, received, ok := decideHeartbeat(entry, &beat)
 		if !ok {
-			m.rest = append(m.rest, i)
+			b.undecided = append(b.undecided, i)
 			continue
 		}
 		results[i] = result
-		m.requests = append(m.requests, appendHeartbeat(entry, instances[i], m.event(h, received)))
-		m.sent = append(m.sent, i)
+		b.requests = append(b.requests, appendHeartbeat(entry, instances[i], b.event(h, received)))
+		b.sent = append(b.sent, i)
 	}
-	appended, err := h.service.store.Append(ctx, m.appended[:0], m.requests...)
-	level := h.service.awaitUntied(ctx, appended)
-	for j, i := range m.sent {
+	appended, err := h.service.store.Append(ctx, b.appended[:0], b.requests...)
+	caughtUp := h.service.awaitUntied(ctx, appended)
+	for j, i := range b.sent {
 		if err != nil {
 			results[i] = Result{Err: err}
 			continue
 		}
-		noteStream(m.entries[i], &appended[j])
-		held, lookErr := h.service.accepted(ctx, m.entries[i], &appended[j], level)
+		noteStream(b.entries[i], &appended[j])
+		valid, lookErr := h.service.accepted(ctx, b.entries[i], &appended[j], caughtUp)
 		switch {
 		case lookErr != nil:
 			results[i] = Result{Err: lookErr}
-		case held:
+		case valid:
 			results[i].Position = appended[j].Position
 		default:
-			m.rest = append(m.rest, i)
+			b.undecided = append(b.undecided, i)
 		}
 	}
-	slices.Sort(m.rest)
-	h.sendRest(ctx, instances, meant, m.rest, results)
-	h.tell(results, m.rest)
-	if err == nil { // else the store may hold on to it
-		m.appended = appended
-		manyPool.Put(m)
+	slices.Sort(b.undecided)
+	h.sendUndecided(ctx, instances, preconditions, b.undecided, results)
+	h.observe(results, b.undecided)
+	if err == nil {
+		b.appended = appended
+		heartbeatBatches.Put(b)
 	}
 	return into
 }
 
-// manyHeartbeats is what a batch of heartbeats is worked on in. It is used again: a batch of a thousand
-// would leave the collector a quarter of a megabyte.
-type manyHeartbeats struct {
-	entries  []*catalog.Entry // of the items; nil: it is not in the catalog
-	rest     []int            // the items that are not, or not as their streams are
-	seen     firsts
-	events   []eventstore.EventData
-	ofEpoch  [64][]eventstore.EventData // the one of events that is the low epochs'; nil: none yet
-	requests []eventstore.AppendRequest
-	sent     []int // the items of the requests
-	appended []eventstore.AppendResult
+// heartbeatBatch holds the buffers of one call of SendAll. The pool keeps them for later calls: a batch of a thousand
+// heartbeats needs a quarter of a megabyte.
+//
+// INVARIANT: SendAll owns a batch from Get to Put, but for the time of Append, when the store owns requests, events
+// and appended. SendAll puts a batch back only after Append returned without an error: after an error the store may
+// still read the buffers, and the batch is left to the garbage collector. Nothing that SendAll returns points into a
+// batch. entries and seen keep catalog entries alive until the next call, which costs memory only.
+type heartbeatBatch struct {
+	entries   []*catalog.Entry // one for each item; nil: the instance is not in the catalog
+	undecided []int            // items that the catalog cannot decide, or whose append found the catalog behind
+	seen      firstItems
+	events    []eventstore.EventData
+	ofEpoch   [64][]eventstore.EventData // by epoch, a slice of events with the epoch's event; nil: not made yet
+	requests  []eventstore.AppendRequest
+	sent      []int // sent[j] is the item of requests[j]
+	appended  []eventstore.AppendResult
 }
 
-var manyPool = sync.Pool{New: func() any { return new(manyHeartbeats) }}
+var heartbeatBatches = sync.Pool{New: func() any { return new(heartbeatBatch) }}
 
-func (m *manyHeartbeats) begin(items int) {
-	m.events = slices.Grow(m.events[:0], items) // requests point into it: it must not move
-	clear(m.ofEpoch[:])
-	m.entries, m.rest, m.requests, m.sent = m.entries[:0], m.rest[:0], m.requests[:0], m.sent[:0]
-	m.seen.begin(items)
+func (b *heartbeatBatch) begin(items int) {
+	b.events = slices.Grow(b.events[:0], items) // INVARIANT: events does not grow later, for requests point into events
+	clear(b.ofEpoch[:])
+	b.entries, b.undecided, b.requests, b.sent = b.entries[:0], b.undecided[:0], b.requests[:0], b.sent[:0]
+	b.seen.begin(items)
 }
 
-// event gives the event of a heartbeat. All that one caller sends in one epoch are the same until the store gives
-// them their ids and places, so they are made once.
-func (m *manyHeartbeats) event(h *Heartbeats, received domain.HeartbeatReceived) []eventstore.EventData {
-	low := received.Epoch < uint64(len(m.ofEpoch))
-	if low && m.ofEpoch[received.Epoch] != nil {
-		return m.ofEpoch[received.Epoch]
+// event gives the event of a heartbeat. The events of all heartbeats of one caller and one epoch are equal until the
+// store gives each its id and position, so that low epochs share one event.
+func (b *heartbeatBatch) event(h *Heartbeats, received domain.HeartbeatReceived) []eventstore.EventData {
+	low := received.Epoch < uint64(len(b.ofEpoch))
+	if low && b.ofEpoch[received.Epoch] != nil {
+		return b.ofEpoch[received.Epoch]
 	}
-	m.events = append(m.events, h.event(received))
-	made := m.events[len(m.events)-1:]
+	b.events = append(b.events, h.event(received))
+	made := b.events[len(b.events)-1:]
 	if low {
-		m.ofEpoch[received.Epoch] = made
+		b.ofEpoch[received.Epoch] = made
 	}
 	return made
 }
 
-// appendHeartbeat asks for a heartbeat to be appended while the instance's life is as it is in the entry, by the
-// stream's number where that is known.
+// appendHeartbeat makes the request to append a heartbeat, provided that the instance's lifecycle stream has the
+// entry's number of events. The request names the heartbeat stream by its number where the number is known.
 func appendHeartbeat(entry *catalog.Entry, key domain.Key, event []eventstore.EventData) eventstore.AppendRequest {
-	life := eventstore.Unchanged(entry.Events)
+	lifecycle := eventstore.Unchanged(entry.Events)
 	if number := entry.HeartbeatStream(); number != 0 {
-		return eventstore.AppendRequest{StreamNumber: number, Other: life, Events: event}
+		return eventstore.AppendRequest{StreamNumber: number, Other: lifecycle, Events: event}
 	}
-	return eventstore.AppendRequest{Stream: eventstore.HeartbeatStream(key), Other: life, Events: event}
+	return eventstore.AppendRequest{Stream: eventstore.HeartbeatStream(key), Other: lifecycle, Events: event}
 }
 
+// noteStream keeps the number of the heartbeat stream in the entry, for the next heartbeat.
 func noteStream(entry *catalog.Entry, appended *eventstore.AppendResult) {
 	if appended.StreamNumber != 0 && entry.HeartbeatStream() != appended.StreamNumber {
 		entry.SetHeartbeatStream(appended.StreamNumber)
 	}
 }
 
-func heartbeatOf(instances []domain.Key, meant []Meant, i int) domain.SendHeartbeat {
+func heartbeatOf(instances []domain.Key, preconditions []Precondition, i int) domain.SendHeartbeat {
 	beat := domain.SendHeartbeat{Key: instances[i]}
-	if len(meant) > 0 {
-		beat.Epoch, beat.Owner = meant[i].Epoch, meant[i].Owner
+	if len(preconditions) > 0 {
+		beat.Epoch, beat.Owner = preconditions[i].Epoch, preconditions[i].Owner
 	}
 	return beat
 }
 
-// sendRest sends the heartbeats of instances that are not in the catalog, or not as their streams are.
-func (h *Heartbeats) sendRest(ctx context.Context, instances []domain.Key, meant []Meant, rest []int, results []Result) {
-	if len(rest) == 0 {
+// sendUndecided carries out the undecided items, as DoAll does: on the instances' streams where that is needed.
+func (h *Heartbeats) sendUndecided(ctx context.Context, instances []domain.Key, preconditions []Precondition, undecided []int, results []Result) {
+	if len(undecided) == 0 {
 		return
 	}
-	requests := make([]Request, len(rest))
-	for j, i := range rest {
-		requests[j].Command = heartbeatOf(instances, meant, i)
+	requests := make([]Request, len(undecided))
+	for j, i := range undecided {
+		requests[j].Command = heartbeatOf(instances, preconditions, i)
 	}
-	for j, r := range h.service.doAll(ctx, h.caller, requests, func(j int) int { return rest[j] }) {
-		results[rest[j]] = r
+	for j, r := range h.service.doAll(ctx, h.caller, requests, func(j int) int { return undecided[j] }) {
+		results[undecided[j]] = r
 	}
 }
 
-// tell the observer of all results but the rest's.
-func (h *Heartbeats) tell(results []Result, rest []int) {
+// observe gives the observer all results but those of the undecided items, which doAll has given already.
+// undecided is in ascending order.
+func (h *Heartbeats) observe(results []Result, undecided []int) {
 	accepted := 0
 	for i := range results {
-		if len(rest) > 0 && rest[0] == i {
-			rest = rest[1:]
+		if len(undecided) > 0 && undecided[0] == i {
+			undecided = undecided[1:]
 		} else if results[i].Err == nil {
 			accepted++
 		} else {
@@ -252,36 +265,38 @@ func (h *Heartbeats) tell(results []Result, rest []int) {
 	}
 }
 
-// firsts remembers which item of a batch named an entry first: a map whose size is known before.
-type firsts struct {
-	places []first
-	shift  int
+// firstItems is a hash map from an entry to the first item of the batch that names the entry. The size of the map is
+// known in advance, and its memory is used again.
+type firstItems struct {
+	slots []firstItem // a power of two, more than there are items; linear probing
+	shift int         // 64 less the slots' power of two
 }
 
-type first struct {
-	entry *catalog.Entry
+type firstItem struct {
+	entry *catalog.Entry // nil: the slot is free
 	item  int
 }
 
-func (f *firsts) begin(items int) {
+func (f *firstItems) begin(items int) {
 	log := bits.Len(uint(2 * items))
-	f.places, f.shift = slices.Grow(f.places[:0], 1<<log)[:1<<log], 64-log
-	clear(f.places)
+	f.slots, f.shift = slices.Grow(f.slots[:0], 1<<log)[:1<<log], 64-log
+	clear(f.slots)
 }
 
-// add gives the item that named the entry first: this one, if none did before.
-func (f *firsts) add(e *catalog.Entry, item int) int {
-	// An entry's position is its own; the multiplier spreads neighbours (Fibonacci hashing).
+// add gives the first item that names the entry: the given item, if no earlier item does.
+func (f *firstItems) add(e *catalog.Entry, item int) int {
+	// No two entries have the same position. The multiplier spreads near positions over the slots (Fibonacci hashing).
 	i := int(uint64(e.Position) * 0x9e3779b97f4a7c15 >> f.shift)
-	for f.places[i].entry != nil && f.places[i].entry != e {
-		i = (i + 1) & (len(f.places) - 1)
+	for f.slots[i].entry != nil && f.slots[i].entry != e {
+		i = (i + 1) & (len(f.slots) - 1)
 	}
-	if f.places[i].entry == nil {
-		f.places[i] = first{e, item}
+	if f.slots[i].entry == nil {
+		f.slots[i] = firstItem{e, item}
 	}
-	return f.places[i].item
+	return f.slots[i].item
 }
 
+// namedTwice refuses an item of a batch because the item at index first names the same instance.
 func namedTwice(first int) error {
 	return domain.InvalidField{Field: "id", Rule: fmt.Sprintf("must not be named twice in a batch; item %d names it already", first)}
 }

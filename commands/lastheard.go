@@ -11,17 +11,18 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/leases"
 )
 
-// lastHeard is what an expiry is judged on.
+// lastHeard is the newest sign of life of an instance. An expiry is decided on it.
 type lastHeard struct {
-	at     time.Time // of the newest heartbeat, registration or update of the epoch; zero: it is not known
-	events uint64    // of the heartbeat stream
+	at     time.Time // time of the newest heartbeat, registration or update of the epoch; zero: not known
+	events uint64    // number of events of the heartbeat stream
 }
 
-// heartbeatsRead is how many of a stream's newest heartbeats are looked through for one of the epoch.
+// heartbeatsRead is how many of a stream's newest heartbeats are read to find the newest heartbeat of the epoch.
 const heartbeatsRead = 16
 
-// lastHeard is what the table knows of a lease, or, if nothing came since this process started, what the streams say.
-// The error is for a store that cannot be asked. A heartbeat that is damaged or gone makes the time unknown.
+// lastHeard gives the newest sign of life from the table of leases. The table knows none if no heartbeat came since
+// this process started: then lastHeard reads the instance's streams. A heartbeat that is damaged or removed makes the
+// time unknown. An error means that the store cannot be read now.
 func (x *Expiry) lastHeard(ctx context.Context, l leases.Lease, entry *catalog.Entry) (lastHeard, error) {
 	if l.HeartbeatEvents > 0 && !l.LastHeard.IsZero() {
 		return lastHeard{l.LastHeard, l.HeartbeatEvents}, nil
@@ -31,7 +32,7 @@ func (x *Expiry) lastHeard(ctx context.Context, l leases.Lease, entry *catalog.E
 	opts := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: heartbeatsRead}
 	for e, err := range x.Service.store.ReadStream(ctx, eventstore.HeartbeatStream(l.Key), opts) {
 		if err != nil {
-			if away(err) {
+			if unavailable(err) {
 				return lastHeard{}, err
 			}
 			x.Logger.Error("the last heartbeat cannot be read", "instance", l.Key, "cause", err)
@@ -45,12 +46,12 @@ func (x *Expiry) lastHeard(ctx context.Context, l leases.Lease, entry *catalog.E
 		}
 	}
 	heard.events = max(heard.events, l.HeartbeatEvents)
-	if unread := x.unread[l.Key]; unread > heard.events { // there were more, and none of them came since the start
+	if unread := x.unread[l.Key]; unread > heard.events { // the stream has older events that cannot be read
 		heard.events, known = unread, false
 	}
 	registered, err := x.registered(ctx, l, entry)
 	switch {
-	case err != nil && away(err):
+	case err != nil && unavailable(err):
 		return lastHeard{}, err
 	case !known || err != nil:
 		heard.at = time.Time{}
@@ -60,7 +61,7 @@ func (x *Expiry) lastHeard(ctx context.Context, l leases.Lease, entry *catalog.E
 	return heard, nil
 }
 
-// registered is when the instance's registration or its last update was recorded, whichever is newer.
+// registered gives the time at which the instance's registration or its last update was recorded: the newer of both.
 func (x *Expiry) registered(ctx context.Context, l leases.Lease, entry *catalog.Entry) (time.Time, error) {
 	if !l.LastHeard.IsZero() {
 		return l.LastHeard, nil
@@ -77,8 +78,8 @@ func (x *Expiry) registered(ctx context.Context, l leases.Lease, entry *catalog.
 	return entry.RegisteredAt(), nil
 }
 
-// noteUnread remembers how many events a heartbeat stream has. The next look waits for the projections first, so
-// what the lease is not renewed by then was not heard since this process started.
+// noteUnread keeps the number of events of a heartbeat stream for the next look. The next look waits for the
+// projections first. If the lease is not renewed then, none of these events came since this process started.
 func (x *Expiry) noteUnread(key domain.Key, events uint64) {
 	if x.unread == nil || len(x.unread) > 10*maxExpire {
 		x.unread = make(map[domain.Key]uint64)
@@ -86,8 +87,8 @@ func (x *Expiry) noteUnread(key domain.Key, events uint64) {
 	x.unread[key] = events
 }
 
-// away says whether the error is the store's as a whole, not that of one event.
-func away(err error) bool {
+// unavailable says whether the error means that the store cannot be read at all. Other errors concern one event.
+func unavailable(err error) bool {
 	for _, target := range []error{eventstore.ErrUnavailable, eventstore.ErrAccessDenied, eventstore.ErrClosed, context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, target) {
 			return true

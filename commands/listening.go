@@ -10,18 +10,19 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/leases"
 )
 
-// Heard is the store with its appends told to listening. It costs an append a few atomic operations.
-func Heard(store eventstore.Store, listening *leases.Listening) eventstore.Store {
-	return heardStore{store, listening}
+// ReportAppends wraps a store: the wrapped store reports each append and its failure to listening. The report costs
+// an append a few atomic operations.
+func ReportAppends(store eventstore.Store, listening *leases.Listening) eventstore.Store {
+	return reportingStore{store, listening}
 }
 
-type heardStore struct {
+type reportingStore struct {
 	eventstore.Store
 	listening *leases.Listening
 }
 
 // Append implements eventstore.Store.
-func (s heardStore) Append(ctx context.Context, into []eventstore.AppendResult, requests ...eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+func (s reportingStore) Append(ctx context.Context, into []eventstore.AppendResult, requests ...eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
 	slot := s.listening.Begin()
 	results, err := s.Store.Append(ctx, into, requests...)
 	cause := domain.Deafness("")
@@ -32,12 +33,13 @@ func (s heardStore) Append(ctx context.Context, into []eventstore.AppendResult, 
 	return results, err
 }
 
-// DeafnessOf is why an append that failed with the error would have been no renewal; "": the registry is not to blame.
+// DeafnessOf gives the cause for which an append that failed with the error renews no lease. The cause is "" if the
+// registry did not cause the failure.
 func DeafnessOf(err error) domain.Deafness {
 	if err == nil {
 		return ""
 	}
-	for _, c := range deafness {
+	for _, c := range causes {
 		if errors.Is(err, c.err) {
 			return c.cause
 		}
@@ -45,8 +47,9 @@ func DeafnessOf(err error) domain.Deafness {
 	return domain.DeafFailed
 }
 
-// deafness is the one table that tells whose fault a failed append is. The first that fits counts.
-var deafness = []struct {
+// causes maps the errors of an append to the cause of the failure. The first error that fits counts. "": the registry
+// did not cause the failure.
+var causes = []struct {
 	err   error
 	cause domain.Deafness
 }{
@@ -63,6 +66,7 @@ var deafness = []struct {
 	{context.DeadlineExceeded, domain.DeafCommit},
 }
 
+// state is the cause for which the event store takes no appends now; "": the store takes appends.
 func (x *Expiry) state() domain.Deafness {
 	if x.State == nil {
 		return ""
@@ -70,11 +74,11 @@ func (x *Expiry) state() domain.Deafness {
 	return DeafnessOf(x.State())
 }
 
-// tellInterruptions tells the log of the times in which the registry could not take renewals. Where that needs to
-// be shown, the append that tells it shows that it can again.
-func (x *Expiry) tellInterruptions(ctx context.Context, now time.Time) error {
+// recordInterruptions appends an event for each time in which the registry could not take renewals. If nothing has
+// shown yet that the registry can take renewals again, the append of the event shows it.
+func (x *Expiry) recordInterruptions(ctx context.Context, now time.Time) error {
 	if interrupted, ok := x.Listening.Unproven(now); ok {
-		if err := x.tellInterruption(ctx, interrupted); err != nil {
+		if err := x.recordInterruption(ctx, interrupted); err != nil {
 			return err
 		}
 		x.Listening.Proved(interrupted, x.Now())
@@ -82,11 +86,11 @@ func (x *Expiry) tellInterruptions(ctx context.Context, now time.Time) error {
 	if x.Listening.Deaf() {
 		return nil
 	}
-	if err := x.tellDowntime(ctx); err != nil {
+	if err := x.recordDowntime(ctx); err != nil {
 		return err
 	}
 	for _, interrupted := range x.Listening.Over() {
-		if err := x.tellInterruption(ctx, interrupted); err != nil {
+		if err := x.recordInterruption(ctx, interrupted); err != nil {
 			return err
 		}
 		x.Listening.Told()
@@ -94,16 +98,17 @@ func (x *Expiry) tellInterruptions(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-func (x *Expiry) tellInterruption(ctx context.Context, e domain.ListeningInterrupted) error {
+func (x *Expiry) recordInterruption(ctx context.Context, e domain.ListeningInterrupted) error {
 	x.Logger.Warn("the registry could not take heartbeats; every lease got its ttl again", "from", e.From, "to", e.To, "cause", e.Cause)
 	return x.append(ctx, eventstore.Any(), e)
 }
 
-// append puts an event into the registry's stream.
+// append appends an event to the registry's stream.
 func (x *Expiry) append(ctx context.Context, expected eventstore.ExpectedRevision, event domain.Event) error {
 	return appendRegistry(ctx, x.Service.store, x.Projections, registry, expected, event)
 }
 
+// appendRegistry appends an event to the registry's stream and waits until the projections have applied the event.
 func appendRegistry(ctx context.Context, store eventstore.Store, progress Progress, caller Caller, expected eventstore.ExpectedRevision, event domain.Event) error {
 	data, err := domain.Encode(event)
 	if err != nil {
@@ -122,10 +127,10 @@ func appendRegistry(ctx context.Context, store eventstore.Store, progress Progre
 	return progress.WaitFor(ctx, results[0].Position)
 }
 
-// tellDowntime tells the log that the registry was down before this process started, if a live lease would have
-// lapsed meanwhile. It does so once, at the first look at which the store can be asked.
-func (x *Expiry) tellDowntime(ctx context.Context) error {
-	if x.downtimeTold {
+// recordDowntime appends an event for the time in which the registry was down before this process started, if a live
+// lease would have lapsed in that time. It does so once, at the first look at which the store can be read.
+func (x *Expiry) recordDowntime(ctx context.Context) error {
+	if x.downtimeRecorded {
 		return nil
 	}
 	if shortest := x.Projections.Leases().ShortestTTL(); shortest > 0 {
@@ -133,19 +138,19 @@ func (x *Expiry) tellDowntime(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if !e.RecordedAt.Before(x.started) || e.Type == domain.TypeTimelineBegan { // it came since, or from a restore
+			if !e.RecordedAt.Before(x.started) || e.Type == domain.TypeTimelineBegan { // the event is this process's, or a restore's
 				continue
 			}
 			if x.started.Sub(e.RecordedAt) < max(shortest, leases.ToldFrom) {
 				break
 			}
 			down := domain.ListeningInterrupted{From: e.RecordedAt.UTC(), To: x.started.UTC(), Cause: domain.DeafNotRunning}
-			if err := x.tellInterruption(ctx, down); err != nil {
+			if err := x.recordInterruption(ctx, down); err != nil {
 				return err
 			}
 			break
 		}
 	}
-	x.downtimeTold = true
+	x.downtimeRecorded = true
 	return nil
 }

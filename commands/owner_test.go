@@ -38,12 +38,12 @@ func TestThePredecessorsLateCommandsDoNotReachItsSuccessor(t *testing.T) {
 	}
 	keys := []domain.Key{key("a"), key("b"), key("a")}
 	n.do(t, domain.RegisterInstance{Key: key("b"), Details: details(time.Minute)})
-	for i, r := range n.service.Heartbeats(caller).SendAll(ctx, keys[:2], []commands.Meant{{Owner: "old"}, {Epoch: 1}}, nil) {
+	for i, r := range n.service.Heartbeats(caller).SendAll(ctx, keys[:2], []commands.Precondition{{Owner: "old"}, {Epoch: 1}}, nil) {
 		if want := []error{other, nil}[i]; !errors.Is(r.Err, want) {
 			t.Errorf("heartbeat %d gave %+v, want %v", i, r, want)
 		}
 	}
-	for _, r := range n.service.Heartbeats(caller).SendAll(ctx, keys[:1], []commands.Meant{{Epoch: 2, Owner: "new"}}, nil) {
+	for _, r := range n.service.Heartbeats(caller).SendAll(ctx, keys[:1], []commands.Precondition{{Epoch: 2, Owner: "new"}}, nil) {
 		if r.Err != nil || r.Epoch != 2 {
 			t.Errorf("the successor's heartbeat gave %+v", r)
 		}
@@ -113,7 +113,7 @@ func TestARefusalRestsOnTheStream(t *testing.T) {
 			t.Errorf("%+v gave %+v", c, r)
 		}
 	}
-	for _, r := range b.service.Heartbeats(caller).SendAll(ctx, []domain.Key{key("a")}, []commands.Meant{{Owner: "new"}}, nil) {
+	for _, r := range b.service.Heartbeats(caller).SendAll(ctx, []domain.Key{key("a")}, []commands.Precondition{{Owner: "new"}}, nil) {
 		if r.Err != nil || r.Epoch != 2 {
 			t.Errorf("the batch gave %+v", r)
 		}

@@ -9,9 +9,10 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/leases"
 )
 
-// rule tells the log that self-preservation starts or ends in a namespace. told says that the log has changed, here
-// or by another node: what it says now is found at the next look. events is how many the registry's stream has.
-func (x *Expiry) rule(ctx context.Context, r leases.Ruling, events *uint64) (told bool, err error) {
+// recordRuling appends the event that self-preservation starts or ends in a namespace, if the ruling says so. recorded
+// is true if this node or another node has appended such an event: the next look is based on the new event. events is
+// the number of events of the registry's stream that the ruling is based on.
+func (x *Expiry) recordRuling(ctx context.Context, r leases.Ruling, events *uint64) (recorded bool, err error) {
 	var event domain.Event
 	switch {
 	case r.Start && x.Preserve:
@@ -33,14 +34,14 @@ func (x *Expiry) rule(ctx context.Context, r leases.Ruling, events *uint64) (tol
 	return true, nil
 }
 
-// Preservation is what operators decide of self-preservation.
+// Preservation carries out operators' decisions about self-preservation.
 type Preservation struct {
 	Store       eventstore.Store
 	Projections Projections
 }
 
-// Hold has expiry held in a namespace, or ("") in every one, until it is ended. It does nothing where an operator
-// holds it already.
+// Hold holds expiry in a namespace, or ("") in every namespace, until End. It does nothing where an operator holds
+// expiry already.
 func (p *Preservation) Hold(ctx context.Context, caller Caller, namespace, reason string) error {
 	return p.change(ctx, caller, namespace, reason, func(s leases.Standing, c leases.Census) domain.Event {
 		if s.On && s.Forced {
@@ -52,7 +53,8 @@ func (p *Preservation) Hold(ctx context.Context, caller Caller, namespace, reaso
 	})
 }
 
-// End lets expiry go on in a namespace, or ("") in every one, whoever held it. It does nothing where nobody does.
+// End lets expiry go on in a namespace, or ("") in every namespace, whether an operator or the registry held it. It
+// does nothing where expiry is not held.
 func (p *Preservation) End(ctx context.Context, caller Caller, namespace, reason string) error {
 	return p.change(ctx, caller, namespace, reason, func(s leases.Standing, c leases.Census) domain.Event {
 		if standings, _ := p.Projections.SelfPreservation(); !s.On && (namespace != "" || !standings.Anywhere()) {
@@ -64,7 +66,8 @@ func (p *Preservation) End(ctx context.Context, caller Caller, namespace, reason
 	})
 }
 
-// change appends what is decided on the namespace's standing, and decides again if the standing changed meanwhile.
+// change appends the event that is decided on the namespace's standing. If the registry's stream changed meanwhile,
+// change decides again.
 func (p *Preservation) change(ctx context.Context, caller Caller, namespace, reason string, decide func(leases.Standing, leases.Census) domain.Event) error {
 	if err := domain.ValidatePreservation(namespace, reason); err != nil {
 		return err

@@ -1,8 +1,8 @@
 // Package commands carries out commands: it loads the instance's state, decides in the domain,
 // appends what was decided with the revision that it was decided on, and answers with the position.
 //
-// A command is answered when its events are durable. One that changed the catalog is answered when
-// this node's catalog shows it, too, so that what follows the answer finds it done.
+// A command is answered when its events are durable. A command that changed the catalog is answered when this node's
+// catalog shows the change, too: a query after the answer sees the change.
 package commands
 
 import (
@@ -16,20 +16,21 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 )
 
-// attempts is how often a command is decided before it gives up on others who change the same
-// instance at the same time.
+// attempts is how often a command is decided while other commands change the same instance. After the last attempt
+// the command is refused with ErrContended.
 const attempts = 8
 
-// Catalog is what commands ask of the projections.
+// Catalog is the live catalog, as commands need it.
 type Catalog interface {
-	// Find is a live instance's entry, or nil.
+	// Find gives the entry of a live instance, or nil.
 	Find(key domain.Key) *catalog.Entry
-	// FindAll appends what Find says of each key.
+	// FindAll appends the result of Find for each key.
 	FindAll(into []*catalog.Entry, keys []domain.Key) []*catalog.Entry
 }
 
-// Progress lets a command wait until its own effect is seen.
+// Progress is the progress of the projections.
 type Progress interface {
+	// WaitFor waits until the projections have applied all events up to the position.
 	WaitFor(ctx context.Context, position eventstore.Position) error
 }
 
@@ -41,8 +42,8 @@ type Service struct {
 	observe  func(Outcome)
 }
 
-// New is a service that appends to the store. catalog gives the live catalog of the projections
-// whose progress is given; observe is told of every command, nil if nobody wants to know.
+// New makes a service that appends to the store. catalog gives the live catalog of the projections whose progress is
+// given. observe is called with the outcome of every command; nil: no call.
 func New(store eventstore.Store, catalog func() Catalog, progress Progress, observe func(Outcome)) *Service {
 	if observe == nil {
 		observe = func(Outcome) {}
@@ -50,14 +51,14 @@ func New(store eventstore.Store, catalog func() Catalog, progress Progress, obse
 	return &Service{store: store, catalog: catalog, progress: progress, observe: observe}
 }
 
-// Outcome is what is observed of a command.
+// Outcome is the outcome of commands, for an observer.
 type Outcome struct {
-	Command domain.Command // a heartbeat's kind may be all that it says
+	Command domain.Command // of a heartbeat, only the type counts: the fields may be empty
 	Err     error
-	Times   int // how many commands of this kind ended so
+	Times   int // number of commands of this type with this outcome
 }
 
-// Caller is on whose behalf a command is carried out; it becomes the events' metadata.
+// Caller names the sender of a command. The caller becomes the metadata of the command's events.
 type Caller struct {
 	Actor     string // token or certificate name, or domain.Anonymous
 	Source    string // network address
@@ -144,12 +145,13 @@ type task struct {
 	Request
 	Result
 	state   domain.Instance
-	request int32 // index of its append in this attempt
-	assumed bool  // the state is the catalog's or a guess, which may be behind the stream
-	pending bool  // has an append in this attempt
+	request int32 // index of the task's append in this attempt
+	assumed bool  // the state is the catalog's, or that of an unknown instance: the state may be behind the stream
+	pending bool  // the task has an append in this attempt
 	done    bool
 }
 
+// do carries out the tasks that are not done yet. Afterwards every task has its result.
 func (s *Service) do(ctx context.Context, caller Caller, tasks []task) {
 	for i := range tasks {
 		if t := &tasks[i]; !t.done {
@@ -171,13 +173,13 @@ func (s *Service) do(ctx context.Context, caller Caller, tasks []task) {
 		s.observe(Outcome{Command: t.Command, Err: t.Err, Times: 1})
 	}
 	if changed > 0 {
-		// The events stand, whatever happens to the caller's patience.
+		// The events are durable: the commands have succeeded, also if the caller's context ends during the wait.
 		_ = s.progress.WaitFor(ctx, changed)
 	}
 }
 
-// validate holds a command to the limits. A registration that only repeats what an earlier version of Rollcall took
-// goes on to renew the lease.
+// validate checks a command against the limits. A registration that breaks a limit, but only repeats a registration
+// which an earlier version of Rollcall accepted, is carried out: the registration renews the lease.
 func (s *Service) validate(command domain.Command) error {
 	err := command.Validate()
 	if register, registers := command.(domain.RegisterInstance); registers && err != nil {
@@ -188,12 +190,13 @@ func (s *Service) validate(command domain.Command) error {
 	return err
 }
 
-// try decides and appends what is not done yet; it returns true if some must be tried again.
+// try decides and appends the tasks that are not done yet. It returns true if a task needs another attempt.
 func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bool) bool {
 	requests := make([]eventstore.AppendRequest, 0, len(tasks))
 	for i := range tasks {
 		t := &tasks[i]
-		if t.pending = false; t.done {
+		t.pending = false
+		if t.done {
 			continue
 		}
 		if t.Err = s.load(ctx, t, again); t.Err != nil {
@@ -201,10 +204,11 @@ func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bo
 			continue
 		}
 		events, err := t.decide()
-		if t.assumed && (err != nil || len(events) == 0) { // no append will find out whether the state is behind
+		if t.assumed && (err != nil || len(events) == 0) { // without an append nothing shows that the state is behind
 			events, err = s.decideOnStream(ctx, t, events, err)
 		}
-		if t.Err = err; err != nil || len(events) == 0 {
+		t.Err = err
+		if err != nil || len(events) == 0 {
 			t.done = true
 			continue
 		}
@@ -215,7 +219,7 @@ func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bo
 		return false
 	}
 	results, err := s.store.Append(ctx, nil, requests...)
-	level := s.awaitUntied(ctx, results)
+	caughtUp := s.awaitUntied(ctx, results)
 	repeat := false
 	for i := range tasks {
 		t := &tasks[i]
@@ -231,12 +235,12 @@ func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bo
 			continue
 		}
 		if results[t.request].Untied {
-			held, err := s.held(ctx, t.Command.Instance(), t.Epoch, results[t.request].Position, level)
+			valid, err := s.validAt(ctx, t.Command.Instance(), t.Epoch, results[t.request].Position, caughtUp)
 			if err != nil {
 				t.Err, t.done = err, true
 				continue
 			}
-			if !held {
+			if !valid {
 				repeat = true
 				continue
 			}
@@ -249,9 +253,9 @@ func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bo
 	return repeat
 }
 
-// load gives the task the instance's state: the catalog's, or after a conflict, or where the
-// catalog does not have the instance, the fold of its stream. A registration may take the catalog's
-// word even then: if it is wrong, the append finds out.
+// load gives the task the state of its instance. The first attempt takes the state from the catalog. A later attempt,
+// and an attempt for an instance that is not in the catalog, folds the instance's stream. A registration of an instance
+// that is not in the catalog takes the empty state without a read: if the stream has a live instance, the append fails.
 func (s *Service) load(ctx context.Context, t *task, again bool) error {
 	key := t.Command.Instance()
 	if !again {
@@ -272,14 +276,15 @@ func (s *Service) load(ctx context.Context, t *task, again bool) error {
 		if err != nil {
 			return err
 		}
-		// The catalog passes over what cannot be read, too, and says so.
+		// An event that cannot be read changes no state. The catalog passes over such an event, too, and reports it.
 		t.state, _ = eventstore.Evolve(t.state, &e)
 		t.Position = e.Position
 	}
 	return nil
 }
 
-// state spares the decoding of the details for commands that do not look at them.
+// state gives the entry's state for the task's command. Only registrations need the instance's details, which cost
+// a decoding.
 func state(e *catalog.Entry, t *task) domain.Instance {
 	if t.registers() {
 		return e.Instance()
@@ -312,8 +317,8 @@ func (t *task) decide() ([]domain.Event, error) {
 	return events, err
 }
 
-// match holds the instance to the request's If-Match. Only a registration can need it where no instance is live:
-// all other commands are refused there.
+// match checks the request's If-Match against the instance. Of an instance that is not live, match checks
+// registrations only: domain.Decide refuses all other commands.
 func (t *task) match() error {
 	key := t.Command.Instance()
 	switch {
@@ -327,8 +332,9 @@ func (t *task) match() error {
 	return nil
 }
 
-// decideOnStream decides again on the instance's stream, unless the stream has nothing that the state is behind.
-// A refusal, and an answer that nothing needs to be done, must not come from a catalog that is behind.
+// decideOnStream gives the decision back if the task's state is as new as the instance's stream, and decides again on
+// the stream otherwise. INVARIANT: no command is refused, and none is answered as done already, on a catalog that is
+// behind.
 func (s *Service) decideOnStream(ctx context.Context, t *task, events []domain.Event, refusal error) ([]domain.Event, error) {
 	newest := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: 1}
 	for e, err := range s.store.ReadStream(ctx, eventstore.LifecycleStream(t.Command.Instance()), newest) {
@@ -345,8 +351,9 @@ func (s *Service) decideOnStream(ctx context.Context, t *task, events []domain.E
 	return t.decide()
 }
 
-// appendRequest puts a decision into its stream, bound to the revision of the lifecycle stream that it was
-// decided on: heartbeats into theirs, whatever it holds, and everything else into the lifecycle stream.
+// appendRequest makes the request to append the events that were decided, provided that the lifecycle stream still
+// has the revision that they were decided on. A heartbeat goes into the heartbeat stream, at any revision of that
+// stream. All other events go into the lifecycle stream.
 func appendRequest(t *task, events []domain.Event, caller Caller) eventstore.AppendRequest {
 	r := eventstore.AppendRequest{Events: make([]eventstore.EventData, len(events))}
 	_, beat := events[0].(domain.HeartbeatReceived)
@@ -367,8 +374,8 @@ func appendRequest(t *task, events []domain.Event, caller Caller) eventstore.App
 	return r
 }
 
-// metadata is the JSON of domain.Metadata. A heartbeat goes without the request's id: nobody traces
-// one of millions, and all heartbeats of a caller share one metadata that way.
+// metadata is the JSON of domain.Metadata. A heartbeat has no request id, so that all heartbeats of a caller share
+// one metadata.
 func (c Caller) metadata(beat bool) []byte {
 	b := make([]byte, 0, 128)
 	field := func(name, value string) {

@@ -60,7 +60,7 @@ func startAt(t testing.TB, store eventstore.Store, preserve bool, now func() tim
 	if s, ok := store.(interface{ Err() error }); ok {
 		n.state = s.Err
 	}
-	n.service = commands.New(commands.Heard(store, n.listening), func() commands.Catalog { return r.Catalog() }, r, nil)
+	n.service = commands.New(commands.ReportAppends(store, n.listening), func() commands.Catalog { return r.Catalog() }, r, nil)
 	running, cancel := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	group.Go(func() {

@@ -9,16 +9,18 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 )
 
-// A heartbeat is answered as received only if the instance was live, in the heartbeat's epoch, where the
-// heartbeat stands. A store that ties the append to the lifecycle stream sees to that. After an append to a store
-// that cannot, the answer is looked up: what stands before the heartbeat's position will never change.
+// INVARIANT: a heartbeat is answered as received only if the instance was live, in the heartbeat's epoch, at the
+// heartbeat's position. A store that ties the append to the lifecycle stream keeps the invariant. A store that cannot
+// tie the append marks the result as untied, and the functions of this file decide after the append: the events before
+// the heartbeat's position never change.
 
-// untiedWait is how long an untied heartbeat waits for the projections, which spare a read of the stream.
+// untiedWait is how long an untied heartbeat waits for the projections. A projection that has reached the heartbeat's
+// position makes a read of the stream needless.
 const untiedWait = 2 * time.Second
 
-// awaitUntied waits until the projections have reached the untied results, for as long as makes sense, and says
-// whether they have.
-func (s *Service) awaitUntied(ctx context.Context, results []eventstore.AppendResult) (level bool) {
+// awaitUntied waits until the projections have reached the newest untied result, for untiedWait at most. caughtUp is
+// true if the projections have reached the result, or if no result is untied.
+func (s *Service) awaitUntied(ctx context.Context, results []eventstore.AppendResult) (caughtUp bool) {
 	var last eventstore.Position
 	for i := range results {
 		if results[i].Untied && results[i].Err == nil {
@@ -33,23 +35,23 @@ func (s *Service) awaitUntied(ctx context.Context, results []eventstore.AppendRe
 	return s.progress.WaitFor(ctx, last) == nil
 }
 
-// accepted says whether the heartbeat, decided on the entry, holds where it was appended.
-func (s *Service) accepted(ctx context.Context, decidedOn *catalog.Entry, appended *eventstore.AppendResult, level bool) (bool, error) {
+// accepted says whether the append of a heartbeat that was decided on the entry is valid. false: the caller must
+// decide again on the instance's stream.
+func (s *Service) accepted(ctx context.Context, decidedOn *catalog.Entry, appended *eventstore.AppendResult, caughtUp bool) (bool, error) {
 	if appended.Err != nil {
 		return false, nil
 	}
 	if !appended.Untied {
 		return true, nil
 	}
-	return s.held(ctx, decidedOn.Key(), decidedOn.Epoch, appended.Position, level)
+	return s.validAt(ctx, decidedOn.Key(), decidedOn.Epoch, appended.Position, caughtUp)
 }
 
-// held says whether an untied heartbeat of the epoch holds at its position; level says that the projections have
-// reached it. If the epoch expired meanwhile, the
-// heartbeat has lost against an expiry that did not see it, wherever the two stand: to answer it as received would
-// keep nothing.
-func (s *Service) held(ctx context.Context, key domain.Key, epoch uint64, position eventstore.Position, level bool) (bool, error) {
-	if level {
+// validAt says whether an untied heartbeat of the epoch is valid at its position. caughtUp says that the projections
+// have reached the position. A heartbeat of an epoch that has expired is not valid, also if the heartbeat came before
+// the expiry: the expiry was decided without the heartbeat, and the instance is gone.
+func (s *Service) validAt(ctx context.Context, key domain.Key, epoch uint64, position eventstore.Position, caughtUp bool) (bool, error) {
+	if caughtUp {
 		if entry := s.catalog().Find(key); entry != nil && entry.Epoch == epoch {
 			return true, nil
 		}
@@ -61,7 +63,7 @@ func (s *Service) held(ctx context.Context, key domain.Key, epoch uint64, positi
 		}
 		event, err := eventstore.Decode(&e)
 		if err != nil {
-			continue // another program's, which changes nothing
+			continue // another program's event changes no state
 		}
 		if expired, ok := event.(domain.LeaseExpired); ok && expired.Epoch == epoch {
 			return false, nil

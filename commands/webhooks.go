@@ -13,7 +13,7 @@ import (
 // Webhooks carries out commands to webhooks. Each webhook is a stream.
 type Webhooks struct {
 	Store eventstore.Store
-	// WaitFor waits until the list of webhooks shows what stands at a position.
+	// WaitFor waits until the list of webhooks has applied all events up to the position.
 	WaitFor func(ctx context.Context, position eventstore.Position) error
 }
 

@@ -252,7 +252,7 @@ type batchRoom struct {
 	names   []string
 	refused []error
 	keys    []domain.Key     // of the items that are not refused
-	meant   []commands.Meant // of the same items; empty where the body has names only
+	meant   []commands.Precondition // of the same items; empty where the body has names only
 	results []commands.Result
 	reply   []byte
 }
@@ -305,7 +305,7 @@ func (i *heartbeatItem) UnmarshalJSON(b []byte) error {
 var badHeartbeatItem = invalidField("body", `must have items "service/id", "namespace/service/id" or objects with service and id`)
 
 // readHeartbeat reads one item.
-func readHeartbeat(ns string, item heartbeatItem) (key domain.Key, meant commands.Meant, err error) {
+func readHeartbeat(ns string, item heartbeatItem) (key domain.Key, meant commands.Precondition, err error) {
 	if item[0] == '{' {
 		var i struct {
 			Namespace string `json:"namespace"` // default: the request's
@@ -318,7 +318,7 @@ func readHeartbeat(ns string, item heartbeatItem) (key domain.Key, meant command
 		if i.Namespace == "" {
 			i.Namespace = ns
 		}
-		return domain.Key{Namespace: i.Namespace, Service: i.Service, ID: i.ID}, commands.Meant{Epoch: i.Epoch, Owner: i.Owner}, err
+		return domain.Key{Namespace: i.Namespace, Service: i.Service, ID: i.ID}, commands.Precondition{Epoch: i.Epoch, Owner: i.Owner}, err
 	}
 	var name *string
 	if json.Unmarshal(item, &name) != nil || name == nil {

@@ -179,9 +179,9 @@ func withPreconditions(c echo.Context, request commands.Request) (commands.Reque
 	return request, nil
 }
 
-// queryMeant is which registration the query says that a command is for. An empty parameter is refused: a script whose
+// queryPrecondition is which registration the query says that a command is for. An empty parameter is refused: a script whose
 // variable is not set must not lose what protects the successor.
-func queryMeant(c echo.Context) (meant commands.Meant, err error) {
+func queryPrecondition(c echo.Context) (meant commands.Precondition, err error) {
 	if c.Request().URL.RawQuery == "" {
 		return meant, nil
 	}

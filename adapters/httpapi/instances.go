@@ -91,7 +91,7 @@ func (a *api) registerAs(c echo.Context, id string) error {
 
 // heartbeat is the hot path: no body, no JSON to read.
 func (a *api) heartbeat(c echo.Context) error {
-	meant, err := queryMeant(c)
+	meant, err := queryPrecondition(c)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (a *api) changeTraffic(c echo.Context) error {
 }
 
 func (a *api) deregister(c echo.Context) error {
-	meant, err := queryMeant(c)
+	meant, err := queryPrecondition(c)
 	if err != nil {
 		return err
 	}

@@ -134,7 +134,7 @@ func (n *node) openDeliveries(ctx context.Context) (err error) {
 func (n *node) openCommands(context.Context) error {
 	n.listening = leases.NewListening(n.live.Leases())
 	n.metrics.WatchListening(n.listening, time.Now)
-	n.commands = commands.New(commands.Heard(n.store, n.listening), func() commands.Catalog { return n.live.Catalog() }, n.live, n.metrics.Commanded)
+	n.commands = commands.New(commands.ReportAppends(n.store, n.listening), func() commands.Catalog { return n.live.Catalog() }, n.live, n.metrics.Commanded)
 	n.expiry = &commands.Expiry{
 		Service: n.commands, Projections: n.live, Now: time.Now, Logger: n.logger, Preserve: n.settings.preserve,
 		Listening: n.listening, State: n.store.err,

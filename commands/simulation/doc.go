@@ -1,10 +1,10 @@
-// Package simulation holds the registry's record against the truth. It has tests only.
+// Package simulation compares the registry's log with the truth. It has tests only.
 //
 // A seed drives a world for some simulated minutes: processes that register, renew, fall silent and are
-// succeeded by others under the same key; operators; clients that try one node after the other; nodes that
-// crash, stand still and start again over one event store; a store that is away, full, slow, or that loses
-// its answers; wall clocks that jump; restores. The world knows what really happened. Afterwards every
-// statement in the log is held against that (truth_test.go), and every answer that a client got.
+// succeeded by other processes under the same key; operators; clients that try one node after the other; nodes that
+// crash, stand still and start again over one event store; a store that is unavailable, full or slow, or that
+// loses its answers; wall clocks that jump; restores. The world knows what really happened. Afterwards every
+// statement in the log, and every answer to a client, is compared with the truth (truth_test.go).
 //
 // A seed that fails is printed, and replays:
 //

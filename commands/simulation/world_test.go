@@ -144,7 +144,7 @@ func (w *world) start(n *node) {
 		w.t.Fatalf("node %s does not start: %v", n.name, err)
 	}
 	listening := leases.NewListening(n.live.Leases())
-	n.service = commands.New(commands.Heard(n.store, listening), func() commands.Catalog { return n.live.Catalog() }, n.live, nil)
+	n.service = commands.New(commands.ReportAppends(n.store, listening), func() commands.Catalog { return n.live.Catalog() }, n.live, nil)
 	expiry := &commands.Expiry{
 		Service: n.service, Projections: n.live, Now: time.Now, Logger: quiet, Preserve: w.plan.preserve, Listening: listening, State: n.store.state,
 	}
