@@ -11,11 +11,11 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/web"
 )
 
-// backupTimeout is within what a client must take each part of a backup.
+// backupTimeout is the write deadline of each part of a backup.
 const backupTimeout = time.Minute
 
-// backup streams a backup to who reaches the socket in the data folder: it holds the registry's keys.
-// A client's address says nothing, for a proxy on this machine passes on requests of others.
+// backup streams a backup. Only a client that connects to the socket in the data folder gets a backup, for a backup
+// holds the registry's keys. A loopback address is not enough: a proxy on this machine forwards requests of others.
 func (a *api) backup(c echo.Context) error {
 	if !web.IsLocal(c.Request().Context()) {
 		return problem(http.StatusForbidden, "local-only", "Only through the socket in the data folder", "a backup holds the registry's keys; run rollcall backup --data on its machine, as the user who owns the data folder")
@@ -34,19 +34,19 @@ func (a *api) backup(c echo.Context) error {
 		return err
 	}
 	c.Response().Header().Set("Content-Type", "application/x-tar")
-	if err := a.BackupTo(&patientWriter{c}, body.Have); err != nil {
+	if err := a.BackupTo(&partWriter{c}, body.Have); err != nil {
 		a.Logger.Error("backup failed", "cause", err)
-		panic(http.ErrAbortHandler) // a part must not pass for the whole
+		panic(http.ErrAbortHandler) // the client must not take a part of a backup for a whole one
 	}
 	return nil
 }
 
-// patientWriter gives the client time for each part.
-type patientWriter struct{ c echo.Context }
+// partWriter extends the write deadline for each part of a reply.
+type partWriter struct{ c echo.Context }
 
-var _ io.Writer = (*patientWriter)(nil)
+var _ io.Writer = (*partWriter)(nil)
 
-func (w *patientWriter) Write(b []byte) (int, error) {
-	patience(w.c, backupTimeout)
+func (w *partWriter) Write(b []byte) (int, error) {
+	extendWriteDeadline(w.c, backupTimeout)
 	return w.c.Response().Write(b)
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// envelope is what every item of POST /v1/commands has besides its command's own fields.
+// envelope has the fields that every item of POST /v1/commands has, whatever its command.
 type envelope struct {
 	Type      string  `json:"type"` // RegisterInstance, SendHeartbeat, ReportHealth, ChangeTraffic or DeregisterInstance
 	Namespace string  `json:"namespace"`
@@ -36,7 +36,8 @@ func (e envelope) key() domain.Key {
 	return domain.Key{Namespace: e.Namespace, Service: e.Service, ID: e.ID}
 }
 
-// parseCommand reads one item. The fields of a command are those of its single call's body, which may be as long.
+// parseCommand reads one item of a batch. The item has the fields of the body of the command's own route, and the same
+// limit of bytes.
 func parseCommand(item []byte) (commands.Request, error) {
 	if len(item) > MaxBody {
 		return commands.Request{}, &http.MaxBytesError{Limit: MaxBody}
@@ -55,7 +56,7 @@ func parseCommand(item []byte) (commands.Request, error) {
 		var i struct {
 			envelope
 			registration
-			IfNoneMatch string `json:"if_none_match"` // "": nothing is asked
+			IfNoneMatch string `json:"if_none_match"` // "": no precondition
 		}
 		if err = decodeStrict(item, &i); err != nil {
 			break
@@ -64,7 +65,8 @@ func parseCommand(item []byte) (commands.Request, error) {
 			return commands.Request{}, invalidField("if_none_match", "must be *")
 		}
 		e = i.envelope
-		if command, err = i.command(i.key()); i.IfNoneMatch != "" {
+		command, err = i.command(i.key())
+		if i.IfNoneMatch != "" {
 			register := command.(domain.RegisterInstance)
 			register.CreateOnly = true
 			command = register
@@ -106,8 +108,7 @@ func parseCommand(item []byte) (commands.Request, error) {
 	return commands.Request{Command: command, IfMatch: e.IfMatch}, err
 }
 
-// items splits a body into its commands: one object, an array, or NDJSON. single says that it was
-// one object.
+// items splits a body into its commands. A body is one object, an array, or NDJSON. single is true for one object.
 func items(c echo.Context, body []byte) (items []json.RawMessage, single bool, err error) {
 	body = bytes.TrimSpace(body)
 	switch {
@@ -115,12 +116,14 @@ func items(c echo.Context, body []byte) (items []json.RawMessage, single bool, e
 		return nil, false, problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "the body is empty")
 	case strings.Contains(c.Request().Header.Get(echo.HeaderContentType), "ndjson"):
 		for line := range bytes.Lines(body) {
-			if line = bytes.TrimSpace(line); len(line) > 0 {
-				if len(items) == MaxBatch {
-					return nil, false, tooMany()
-				}
-				items = append(items, line)
+			line = bytes.TrimSpace(line)
+			if len(line) == 0 {
+				continue
 			}
+			if len(items) == MaxBatch {
+				return nil, false, tooMany()
+			}
+			items = append(items, line)
 		}
 	case body[0] == '[':
 		items, err = elements[json.RawMessage](body)
@@ -134,8 +137,8 @@ func tooMany() error {
 	return problem(http.StatusRequestEntityTooLarge, "too-many", "The batch is too long", fmt.Sprintf("a batch has at most %d items", MaxBatch))
 }
 
-// elements reads a body that is a JSON array. It reads no further than a batch may be long: a body of two
-// million zeros costs no more than the limit.
+// elements reads a body that is a JSON array. It stops at the first element after MaxBatch, so that a body of two
+// million zeros costs no more than a batch.
 func elements[T any](body []byte) (elements []T, err error) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	if _, err := d.Token(); err != nil { // the bracket
@@ -160,8 +163,8 @@ func elements[T any](body []byte) (elements []T, err error) {
 	return elements, nil
 }
 
-// commands carries out one command or many. Of many, each gets its own result and a bad one harms
-// no other.
+// commands carries out one command or a batch. Each command of a batch gets a result of its own: a command that is
+// refused does not affect the other commands.
 func (a *api) commands(c echo.Context) error {
 	body, err := readBody(c, MaxBatchBody)
 	if err != nil {
@@ -178,7 +181,8 @@ func (a *api) commands(c echo.Context) error {
 	requests := make([]commands.Request, 0, len(items))
 	for i, item := range items {
 		request, err := parseCommand(item)
-		if refused[i] = err; err == nil {
+		refused[i] = err
+		if err == nil {
 			requests = append(requests, request)
 		}
 	}
@@ -195,8 +199,10 @@ func (a *api) oneCommand(c echo.Context, item []byte) error {
 	return a.do(c, request)
 }
 
-// answerBatch writes one result for each item, in their order: refused says which items never
-// became a request, key whose instance a result is. It encodes them into b and gives it back, to be used again.
+// answerBatch answers a batch with one result for each item, in the order of the items. refused has an error for each
+// item that was not carried out, nil for any other item. results are those of the other items, in order, and key gives
+// the instance of a result. The reply is encoded into b. answerBatch returns b, which may have grown, after the reply
+// is written: then the caller may use b again.
 func (a *api) answerBatch(c echo.Context, b []byte, refused []error, key func(int) domain.Key, results []commands.Result) ([]byte, error) {
 	b = append(slices.Grow(b, 64+128*len(refused)), `{"results":[`...)
 	next, failed, newest := 0, 0, a.Queries.Position()
@@ -206,7 +212,8 @@ func (a *api) answerBatch(c echo.Context, b []byte, refused []error, key func(in
 		}
 		if err == nil {
 			r := results[next]
-			if err = r.Err; err == nil {
+			err = r.Err
+			if err == nil {
 				b = a.appendResult(b, key(next), r)
 				newest = max(newest, r.Position)
 			}
@@ -229,71 +236,79 @@ func (a *api) answerBatch(c echo.Context, b []byte, refused []error, key func(in
 }
 
 // heartbeats renews many leases with one commit. The body is an array of "service/id" or "namespace/service/id", or of
-// objects that may say which registration each heartbeat is for.
+// objects with the preconditions of each heartbeat.
 func (a *api) heartbeats(c echo.Context) error {
-	room := batchRooms.Get().(*batchRoom)
-	defer batchRooms.Put(room)
+	buffers := batchBuffersPool.Get().(*batchBuffers)
+	defer batchBuffersPool.Put(buffers)
 	var err error
-	if room.body, err = readBodyInto(room.body, c, MaxBatchBody); err != nil {
+	if buffers.body, err = readBodyInto(buffers.body, c, MaxBatchBody); err != nil {
 		return err
 	}
-	if err := room.readItems(namespace(c)); err != nil {
+	if err := buffers.readItems(namespace(c)); err != nil {
 		return err
 	}
-	room.results = a.Commands.Heartbeats(caller(c)).SendAll(c.Request().Context(), room.keys, room.meant, room.results[:0])
-	room.reply, err = a.answerBatch(c, room.reply[:0], room.refused, func(i int) domain.Key { return room.keys[i] }, room.results)
+	buffers.results = a.Commands.Heartbeats(caller(c)).SendAll(c.Request().Context(), buffers.keys, buffers.preconditions, buffers.results[:0])
+	buffers.reply, err = a.answerBatch(c, buffers.reply[:0], buffers.refused, func(i int) domain.Key { return buffers.keys[i] }, buffers.results)
 	return err
 }
 
-// batchRoom is what a batch of heartbeats is worked on in. It is used again: nothing of it, the names and keys
-// that lie in the body above all, may be held on to.
-type batchRoom struct {
-	body    []byte
-	names   []string
-	refused []error
-	keys    []domain.Key     // of the items that are not refused
-	meant   []commands.Precondition // of the same items; empty where the body has names only
-	results []commands.Result
-	reply   []byte
+// batchBuffers hold a batch of heartbeats from the request's body to the reply. A pool keeps them for later requests.
+//
+// INVARIANT: the handler owns the buffers from Get to Put. It puts them back after the reply is written. names and keys
+// point into body, so no code may keep a name, a key or a result of a batch after the handler has returned: the next
+// request overwrites the body. The catalog and the event store keep no key of a heartbeat; an error that names a key
+// is encoded into the reply before Put.
+type batchBuffers struct {
+	body          []byte
+	names         []string
+	refused       []error                 // one for each item; nil: the item is not refused
+	keys          []domain.Key            // of the items that are not refused
+	preconditions []commands.Precondition // of the same items; empty if the body has names only
+	results       []commands.Result
+	reply         []byte
 }
 
-// readItems reads what the body holds. An item that is wrong is refused by itself.
-func (r *batchRoom) readItems(ns string) (err error) {
-	r.refused, r.keys, r.meant = r.refused[:0], r.keys[:0], r.meant[:0]
+var batchBuffersPool = sync.Pool{New: func() any { return new(batchBuffers) }}
+
+// readItems reads the items of the body. A wrong item is refused, and the other items are kept.
+func (b *batchBuffers) readItems(ns string) (err error) {
+	b.refused, b.keys, b.preconditions = b.refused[:0], b.keys[:0], b.preconditions[:0]
 	var plain bool
-	if r.names, plain = plainStrings(r.names[:0], r.body); plain {
-		r.refused, r.keys = slices.Grow(r.refused, len(r.names)), slices.Grow(r.keys, len(r.names))
-		for _, name := range r.names {
+	if b.names, plain = plainStrings(b.names[:0], b.body); plain {
+		b.refused, b.keys = slices.Grow(b.refused, len(b.names)), slices.Grow(b.keys, len(b.names))
+		for _, name := range b.names {
 			key, err := heartbeatKey(ns, name)
-			if r.refused = append(r.refused, err); err == nil {
-				r.keys = append(r.keys, key)
+			b.refused = append(b.refused, err)
+			if err == nil {
+				b.keys = append(b.keys, key)
 			}
 		}
 		return nil
 	}
-	r.names = nil
-	if !bytes.HasPrefix(bytes.TrimLeft(r.body, " \t\r\n"), []byte{'['}) {
+	b.names = nil
+	if !bytes.HasPrefix(bytes.TrimLeft(b.body, " \t\r\n"), []byte{'['}) {
 		var none []string
-		return decodeStrict(r.body, &none) // says what is wrong
+		return decodeStrict(b.body, &none) // the body is no array: the error says what the body is
 	}
-	if !utf8.Valid(r.body) {
+	if !utf8.Valid(b.body) {
 		return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "the body is not valid UTF-8")
 	}
-	items, err := elements[heartbeatItem](r.body)
+	items, err := elements[heartbeatItem](b.body)
 	for _, item := range items {
-		key, meant, err := readHeartbeat(ns, item)
-		if r.refused = append(r.refused, err); err == nil {
-			r.keys, r.meant = append(r.keys, key), append(r.meant, meant)
+		key, precondition, err := readHeartbeat(ns, item)
+		b.refused = append(b.refused, err)
+		if err == nil {
+			b.keys, b.preconditions = append(b.keys, key), append(b.preconditions, precondition)
 		}
 	}
 	return err
 }
 
-// heartbeatItem is one item of a batch of heartbeats: a name, an object, or null. A body with anything else in it is
-// refused in whole.
+// heartbeatItem is the JSON of one item of a batch of heartbeats: a name, an object, or null. A body with an item of
+// another kind is refused as a whole.
 type heartbeatItem []byte
 
-// UnmarshalJSON keeps the item as it is.
+// UnmarshalJSON keeps the item's JSON.
 func (i *heartbeatItem) UnmarshalJSON(b []byte) error {
 	if b[0] != '"' && b[0] != '{' && b[0] != 'n' {
 		return badHeartbeatItem
@@ -304,8 +319,8 @@ func (i *heartbeatItem) UnmarshalJSON(b []byte) error {
 
 var badHeartbeatItem = invalidField("body", `must have items "service/id", "namespace/service/id" or objects with service and id`)
 
-// readHeartbeat reads one item.
-func readHeartbeat(ns string, item heartbeatItem) (key domain.Key, meant commands.Precondition, err error) {
+// readHeartbeat reads one item. ns is the namespace of an item that names none.
+func readHeartbeat(ns string, item heartbeatItem) (key domain.Key, precondition commands.Precondition, err error) {
 	if item[0] == '{' {
 		var i struct {
 			Namespace string `json:"namespace"` // default: the request's
@@ -322,15 +337,13 @@ func readHeartbeat(ns string, item heartbeatItem) (key domain.Key, meant command
 	}
 	var name *string
 	if json.Unmarshal(item, &name) != nil || name == nil {
-		return key, meant, badHeartbeatItem
+		return key, precondition, badHeartbeatItem
 	}
 	key, err = heartbeatKey(ns, *name)
-	return key, meant, err
+	return key, precondition, err
 }
 
-var batchRooms = sync.Pool{New: func() any { return new(batchRoom) }}
-
-// heartbeatKey reads "service/id" or "namespace/service/id"; what the parts must be, the command says.
+// heartbeatKey reads "service/id" or "namespace/service/id". The command checks the parts.
 func heartbeatKey(ns, name string) (domain.Key, error) {
 	service, id, ok := strings.Cut(name, "/")
 	if ok && strings.IndexByte(id, '/') < 0 {
@@ -339,10 +352,12 @@ func heartbeatKey(ns, name string) (domain.Key, error) {
 	return domain.ParseKey(name)
 }
 
-// plainStrings appends what a JSON array holds of strings without escapes, which keys are. Anything else is
-// left to the library, and what is longer than a batch may be.
+// plainStrings appends the strings of a JSON array of strings without escapes. ok is false for any other body, and for
+// an array with more than MaxBatch strings: then the JSON library must read the body.
+//
+// The strings point into body: the caller must not change body while a string is in use.
 func plainStrings(into []string, body []byte) (names []string, ok bool) {
-	text := unsafe.String(unsafe.SliceData(body), len(body)) // the names are parts of the body, which stays as it is
+	text := unsafe.String(unsafe.SliceData(body), len(body))
 	rest := skipSpace(text)
 	if rest == "" || rest[0] != '[' {
 		return nil, false
@@ -351,7 +366,7 @@ func plainStrings(into []string, body []byte) (names []string, ok bool) {
 	for rest = rest[1:]; ; {
 		rest = skipSpace(rest)
 		if rest == "" || rest[0] != '"' {
-			return nil, false // an empty array, too
+			return nil, false // also an empty array
 		}
 		end := 1
 		for end < len(rest) && rest[end] != '"' {
@@ -381,7 +396,7 @@ func plainStrings(into []string, body []byte) (names []string, ok bool) {
 	}
 }
 
-// skipSpace leaves out what JSON allows between its tokens.
+// skipSpace returns s without the white space at its beginning that JSON allows between tokens.
 func skipSpace(s string) string {
 	for s != "" && (s[0] == ' ' || s[0] == '\t' || s[0] == '\r' || s[0] == '\n') {
 		s = s[1:]

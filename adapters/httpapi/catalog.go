@@ -138,7 +138,7 @@ func (a *api) await(c echo.Context, key domain.ServiceKey, at string) error {
 	case err != nil:
 		return err
 	}
-	patience(c, w.Longest()+time.Minute)
+	extendWriteDeadline(c, w.Longest()+time.Minute)
 	resume := web.Pause(c)
 	if err := a.Queries.Await(c.Request().Context(), key, w); err != nil {
 		return err

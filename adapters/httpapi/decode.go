@@ -27,7 +27,8 @@ func namespace(c echo.Context) string {
 	return domain.DefaultNamespace
 }
 
-// instanceKey is the instance that the path names. Commands check it; a query asks checkedKey.
+// instanceKey is the key of the instance that the path names. The key may be illegal: commands check their key, and
+// queries use checkedKey.
 func instanceKey(c echo.Context) domain.Key {
 	ns := domain.DefaultNamespace
 	if c.Request().URL.RawQuery != "" {
@@ -36,8 +37,8 @@ func instanceKey(c echo.Context) domain.Key {
 	return domain.Key{Namespace: ns, Service: pathPart(c, "service"), ID: pathPart(c, "id")}
 }
 
-// pathPart is a part of the path, unescaped: the router leaves it as it was sent, unless the escapes are those that
-// the library would write itself. Then it is unescaped already.
+// pathPart is a part of the path, unescaped. The router has unescaped the path already if net/url would write the same
+// escapes; otherwise the router leaves the path as the client sent it.
 func pathPart(c echo.Context, name string) string {
 	part := c.Param(name)
 	if c.Request().URL.RawPath == "" || strings.IndexByte(part, '%') < 0 {
@@ -49,6 +50,7 @@ func pathPart(c echo.Context, name string) string {
 	return part
 }
 
+// checkedKey is instanceKey for queries: an illegal key is an error.
 func checkedKey(c echo.Context) (domain.Key, error) {
 	k := instanceKey(c)
 	return k, k.Validate()
@@ -59,17 +61,19 @@ func serviceKey(c echo.Context) (domain.ServiceKey, error) {
 	return k, k.Validate()
 }
 
-// readBody takes the body whole, up to a limit.
+// readBody reads the whole body. A body of more bytes than the limit is an error.
 func readBody(c echo.Context, limit int64) ([]byte, error) { return readBodyInto(nil, c, limit) }
 
-// readBodyInto is readBody into memory that may be used again.
-func readBodyInto(memory []byte, c echo.Context, limit int64) ([]byte, error) {
+// readBodyInto is readBody into a buffer of the caller. The result uses the buffer's memory, or new memory if the body
+// does not fit.
+func readBodyInto(buffer []byte, c echo.Context, limit int64) ([]byte, error) {
 	r := c.Request()
 	if r.ContentLength > limit {
 		return nil, &http.MaxBytesError{Limit: limit}
 	}
-	room := min(max(r.ContentLength, 0), 64<<10) + bytes.MinRead // a promise of more is believed when it comes
-	body := bytes.NewBuffer(slices.Grow(memory[:0], int(room)))
+	// A client may announce a length that it never sends: of the length, at most 64 KiB are allocated in advance.
+	capacity := min(max(r.ContentLength, 0), 64<<10) + bytes.MinRead
+	body := bytes.NewBuffer(slices.Grow(buffer[:0], int(capacity)))
 	_, err := body.ReadFrom(http.MaxBytesReader(c.Response(), r.Body, limit))
 	if err != nil && !errors.As(err, new(*http.MaxBytesError)) {
 		return nil, problem(http.StatusBadRequest, "incomplete-body", "The body ended early", fmt.Sprintf("the body could not be read: %v", err))
@@ -77,8 +81,8 @@ func readBodyInto(memory []byte, c echo.Context, limit int64) ([]byte, error) {
 	return body.Bytes(), err
 }
 
-// decodeBody reads the body as one JSON object into v, and refuses fields that v does not have. An
-// empty body is allowed where optional.
+// decodeBody reads the body as one JSON object into v. Fields that v does not have are refused. An empty body is
+// allowed if optional is true.
 func decodeBody(c echo.Context, v any, optional bool) error {
 	body, err := readBody(c, MaxBody)
 	if err != nil {
@@ -90,7 +94,8 @@ func decodeBody(c echo.Context, v any, optional bool) error {
 	return decodeStrict(body, v)
 }
 
-// decodeStrict refuses what the library would mend: bytes that are not UTF-8, and null where a value must be.
+// decodeStrict reads JSON into v. It refuses fields that v does not have, and what encoding/json accepts: bytes that are
+// not UTF-8, and null in place of a value.
 func decodeStrict(data []byte, v any) error {
 	if !utf8.Valid(data) {
 		return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "the body is not valid UTF-8")
@@ -106,7 +111,7 @@ func decodeStrict(data []byte, v any) error {
 	return refuseNull(data, v)
 }
 
-// decodeError says what is wrong in terms of the client's document.
+// decodeError turns an error of encoding/json into an error that names the field of the client's document.
 func decodeError(err error) error {
 	var wrongType *json.UnmarshalTypeError
 	var malformed *json.SyntaxError
@@ -122,7 +127,7 @@ func decodeError(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "the JSON ends early")
 	}
-	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok { // the library has no type for it
+	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok { // the library has no error type for an unknown field
 		name, unquoteErr := strconv.Unquote(field)
 		if unquoteErr != nil {
 			name = field
@@ -150,8 +155,8 @@ func typeName(e *json.UnmarshalTypeError) string {
 	return "a string"
 }
 
-// withPreconditions adds what the headers ask of the instance to a request: If-Match names the revision that it must
-// have, or "*" that it must be live; If-None-Match "*" of a registration that nothing may be live.
+// withPreconditions adds the preconditions of the headers to a request. If-Match names the revision that the instance
+// must have, or "*": the instance must be live. If-None-Match "*" is for registrations: no instance may be live.
 func withPreconditions(c echo.Context, request commands.Request) (commands.Request, error) {
 	h := c.Request().Header
 	switch match := h.Get("If-Match"); match {
@@ -179,20 +184,21 @@ func withPreconditions(c echo.Context, request commands.Request) (commands.Reque
 	return request, nil
 }
 
-// queryPrecondition is which registration the query says that a command is for. An empty parameter is refused: a script whose
-// variable is not set must not lose what protects the successor.
-func queryPrecondition(c echo.Context) (meant commands.Precondition, err error) {
+// queryPrecondition reads the parameters epoch and owner. An empty parameter is refused: a script whose variable is not
+// set must not lose the precondition that protects the successor.
+func queryPrecondition(c echo.Context) (p commands.Precondition, err error) {
 	if c.Request().URL.RawQuery == "" {
-		return meant, nil
+		return p, nil
 	}
 	query := c.QueryParams()
 	if query.Has("epoch") {
-		if meant.Epoch, err = strconv.ParseUint(query.Get("epoch"), 10, 64); err != nil {
-			return meant, invalidField("epoch", "must be a whole number, not negative")
+		if p.Epoch, err = strconv.ParseUint(query.Get("epoch"), 10, 64); err != nil {
+			return p, invalidField("epoch", "must be a whole number, not negative")
 		}
 	}
-	if meant.Owner = query.Get("owner"); query.Has("owner") && meant.Owner == "" {
-		return meant, invalidField("owner", "must not be empty")
+	p.Owner = query.Get("owner")
+	if query.Has("owner") && p.Owner == "" {
+		return p, invalidField("owner", "must not be empty")
 	}
-	return meant, nil
+	return p, nil
 }

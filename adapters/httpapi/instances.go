@@ -17,7 +17,7 @@ import (
 
 var durationType = reflect.TypeFor[domain.Duration]()
 
-// registration is the body of a registration. What it leaves out gets a default.
+// registration is the body of a registration. A field that the body leaves out gets its default.
 type registration struct {
 	Address  string            `json:"address"`
 	Ports    map[string]int    `json:"ports"`
@@ -26,10 +26,10 @@ type registration struct {
 	Zone     string            `json:"zone"`
 	Version  string            `json:"version"`
 	Weight   *uint16           `json:"weight"` // default 100
-	Status   *domain.Status    `json:"status"` // default: the present one, passing where nothing is live
+	Status   *domain.Status    `json:"status"` // default: the present status, or passing if no instance is live
 	TTL      *domain.Duration  `json:"ttl"`    // default 30s
 	Owner    string            `json:"owner"`
-	Epoch    uint64            `json:"epoch"` // that must be live; 0: any, or none
+	Epoch    uint64            `json:"epoch"` // the epoch that must be live; 0: no precondition
 }
 
 func (r registration) command(key domain.Key) (domain.Command, error) {
@@ -46,7 +46,8 @@ func (r registration) details() (domain.Details, error) {
 		d.Weight = *r.Weight
 	}
 	if r.Status != nil {
-		if d.Status = *r.Status; d.Status == "" {
+		d.Status = *r.Status
+		if d.Status == "" {
 			return d, d.Status.Validate("status")
 		}
 	}
@@ -89,13 +90,13 @@ func (a *api) registerAs(c echo.Context, id string) error {
 	return a.do(c, commands.Request{Command: register})
 }
 
-// heartbeat is the hot path: no body, no JSON to read.
+// heartbeat handles the most frequent request. A heartbeat has no body.
 func (a *api) heartbeat(c echo.Context) error {
-	meant, err := queryPrecondition(c)
+	precondition, err := queryPrecondition(c)
 	if err != nil {
 		return err
 	}
-	return a.do(c, commands.Request{Command: domain.SendHeartbeat{Key: instanceKey(c), Epoch: meant.Epoch, Owner: meant.Owner}})
+	return a.do(c, commands.Request{Command: domain.SendHeartbeat{Key: instanceKey(c), Epoch: precondition.Epoch, Owner: precondition.Owner}})
 }
 
 type healthReport struct {
@@ -141,16 +142,16 @@ func (a *api) changeTraffic(c echo.Context) error {
 }
 
 func (a *api) deregister(c echo.Context) error {
-	meant, err := queryPrecondition(c)
+	precondition, err := queryPrecondition(c)
 	if err != nil {
 		return err
 	}
 	return a.do(c, commands.Request{Command: domain.DeregisterInstance{
-		Key: instanceKey(c), Epoch: meant.Epoch, Owner: meant.Owner, Reason: c.QueryParam("reason"),
+		Key: instanceKey(c), Epoch: precondition.Epoch, Owner: precondition.Owner, Reason: c.QueryParam("reason"),
 	}})
 }
 
-// do carries out the request's one command and answers with its position.
+// do carries out the request's command and answers with its result.
 func (a *api) do(c echo.Context, request commands.Request) error {
 	request, err := withPreconditions(c, request)
 	if err != nil {
@@ -178,7 +179,7 @@ func (a *api) do(c echo.Context, request commands.Request) error {
 	return web.AnswerJSON(c, status, a.appendResult(make([]byte, 0, 192), command.Instance(), r))
 }
 
-// appendResult writes a command's reply. Keys, numbers: nothing in it needs escaping, for keys have no quotes,
+// appendResult appends the JSON of a command's result. No part of the JSON needs escapes: a legal key has no quotes,
 // backslashes or control characters, and a command with an illegal key has no result.
 func (a *api) appendResult(b []byte, key domain.Key, r commands.Result) []byte {
 	b = append(b, `{"namespace":"`...)

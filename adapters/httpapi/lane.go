@@ -16,12 +16,13 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// laneFace answers one connection's plain heartbeats and lookups as the routes do, byte for byte.
+// laneFace answers the plain heartbeats and lookups of one connection with the same bytes as the routes.
 type laneFace struct {
 	api   *api
 	beats *commands.Heartbeats
 
-	// What replies point to. It is used again with the next request.
+	// The buffers of the newest reply. INVARIANT: a reply points into these buffers until the next call of Heartbeat
+	// or Lookup, which overwrites them. The lane has written a reply before it calls again (lane.Face).
 	position, id, body []byte
 }
 
@@ -29,7 +30,7 @@ func (a *api) laneFace(client net.Addr) lane.Face {
 	return &laneFace{api: a, beats: a.Commands.Heartbeats(commands.Caller{Actor: domain.Anonymous, Source: sourceOf(client.String()), Via: viaHTTP})}
 }
 
-// observeLane tells the observer of the lane's replies under the routes that they belong to.
+// observeLane reports the lane's replies to the observer, each under the route of its request.
 func observeLane(observer web.Observer) func(heartbeat bool, status int, took time.Duration) {
 	if observer == nil {
 		return nil
@@ -51,8 +52,10 @@ func observeLane(observer web.Observer) func(heartbeat bool, status int, took ti
 	}
 }
 
-// Heartbeat implements lane.Face. Overload and warnings are left to the server. A heartbeat that was begun is
-// answered here, whatever became of it.
+// Heartbeat implements lane.Face. The HTTP server answers under overload, and replies that need a warning.
+//
+// INVARIANT: from the call of Send on, mine is true, also after a failure and a panic: the HTTP server must not carry
+// out the heartbeat a second time.
 func (f *laneFace) Heartbeat(service, id []byte) (reply lane.Reply, mine bool) {
 	if !f.api.needsNoWarning() || !f.api.heartbeatTurns.TryEnter() {
 		return lane.Reply{}, false
@@ -76,8 +79,8 @@ func (f *laneFace) Heartbeat(service, id []byte) (reply lane.Reply, mine bool) {
 	return reply, true
 }
 
-// Lookup implements lane.Face. The turn ends before the reply is written: a client that does not read it
-// holds up nobody else.
+// Lookup implements lane.Face. The turn ends before the lane writes the reply, so that a client that does not read its
+// reply keeps no turn.
 func (f *laneFace) Lookup(service, match []byte) (reply lane.Reply, mine bool) {
 	if !f.api.needsNoWarning() || !f.api.lookupTurns.TryEnter() {
 		return lane.Reply{}, false
@@ -85,7 +88,7 @@ func (f *laneFace) Lookup(service, match []byte) (reply lane.Reply, mine bool) {
 	defer f.api.lookupTurns.Leave()
 	position := f.api.Queries.Position()
 	view := f.api.Queries.View(domain.ServiceKey{Namespace: domain.DefaultNamespace, Service: string(service)})
-	if len(view.Entries) == 0 { // perhaps no legal name
+	if len(view.Entries) == 0 { // the name may be illegal, which the server checks
 		return lane.Reply{}, false
 	}
 	list, ok := f.api.Queries.AllInstances(view)
@@ -120,8 +123,8 @@ func (f *laneFace) failed(key domain.Key, err error, position eventstore.Positio
 	return reply
 }
 
-// needsNoWarning says that replies need no header that the lane does not write.
+// needsNoWarning says whether replies need none of the warning headers, which the lane does not write.
 func (a *api) needsNoWarning() bool {
 	lag, stale := a.Queries.Lag()
-	return !a.Queries.SelfPreserving(domain.DefaultNamespace) && !stale && lag <= tellLag
+	return !a.Queries.SelfPreserving(domain.DefaultNamespace) && !stale && lag <= warnFromLag
 }

@@ -23,18 +23,18 @@ const (
 	headerVia      = "Rollcall-Via"
 )
 
-// tellLag is how far behind the event store a node may be before its replies say so.
-const tellLag = 3 * time.Second
+// warnFromLag is the lag behind the event store from which on a node's replies carry a warning.
+const warnFromLag = 3 * time.Second
 
-// viaHTTP is how commands come that say nothing else.
+// viaHTTP is the via of commands whose request does not name another.
 const viaHTTP = "http"
 
-// positioned gives every reply the catalog's position, and warnings.
+// positioned sets the catalog's position and the warnings in the headers of every reply.
 func (a *api) positioned(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		h := c.Response().Header()
 		a.setPosition(c, a.Queries.Position())
-		if lag, stale := a.Queries.Lag(); lag > tellLag || stale {
+		if lag, stale := a.Queries.Lag(); lag > warnFromLag || stale {
 			h.Set(headerLag, strconv.FormatFloat(lag.Seconds(), 'f', 1, 64))
 			h.Add(headerWarning, "stale: this node is behind the event store or cannot reach it")
 		}
@@ -55,7 +55,7 @@ func problem(status int, kind, title, detail string) *wire.Problem {
 
 func invalidField(field, rule string) error { return domain.InvalidField{Field: field, Rule: rule} }
 
-// afterOwnWrites makes a query with ?after=<position> wait until the catalog has got there.
+// afterOwnWrites lets a query with ?after=<position> wait until the catalog has reached the position.
 func (a *api) afterOwnWrites(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		after := c.QueryParam("after")
@@ -78,7 +78,7 @@ func (a *api) afterOwnWrites(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// caller is on whose behalf the request's commands are carried out.
+// caller is the caller of the request's commands.
 func caller(c echo.Context) commands.Caller {
 	via := viaHTTP
 	if c.Request().Header.Get(headerVia) == "cli" {
@@ -96,8 +96,8 @@ func sourceOf(address string) string {
 	return host
 }
 
-// patience lets a reply take longer than the server's write timeout.
-func patience(c echo.Context, d time.Duration) {
-	// A writer without deadlines (a test's recorder) has no timeout to extend.
+// extendWriteDeadline gives the reply the time d from now on, in place of the server's write timeout.
+func extendWriteDeadline(c echo.Context, d time.Duration) {
+	// A writer without deadlines (a test's recorder) has no write timeout, and returns an error.
 	_ = http.NewResponseController(c.Response()).SetWriteDeadline(time.Now().Add(d))
 }

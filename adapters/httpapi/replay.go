@@ -125,7 +125,7 @@ func (w *replay) flush() error {
 		r.Header().Set("X-Accel-Buffering", "no")
 		r.WriteHeader(http.StatusOK)
 	}
-	patience(w.c, replayTimeout)
+	extendWriteDeadline(w.c, replayTimeout)
 	_, err := r.Write(w.buffer)
 	w.buffer = w.buffer[:0]
 	r.Flush()

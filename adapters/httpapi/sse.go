@@ -75,7 +75,7 @@ func (s *sse) cut(at wire.Position, reason string) error {
 // flush hands over what was sent. It fails when the subscriber is gone or does not take it in time.
 func (s *sse) flush() error {
 	s.begin()
-	patience(s.c, streamTimeout)
+	extendWriteDeadline(s.c, streamTimeout)
 	if len(s.buffer) > 0 {
 		if _, err := s.c.Response().Write(s.buffer); err != nil {
 			return err
