@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/rollcall-registry/rollcall/adapters/esdbstore/esdbtest"
 )
 
 // The benchmark command runs every workload that it names; what the figures are is not a test's to say.
@@ -46,5 +48,42 @@ func TestBenchMeasuresWhatItNames(t *testing.T) {
 	}
 	if _, stderr, code := run(t, nil, "bench", "--only", "nothing"); code == 0 || !strings.Contains(stderr, "nothing") {
 		t.Errorf("an unknown workload gave %d, %q", code, stderr)
+	}
+}
+
+// What appends is measured over a database, too, in the same run.
+func TestBenchMeasuresADatabaseBesideTheEmbeddedStore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	database, err := esdbtest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer database.Stop()
+	out, stderr, code := run(t, nil, "bench", "--quick", "--for", "50ms", "--only", "registrations", "--store", database.ConnectionString(), "--output", "json")
+	var report struct {
+		Figures []struct {
+			Name, Note string
+			Value      float64
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &report); err != nil || code != 0 {
+		t.Fatalf("bench gave %d, %q, %q: %v", code, out, stderr, err)
+	}
+	found := map[string]float64{}
+	for _, f := range report.Figures {
+		found[f.Name] = f.Value
+		if strings.Contains(f.Note, "refused") || strings.Contains(f.Note, "missed") {
+			t.Errorf("%s: %s", f.Name, f.Note)
+		}
+	}
+	for _, name := range []string{
+		"registrations, new", "registrations, new, over the database", "heartbeats, 256 connections, over the database",
+		"heartbeats in batches of 100, over the database", "heartbeats in batches of 1000, over the database",
+	} {
+		if found[name] <= 0 {
+			t.Errorf("%s is %v; there are %v", name, found[name], found)
+		}
 	}
 }

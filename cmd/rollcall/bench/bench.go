@@ -74,6 +74,7 @@ type bench struct {
 	floor   *child
 	address string
 	suffix  string // of the names of figures
+	noGoals bool   // the goals are of the embedded store
 	figures []figure
 }
 
@@ -98,6 +99,7 @@ type Target struct {
 func Command(version string, target func() Target) *cobra.Command {
 	var quick, large bool
 	var only []string
+	var store string
 	var each time.Duration
 	c := &cobra.Command{
 		Use:   "bench",
@@ -106,11 +108,15 @@ func Command(version string, target func() Target) *cobra.Command {
 the same run, with the same client, the floors: handlers that answer and do nothing, and a bare file that
 is appended to and synced. Client and servers are processes of their own and share the machine.
 
+With --store the workloads that append run once more, on a second server of its own that keeps its events in
+that database, so that both stand in one run. The database gets the events of the workloads, for good.
+
 Against --url everything is left out that starts servers of its own.`,
 		Args: cobra.NoArgs,
 	}
 	c.Flags().BoolVar(&quick, "quick", false, "a short form of everything, in under 45 seconds")
 	c.Flags().StringSliceVar(&only, "only", nil, "just these workloads: "+strings.Join(workloadNames(), ", "))
+	c.Flags().StringVar(&store, "store", "", "measure appends over this database, too: EventStoreDB's or KurrentDB's connection string")
 	c.Flags().DurationVar(&each, "for", 4*time.Second, "how long each load goes on")
 	c.Flags().BoolVar(&large, "large", false, "again after 50,000,000 events, too; takes some minutes and gigabytes")
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
@@ -136,6 +142,9 @@ Against --url everything is left out that starts servers of its own.`,
 			return err
 		}
 		defer func() { err = errors.Join(err, ignoreExit(b.floor.stop())) }()
+		if c.Flags().Changed("url") && store != "" {
+			return UsageError{errors.New("--store and --url do not go together")}
+		}
 		if c.Flags().Changed("url") {
 			b.address = strings.TrimPrefix(strings.TrimSuffix(remote.URL, "/"), "http://")
 		} else {
@@ -145,7 +154,7 @@ Against --url everything is left out that starts servers of its own.`,
 			defer func() { err = errors.Join(err, ignoreExit(b.server.stop())) }()
 			b.address = b.server.address
 		}
-		if err := b.run(only); err != nil {
+		if err := b.run(only, store); err != nil {
 			return err
 		}
 		if remote.JSON {
@@ -205,7 +214,7 @@ func workloadNames() (names []string) {
 	return names
 }
 
-func (b *bench) run(only []string) error {
+func (b *bench) run(only []string, store string) error {
 	for _, name := range only {
 		if !slices.Contains(workloadNames(), name) {
 			return UsageError{fmt.Errorf("only must be of %s, not %q", strings.Join(workloadNames(), ", "), name)}
@@ -222,6 +231,11 @@ func (b *bench) run(only []string) error {
 		b.server.rest(b.each)
 		if err := errors.Join(w.run(b), b.ctx.Err()); err != nil {
 			return fmt.Errorf("%s: %w", w.name, err)
+		}
+	}
+	if store != "" {
+		if err := b.over(store); err != nil {
+			return fmt.Errorf("over the database: %w", err)
 		}
 	}
 	missed := 0
@@ -245,6 +259,9 @@ func (b *bench) add(f figure) {
 			f.Ratio = over(f.Value, floor.Value)
 			f.CPURatio = over(f.CPU, floor.CPU)
 		}
+	}
+	if b.noGoals {
+		f.Goals = nil
 	}
 	f.judge()
 	b.figures = append(b.figures, f)

@@ -42,10 +42,17 @@ func (b *bench) after(events int, s *child) error {
 	if err := registerFleet(b.ctx, s.address); err != nil {
 		return err
 	}
-	over := *b
-	over.server, over.address, over.suffix = s, s.address, fmt.Sprintf(", after %d events", events)
-	err := errors.Join(over.registrations(), over.singleHeartbeats(256), over.lookup("bench-7", benchFleet/500), over.history())
-	b.figures = over.figures
+	return b.on(s, fmt.Sprintf(", after %d events", events), func(grown *bench) error {
+		return errors.Join(grown.registrations(), grown.singleHeartbeats(256), grown.lookup("bench-7", benchFleet/500), grown.history())
+	})
+}
+
+// on runs workloads on another server. Their figures' names get the suffix.
+func (b *bench) on(s *child, suffix string, run func(*bench) error) error {
+	other := *b
+	other.server, other.address, other.suffix = s, s.address, suffix
+	err := run(&other)
+	b.figures = other.figures
 	return err
 }
 
