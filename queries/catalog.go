@@ -58,6 +58,9 @@ func (c *Catalog) Services(ctx context.Context, namespace string) (encoded.Form,
 	return c.service.made(ctx, "services "+namespace+c.name(), c.catalog.Len(), func() encoded.Form {
 		list := wire.ServiceList{Position: c.service.At(c.catalog.Changed())}
 		list.Services = summaries(c.service.Timeline(), c.catalog, within)
+		if c.Live {
+			list.ExpiryHeld = c.service.expiryHeld(within)
+		}
 		return encoded.Tagged(mustJSON(list))
 	})
 }
@@ -68,7 +71,11 @@ func (c *Catalog) Service(key domain.ServiceKey) (wire.ServiceSummary, error) {
 	if len(view.Entries) == 0 {
 		return wire.ServiceSummary{}, UnknownService{key}
 	}
-	return summary(c.service.Timeline(), view), nil
+	s := summary(c.service.Timeline(), view)
+	if c.Live {
+		s.ExpiryHeld = c.service.expiryHeldIn(key.Namespace)
+	}
+	return s, nil
 }
 
 // view is a service's.
@@ -92,7 +99,9 @@ func (c *Catalog) Instance(ctx context.Context, key domain.Key) (wire.Instance, 
 	entry := c.catalog.Find(key)
 	switch {
 	case entry != nil && c.Live:
-		return Show(entry, c.service.Live.Leases()), nil
+		shown := Show(entry, c.service.Live.Leases())
+		shown.ExpiryHeld = c.service.expiryHeldIn(key.Namespace)
+		return shown, nil
 	case entry != nil:
 		return Show(entry, nil), nil
 	case c.Live:

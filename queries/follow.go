@@ -88,6 +88,9 @@ func (s *Service) Follow(ctx context.Context, q FollowQuery) (*Following, error)
 			return nil, err
 		}
 	}
+	if q.Filter.MaxSilence > 0 {
+		return nil, q.Filter.refuseSilence("a stream", silenceChanges)
+	}
 	f := &Following{service: s, query: q}
 	switch {
 	case q.After == nil:

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -24,13 +25,16 @@ type InstanceFilter struct {
 	Version  string            // "": every version
 	Metadata map[string]string // all of these pairs
 	Ready    bool              // only those that may get traffic
+	// MaxSilence leaves out instances that were silent for more than so many times their ttl; 0: none. It changes with time,
+	// without an event: no answer is kept, and nothing that waits for changes takes it.
+	MaxSilence float64
 }
 
 // InstanceParameters are the names of what ParseInstanceFilter reads; "meta.*" is every name that begins
 // with "meta.".
-var InstanceParameters = []string{"status", "tag", "zone", "version", "ready", "meta.*"}
+var InstanceParameters = []string{"status", "tag", "zone", "version", "ready", "max_silence", "meta.*"}
 
-// ParseInstanceFilter reads the parameters status, tag, zone, version, ready and meta.<key>. Other
+// ParseInstanceFilter reads the parameters status, tag, zone, version, ready, max_silence and meta.<key>. Other
 // parameters are refused, but for those in also, which are the caller's.
 func ParseInstanceFilter(values url.Values, also ...string) (f InstanceFilter, err error) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
@@ -48,6 +52,10 @@ func ParseInstanceFilter(values url.Values, also ...string) (f InstanceFilter, e
 			f.Version = value
 		case "ready":
 			if f.Ready, err = ParseBool(name, value); err != nil {
+				return f, err
+			}
+		case "max_silence":
+			if f.MaxSilence, err = parseMaxSilence(value); err != nil {
 				return f, err
 			}
 		default:
@@ -103,6 +111,9 @@ func (f InstanceFilter) text() string {
 	if f.Ready {
 		values.Set("ready", "")
 	}
+	if f.MaxSilence > 0 {
+		values.Set(maxSilence, strconv.FormatFloat(f.MaxSilence, 'g', -1, 64))
+	}
 	return values.Encode()
 }
 
@@ -137,10 +148,13 @@ func (f InstanceFilter) match(e *catalog.Entry) bool {
 
 // Instances gives those of a service's instances that a filter picks, in JSON. It is encoded once for all who ask
 // with the same filter between two changes. With leases it shows each lease's end, which changes with every
-// heartbeat and so is never kept. Only the live catalog knows leases.
+// heartbeat and so is never kept, nor is what is picked by silence. Only the live catalog knows leases.
 func (c *Catalog) Instances(ctx context.Context, key domain.ServiceKey, filter InstanceFilter, leases bool) (encoded.Form, error) {
 	s, view := c.service, c.view(key)
-	if c.Live && !leases {
+	if filter.MaxSilence > 0 && !c.Live {
+		return encoded.Form{}, filter.refuseSilence("at", silencePast)
+	}
+	if c.Live && !leases && filter.MaxSilence == 0 {
 		if form, ok := s.listed(view, filter); ok {
 			return form, nil
 		}
@@ -148,6 +162,8 @@ func (c *Catalog) Instances(ctx context.Context, key domain.ServiceKey, filter I
 	name := "list " + key.String() + " " + filter.text() + c.name()
 	encode := func() encoded.Form { return s.list(c.view(key), filter) }
 	switch {
+	case c.Live && filter.MaxSilence > 0 && !leases:
+		encode = func() encoded.Form { return s.encode(c.view(key), filter, nil) }
 	case !c.Live:
 		encode = func() encoded.Form { return s.encode(view, filter, nil) }
 	case leases:
@@ -201,5 +217,9 @@ func listName(view *catalog.View, filter InstanceFilter) string {
 
 func (s *Service) encode(view *catalog.View, filter InstanceFilter, table *leases.Table) encoded.Form {
 	frame := wire.InstanceList{Service: view.Service.Service, Namespace: view.Service.Namespace, Position: s.At(view.Position)}
-	return encodeList(frame, view.Entries, filter, table)
+	entries := view.Entries
+	if filter.MaxSilence > 0 {
+		entries = s.heard(entries, filter.MaxSilence)
+	}
+	return encodeList(frame, entries, filter, table)
 }

@@ -1,8 +1,10 @@
 package queries
 
 import (
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/queries/wire"
@@ -46,4 +48,51 @@ func (s *Service) Preservation(namespace string) wire.Preservation {
 	}
 	slices.SortFunc(p.Namespaces, func(a, b wire.NamespacePreservation) int { return strings.Compare(a.Namespace, b.Namespace) })
 	return p
+}
+
+// SelfPreserving says whether expiry is held in a namespace, or ("") in any.
+func (s *Service) SelfPreserving(namespace string) bool {
+	standings, _ := s.Live.SelfPreservation()
+	if namespace == "" {
+		return standings.Anywhere()
+	}
+	return standings.Of(namespace).On
+}
+
+// HeldSince is since when expiry is held in a namespace, or ("") in the first of all; zero: it is not held.
+func (s *Service) HeldSince(namespace string) time.Time {
+	held := s.expiryHeld(namespace)
+	if len(held) == 0 {
+		return time.Time{}
+	}
+	return slices.MinFunc(slices.Collect(maps.Values(held)), func(a, b wire.ExpiryHeld) int { return a.Since.Compare(b.Since) }).Since
+}
+
+// expiryHeld are the namespaces in which expiry is held, as they are named to clients: one, or ("") all.
+func (s *Service) expiryHeld(namespace string) map[string]wire.ExpiryHeld {
+	held := map[string]wire.ExpiryHeld{}
+	note := func(name string, standing leases.Standing) {
+		if standing.On {
+			held[name] = wire.ExpiryHeld{Since: standing.Since, Forced: standing.Forced, Actor: standing.Actor, Reason: standing.Reason}
+		}
+	}
+	standings, _ := s.Live.SelfPreservation()
+	if namespace != "" {
+		note(namespace, standings.Of(namespace))
+		return held
+	}
+	named, all := standings.Held()
+	note(everyNamespace, all)
+	for name, standing := range named {
+		note(name, standing)
+	}
+	return held
+}
+
+// expiryHeldIn says since when and by whom expiry is held in a namespace; nil: it is not.
+func (s *Service) expiryHeldIn(namespace string) *wire.ExpiryHeld {
+	if held, ok := s.expiryHeld(namespace)[namespace]; ok {
+		return &held
+	}
+	return nil
 }

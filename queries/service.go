@@ -11,6 +11,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/asof"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/projections/live"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -18,13 +19,15 @@ import (
 // Service is the door for reads, as commands.Service is for writes: every face asks it and gets values.
 // What a query means is decided here; how the answer is written and sent is the face's.
 type Service struct {
-	Live    *live.State
-	Past    *asof.Past
-	History *history.History
-	Store   eventstore.Store
-	StoreID string
-	Signer  *history.Signer // signs the heads of the tamper-evident log
-	Now     func() time.Time
+	Live      *live.State
+	Past      *asof.Past
+	History   *history.History
+	Store     eventstore.Store
+	StoreID   string
+	Signer    *history.Signer // signs the heads of the tamper-evident log
+	Now       func() time.Time
+	Listening *leases.Listening // knows when this node could take heartbeats; nil: it always could
+	Node      Node              // what the process says of itself
 	// Stopping ends when the registry shuts down: who waits is answered at once, who follows is cut.
 	Stopping context.Context
 
@@ -147,12 +150,3 @@ func (s *Service) View(key domain.ServiceKey) *catalog.View {
 // Lag is how long the catalog has been behind the event store. stale says that the store could not be
 // reached since the start: what there is comes from a snapshot.
 func (s *Service) Lag() (lag time.Duration, stale bool) { return s.Live.LagTime(), s.Live.Stale() }
-
-// SelfPreserving says whether expiry is held in a namespace, or ("") in any.
-func (s *Service) SelfPreserving(namespace string) bool {
-	standings, _ := s.Live.SelfPreservation()
-	if namespace == "" {
-		return standings.Anywhere()
-	}
-	return standings.Of(namespace).On
-}

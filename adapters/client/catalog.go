@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -27,6 +28,9 @@ type InstanceFilter struct {
 	Zone     string
 	Version  string
 	Metadata map[string]string // all of the pairs
+	// MaxSilence leaves out instances that were silent for more than so many times their ttl, at least 1; 0: none.
+	// It goes with no past moment, no wait and no stream, and a registry that has just started leaves out none.
+	MaxSilence float64
 }
 
 func (f InstanceFilter) set(q url.Values) {
@@ -43,6 +47,9 @@ func (f InstanceFilter) set(q url.Values) {
 	set(q, "version", f.Version)
 	for name, value := range f.Metadata {
 		q.Set("meta."+name, value)
+	}
+	if f.MaxSilence != 0 {
+		q.Set("max_silence", strconv.FormatFloat(f.MaxSilence, 'g', -1, 64))
 	}
 }
 

@@ -147,7 +147,7 @@ func (a *api) router() *echo.Echo {
 	v1.POST("/heartbeats", a.heartbeats, web.Takes("ns"), heartbeat)
 
 	changing := []string{"ns", "after", "at", "index", "wait"}
-	filters := []string{"status+", "tag+", "zone", "version", "ready", "meta.*"}
+	filters := []string{"status+", "tag+", "zone", "version", "ready", "max_silence", "meta.*"}
 	selection := []string{"ns", "service", "instance", "type+", "heartbeats"}
 	web.Get(v1, "/services", a.services, takes(changing), lookup, a.afterOwnWrites)
 	web.Get(v1, "/services/:service", a.service, takes(changing), lookup, a.afterOwnWrites)
@@ -165,6 +165,7 @@ func (a *api) router() *echo.Echo {
 	web.Get(v1, "/streams/events", a.streamEvents, web.HeadersOnly, web.OwnSite, stream, takes(selection, []string{"from"}))
 	web.Get(v1, "/preservation", a.preservation, takes([]string{"ns", "after"}), lookup, a.afterOwnWrites)
 	v1.PUT("/preservation", a.changePreservation, web.Takes("ns"), command)
+	web.Get(v1, "/status", a.status, web.Takes())
 	v1.POST("/backup", a.backup, web.Takes(), command)
 	v1.POST("/webhooks", a.createWebhook, web.Takes(), command)
 	web.Get(v1, "/webhooks", a.listWebhooks, web.Takes(), lookup)

@@ -95,6 +95,7 @@ func startWith(t testing.TB, opts pebblestore.Options, observer web.Observer) *s
 		Queries: &queries.Service{
 			Live: registry, Past: asof.New(store, snapshots), History: past, Store: store, StoreID: store.ID().String(), Signer: signer,
 			Now: time.Now, Stopping: stopping,
+			Node: queries.Node{Version: "test", StoreKind: "embedded", Started: time.Now(), Ready: func() error { return s.notReady }, StoreErr: store.Err, Bytes: store.DiskUsage},
 		},
 		Webhooks: hooks, WebhookCommands: &commands.Webhooks{Store: store, WaitFor: hooks.WaitFor}, Deliveries: fakeDeliveries{},
 		PreservationCommands: &commands.Preservation{Store: store, Projections: registry},

@@ -50,6 +50,9 @@ func (a *api) instances(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := filter.CheckSilence(c.QueryParams()); err != nil {
+		return err
+	}
 	shown, err := a.catalog(c, key)
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 const (
 	headerPosition = "Rollcall-Position"
 	headerWarning  = "Rollcall-Warning"
+	headerHeld     = "Rollcall-Expiry-Held"
 	headerLag      = "Rollcall-Lag"
 	headerVia      = "Rollcall-Via"
 )

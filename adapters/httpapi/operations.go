@@ -19,6 +19,11 @@ func (a *api) readyz(c echo.Context) error {
 	return c.JSONBlob(http.StatusOK, []byte(`{"status":"ready"}`))
 }
 
+// status says how this node is. It is answered under any load, and whatever the event store does.
+func (a *api) status(c echo.Context) error {
+	return c.JSON(http.StatusOK, a.Queries.Status(c.Request().Context()))
+}
+
 func (a *api) openapi(c echo.Context) error {
 	return c.Blob(http.StatusOK, "application/yaml", a.OpenAPI)
 }

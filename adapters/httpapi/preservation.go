@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -10,7 +11,7 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// warnOfPreservation says in the reply that expiry is held in the namespace that the request is about.
+// warnOfPreservation says in the reply that expiry is held, and since when, in the namespace that the request is about.
 func (a *api) warnOfPreservation(c echo.Context) {
 	namespace := domain.DefaultNamespace
 	for _, name := range []string{"ns", "namespace"} {
@@ -18,7 +19,11 @@ func (a *api) warnOfPreservation(c echo.Context) {
 			namespace = strings.TrimPrefix(named[0], "*")
 		}
 	}
-	if a.Queries.SelfPreserving(namespace) {
+	if !a.Queries.SelfPreserving(namespace) {
+		return
+	}
+	if since := a.Queries.HeldSince(namespace); !since.IsZero() {
+		c.Response().Header().Set(headerHeld, since.Format(time.RFC3339Nano))
 		c.Response().Header().Add(headerWarning, "self-preservation: many leases lapsed at once; instances are kept that may be gone")
 	}
 }

@@ -89,7 +89,7 @@ func openESDB(ctx context.Context, s settings, logger *slog.Logger, at func(what
 		wait, cancel = context.WithTimeout(ctx, patienceAtStart)
 	}
 	defer cancel()
-	b := &backend{Store: store, id: known, err: store.Err, diskBytes: func() uint64 { return 0 }, now: time.Now, watch: func(context.Context) error { return nil }}
+	b := &backend{Store: store, id: known, err: store.Err, now: time.Now, watch: func(context.Context) error { return nil }}
 	err = store.Ready(wait)
 	if err != nil && known != uuid.Nil && ctx.Err() == nil {
 		logger.Warn("the event store cannot be reached: the catalog is served from the last snapshot, read-only, until it can", "cause", err)

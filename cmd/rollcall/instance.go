@@ -17,7 +17,7 @@ import (
 func clientCommands(remote *commandLine) []*cobra.Command {
 	return []*cobra.Command{
 		registerCommand(remote), heartbeatCommand(remote), deregisterCommand(remote), healthCommand(remote),
-		drainCommand(remote), servicesCommand(remote), instancesCommand(remote), watchCommand(remote), webhooksCommand(remote), preservationCommand(remote),
+		drainCommand(remote), servicesCommand(remote), instancesCommand(remote), watchCommand(remote), webhooksCommand(remote), preservationCommand(remote), statusCommand(remote),
 	}
 }
 

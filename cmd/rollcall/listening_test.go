@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // beatAll sends heartbeats of instances of a service every 300 ms, whatever is answered, until stopped.
@@ -123,5 +127,68 @@ func TestOperatorsHoldExpiryFromTheCommandLine(t *testing.T) {
 	time.Sleep(500 * time.Millisecond)
 	if got := len(p.instances("web")); got != 0 {
 		t.Errorf("%d instances are left after the end", got)
+	}
+}
+
+func TestTheStatusIsShownOnTheCommandLine(t *testing.T) {
+	p := startServer(t, t.TempDir())
+	if status, b, err := p.send("PUT", "/v1/services/web/instances/0", `{"address":"10.0.0.5"}`); status != 201 {
+		t.Fatal(status, string(b), err)
+	}
+	if status, b, err := p.send("PUT", "/v1/preservation?ns=prod", `{"held":true,"reason":"rack 4"}`); status != 200 {
+		t.Fatal(status, string(b), err)
+	}
+	out, err := rollcall("status", "--url", p.url)
+	if err != nil {
+		t.Fatal(err, out)
+	}
+	for _, want := range []string{
+		"REGISTRY", p.url, "version", "ready", "yes", "embedded, ", "position 2", "free of", "1 instances of 1 services", "with the store", "1, of which 0 overdue",
+		"expiry is held in namespace prod since", "by anonymous rack 4", "heartbeats", "taken all the time",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the status does not say %q:\n%s", want, out)
+		}
+	}
+	_ = p.Process.Signal(syscall.SIGSTOP)
+	time.Sleep(1500 * time.Millisecond)
+	_ = p.Process.Signal(syscall.SIGCONT)
+	time.Sleep(500 * time.Millisecond)
+	out, err = rollcall("status", "-o", "json", "--url", p.url)
+	var status wire.Status
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &status)
+	}
+	if stopped := time.Duration(status.Listening.ByCause[domain.DeafStopped]); err != nil || stopped < time.Second || !status.Listening.Able || status.Listening.Total < status.Listening.ByCause[domain.DeafStopped] {
+		t.Errorf("after a pause the status is %s %v", out, err)
+	}
+	if status.Disk == nil || status.Disk.Free == 0 || status.Store.Bytes == nil || *status.Store.Bytes == 0 {
+		t.Errorf("of the disk it says %s", out)
+	}
+}
+
+func TestTheSilentAreLeftOutOnTheCommandLine(t *testing.T) {
+	p := startServer(t, t.TempDir())
+	for id, ttl := range map[string]string{"quiet": "1s", "patient": "1h"} {
+		if status, b, err := p.send("PUT", "/v1/services/web/instances/"+id, `{"address":"10.0.0.5","ttl":"`+ttl+`"}`); status != 201 {
+			t.Fatal(status, string(b), err)
+		}
+	}
+	if out, err := rollcall("preservation", "hold", "--url", p.url); err != nil {
+		t.Fatal(err, out)
+	}
+	time.Sleep(1500 * time.Millisecond) // its lease lapses, and is held
+	all, err := rollcall("instances", "web", "--url", p.url)
+	if err != nil || !strings.Contains(all, "quiet") || !strings.Contains(all, "patient") {
+		t.Errorf("without a bound: %s %v", all, err)
+	}
+	some, err := rollcall("instances", "web", "--ready", "--max-silence", "1.2", "--url", p.url)
+	if err != nil || strings.Contains(some, "quiet") || !strings.Contains(some, "patient") {
+		t.Errorf("with one: %s %v", some, err)
+	}
+	for _, bad := range []string{"0", "0.5", "-1", "NaN"} {
+		if out, err := rollcall("instances", "web", "--max-silence="+bad, "--url", p.url); exitCode(err) != exitUsage {
+			t.Errorf("--max-silence=%s: %s %v", bad, out, err)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -55,6 +56,7 @@ func instancesCommand(remote *commandLine) *cobra.Command {
 	var zone, serviceVersion, at string
 	var metadata map[string]string
 	var ready bool
+	var maxSilence float64
 	c := &cobra.Command{
 		Use:   "instances SERVICE",
 		Short: "List a service's instances",
@@ -63,6 +65,7 @@ func instancesCommand(remote *commandLine) *cobra.Command {
 	f := c.Flags()
 	f.StringVar(&at, "at", "", atUsage)
 	f.BoolVar(&ready, "ready", false, "only those that may get traffic")
+	f.Float64Var(&maxSilence, "max-silence", 0, "leave out those that were silent for more than so many times their ttl, at least 1")
 	f.StringSliceVar(&statuses, "status", nil, "only of this status; may be given again")
 	f.StringSliceVar(&tags, "tag", nil, "only with this tag; may be given again")
 	f.StringVar(&zone, "zone", "", "only in this zone")
@@ -73,7 +76,10 @@ func instancesCommand(remote *commandLine) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		filter := client.InstanceFilter{Ready: ready, Tags: tags, Zone: zone, Version: serviceVersion, Metadata: metadata}
+		if f.Changed("max-silence") && !(maxSilence >= 1) {
+			return usageError{errors.New("--max-silence must be at least 1")}
+		}
+		filter := client.InstanceFilter{Ready: ready, Tags: tags, Zone: zone, Version: serviceVersion, Metadata: metadata, MaxSilence: maxSilence}
 		for _, s := range statuses {
 			filter.Statuses = append(filter.Statuses, domain.Status(s))
 		}

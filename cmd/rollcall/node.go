@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
@@ -46,6 +47,7 @@ type node struct {
 	queries    *queries.Service
 	api        *httpapi.API
 
+	started  time.Time
 	at       func(what string, cause func() error)
 	stopping context.Context // ends when the node shuts down, so that waiting queries answer at once
 	stop     context.CancelFunc
@@ -55,7 +57,7 @@ type node struct {
 // openNode opens the parts of a node from the store up. Nothing runs yet. A part that cannot be opened
 // closes those before it. at is told what the start is at, and how to ask what holds it up.
 func openNode(ctx context.Context, s settings, logger *slog.Logger, at func(what string, cause func() error)) (*node, error) {
-	n := &node{settings: s, logger: logger, metrics: metrics.New(versionName()), at: at}
+	n := &node{settings: s, logger: logger, metrics: metrics.New(versionName()), started: time.Now(), at: at}
 	n.stopping, n.stop = context.WithCancel(context.Background())
 	for _, open := range []func(context.Context) error{n.openStore, n.openHistory, n.openLive, n.openDeliveries, n.openCommands, n.openQueries, n.openAPI} {
 		if err := open(ctx); err != nil {
@@ -150,7 +152,8 @@ func (n *node) openQueries(ctx context.Context) error {
 	}
 	n.queries = &queries.Service{
 		Live: n.live, Past: asof.New(n.store, catalogSnapshots(n.settings, n.store.id, n.logger)), History: n.history,
-		Store: n.store.Store, StoreID: n.store.id.String(), Signer: signer, Now: n.store.now, Stopping: n.stopping,
+		Store: n.store.Store, StoreID: n.store.id.String(), Signer: signer, Now: n.store.now, Listening: n.listening, Stopping: n.stopping,
+		Node: queries.Node{Version: versionName(), StoreKind: n.settings.storeKind(), Started: n.started, Ready: n.ready, StoreErr: n.store.err, Bytes: n.store.diskBytes, Disk: n.disk},
 	}
 	return nil
 }
@@ -234,6 +237,12 @@ func (n *node) ready() error {
 		return fmt.Errorf("the catalog has been behind the event store for %s", lag.Round(time.Millisecond))
 	}
 	return nil
+}
+
+// disk is how many bytes the file system of the data folder has free, and in all.
+func (n *node) disk() (free, total uint64, err error) {
+	usage, err := vfs.Default.GetDiskUsage(n.settings.data)
+	return usage.AvailBytes, usage.TotalBytes, err
 }
 
 func catalogSnapshots(s settings, store uuid.UUID, logger *slog.Logger) projections.Snapshots {

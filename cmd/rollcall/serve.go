@@ -98,6 +98,14 @@ func (s *settings) check() error {
 	return nil
 }
 
+// storeKind is the kind of the event store, without its address and password.
+func (s *settings) storeKind() string {
+	if embedded(s.store) {
+		return s.store
+	}
+	return "esdb"
+}
+
 // serve runs the registry until the context ends. listening is told the address, if anyone asks.
 func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(net.Addr)) (err error) {
 	if err := s.check(); err != nil {

@@ -95,6 +95,13 @@ func (l *Listening) Refused(cause domain.Deafness) {
 // Deaf says whether the registry is unable to take renewals, as far as is known.
 func (l *Listening) Deaf() bool { return l.deaf.Load() }
 
+// DeafSince says since when, and why, the registry is unable to take renewals; ok is false while it is able.
+func (l *Listening) DeafSince() (from time.Time, cause domain.Deafness, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.from, l.cause, l.deaf.Load()
+}
+
 // Mark is a moment. If two are equal, the registry was able to take renewals all the time between them.
 type Mark struct{ times, refusals int64 }
 

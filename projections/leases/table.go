@@ -245,6 +245,21 @@ func (t *Table) Find(key domain.Key) (Lease, bool) {
 	return t.show(l), true
 }
 
+// Silence is for how long an instance was not heard up to a moment, and its lease's ttl. What was before all leases
+// began anew, or before this process started, is no silence: nobody could be heard then.
+func (t *Table) Silence(key domain.Key, upTo time.Time) (silence, ttl time.Duration, ok bool) {
+	name := key.String()
+	s := t.shard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.leases[name]
+	if l == nil {
+		return 0, 0, false
+	}
+	ttl = time.Duration(l.ttl)
+	return time.Duration(t.since(upTo)-t.deadline(l)) + ttl, ttl, true
+}
+
 // show is called with the shard locked.
 func (t *Table) show(l *lease) Lease {
 	shown := Lease{

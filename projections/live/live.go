@@ -247,6 +247,9 @@ func (s *State) Measure(ctx context.Context, ticks <-chan time.Time) error {
 // Stale says whether the store could not be reached since the start: what there is comes from a snapshot.
 func (s *State) Stale() bool { return s.stale.Load() }
 
+// Now is the time that the leases are measured by.
+func (s *State) Now() time.Time { return s.opts.Now() }
+
 // LagTime is how long ago the projections were last known to be level with the store. Measure finds
 // out once a second, so up to two seconds mean nothing.
 func (s *State) LagTime() time.Duration {

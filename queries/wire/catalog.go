@@ -20,6 +20,7 @@ type Instance struct {
 	RegisteredAt   time.Time             `json:"registered_at"`
 	ChangedAt      time.Time             `json:"changed_at"`
 	LeaseExpiresAt *time.Time            `json:"lease_expires_at,omitempty"`
+	ExpiryHeld     *ExpiryHeld           `json:"expiry_held,omitempty"` // in its namespace now; only where one instance is asked for
 }
 
 // Key names the instance.
@@ -43,12 +44,16 @@ type ServiceSummary struct {
 	Ready     int                   `json:"ready"` // may get traffic
 	Statuses  map[domain.Status]int `json:"statuses"`
 	Position  Position              `json:"position"` // of the newest change
+
+	ExpiryHeld *ExpiryHeld `json:"expiry_held,omitempty"` // in its namespace now; only where one service is asked for
 }
 
 // ServiceList is the services of a namespace, or of all.
 type ServiceList struct {
 	Position Position         `json:"position"` // of the newest change to any service
 	Services []ServiceSummary `json:"services"`
+	// ExpiryHeld are the namespaces in which expiry is held now; "*": those that are not named.
+	ExpiryHeld map[string]ExpiryHeld `json:"expiry_held,omitempty"`
 }
 
 // ServiceInstances is a service with all its instances.

@@ -2,7 +2,7 @@ package wire
 
 import "time"
 
-// Preservation is where expiry is held, and for how long the registry could not listen.
+// Preservation is where expiry is held.
 type Preservation struct {
 	Position   Position                `json:"position"` // up to where the registry's log was looked at
 	Namespaces []NamespacePreservation `json:"namespaces"`
@@ -18,6 +18,14 @@ type NamespacePreservation struct {
 	Reason    string     `json:"reason,omitempty"` // an operator's
 	Leases    int        `json:"leases"`
 	Overdue   int        `json:"overdue"` // leases past their deadline
+}
+
+// ExpiryHeld says that no lease of a namespace expires, so that instances are kept that may be gone.
+type ExpiryHeld struct {
+	Since  time.Time `json:"since"`
+	Forced bool      `json:"forced"`          // an operator holds expiry
+	Actor  string    `json:"actor,omitempty"` // who decided it
+	Reason string    `json:"reason,omitempty"`
 }
 
 // PreservationChange is an operator's decision.
