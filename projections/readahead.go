@@ -41,10 +41,12 @@ func ReadAhead(ctx context.Context, store eventstore.Store, opts eventstore.Read
 				return true
 			}
 			for e, err := range store.ReadAll(ctx, opts) {
-				if b.err = err; err != nil {
+				b.err = err
+				if err != nil {
 					break
 				}
-				if b.events = append(b.events, e); len(b.events) == aheadBatch && !send() {
+				b.events = append(b.events, e)
+				if len(b.events) == aheadBatch && !send() {
 					return
 				}
 			}

@@ -102,7 +102,8 @@ func (s *Store) write(c *commit) {
 	c.at = time.Unix(0, s.clock.stamp()).UTC()
 	c.applied = s.next - 1
 	for _, p := range c.calls {
-		if c.save = max(c.save, p.save); c.save > 0 && c.batch == nil {
+		c.save = max(c.save, p.save)
+		if c.save > 0 && c.batch == nil {
 			c.batch = s.db.NewBatch()
 		}
 		for i := range p.requests {

@@ -46,7 +46,8 @@ func (s *Store) narrow(from, to eventstore.Position, opts *eventstore.ReadAllOpt
 		}
 		for found := it.First(); found; found = it.Next() {
 			v, err := it.ValueAndErr()
-			if looked++; err != nil || looked > maxByStream {
+			looked++
+			if err != nil || looked > maxByStream {
 				return nil, false, it.Close() // damage is reported by the cursor that reads the log
 			}
 			if p := eventstore.Position(binary.BigEndian.Uint64(v)); p >= from && p <= to {
@@ -58,7 +59,8 @@ func (s *Store) narrow(from, to eventstore.Position, opts *eventstore.ReadAllOpt
 		}
 	}
 	slices.Sort(positions)
-	if positions = slices.Compact(positions); opts.Backwards {
+	positions = slices.Compact(positions)
+	if opts.Backwards {
 		slices.Reverse(positions)
 	}
 	return positions, true, nil

@@ -69,12 +69,14 @@ func (s *Store) ReadAll(ctx context.Context, opts eventstore.ReadAllOptions) ite
 func (s *Store) bounds(opts eventstore.ReadAllOptions) (from, to eventstore.Position) {
 	durable := eventstore.Position(s.durable.Load())
 	if !opts.Backwards {
-		if to = durable; opts.To != 0 {
+		to = durable
+		if opts.To != 0 {
 			to = min(to, opts.To)
 		}
 		return opts.After + 1, to
 	}
-	if to = durable; opts.After != 0 {
+	to = durable
+	if opts.After != 0 {
 		to = min(to, opts.After-1)
 	}
 	return max(opts.To, 1), to
@@ -309,7 +311,8 @@ func (h *heartbeatSource) next() (*eventstore.RecordedEvent, error) {
 				}
 				continue
 			}
-			if entry.event.Stream = name; h.filter.Match(name, entry.event.Type) {
+			entry.event.Stream = name
+			if h.filter.Match(name, entry.event.Type) {
 				return &entry.event, nil
 			}
 		}

@@ -158,7 +158,8 @@ func (p *Past) build(ctx context.Context, at eventstore.Position) (*catalog.Cata
 		if err != nil {
 			return nil, err
 		}
-		if events = append(events, e); len(events) == cap(events) {
+		events = append(events, e)
+		if len(events) == cap(events) {
 			c.ApplyAll(events, ignored)
 			events = events[:0]
 		}
@@ -187,7 +188,8 @@ func (p *Past) Missed(ctx context.Context, key domain.ServiceKey, after, upTo ev
 		if err != nil {
 			return nil, false, err
 		}
-		if events = append(events, e); len(events) > MaxMissed {
+		events = append(events, e)
+		if len(events) > MaxMissed {
 			return nil, false, nil
 		}
 	}
@@ -230,7 +232,8 @@ func (p *Past) remember(at eventstore.Position, c *catalog.Catalog) {
 	p.recent = slices.Insert(p.recent, 0, moment{at, c})
 	instances := 0
 	for i, m := range p.recent {
-		if instances += m.catalog.Len(); i > 0 && (i == keptCatalogs || instances > keptInstances) {
+		instances += m.catalog.Len()
+		if i > 0 && (i == keptCatalogs || instances > keptInstances) {
 			clear(p.recent[i:])
 			p.recent = p.recent[:i]
 			return

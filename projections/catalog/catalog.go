@@ -1,8 +1,8 @@
 // Package catalog is the projection of the live instances: what is registered now, or, fed with a
 // prefix of the events, what was registered then.
 //
-// One goroutine applies events; any number read. A reader takes a service's view, which never
-// changes, and no heartbeat makes a new one.
+// One goroutine applies events; any number of goroutines read. A reader takes a service's view, which never changes. A
+// heartbeat changes no view.
 package catalog
 
 import (
@@ -31,7 +31,10 @@ type shard struct {
 	services map[domain.ServiceKey]*service
 }
 
-// service lists a service's entries; its view is made when someone asks.
+// service holds a service's entries. Its view is made when a reader asks for it.
+//
+// INVARIANT: only the goroutine that applies events changes entries and last, and it holds mu then. Readers hold mu to
+// read them. A view is stored while mu is held, so it shows all changes before it.
 type service struct {
 	key     domain.ServiceKey
 	mu      sync.Mutex
@@ -60,9 +63,10 @@ func (c *Catalog) service(key domain.ServiceKey) *service {
 	return shard.services[key]
 }
 
-// Apply takes in one event and says how it changed an instance's entry; both are nil when it did
-// not. Events must come in position order, each once. An event that cannot be read changes nothing but the revision
-// that the instance is at.
+// Apply applies one event, and gives the instance's entry before and after it. Both are nil when the event changed
+// nothing. An event that cannot be read changes nothing but the revision of the instance.
+//
+// REQUIRES: events come in position order, each once, from one goroutine.
 func (c *Catalog) Apply(event *eventstore.RecordedEvent) (before, now *Entry, err error) {
 	key, ok := event.Stream.InstanceKey()
 	if !ok {
@@ -72,13 +76,13 @@ func (c *Catalog) Apply(event *eventstore.RecordedEvent) (before, now *Entry, er
 	return c.apply(event, key, shard, hash)
 }
 
-// ApplyAll is Apply of many events, and quicker: it waits for the entries of several together. It tells the
-// outcome of each before it applies the next.
+// ApplyAll is Apply of many events. It is faster, because it prefetches the entries of several events. It calls outcome
+// for each event before it applies the next.
 func (c *Catalog) ApplyAll(events []eventstore.RecordedEvent, outcome func(event *eventstore.RecordedEvent, before, now *Entry, err error)) {
-	var keys [together]domain.Key
+	var keys [prefetchBatch]domain.Key
 	var l lookups
-	for ; len(events) > 0; events = events[min(together, len(events)):] {
-		some := events[:min(together, len(events))]
+	for ; len(events) > 0; events = events[min(prefetchBatch, len(events)):] {
+		some := events[:min(prefetchBatch, len(events))]
 		for i := range some {
 			keys[i], _ = some[i].Stream.InstanceKey()
 		}
@@ -95,7 +99,7 @@ func (c *Catalog) ApplyAll(events []eventstore.RecordedEvent, outcome func(event
 	}
 }
 
-// notOfInstance is what is wrong with an event whose stream names no instance, if anything is.
+// notOfInstance is the error of a lifecycle event whose stream names no instance; nil for events of other streams.
 func notOfInstance(event *eventstore.RecordedEvent) error {
 	if strings.HasPrefix(string(event.Stream), eventstore.LifecyclePrefix) {
 		return domain.InvalidField{Field: "stream", Rule: "must name an instance"}
@@ -108,13 +112,13 @@ func (c *Catalog) apply(event *eventstore.RecordedEvent, key domain.Key, shard *
 	if !ok { // heartbeats
 		return nil, nil, nil
 	}
-	spot := shard.spot(key, hash)
-	was := spot.entry
+	found := shard.locate(key, hash)
+	was := found.entry
 	var s *service
 	if was != nil {
 		s = was.service
-	} else if s = c.service(key.ServiceKey()); s == nil {
-		s = &service{key: domain.ServiceKey{Namespace: strings.Clone(key.Namespace), Service: strings.Clone(key.Service)}}
+	} else {
+		s = c.serviceOrNew(key.ServiceKey())
 	}
 	data, err := eventstore.Upcasted(event)
 	if err == nil {
@@ -122,67 +126,76 @@ func (c *Catalog) apply(event *eventstore.RecordedEvent, key domain.Key, shard *
 	}
 	if err != nil {
 		if was != nil {
-			s.replace(spot, was.passedOver(event))
+			s.replace(found, was.passedOver(event))
 		}
 		return nil, nil, err
 	}
 	if was == now {
 		return nil, nil, nil
 	}
-	c.put(s, spot, now, event.Position)
+	c.put(s, found, now, event.Position)
 	return was, now, nil
 }
 
-// replace puts another entry of the same instance into its spot. It is no change of the service's.
-func (s *service) replace(spot spot, now *Entry) {
-	slot := int(spot.place.slot)
-	s.mu.Lock()
-	s.entries[slot] = now
-	s.view.Store(nil)
-	s.mu.Unlock()
-	spot.set(now, slot)
+// serviceOrNew is the service, or a new one that put will add to the catalog.
+func (c *Catalog) serviceOrNew(key domain.ServiceKey) *service {
+	if s := c.service(key); s != nil {
+		return s
+	}
+	return &service{key: domain.ServiceKey{Namespace: strings.Clone(key.Namespace), Service: strings.Clone(key.Service)}}
 }
 
-// put replaces what was, in that spot of the index, by what is now; either may be absent.
-func (c *Catalog) put(s *service, spot spot, now *Entry, at eventstore.Position) {
-	var slot int
+// replace puts another entry of the same instance in place of its entry. The position of the service stays.
+func (s *service) replace(found location, now *Entry) {
+	listed := int(found.slot.listed)
+	s.mu.Lock()
+	s.entries[listed] = now
+	s.view.Store(nil)
+	s.mu.Unlock()
+	found.set(now, listed)
+}
+
+// put replaces the entry at a location of the index by another one. Either may be absent: an instance that is new has no
+// entry yet, and for an instance that ends now is nil.
+func (c *Catalog) put(s *service, found location, now *Entry, at eventstore.Position) {
+	var listed int
 	var moved *Entry
-	was := spot.entry
+	was := found.entry
 	if was != nil {
-		slot = int(spot.place.slot)
+		listed = int(found.slot.listed)
 	}
 	s.mu.Lock()
 	switch end := len(s.entries) - 1; {
 	case was == nil:
-		slot = end + 1
+		listed = end + 1
 		s.entries = append(s.entries, now)
 	case now != nil:
-		s.entries[slot] = now
+		s.entries[listed] = now
 	default:
-		if slot != end {
+		if listed != end {
 			moved = s.entries[end]
-			s.entries[slot] = moved
+			s.entries[listed] = moved
 		}
 		s.entries[end] = nil
 		s.entries = s.entries[:end]
 	}
 	s.last = at
-	if s.view.Load() != nil { // a store costs more
+	if s.view.Load() != nil { // a load is cheaper than a store
 		s.view.Store(nil)
 	}
 	size := len(s.entries)
 	s.mu.Unlock()
 
 	if now != nil {
-		spot.set(now, slot)
+		found.set(now, listed)
 	} else {
-		spot.remove()
+		found.remove()
 	}
 	if moved != nil {
-		c.index.set(moved, slot)
+		c.index.set(moved, listed)
 	}
 
-	if size == 0 || was == nil && size == 1 { // the service itself comes or goes
+	if size == 0 || was == nil && size == 1 { // the service gets its first instance or loses its last
 		shard := c.shard(s.key)
 		shard.mu.Lock()
 		if size == 0 {
@@ -203,7 +216,7 @@ func (c *Catalog) put(s *service, spot spot, now *Entry, at eventstore.Position)
 // Find is a live instance's entry, or nil.
 func (c *Catalog) Find(key domain.Key) *Entry { return c.index.find(key) }
 
-// FindAll appends what Find says of each key, sooner than as many calls would.
+// FindAll appends the result of Find for each key. It is faster than one call for each.
 func (c *Catalog) FindAll(into []*Entry, keys []domain.Key) []*Entry {
 	return c.index.findAll(into, keys)
 }
@@ -214,7 +227,7 @@ func (c *Catalog) Len() int { return int(c.instances.Load()) }
 // Changed is the position of the newest change to any instance, 0 if there was none.
 func (c *Catalog) Changed() eventstore.Position { return eventstore.Position(c.changed.Load()) }
 
-// View is the service's instances now. A service without instances has an empty view.
+// View is the service with its instances as they are now. A service without instances has an empty view.
 func (c *Catalog) View(key domain.ServiceKey) *View {
 	s := c.service(key)
 	if s == nil {
@@ -275,7 +288,7 @@ func (c *Catalog) all(yield func(*service) bool) {
 	}
 }
 
-// Services are the services that have instances, in order of their names; namespace "" is all.
+// Services are the services that have instances, in order of their names. namespace limits them to one namespace; "": all.
 func (c *Catalog) Services(namespace string) []domain.ServiceKey {
 	var keys []domain.ServiceKey
 	for i := range c.shards {

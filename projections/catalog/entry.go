@@ -13,9 +13,8 @@ import (
 
 // Entry is a live instance at a moment. It is immutable: a change makes a new one.
 //
-// There are as many as there are instances, so it is small: names that instances share are pointed to or
-// numbered, times are numbers, and what the instance said of itself is kept as the event's bytes and
-// decoded when asked for.
+// The catalog has an entry for every instance, so an entry is small. Names that instances share are pointers or numbers,
+// times are numbers, and the registration is kept as the event's bytes and decoded when asked for (ADR 007).
 type Entry struct {
 	facts
 	states
@@ -24,7 +23,7 @@ type Entry struct {
 
 type facts struct {
 	Epoch    uint64
-	Events   uint64 // lifecycle events so far; the revision is one less
+	Events   uint64 // lifecycle events so far; the revision is this number less one
 	Position eventstore.Position
 	TTL      time.Duration
 
@@ -34,10 +33,10 @@ type facts struct {
 	registered int64  // when the epoch began, Unix nanoseconds
 	changed    int64  // when the newest lifecycle event was recorded, Unix nanoseconds
 
-	maintenance *domain.InMaintenance // nil: the instance is not in maintenance
+	maintenance *domain.InMaintenance // immutable; nil: the instance is not in maintenance
 }
 
-// states are facts, too: by themselves they leave no gap in an Entry.
+// states are facts, too. They are a struct of their own so that an Entry has no padding before them.
 type states struct {
 	status  code
 	traffic code
@@ -50,8 +49,8 @@ type ownership uint8
 
 const (
 	noOwner    ownership = iota
-	plainOwner           // behind the epoch, as Rollcall writes it, and without an escape
-	otherOwner           // wherever another program put it
+	plainOwner           // right after the epoch, as Rollcall writes it, and without an escape
+	otherOwner           // at another place: another program wrote the event
 )
 
 // code is the place of a status or a traffic state in its list. The first is the most common one.
@@ -88,13 +87,13 @@ func (e *Entry) Key() domain.Key {
 }
 
 // HeartbeatStream is the event store's number of the stream of the instance's heartbeats, 0 where it is not
-// known. It is no fact of the instance: it spares the store to look for the stream of each heartbeat.
+// known. With the number, the store need not look the stream up for each heartbeat.
 func (e *Entry) HeartbeatStream() uint32 { return atomic.LoadUint32(&e.heartbeats) }
 
-// SetHeartbeatStream notes the number that the event store told.
+// SetHeartbeatStream notes the number that the event store gave. Any goroutine may call it.
 func (e *Entry) SetHeartbeatStream(number uint32) { atomic.StoreUint32(&e.heartbeats, number) }
 
-// is says whether the entry is that instance's.
+// is says whether the entry is the entry of that instance.
 func (e *Entry) is(key domain.Key) bool {
 	service := len(key.Namespace) + 1
 	id := service + len(key.Service) + 1
@@ -134,7 +133,7 @@ func (e *Entry) Ready() bool {
 	return e.Traffic() == domain.Serving && (e.Status() == domain.Passing || e.Status() == domain.Warning)
 }
 
-// Owner is whose registration the instance's is, "" where it named none.
+// Owner is the owner that the registration named; "": it named none.
 func (e *Entry) Owner() string {
 	switch e.owned {
 	case noOwner:
@@ -153,10 +152,10 @@ func (e *Entry) Owner() string {
 	return ""
 }
 
-// Maintenance is the decision that keeps the instance in maintenance, nil where none does. It must not be changed.
+// Maintenance is the decision that keeps the instance in maintenance; nil: there is none. REQUIRES: nobody changes it.
 func (e *Entry) Maintenance() *domain.InMaintenance { return e.maintenance }
 
-// Details is what the instance said of itself, as last registered.
+// Details are the details of the newest registration or update.
 func (e *Entry) Details() domain.Details {
 	switch event := e.event().(type) {
 	case domain.InstanceRegistered:
@@ -164,10 +163,10 @@ func (e *Entry) Details() domain.Details {
 	case domain.InstanceUpdated:
 		return event.Details
 	}
-	return domain.Details{} // the source is not in the form that it was read in; a test holds that this cannot be
+	return domain.Details{} // the source cannot be decoded; a test holds that the catalog keeps no such source
 }
 
-// event is the one that the source is of.
+// event is the decoded source; nil: it cannot be decoded.
 func (e *Entry) event() domain.Event {
 	eventType := domain.TypeInstanceRegistered
 	if e.updated {
@@ -188,16 +187,17 @@ func (e *Entry) Instance() domain.Instance {
 	}
 }
 
-// passedOver is the entry after an event that cannot be read: only the stream's revision is another.
+// passedOver is the entry after an event that cannot be read. Only the revision changes.
 func (e *Entry) passedOver(event *eventstore.RecordedEvent) *Entry {
 	after := &Entry{facts: e.facts, states: e.states, heartbeats: e.HeartbeatStream()}
 	after.Events = uint64(event.Revision) + 1
 	return after
 }
 
-// next is the entry after an event, nil when the event takes the instance out. before is nil when
-// the instance is not in the catalog. data is the event's, in its present form. It is domain.Evolve for
-// an entry, which does not decode what it need not, and must come to the same.
+// next is the entry after an event; nil when the event ends the instance. before is nil when the instance is not in the
+// catalog. data is the event's data in its present schema.
+//
+// INVARIANT: next gives the same state as domain.Evolve. It only decodes less.
 func next(before *Entry, s *service, name string, event *eventstore.RecordedEvent, data []byte) (*Entry, error) {
 	var e Entry
 	if before != nil {
@@ -225,7 +225,7 @@ func next(before *Entry, s *service, name string, event *eventstore.RecordedEven
 		return nil, readEnd(event.Type, data)
 	}
 	if before == nil {
-		if event.Type == domain.TypeTrafficChanged { // may end the maintenance of an instance that is gone
+		if event.Type == domain.TypeTrafficChanged { // an operator may end the maintenance of an instance that has ended
 			_, _, err := readTraffic(data)
 			return nil, err
 		}
@@ -266,10 +266,10 @@ func next(before *Entry, s *service, name string, event *eventstore.RecordedEven
 	return &e, nil
 }
 
-// keep gives the entry a name and a source of its own, in one piece of memory.
+// keep copies the name and the source of the entry into one piece of memory.
 func keep[S ~string | ~[]byte](e *Entry, name S, source []byte) {
 	b := append(append(make([]byte, 0, len(name)+len(source)), name...), source...)
-	text := unsafe.String(unsafe.SliceData(b), len(b)) // b is nobody else's
+	text := unsafe.String(unsafe.SliceData(b), len(b)) // nobody else has b, so it never changes
 	e.name, e.source = text[:len(name)], text[len(name):]
 }
 

@@ -8,56 +8,59 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
-// index finds entries by their instances' keys. One goroutine changes it; any number look things up.
+// index finds entries by their instances' keys. One goroutine changes the index; any number of goroutines look keys up.
 //
-// It is a hash table of our own because every heartbeat asks it and every rebuild fills it: an entry's
-// place is 16 bytes, growing moves places by the hashes in them, without a look at any name, and a look-up
-// takes no lock, which would wait until all that the processor has yet to store is stored.
+// The index is a hash table of our own, because every heartbeat asks it and every rebuild fills it. An entry takes a slot
+// of 16 bytes. Growth moves slots by the hashes in them, without a look at any name. A look-up takes no lock: a lock would
+// make the processor finish its pending stores first.
+//
+// INVARIANT: a slot goes from free to an entry, from the entry to a tombstone, and from a tombstone to an entry. It never
+// becomes free again. A table is never changed after rebuild has published its successor. So a reader that probes a table
+// finds every key that was in it when the probe began and was not removed since.
 type index struct {
 	seed   maphash.Seed
 	shards [64]indexShard
 }
 
-// indexShard has a power of two of places, probed linearly, of which at most three quarters are used. Its
-// numbers are the changing goroutine's own.
+// indexShard is a table of slots, a power of two, with linear probing. At most three quarters of the slots are used.
 type indexShard struct {
-	places atomic.Pointer[[]place]
-	live   int // places of entries
-	used   int // of entries and gone ones
+	slots atomic.Pointer[[]slot]
+	live  int // slots of entries; only the changing goroutine uses it
+	used  int // slots of entries and tombstones; only the changing goroutine uses it
 }
 
-// place is an entry and where its service lists it. A place goes from free to an entry, from that to gone, and
-// to an entry again; free again it is only in another slice of places, so whoever probes passes no key by.
-type place struct {
-	entry *Entry // nil: the place is free; atomic once the place is published
-	hash  uint32 // so, too; stored before the entry and looked at after it
-	slot  uint32 // the changing goroutine's own
+// slot holds an entry and the entry's place in the list of its service.
+type slot struct {
+	entry  *Entry // nil: the slot is free; atomic once the table is published
+	hash   uint32 // of the key; atomic, too; stored before the entry and loaded after it
+	listed uint32 // index in the service's list; only the changing goroutine uses it
 }
 
-func (p *place) load() *Entry {
-	return (*Entry)(atomic.LoadPointer((*unsafe.Pointer)(unsafe.Pointer(&p.entry))))
+func (s *slot) load() *Entry {
+	return (*Entry)(atomic.LoadPointer((*unsafe.Pointer)(unsafe.Pointer(&s.entry))))
 }
 
-// replace puts an entry in the place, of the same key or where there was none.
-func (p *place) replace(e *Entry) {
-	atomic.StorePointer((*unsafe.Pointer)(unsafe.Pointer(&p.entry)), unsafe.Pointer(e))
+// store puts an entry into the slot. REQUIRES: the slot has an entry of the same key, or none; its hash is the key's.
+func (s *slot) store(e *Entry) {
+	atomic.StorePointer((*unsafe.Pointer)(unsafe.Pointer(&s.entry)), unsafe.Pointer(e))
 }
 
-// gone stands where an entry was removed.
-var gone = new(Entry)
+// tombstone stands in a slot whose entry was removed, so that probes go on behind it.
+var tombstone = new(Entry)
 
 func newIndex() *index {
 	x := &index{seed: maphash.MakeSeed()}
 	for i := range x.shards {
-		x.shards[i].places.Store(new([]place))
+		x.shards[i].slots.Store(new([]slot))
 	}
 	return x
 }
 
-// shardOf is where a key belongs, and its hash there. The parts are hashed one by one: they would have to be
-// copied together first, and a hash that reads what was just written waits for the processor's stores, too.
+// shardOf is the shard of a key, and the key's hash within it. The three parts of a key are hashed one by one. Otherwise
+// they would have to be copied into one string first, and a hash that reads what was just written waits for the
+// processor's stores, too.
 func (x *index) shardOf(key domain.Key) (*indexShard, uint32) {
-	const odd = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio; keeps swapped parts apart
+	const odd = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio; keys with swapped parts get different hashes
 	h := maphash.String(x.seed, key.Namespace)
 	h = h*odd + maphash.String(x.seed, key.Service)
 	h = h*odd + maphash.String(x.seed, key.ID)
@@ -67,148 +70,151 @@ func (x *index) shardOf(key domain.Key) (*indexShard, uint32) {
 // find is the entry of that key, or nil.
 func (x *index) find(key domain.Key) *Entry {
 	s, hash := x.shardOf(key)
-	_, e := lookup(*s.places.Load(), key, hash)
+	_, e := lookup(*s.slots.Load(), key, hash)
 	return e
 }
 
-// together is how many keys are looked up together.
-const together = 16
+// prefetchBatch is how many keys, or entries, are prefetched at once.
+const prefetchBatch = 16
 
-// lookups are those of a few keys on their way. Each waits for memory three times, for the place, the entry
-// and its name: in steps that are short enough for the processor to be in several at once.
+// lookups are the look-ups of a few keys. Each look-up waits for memory three times: for the slot, the entry and the
+// entry's name. begin does one of these reads for all keys before the next, in loops so short that the processor waits
+// for several at the same time.
 type lookups struct {
-	shards [together]*indexShard
-	hashes [together]uint32
-	places [together][]place
-	names  [together]string
+	shards [prefetchBatch]*indexShard
+	hashes [prefetchBatch]uint32
+	tables [prefetchBatch][]slot
+	names  [prefetchBatch]string
 }
 
+// begin prefetches what the look-ups of the keys need. REQUIRES: at most prefetchBatch keys.
 func (l *lookups) begin(x *index, keys []domain.Key) {
 	for i, key := range keys {
 		s, hash := x.shardOf(key)
-		l.shards[i], l.hashes[i], l.places[i], l.names[i] = s, hash, *s.places.Load(), ""
+		l.shards[i], l.hashes[i], l.tables[i], l.names[i] = s, hash, *s.slots.Load(), ""
 	}
 	for i := range keys {
-		if n := len(l.places[i]); n > 0 {
-			if e := l.places[i][int(l.hashes[i])&(n-1)].load(); e != nil { // nearly always the one
+		if n := len(l.tables[i]); n > 0 {
+			if e := l.tables[i][int(l.hashes[i])&(n-1)].load(); e != nil { // nearly always the key's
 				l.names[i] = e.name
-				touched(byte(e.Epoch)) // it lies apart from the name
+				discard(byte(e.Epoch)) // the entry is not beside its name
 			}
 		}
 	}
 	for i := range keys {
 		if l.names[i] != "" {
-			touched(l.names[i][0])
+			discard(l.names[i][0])
 		}
 	}
 }
 
-// findAll appends the entries of many keys.
+// findAll appends the entries of many keys; nil for a key without an entry.
 func (x *index) findAll(into []*Entry, keys []domain.Key) []*Entry {
 	var l lookups
-	for ; len(keys) > 0; keys = keys[min(together, len(keys)):] {
-		some := keys[:min(together, len(keys))]
+	for ; len(keys) > 0; keys = keys[min(prefetchBatch, len(keys)):] {
+		some := keys[:min(prefetchBatch, len(keys))]
 		l.begin(x, some)
 		for i, key := range some {
-			_, e := lookup(l.places[i], key, l.hashes[i])
+			_, e := lookup(l.tables[i], key, l.hashes[i])
 			into = append(into, e)
 		}
 	}
 	return into
 }
 
-// touched does nothing with a byte of memory that will be needed soon, but have it read.
+// discard does nothing with a byte. The compiler cannot leave out the read of the byte.
 //
 //go:noinline
-func touched(byte) {}
+func discard(byte) {}
 
-// spot is where a key's entry is or would go. It is good until the next change of the index by another. Only the
-// goroutine that changes the index may use spots.
-type spot struct {
+// location is the slot in which a key's entry is or would go. REQUIRES: only the goroutine that changes the index uses
+// locations, and it uses a location before it changes the index in any other way.
+type location struct {
 	shard *indexShard
 	key   domain.Key
 	hash  uint32
-	place *place // nil: the shard has none yet
-	entry *Entry // nil: there is none
+	slot  *slot  // nil: the shard has no slots yet
+	entry *Entry // nil: the key has no entry
 }
 
-// spot is the key's.
-func (s *indexShard) spot(key domain.Key, hash uint32) spot {
-	p, e := lookup(*s.places.Load(), key, hash)
-	return spot{s, key, hash, p, e}
+// locate is the location of a key.
+func (s *indexShard) locate(key domain.Key, hash uint32) location {
+	found, e := lookup(*s.slots.Load(), key, hash)
+	return location{s, key, hash, found, e}
 }
 
-// lookup is the key's entry and its place, or nil and the place where it may go; there is none in no places.
-func lookup(places []place, key domain.Key, hash uint32) (at *place, e *Entry) {
-	if len(places) == 0 {
+// lookup gives the key's slot and entry. For a key without an entry it gives the slot where the entry would go, which is
+// nil in a table without slots.
+func lookup(slots []slot, key domain.Key, hash uint32) (at *slot, e *Entry) {
+	if len(slots) == 0 {
 		return nil, nil
 	}
-	for i := int(hash) & (len(places) - 1); ; i = (i + 1) & (len(places) - 1) {
-		p := &places[i]
-		switch e := p.load(); {
+	for i := int(hash) & (len(slots) - 1); ; i = (i + 1) & (len(slots) - 1) {
+		s := &slots[i]
+		switch e := s.load(); {
 		case e == nil:
 			if at == nil {
-				at = p
+				at = s
 			}
 			return at, nil
-		case e == gone:
+		case e == tombstone:
 			if at == nil {
-				at = p
+				at = s
 			}
-		case atomic.LoadUint32(&p.hash) == hash && e.is(key):
-			return p, e
+		case atomic.LoadUint32(&s.hash) == hash && e.is(key):
+			return s, e
 		}
 	}
 }
 
-// set puts an entry in its spot.
-func (at spot) set(e *Entry, slot int) {
-	s, p := at.shard, at.place
-	if at.entry == nil {
-		if p == nil || p.entry == nil && 4*(s.used+1) > 3*len(*s.places.Load()) {
-			s.rebuild()
-			p, _ = lookup(*s.places.Load(), at.key, at.hash)
+// set puts the key's entry into the location. listed is the entry's place in the list of its service.
+func (l location) set(e *Entry, listed int) {
+	shard, at := l.shard, l.slot
+	if l.entry == nil {
+		if at == nil || at.entry == nil && 4*(shard.used+1) > 3*len(*shard.slots.Load()) {
+			shard.rebuild()
+			at, _ = lookup(*shard.slots.Load(), l.key, l.hash)
 		}
-		if p.entry == nil {
-			s.used++
+		if at.entry == nil {
+			shard.used++
 		}
-		s.live++
-		atomic.StoreUint32(&p.hash, at.hash)
+		shard.live++
+		atomic.StoreUint32(&at.hash, l.hash)
 	}
-	p.slot = uint32(slot)
-	p.replace(e)
+	at.listed = uint32(listed)
+	at.store(e)
 }
 
-// remove takes the entry out that is in the spot.
-func (at spot) remove() {
-	at.shard.live--
-	at.place.replace(gone)
+// remove takes the key's entry out. REQUIRES: the location has an entry.
+func (l location) remove() {
+	l.shard.live--
+	l.slot.store(tombstone)
 }
 
-// set puts the entry in its key's place.
-func (x *index) set(e *Entry, slot int) {
+// set puts an entry into the slot of its key.
+func (x *index) set(e *Entry, listed int) {
 	key := e.Key()
 	s, hash := x.shardOf(key)
-	s.spot(key, hash).set(e, slot)
+	s.locate(key, hash).set(e, listed)
 }
 
-// rebuild makes room: twice the places that the entries need, without the gone ones.
+// rebuild makes and publishes a new table without tombstones, in which the entries take at most three eighths of the slots.
 func (s *indexShard) rebuild() {
 	size := 8
 	for 8*s.live > 3*size {
 		size *= 2
 	}
-	places := make([]place, size)
-	for _, p := range *s.places.Load() {
-		if p.entry == nil || p.entry == gone {
+	slots := make([]slot, size)
+	for _, old := range *s.slots.Load() {
+		if old.entry == nil || old.entry == tombstone {
 			continue
 		}
-		to := int(p.hash) & (size - 1)
-		for places[to].entry != nil {
+		to := int(old.hash) & (size - 1)
+		for slots[to].entry != nil {
 			to = (to + 1) & (size - 1)
 		}
-		places[to] = p
+		slots[to] = old
 	}
 	s.used = s.live
-	s.places.Store(&places)
+	s.slots.Store(&slots)
 }

@@ -12,7 +12,7 @@ import (
 
 func remove(x *index, key domain.Key) {
 	shard, hash := x.shardOf(key)
-	if at := shard.spot(key, hash); at.entry != nil {
+	if at := shard.locate(key, hash); at.entry != nil {
 		at.remove()
 	}
 }
@@ -34,22 +34,22 @@ func TestTheIndexFindsWhatWasSet(t *testing.T) {
 	}
 	live := 0
 	for i := range x.shards {
-		if s := &x.shards[i]; s.live > s.used || 4*s.used > 3*len(*s.places.Load()) {
-			t.Errorf("a shard of %d places has %d live of %d used ones", len(*s.places.Load()), s.live, s.used)
+		if s := &x.shards[i]; s.live > s.used || 4*s.used > 3*len(*s.slots.Load()) {
+			t.Errorf("a shard of %d slots has %d live of %d used ones", len(*s.slots.Load()), s.live, s.used)
 		}
 		live += x.shards[i].live
 	}
 	if live != len(want) {
-		t.Errorf("%d places are live for %d keys", live, len(want))
+		t.Errorf("%d slots are live for %d keys", live, len(want))
 	}
 	for i := range 3000 {
 		key := domain.Key{Namespace: "default", Service: "web", ID: fmt.Sprint("i", i)}
-		slot, ok := want[key]
+		listed, ok := want[key]
 		shard, hash := x.shardOf(key)
-		at := shard.spot(key, hash)
+		at := shard.locate(key, hash)
 		e := at.entry
-		if found := x.find(key); ok != (found != nil) || found != e || ok && (int(at.place.slot) != slot || found.name != key.String()) {
-			t.Fatalf("%s is %+v at %+v, %+v; want slot %d, %v", key, e, at, found, slot, ok)
+		if found := x.find(key); ok != (found != nil) || found != e || ok && (int(at.slot.listed) != listed || found.name != key.String()) {
+			t.Fatalf("%s is %+v at %+v, %+v; want %d, %v", key, e, at, found, listed, ok)
 		}
 	}
 }

@@ -9,17 +9,18 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
-// The readers take what the catalog must know of an event from data in exactly the form in which Rollcall writes it,
-// and decode data of any other form. What they take is what decoding gives, and what cannot be decoded is refused: they
-// look at every byte.
+// The readers read the fields that the catalog needs from data in exactly the form in which Rollcall writes it. Data in any
+// other form is decoded.
+//
+// INVARIANT: a reader gives the same values as decoding, and refuses what decoding refuses. So it looks at every byte.
 
-// registration is what the catalog must know of an event with details.
+// registration has the fields that the catalog needs of a registration or an update.
 type registration struct {
 	epoch       uint64
 	owned       ownership
 	maintenance *domain.InMaintenance
 	status      code
-	setsStatus  bool // of an update
+	setsStatus  bool // the update changes the status
 	ttl         time.Duration
 }
 
@@ -44,7 +45,7 @@ func readRegistration(eventType string, data []byte) (r registration, err error)
 	if owner != "" {
 		r.owned = otherOwner
 	}
-	r.status, _ = statusCode(details.Status) // there is no other that can be decoded
+	r.status, _ = statusCode(details.Status) // decoding refuses every other status
 	r.ttl = time.Duration(details.TTL)
 	return r, nil
 }
@@ -71,7 +72,7 @@ func readHealth(data []byte) (to code, err error) {
 	return to, nil
 }
 
-// readTraffic is the state that a TrafficChanged leads to, and why if that is maintenance.
+// readTraffic is the state that a TrafficChanged leads to, and the reason where that is maintenance.
 func readTraffic(data []byte) (to code, reason string, err error) {
 	s := scanner{rest: data}
 	traffic := s.change()
@@ -92,7 +93,7 @@ func readTraffic(data []byte) (to code, reason string, err error) {
 	return to, changed.Reason, nil
 }
 
-// readEnd says whether an event that ends an epoch can be read.
+// readEnd gives an error if an event that ends an epoch cannot be decoded.
 func readEnd(eventType string, data []byte) error {
 	if eventType == domain.TypeInstanceDeregistered {
 		s := scanner{rest: data}
@@ -111,8 +112,8 @@ func readEnd(eventType string, data []byte) error {
 
 const ownerField = `,"owner":"`
 
-// scanner reads the fields of an event in their order. failed says that something is not as Rollcall writes it, or not
-// in the form that is read here; what was read then means nothing.
+// scanner reads the fields of an event in their order. Once failed is true, the data is in another form, and all values
+// that were read mean nothing.
 type scanner struct {
 	rest   []byte
 	failed bool
@@ -141,7 +142,7 @@ func (s *scanner) registration(updated bool) (r registration) {
 	} else if s.literal(`,"replaces":`) {
 		s.number()
 	}
-	s.need(`,"address":`) // no maintenance, which is rare
+	s.need(`,"address":`) // a registration in maintenance is rare and is decoded
 	s.text()
 	if s.literal(`,"ports":{`) {
 		s.pairs(s.small)
@@ -196,7 +197,7 @@ func (s *scanner) pairs(value func()) {
 	s.need(`}`)
 }
 
-// literal takes what is given if it comes next.
+// literal skips the text if the rest begins with it, and says whether it does.
 func (s *scanner) literal(text string) bool {
 	if len(s.rest) < len(text) || string(s.rest[:len(text)]) != text {
 		return false
@@ -205,39 +206,41 @@ func (s *scanner) literal(text string) bool {
 	return true
 }
 
+// need skips the text, or fails.
 func (s *scanner) need(text string) {
 	if !s.literal(text) {
 		s.failed = true
 	}
 }
 
+// end skips the closing bracket of the data, or fails.
 func (s *scanner) end() {
 	s.need(`}`)
 	s.failed = s.failed || len(s.rest) > 0
 }
 
-// number takes a whole number that fits.
+// number reads an integer that fits into 64 bits.
 func (s *scanner) number() (n uint64) {
 	digits := 0
 	for digits < len(s.rest) && s.rest[digits] >= '0' && s.rest[digits] <= '9' {
 		n = 10*n + uint64(s.rest[digits]-'0')
 		digits++
 	}
-	if digits == 0 || digits > 19 || digits > 1 && s.rest[0] == '0' { // 20 digits may be too many, and are not ours
+	if digits == 0 || digits > 19 || digits > 1 && s.rest[0] == '0' { // 20 digits may not fit into 64 bits
 		s.failed = true
 	}
 	s.rest = s.rest[digits:]
 	return n
 }
 
-// small takes a whole number of 16 bits.
+// small reads an integer that fits into 16 bits.
 func (s *scanner) small() {
 	if s.number() > 1<<16-1 {
 		s.failed = true
 	}
 }
 
-// text takes a string. It is plain if it stands for itself, without an escape.
+// text reads a string. plain says that the string has no escape.
 func (s *scanner) text() (text []byte, plain bool) {
 	b := s.rest
 	if len(b) == 0 || b[0] != '"' {
@@ -267,7 +270,7 @@ func (s *scanner) text() (text []byte, plain bool) {
 	return nil, false
 }
 
-// ordinary are the bytes of a JSON string that neither end it nor begin an escape nor are forbidden.
+// ordinary are the bytes that stand for themselves in a JSON string.
 var ordinary = func() (set [256]bool) {
 	for b := 0x20; b < len(set); b++ {
 		set[b] = b != '"' && b != '\\'
@@ -275,7 +278,8 @@ var ordinary = func() (set [256]bool) {
 	return set
 }()
 
-// escapeLength is how many bytes of an escape follow its backslash; more than there are if it is none.
+// escapeLength is the number of bytes of an escape behind its backslash. If there is no valid escape, the number is larger
+// than any data.
 func escapeLength(b []byte) int {
 	const none = 1 << 30
 	if len(b) == 0 {
@@ -295,7 +299,7 @@ func escapeLength(b []byte) int {
 }
 
 func parseTTL(s []byte) (time.Duration, error) {
-	if string(s) == "30s" { // nearly all of them
+	if string(s) == "30s" { // nearly every instance has this ttl
 		return 30 * time.Second, nil
 	}
 	return time.ParseDuration(string(s))

@@ -12,10 +12,10 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// SnapshotVersion is the version of the form that Frozen.Encode writes.
+// SnapshotVersion is the version of the format that Frozen.Encode writes.
 const SnapshotVersion = 2
 
-// ErrBadSnapshot says that a snapshot's entry is not what Encode wrote.
+// ErrBadSnapshot refuses a snapshot that Encode did not write in this form.
 var ErrBadSnapshot = errors.New("catalog snapshot is damaged")
 
 const (
@@ -24,8 +24,8 @@ const (
 	ownedShift      = 2 // of the two bits that are the ownership
 )
 
-// Frozen is a catalog's state at one position. Taking it copies pointers only, so that encoding it
-// need not hold up the events.
+// Frozen is a catalog's state at one position. It has pointers to the entries, which are immutable, so the state can be
+// encoded while further events are applied.
 type Frozen struct{ services []frozenService }
 
 type frozenService struct {
@@ -34,8 +34,8 @@ type frozenService struct {
 	entries []*Entry
 }
 
-// Freeze takes the present state. Called from the goroutine that applies events, it is exactly the
-// state after the last one.
+// Freeze gives the present state. REQUIRES: the goroutine that applies events calls it, so that the state is the one
+// after the last event.
 func (c *Catalog) Freeze() Frozen {
 	var f Frozen
 	for i := range c.shards {
@@ -51,7 +51,7 @@ func (c *Catalog) Freeze() Frozen {
 	return f
 }
 
-// Encode yields the state's bytes, a service at a time. A chunk is valid until the next one.
+// Encode yields the state's bytes, a service at a time. A chunk is valid until the next one is asked for.
 func (f Frozen) Encode(yield func([]byte) bool) {
 	var b []byte
 	for _, s := range f.services {
@@ -61,8 +61,8 @@ func (f Frozen) Encode(yield func([]byte) bool) {
 		b = binary.AppendUvarint(b, uint64(len(s.entries)))
 		prefix := len(s.key.Namespace) + len(s.key.Service) + 2 // of names, before the ids
 		for i, e := range s.entries {
-			if i%together == 0 {
-				expectSources(s.entries[i:min(i+together, len(s.entries))])
+			if i%prefetchBatch == 0 {
+				prefetchSources(s.entries[i:min(i+prefetchBatch, len(s.entries))])
 			}
 			b = appendEntry(b, e, e.name[prefix:])
 		}
@@ -72,15 +72,15 @@ func (f Frozen) Encode(yield func([]byte) bool) {
 	}
 }
 
-// expectSources has a few entries' sources read from memory together.
-func expectSources(entries []*Entry) {
-	var sources [together]string
+// prefetchSources reads the sources of a few entries, so that the processor waits for several at the same time.
+func prefetchSources(entries []*Entry) {
+	var sources [prefetchBatch]string
 	for i, e := range entries {
 		sources[i] = e.source
 	}
 	for i := range entries {
 		for at := 0; at < len(sources[i]); at += 64 { // a line of the processor's cache
-			touched(sources[i][at])
+			discard(sources[i][at])
 		}
 	}
 }
@@ -113,9 +113,8 @@ func appendEntry(b []byte, e *Entry, id string) []byte {
 // Load is the catalog whose state Encode wrote.
 func Load(state io.Reader) (*Catalog, error) { return load(&snapshotReader{source: state}) }
 
-// LoadShared is Load for a catalog that is looked at for a while and then dropped: its entries lie in
-// the memory that the state is read into, which spares nearly all allocations, and one entry holds on to
-// many others' memory.
+// LoadShared is Load for a catalog that is used for a short time. The entries point into the blocks into which the state
+// is read, which spares nearly all allocations. An entry that is kept keeps its whole block.
 func LoadShared(state io.Reader) (*Catalog, error) {
 	return load(&snapshotReader{source: state, shared: true})
 }
@@ -147,21 +146,24 @@ func load(r *snapshotReader) (*Catalog, error) {
 	return c, nil
 }
 
-const snapshotBlock = 256 << 10 // read at once
+const snapshotBlock = 256 << 10 // bytes that are read at once
 
-// snapshotReader takes a state apart while it is read, so that it is never in memory whole.
+// snapshotReader decodes a state while it reads it, so that the state is never in memory as a whole.
+//
+// INVARIANT: where shared is true, entries point into block and names, which are then never used again. Where it is
+// false, both are buffers of the reader, and an entry has memory of its own.
 type snapshotReader struct {
 	source io.Reader
-	shared bool   // entries lie in the block, which is not used again
-	block  []byte // read into
-	b      []byte // of the block: read, but not taken yet
+	shared bool   // see above
+	block  []byte // bytes of the state
+	b      []byte // the part of block that is not decoded yet
 	names  []byte // see join
-	short  bool   // what was taken is not there in whole
-	ended  bool   // source has no more
+	short  bool   // a value goes on behind the end of block
+	ended  bool   // source has no more bytes
 	err    error
 }
 
-// more says whether the state goes on.
+// more says whether the state has more services.
 func (r *snapshotReader) more() bool {
 	if len(r.b) == 0 {
 		r.fill()
@@ -169,7 +171,7 @@ func (r *snapshotReader) more() bool {
 	return r.err == nil && len(r.b) > 0
 }
 
-// fill reads on behind what has not been taken.
+// fill moves the bytes that are not decoded yet to the beginning of a block, and reads more behind them.
 func (r *snapshotReader) fill() {
 	if r.ended || r.err != nil {
 		return
@@ -191,16 +193,18 @@ func (r *snapshotReader) fill() {
 	r.block, r.b = block, block[:n+read]
 }
 
-// whole takes something that may not have been read to its end, and reads on until it has.
+// whole calls take, which decodes a value. It reads more and calls take again as long as the value is not read to its end.
 func (r *snapshotReader) whole(take func()) {
 	for r.err == nil {
 		begin := r.b
-		if r.short = false; len(begin) > 0 {
+		r.short = false
+		if len(begin) > 0 {
 			if take(); !r.short {
 				return
 			}
 		}
-		if r.b = begin; r.ended {
+		r.b = begin
+		if r.ended {
 			r.err = ErrBadSnapshot
 			return
 		}
@@ -251,11 +255,12 @@ func (r *snapshotReader) entry(s *service) *Entry {
 	return e
 }
 
-// join makes an instance's name, in memory that is used again unless entries share theirs.
+// join makes an instance's name in names.
 func (r *snapshotReader) join(service domain.ServiceKey, id []byte) []byte {
 	size := len(service.Namespace) + len(service.Service) + len(id) + 2
 	if !r.shared || cap(r.names)-len(r.names) < size {
-		if r.names = r.names[:0]; r.shared || cap(r.names) < size {
+		r.names = r.names[:0]
+		if r.shared || cap(r.names) < size {
 			r.names = make([]byte, 0, max(snapshotBlock/4, size))
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/encoded"
 )
 
-// View is a service at a moment. It never changes.
+// View is a service with its instances at one position. It never changes, except that Forms remembers encodings.
 type View struct {
 	Service  domain.ServiceKey
 	Position eventstore.Position // of the newest change to the service; 0 when it has no instance

@@ -86,14 +86,16 @@ func (h *History) find(ctx context.Context, q *Query) (page Page, err error) {
 		if err != nil {
 			return page, err
 		}
-		if s.cost += entryCost; !q.mayMatch(raw) {
+		s.cost += entryCost
+		if !q.mayMatch(raw) {
 			continue
 		}
 		e, err := parseEntry(s.at, raw)
 		if err != nil {
 			return page, err
 		}
-		if s.cost += decodeCost; !q.match(&e) {
+		s.cost += decodeCost
+		if !q.match(&e) {
 			continue
 		}
 		if size >= maxPageBytes || q.Limit > 0 && len(page.Entries) == q.Limit {
@@ -149,7 +151,8 @@ func (q *Query) mayMatch(raw []byte) bool {
 		return true
 	}
 	_, leaf := binary.Uvarint(raw)
-	if raw = raw[max(leaf, 0):]; !plain(raw) {
+	raw = raw[max(leaf, 0):]
+	if !plain(raw) {
 		return true
 	}
 	if plain([]byte(q.Via)) && !bytes.Contains(raw, []byte(q.Via)) {

@@ -70,7 +70,8 @@ func (l *postings) seek(p eventstore.Position) (eventstore.Position, bool) {
 // read takes the block that the iterator stands at; false: there is none, or it cannot be read.
 func (l *postings) read(ok bool) bool {
 	l.block = l.block[:0]
-	if l.err = l.it.Error(); !ok || l.err != nil {
+	l.err = l.it.Error()
+	if !ok || l.err != nil {
 		return false
 	}
 	l.block, l.err = readPostings(eventstore.Position(tail(l.it.Key())), l.it.Value(), l.block)
