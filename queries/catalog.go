@@ -57,7 +57,7 @@ func (c *Catalog) Services(ctx context.Context, namespace string) (encoded.Form,
 	}
 	return c.service.made(ctx, "services "+namespace+c.name(), c.catalog.Len(), func() encoded.Form {
 		list := wire.ServiceList{Position: c.service.At(c.catalog.Changed())}
-		list.Services = summaries(c.service.Timeline(), c.catalog, within)
+		list.Services = summaries(c.service.Timelines(), c.catalog, within)
 		if c.Live {
 			list.ExpiryHeld = c.service.expiryHeld(within)
 		}
@@ -71,7 +71,7 @@ func (c *Catalog) Service(key domain.ServiceKey) (wire.ServiceSummary, error) {
 	if len(view.Entries) == 0 {
 		return wire.ServiceSummary{}, UnknownService{key}
 	}
-	s := summary(c.service.Timeline(), view)
+	s := summary(c.service.Timelines(), view)
 	if c.Live {
 		s.ExpiryHeld = c.service.expiryHeldIn(key.Namespace)
 	}
@@ -129,7 +129,7 @@ func (c *Catalog) Everything(ctx context.Context, namespace string) (encoded.For
 		for i, key := range keys {
 			views[i] = c.catalog.View(key)
 		}
-		return encodeServices(wire.Catalog{Place: moment.place(c.service.Timeline()), Services: []wire.ServiceInstances{}}, views, InstanceFilter{})
+		return encodeServices(wire.Catalog{Place: moment.place(c.service.Timelines()), Services: []wire.ServiceInstances{}}, views, InstanceFilter{})
 	})
 }
 

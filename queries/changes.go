@@ -9,7 +9,7 @@ import (
 )
 
 // At is the change's position, as followers are given it to come back with.
-func (c Changed) At() wire.Position { return at(c.timeline, c.Position()) }
+func (c Changed) At() wire.Position { return wire.Position{Timeline: c.timeline, Number: c.Position()} }
 
 // Show is the change's form for people and programs. All followers whom it tells to put an instance, and all
 // whom it tells to delete it, are told the same.

@@ -22,7 +22,7 @@ func (s *Service) Checkpoint(ctx context.Context) ([]byte, error) {
 	if err := s.historyUpToDate(ctx); err != nil {
 		return nil, err
 	}
-	return s.Signer.Sign(s.History, s.Timeline())
+	return s.Signer.Sign(s.History, s.Timelines().Name)
 }
 
 // CheckpointKey is the key that verifies checkpoints.

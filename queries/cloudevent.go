@@ -8,6 +8,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // EncodeCloudEvent writes an event in the JSON form of CloudEvents 1.0.
@@ -37,7 +38,7 @@ func CloudEvent(storeID string, e *eventstore.RecordedEvent) cloudevents.Event {
 	}
 	ce.SetSubject(subject)
 	_ = ce.SetData(cloudevents.ApplicationJSON, json.RawMessage(e.Data)) // bytes always fit
-	ce.SetExtension("position", strconv.FormatUint(uint64(e.Position), 10))
+	ce.SetExtension("position", wire.PositionOf(e).String())
 	ce.SetExtension("revision", strconv.FormatUint(uint64(e.Revision), 10))
 	var m domain.Metadata
 	if json.Unmarshal(e.Metadata, &m) == nil {

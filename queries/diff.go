@@ -41,13 +41,13 @@ func (s *Service) Diff(ctx context.Context, from, to string) (d wire.Diff, err e
 	if err != nil {
 		return d, err
 	}
-	d.From, d.To = begin.place(s.Timeline()), end.place(s.Timeline())
-	d.Difference, err = difference(ctx, before, after, s.Timeline(), end.Position, s.History)
+	d.From, d.To = begin.place(s.Timelines()), end.place(s.Timelines())
+	d.Difference, err = difference(ctx, before, after, s.Timelines(), end.Position, s.History)
 	return d, err
 }
 
 // difference compares two catalogs; to is the one at the position. The events that did it come from h.
-func difference(ctx context.Context, from, to *catalog.Catalog, timeline string, at eventstore.Position, h *history.History) (wire.Difference, error) {
+func difference(ctx context.Context, from, to *catalog.Catalog, timelines eventstore.Timelines, at eventstore.Position, h *history.History) (wire.Difference, error) {
 	d := wire.Difference{Added: []wire.InstanceChange{}, Removed: []wire.InstanceChange{}, Changed: []wire.InstanceChange{}}
 	for _, service := range union(from.Services(""), to.Services("")) {
 		before, after := byID(from.View(service)), byID(to.View(service))
@@ -57,7 +57,7 @@ func difference(ctx context.Context, from, to *catalog.Catalog, timeline string,
 				continue
 			}
 			change := wire.InstanceChange{Namespace: service.Namespace, Service: service.Service, ID: id}
-			if err := explain(ctx, &change, a, b, timeline, at, h); err != nil {
+			if err := explain(ctx, &change, a, b, timelines, at, h); err != nil {
 				return d, err
 			}
 			switch {
@@ -73,7 +73,7 @@ func difference(ctx context.Context, from, to *catalog.Catalog, timeline string,
 	return d, nil
 }
 
-func explain(ctx context.Context, c *wire.InstanceChange, a, b *catalog.Entry, timeline string, at eventstore.Position, h *history.History) error {
+func explain(ctx context.Context, c *wire.InstanceChange, a, b *catalog.Entry, timelines eventstore.Timelines, at eventstore.Position, h *history.History) error {
 	if a != nil {
 		shown := Show(a, nil)
 		c.Before = &shown
@@ -90,7 +90,7 @@ func explain(ctx context.Context, c *wire.InstanceChange, a, b *catalog.Entry, t
 	if err != nil || len(page.Entries) == 0 {
 		return err
 	}
-	entry := ShowEntry(timeline, &page.Entries[0])
+	entry := ShowEntry(timelines, &page.Entries[0])
 	c.Event = &entry
 	return nil
 }

@@ -41,7 +41,7 @@ type Changes []Changed
 type Changed struct {
 	*feed.Change
 	Put      bool   // the instance is to be put; else it is to be deleted
-	timeline string // the store's
+	timeline string // of the change
 }
 
 // KeepAlive tells nothing, but that the stream is there.
@@ -275,7 +275,7 @@ func (f *Following) pick(changes []*feed.Change) Changes {
 		}
 		was, is := c.Before != nil && f.query.Filter.match(c.Before), c.After != nil && f.query.Filter.match(c.After)
 		if was || is {
-			f.batch = append(f.batch, Changed{Change: c, Put: is, timeline: f.service.Timeline()})
+			f.batch = append(f.batch, Changed{Change: c, Put: is, timeline: f.service.Timelines().Of(c.Position())})
 		}
 	}
 	return f.batch

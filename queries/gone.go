@@ -31,5 +31,5 @@ func (s *Service) gone(ctx context.Context, key domain.Key, at eventstore.Positi
 	if len(entries) == 0 || entries[0].Type != domain.TypeInstanceDeregistered && entries[0].Type != domain.TypeLeaseExpired {
 		return domain.UnknownInstance{Key: key}
 	}
-	return Gone{Key: key, Event: ShowEntry(s.Timeline(), &entries[0])}
+	return Gone{Key: key, Event: ShowEntry(s.Timelines(), &entries[0])}
 }

@@ -16,9 +16,9 @@ import (
 )
 
 // ShowEntry is an entry's form for people and programs.
-func ShowEntry(timeline string, e *history.Entry) wire.HistoryEntry {
+func ShowEntry(timelines eventstore.Timelines, e *history.Entry) wire.HistoryEntry {
 	shown := wire.HistoryEntry{
-		EventID: e.ID, Position: at(timeline, e.Position), Revision: e.Revision, RecordedAt: e.RecordedAt, Type: e.Type, Leaf: e.Leaf,
+		EventID: e.ID, Position: at(timelines, e.Position), Revision: e.Revision, RecordedAt: e.RecordedAt, Type: e.Type, Leaf: e.Leaf,
 		Actor: e.Metadata.Actor, Source: e.Metadata.Source, Via: e.Metadata.Via, RequestID: e.Metadata.RequestID, Data: json.RawMessage(e.Data),
 	}
 	if !json.Valid(e.Data) { // another writer's: shown as text

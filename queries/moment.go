@@ -84,8 +84,8 @@ func (m *Moment) after(n *Moment) bool {
 }
 
 // place is the moment as replies name it.
-func (m *Moment) place(timeline string) wire.Place {
-	p := wire.Place{Position: at(timeline, m.Position)}
+func (m *Moment) place(timelines eventstore.Timelines) wire.Place {
+	p := wire.Place{Position: at(timelines, m.Position)}
 	if !m.Time.IsZero() {
 		t := m.Time.UTC()
 		p.Time = &t

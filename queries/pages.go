@@ -47,7 +47,7 @@ func (s *Service) HistoryPage(ctx context.Context, q HistoryQuery) (page wire.Hi
 		return page, err
 	}
 	for i := range found.Entries {
-		page.Entries = append(page.Entries, ShowEntry(s.Timeline(), &found.Entries[i]))
+		page.Entries = append(page.Entries, ShowEntry(s.Timelines(), &found.Entries[i]))
 	}
 	if found.More {
 		page.Next = s.cursor(found.Next, find.Newest)
@@ -123,13 +123,13 @@ func (s *Service) hours(text string) time.Time {
 	return at
 }
 
-// A cursor names the last place that a page has looked at, and its timeline. What is appended later moves no page.
+// A cursor names the last place that a page has looked at, with its timeline. What is appended later moves no page.
 func (s *Service) cursor(last eventstore.Position, newest bool) string {
 	direction := byte('o')
 	if newest {
 		direction = 'n'
 	}
-	return base64.RawURLEncoding.EncodeToString(append(binary.BigEndian.AppendUint64([]byte{direction}, uint64(last)), s.Timeline()...))
+	return base64.RawURLEncoding.EncodeToString(append(binary.BigEndian.AppendUint64([]byte{direction}, uint64(last)), s.Timelines().Of(last)...))
 }
 
 func (s *Service) followCursor(text string, q *history.Query) error {

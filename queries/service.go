@@ -103,13 +103,15 @@ func reach(ctx context.Context, name string, p progress, wanted eventstore.Posit
 }
 
 // At is a position as clients are given it, to come back with.
-func (s *Service) At(p eventstore.Position) wire.Position { return at(s.Timeline(), p) }
+func (s *Service) At(p eventstore.Position) wire.Position { return at(s.Timelines(), p) }
 
-// Timeline is the name of the timeline that the store is on; "": its first.
-func (s *Service) Timeline() string { return s.Store.Timelines().Name }
+// Timelines are the store's.
+func (s *Service) Timelines() eventstore.Timelines { return s.Store.Timelines() }
 
-func at(timeline string, p eventstore.Position) wire.Position {
-	return wire.Position{Timeline: timeline, Number: p}
+// at is a position with the timeline of the event that stands there: before a fork that is the one that was left, so
+// that a store that left it elsewhere knows the position, too.
+func at(timelines eventstore.Timelines, p eventstore.Position) wire.Position {
+	return wire.Position{Timeline: timelines.Of(p), Number: p}
 }
 
 // number is the place of a client's position in this store's log. One that another timeline counts has none: the error

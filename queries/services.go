@@ -2,15 +2,16 @@ package queries
 
 import (
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // summaries sums up the services of a namespace ("": of all) in the order of their names.
-func summaries(timeline string, c *catalog.Catalog, namespace string) []wire.ServiceSummary {
+func summaries(timelines eventstore.Timelines, c *catalog.Catalog, namespace string) []wire.ServiceSummary {
 	all := []wire.ServiceSummary{}
 	for _, key := range c.Services(namespace) {
-		if s := summary(timeline, c.View(key)); s.Instances > 0 {
+		if s := summary(timelines, c.View(key)); s.Instances > 0 {
 			all = append(all, s)
 		}
 	}
@@ -18,10 +19,10 @@ func summaries(timeline string, c *catalog.Catalog, namespace string) []wire.Ser
 }
 
 // summary sums up one service.
-func summary(timeline string, v *catalog.View) wire.ServiceSummary {
+func summary(timelines eventstore.Timelines, v *catalog.View) wire.ServiceSummary {
 	s := wire.ServiceSummary{
 		Namespace: v.Service.Namespace, Service: v.Service.Service, Instances: len(v.Entries),
-		Statuses: map[domain.Status]int{}, Position: at(timeline, v.Position),
+		Statuses: map[domain.Status]int{}, Position: at(timelines, v.Position),
 	}
 	for _, e := range v.Entries {
 		s.Statuses[e.Status()]++

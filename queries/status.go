@@ -69,7 +69,7 @@ func (s *Service) storeStatus(ctx context.Context) (status wire.StoreStatus, beh
 			err = refused
 		}
 	}
-	status = wire.StoreStatus{Kind: s.Node.StoreKind, ID: s.StoreID, Timeline: s.Timeline(), Position: s.At(head)}
+	status = wire.StoreStatus{Kind: s.Node.StoreKind, ID: s.StoreID, Timeline: s.Timelines().Name, Position: s.At(head)}
 	if err != nil {
 		status.Problem = err.Error()
 	}

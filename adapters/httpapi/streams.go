@@ -147,7 +147,7 @@ func (a *api) streamEvents(c echo.Context) error {
 		case queries.Events:
 			for i := range u {
 				line = eventstore.AppendJSON(line[:0], &u[i])
-				w.buffer = appendSSE(w.buffer, a.Queries.At(u[i].Position), wire.StreamEvent, line)
+				w.buffer = appendSSE(w.buffer, wire.PositionOf(&u[i]), wire.StreamEvent, line)
 				if err := w.add(nil); err != nil {
 					return err
 				}

@@ -3,11 +3,11 @@ package httpapi
 import (
 	"encoding/json"
 	"net/http"
-	"strconv"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -24,8 +24,9 @@ type Deliveries interface {
 	Attempts(id string, limit int) ([]json.RawMessage, error)
 }
 
-func showWebhook(w domain.Webhook) wire.Webhook {
-	return wire.Webhook{ID: w.ID, WebhookSpec: w.Spec, Paused: w.Paused, Reason: w.Reason, After: strconv.FormatUint(w.After, 10)}
+func (a *api) showWebhook(w domain.Webhook) wire.Webhook {
+	after := a.Queries.At(eventstore.Position(w.After)) // an event of this log names it, so it is one of this log's
+	return wire.Webhook{ID: w.ID, WebhookSpec: w.Spec, Paused: w.Paused, Reason: w.Reason, After: after}
 }
 
 func (a *api) createWebhook(c echo.Context) error {
@@ -62,7 +63,7 @@ func (a *api) createWebhook(c echo.Context) error {
 		return err
 	}
 	w, _ := a.Webhooks.Find(id)
-	shown := showWebhook(w)
+	shown := a.showWebhook(w)
 	if made {
 		shown.Secret = body.Secret
 	}
@@ -73,7 +74,7 @@ func (a *api) createWebhook(c echo.Context) error {
 func (a *api) listWebhooks(c echo.Context) error {
 	shown := []wire.Webhook{}
 	for _, w := range a.Webhooks.All() {
-		shown = append(shown, showWebhook(w))
+		shown = append(shown, a.showWebhook(w))
 	}
 	return c.JSON(http.StatusOK, wire.WebhookList{Webhooks: shown})
 }
@@ -93,7 +94,7 @@ func (a *api) getWebhook(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, showWebhook(w))
+	return c.JSON(http.StatusOK, a.showWebhook(w))
 }
 
 func (a *api) deleteWebhook(c echo.Context) error {

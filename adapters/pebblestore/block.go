@@ -125,6 +125,7 @@ func (s *Store) decodeBlock(first eventstore.Position, value []byte, into []hear
 	for range count {
 		position += eventstore.Position(r.uvarint())
 		var h heartbeat
+		h.event.Timeline = s.timelines.Of(position)
 		h.event.Position, h.event.RecordedAt, h.event.StreamNumber = position, at, uint32(r.uvarint())
 		h.event.Revision = eventstore.Revision(r.uvarint())
 		if back := r.uvarint(); back != 0 {

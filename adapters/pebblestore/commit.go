@@ -160,7 +160,7 @@ func (s *Store) writeEvent(c *commit, data *eventstore.EventData, at time.Time, 
 	c.out.events = append(c.out.events, eventstore.RecordedEvent{})
 	e := &c.out.events[len(c.out.events)-1]
 	e.EventData, e.Stream = *data, h.stream
-	e.Revision, e.Position, e.RecordedAt = eventstore.Revision(h.events), s.next, c.at
+	e.Revision, e.Position, e.Timeline, e.RecordedAt = eventstore.Revision(h.events), s.next, s.timelines.Name, c.at
 	if !at.IsZero() { // it comes from another store
 		e.RecordedAt = s.imported(at)
 	}

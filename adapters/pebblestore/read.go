@@ -92,6 +92,7 @@ func (s *Store) lifecycleAt(p eventstore.Position) (eventstore.RecordedEvent, er
 	if _, err := readRecord(&e, p, v, nil, new(arena)); err != nil {
 		return e, &Damaged{p, err}
 	}
+	e.Timeline = s.timelines.Of(p)
 	return e, nil
 }
 

@@ -251,6 +251,7 @@ func (l *lifecycleSource) next() (*eventstore.RecordedEvent, error) {
 			continue
 		}
 		if picked {
+			l.event.Timeline = l.store.timelines.Of(p)
 			return &l.event, nil
 		}
 	}

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"sync"
@@ -17,6 +18,13 @@ import (
 type Remote struct {
 	URL       string            // e.g. http://127.0.0.1:7700
 	Transport http.RoundTripper // nil: http.DefaultTransport
+
+	timeline string // of the position after which Subscribe begins
+}
+
+func (r Remote) on(timeline string) Source {
+	r.timeline = timeline
+	return r
 }
 
 // Subscribe implements Source.
@@ -27,7 +35,7 @@ func (r Remote) Subscribe(ctx context.Context, opts eventstore.SubscribeOptions)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	s := &remoteSubscription{cancel: cancel, results: make(chan remoteResult)}
-	s.reading.Go(func() { s.read(ctx, registry, opts) })
+	s.reading.Go(func() { s.read(ctx, registry, wire.Position{Timeline: r.timeline, Number: opts.After}, opts.Filter) })
 	return s, nil
 }
 
@@ -42,20 +50,39 @@ type remoteResult struct {
 	err   error
 }
 
-func (s *remoteSubscription) read(ctx context.Context, registry *client.Client, opts eventstore.SubscribeOptions) {
+func (s *remoteSubscription) read(ctx context.Context, registry *client.Client, after wire.Position, filter eventstore.Filter) {
 	defer close(s.results)
-	query := queryOf(opts.Filter)
-	query.After, query.From = wire.Position{Number: opts.After}, "0" // After, if there is one
+	query := queryOf(filter)
+	query.After, query.From = after, "0" // After, if there is one
 	for e, err := range registry.StreamEvents(ctx, query) {
-		if err == nil && (e.Position <= opts.After || !opts.Filter.Match(e.Stream, e.Type)) {
+		if err == nil && (e.Position <= after.Number || !filter.Match(e.Stream, e.Type)) {
 			continue
 		}
 		select {
-		case s.results <- remoteResult{e.RecordedEvent, err}:
+		case s.results <- remoteResult{e.RecordedEvent, otherTimeline(after, err)}:
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// otherTimeline is the error by which a registry refuses to go on after a position that counts other events there; any
+// other error stays what it is.
+func otherTimeline(after wire.Position, err error) error {
+	other := eventstore.OtherTimeline{Timeline: after.Timeline, Position: after.Number, Relation: eventstore.Foreign}
+	var refused *wire.Problem
+	switch {
+	case !errors.As(err, &refused):
+		return err
+	case refused.Type == wire.OtherTimeline && refused.Fork != nil:
+		other.Fork, other.Relation = refused.Fork.Number, eventstore.Lost
+	case refused.Type == wire.OtherTimeline:
+	case refused.Field == "from": // it is one that the registry gave, but has not given yet
+		other.Relation = eventstore.Ahead
+	default:
+		return err
+	}
+	return other
 }
 
 // queryOf asks for what a filter picks, or for more: the registry knows selections, not prefixes.

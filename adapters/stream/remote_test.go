@@ -2,15 +2,18 @@ package stream_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/adapters/stream"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // registry is a registry's stream of events, which tells so many on each connection and then falls
@@ -138,4 +141,93 @@ func TestPausesGrowWhileASourceKeepsFailing(t *testing.T) {
 			t.Errorf("it asked %d times in 10 minutes", n)
 		}
 	})
+}
+
+// restored is a registry that was restored while a consumer was away, or another one in its place: it refuses to go on
+// after positions of the first timeline behind the fork.
+type restored struct {
+	refusal string // problem+json
+
+	mu    sync.Mutex
+	asked []string // positions
+}
+
+func (r *restored) RoundTrip(request *http.Request) (*http.Response, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	from := request.URL.Query().Get("from")
+	r.asked = append(r.asked, from)
+	if number, timeline, _ := strings.Cut(from, "-"); timeline == "" && number > "2" {
+		var p wire.Problem
+		if err := json.Unmarshal([]byte(r.refusal), &p); err != nil {
+			return nil, err
+		}
+		return &http.Response{
+			StatusCode: p.Status, Header: http.Header{"Content-Type": {"application/problem+json"}},
+			Body: io.NopCloser(strings.NewReader(r.refusal)), Request: request,
+		}, nil
+	}
+	var text strings.Builder
+	for _, position := range []string{"1", "2", "3-aa", "4-aa"} {
+		if position > from {
+			fmt.Fprintf(&text, "id: %s\nevent: event\ndata: {\"position\":\"%s\",\"stream\":\"instance-default/web/a\",\"type\":\"HealthChanged\",\"data\":{},\"metadata\":{}}\n\n", position, position)
+		}
+	}
+	body, w := io.Pipe()
+	context.AfterFunc(request.Context(), func() { w.CloseWithError(request.Context().Err()) })
+	go func() { _, _ = io.WriteString(w, text.String()) }()
+	return &http.Response{StatusCode: http.StatusOK, Body: body, Request: request}, nil
+}
+
+// A consumer of a remote registry goes on after the fork where the registry names it, and begins anew where nothing is
+// shared. The checkpoint has the timeline, so that the next start goes on without a word.
+func TestAConsumerOfARestoredRemoteRegistryGoesOn(t *testing.T) {
+	for _, c := range []struct{ name, refusal, want, asked string }{
+		{"the lost future", `{"type":"urn:rollcall:problem:other-timeline","status":410,"fork":"2"}`, "[3-aa 4-aa]", "[9 2]"},
+		{"another registry", `{"type":"urn:rollcall:problem:other-timeline","status":410}`, "[1 2 3-aa 4-aa]", "[9 0]"},
+		{"one that was made anew", `{"type":"urn:rollcall:problem:invalid-field","status":422,"field":"from"}`, "[1 2 3-aa 4-aa]", "[9 0]"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			checkpoints, err := stream.OpenCheckpoints(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := checkpoints.Save("c/events", wire.Position{Number: 9}); err != nil {
+				t.Fatal(err)
+			}
+			r := &restored{refusal: c.refusal}
+			var got []string
+			for range 2 {
+				sub, err := stream.NewSubscriber(stream.Config{Source: stream.Remote{URL: "http://registry", Transport: r}, Consumer: "c", Checkpoints: checkpoints})
+				if err != nil {
+					t.Fatal(err)
+				}
+				messages, err := sub.Subscribe(t.Context(), "events")
+				if err != nil {
+					t.Fatal(err)
+				}
+				for quiet := false; !quiet; {
+					select {
+					case m := <-messages:
+						got = append(got, m.Metadata["position"])
+						m.Ack()
+					case <-time.After(time.Second):
+						quiet = true
+					}
+				}
+				if err := sub.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+			if fmt.Sprint(got) != c.want {
+				t.Errorf("%s: the consumer is told %v, want %s", c.name, got, c.want)
+			}
+			if asked := fmt.Sprint(r.asked[:2]); asked != c.asked || r.asked[len(r.asked)-1] != "4-aa" {
+				t.Errorf("%s: it asked for what comes after %v", c.name, r.asked)
+			}
+			if at, _, err := checkpoints.Load("c/events"); err != nil || at.String() != "4-aa" {
+				t.Errorf("%s: the checkpoint is %v, %v", c.name, at, err)
+			}
+		})
+	}
 }

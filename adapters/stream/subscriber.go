@@ -139,14 +139,14 @@ type delivery struct {
 	topic    string
 	filter   eventstore.Filter // what the topic picks
 	out      chan<- *message.Message
-	position eventstore.Position // everything up to here is acked
-	saved    eventstore.Position
+	position wire.Position // everything up to here is acked
+	saved    wire.Position
 	savedAt  time.Time
 }
 
 func (d *delivery) run(ctx context.Context) {
 	name := d.config.Consumer
-	d.position = d.config.From
+	d.position = d.at(d.config.From)
 	if name != "" {
 		name += "/" + d.topic
 		release, err := d.config.Checkpoints.acquire(ctx, name)
@@ -160,38 +160,69 @@ func (d *delivery) run(ctx context.Context) {
 			return
 		}
 		if ok {
-			d.position = d.resume(name, at)
+			d.position, d.saved = at, at
 		}
-		d.saved = d.position
 		defer func() { d.save(name, true) }()
 	}
 	for wait := d.config.Redelivery; ctx.Err() == nil; wait = min(2*wait, max(maxPause, d.config.Redelivery)) {
 		before := d.position
 		err := d.follow(ctx, name)
-		if err == nil {
+		var other eventstore.OtherTimeline
+		switch {
+		case err == nil:
 			return
-		}
-		if d.position > before {
+		case errors.As(err, &other) && d.position.Number > 0:
+			d.goOnAfter(other)
+			continue
+		case d.position != before:
 			wait = d.config.Redelivery
 		}
-		d.config.Logger.Error("source failed; it is asked again", err, watermill.LogFields{"topic": d.topic, "position": d.position})
+		d.config.Logger.Error("source failed; it is asked again", err, watermill.LogFields{"topic": d.topic, "position": d.position.String()})
 		pause(ctx, wait)
 	}
+}
+
+// goOnAfter moves a position that counts other events in the source, after a restore or a loss of events, to the last
+// one that both share, so that the topic gets what the log has instead. If they share none, it begins as if it had no
+// checkpoint.
+func (d *delivery) goOnAfter(other eventstore.OtherTimeline) {
+	was := d.position
+	d.position.Number = other.Fork
+	if other.Relation != eventstore.Lost {
+		d.position = d.at(d.config.From)
+		if d.position == was {
+			d.position = wire.Position{}
+		}
+	}
+	d.config.Logger.Error("what was told is not in the log any more; the topic goes on after the last event that is", other, watermill.LogFields{
+		"consumer": d.config.Consumer, "topic": d.topic, "position": was.String(), "goes_on_after": d.position.String(),
+	})
 }
 
 // follow delivers what the source has until it fails. It returns nil when the context has ended or the source is
 // closed.
 func (d *delivery) follow(ctx context.Context, name string) error {
-	opts := eventstore.SubscribeOptions{After: d.position, Filter: d.filter}
-	return projections.Follow(ctx, d.config.Source, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
+	opts := eventstore.SubscribeOptions{After: d.position.Number, Filter: d.filter}
+	source := d.config.Source
+	switch s := source.(type) {
+	case away:
+		source = s.on(d.position.Timeline)
+	case timelined:
+		if _, err := s.Timelines().Own(d.position.Timeline, d.position.Number); err != nil {
+			return err
+		}
+	}
+	return projections.Follow(ctx, source, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
 		for i := range events {
 			if !d.deliver(ctx, &events[i]) {
 				return ctx.Err()
 			}
-			d.position = events[i].Position
+			d.position = wire.PositionOf(&events[i])
 			d.save(name, false)
 		}
-		d.position = max(d.position, position)
+		if position > d.position.Number {
+			d.position = d.at(position)
+		}
 		d.save(name, false)
 		return nil
 	})
@@ -241,33 +272,26 @@ func (d *delivery) save(name string, now bool) {
 		return
 	}
 	d.savedAt = time.Now()
-	if err := d.config.Checkpoints.Save(name, wire.Position{Timeline: d.timelines().Name, Number: d.position}); err != nil {
+	if err := d.config.Checkpoints.Save(name, d.position); err != nil {
 		d.config.Logger.Error("checkpoint cannot be saved; after a restart events come again", err, watermill.LogFields{"consumer": name})
 		return
 	}
 	d.saved = d.position
 }
 
-// timelined is a source that says which histories its positions may belong to.
+// timelined is a source in this process, which says its timelines. They do not change meanwhile.
 type timelined interface{ Timelines() eventstore.Timelines }
 
-func (d *delivery) timelines() eventstore.Timelines {
-	if source, ok := d.config.Source.(timelined); ok {
-		return source.Timelines()
-	}
-	return eventstore.Timelines{}
-}
+// away is a source that may be restored while it is followed: it is told the timeline of the position after which it
+// is asked to go on, and refuses with an eventstore.OtherTimeline.
+type away interface{ on(timeline string) Source }
 
-// resume is where a consumer goes on after its checkpoint. A checkpoint of what a restore or a crash took away goes on
-// after the fork: the consumer gets what the log has instead.
-func (d *delivery) resume(name string, at wire.Position) eventstore.Position {
-	own, relation := d.timelines().Resolve(at.Timeline, at.Number)
-	if _, ok := d.config.Source.(timelined); !ok || relation.GoesOn() {
-		return at.Number
+// at is a position of the source, as far as the source says its timelines.
+func (d *delivery) at(p eventstore.Position) wire.Position {
+	if source, ok := d.config.Source.(timelined); ok {
+		return wire.Position{Timeline: source.Timelines().Of(p), Number: p}
 	}
-	d.config.Logger.Error("the consumer was told of events that are not in the log any more; it goes on after the last that is", nil,
-		watermill.LogFields{"consumer": name, "position": at.String(), "goes_on_after": own})
-	return own
+	return wire.Position{Number: p}
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -284,7 +308,7 @@ func pause(ctx context.Context, d time.Duration) {
 func NewMessage(e *eventstore.RecordedEvent) (*message.Message, error) {
 	m := message.NewMessage(e.ID.String(), eventstore.AppendJSON(nil, e))
 	m.Metadata = message.Metadata{
-		"position": strconv.FormatUint(uint64(e.Position), 10), "revision": strconv.FormatUint(uint64(e.Revision), 10),
+		"position": wire.PositionOf(e).String(), "revision": strconv.FormatUint(uint64(e.Revision), 10),
 		"stream": string(e.Stream), "type": e.Type, "recorded_at": e.RecordedAt.Format(time.RFC3339Nano),
 	}
 	return m, nil

@@ -58,11 +58,11 @@ func TestAConsumerOfTheLostFutureGoesOnAfterTheFork(t *testing.T) {
 		t.Fatal(err)
 	}
 	register(restored, "e")
-	if got := take(restored, 2); got[0] != "3" || got[1] != "4" {
-		t.Errorf("it goes on with %v, want the timeline's beginning at 3", got)
+	if got := take(restored, 2); got[0] != "3-aa" || got[1] != "4-aa" {
+		t.Errorf("it goes on with %v, want the timeline's beginning at 3-aa", got)
 	}
 	register(restored, "f")
-	if got := take(restored, 1); got[0] != "5" {
-		t.Errorf("it goes on with %v, want 5", got)
+	if got := take(restored, 1); got[0] != "5-aa" {
+		t.Errorf("it goes on with %v, want 5-aa", got)
 	}
 }

@@ -66,7 +66,7 @@ func ProblemOf(err error) *wire.Problem {
 	case errors.As(err, &behind):
 		return NewProblem(http.StatusGatewayTimeout, "projection-behind", "The "+behind.Projection+" is not there yet", err.Error())
 	case errors.As(err, &timeline):
-		return NewProblem(http.StatusGone, "other-timeline", "The position is of another timeline", err.Error()+"; begin anew without it")
+		return otherTimeline(timeline)
 	case errors.As(err, &lapsed):
 		return NewProblem(http.StatusNotFound, "lease-expired", "The instance's lease has expired", err.Error())
 	case errors.As(err, &stale):
@@ -111,6 +111,15 @@ func ProblemOf(err error) *wire.Problem {
 		return routeProblem(fromEcho)
 	}
 	return NewProblem(http.StatusInternalServerError, "internal", "Something is wrong in the registry", "an unexpected error happened; the registry's log says which, under this request id")
+}
+
+// otherTimeline says where to go on, for who can: consumers of events. Who keeps a copy begins anew.
+func otherTimeline(e eventstore.OtherTimeline) *wire.Problem {
+	p := &wire.Problem{Type: wire.OtherTimeline, Title: "The position is of another timeline", Status: http.StatusGone, Detail: e.Error() + "; begin anew without it"}
+	if e.Relation == eventstore.Lost {
+		p.Fork = &wire.Position{Timeline: e.Timeline, Number: e.Fork}
+	}
+	return p
 }
 
 // goneProblem says what took an instance out, and where the rest of its history is.

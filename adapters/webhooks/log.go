@@ -11,8 +11,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/disposable"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // keptAttempts is how many attempts the log keeps of a webhook, at least.
@@ -20,15 +20,15 @@ const keptAttempts = 10_000
 
 // Attempt is one try to deliver one event.
 type Attempt struct {
-	Event     string              `json:"event"`           // its id; the target sees it as webhook-id
-	Position  eventstore.Position `json:"position,string"` // the event's
-	Type      string              `json:"type"`
-	Attempt   int                 `json:"attempt"` // from 1
-	At        time.Time           `json:"at"`
-	Took      domain.Duration     `json:"took"`
-	Status    int                 `json:"status,omitempty"` // HTTP status of the answer, if there was one
-	Delivered bool                `json:"delivered"`
-	Error     string              `json:"error,omitempty"`
+	Event     string          `json:"event"`    // its id; the target sees it as webhook-id
+	Position  wire.Position   `json:"position"` // the event's
+	Type      string          `json:"type"`
+	Attempt   int             `json:"attempt"` // from 1
+	At        time.Time       `json:"at"`
+	Took      domain.Duration `json:"took"`
+	Status    int             `json:"status,omitempty"` // HTTP status of the answer, if there was one
+	Delivered bool            `json:"delivered"`
+	Error     string          `json:"error,omitempty"`
 }
 
 // Log keeps attempts in a folder. It is there to look things up: what a crash takes from its end is

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // Subscribing makes the subscriber of one webhook: a durable consumer that begins after a position. It
@@ -200,8 +200,8 @@ type target struct {
 	secret    string
 	observer  Observer
 	attempt   int
-	position  eventstore.Position // of the event that attempt counts for
-	failing   time.Time           // since when every attempt failed; zero: the last one did not
+	position  wire.Position // of the event that attempt counts for
+	failing   time.Time     // since when every attempt failed; zero: the last one did not
 }
 
 // rejection says that the target will never take this event, whatever happens; the next may do.
@@ -214,12 +214,12 @@ func (e *rejection) Error() string {
 // deliver makes one attempt.
 func (t *target) deliver(m *message.Message) error {
 	d := t.deliverer
-	position, err := strconv.ParseUint(m.Metadata.Get("position"), 10, 64)
+	position, err := wire.ParsePosition("position", m.Metadata.Get("position"))
 	if err != nil {
 		return &rejection{}
 	}
-	if p := eventstore.Position(position); p != t.position {
-		t.position, t.attempt = p, 0
+	if position != t.position {
+		t.position, t.attempt = position, 0
 		if recorded, err := time.Parse(time.RFC3339Nano, m.Metadata.Get("recorded_at")); err == nil {
 			t.observer.Waiting(recorded)
 		}
@@ -307,7 +307,7 @@ func NewMessage(storeID string) func(e *eventstore.RecordedEvent) (*message.Mess
 		}
 		m := message.NewMessage(e.ID.String(), body)
 		m.Metadata = message.Metadata{
-			"position": strconv.FormatUint(uint64(e.Position), 10), "type": e.Type, "recorded_at": e.RecordedAt.Format(time.RFC3339Nano),
+			"position": wire.PositionOf(e).String(), "type": e.Type, "recorded_at": e.RecordedAt.Format(time.RFC3339Nano),
 		}
 		return m, nil
 	}

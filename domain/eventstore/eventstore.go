@@ -179,6 +179,7 @@ type RecordedEvent struct {
 	Stream     StreamName
 	Revision   Revision
 	Position   Position
+	Timeline   string    // on which the event was recorded: the store's, or one that it left later; "": its first
 	RecordedAt time.Time // UTC; never before an earlier position's
 	// StreamNumber is a small number of the stream's own, for readers that would look its name up at every
 	// event. It is good as long as the store is open; 0: the store gives this stream none. Only streams of

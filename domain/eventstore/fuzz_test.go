@@ -17,6 +17,7 @@ func FuzzParseJSON(f *testing.F) {
 		Stream:    "instance-default/web/a", Revision: 3, Position: 9, RecordedAt: time.Unix(1, 2).UTC(),
 	}
 	f.Add(eventstore.AppendJSON(nil, &e))
+	e.Timeline = "0a1b2c3d4e"
 	e.Data, e.Metadata, e.Stream = []byte{0xff}, nil, "weird \"<&> stream"
 	f.Add(eventstore.AppendJSON(nil, &e))
 	f.Add([]byte(`{"position":"x"}`))

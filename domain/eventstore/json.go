@@ -20,10 +20,11 @@ func AppendCanonical(b []byte, e *RecordedEvent) []byte {
 	return appendFields(b, e)
 }
 
-// AppendJSON appends the canonical form with the position as its first field.
+// AppendJSON appends the canonical form with the position as its first field: its text, with the timeline on which the
+// event was recorded.
 func AppendJSON(b []byte, e *RecordedEvent) []byte {
 	b = append(b, `{"position":"`...)
-	b = strconv.AppendUint(b, uint64(e.Position), 10)
+	b = AppendPosition(b, e.Timeline, e.Position)
 	b = append(b, `",`...)
 	return appendFields(b, e)
 }
@@ -77,7 +78,7 @@ func AppendString(b []byte, s string) []byte {
 // ParseJSON reads what AppendCanonical or AppendJSON wrote.
 func ParseJSON(line []byte) (RecordedEvent, error) {
 	var form struct {
-		Position       Position        `json:"position,string"`
+		Position       *string         `json:"position"` // the canonical form has none
 		ID             uuid.UUID       `json:"id"`
 		Stream         StreamName      `json:"stream"`
 		Revision       Revision        `json:"revision"`
@@ -93,7 +94,13 @@ func ParseJSON(line []byte) (RecordedEvent, error) {
 	}
 	e := RecordedEvent{
 		EventData: EventData{ID: form.ID, Type: form.Type, Data: form.Data, Metadata: form.Metadata},
-		Stream:    form.Stream, Revision: form.Revision, Position: form.Position, RecordedAt: form.RecordedAt.UTC(),
+		Stream:    form.Stream, Revision: form.Revision, RecordedAt: form.RecordedAt.UTC(),
+	}
+	if form.Position != nil {
+		var ok bool
+		if e.Timeline, e.Position, ok = CutPosition(*form.Position); !ok {
+			return RecordedEvent{}, fmt.Errorf("event: %q is no position", *form.Position)
+		}
 	}
 	if form.Data == nil {
 		e.Data = form.DataBase64

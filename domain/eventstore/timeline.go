@@ -1,6 +1,10 @@
 package eventstore
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
 
 // Timelines are the histories that a store's positions may belong to: the one that the store is on, and those
 // that it left. The zero value is a store that is on its first.
@@ -24,6 +28,7 @@ const (
 	Ancestor                 // of a timeline that the store left, where both still were the same
 	Lost                     // of a timeline that the store left, behind the fork: what it counts is not in this store
 	Foreign                  // of a timeline that the store has never been on
+	Ahead                    // of the timeline that the store is on, behind its end; only who asks the store knows
 )
 
 // GoesOn says whether a position of this relation counts the same events in this store.
@@ -48,6 +53,17 @@ func (t Timelines) Resolve(timeline string, p Position) (Position, Relation) {
 	return 0, Foreign
 }
 
+// Of is the timeline on which the event at a position of this store was recorded. An event before a fork is of the
+// timeline that was left there, so that every store that has the event gives it one name.
+func (t Timelines) Of(p Position) string {
+	for _, fork := range t.Forks {
+		if p <= fork.After {
+			return fork.Timeline
+		}
+	}
+	return t.Name
+}
+
 // Fork gives the timelines of a store that leaves its timeline after a position and goes on as another.
 func (t Timelines) Fork(name string, after Position) Timelines {
 	forks := make([]Fork, 0, len(t.Forks)+1)
@@ -70,7 +86,10 @@ func (e OtherTimeline) Error() string {
 	if e.Timeline != "" {
 		name = "timeline " + e.Timeline
 	}
-	if e.Relation == Lost {
+	switch e.Relation {
+	case Ahead:
+		return fmt.Sprintf("position %d of %s is behind the registry's newest: the registry was made anew, or lost the end of its log", e.Position, name)
+	case Lost:
 		return fmt.Sprintf("position %d is of %s, which this registry left after position %d, when a backup was restored or events were lost: what stood there is not in this log", e.Position, name, e.Fork)
 	}
 	return fmt.Sprintf("position %d is of %s, which this registry has never been on", e.Position, name)
@@ -83,4 +102,24 @@ func (t Timelines) Own(timeline string, p Position) (Position, error) {
 		return own, OtherTimeline{Timeline: timeline, Position: p, Fork: own, Relation: relation}
 	}
 	return own, nil
+}
+
+// AppendPosition appends the text of a position: the number, with "-" and the timeline behind it where that is not a
+// store's first.
+func AppendPosition(b []byte, timeline string, p Position) []byte {
+	b = strconv.AppendUint(b, uint64(p), 10)
+	if timeline != "" {
+		b = append(append(b, '-'), timeline...)
+	}
+	return b
+}
+
+// CutPosition reads what AppendPosition wrote. A timeline's name has 1-16 hexadecimal digits in lower case.
+func CutPosition(text string) (timeline string, p Position, ok bool) {
+	number, timeline, named := strings.Cut(text, "-")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil || named && (len(timeline) == 0 || len(timeline) > 16 || strings.Trim(timeline, "0123456789abcdef") != "") {
+		return "", 0, false
+	}
+	return timeline, Position(n), true
 }

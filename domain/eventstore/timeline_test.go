@@ -3,7 +3,9 @@ package eventstore_test
 import (
 	"errors"
 	"testing"
+	"time"
 
+	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -45,6 +47,33 @@ func TestAPositionIsResolvedByItsTimeline(t *testing.T) {
 	}
 }
 
+// A line of JSON names the timeline on which the event was recorded; the canonical form, of which the tamper-evident
+// log consists, does not know where the event stands.
+func TestALineNamesTheEventsTimeline(t *testing.T) {
+	e := eventstore.RecordedEvent{
+		EventData: eventstore.EventData{ID: uuid.UUID{1}, Type: "T", Data: []byte(`{}`), Metadata: []byte(`{}`)}, Stream: "s", Position: 12, RecordedAt: time.Unix(1, 0).UTC(),
+	}
+	canonical := string(eventstore.AppendCanonical(nil, &e))
+	for timeline, begin := range map[string]string{"": `{"position":"12",`, "0a1b2c3d4e": `{"position":"12-0a1b2c3d4e",`} {
+		e.Timeline = timeline
+		line := eventstore.AppendJSON(nil, &e)
+		if got := string(line); got != begin+canonical[1:] {
+			t.Errorf("the line is %s", got)
+		}
+		if got, err := eventstore.ParseJSON(line); err != nil || got.Timeline != timeline || got.Position != 12 {
+			t.Errorf("%s is read as %+v, %v", line, got, err)
+		}
+		if got := string(eventstore.AppendCanonical(nil, &e)); got != canonical {
+			t.Errorf("the canonical form is %s", got)
+		}
+	}
+	for _, position := range []string{`7`, `"-1"`, `"7-"`, `"7-A"`, `"7-12345678901234567"`, `""`, `"18446744073709551616"`} {
+		if e, err := eventstore.ParseJSON([]byte(`{"position":` + position + "," + canonical[1:])); err == nil {
+			t.Errorf("the position %s is read as %+v", position, e)
+		}
+	}
+}
+
 // Stores that are forked at random agree on a position exactly if they share the event that stands there.
 func TestAPositionGoesOnWhereItsEventIsShared(t *testing.T) {
 	type store struct {
@@ -70,6 +99,16 @@ func TestAPositionGoesOnWhereItsEventIsShared(t *testing.T) {
 			restored := store{from.timelines.Fork(string(rune('a'+len(stores))), eventstore.Position(at)), append([]int{}, from.events[:at]...)}
 			grow(&restored)
 			stores = append(stores, restored)
+		}
+		names := make(map[int]string) // of events' timelines
+		for _, s := range stores {
+			for i, event := range s.events {
+				name := s.timelines.Of(eventstore.Position(i + 1))
+				if other, known := names[event]; known && other != name {
+					t.Fatalf("event %d is of timeline %q and of %q", event, name, other)
+				}
+				names[event] = name
+			}
 		}
 		for _, bearer := range stores {
 			for _, s := range stores {

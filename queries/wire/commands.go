@@ -34,10 +34,10 @@ type BatchItem struct {
 type Webhook struct {
 	ID string `json:"id"`
 	domain.WebhookSpec
-	Paused bool   `json:"paused"`
-	Reason string `json:"reason,omitempty"` // of the pause
-	After  string `json:"after"`            // position after which its deliveries began
-	Secret string `json:"secret,omitempty"`
+	Paused bool     `json:"paused"`
+	Reason string   `json:"reason,omitempty"` // of the pause
+	After  Position `json:"after"`            // position after which its deliveries began
+	Secret string   `json:"secret,omitempty"`
 }
 
 // WebhookList is every webhook.

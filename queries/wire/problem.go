@@ -18,6 +18,9 @@ type Problem struct {
 	// Of an instance that is gone: the event that took it out, and where its history is.
 	Event   *HistoryEntry `json:"event,omitempty"`
 	History string        `json:"history,omitempty"`
+	// Of a position of another timeline: the last position before it that counts the same events in this log; absent
+	// where none does.
+	Fork *Position `json:"fork,omitempty"`
 }
 
 // TypePrefix begins every problem's type.
@@ -26,7 +29,8 @@ const TypePrefix = "urn:rollcall:problem:"
 // Types that clients decide by.
 const (
 	UnknownInstance = TypePrefix + "unknown-instance"
-	NoSuchRoute     = TypePrefix + "no-such-route" // the server has nothing at the path: the URL is wrong, or the server older
+	OtherTimeline   = TypePrefix + "other-timeline" // the position counts other events in this log
+	NoSuchRoute     = TypePrefix + "no-such-route"  // the server has nothing at the path: the URL is wrong, or the server older
 )
 
 func (p *Problem) Error() string {

@@ -4,8 +4,6 @@ package wire
 
 import (
 	"encoding"
-	"strconv"
-	"strings"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -28,11 +26,7 @@ func (p Position) String() string { return string(p.Append(nil)) }
 
 // Append appends the position's text.
 func (p Position) Append(b []byte) []byte {
-	b = strconv.AppendUint(b, uint64(p.Number), 10)
-	if p.Timeline != "" {
-		b = append(append(b, '-'), p.Timeline...)
-	}
-	return b
+	return eventstore.AppendPosition(b, p.Timeline, p.Number)
 }
 
 // MarshalText is the position's text.
@@ -46,15 +40,14 @@ func (p *Position) UnmarshalText(b []byte) (err error) {
 
 // ParsePosition reads a position's text; field is how the client calls it.
 func ParsePosition(field, s string) (Position, error) {
-	number, timeline, named := strings.Cut(s, "-")
-	n, err := strconv.ParseUint(number, 10, 64)
-	if err != nil || named && !isTimeline(timeline) {
+	timeline, number, ok := eventstore.CutPosition(s)
+	if !ok {
 		return Position{}, domain.InvalidField{Field: field, Rule: "must be a position as replies give it"}
 	}
-	return Position{Timeline: timeline, Number: eventstore.Position(n)}, nil
+	return Position{Timeline: timeline, Number: number}, nil
 }
 
-// isTimeline says whether the text can be a timeline's name: 1-16 hexadecimal digits in lower case.
-func isTimeline(s string) bool {
-	return len(s) > 0 && len(s) <= 16 && strings.Trim(s, "0123456789abcdef") == ""
+// PositionOf is an event's place.
+func PositionOf(e *eventstore.RecordedEvent) Position {
+	return Position{Timeline: e.Timeline, Number: e.Position}
 }

@@ -85,7 +85,7 @@ func (m *Memory) append(r eventstore.AppendRequest) eventstore.AppendResult {
 		}
 		e := eventstore.RecordedEvent{
 			EventData: data, Stream: r.Stream, Revision: eventstore.Revision(len(stream)),
-			Position: eventstore.Position(len(m.events) + 1), RecordedAt: now().UTC(),
+			Position: eventstore.Position(len(m.events) + 1), Timeline: m.On.Name, RecordedAt: now().UTC(),
 		}
 		if n := len(m.events); n > 0 && e.RecordedAt.Before(m.events[n-1].RecordedAt) {
 			e.RecordedAt = m.events[n-1].RecordedAt
