@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,6 +27,9 @@ const (
 
 // Server serves a face over HTTP.
 type Server struct {
+	// TLS is for connections over TCP; nil: they are plain. It is set before Serve.
+	TLS *tls.Config
+
 	http *http.Server
 	lane *lane.Lane // nil: there is none
 }
@@ -40,12 +44,17 @@ func NewServer(handler http.Handler, lane *lane.Lane, logger *slog.Logger) *Serv
 	if lane != nil {
 		s.ConnState = lane.ConnState
 	}
-	return &Server{s, lane}
+	return &Server{http: s, lane: lane}
 }
 
 // Serve serves until Shutdown is called, and then returns http.ErrServerClosed.
 func (s *Server) Serve(l net.Listener) error {
 	l = narrow{l}
+	if s.TLS != nil && l.Addr().Network() == "tcp" {
+		// The lane reads what clients send; under TLS that is the TLS library's to read.
+		s.http.TLSConfig = s.TLS
+		return s.http.ServeTLS(l, "", "")
+	}
 	if s.lane != nil {
 		l = s.lane.Listen(l)
 	}

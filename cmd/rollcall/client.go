@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"text/tabwriter"
 
@@ -16,15 +17,39 @@ import (
 // commandLine is what all client commands share: which registry they ask, and how they show its answers.
 type commandLine struct {
 	url, namespace, output string
+
+	ca, cert, key string          // PEM files for TLS; "": the system's authorities, no certificate
+	transport     *http.Transport // made of them, once
 }
 
 // client is the client of the registry at --url.
 func (c *commandLine) client() (*client.Client, error) {
-	remote, err := client.New(c.url, client.Options{Namespace: c.namespace, Via: "cli"})
+	options := client.Options{Namespace: c.namespace, Via: "cli"}
+	if err := c.secure(&options); err != nil {
+		return nil, usageError{err}
+	}
+	remote, err := client.New(c.url, options)
 	if err != nil {
 		return nil, usageError{err}
 	}
 	return remote, nil
+}
+
+// secure has calls trust the authorities of --ca and show the certificate of --cert.
+func (c *commandLine) secure(options *client.Options) error {
+	if c.ca == "" && c.cert == "" && c.key == "" {
+		return nil
+	}
+	if c.transport == nil {
+		config, err := client.TLS(c.ca, c.cert, c.key)
+		if err != nil {
+			return err
+		}
+		c.transport = http.DefaultTransport.(*http.Transport).Clone()
+		c.transport.TLSClientConfig = config
+	}
+	options.Transport = c.transport
+	return nil
 }
 
 // instance parses service/id or namespace/service/id.

@@ -69,6 +69,9 @@ func root() *cobra.Command {
 	var remote commandLine
 	flags := c.PersistentFlags()
 	flags.StringVar(&remote.url, "url", fromEnv("ROLLCALL_URL", "http://127.0.0.1:7700"), "where the server is (ROLLCALL_URL)")
+	flags.StringVar(&remote.ca, "ca", fromEnv("ROLLCALL_CA", ""), "authorities that the server's certificate is checked with, in PEM (ROLLCALL_CA)")
+	flags.StringVar(&remote.cert, "cert", fromEnv("ROLLCALL_CERT", ""), "certificate to show to the server, in PEM (ROLLCALL_CERT)")
+	flags.StringVar(&remote.key, "key", fromEnv("ROLLCALL_KEY", ""), "private key of the certificate, in PEM (ROLLCALL_KEY)")
 	flags.StringVar(&remote.namespace, "ns", fromEnv("ROLLCALL_NS", "default"), "namespace (ROLLCALL_NS)")
 	flags.StringVarP(&remote.output, "output", "o", "table", "table or json")
 	for _, sub := range []*cobra.Command{serveCommand(), demoCommand(), rebuildCommand(), migrateCommand(), backupCommand(&remote), restoreCommand(), storeCommand(), bench.Command(versionName(), func() bench.Target { return bench.Target{URL: remote.url, JSON: remote.output == "json"} })} {

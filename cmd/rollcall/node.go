@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,6 +36,7 @@ import (
 type node struct {
 	settings settings
 	logger   *slog.Logger
+	secure   *tls.Config // of connections over TCP; nil: they are plain
 	metrics  *metrics.Metrics
 
 	store      *backend
@@ -180,6 +182,7 @@ func (n *node) serve(ctx context.Context, listeners ...net.Listener) (err error)
 		lane = nil // the access log has every request, and the lane writes none
 	}
 	server := web.NewServer(n.api, lane, n.logger)
+	server.TLS = n.secure
 	running, halt := context.WithCancel(context.Background())
 	background, running := errgroup.WithContext(running)
 	n.run(running, background)

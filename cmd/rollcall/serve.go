@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,11 +13,14 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/rollcall-registry/rollcall/adapters/web"
 )
 
 // settings is what a server can be told.
 type settings struct {
 	listen     string
+	tls        web.TLS
 	allowHosts []string
 	data       string
 	store      string
@@ -60,6 +64,10 @@ func (s *settings) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&s.listen, "listen", "127.0.0.1:7700", "address and port to listen on")
 	f.StringSliceVar(&s.allowHosts, "allow-host", nil, "answer requests to this host, too, without a port; for a server that listens on a loopback address behind a proxy or under a name; may be given again")
+	f.StringVar(&s.tls.Cert, "tls-cert", "", "certificate of the server with its chain, in PEM: speak TLS; read again when it changes")
+	f.StringVar(&s.tls.Key, "tls-key", "", "private key of the certificate, in PEM")
+	f.StringVar(&s.tls.ClientCA, "tls-client-ca", "", "authorities that sign clients' certificates, in PEM")
+	f.StringVar((*string)(&s.tls.ClientAuth), "tls-client-auth", string(web.ClientAuthOff), "whether clients must show a certificate: off, optional or required")
 	f.StringVar(&s.data, "data", "./rollcall-data", "folder for events and snapshots")
 	f.StringVar(&s.store, "store", "embedded", "event store: embedded, or EventStoreDB's or KurrentDB's connection string, esdb://… or esdb+discover://…")
 	f.DurationVar(&s.retention, "heartbeat-retention", 72*time.Hour, "how long heartbeats are kept; lifecycle events are kept for ever")
@@ -92,6 +100,11 @@ func (s *settings) check() error {
 	if !embedded(s.store) && !isESDB(s.store) {
 		return usageError{fmt.Errorf("store must be embedded, esdb://… or esdb+discover://…, not %q", s.store)}
 	}
+	if s.tls.On() {
+		if _, err := s.tlsConfig(slog.New(slog.DiscardHandler)); err != nil {
+			return usageError{err}
+		}
+	}
 	if s.retention < time.Hour {
 		return usageError{fmt.Errorf("heartbeat-retention must be at least 1h, not %s", s.retention)}
 	}
@@ -106,6 +119,16 @@ func (s *settings) storeKind() string {
 	return "esdb"
 }
 
+// tlsConfig is how connections over TCP are secured; nil: they are plain.
+func (s *settings) tlsConfig(logger *slog.Logger) (*tls.Config, error) {
+	if !s.tls.On() {
+		return nil, nil
+	}
+	settings := s.tls
+	settings.Logger = logger
+	return settings.Config()
+}
+
 // serve runs the registry until the context ends. listening is told the address, if anyone asks.
 func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(net.Addr)) (err error) {
 	if err := s.check(); err != nil {
@@ -116,11 +139,18 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 		return err
 	}
 	defer stopDebug()
-	start, err := startListening(s.listen, logger)
+	secure, err := s.tlsConfig(logger)
+	if err != nil {
+		return err
+	}
+	start, err := startListening(s.listen, secure, logger)
 	if err != nil {
 		return err
 	}
 	url := "http://" + start.listener.Addr().String()
+	if secure != nil {
+		url = "https://" + start.listener.Addr().String()
+	}
 	logger.Info("rollcall is starting", "url", url)
 	n, err := openNode(ctx, s, logger, start.at)
 	if err != nil {
@@ -146,6 +176,7 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	if listening != nil {
 		listening(listener.Addr())
 	}
+	n.secure = secure
 	return n.serve(ctx, listeners...)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ type step struct {
 	cause func() error
 }
 
-func startListening(address string, logger *slog.Logger) (*starting, error) {
+func startListening(address string, secure *tls.Config, logger *slog.Logger) (*starting, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err
@@ -48,6 +49,7 @@ func startListening(address string, logger *slog.Logger) (*starting, error) {
 	s := &starting{listener: &pausable{TCPListener: listener.(*net.TCPListener)}, over: make(chan struct{})}
 	s.at("the registry is being opened", nil)
 	s.server = web.NewServer(s, nil, logger)
+	s.server.TLS = secure
 	s.served.Go(func() { _ = s.server.Serve(s.listener) }) // it ends with stop
 	return s, nil
 }
