@@ -9,54 +9,60 @@ import (
 	"time"
 )
 
-// Timeouts of a connection's lane. They are set anew now and then only, and so may be longer by slack.
+// Timeouts of a connection whose requests the lane answers. The lane sets a deadline anew only when the deadline in
+// force has less than the timeout left, so that a timeout may be longer by deadlineSlack.
 const (
-	idleTimeout  = 2 * time.Minute // without a request
-	writeTimeout = 30 * time.Second
-	slack        = 30 * time.Second
+	idleTimeout   = 2 * time.Minute // without a request
+	writeTimeout  = 30 * time.Second
+	deadlineSlack = 30 * time.Second
 )
 
-// conn is one connection of the HTTP server; the lane is in its Read. When the server waits for the next
-// request, Read looks at what has come, answers plain requests itself, and returns to the server with the
-// first other thing.
+// conn is one connection of the HTTP server. The lane is in the method Read. When the server reads the next request,
+// Read answers plain requests itself, and returns to the server with the first bytes that are not a plain request.
 //
-// What net/http does that this relies on (TestTheLaneIsByteForByteTheServer would notice a change):
+// conn relies on the following behaviour of net/http (TestTheLaneIsByteForByteTheServer notices a change):
 //
-//  1. The server reads requests through one bufio.Reader a connection. The connection's first Read offers the
-//     whole of its buffer. A later Read offers what is free of it: from the first byte on, only when the
-//     buffer holds nothing.
-//  2. When a request is answered and its body is read, the server calls ConnState(StateIdle), and then reads if
-//     it holds fewer than 4 bytes of the next request. When it has a request's headers, it calls
-//     ConnState(StateActive), before the handler runs.
-//  3. While a handler runs and the body is read, the server reads one byte into memory of its own, to notice
-//     that the client goes away.
+//  1. The server reads requests through one bufio.Reader for each connection. The first Read of the connection gets the
+//     whole buffer of the bufio.Reader. A later Read gets the free part of the buffer. The free part is the whole
+//     buffer only when the buffer holds no byte.
+//  2. When the server has answered a request and read the body of the request, the server calls ConnState(StateIdle).
+//     Then the server reads if the buffer holds fewer than 4 bytes of the next request. When the server has the headers
+//     of a request, the server calls ConnState(StateActive), before the handler runs.
+//  3. While a handler runs, and after the body is read, the server reads one byte into memory outside the buffer, to
+//     notice that the client closes the connection.
 //
-// INVARIANT: bytes are taken by the lane only if they begin a request, and if they are all of it. They begin
-// one if between is true and Read offers the whole buffer: by 1 and 2, the server then holds nothing of it.
-// They are all of it if they end with the empty line after the headers, for a plain request has no body.
-// What is behind that line, or missing before it, makes the request the server's.
+// INVARIANT: the lane takes bytes only if the bytes are exactly one whole request.
+//   - The bytes begin a request if between is true and Read got the whole buffer: by 1 and 2, the server then holds no
+//     byte of the request.
+//   - The bytes are the whole request if they end with the empty line after the headers: a plain request has no body.
+//     If a byte follows that line, or if the line is missing, the server gets the bytes.
 //
-// INVARIANT: a request is carried out once. Read either answers it and gives none of its bytes to the server,
-// or gives all of them, after the Face said that nothing was done.
+// INVARIANT: a request is carried out once. Read either answers a request and gives no byte of the request to the
+// server, or gives all bytes to the server after the Face reported that nothing was done.
 //
-// Who may touch what: the fields below state belong to the goroutine that serves the connection. The read of 3
-// comes from another goroutine, which the first starts after ConnState(StateActive) and waits for before it
-// reads again; it reads buffer and working only. Close comes from any goroutine and touches state only.
+// INVARIANT: the server's buffer belongs to the server. The lane reads a request from the buffer during Read only. No
+// slice of a plainRequest is kept after the request is answered: host is a copy.
+//
+// Ownership of the fields: the fields below state belong to the goroutine that serves the connection. The read of 3
+// runs in another goroutine. The serving goroutine starts that goroutine after ConnState(StateActive), and waits for
+// its end before the next read. The read of 3 uses buffer and working only. Any goroutine may call Close, which uses
+// state only.
 type conn struct {
 	*net.TCPConn
 	lane  *Lane
 	state atomic.Int32 // open, busy, closing or closed
 
-	between bool      // the server has answered all it was given, and waits for the next request
-	working bool      // the server works on a request
-	buffer  []byte    // the server's, whole; it is compared with, never looked into
+	between bool      // the server has answered every request that it got, and waits for the next request
+	working bool      // the server handles a request
+	buffer  []byte    // the server's whole buffer, kept to compare addresses; its bytes are not read through this field
 	face    Face      // nil: no plain request has come
-	host    []byte    // the host that was allowed last
-	reply   []byte    // the headers of the newest reply; used again
-	until   time.Time // the deadlines in force are later; zero: they are the server's
+	host    []byte    // copy of the newest host that was allowed
+	reply   []byte    // headers of the newest reply; the next reply overwrites them, after the write of this one
+	until   time.Time // the lane's deadlines are later than this; zero: the server's deadlines are in force
 }
 
-// The states of a connection. A busy one that is to be closed is closing until its reply is sent.
+// The states of a connection. Close turns a busy connection into a closing connection, which is closed when its reply
+// is sent.
 const (
 	open int32 = iota
 	busy
@@ -86,27 +92,28 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 }
 
-// watches says whether a read looks out for the client's going away (3 above). A client that is quick with its
-// next request would have the first byte of it taken, so that the server, not the lane, had to answer it.
+// watches says whether a read only has to notice that the client closes the connection (3 above). Such a read must take
+// no byte: if the client sends its next request early, the read would take the first byte of the request, and the
+// server instead of the lane would have to answer the request.
 //
-// A read of one byte into the server's buffer is another thing: 4,095 bytes of a request have come, and the
-// buffer has one byte left. It has to be filled: a read that gives nothing again and again ends the connection.
+// A read of one byte into the last byte of the server's buffer is a usual read: 4,095 bytes of a request have come.
+// That read must return the byte, for the server ends the connection after many reads without a byte.
 func (c *conn) watches(p []byte) bool {
 	return c.working && len(p) == 1 && &p[0] != &c.buffer[len(c.buffer)-1]
 }
 
-// pass gives the server what was read.
+// pass returns the bytes that were read to the server.
 func (c *conn) pass(n int, err error) (int, error) {
 	c.between = false
 	if !c.until.IsZero() {
 		c.until = time.Time{}
-		_ = c.SetWriteDeadline(time.Time{}) // the server sets its own, if it has one
+		_ = c.SetWriteDeadline(time.Time{}) // the server sets its own write deadline, if any
 	}
 	return n, err
 }
 
-// Close implements net.Conn. It does not wait: a connection that is busy is closed when its reply has been
-// sent. Lane.Wait waits for that.
+// Close implements net.Conn. Close does not wait: a busy connection is closed when its reply is sent. Lane.Wait waits
+// for these connections.
 func (c *conn) Close() error {
 	for {
 		switch s := c.state.Load(); s {
@@ -124,7 +131,8 @@ func (c *conn) Close() error {
 	}
 }
 
-// closeLater has a busy connection closed when its reply is sent; false: it is not busy any more.
+// closeLater marks a busy connection, so that the connection is closed when its reply is sent. false: the connection is
+// not busy any more.
 func (l *Lane) closeLater(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -135,7 +143,7 @@ func (l *Lane) closeLater(c *conn) bool {
 	return true
 }
 
-// done ends being busy; false: the connection is closed.
+// done ends the busy state after a reply. false: the connection is closed.
 func (c *conn) done() bool {
 	if c.state.CompareAndSwap(busy, open) {
 		return true
@@ -144,7 +152,7 @@ func (c *conn) done() bool {
 	return false
 }
 
-// closeNow closes a connection that was to be closed when its reply is sent.
+// closeNow closes a connection in the state closing.
 func (l *Lane) closeNow(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -157,16 +165,16 @@ func (l *Lane) closeNow(c *conn) {
 	}
 }
 
-// outcome is what became of bytes that begin a request.
+// outcome is the result of the lane's work on bytes that begin a request.
 type outcome int
 
 const (
-	notMine  outcome = iota // nothing was done; the bytes are the server's
+	notMine  outcome = iota // nothing was done; the server must get the bytes
 	answered                // the request was carried out, or failed, and was answered
-	ended                   // there is no connection to answer on any more
+	ended                   // the connection is closed, or must be closed
 )
 
-// answer answers the request if it is a plain one and the Face takes it.
+// answer answers the bytes if they are a plain request that the Face takes.
 func (c *conn) answer(raw []byte) (result outcome) {
 	request, ok := readPlain(raw)
 	if !ok || !c.allows(request.host) {
@@ -175,7 +183,7 @@ func (c *conn) answer(raw []byte) (result outcome) {
 	if !c.state.CompareAndSwap(open, busy) {
 		return ended
 	}
-	defer func() { // also when the Face panics: net/http then closes the connection
+	defer func() { // runs also after a panic of the Face: net/http then closes the connection
 		if !c.done() {
 			result = ended
 		} else if result == ended {
@@ -200,8 +208,8 @@ func (c *conn) allows(host []byte) bool {
 func (c *conn) carryOut(request plainRequest) outcome {
 	now := time.Now()
 	if c.until.Sub(now) < 0 {
-		c.until = now.Add(slack)
-		// A connection without deadlines is closed by the server in the end.
+		c.until = now.Add(deadlineSlack)
+		// The errors are ignored: a connection that cannot have deadlines fails at the next write.
 		_ = c.SetReadDeadline(c.until.Add(idleTimeout))
 		_ = c.SetWriteDeadline(c.until.Add(writeTimeout))
 	}
@@ -224,16 +232,17 @@ func (c *conn) carryOut(request plainRequest) outcome {
 		c.lane.options.Observe(request.id != nil, reply.Status, time.Since(now))
 	}
 	if err != nil {
-		return ended // a part of the reply may have been sent: nothing can follow it
+		return ended // the client may have a part of the reply, so that no other reply can follow
 	}
 	return answered
 }
 
-// copyUpTo is how long a body may be to be copied behind its headers: a longer one is cheaper to send from
-// where it is, and every connection keeps its buffer.
+// copyUpTo is the length up to which a body is copied behind the headers into the connection's buffer. A longer body is
+// cheaper to send from the Face's memory, and would make the buffer of every connection larger.
 const copyUpTo = 2 << 10
 
-// send sends the reply with its headers in the order in which net/http writes them: by name, then Date.
+// send sends the reply. The headers are in the order in which net/http writes headers: by name, then Date. The reply's
+// slices belong to the Face until send returns.
 func (c *conn) send(r Reply, now time.Time) error {
 	b := append(c.reply[:0], "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(r.Status), 10)

@@ -1,9 +1,9 @@
-// Package lane answers heartbeats and lookups straight from the connection. Most of what either costs a
-// server is HTTP for everyone: headers put into maps, a goroutine that watches for the client to go, a
-// context. In their plainest form they need none of it. Whatever is not exactly that, in any way, goes to
-// the HTTP server as it came, which answers the same request with the same bytes (ADR 017).
+// Package lane answers plain heartbeats and lookups on the connection, before the HTTP server. Most of the cost of
+// these requests is general HTTP work: maps of headers, a goroutine that notices when the client closes the connection,
+// a context. A request in the plainest form needs none of this work. The HTTP server gets every other request
+// unchanged, and answers a plain request with the same bytes as the lane (ADR 017).
 //
-// The package knows HTTP only. What a heartbeat or a lookup does is the Face's.
+// The package knows HTTP only. A Face carries out the heartbeats and lookups.
 package lane
 
 import (
@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// Face answers the plain requests of one connection. One goroutine at a time calls it.
+// Face answers the plain requests of one connection. One goroutine at a time calls a Face.
 //
-// mine is false only where nothing was done: the HTTP server then gets the request and does it. A request that
-// was begun and failed is answered with its failure: the server must not carry it out a second time.
+// INVARIANT: mine is false only if nothing was done. Then the HTTP server gets the request and carries it out. A request
+// that was begun and failed is answered with the failure, so that the server does not carry it out a second time.
 //
-// What the request's slices hold is gone when the method returns. What the reply's slices hold must stay
-// until the next call.
+// INVARIANT: the slices of a request belong to the connection. A Face must not keep them after the method returns. The
+// slices of a reply belong to the Face, which must not change them until its next call.
 type Face interface {
 	// Heartbeat renews the lease of an instance of the default namespace.
 	Heartbeat(service, id []byte) (reply Reply, mine bool)
@@ -30,7 +30,7 @@ type Face interface {
 	Lookup(service, match []byte) (reply Reply, mine bool)
 }
 
-// Reply is what a Face answers. The lane adds Date and Content-Length. Headers that are empty are left out.
+// Reply is the reply of a Face. The lane adds Date and Content-Length, and leaves out empty headers.
 type Reply struct {
 	Status     int
 	Type       string // Content-Type
@@ -41,12 +41,12 @@ type Reply struct {
 	Body       []byte // must be nil with 304
 }
 
-// Options is what a lane is made of.
+// Options are the options of a Lane.
 type Options struct {
 	// Face makes the Face of a connection from the client's address.
 	Face func(client net.Addr) Face
-	// Host says whether requests to a host (the header, with its port) are answered; nil: to any. Those that
-	// are not get their refusal from the HTTP server.
+	// Host says whether the lane may answer requests to a host (the Host header, with its port). nil: to any host. The
+	// HTTP server refuses the other requests.
 	Host func(host []byte) bool
 	// Observe is told of every reply and how long it took; nil: nobody is.
 	Observe func(heartbeat bool, status int, took time.Duration)
@@ -61,10 +61,10 @@ type Lane struct {
 
 	mu      sync.Mutex
 	closing map[*conn]struct{} // connections that are closed when their reply has been sent
-	drained chan struct{}      // closed when closing is empty; nil: nobody waits for that
+	drained chan struct{}      // closed by closeNow when closing is empty; nil: no call of Wait
 }
 
-// New is a lane.
+// New makes a lane.
 func New(options Options) *Lane {
 	return &Lane{options: options, closing: map[*conn]struct{}{}}
 }
@@ -72,20 +72,21 @@ func New(options Options) *Lane {
 // Listen wraps the listener of the http.Server. The server must be given ConnState, too.
 func (l *Lane) Listen(inner net.Listener) net.Listener { return listener{inner, l} }
 
-// Answered is how many requests the lane has answered.
+// Answered is the number of requests that the lane has answered.
 func (l *Lane) Answered() int64 { return l.answered.Load() }
 
-// ConnState is for http.Server: it tells a connection whether the server works on a request.
+// ConnState is for http.Server. It notes in the connection whether the server handles a request.
 func (l *Lane) ConnState(c net.Conn, state http.ConnState) {
 	if c, ok := c.(*conn); ok {
 		c.between = state == http.StateIdle
 		c.working = state == http.StateActive
-		c.until = time.Time{} // the server has set its own deadlines since
+		c.until = time.Time{} // the server has set its own deadlines
 	}
 }
 
-// Wait waits for the replies of connections that the server has closed: http.Server.Shutdown takes a
-// connection in its lane for an idle one and does not wait for it. When the context ends, what is left is cut off.
+// Wait waits for the replies of connections that the server has closed. http.Server.Shutdown takes a connection on which
+// the lane answers for an idle connection, and does not wait. When the context ends, Wait closes the connections that
+// are left.
 func (l *Lane) Wait(ctx context.Context) error {
 	l.mu.Lock()
 	if len(l.closing) == 0 {
@@ -103,7 +104,7 @@ func (l *Lane) Wait(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for c := range l.closing {
-		_ = c.TCPConn.Close() // its writer fails, and takes it out
+		_ = c.TCPConn.Close() // the write on the connection fails, and closeNow removes the connection
 	}
 	return fmt.Errorf("%d replies of the lane were cut off: %w", len(l.closing), ctx.Err())
 }
@@ -121,7 +122,7 @@ func (l listener) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// httpDate is the Date header of replies, made once a second.
+// httpDate is the Date header of replies. Its text is made once a second.
 type httpDate struct{ newest atomic.Pointer[dateText] }
 
 type dateText struct {

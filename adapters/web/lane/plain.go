@@ -2,8 +2,8 @@ package lane
 
 import "bytes"
 
-// plainRequest is a request in the plainest form: in the default namespace, without a query or a body,
-// and of headers only those that change nothing.
+// plainRequest is a request in the plainest form: in the default namespace, without a query or a body, and with no
+// headers but those that do not change the reply. Its slices point into the server's buffer.
 type plainRequest struct {
 	service []byte
 	id      []byte // of the instance whose heartbeat it is; nil: a lookup of the service's instances
@@ -20,8 +20,8 @@ var (
 	lineEnd   = []byte("\r\n")
 )
 
-// readPlain reads a request that is whole and plain. A header that is not listed here makes it another
-// request, whatever it says.
+// readPlain reads a whole plain request. ok is false for any other bytes, and for a request with a header that is not
+// listed here.
 func readPlain(raw []byte) (request plainRequest, ok bool) {
 	line, rest, ok := bytes.Cut(raw, lineEnd)
 	if !ok || !request.readLine(line) {
@@ -29,7 +29,8 @@ func readPlain(raw []byte) (request plainRequest, ok bool) {
 	}
 	hosts := 0
 	for {
-		if line, rest, ok = bytes.Cut(rest, lineEnd); !ok {
+		line, rest, ok = bytes.Cut(rest, lineEnd)
+		if !ok {
 			return plainRequest{}, false
 		}
 		if len(line) == 0 {
@@ -73,7 +74,7 @@ func (r *plainRequest) readLine(line []byte) bool {
 	return isGet && isLookup && plainName(service)
 }
 
-// is compares as header names are compared; name is in lower case.
+// is says whether b is the name, without regard to case. name is in lower case.
 func is(b []byte, name string) bool {
 	if len(b) != len(name) {
 		return false
@@ -90,8 +91,8 @@ func is(b []byte, name string) bool {
 	return true
 }
 
-// plainName says whether the bytes can be a name as it stands in a path. Whether it is one that an
-// instance has, the catalog knows.
+// plainName says whether the bytes can be a name in a path, without escapes. The name may still be illegal: then the
+// catalog does not have it.
 func plainName(b []byte) bool {
 	for _, c := range b {
 		if !plainInName[c] {
@@ -101,7 +102,7 @@ func plainName(b []byte) bool {
 	return len(b) > 0
 }
 
-// plainInName are the characters that a URL's path may hold as they are (RFC 3986, pchar without escapes).
+// plainInName are the characters that a URL's path may hold unescaped (RFC 3986, pchar without escapes).
 var plainInName = func() (set [256]bool) {
 	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,;=:@") {
 		set[c] = true

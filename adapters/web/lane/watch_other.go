@@ -4,6 +4,6 @@ package lane
 
 import "net"
 
-// watch waits until something came or the client is gone. What came is taken; the next request is then
-// the server's.
+// watch waits until a byte has come or the client has closed the connection. It takes the byte, so that the server
+// answers the next request.
 func watch(c *net.TCPConn, buffer []byte) (int, error) { return c.Read(buffer) }

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// watch waits until something came or the client is gone, and leaves what came where it is: 0 and no
-// error. buffer is a byte to look into.
+// watch waits until a byte has come or the client has closed the connection. It takes no byte from the connection, and
+// returns 0 without an error when a byte has come. buffer is memory for one byte.
 func watch(c *net.TCPConn, buffer []byte) (int, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
