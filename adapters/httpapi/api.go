@@ -1,7 +1,7 @@
 // Package httpapi is the native HTTP API under /v1, and the routes that operators need.
 //
-// Commands answer when they are durable. Every reply carries Rollcall-Position, up to where the
-// catalog was when the reply was made; ?after=<position> makes a query wait for one's own writes.
+// A command is answered when its event is durable. Every reply carries Rollcall-Position: the position up to which the
+// catalog was when the reply was made. A query with ?after=<position> waits until the catalog has reached the position.
 package httpapi
 
 import (
@@ -28,25 +28,25 @@ const (
 	MaxBatch     = 10_000  // items of a batch
 )
 
-// Config is what the API is made of.
+// Config has the parts that the API needs.
 type Config struct {
 	Commands *commands.Service
 	Queries  *queries.Service
-	// Webhooks are those there are; WebhookCommands change them, Deliveries carries them out.
+	// Webhooks lists the webhooks, WebhookCommands changes webhooks, and Deliveries delivers events to them.
 	Webhooks        *webhooks.List
 	WebhookCommands *commands.Webhooks
 	Deliveries      Deliveries
-	// PreservationCommands hold expiry and end that.
+	// PreservationCommands hold expiry, and let expiry go on.
 	PreservationCommands *commands.Preservation
-	// Shed is told of every heartbeat that is refused for want of capacity; nil: nobody is.
+	// Shed is called for every heartbeat that is refused under overload; nil: no call.
 	Shed func()
 
-	// BackupTo writes a backup as a tar archive; nil: the event store is not here.
+	// BackupTo writes a backup as a tar archive; nil: the event store is a database of its own.
 	BackupTo func(w io.Writer, have json.RawMessage) error
 
-	// Observer is told of every request; nil: nobody is.
+	// Observer gets every request; nil: no observer.
 	Observer web.Observer
-	// Hosts are the names under which requests are answered; nil: any.
+	// Hosts are the hosts for which requests are answered; nil: any host.
 	Hosts *web.Hosts
 
 	Ready   func() error // why the server is not ready, nil when it is
@@ -66,9 +66,9 @@ type api struct {
 	lane       *lane.Lane
 }
 
-// How many requests of each kind are worked on at once. Under more than that lookups and registrations are
-// shed, heartbeats last: losing heartbeats would empty the catalog. A request that waits for something to happen
-// gives its turn back meanwhile, and so does a reply that is made and only has to be written.
+// How many requests of each kind are handled at once. Under overload lookups and registrations are refused before
+// heartbeats: without heartbeats the leases would lapse. A request that waits for a change has no turn while it waits,
+// and a turn ends before the reply is written.
 const (
 	lookupsAtOnce    = 256
 	pastAtOnce       = 32 // lookups in a catalog of the past, which may have to be built
@@ -78,17 +78,17 @@ const (
 	commandsAtOnce   = 512
 	heartbeatsAtOnce = 16_384
 
-	// outgoingBytes may be on their way in large replies and snapshots.
+	// outgoingBytes is how many bytes of large replies and snapshots may be sent at once.
 	outgoingBytes = 128 << 20
 )
 
-// API serves all routes. It is a handler; its Lane makes heartbeats and lookups cheaper.
+// API is the handler of all routes. Its Lane makes heartbeats and lookups cheaper.
 type API struct {
 	*echo.Echo
 	api *api
 }
 
-// New is the API.
+// New makes the API.
 func New(config Config) *API {
 	a := &api{
 		Config: config, requestIDs: web.NewRequestIDs(),
@@ -101,24 +101,24 @@ func New(config Config) *API {
 	return &API{a.router(), a}
 }
 
-// Lane answers plain heartbeats and lookups as the API does: for web.NewServer.
+// Lane answers plain heartbeats and lookups with the same bytes as the API. It is for web.NewServer.
 func (a *API) Lane() *lane.Lane { return a.api.lane }
 
 // Routes lists what New serves, as "METHOD /path/:parameter".
 func Routes(config Config) []string {
 	var routes []string
 	for _, r := range New(config).Echo.Routes() {
-		if r.Method != echo.RouteNotFound && r.Method != http.MethodHead { // HEAD is where GET is
+		if r.Method != echo.RouteNotFound && r.Method != http.MethodHead { // every route with GET has HEAD
 			routes = append(routes, r.Method+" "+r.Path)
 		}
 	}
 	return routes
 }
 
-// takes holds a route to the parameters that it takes: those of all lists.
+// takes is web.Takes with the parameters of all lists.
 func takes(lists ...[]string) echo.MiddlewareFunc { return web.Takes(slices.Concat(lists...)...) }
 
-// streams says which requests stay open for as long as their client likes.
+// streams says whether a request stays open until its client ends it.
 func streams(c echo.Context) bool {
 	return strings.HasPrefix(c.Path(), "/v1/streams/") || c.Path() == "/v1/events" && c.QueryParam("follow") != ""
 }

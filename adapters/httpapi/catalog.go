@@ -97,8 +97,8 @@ func (a *api) everything(c echo.Context) error {
 	return answer(c, all)
 }
 
-// catalog is the catalog that the request asks about: that of ?at=, or the live one, after a service (the
-// zero key: any) has changed if the request waits for that.
+// catalog is the catalog that the request asks about: the catalog at the moment ?at=, or the live catalog. A request
+// with ?wait= waits first until the service (the zero key: any service) has changed.
 func (a *api) catalog(c echo.Context, key domain.ServiceKey) (*queries.Catalog, error) {
 	at := ""
 	if c.Request().URL.RawQuery != "" {
@@ -117,7 +117,7 @@ func (a *api) catalog(c echo.Context, key domain.ServiceKey) (*queries.Catalog, 
 		return nil, err
 	}
 	if shown.Heavy(key) {
-		web.Leave(c) // it waits for a turn of another kind
+		web.Leave(c) // the encoding of a large reply has turns of its own
 	}
 	if shown.Live {
 		return shown, nil
@@ -129,7 +129,7 @@ func (a *api) catalog(c echo.Context, key domain.ServiceKey) (*queries.Catalog, 
 	return shown, nil
 }
 
-// await holds a request with ?wait= until the position is no longer ?index=, the wait is over, or the
+// await waits, for a request with ?wait=, until the service's position is not ?index= any more, the wait is over, or the
 // server stops.
 func (a *api) await(c echo.Context, key domain.ServiceKey, at string) error {
 	w, err := queries.ParseWait(c.QueryParam("index"), c.QueryParam("wait"))
@@ -153,13 +153,14 @@ func (a *api) await(c echo.Context, key domain.ServiceKey, at string) error {
 	return nil
 }
 
-// instanceFilter reads the filters of instances, and leases.
+// instanceFilter reads the filters of instances, and the parameter leases.
 func instanceFilter(c echo.Context) (f queries.InstanceFilter, withLeases bool, err error) {
 	if c.Request().URL.RawQuery == "" {
 		return f, false, nil
 	}
 	values := c.QueryParams()
-	if f, err = queries.ParseInstanceFilter(values, "ns", "after", "index", "wait", "at", "from", "leases"); err != nil {
+	f, err = queries.ParseInstanceFilter(values, "ns", "after", "index", "wait", "at", "from", "leases")
+	if err != nil {
 		return f, false, err
 	}
 	if values.Has("leases") {
@@ -177,5 +178,5 @@ func answerJSON(c echo.Context, v any) error {
 	return answer(c, encoded.Tagged(body))
 }
 
-// answer sends an encoded reply, or 304 when the client has it already.
+// answer sends an encoded reply, or 304 if the client has the reply already.
 func answer(c echo.Context, e encoded.Form) error { return web.AnswerTagged(c, e.Bytes, e.ETag) }

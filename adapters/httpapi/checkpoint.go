@@ -19,7 +19,7 @@ func (a *api) checkpointKey(c echo.Context) error {
 	return c.String(http.StatusOK, a.Queries.CheckpointKey()+"\n")
 }
 
-// leaves gives the tree's leaves.
+// leaves gives a page of the leaves of the Merkle tree.
 func (a *api) leaves(c echo.Context) error {
 	leaves, err := a.Queries.Leaves(c.Request().Context(), c.QueryParam("from"), c.QueryParam("limit"))
 	if err != nil {
@@ -28,7 +28,7 @@ func (a *api) leaves(c echo.Context) error {
 	return c.JSON(http.StatusOK, leaves)
 }
 
-// inclusion proves that an event is in the log of so many events.
+// inclusion proves that an event is in the tamper-evident log of the given size.
 func (a *api) inclusion(c echo.Context) error {
 	proof, err := a.Queries.Inclusion(c.Request().Context(), c.QueryParam("position"), c.QueryParam("size"))
 	if err != nil {
@@ -37,7 +37,7 @@ func (a *api) inclusion(c echo.Context) error {
 	return c.JSON(http.StatusOK, proof)
 }
 
-// consistency proves that the log of so many events is the beginning of a later one.
+// consistency proves that the log of one size is the beginning of the log of a later size.
 func (a *api) consistency(c echo.Context) error {
 	proof, err := a.Queries.Consistency(c.Request().Context(), c.QueryParam("from"), c.QueryParam("to"))
 	if err != nil {

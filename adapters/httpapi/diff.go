@@ -6,7 +6,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// diff compares two moments; the later one is now unless it is named.
+// diff compares the catalogs at two moments. The later moment is now if the request names none.
 func (a *api) diff(c echo.Context) error {
 	d, err := a.Queries.Diff(c.Request().Context(), c.QueryParam("from"), c.QueryParam("to"))
 	if err != nil {

@@ -28,10 +28,10 @@ func (a *api) instanceHistory(c echo.Context) error {
 	return a.historyOf(c, queries.HistoryQuery{Selection: queries.Selection{Namespace: key.Namespace, Service: key.Service, Instance: key.ID}})
 }
 
-// historyParameters are those of historyOf.
+// historyParameters are the parameters that historyOf reads.
 var historyParameters = []string{"after", "from", "to", "actor", "type+", "via", "reason", "order", "limit", "cursor"}
 
-// historyOf answers with a page of the history that the route and the parameters ask for.
+// historyOf answers with a page of the history. q has the selection of the route, and historyOf adds the parameters.
 func (a *api) historyOf(c echo.Context, q queries.HistoryQuery) error {
 	q.From, q.To, q.Order, q.Limit, q.Cursor = c.QueryParam("from"), c.QueryParam("to"), c.QueryParam("order"), c.QueryParam("limit"), c.QueryParam("cursor")
 	q.Actor, q.Via, q.Reason = c.QueryParam("actor"), c.QueryParam("via"), c.QueryParam("reason")

@@ -10,8 +10,9 @@ import (
 
 var null = []byte("null")
 
-// refuseNull refuses a null where a value must be: as the whole document, in an array and in a map. The library would
-// read it as "" or 0 there. A field that is null is one that is left out. v is what the document was read into.
+// refuseNull refuses a null as the whole document, in an array and in a map: encoding/json reads such a null as "" or 0.
+// A field of an object may be null, which means that the field is left out. v is the value that the document was read
+// into.
 func refuseNull(document []byte, v any) error {
 	if !bytes.Contains(document, null) {
 		return nil
@@ -25,8 +26,8 @@ func refuseNull(document []byte, v any) error {
 	return nil
 }
 
-// nullIn finds the first null in a document of a type, whose field in the whole is given. The library has read the
-// document before, so it can be read.
+// nullIn finds the first null in a part of the document. t is the part's type, and field the part's name in the whole
+// document. encoding/json has read the document before, so that the part is valid JSON of the type.
 func nullIn(document json.RawMessage, t reflect.Type, field string) (at string, found bool) {
 	if bytes.Equal(bytes.TrimSpace(document), null) {
 		return field, true
@@ -41,7 +42,7 @@ func nullIn(document json.RawMessage, t reflect.Type, field string) (at string, 
 		return nullInObject(document, field, func(name string) (reflect.Type, bool) { return fieldType(t, name) })
 	case reflect.Slice:
 		var items []json.RawMessage
-		if json.Unmarshal(document, &items) != nil { // text that is read into bytes
+		if json.Unmarshal(document, &items) != nil { // the part is a text that is read into bytes
 			return "", false
 		}
 		for i, item := range items {
@@ -53,10 +54,11 @@ func nullIn(document json.RawMessage, t reflect.Type, field string) (at string, 
 	return "", false
 }
 
-// nullInObject looks at an object's fields. typeOf gives a field's type, and whether null means something in its place.
+// nullInObject finds the first null in the fields of an object. typeOf gives a field's type, and whether the field needs
+// a value: the values of a map do.
 func nullInObject(document json.RawMessage, field string, typeOf func(name string) (t reflect.Type, must bool)) (at string, found bool) {
 	d := json.NewDecoder(bytes.NewReader(document))
-	if start, err := d.Token(); err != nil || start != json.Delim('{') { // read by a method of the type's own
+	if start, err := d.Token(); err != nil || start != json.Delim('{') { // the type reads its JSON by a method of its own
 		return "", false
 	}
 	for d.More() {
@@ -80,7 +82,7 @@ func nullInObject(document json.RawMessage, field string, typeOf func(name strin
 	return "", false
 }
 
-// fieldType is the type of a struct's field by its name in JSON, nil where it has none.
+// fieldType is the type of a struct's field by the field's name in JSON, or nil.
 func fieldType(t reflect.Type, name string) (found reflect.Type, must bool) {
 	for i := range t.NumField() {
 		f := t.Field(i)

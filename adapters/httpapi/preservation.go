@@ -11,7 +11,8 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// warnOfPreservation says in the reply that expiry is held, and since when, in the namespace that the request is about.
+// warnOfPreservation adds a warning to the reply if expiry is held in the namespace of the request. The warning says
+// since when.
 func (a *api) warnOfPreservation(c echo.Context) {
 	namespace := domain.DefaultNamespace
 	for _, name := range []string{"ns", "namespace"} {
@@ -36,7 +37,7 @@ func (a *api) preservation(c echo.Context) error {
 	return c.JSON(http.StatusOK, a.Queries.Preservation(namespace))
 }
 
-// changePreservation holds expiry in a namespace, or ends that.
+// changePreservation holds expiry in a namespace, or lets expiry go on.
 func (a *api) changePreservation(c echo.Context) error {
 	var body wire.PreservationChange
 	if err := decodeBody(c, &body, false); err != nil {

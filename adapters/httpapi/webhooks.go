@@ -12,15 +12,15 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Deliveries is what the API asks of who delivers webhooks.
+// Deliveries delivers events to webhooks, as the API needs it.
 type Deliveries interface {
 	// NewSecret makes a signing secret.
 	NewSecret() (string, error)
-	// Seal makes a secret fit to stand in an event.
+	// Seal encrypts a secret, so that an event can hold the secret.
 	Seal(secret string) ([]byte, error)
 	// Check refuses a target that is not allowed.
 	Check(url string) error
-	// Attempts are a webhook's newest, newest first, in JSON.
+	// Attempts gives a webhook's newest attempts to deliver, newest first, in JSON.
 	Attempts(id string, limit int) ([]json.RawMessage, error)
 }
 
@@ -50,7 +50,8 @@ func (a *api) createWebhook(c echo.Context) error {
 	}
 	made := body.Secret == ""
 	if made {
-		if body.Secret, err = a.Deliveries.NewSecret(); err != nil {
+		body.Secret, err = a.Deliveries.NewSecret()
+		if err != nil {
 			return err
 		}
 	}
@@ -79,7 +80,7 @@ func (a *api) listWebhooks(c echo.Context) error {
 	return c.JSON(http.StatusOK, wire.WebhookList{Webhooks: shown})
 }
 
-// webhook finds the one that the path names.
+// webhook finds the webhook that the path names.
 func (a *api) webhook(c echo.Context) (domain.Webhook, error) {
 	id := pathPart(c, "id")
 	w, ok := a.Webhooks.Find(id)
@@ -159,7 +160,7 @@ func (a *api) webhookDeliveries(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]any{"attempts": attempts})
 }
 
-// webhookHistory is there for a deleted one, too.
+// webhookHistory answers also for a deleted webhook.
 func (a *api) webhookHistory(c echo.Context) error {
 	return a.historyOf(c, queries.HistoryQuery{Webhook: pathPart(c, "id")})
 }

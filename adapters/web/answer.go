@@ -9,22 +9,22 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// Answer sends a body that is made. The turn of the request ends before.
+// Answer sends an encoded body. The request's turn ends before the body is sent.
 func Answer(c echo.Context, status int, kind string, body []byte) error {
 	Leave(c)
-	c.Response().Header()["Content-Length"] = []string{strconv.Itoa(len(body))} // else a long reply goes in chunks
+	c.Response().Header()["Content-Length"] = []string{strconv.Itoa(len(body))} // without the header net/http sends a long reply in chunks
 	if len(body) >= LargeBody {
 		return answerLarge(c, status, kind, body)
 	}
 	return c.Blob(status, kind, body)
 }
 
-// AnswerJSON sends JSON that is made.
+// AnswerJSON sends encoded JSON.
 func AnswerJSON(c echo.Context, status int, body []byte) error {
 	return Answer(c, status, echo.MIMEApplicationJSON, body)
 }
 
-// AnswerTagged sends JSON with its entity tag, or 304 when the client has it already.
+// AnswerTagged sends encoded JSON with its entity tag, or 304 if the client has the JSON already.
 func AnswerTagged(c echo.Context, body []byte, etag string) error {
 	c.Response().Header()["Etag"] = []string{etag}
 	if Matches(c.Request().Header.Get("If-None-Match"), etag) {
@@ -33,7 +33,8 @@ func AnswerTagged(c echo.Context, body []byte, etag string) error {
 	return AnswerJSON(c, http.StatusOK, body)
 }
 
-// Matches says whether an If-None-Match names the tag. It compares weakly (RFC 9110 13.1.2). "" names none.
+// Matches says whether an If-None-Match header names the tag, by weak comparison (RFC 9110 13.1.2). An empty header
+// names no tag.
 func Matches(header, etag string) bool {
 	if header == "*" {
 		return true
@@ -46,8 +47,8 @@ func Matches(header, etag string) bool {
 	return false
 }
 
-// HeadersOnly ends a HEAD request of a stream when its headers are sent: there is no end to wait for. The
-// handler sees that its client is gone.
+// HeadersOnly ends a HEAD request for a stream when the headers are sent, for a stream has no end. The handler's context
+// ends, as if the client had closed the connection.
 func HeadersOnly(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if c.Request().Method != http.MethodHead {
@@ -64,7 +65,7 @@ func HeadersOnly(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// Router is what routes are added to.
+// Router takes routes.
 type Router interface {
 	GET(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route
 	HEAD(path string, h echo.HandlerFunc, m ...echo.MiddlewareFunc) *echo.Route

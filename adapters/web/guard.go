@@ -11,19 +11,19 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// Hosts are the names under which a server may be asked. A server that listens on a loopback address has no
-// access control, and every page in a browser on its machine can reach it: a page of evil.example whose name is
-// made to point to 127.0.0.1 is of the same origin as the server, in the browser's eyes. The Host header still
-// says evil.example, so it is looked at.
+// Hosts are the host names for which a server answers. A server that listens on a loopback address has no access
+// control, and every page in a browser on the same machine can reach the server. If the name evil.example is made to
+// point to 127.0.0.1, a page of evil.example has the same origin as the server for the browser (DNS rebinding). The Host
+// header of such a request is evil.example, so that the server can refuse the request.
 //
-// A nil *Hosts allows all.
+// A nil *Hosts allows every host.
 type Hosts struct {
 	names map[string]bool // in lower case
 }
 
-// NewHosts are the hosts of a server that listens on an address (host:port): the loopback addresses, localhost,
-// the address's own host, and more (names or addresses, without a port). It is nil where the address is not a
-// loopback address: others may reach the server anyway.
+// NewHosts gives the hosts of a server that listens on an address (host:port): the loopback addresses, localhost, the
+// host of the address, and more (names or addresses, without a port). The result is nil if the address is not a loopback
+// address: then other machines can reach the server directly.
 func NewHosts(listen string, more []string) *Hosts {
 	own, _, err := net.SplitHostPort(listen)
 	if err != nil || !loopback(own) {
@@ -36,7 +36,7 @@ func NewHosts(listen string, more []string) *Hosts {
 	return h
 }
 
-// Allow says whether a Host header may be answered.
+// Allow says whether the server answers a request with the Host header.
 func (h *Hosts) Allow(host string) bool {
 	if h == nil {
 		return true
@@ -48,7 +48,8 @@ func (h *Hosts) Allow(host string) bool {
 // AllowBytes is Allow for the lane.
 func (h *Hosts) AllowBytes(host []byte) bool { return h == nil || h.Allow(string(host)) }
 
-// plainName is a name as it is compared: in lower case, without the root's dot and an address's brackets.
+// plainName is the form of a name for comparison: in lower case, without the dot of the DNS root at the end and without
+// the brackets of an address.
 func plainName(name string) string {
 	if inner, ok := strings.CutPrefix(name, "["); ok {
 		return strings.TrimSuffix(inner, "]")
@@ -56,7 +57,7 @@ func plainName(name string) string {
 	return strings.ToLower(strings.TrimSuffix(name, "."))
 }
 
-// withoutPort is the host of a Host header; "" where it is none.
+// withoutPort is the host of a Host header; "" if the header is malformed.
 func withoutPort(host string) string {
 	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") || strings.IndexByte(host, ':') < 0 {
 		return host
@@ -77,9 +78,8 @@ func loopbackAddress(host string) bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
-// Guard refuses what a page in a browser makes its reader's browser send: requests to a host that is not
-// ours, requests of another site that are not lookups, and bodies that a form can send. lines are the routes that
-// take NDJSON, too.
+// Guard refuses the requests that a page of another site can make a browser send: requests to another host, commands
+// from another site, and bodies of the types that a form can send. lines are the routes that also take NDJSON.
 func Guard(hosts *Hosts, lines ...string) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -103,7 +103,8 @@ func Guard(hosts *Hosts, lines ...string) echo.MiddlewareFunc {
 	}
 }
 
-// OwnSite refuses requests of another site's pages to a route that only looks, but is not for browsers' tags.
+// OwnSite refuses requests from pages of another site, on a route that changes nothing. Guard refuses such requests only
+// where they may change something.
 func OwnSite(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if err := ownSite(c.Request()); err != nil {
@@ -115,17 +116,17 @@ func OwnSite(next echo.HandlerFunc) echo.HandlerFunc {
 
 var crossOrigin = http.NewCrossOriginProtection()
 
-// ownSite goes by Sec-Fetch-Site, or by Origin where a browser does not send that. Who sends neither is no
-// browser.
+// ownSite refuses a request from another site, by the header Sec-Fetch-Site, or by Origin if the browser does not send
+// Sec-Fetch-Site. A client that sends neither header is not a browser.
 func ownSite(r *http.Request) error {
-	command := &http.Request{Method: http.MethodPost, Header: r.Header, Host: r.Host, URL: r.URL} // so that its method exempts nothing
+	command := &http.Request{Method: http.MethodPost, Header: r.Header, Host: r.Host, URL: r.URL} // crossOrigin lets every GET pass, so that it is given a POST
 	if r.Header.Get("Origin") == "null" && r.Header.Get("Sec-Fetch-Site") == "" || crossOrigin.Check(command) != nil {
 		return NewProblem(http.StatusForbidden, "cross-site", "The request comes from another site", "a page of another site may not send this")
 	}
 	return nil
 }
 
-// isJSON says whether a body is said to be JSON. A body of no type is taken for JSON.
+// isJSON says whether the headers declare the body as JSON. A body without a Content-Type counts as JSON.
 func isJSON(h http.Header, lines bool) bool {
 	types := h["Content-Type"]
 	if len(types) == 0 {

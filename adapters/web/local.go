@@ -7,8 +7,8 @@ import (
 
 type localKey struct{}
 
-// ConnContext is for http.Server: it notes which connections came through a Unix socket. Who reaches the
-// socket in the data folder can read the data folder, and so has an operator's rights.
+// ConnContext is for http.Server. It marks the context of connections through a Unix socket. A user who can connect to
+// the socket in the data folder can read the data folder, and so has an operator's rights.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	if c.LocalAddr().Network() == "unix" {
 		return context.WithValue(ctx, localKey{}, true)

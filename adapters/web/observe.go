@@ -7,19 +7,18 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// Observer is told of requests, for metrics. Its methods may be called from any goroutine.
+// Observer gets the requests, for metrics. Its methods may be called from any goroutine.
 type Observer interface {
-	// Replied is told of a reply that was made. route is the path with its parameters' names, "" where
-	// no route matched.
+	// Replied is called after each reply. route is the path with its parameters' names, or "" if no route matched.
 	Replied(method, route string, status int, took time.Duration)
 	// Series is Replied for one method, route and status, without a search for each reply.
 	Series(method, route string, status int) func(took time.Duration)
-	// Subscribed is told that a stream of a route began (1) or ended (-1).
+	// Subscribed is called when a stream of a route begins (change 1) or ends (change -1).
 	Subscribed(route string, change int)
 }
 
-// Observe tells the observer of every request, and the log at its debug level. streams says which
-// requests stay open for as long as their client likes: their time is no latency.
+// Observe reports every request to the observer, and to the log at the debug level. streams says which
+// requests stay open until their client ends them: the time of such a request is not a latency.
 func Observe(observer Observer, logger *slog.Logger, streams func(echo.Context) bool) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -28,7 +27,7 @@ func Observe(observer Observer, logger *slog.Logger, streams func(echo.Context) 
 			if stays {
 				observer.Subscribed(c.Path(), 1)
 			}
-			defer func() { // a handler may end by a panic that cuts the connection
+			defer func() { // runs also after the panic by which a handler aborts a reply
 				took := time.Since(began)
 				r := c.Request()
 				if stays {
@@ -41,7 +40,7 @@ func Observe(observer Observer, logger *slog.Logger, streams func(echo.Context) 
 			}()
 			err := next(c)
 			if err != nil {
-				c.Error(err) // so that the status is known here
+				c.Error(err) // writes the reply, so that the status is known here
 			}
 			return nil
 		}

@@ -12,20 +12,20 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
-// Params holds a request's query to the parameters that its route takes, so that a misspelt parameter is
-// refused by its name instead of changing what the request means. A parameter may be given once.
+// Params checks a request's query against the parameters of its route. A parameter that the route does not have is
+// refused by its name: a misspelt parameter must not change the meaning of the request. A parameter may be given once.
 //
 //   - "tag+" is a parameter that may be given many times.
 //   - "meta.*" is every parameter that begins with "meta.".
 //   - "ns" may also be given as "namespace". Params puts the value under "ns", and refuses two that differ.
 //
-// Whoever asks c.QueryParam afterwards sees the query as Params left it.
+// c.QueryParam gives the query with these changes afterwards.
 func Params(c echo.Context, names ...string) error {
 	raw := c.Request().URL.RawQuery
 	if raw == "" {
 		return nil
 	}
-	if _, err := url.ParseQuery(raw); err != nil { // the library would leave out what it cannot read
+	if _, err := url.ParseQuery(raw); err != nil { // echo leaves out the parameters that it cannot parse
 		return NewProblem(http.StatusBadRequest, "invalid-query", "The query cannot be read", err.Error())
 	}
 	given := c.QueryParams()
@@ -58,6 +58,7 @@ func Takes(names ...string) echo.MiddlewareFunc {
 	}
 }
 
+// takes says whether a route with the parameters names takes the parameter name, and whether many times.
 func takes(names []string, name string) (many, known bool) {
 	for _, n := range names {
 		repeated, isRepeated := strings.CutSuffix(n, "+")
@@ -74,7 +75,7 @@ func takes(names []string, name string) (many, known bool) {
 	return false, false
 }
 
-// foldNamespace makes one parameter of the two names of the namespace.
+// foldNamespace puts the value of "namespace" under "ns", and refuses two values that differ.
 func foldNamespace(given url.Values) error {
 	long, ok := given["namespace"]
 	if !ok {

@@ -20,12 +20,12 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// NewProblem is an error that is answered as the problem of that kind.
+// NewProblem makes an error that is answered as a problem of the kind.
 func NewProblem(status int, kind, title, detail string) *wire.Problem {
 	return &wire.Problem{Type: wire.TypePrefix + kind, Title: title, Status: status, Detail: detail}
 }
 
-// ProblemOf is the one table that turns errors into HTTP.
+// ProblemOf gives the problem of an error. It is the only table from errors to HTTP.
 func ProblemOf(err error) *wire.Problem {
 	var (
 		own        *wire.Problem
@@ -113,7 +113,8 @@ func ProblemOf(err error) *wire.Problem {
 	return NewProblem(http.StatusInternalServerError, "internal", "Something is wrong in the registry", "an unexpected error happened; the registry's log says which, under this request id")
 }
 
-// otherTimeline says where to go on, for who can: consumers of events. Who keeps a copy begins anew.
+// otherTimeline names the position at which a consumer of events can go on. A client that keeps a copy of the catalog
+// must begin anew.
 func otherTimeline(e eventstore.OtherTimeline) *wire.Problem {
 	p := &wire.Problem{Type: wire.OtherTimeline, Title: "The position is of another timeline", Status: http.StatusGone, Detail: e.Error() + "; begin anew without it"}
 	if e.Relation == eventstore.Lost {
@@ -122,7 +123,7 @@ func otherTimeline(e eventstore.OtherTimeline) *wire.Problem {
 	return p
 }
 
-// goneProblem says what took an instance out, and where the rest of its history is.
+// goneProblem names the event that took an instance out, and the path of the instance's history.
 func goneProblem(gone queries.Gone) *wire.Problem {
 	p := NewProblem(http.StatusGone, "instance-gone", "The instance is not there any more", gone.Error())
 	p.Event = &gone.Event
@@ -133,7 +134,7 @@ func goneProblem(gone queries.Gone) *wire.Problem {
 	return p
 }
 
-// routeProblem is for what the router refuses.
+// routeProblem is the problem of a request that the router refuses.
 func routeProblem(err *echo.HTTPError) *wire.Problem {
 	switch err.Code {
 	case http.StatusNotFound:
@@ -146,8 +147,8 @@ func routeProblem(err *echo.HTTPError) *wire.Problem {
 
 // Fail answers requests with the problems of their errors. It is echo's HTTPErrorHandler.
 //
-// Where the reply has begun, the error can no longer be told in it. The transfer is then aborted, so that the
-// client does not take a part for the whole.
+// If a part of the reply is sent already, Fail aborts the transfer, so that the client does not take the part for the
+// whole reply.
 func Fail(logger *slog.Logger) echo.HTTPErrorHandler {
 	return func(err error, c echo.Context) {
 		if c.Response().Committed {
@@ -168,7 +169,7 @@ func Fail(logger *slog.Logger) echo.HTTPErrorHandler {
 // MIMEProblem is the type of a problem's body.
 const MIMEProblem = "application/problem+json"
 
-// RetryAfter is the seconds after which a request may be sent again; "": the problem does not say so.
+// RetryAfter is the seconds after which a request may be sent again; "": no time is known.
 func RetryAfter(p *wire.Problem) string {
 	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		return "1"
@@ -176,7 +177,7 @@ func RetryAfter(p *wire.Problem) string {
 	return ""
 }
 
-// EncodeProblem is the body of the problem as a request is told of it.
+// EncodeProblem is the body of a reply with the problem.
 func EncodeProblem(p *wire.Problem, requestID string) []byte {
 	shown := *p
 	shown.RequestID = requestID
@@ -187,7 +188,7 @@ func EncodeProblem(p *wire.Problem, requestID string) []byte {
 	return body
 }
 
-// LogFailure logs an error that the client is not told of.
+// LogFailure logs an error whose cause the reply does not name.
 func LogFailure(logger *slog.Logger, method, path, requestID string, err error) {
 	logFailure(context.Background(), logger, slog.LevelError, "request failed", method, path, requestID, err)
 }
@@ -205,7 +206,8 @@ func logFailure(ctx context.Context, logger *slog.Logger, level slog.Level, mess
 	logger.Log(ctx, level, message, attributes...)
 }
 
-// levelOfCut is debug where the client caused the cut: it is gone, or does not read its reply.
+// levelOfCut is the level at which an aborted reply is logged: debug if the client has closed the connection or does not
+// read its reply.
 func levelOfCut(c echo.Context, err error) slog.Level {
 	switch {
 	case errors.As(err, new(*Panic)):

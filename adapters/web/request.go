@@ -14,14 +14,14 @@ import (
 
 const requestIDKey = "rollcall.request-id"
 
-// RequestIDs makes ids that no other request has, here or elsewhere: what is random is drawn once, for
-// every heartbeat needs an id.
+// RequestIDs makes unique request ids. An id is a random text, made once for the process, and a number: every heartbeat
+// needs an id, and a random number for each heartbeat would cost too much.
 type RequestIDs struct {
 	process string // random
 	made    atomic.Uint64
 }
 
-// NewRequestIDs draws what is random.
+// NewRequestIDs draws the random text of the process.
 func NewRequestIDs() *RequestIDs {
 	return &RequestIDs{process: strings.ToLower(rand.Text()[:20]) + "-"} // 100 bits
 }
@@ -31,7 +31,8 @@ func (r *RequestIDs) Append(b []byte) []byte {
 	return strconv.AppendUint(append(b, r.process...), r.made.Add(1), 10)
 }
 
-// Identify gives every request an id, its own if it brought a sane one, and tells the reply's reader of it.
+// Identify gives every request an id, which the reply names. The id is that of the request's header, if the header has a
+// sane id.
 func (r *RequestIDs) Identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id := c.Request().Header.Get(echo.HeaderXRequestID)
@@ -50,7 +51,7 @@ func RequestID(c echo.Context) string {
 	return id
 }
 
-// saneRequestID allows what can go into a log line and an event unescaped.
+// saneRequestID says whether an id needs no escapes in a log line and in an event.
 func saneRequestID(id string) bool {
 	if id == "" || len(id) > 128 {
 		return false
@@ -63,7 +64,7 @@ func saneRequestID(id string) bool {
 	return true
 }
 
-// Panic is the error that a panic of a handler becomes.
+// Panic is the error of a handler that panicked.
 type Panic struct {
 	Value any
 	Stack []byte

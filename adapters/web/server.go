@@ -13,28 +13,28 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/web/lane"
 )
 
-// Timeouts of a server. A client that is slower than this is cut off; what it was acknowledged stands.
+// Timeouts of a server. The connection of a slower client is closed. Commands that were acknowledged stay done.
 const (
-	HeaderTimeout = 5 * time.Second // HeaderTimeout is within what a request's headers must come
+	HeaderTimeout = 5 * time.Second // HeaderTimeout is the time in which a request's headers must come
 	readTimeout   = 30 * time.Second
 	writeTimeout  = 30 * time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10 // bytes
 
-	// ShutdownTimeout is how long requests may take that are under way when a server stops.
+	// ShutdownTimeout is how long the requests that are open when a server stops may take.
 	ShutdownTimeout = 15 * time.Second
 )
 
 // Server serves a face over HTTP.
 type Server struct {
-	// TLS is for connections over TCP; nil: they are plain. It is set before Serve.
+	// TLS is for connections over TCP; nil: the connections have no TLS. TLS must be set before Serve.
 	TLS *tls.Config
 
 	http *http.Server
-	lane *lane.Lane // nil: there is none
+	lane *lane.Lane // nil: no lane
 }
 
-// NewServer is a server for the handler. The lane answers what it can before the handler; nil: there is none.
+// NewServer makes a server for the handler. The lane answers plain requests before the handler. nil: no lane.
 func NewServer(handler http.Handler, lane *lane.Lane, logger *slog.Logger) *Server {
 	s := &http.Server{
 		Handler: handler, ConnContext: ConnContext,
@@ -49,9 +49,9 @@ func NewServer(handler http.Handler, lane *lane.Lane, logger *slog.Logger) *Serv
 
 // Serve serves until Shutdown is called, and then returns http.ErrServerClosed.
 func (s *Server) Serve(l net.Listener) error {
-	l = narrow{l}
+	l = boundedListener{l}
 	if s.TLS != nil && l.Addr().Network() == "tcp" {
-		// The lane reads what clients send; under TLS that is the TLS library's to read.
+		// The lane reads plain text. Under TLS the TLS library must read the bytes of the connection.
 		s.http.TLSConfig = s.TLS
 		return s.http.ServeTLS(l, "", "")
 	}
@@ -61,23 +61,23 @@ func (s *Server) Serve(l net.Listener) error {
 	return s.http.Serve(l)
 }
 
-// writeBuffer is how many bytes the kernel keeps for a client that does not read. Left to itself it would keep
-// megabytes.
+// writeBuffer is how many bytes of a reply the kernel buffers for a client that does not read. Without a limit the
+// kernel buffers megabytes.
 const writeBuffer = 256 << 10
 
-// narrow gives connections a write buffer of a fixed size.
-type narrow struct{ net.Listener }
+// boundedListener sets the size of the write buffer of each connection.
+type boundedListener struct{ net.Listener }
 
-func (n narrow) Accept() (net.Conn, error) {
+func (n boundedListener) Accept() (net.Conn, error) {
 	c, err := n.Listener.Accept()
 	if b, ok := c.(interface{ SetWriteBuffer(bytes int) error }); ok {
-		_ = b.SetWriteBuffer(writeBuffer) // a connection that is gone says so to whoever reads
+		_ = b.SetWriteBuffer(writeBuffer) // the next read of a closed connection returns the error
 	}
 	return c, err
 }
 
-// Shutdown lets the requests under way be answered, and returns when they are. When the context ends, or after
-// ShutdownTimeout, those that are left are cut off, and the error says so.
+// Shutdown waits until the open requests are answered. When the context ends, or after ShutdownTimeout, Shutdown closes
+// the connections of the requests that are left, and returns an error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, ShutdownTimeout)
 	defer cancel()

@@ -1,3 +1,4 @@
-// Package web is what all HTTP faces share: problems, queries held to what a route takes, request ids and
-// recovered panics. What a face's paths and bodies mean is left to the face.
+// Package web has the parts that all HTTP faces share: the server and its timeouts, admission, problems, checks of the
+// query's parameters, the guard against browsers, request ids and recovered panics. A face decides what its paths and
+// bodies mean.
 package web
