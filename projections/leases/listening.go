@@ -9,51 +9,54 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
-// Bounds of what counts as being able to take renewals.
+// Limits within which the registry counts as able to take renewals.
 const (
-	// MaxPause is how long the clock of Listening may be silent before the process is held to have stood still.
+	// MaxPause is the longest time between two samples. After a longer time the process is taken to have been stopped.
 	MaxPause = 4 * Tick
-	// MaxCommit is how long an append may be under way.
+	// MaxCommit is how long an append may be under way while the registry counts as able.
 	MaxCommit = 5 * Tick
-	// clearFor is how long nothing may be wrong before the registry is held to be able again.
+	// clearFor is how long samples must find nothing wrong before the registry counts as able again.
 	clearFor = 5 * Tick
-	// ToldFrom is how long an interruption lasts at least to be told in the log.
+	// ToldFrom is the length of the shortest interruption of which the log is told.
 	ToldFrom = time.Second
 )
 
-// Listening knows from when to when the registry was able to take renewals. Leases run only in that time: when the
-// registry is able again, every lease gets its whole ttl anew.
+// Listening knows when the registry was able to take renewals. Leases run only then: when the registry is able again,
+// every lease gets its whole ttl anew. While the registry is unable, it is called deaf.
 //
-// Appends and refusals are noted from any goroutine, without a lock; Sample, which a clock of its own calls at every
-// tick, makes sense of them.
+// Any goroutine notes appends and refusals, without a lock. A ticker calls Sample at every tick, and Sample decides from
+// these notes.
+//
+// INVARIANT: an append is counted in the slot that was current when it began, until it ends. Slots take turns at
+// samples, so the age of the oldest slot that is not empty bounds the age of the oldest append.
 type Listening struct {
 	table *Table
 
-	slot     atomic.Int32 // where appends that begin now are counted
-	underWay [16]atomic.Int64
+	slot     atomic.Int32     // the current slot, in which appends that begin now are counted
+	underWay [16]atomic.Int64 // appends under way, by slot
 	refusals atomic.Int64
-	refused  atomic.Pointer[domain.Deafness] // why, the last time
+	refused  atomic.Pointer[domain.Deafness] // cause of the newest refusal
 	deaf     atomic.Bool
-	answered atomic.Bool // since the trouble that was seen last
+	answered atomic.Bool // an append succeeded since the newest trouble
 
 	mu       sync.Mutex
-	last     time.Time     // of the last sample
+	last     time.Time     // when the last sample was
 	began    [16]time.Time // when each slot became the current one
-	seen     int64         // refusals up to the last sample
-	from     time.Time     // while deaf: since when
+	seen     int64         // number of refusals at the last sample
+	from     time.Time     // while deaf: when that began
 	cause    domain.Deafness
-	trouble  time.Time // while deaf: the last sample that found something wrong
-	clear    time.Time // while deaf: the first sample after it that found nothing wrong; zero: none did
-	unproven bool      // while deaf: an append failed, and only one that succeeds shows that the next will
-	times    int64     // how often it went deaf
-	over     []domain.ListeningInterrupted
-	total    map[domain.Deafness]time.Duration
+	trouble  time.Time                         // while deaf: the last sample that found something wrong
+	clear    time.Time                         // while deaf: the first sample after trouble that found nothing wrong; zero: there was none
+	unproven bool                              // while deaf: an append failed, and only an append that succeeds ends that
+	times    int64                             // number of interruptions so far
+	over     []domain.ListeningInterrupted     // ended, and to be told in the log
+	total    map[domain.Deafness]time.Duration // of interruptions that ended
 }
 
-// maxOver is how many interruptions are kept that were not told yet; the oldest are let go.
+// maxOver is how many interruptions are kept until the log is told. Beyond that the oldest are dropped.
 const maxOver = 100
 
-// NewListening is for the leases of a table. It hears nothing before Start.
+// NewListening is the Listening for the leases of a table. Call Start before Sample.
 func NewListening(t *Table) *Listening {
 	return &Listening{table: t, total: make(map[domain.Deafness]time.Duration)}
 }
@@ -69,14 +72,14 @@ func (l *Listening) Start(now time.Time) {
 	l.table.Grace(now)
 }
 
-// Begin notes that an append begins; End must be given what it returns.
+// Begin notes that an append begins. REQUIRES: the caller calls End with the slot when the append ends.
 func (l *Listening) Begin() (slot int32) {
 	slot = l.slot.Load()
 	l.underWay[slot].Add(1)
 	return slot
 }
 
-// End notes that an append ended; cause is why it failed, "" if it was answered.
+// End notes that an append ended. cause is why it failed; "": it succeeded.
 func (l *Listening) End(slot int32, cause domain.Deafness) {
 	l.underWay[slot].Add(-1)
 	if cause != "" {
@@ -92,7 +95,7 @@ func (l *Listening) Refused(cause domain.Deafness) {
 	l.refusals.Add(1)
 }
 
-// Deaf says whether the registry is unable to take renewals, as far as is known.
+// Deaf says whether the registry is unable to take renewals, as of the last sample.
 func (l *Listening) Deaf() bool { return l.deaf.Load() }
 
 // DeafSince says since when, and why, the registry is unable to take renewals; ok is false while it is able.
@@ -102,11 +105,12 @@ func (l *Listening) DeafSince() (from time.Time, cause domain.Deafness, ok bool)
 	return l.from, l.cause, l.deaf.Load()
 }
 
-// Mark is a moment. If two are equal, the registry was able to take renewals all the time between them.
+// Mark identifies a sample. If the marks of two samples are equal, the registry was able to take renewals all the time
+// between them.
 type Mark struct{ times, refusals int64 }
 
-// Sample looks at how things stand. state is why the event store says that it takes no appends, "" if it takes them.
-// ok is false while the registry is unable to take renewals.
+// Sample decides whether the registry is able to take renewals now; ok says so. state is why the event store takes no
+// appends; "": it takes them.
 func (l *Listening) Sample(now time.Time, state domain.Deafness) (mark Mark, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -131,15 +135,15 @@ func (l *Listening) Sample(now time.Time, state domain.Deafness) (mark Mark, ok 
 	}
 	l.seen, l.last = refusals, now
 	l.turn(now)
-	// A process that goes on after a pause can take renewals at once; anything else may come back.
+	// A process that goes on after a pause can take renewals at once. Any other trouble may come back.
 	if !l.clear.IsZero() && (stopped && l.cause == domain.DeafStopped || now.Sub(l.trouble) >= clearFor) {
 		l.able(now, l.clear)
 	}
 	return Mark{l.times, refusals}, !l.deaf.Load()
 }
 
-// Unproven says that nothing is wrong any more as far as is known, but that an append must succeed to show it.
-// interrupted is what the log is told if one does.
+// Unproven says that nothing is known to be wrong any more, but that an append must succeed before the registry counts as
+// able. interrupted is the event whose append shows that, and tells the log of the interruption.
 func (l *Listening) Unproven(now time.Time) (interrupted domain.ListeningInterrupted, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -159,14 +163,14 @@ func (l *Listening) Proved(told domain.ListeningInterrupted, now time.Time) {
 	l.over = slices.DeleteFunc(l.over, func(i domain.ListeningInterrupted) bool { return i.From.Equal(told.From) })
 }
 
-// Over are the interruptions that ended and are worth being told. They are given again until Told.
+// Over are the interruptions that ended and of which the log is to be told. Each is given until Told is called.
 func (l *Listening) Over() []domain.ListeningInterrupted {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.over)
 }
 
-// Told lets go of the oldest interruption.
+// Told notes that the log was told of the oldest interruption.
 func (l *Listening) Told() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -175,7 +179,7 @@ func (l *Listening) Told() {
 	}
 }
 
-// Total is for how long in all the registry was unable to take renewals since it started, by cause.
+// Total is how long the registry was unable to take renewals since it started, by cause.
 func (l *Listening) Total(now time.Time) map[domain.Deafness]time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -189,7 +193,7 @@ func (l *Listening) Total(now time.Time) map[domain.Deafness]time.Duration {
 	return total
 }
 
-// found notes that something is wrong, since a moment.
+// found notes that something is wrong, and has been since a time. REQUIRES: mu is held.
 func (l *Listening) found(since, now time.Time, cause domain.Deafness) {
 	if !l.deaf.Load() {
 		l.from, l.cause, l.unproven = since, cause, false
@@ -200,7 +204,7 @@ func (l *Listening) found(since, now time.Time, cause domain.Deafness) {
 	l.answered.Store(false)
 }
 
-// able notes that the registry can take renewals again, as it could since a moment.
+// able notes that the registry can take renewals again, and could since a time. REQUIRES: mu is held.
 func (l *Listening) able(now, since time.Time) {
 	l.total[l.cause] += since.Sub(l.from)
 	if since.Sub(l.from) >= ToldFrom {
@@ -211,7 +215,7 @@ func (l *Listening) able(now, since time.Time) {
 	l.deaf.Store(false)
 }
 
-// oldest is when the slot began in which the oldest append that is under way is counted; false: none is under way.
+// oldest is when the slot of the oldest append under way became current; false: no append is under way.
 func (l *Listening) oldest() (time.Time, bool) {
 	current := l.slot.Load()
 	for i := range int32(len(l.underWay)) {
@@ -223,8 +227,8 @@ func (l *Listening) oldest() (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// turn lets appends that begin from now on be counted in the next slot, if that one is empty. If not, an append has
-// been under way for longer than all slots together, and those that begin now are taken for as old.
+// turn makes the next slot the current one, if it is empty. If it is not, an append has been under way since that slot was
+// current; the slot stays, and appends that begin now count as being as old as the slot.
 func (l *Listening) turn(now time.Time) {
 	next := (l.slot.Load() + 1) % int32(len(l.underWay))
 	if l.underWay[next].Load() == 0 {

@@ -2,21 +2,21 @@ package leases
 
 import "time"
 
-// namespace is guarded by the table's mutex.
+// namespace has the numbers of a namespace's leases. It is guarded by the table's mutex.
 type namespace struct {
 	name    string
 	leases  int
-	ttls    int64 // of all leases, added up; nanoseconds
+	ttls    int64 // sum of all leases' ttls, nanoseconds
 	overdue []*lease
-	next    int // place in overdue where the next Overdue begins
+	next    int // index in overdue at which the next call of Overdue begins
 	change  Change
 }
 
-// Change is what became of a namespace's leases since Changes was last called.
+// Change counts what happened to a namespace's leases since the last call of Changes.
 type Change struct {
-	Lapsed    int           // became overdue
-	LapsedTTL time.Duration // their ttls, added up
-	Joined    int           // are new, or were overdue and were heard again or taken out by someone
+	Lapsed    int           // leases that became overdue
+	LapsedTTL time.Duration // the sum of their ttls
+	Joined    int           // leases that are new, and overdue leases that were renewed or whose instance was deregistered
 }
 
 // Census counts a namespace's leases.
@@ -24,7 +24,7 @@ type Census struct {
 	Namespace string
 	Leases    int
 	Overdue   int
-	TTL       time.Duration // their mean
+	TTL       time.Duration // the mean ttl
 	Change
 }
 
@@ -33,7 +33,7 @@ func (c *Change) lapse(l *lease) {
 	c.LapsedTTL += time.Duration(l.ttl)
 }
 
-// Grace counts every instance as heard just now: no one could be heard before.
+// Grace renews every lease now, because no renewal could be taken before.
 func (t *Table) Grace(now time.Time) {
 	t.mu.Lock()
 	t.floor.Store(t.since(now))
@@ -53,10 +53,10 @@ func (t *Table) Grace(now time.Time) {
 	}
 }
 
-// Anew is when all leases last began anew: at the last Grace, or when the table did.
+// Anew is when all leases last began anew: at the last call of Grace, or when the table was made.
 func (t *Table) Anew() time.Time { return t.began.Add(time.Duration(t.floor.Load())) }
 
-// ShortestTTL is the shortest of all leases' ttls, 0 where there is no lease. It looks at each of them.
+// ShortestTTL is the shortest ttl of all leases; 0: there is no lease. It looks at every lease.
 func (t *Table) ShortestTTL() (shortest time.Duration) {
 	for i := range t.shards {
 		s := &t.shards[i]
@@ -71,7 +71,8 @@ func (t *Table) ShortestTTL() (shortest time.Duration) {
 	return shortest
 }
 
-// Sweep finds the leases whose deadline has passed. It looks only at those that came due since it was last called.
+// Sweep finds the leases whose deadline has passed. It looks only at the leases that came due since its last call.
+// REQUIRES: one goroutine at a time calls Sweep.
 func (t *Table) Sweep(now time.Time) {
 	at := t.since(now)
 	for _, l := range t.due(at / int64(Tick)) {
@@ -81,12 +82,12 @@ func (t *Table) Sweep(now time.Time) {
 		l.shard.mu.Lock()
 		t.mu.Lock()
 		switch deadline := t.deadline(l); {
-		case l.ended.Load() || l.tick >= 0: // it ended, or was given another place meanwhile
+		case l.ended.Load() || l.tick >= 0: // it ended, or got another place in the wheel meanwhile
 		case deadline >= at:
 			t.schedule(l, deadline)
 		default:
 			l.overdue = true
-			l.place = len(l.in.overdue)
+			l.overdueIndex = len(l.in.overdue)
 			l.in.overdue = append(l.in.overdue, l)
 			t.late.Add(1)
 			t.note(l.in, func(c *Change) { c.lapse(l) })
@@ -96,21 +97,21 @@ func (t *Table) Sweep(now time.Time) {
 	}
 }
 
-// Changes are the namespaces to whose leases something has happened since it was last called.
+// Changes are the namespaces with a change since the last call of Changes, and their numbers.
 func (t *Table) Changes() []Census {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	changes := make([]Census, len(t.touched))
-	for i, n := range t.touched {
+	changes := make([]Census, len(t.changed))
+	for i, n := range t.changed {
 		changes[i] = n.census()
 		changes[i].Change, n.change = n.change, Change{}
 		t.forget(n)
 	}
-	t.touched = t.touched[:0]
+	t.changed = t.changed[:0]
 	return changes
 }
 
-// Late counts the leases of every namespace that has overdue ones.
+// Late are the numbers of every namespace that has overdue leases.
 func (t *Table) Late() (late []Census) {
 	if t.late.Load() == 0 {
 		return nil
@@ -125,7 +126,7 @@ func (t *Table) Late() (late []Census) {
 	return late
 }
 
-// Namespaces are those that have leases.
+// Namespaces are the names of the namespaces that have leases.
 func (t *Table) Namespaces() (names []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -137,7 +138,7 @@ func (t *Table) Namespaces() (names []string) {
 	return names
 }
 
-// Count counts a namespace's leases, or ("") those of all, whose TTL then is the longest mean.
+// Count gives the numbers of a namespace, or of all namespaces (""). TTL is then the longest of the mean ttls.
 func (t *Table) Count(name string) Census {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -159,8 +160,8 @@ func (n *namespace) census() Census {
 	return Census{Namespace: n.name, Leases: n.leases, Overdue: len(n.overdue), TTL: time.Duration(n.ttls / int64(max(n.leases, 1)))}
 }
 
-// Overdue are at most so many of a namespace's leases whose deadline had passed at the last Sweep, and that were
-// not heard since. Each call goes on where the one before ended, so that none is left out for long.
+// Overdue gives at most limit of a namespace's leases whose deadline had passed at the last Sweep, and that were not
+// renewed since. Each call goes on where the call before ended, so that no lease is left out for long.
 func (t *Table) Overdue(name string, limit int) []Lease {
 	t.mu.Lock()
 	n := t.namespaces[name]
@@ -188,7 +189,7 @@ func (t *Table) Overdue(name string, limit int) []Lease {
 	return shown
 }
 
-// namespace is called with the table locked.
+// namespace is the namespace of that name, made where there is none. REQUIRES: the table is locked.
 func (t *Table) namespace(name string) *namespace {
 	n := t.namespaces[name]
 	if n == nil {
@@ -198,61 +199,61 @@ func (t *Table) namespace(name string) *namespace {
 	return n
 }
 
-// forget lets go of a namespace without leases, once its change has been told. The table is locked.
+// forget removes a namespace without leases, once Changes has given its change. REQUIRES: the table is locked.
 func (t *Table) forget(n *namespace) {
 	if n.leases == 0 && n.change == (Change{}) && t.namespaces[n.name] == n {
 		delete(t.namespaces, n.name)
 	}
 }
 
-// note is called with the table locked.
+// note adds to a namespace's change. REQUIRES: the table is locked.
 func (t *Table) note(n *namespace, change func(*Change)) {
 	if n.change == (Change{}) {
-		t.touched = append(t.touched, n)
+		t.changed = append(t.changed, n)
 	}
 	change(&n.change)
 }
 
-// renew takes an overdue lease back. The shard and the table are locked.
+// renew makes an overdue lease a living one. REQUIRES: the shard and the table are locked.
 func (t *Table) renew(l *lease) {
 	t.notOverdue(l)
 	t.note(l.in, func(c *Change) { c.Joined++ })
 	t.schedule(l, t.deadline(l))
 }
 
-// notOverdue takes a lease out of its namespace's list. The shard and the table are locked.
+// notOverdue removes a lease from its namespace's list of overdue leases. REQUIRES: the shard and the table are locked.
 func (t *Table) notOverdue(l *lease) {
 	list := l.in.overdue
 	last := list[len(list)-1]
-	list[l.place], last.place = last, l.place
+	list[l.overdueIndex], last.overdueIndex = last, l.overdueIndex
 	list[len(list)-1] = nil
 	l.in.overdue = list[:len(list)-1]
 	l.overdue = false
 	t.late.Add(-1)
 }
 
-// schedule is called with the table locked.
+// schedule puts a lease into the wheel. REQUIRES: the table is locked.
 func (t *Table) schedule(l *lease, deadline int64) {
-	tick := deadline/int64(Tick) + 1 // the first that begins after the deadline
+	tick := deadline/int64(Tick) + 1 // the first tick that begins after the deadline
 	l.tick = max(tick, t.swept)
 	t.wheel[l.tick] = append(t.wheel[l.tick], l)
 }
 
-// due takes from the wheel what is to be looked at up to a tick.
+// due takes from the wheel the leases that are to be looked at up to a tick.
 func (t *Table) due(tick int64) []*lease {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var due []*lease
 	take := func(at int64) {
 		for _, l := range t.wheel[at] {
-			if l.tick == at { // else it was given another place since, or is taken already
+			if l.tick == at { // otherwise it got another place since, or was taken already
 				l.tick = -1
 				due = append(due, l)
 			}
 		}
 		delete(t.wheel, at)
 	}
-	if tick-t.swept > int64(len(t.wheel)) { // after a long pause: fewer slots than ticks
+	if tick-t.swept > int64(len(t.wheel)) { // after a long pause the wheel has fewer entries than ticks have passed
 		for at := range t.wheel {
 			if at <= tick {
 				take(at)

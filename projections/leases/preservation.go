@@ -6,12 +6,12 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
-// Self-preservation: when very many leases lapse at once, the network or the registry is the
-// likelier culprit than the instances, and an empty catalog does more harm than a stale one.
+// Self-preservation: when very many leases lapse at once, the network or the registry is more likely the cause than the
+// instances, and an empty catalog does more harm than a stale one (ADR 027).
 //
-// A namespace's fall is by how many its living leases became fewer, within a window, because leases lapsed: leases
-// that begin or are renewed meanwhile make up for others that lapse. So instances that are abandoned one by one
-// while others come never make a fall, however many a minute.
+// A namespace's fall is the number by which its living leases became fewer within a window because leases lapsed. A lease
+// that begins or is renewed makes up for a lease that lapses. So instances that are abandoned one by one, while others
+// register, never make a fall, at any rate.
 const (
 	// MassShare is the share of the living leases, in percent, that a mass lapse exceeds.
 	MassShare = 15
@@ -19,51 +19,51 @@ const (
 	MassCount = 10
 	// PreserveFor is how long expiry is held at most, unless an operator holds it.
 	PreserveFor = 15 * time.Minute
-	// ChangeEvery is how far apart a namespace's starts and ends are at least.
+	// ChangeEvery is the least time between a start and an end of self-preservation in a namespace.
 	ChangeEvery = time.Minute
 
-	// The window is half the ttl of what lapsed: when many instances fall silent together, their leases lapse
+	// The window is half the mean ttl of the leases that lapsed. When many instances stop together, their leases lapse
 	// within the time between two of their heartbeats.
 	minWindow = time.Second
 	maxWindow = 30 * time.Second
 )
 
-// Preservation decides, for each namespace, whether expiry must hold. It has no clock and no lock: one goroutine uses it.
+// Preservation decides, for each namespace, whether expiry must be held. REQUIRES: one goroutine uses it.
 type Preservation struct {
 	watched map[string]*watched
 }
 
-// watched is a namespace in which leases lapsed.
+// watched is a namespace in which leases lapsed, or in which expiry is held.
 type watched struct {
-	recent  []fall // of the last two windows at least, oldest first
-	on      bool
-	coming  bool      // a mass lapse was seen that the log does not tell of yet
-	missing int       // while on or coming: leases that lapsed and are not made up for since
-	began   time.Time // when it was first seen on
-	changed time.Time // when it was last seen to start or end
-	renewed time.Time // since when enough leases are renewed while it is on; zero: they are not
+	recent  []fall    // from at least the last two windows, oldest first
+	on      bool      // the log said at the last look that expiry is held
+	coming  bool      // there is a mass lapse of which the log does not tell yet
+	missing int       // while on or coming: leases that lapsed and were not made up for
+	began   time.Time // when self-preservation was first seen on
+	changed time.Time // when self-preservation was last seen to start or end
+	renewed time.Time // while on: since when enough leases are renewed; zero: too few are
 }
 
-// fall is what one look found.
+// fall counts what one look found.
 type fall struct {
 	at        time.Time
-	net       int // leases that lapsed, less those that joined; may be negative
+	net       int // leases that lapsed, less leases that joined; may be negative
 	lapsed    int
 	lapsedTTL time.Duration
 }
 
 // Verdict is what to do about a namespace's overdue leases.
 type Verdict struct {
-	Hold bool          // take none out now
-	Wait time.Duration // take none out that is overdue for less than this: others may follow
-	// Start and End ask for the event that says so; one of them at most is set.
+	Hold bool          // end no lease now
+	Wait time.Duration // end no lease that has been overdue for less than this, because others may follow
+	// Start and End ask for the event that starts or ends self-preservation. At most one of them is true.
 	Start, End bool
-	Cause      domain.PreservationEnd // of the end
+	Cause      domain.PreservationEnd // set with End
 	Seen       int                    // living leases
-	Expected   int                    // those, and the ones that are missing
+	Expected   int                    // living and missing leases
 }
 
-// Note takes in what happened to a namespace's leases since the last look.
+// Note adds what happened to a namespace's leases since the last look.
 func (p *Preservation) Note(c Census, now time.Time) {
 	w := p.watched[c.Namespace]
 	if w == nil {
@@ -125,7 +125,7 @@ func (p *Preservation) Judge(c Census, s Standing, grace, now time.Time) Verdict
 func (w *watched) judgeOn(c Census, lost int, grace, now time.Time) Verdict {
 	living := c.Leases - c.Overdue
 	v := Verdict{Hold: true, Seen: living, Expected: living + max(w.missing, 0)}
-	// Leases that began anew all together say nothing before their ttl is over.
+	// After all leases began anew, nothing is known about them until their ttl is over.
 	silent := now.Sub(grace) <= min(c.TTL+c.TTL/2, PreserveFor)
 	if isMass(w.missing, living) || isMass(lost, living) || silent {
 		w.renewed = time.Time{}
@@ -135,7 +135,7 @@ func (w *watched) judgeOn(c Census, lost int, grace, now time.Time) Verdict {
 	if now.Sub(w.changed) < ChangeEvery {
 		return v
 	}
-	// Those that are not heard yet when most are get as long to be heard as a lease holds.
+	// When most leases are renewed, the others get the time of a ttl to be renewed, too.
 	if !w.renewed.IsZero() && now.Sub(w.renewed) >= min(c.TTL, 2*maxWindow) {
 		v.End, v.Cause = true, domain.EndedRenewed
 	} else if now.Sub(w.began) >= PreserveFor {
@@ -144,14 +144,14 @@ func (w *watched) judgeOn(c Census, lost int, grace, now time.Time) Verdict {
 	return v
 }
 
-// follow notes that the log says something else than at the last look.
+// follow notes whether the log has changed since the last look.
 func (w *watched) follow(s Standing, lost int, now time.Time) {
 	if s.On == w.on {
 		return
 	}
 	w.on, w.changed, w.renewed = s.On, now, time.Time{}
 	if !s.On {
-		w.recent = nil // what lapsed before does not start it again
+		w.recent = nil // leases that lapsed before do not start self-preservation again
 		return
 	}
 	if !w.coming { // another node, or an operator, started it
@@ -163,8 +163,8 @@ func (w *watched) follow(s Standing, lost int, now time.Time) {
 	}
 }
 
-// lost is by how many more the living leases fell within the window that ends now than within the window before,
-// and how long the window is. What falls on and on is no mass lapse.
+// lost is the fall of the window that ends now, less the fall of the window before, and how long the window is. A number
+// of leases that falls steadily is no mass lapse.
 func (w *watched) lost(now time.Time) (int, time.Duration) {
 	old := 0
 	for old < len(w.recent) && now.Sub(w.recent[old].at) >= 2*maxWindow {
@@ -191,7 +191,7 @@ func (w *watched) lost(now time.Time) (int, time.Duration) {
 	return max(greatestFall(w.recent[split:])-greatestFall(w.recent[first:split]), 0), window
 }
 
-// greatestFall is by how many the living leases are fewer at the end than they were at most before.
+// greatestFall is how many fewer living leases there are at the end than at the time of the most.
 func greatestFall(falls []fall) (greatest int) {
 	sum := 0
 	for i := len(falls) - 1; i >= 0; i-- {
@@ -243,7 +243,7 @@ func (p *Preservation) Look(t *Table, s *Standings, grace, now time.Time) (rulin
 	return rulings
 }
 
-// isMass says whether so many leases that are missing beside so many that live are a mass lapse.
+// isMass says whether the missing leases, beside the living ones, are a mass lapse.
 func isMass(missing, living int) bool {
 	return missing >= MassCount && 100*missing > MassShare*(living+missing)
 }

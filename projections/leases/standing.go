@@ -7,19 +7,19 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
-// Standing is what the log says of self-preservation in a namespace.
+// Standing is the state of self-preservation in a namespace, as the log has it.
 type Standing struct {
 	On     bool
 	Forced bool      // an operator holds expiry
-	Since  time.Time // when the event was recorded that says so; zero: none was
-	Actor  string    // of that event
-	Reason string
+	Since  time.Time // when the newest event about it was recorded; zero: there is none
+	Actor  string    // the actor of that event
+	Reason string    // the reason in that event
 }
 
-// Standings are those of all namespaces. They are immutable; the zero value says that expiry is held nowhere.
+// Standings has the standing of every namespace. It is immutable. In the zero value expiry is held nowhere.
 type Standings struct {
-	all Standing            // of the namespaces that have none of their own
-	own map[string]Standing // newer than all
+	all Standing            // of the namespaces that are not in own
+	own map[string]Standing // by namespace; each is newer than all
 }
 
 // Of is the standing that holds for a namespace.
@@ -30,8 +30,8 @@ func (s *Standings) Of(namespace string) Standing {
 	return s.all
 }
 
-// Held are the namespaces in which expiry is held, as far as they are named; all: it is held in those that are not
-// named either.
+// Held gives the namespaces with a standing of their own, where that or the standing of all says that expiry is held. all
+// is the standing of the other namespaces.
 func (s *Standings) Held() (named map[string]Standing, all Standing) {
 	named = make(map[string]Standing)
 	for namespace, standing := range s.own {
@@ -52,7 +52,7 @@ func (s *Standings) Anywhere() bool {
 	return s.all.On
 }
 
-// After are the standings after an event of the registry stream.
+// After gives the standings after an event of the registry's stream.
 func (s *Standings) After(event domain.Event, actor string, recorded time.Time) *Standings {
 	var namespace string
 	now := Standing{Since: recorded, Actor: actor}
@@ -64,7 +64,7 @@ func (s *Standings) After(event domain.Event, actor string, recorded time.Time) 
 	default:
 		return s
 	}
-	if namespace == "" { // before version 2, or by an operator: every namespace
+	if namespace == "" { // an event of schema 1, or an operator's decision for every namespace
 		return &Standings{all: now}
 	}
 	after := &Standings{all: s.all, own: maps.Clone(s.own)}

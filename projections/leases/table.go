@@ -1,12 +1,12 @@
-// Package leases is the projection of who was heard when. A heartbeat moves one number; deadlines
-// are looked at only when they come due, and corrected then. What is overdue is kept apart, by
-// namespace, and is not looked at again until something happens to it.
+// Package leases is the projection of when each instance was last heard. A heartbeat changes one number of its lease. The
+// table looks at a deadline only when the deadline comes due, and then schedules the lease anew if it was renewed. Overdue
+// leases are kept apart by namespace, and the table does not look at them again until something happens to them.
 //
-// Beside the table stand the two rules that say when a lapsed lease may end: Listening, which knows when
-// the registry could take renewals, and Preservation, which holds expiry while very many leases lapse at once.
+// The package also has the two rules that say when a lapsed lease may end. Listening knows when the registry could take
+// renewals. Preservation holds expiry while very many leases lapse at once.
 //
-// The table measures time on the monotonic clock that its callers' time.Time values carry, from
-// the moment it was made: a wall clock that jumps moves no deadline.
+// The table measures time on the monotonic clock that its callers' time.Time values carry, from the time when the table
+// was made. A step of the wall clock moves no deadline.
 package leases
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// Tick is how finely deadlines are told apart.
+// Tick is the resolution of deadlines in the timing wheel.
 const Tick = 100 * time.Millisecond
 
 // Lease is what the registry knows of one lease.
@@ -29,36 +29,38 @@ type Lease struct {
 	Key      domain.Key
 	Epoch    uint64
 	TTL      time.Duration
-	Deadline time.Time // when it lapses unless a heartbeat comes
-	// LastHeard is the recorded time of the newest event that renewed the lease: a heartbeat, the
-	// registration or its update. Zero: none did since this process started.
+	Deadline time.Time // the lease lapses then, unless a heartbeat comes before
+	// LastHeard is the recorded time of the newest event that renewed the lease: a heartbeat, the registration or an
+	// update. Zero: no event renewed the lease since this process started.
 	LastHeard time.Time
-	// HeartbeatEvents is how many events the instance's heartbeat stream had after the newest heartbeat that was
-	// applied, of whichever epoch. 0: none was applied since this process started, and the stream may hold any.
+	// HeartbeatEvents is the number of events that the instance's heartbeat stream had after the newest heartbeat that was
+	// applied, of any epoch. 0: no heartbeat was applied since this process started, and the number is not known.
 	HeartbeatEvents uint64
 	Heartbeats      uint64 // of this epoch, since this process started
 	LongestGap      time.Duration
 }
 
-// Table holds the leases of all live instances. Its methods may be called from any goroutine, but Heard
-// only by one at a time.
+// Table holds the leases of all live instances. Any goroutine may call its methods, except for Heard.
+// REQUIRES: one goroutine at a time calls Heard.
 //
-// INVARIANT: a shard's mutex is taken before the table's, never the other way round.
+// INVARIANT: a goroutine that locks both a shard and the table locks the shard first. A lease is in the map of its shard
+// until End removes it, and is in the wheel or in its namespace's list of overdue leases as long as it is in the map,
+// except while Sweep looks at it. The wheel may also have old places of a lease: only the place at lease.tick counts.
 type Table struct {
 	began  time.Time
 	seed   maphash.Seed
 	shards [64]shard
 	count  atomic.Int64
 	late   atomic.Int64 // overdue leases
-	floor  atomic.Int64 // no instance counts as last heard before this; see Grace
+	floor  atomic.Int64 // every lease counts as renewed at this time at least, nanoseconds since began; see Grace
 
-	numbered []*lease // by their heartbeat streams' numbers; nil or ended: to be looked up. Heard's own
+	numbered []*lease // by heartbeat stream numbers; nil or ended: look the lease up by its name; only Heard uses it
 
 	mu         sync.Mutex
-	wheel      map[int64][]*lease // by the tick at which to look at them
+	wheel      map[int64][]*lease // by the tick at which Sweep looks at the lease
 	swept      int64              // ticks before this one have been looked at
 	namespaces map[string]*namespace
-	touched    []*namespace // those whose change is not zero
+	changed    []*namespace // namespaces whose change is not zero
 }
 
 type shard struct {
@@ -66,25 +68,25 @@ type shard struct {
 	leases map[string]*lease // by namespace/service/id
 }
 
-// lease is guarded by its shard's mutex, but for what its fields say.
+// lease is guarded by its shard's mutex, except where a field says otherwise.
 type lease struct {
-	shard    *shard // never changes, as name and namespace
-	name     string
-	in       *namespace
-	epoch    uint64
-	ttl      int64  // nanoseconds
-	heard    int64  // when last heard, nanoseconds since the table began
-	recorded int64  // recorded time of what renewed it last, Unix nanoseconds; 0: not known
-	stream   uint64 // see Lease.HeartbeatEvents
-	beats    uint64
-	gap      int64
-	overdue  bool        // it is in its namespace's list
-	ended    atomic.Bool // out of the table: the wheel lets go of it
-	tick     int64       // its place in the wheel that counts; guarded by the table's mutex
-	place    int         // in the namespace's list of overdue leases; guarded by the table's mutex
+	shard        *shard // never changes; nor do name and in
+	name         string
+	in           *namespace
+	epoch        uint64
+	ttl          int64       // nanoseconds
+	heard        int64       // when the lease was renewed last, nanoseconds since the table began
+	recorded     int64       // recorded time of the event that renewed it last, Unix nanoseconds; 0: not known
+	streamEvents uint64      // see Lease.HeartbeatEvents
+	heartbeats   uint64      // see Lease.Heartbeats
+	longestGap   int64       // between two heartbeats, nanoseconds
+	overdue      bool        // the lease is in its namespace's list of overdue leases
+	ended        atomic.Bool // the lease is removed from the table
+	tick         int64       // its place in the wheel, -1: Sweep took it out; guarded by the table's mutex
+	overdueIndex int         // in the namespace's list of overdue leases; guarded by the table's mutex
 }
 
-// NewTable is an empty table for about so many leases; its time begins now.
+// NewTable is an empty table with capacity for size leases. Its time begins now.
 func NewTable(now time.Time, size int) *Table {
 	t := &Table{began: now, seed: maphash.MakeSeed(), wheel: make(map[int64][]*lease), namespaces: make(map[string]*namespace)}
 	for i := range t.shards {
@@ -99,8 +101,8 @@ func (t *Table) shard(name string) *shard {
 
 func (t *Table) since(now time.Time) int64 { return int64(now.Sub(t.began)) }
 
-// Start begins a lease, or gives a running one another ttl or epoch; either counts as being heard. recorded
-// is the time of the event that says so; zero: it is from before this process started.
+// Start begins a lease, or gives a running lease another ttl or epoch. Both renew the lease. recorded is the recorded time
+// of the event; zero: the event is from before this process started.
 func (t *Table) Start(key domain.Key, epoch uint64, ttl time.Duration, recorded, now time.Time) {
 	name := key.String()
 	heard := t.since(now)
@@ -115,7 +117,7 @@ func (t *Table) Start(key domain.Key, epoch uint64, ttl time.Duration, recorded,
 		t.count.Add(1)
 	}
 	if l.epoch != epoch {
-		l.beats, l.gap, l.recorded = 0, 0, 0
+		l.heartbeats, l.longestGap, l.recorded = 0, 0, 0
 	}
 	sooner, longer := int64(ttl) < l.ttl, int64(ttl)-l.ttl
 	l.epoch, l.ttl, l.heard = epoch, int64(ttl), heard
@@ -140,7 +142,7 @@ func (t *Table) Start(key domain.Key, epoch uint64, ttl time.Duration, recorded,
 	}
 }
 
-// End forgets a lease. lapsed says that it ended by lapsing, not because someone took the instance out.
+// End removes a lease. lapsed says that the instance ended because its lease lapsed, not because someone deregistered it.
 func (t *Table) End(key domain.Key, lapsed bool) {
 	name := key.String()
 	s := t.shard(name)
@@ -160,7 +162,7 @@ func (t *Table) End(key domain.Key, lapsed bool) {
 	switch {
 	case l.overdue:
 		t.notOverdue(l)
-		if !lapsed { // it is accounted for
+		if !lapsed { // it makes up for its own lapse
 			t.note(l.in, func(c *Change) { c.Joined++ })
 		}
 	case lapsed: // another node found it overdue
@@ -169,7 +171,7 @@ func (t *Table) End(key domain.Key, lapsed bool) {
 	t.forget(l.in)
 }
 
-// Heard renews the lease whose heartbeat stream got an event. A heartbeat of no lease is ignored, and one of
+// Heard renews the lease whose heartbeat stream got an event. A heartbeat without a lease is ignored, and a heartbeat of
 // another epoch renews nothing.
 func (t *Table) Heard(e *eventstore.RecordedEvent, now time.Time) {
 	l := t.heardLease(e)
@@ -179,13 +181,13 @@ func (t *Table) Heard(e *eventstore.RecordedEvent, now time.Time) {
 	heard := t.since(now)
 	l.shard.mu.Lock()
 	defer l.shard.mu.Unlock()
-	l.stream = uint64(e.Revision) + 1
+	l.streamEvents = uint64(e.Revision) + 1
 	if l.epoch > 1 && !ofEpoch(e.Data, l.epoch) {
 		return
 	}
-	l.gap = max(l.gap, heard-l.heard)
+	l.longestGap = max(l.longestGap, heard-l.heard)
 	l.heard, l.recorded = heard, e.RecordedAt.UnixNano()
-	l.beats++
+	l.heartbeats++
 	if l.overdue {
 		t.mu.Lock()
 		t.renew(l)
@@ -193,7 +195,7 @@ func (t *Table) Heard(e *eventstore.RecordedEvent, now time.Time) {
 	}
 }
 
-// ofEpoch says whether a heartbeat's data name the epoch, or name none that can be read.
+// ofEpoch says whether a heartbeat's data has the epoch, or has no epoch that can be read.
 func ofEpoch(data []byte, epoch uint64) bool {
 	const prefix = `{"epoch":`
 	n := len(data) - 1
@@ -232,7 +234,7 @@ func (t *Table) Len() int { return int(t.count.Load()) }
 // Due is the number of leases that are past their deadline, as of the last Sweep.
 func (t *Table) Due() int { return int(t.late.Load()) }
 
-// Find is what is known of an instance's lease.
+// Find gives an instance's lease; false: the instance has none.
 func (t *Table) Find(key domain.Key) (Lease, bool) {
 	name := key.String()
 	s := t.shard(name)
@@ -260,11 +262,11 @@ func (t *Table) Silence(key domain.Key, upTo time.Time) (silence, ttl time.Durat
 	return time.Duration(t.since(upTo)-t.deadline(l)) + ttl, ttl, true
 }
 
-// show is called with the shard locked.
+// show describes a lease. REQUIRES: the shard is locked.
 func (t *Table) show(l *lease) Lease {
 	shown := Lease{
-		Epoch: l.epoch, TTL: time.Duration(l.ttl), Heartbeats: l.beats, LongestGap: time.Duration(l.gap),
-		HeartbeatEvents: l.stream, Deadline: t.began.Add(time.Duration(t.deadline(l))),
+		Epoch: l.epoch, TTL: time.Duration(l.ttl), Heartbeats: l.heartbeats, LongestGap: time.Duration(l.longestGap),
+		HeartbeatEvents: l.streamEvents, Deadline: t.began.Add(time.Duration(t.deadline(l))),
 	}
 	shown.Key, _ = domain.ParseKey(l.name)
 	if l.recorded != 0 {
@@ -273,4 +275,5 @@ func (t *Table) show(l *lease) Lease {
 	return shown
 }
 
+// deadline is when a lease lapses, nanoseconds since the table began. REQUIRES: the shard is locked.
 func (t *Table) deadline(l *lease) int64 { return max(l.heard, t.floor.Load()) + l.ttl }
