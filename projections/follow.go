@@ -13,12 +13,11 @@ type Subscribable interface {
 	Subscribe(ctx context.Context, opts eventstore.SubscribeOptions) (eventstore.Subscription, error)
 }
 
-// Follow subscribes and hands every batch to apply, in order, with the position up to which the store has been
-// looked through. It returns nil when the context ends or the store is closed, and else what went wrong, which
-// may be apply's error.
+// Follow subscribes, and calls apply with every batch of events, in order, and with the position up to which the store
+// was read. It returns nil when the context ends or the store is closed, and otherwise the error of the store or of apply.
 //
-// A batch is lent: the slice is valid until apply returns, and whoever keeps an event copies it. What an event
-// points to is never changed, so the copy may be shallow.
+// INVARIANT: the store owns a batch, and may use its memory again when apply has returned. A caller that keeps an event
+// copies it. The data that an event points to is never changed, so the copy may be shallow.
 func Follow(ctx context.Context, store Subscribable, opts eventstore.SubscribeOptions, apply func(events []eventstore.RecordedEvent, position eventstore.Position) error) error {
 	sub, err := store.Subscribe(ctx, opts)
 	if err != nil {
@@ -36,7 +35,7 @@ func Follow(ctx context.Context, store Subscribable, opts eventstore.SubscribeOp
 	}
 }
 
-// ended is nil for an error that only says that the context has ended or the store was closed.
+// ended is nil where the error only says that the context has ended or that the store is closed.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil || errors.Is(err, eventstore.ErrClosed) {
 		return nil

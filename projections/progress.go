@@ -1,4 +1,4 @@
-// Package projections is what read models have in common: how far they are, their snapshots, reading ahead.
+// Package projections has what read models share: following a store, progress, snapshots, reading ahead.
 package projections
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// Progress is how far a projection is, and lets readers wait for it.
+// Progress is the position that a projection has reached. Readers can wait for a position.
 type Progress struct {
 	position atomic.Uint64
 	mu       sync.Mutex
@@ -21,7 +21,7 @@ type waiter struct {
 	reached chan struct{} // closed when the position is reached
 }
 
-// Position is up to where events have been applied.
+// Position is the position up to which all events have been applied.
 func (p *Progress) Position() eventstore.Position {
 	return eventstore.Position(p.position.Load())
 }

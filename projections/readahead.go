@@ -8,13 +8,15 @@ import (
 )
 
 const (
-	aheadBatch   = 1024 // events that are handed over at once
-	aheadBatches = 4    // batches that may wait
+	aheadBatch   = 1024 // events of a batch
+	aheadBatches = 4    // batches that are read ahead
 )
 
-// ReadAhead is the store's ReadAll with the reading done by a goroutine of its own, so that a long
-// replay reads and applies at the same time. The goroutine has ended when the sequence has.
-// Events come by batches. A batch is valid until the next one; what its events point to is not used again.
+// ReadAhead is the store's ReadAll in batches. A goroutine of its own reads, so that a long replay reads and applies at the
+// same time. The goroutine has ended when the sequence ends.
+//
+// INVARIANT: the consumer owns a batch until it asks for the next one. Then the batch's memory goes back to the reader
+// through spent. The data that events point to is not used again, so a consumer may keep copies of events.
 func ReadAhead(ctx context.Context, store eventstore.Store, opts eventstore.ReadAllOptions) iter.Seq2[[]eventstore.RecordedEvent, error] {
 	type batch struct {
 		events []eventstore.RecordedEvent
@@ -23,7 +25,7 @@ func ReadAhead(ctx context.Context, store eventstore.Store, opts eventstore.Read
 	return func(yield func([]eventstore.RecordedEvent, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		batches := make(chan batch, aheadBatches)                    // closed by the reader; when it is full, the reader waits
-		spent := make(chan []eventstore.RecordedEvent, aheadBatches) // to be filled again; what does not fit is dropped
+		spent := make(chan []eventstore.RecordedEvent, aheadBatches) // memory of batches for the reader; when it is full, memory is dropped; never closed
 		go func() {
 			defer close(batches)
 			b := batch{events: make([]eventstore.RecordedEvent, 0, aheadBatch)}
@@ -54,7 +56,7 @@ func ReadAhead(ctx context.Context, store eventstore.Store, opts eventstore.Read
 		}()
 		defer func() {
 			cancel()
-			for range batches { // until the reader has ended
+			for range batches { // drained until the reader has ended
 			}
 		}()
 		for b := range batches {

@@ -23,31 +23,31 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
-// Snapshots keeps a projection's saved states in a folder, one file a position. A file that is
-// damaged, of another version or of another store is put aside and the next older one is taken:
-// a snapshot only saves time, the events are the truth.
+// Snapshots keeps the saved states of a projection in a folder, one file for each position. A file that is damaged, of
+// another version or of another store is put aside, and the next older one is used: a snapshot only saves time, and the
+// events are the truth.
 type Snapshots struct {
 	Dir     string
 	Name    string // of the projection, e.g. "catalog"
-	Version uint32 // of the state's form
+	Version uint32 // of the state's format
 	StoreID uuid.UUID
 	Logger  *slog.Logger
 }
 
-// Mark is where a snapshot is: its position, and how many lifecycle events stand up to there.
+// Mark identifies a snapshot: its position, and the number of lifecycle events up to it.
 type Mark struct {
 	Position eventstore.Position
 	Events   uint64
 }
 
-// A file is: magic, version, store id, position, count of events, the state compressed by zstd, and
-// the xxHash64 of all that. Its name says position and count, too.
+// A file has: magic, version, store id, position, number of events, the state compressed by zstd, and the xxHash64 of all
+// that. Its name has the position and the number of events, too.
 const (
 	snapshotMagic  = "rollcall snapshot\n"
 	snapshotHeader = len(snapshotMagic) + 4 + 16 + 8 + 8
 )
 
-// Save writes a state. It is complete and synced, or absent.
+// Save writes a state. The file is complete and synced, or there is none.
 func (s Snapshots) Save(at Mark, state iter.Seq[[]byte]) error {
 	err := durable.Write(s.path(at), 0o640, func(w io.Writer) error { return s.write(w, at, state) })
 	if err != nil {
@@ -90,7 +90,7 @@ func (s Snapshots) path(at Mark) string {
 	return filepath.Join(s.Dir, fmt.Sprintf("%s-%020d-%d.snapshot", s.Name, at.Position, at.Events))
 }
 
-// Marks lists the snapshots there are, oldest first.
+// Marks lists the snapshots, oldest first.
 func (s Snapshots) Marks() ([]Mark, error) {
 	files, err := os.ReadDir(s.Dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -107,17 +107,17 @@ func (s Snapshots) Marks() ([]Mark, error) {
 	return marks, err
 }
 
-// After lists the snapshots behind a position, oldest first.
+// After lists the snapshots after a position, oldest first.
 func (s Snapshots) After(position eventstore.Position) ([]Mark, error) {
 	marks, err := s.Marks()
 	return slices.DeleteFunc(marks, func(at Mark) bool { return at.Position <= position }), err
 }
 
-// PutAside gives a snapshot a name under which nobody looks for it.
+// PutAside renames a snapshot so that it is not used any more.
 func (s Snapshots) PutAside(at Mark) error { return os.Rename(s.path(at), s.path(at)+".bad") }
 
-// Newest hands the newest good snapshot at or before a position to load, and says where it is: at 0
-// when there is none. A snapshot that load refuses is put aside.
+// Newest calls load with the newest good snapshot at or before a position, and gives its mark; the zero mark: there is
+// none. A snapshot that load refuses is put aside.
 func (s Snapshots) Newest(atMost eventstore.Position, load func(state io.Reader) error) (Mark, error) {
 	marks, err := s.Marks()
 	if err != nil {
@@ -132,7 +132,7 @@ func (s Snapshots) Newest(atMost eventstore.Position, load func(state io.Reader)
 			return at, nil
 		}
 		if errors.Is(err, os.ErrNotExist) {
-			continue // thinned out meanwhile
+			continue // Thin removed it meanwhile
 		}
 		s.Logger.Warn("snapshot is put aside", "projection", s.Name, "position", at.Position, "cause", err)
 		if err := s.PutAside(at); err != nil {
@@ -165,7 +165,7 @@ func (s Snapshots) read(at Mark, load func(state io.Reader) error) error {
 	return load(d)
 }
 
-// A long replay saves very often: what the library allocates for each use is used again.
+// encoders is a pool, because a long replay saves many snapshots and an encoder allocates much memory.
 var encoders = sync.Pool{New: func() any {
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(512<<10))
 	if err != nil {
@@ -191,9 +191,9 @@ func (s Snapshots) RemoveAll() error {
 	return nil
 }
 
-// Thin removes snapshots that stand closer together than their age calls for: time travel replays
-// the events after the nearest one, and the older a moment is, the longer that may take. The newest
-// two and the oldest stay.
+// Thin removes snapshots that are closer together than their age requires (ADR 010). A query of a past moment replays the
+// events after the nearest snapshot, and may take longer the older the moment is. The newest two and the oldest
+// snapshots stay.
 func (s Snapshots) Thin() error {
 	marks, err := s.Marks()
 	if err != nil || len(marks) < 3 {
@@ -203,7 +203,7 @@ func (s Snapshots) Thin() error {
 	kept := marks[len(marks)-2]
 	for i := len(marks) - 3; i > 0; i-- {
 		at := marks[i]
-		// Without at, the replay from the next older snapshot would reach to the last one kept.
+		// Without at, a replay from the next older snapshot covers the events up to the last kept one.
 		if kept.Events-marks[i-1].Events <= spacing(newest.Events-at.Events) {
 			if err := s.Remove(at); err != nil {
 				return err
@@ -215,7 +215,7 @@ func (s Snapshots) Thin() error {
 	return nil
 }
 
-// spacing is how many lifecycle events may lie between two snapshots of an age, itself in events.
+// spacing is how many lifecycle events may be between two snapshots. The age is in lifecycle events.
 func spacing(age uint64) uint64 {
 	switch {
 	case age < 20_000_000:

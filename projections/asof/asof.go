@@ -1,5 +1,5 @@
-// Package asof gives the catalog at any past position: the nearest saved snapshot at or before it,
-// and the lifecycle events from there.
+// Package asof gives the catalog at any past position. It takes the nearest snapshot at or before the position and applies
+// the lifecycle events after it.
 package asof
 
 import (
@@ -16,13 +16,13 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/feed"
 )
 
-// What is held at a time. A catalog of the past takes as much memory as the live one, so neither as many are
-// built nor as many are kept as clients may ask for.
+// Limits. A catalog of the past takes as much memory as the live catalog, so the number that is built or kept at a time
+// must not depend on the number that clients ask for.
 const (
-	// building is how many catalogs are built at once; whoever else needs one waits.
+	// building is how many catalogs are built at once. Further callers wait.
 	building = 2
-	// A few catalogs are kept, for those who look at a moment look at it again: as many as this, and of no more
-	// instances together than that, but the newest one always.
+	// A few catalogs are kept, because clients often ask for one position several times: at most keptCatalogs, with at
+	// most keptInstances together. The newest is always kept.
 	keptCatalogs  = 4
 	keptInstances = 250_000
 )
@@ -31,23 +31,24 @@ const (
 type Past struct {
 	store     eventstore.Store
 	snapshots projections.Snapshots
-	slots     chan struct{} // holds a token for each catalog that is being built
+	slots     chan struct{} // holds a token for each catalog that is being built; never closed
 
 	mu     sync.Mutex
-	recent []moment // newest use first
-	builds map[eventstore.Position]*build
+	recent []past                         // the kept catalogs, newest use first
+	builds map[eventstore.Position]*build // under way
 }
 
-type moment struct {
+// past is a catalog at a position.
+type past struct {
 	at      eventstore.Position
 	catalog *catalog.Catalog
 }
 
-// build is the making of a catalog for all who wait for it.
+// build is the building of one catalog, for all callers that wait for it.
 type build struct {
-	waiting int                // guarded by Past.mu
-	cancel  context.CancelFunc // called when nobody waits any more
-	done    chan struct{}      // closed when catalog and err are set
+	waiting int                // callers that wait; guarded by Past.mu
+	cancel  context.CancelFunc // called when no caller waits any more
+	done    chan struct{}      // closed by run when catalog and err are set
 	catalog *catalog.Catalog
 	err     error
 }
@@ -57,8 +58,8 @@ func New(store eventstore.Store, snapshots projections.Snapshots) *Past {
 	return &Past{store: store, snapshots: snapshots, slots: make(chan struct{}, building), builds: make(map[eventstore.Position]*build)}
 }
 
-// At is the catalog as it was when the event at the position, and none after it, had been applied.
-// It must not be changed. All who ask for one position share the work, which goes on as long as one of them waits.
+// At is the catalog as it was when the event at the position, and no later event, had been applied. All callers that ask
+// for one position share a build, which goes on as long as one of them waits. REQUIRES: nobody changes the catalog.
 func (p *Past) At(ctx context.Context, at eventstore.Position) (*catalog.Catalog, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -79,7 +80,7 @@ func (p *Past) At(ctx context.Context, at eventstore.Position) (*catalog.Catalog
 	return b.catalog, nil
 }
 
-// recallOrJoin gives the catalog, or the build of it that the caller then waits for.
+// recallOrJoin gives the catalog if it is kept, and otherwise a build that the caller waits for.
 func (p *Past) recallOrJoin(ctx context.Context, at eventstore.Position) (*catalog.Catalog, *build) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,29 +92,31 @@ func (p *Past) recallOrJoin(ctx context.Context, at eventstore.Position) (*catal
 		b = &build{done: make(chan struct{})}
 		ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
 		p.builds[at] = b
-		go p.run(ctx, at, b) // ends soon after the last who waits has left
+		go p.run(ctx, at, b) // ends soon after its last caller has left
 	}
 	b.waiting++
 	return nil, b
 }
 
-// leave says that one waits no more.
+// leave says that a caller does not wait any more.
 func (p *Past) leave(at eventstore.Position, b *build) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if b.waiting--; b.waiting == 0 {
+	b.waiting--
+	if b.waiting == 0 {
 		b.cancel()
 		p.forget(at, b)
 	}
 }
 
-// forget lets who comes next begin another build. The caller holds mu.
+// forget removes a build, so that the next caller begins another one. REQUIRES: mu is held.
 func (p *Past) forget(at eventstore.Position, b *build) {
 	if p.builds[at] == b {
 		delete(p.builds, at)
 	}
 }
 
+// run builds a catalog in a slot, keeps it and ends the wait of all callers.
 func (p *Past) run(ctx context.Context, at eventstore.Position, b *build) {
 	if b.err = p.slot(ctx); b.err == nil {
 		b.catalog, b.err = p.build(ctx, at)
@@ -128,7 +131,7 @@ func (p *Past) run(ctx context.Context, at eventstore.Position, b *build) {
 	close(b.done)
 }
 
-// slot waits until a catalog may be built; who got it takes a token from slots afterwards.
+// slot waits until a catalog may be built. REQUIRES: the caller takes a token from slots afterwards.
 func (p *Past) slot(ctx context.Context) error {
 	select {
 	case p.slots <- struct{}{}:
@@ -151,9 +154,9 @@ func (p *Past) build(ctx context.Context, at eventstore.Position) (*catalog.Cata
 		return c, err
 	}
 	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix}}
-	// What cannot be applied was counted and logged when the live catalog met it.
+	// An event that cannot be applied was logged when the live catalog got it.
 	ignored := func(*eventstore.RecordedEvent, *catalog.Entry, *catalog.Entry, error) {}
-	events := make([]eventstore.RecordedEvent, 0, 256) // enough for ApplyAll to be quicker than Apply
+	events := make([]eventstore.RecordedEvent, 0, 256) // enough events for ApplyAll to be faster than Apply
 	for e, err := range p.store.ReadAll(ctx, eventstore.ReadAllOptions{After: from.Position, To: at, Filter: filter}) {
 		if err != nil {
 			return nil, err
@@ -168,11 +171,11 @@ func (p *Past) build(ctx context.Context, at eventstore.Position) (*catalog.Cata
 	return c, nil
 }
 
-// MaxMissed is how many lifecycle events Missed goes through.
+// MaxMissed is how many lifecycle events Missed reads at most.
 const MaxMissed = 50_000
 
-// Missed gives what changed in a service (the zero key: in any) after a position and up to another,
-// as the feed would have told it. ok is false when that is too much.
+// Missed gives the changes to a service after a position and up to another, as the feed would have given them. The zero
+// key gives the changes to all services. ok is false when there are more than MaxMissed events.
 func (p *Past) Missed(ctx context.Context, key domain.ServiceKey, after, upTo eventstore.Position) (changes []*feed.Change, ok bool, err error) {
 	if err := p.slot(ctx); err != nil {
 		return nil, false, err
@@ -215,7 +218,7 @@ func serviceOf(before, after *catalog.Entry) domain.ServiceKey {
 	return after.Service()
 }
 
-// recall gives a catalog that is kept, or nil. The caller holds mu.
+// recall gives a kept catalog; nil: there is none at the position. REQUIRES: mu is held.
 func (p *Past) recall(at eventstore.Position) *catalog.Catalog {
 	for i, m := range p.recent {
 		if m.at == at {
@@ -227,9 +230,9 @@ func (p *Past) recall(at eventstore.Position) *catalog.Catalog {
 	return nil
 }
 
-// remember keeps a catalog, and lets go of those that were not used for longest. The caller holds mu.
+// remember keeps a catalog, and drops the catalogs that were not used for the longest time. REQUIRES: mu is held.
 func (p *Past) remember(at eventstore.Position, c *catalog.Catalog) {
-	p.recent = slices.Insert(p.recent, 0, moment{at, c})
+	p.recent = slices.Insert(p.recent, 0, past{at, c})
 	instances := 0
 	for i, m := range p.recent {
 		instances += m.catalog.Len()

@@ -1,5 +1,5 @@
-// Package durable writes small files so that a crash, a full disk or a lost power supply leaves either
-// the file as it was or the file as it is to be, and nothing between.
+// Package durable replaces small files atomically: a crash, a full disk or a loss of power leaves either the old file or the
+// new file.
 package durable
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// WriteFile replaces a file, or makes it, and its folder where there is none. When it returns without an
-// error, the content and the name are synced. On an error the file is as it was.
+// WriteFile writes a file, and makes its folder where there is none. When it returns without an error, the content and the
+// name are synced. After an error the file is as it was.
 func WriteFile(path string, b []byte, mode os.FileMode) error {
 	return Write(path, mode, func(w io.Writer) error {
 		_, err := w.Write(b)
@@ -21,7 +21,7 @@ func WriteFile(path string, b []byte, mode os.FileMode) error {
 	})
 }
 
-// Write is WriteFile of what write writes.
+// Write is WriteFile with the content that write writes.
 func Write(path string, mode os.FileMode, write func(io.Writer) error) (err error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
@@ -50,8 +50,8 @@ func SyncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Damaged says that a file is not what was written: an earlier version was cut short while it wrote the file, or the
-// disk has changed it.
+// Damaged is the error of a file whose content is not what was written: an earlier version stopped while it wrote the file,
+// or the disk has changed it.
 type Damaged struct {
 	Path  string
 	Cause error

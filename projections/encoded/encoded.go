@@ -1,6 +1,5 @@
-// Package encoded remembers how a value that never changes is written, so that all who ask for one
-// form of it share one encoding. The value knows nothing of the forms: whoever asks brings the
-// format's name and the encoder.
+// Package encoded remembers the encodings of values that never change, so that all callers that ask for one format share
+// one encoding. The value does not know its formats: the caller brings the format's name and the encoder.
 package encoded
 
 import (
@@ -11,25 +10,26 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// Form is a value in one format. Neither field may be changed.
+// Form is a value in one format. INVARIANT: neither the fields nor the bytes change, so any number of goroutines may read
+// them at any time.
 type Form struct {
 	Bytes []byte
-	ETag  string // names the bytes, in quotes; "": nobody compares this format
+	ETag  string // names the bytes, in quotes; "": this format has no ETag
 }
 
 // Tagged is a form with the ETag of its content, which is the same on every node and after every restart.
 func Tagged(b []byte) Form { return Form{Bytes: b, ETag: ETag(b)} }
 
-// ETag names content.
+// ETag is the ETag of content.
 func ETag(b []byte) string { return `"` + strconv.FormatUint(xxhash.Sum64(b), 36) + `"` }
 
-// maxFormats is how many forms a Memo keeps. Further formats are encoded for whoever asks, and not kept.
+// maxFormats is how many forms a Memo keeps. A form in a further format is encoded for its caller and not kept.
 const maxFormats = 64
 
 // Memo keeps the forms of one value. The zero value keeps none yet. Any number of goroutines may use it.
 //
-// INVARIANT: a list grows at its front only, and no form in it changes once its format is done, so that
-// readers walk it without a lock.
+// INVARIANT: the list grows only at its front, and only under mu. An item's format and next never change, and its form is
+// set once, before made. So readers go through the list without a lock.
 type Memo struct {
 	newest atomic.Pointer[memoized]
 	mu     sync.Mutex // held while the list grows
@@ -44,7 +44,7 @@ type memoized struct {
 	next   *memoized
 }
 
-// Get is the value's form in a format. encode makes it for the first who asks; those who ask meanwhile wait.
+// Get is the value's form in a format. The first caller makes the form with encode; callers that come meanwhile wait.
 func (m *Memo) Get(format string, encode func() Form) Form {
 	found := m.find(format)
 	if found == nil {
@@ -76,7 +76,7 @@ func (m *Memo) find(format string) *memoized {
 	return nil
 }
 
-// add gives the format a place, or nil when there is none left.
+// add adds an item for the format; nil: the Memo has maxFormats items.
 func (m *Memo) add(format string) *memoized {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -6,21 +6,23 @@ import (
 	"weak"
 )
 
-// Kept finds forms again by their names. It keeps those that were put last, up to Limit bytes. A form beyond that
-// is found for as long as anyone else has its bytes, such as a reply that is being written: it is shared while it
-// is there, and takes no memory of Kept's. The zero value with a Limit keeps none yet. Any number of goroutines may
-// use it.
+// Kept finds forms by their names. It keeps the forms that were put last, up to Limit bytes. It finds an older form as long
+// as someone else keeps the form's bytes, such as a reply that is being written, and for such a form it takes no memory.
+// The zero value with a Limit keeps no form yet. Any number of goroutines may use it.
+//
+// INVARIANT: bytes is the sum of the sizes of the forms in newest, which are the forms whose keptForm.bytes is not nil. All
+// other forms are only pointed to weakly.
 type Kept struct {
 	Limit int // bytes
 
 	mu     sync.Mutex
 	forms  map[string]*keptForm
-	newest []*keptForm // whose bytes are kept, oldest first
-	bytes  int         // of those
-	sweep  int         // number of forms at which those that are gone are looked for
+	newest []*keptForm // the forms whose bytes are kept, oldest first
+	bytes  int         // sum of the sizes of the forms in newest
+	sweep  int         // number of forms at which forget looks for forms that were collected
 }
 
-// keptForm has the bytes themselves while they are kept, and always where they are.
+// keptForm is a form, with its bytes while they are kept, and with a weak pointer to them afterwards.
 type keptForm struct {
 	name  string
 	bytes []byte // nil: not kept
@@ -29,7 +31,7 @@ type keptForm struct {
 	etag  string
 }
 
-// Find is the form of that name, if it is still there.
+// Find is the form of that name, if its bytes are still in memory.
 func (k *Kept) Find(name string) (Form, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -45,7 +47,7 @@ func (k *Kept) Find(name string) (Form, bool) {
 	return Form{Bytes: unsafe.Slice(first, f.size), ETag: f.etag}, true
 }
 
-// Put keeps a form, which has at least one byte, under a name that means nothing else ever.
+// Put keeps a form under a name. REQUIRES: the form has at least one byte, and the name never means another form.
 func (k *Kept) Put(name string, form Form) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -69,7 +71,7 @@ func (k *Kept) Put(name string, form Form) {
 	}
 }
 
-// forget lets go of the names of forms that are gone, whenever their number may have doubled.
+// forget removes the names of forms that were collected, each time when the number of names may have doubled.
 func (k *Kept) forget() {
 	if len(k.forms) < max(k.sweep, 64) {
 		return

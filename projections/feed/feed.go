@@ -1,6 +1,6 @@
-// Package feed tells of changes to the catalog, in order, as they are applied. The newest changes are
-// kept in one ring that all readers share; a reader is a position, so it costs no memory however slow
-// it is, and one that fell out of the ring finds out that it did.
+// Package feed tells of changes to the catalog, in order, as they are applied. One ring, which all readers share, keeps
+// the newest changes (ADR 011). A reader is a position, so a slow reader costs no memory. A reader that fell behind the
+// oldest change in the ring is told so.
 package feed
 
 import (
@@ -24,35 +24,39 @@ type Change struct {
 	Service       domain.ServiceKey
 	Before, After *catalog.Entry // nil: not registered
 
-	Forms encoded.Memo // what the change looks like in the formats that were asked for
+	Forms encoded.Memo // the encodings of the change in the formats that were asked for
 
-	previous head // of the same service
+	previous head // the change before this one to the same service
 }
 
 // Position is that of the change's event.
 func (c *Change) Position() eventstore.Position { return c.Event.Position }
 
-// head is where a service's newest change is.
+// head names a service's newest change.
 type head struct {
-	number   uint64 // of the change, counted from 1; 0: it was never in this ring
+	number   uint64 // of the change, counted from 1; 0: the change was never in this ring
 	position eventstore.Position
 }
 
-// Feed keeps the newest changes. One goroutine appends; anyone reads.
+// Feed keeps the newest changes. One goroutine appends; any goroutine reads.
+//
+// INVARIANT: the change with number n is in the ring at n modulo the ring's length, until the change with number n plus
+// that length takes its place. A change never changes once it is in the ring, except that Forms remembers encodings, so a
+// reader may keep it without the lock. heads has each service with an instance or with a change in the ring.
 type Feed struct {
 	mu    sync.RWMutex
 	ring  []*Change
 	next  uint64              // number of the next change
-	floor eventstore.Position // changes up to here are not in the ring
+	floor eventstore.Position // changes up to this position are not in the ring
 	last  eventstore.Position // of the newest change
 	heads map[domain.ServiceKey]head
-	// forgotten is up to where a service that is not in heads may have changed.
+	// forgotten is the newest position at which a service that is not in heads may have changed.
 	forgotten eventstore.Position
 
 	watches watches
 }
 
-// New is a feed of a catalog that stands at a position.
+// New is a feed that begins with a catalog at a position. capacity is how many changes the ring keeps.
 func New(c *catalog.Catalog, at eventstore.Position, capacity int) *Feed {
 	f := &Feed{ring: make([]*Change, capacity), next: 1, floor: at, last: at, forgotten: at, heads: make(map[domain.ServiceKey]head)}
 	for key, position := range c.Changes {
@@ -62,7 +66,7 @@ func New(c *catalog.Catalog, at eventstore.Position, capacity int) *Feed {
 	return f
 }
 
-// Append adds what an event did.
+// Append adds the change that an event made. REQUIRES: one of before and after is not nil.
 func (f *Feed) Append(e *eventstore.RecordedEvent, before, after *catalog.Entry) {
 	entry := after
 	if entry == nil {
@@ -87,7 +91,7 @@ func (f *Feed) Append(e *eventstore.RecordedEvent, before, after *catalog.Entry)
 	f.watches.note(c.Service)
 }
 
-// forget lets go of a service whose newest change leaves the ring and took its last instance out.
+// forget removes a service from heads when its newest change, which removed an instance, leaves the ring.
 func (f *Feed) forget(old *Change) {
 	h := f.heads[old.Service]
 	if h.position == old.Position() && old.After == nil {
@@ -103,8 +107,8 @@ func (f *Feed) Position() eventstore.Position {
 	return f.last
 }
 
-// ChangedAt is the position of the newest change to a service. Of one that has no instance and whose end has left the
-// ring it is a later one, so that it never goes back.
+// ChangedAt is the position of the newest change to a service. For a service that is not in heads any more it is a later
+// position, so that the position of a service never decreases.
 func (f *Feed) ChangedAt(key domain.ServiceKey) eventstore.Position {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -114,8 +118,8 @@ func (f *Feed) ChangedAt(key domain.ServiceKey) eventstore.Position {
 	return f.forgotten
 }
 
-// Since gives the changes to a service (the zero key: to any) after a position, oldest first. ok is
-// false when some of them have left the ring.
+// Since gives the changes to a service after a position, oldest first. The zero key gives the changes to all services. ok
+// is false when some of the changes have left the ring.
 func (f *Feed) Since(key domain.ServiceKey, after eventstore.Position) (changes []*Change, ok bool) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -155,7 +159,7 @@ func (f *Feed) all(after eventstore.Position) ([]*Change, bool) {
 	return changes, true
 }
 
-// at is the change of a number, nil when it is not in the ring.
+// at is the change with a number; nil: it is not in the ring.
 func (f *Feed) at(number uint64) *Change {
 	if number == 0 || number+uint64(len(f.ring)) < f.next || number >= f.next {
 		return nil
@@ -163,15 +167,14 @@ func (f *Feed) at(number uint64) *Change {
 	return f.ring[number%uint64(len(f.ring))]
 }
 
-// Watch tells of changes to a service, or with the zero key to any: the channel holds a token when
-// there was one since it was last received from. Several changes may be told of as one. Call stop
-// when done.
+// Watch tells of changes to a service, or with the zero key to any service. The channel gets a token after a change. It
+// holds one token, so one token may stand for several changes; it is never closed. REQUIRES: the caller calls stop.
 func (f *Feed) Watch(key domain.ServiceKey) (changed <-chan struct{}, stop func()) {
 	return f.watches.add(key)
 }
 
-// Run wakes watchers until the context ends, apart from Append, which wakes a few itself but never waits for
-// how many they are.
+// Run wakes the watchers of services that have many, until the context ends. Append wakes only a few watchers by itself, so
+// that its time does not depend on their number.
 func (f *Feed) Run(ctx context.Context) {
 	for {
 		select {
@@ -183,13 +186,13 @@ func (f *Feed) Run(ctx context.Context) {
 	}
 }
 
-// watches wakes who waits for a service to change.
+// watches has the channels of those who wait for a service to change.
 type watches struct {
-	wake chan struct{} // holds a token when there is someone to tell of something
+	wake chan struct{} // holds a token when changed is not empty; never closed
 
 	mu        sync.Mutex
 	byService map[domain.ServiceKey]map[chan struct{}]struct{}
-	changed   map[domain.ServiceKey]struct{} // that have watchers
+	changed   map[domain.ServiceKey]struct{} // services whose watchers Run is to wake
 }
 
 func (w *watches) add(key domain.ServiceKey) (changed <-chan struct{}, stop func()) {
@@ -214,11 +217,10 @@ func (w *watches) add(key domain.ServiceKey) (changed <-chan struct{}, stop func
 	}
 }
 
-// tellAtOnce is how many watchers are told right away: fewer than it is worth another goroutine's turn, which
-// each of them would wait for.
+// tellAtOnce is how many watchers Append wakes by itself. For so few, waking Run would take longer.
 const tellAtOnce = 16
 
-// note has those told who watch a service that changed: if they are many, by tell.
+// note wakes the watchers of a service that changed. If they are many, Run wakes them.
 func (w *watches) note(service domain.ServiceKey) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -233,7 +235,7 @@ func (w *watches) note(service domain.ServiceKey) {
 			w.changed[key] = struct{}{}
 			select {
 			case w.wake <- struct{}{}:
-			default: // it will be told with what is told next
+			default: // Run is already to be woken
 			}
 		}
 	}
@@ -252,7 +254,7 @@ func (w *watches) tellOf(key domain.ServiceKey) {
 	for ch := range w.byService[key] {
 		select {
 		case ch <- struct{}{}:
-		default: // it has been told already, and has not looked yet
+		default: // the channel holds a token that was not received yet
 		}
 	}
 }

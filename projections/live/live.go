@@ -1,5 +1,5 @@
-// Package live runs the projections that live in memory, together: the catalog, its feed of changes, the
-// leases, and whether self-preservation is on. One goroutine applies events, in order, each once.
+// Package live runs the projections that are kept in memory: the catalog, its feed of changes, the leases, and the
+// standing of self-preservation. One goroutine applies events, in order, each once.
 package live
 
 import (
@@ -27,14 +27,17 @@ type Options struct {
 	Snapshots projections.Snapshots
 	Now       func() time.Time
 	Logger    *slog.Logger
-	// SnapshotEvery is how many lifecycle events may pass between two snapshots; 0 means 25,000. A larger
-	// catalog takes one after as many events as it has instances.
+	// SnapshotEvery is the number of lifecycle events between two snapshots; 0: 25,000. A catalog with more instances
+	// than that is saved after as many events as it has instances.
 	SnapshotEvery int
-	// OnProgress is told during the start how far the projections are; nil: nobody is.
+	// OnProgress is told during the start which position the projections have reached; nil: nobody is told.
 	OnProgress func(at, head eventstore.Position)
 }
 
-// State is what the projections say now. One goroutine applies events; anyone may read.
+// State is the present state of the projections. One goroutine applies events; any goroutine may read.
+//
+// INVARIANT: the catalog and the feed change together while changing is held. So a snapshot that is taken while changing
+// is held, and the changes that the feed has after its position, have neither a gap nor a repeat.
 type State struct {
 	projections.Progress
 
@@ -47,15 +50,15 @@ type State struct {
 	registry atomic.Pointer[registry]
 	skipped  atomic.Int64              // events that could not be applied
 	events   uint64                    // lifecycle events up to the position
-	unsaved  int                       // of them since the last snapshot
-	level    atomic.Pointer[time.Time] // when it was last known to be level with the store, on the monotonic clock; nil: not yet
-	stale    atomic.Bool               // the store could not be reached yet
-	saving   chan struct{}             // holds a token while a snapshot is written
+	unsaved  int                       // lifecycle events since the last snapshot
+	level    atomic.Pointer[time.Time] // when the projections were last known to be level with the store; nil: never yet
+	stale    atomic.Bool               // the store was not reached since the start
+	saving   chan struct{}             // holds a token while a snapshot is written; never closed
 }
 
-// Open loads the newest snapshot and applies the lifecycle events after it. All leases begin anew:
-// nobody could be heard while there was no registry. Call Run then, to stay up to date. When the store
-// cannot be reached, the snapshot is what there is, until Run finds the store.
+// Open loads the newest snapshot and applies the lifecycle events after it. All leases begin anew, because no heartbeat
+// could be taken while the registry did not run. Run then applies further events. When the store cannot be reached, the
+// state is the snapshot's until Run reaches the store.
 func Open(ctx context.Context, opts Options) (*State, error) {
 	if opts.SnapshotEvery == 0 {
 		opts.SnapshotEvery = 25_000
@@ -93,7 +96,7 @@ func Open(ctx context.Context, opts Options) (*State, error) {
 	return s, nil
 }
 
-// catchUp applies what the store has after the snapshot.
+// catchUp applies the lifecycle events that the store has after the snapshot.
 func (s *State) catchUp(ctx context.Context, at eventstore.Position, reached *eventstore.Position) error {
 	head, err := s.opts.Store.Head(ctx)
 	if err != nil {
@@ -109,11 +112,11 @@ func (s *State) catchUp(ctx context.Context, at eventstore.Position, reached *ev
 	return s.loadRegistry(ctx)
 }
 
-// replay applies lifecycle events: heartbeats from before the start renew no lease.
+// replay applies lifecycle events only, because a heartbeat from before the start renews no lease.
 func (s *State) replay(ctx context.Context, at, head eventstore.Position, reached *eventstore.Position) error {
 	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix}}
 	var newest tail
-	// The feed begins with what is replayed, so that subscribers can go on where they were.
+	// The feed begins with the replayed changes, so that subscribers can resume after a restart.
 	defer func() { s.feed = newest.into(s.feed) }()
 	for events, err := range projections.ReadAhead(ctx, s.opts.Store, eventstore.ReadAllOptions{After: at, To: head, Filter: filter}) {
 		if err != nil {
@@ -132,8 +135,8 @@ func (s *State) replay(ctx context.Context, at, head eventstore.Position, reache
 			if s.events%10_000 == 0 && s.opts.OnProgress != nil {
 				s.opts.OnProgress(e.Position, head)
 			}
-			if s.due() { // a long replay leaves the snapshots that time travel needs
-				s.saving <- struct{}{} // each of them, so the one before comes first
+			if s.due() { // a long replay saves the snapshots that queries of past moments need
+				s.saving <- struct{}{} // waits for the snapshot before
 				s.saveBeside(projections.Mark{Position: e.Position, Events: s.events})
 			}
 		})
@@ -141,18 +144,18 @@ func (s *State) replay(ctx context.Context, at, head eventstore.Position, reache
 	return nil
 }
 
-// applied is what an event did to the catalog.
+// applied is an event with the change that it made to the catalog.
 type applied struct {
 	event         eventstore.RecordedEvent
 	before, after *catalog.Entry
 }
 
-// tail keeps the newest changes of a replay, as many as the feed does: it is cheaper to tell the feed of
-// those alone than of all that it would forget again.
+// tail keeps the newest changes of a replay, as many as the feed keeps. To append only these to the feed is cheaper than
+// to append all changes of the replay.
 type tail struct {
 	ring []applied
-	next int // place of the next change, where the oldest is once the ring is full
-	// floor is the position of the newest change that was let go of; 0: none was.
+	next int // index of the next change; once the ring is full, also of the oldest
+	// floor is the position of the newest change that was dropped; 0: none was.
 	floor eventstore.Position
 }
 
@@ -161,13 +164,13 @@ func (t *tail) add(e *eventstore.RecordedEvent, before, after *catalog.Entry) {
 		t.ring = append(t.ring, applied{*e, before, after})
 		return
 	}
-	place := &t.ring[t.next]
-	t.floor = place.event.Position
-	place.event, place.before, place.after = *e, before, after
+	oldest := &t.ring[t.next]
+	t.floor = oldest.event.Position
+	oldest.event, oldest.before, oldest.after = *e, before, after
 	t.next = (t.next + 1) % len(t.ring)
 }
 
-// into gives the feed that has the changes behind what it had, or only them if more have been between.
+// into appends the changes to the feed. If changes were dropped, it gives a new feed with only the changes of tail.
 func (t *tail) into(f *feed.Feed) *feed.Feed {
 	if t.floor > 0 {
 		f = feed.New(catalog.New(), t.floor, feed.Capacity)
@@ -182,18 +185,17 @@ func (t *tail) into(f *feed.Feed) *feed.Feed {
 // Catalog is the live catalog.
 func (s *State) Catalog() *catalog.Catalog { return s.catalog.Load() }
 
-// Feed tells of the catalog's changes.
+// Feed has the newest changes of the catalog.
 func (s *State) Feed() *feed.Feed { return s.feed }
 
-// Snapshot is a service as it is, and the position that it is at: what the feed has after that
-// position comes on top.
+// Snapshot is a service as it is, and the feed's position. The feed's changes after that position are not in the snapshot.
 func (s *State) Snapshot(key domain.ServiceKey) (*catalog.View, eventstore.Position) {
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	return s.Catalog().View(key), s.feed.Position()
 }
 
-// SnapshotAll is Snapshot of every service, of a namespace or ("") of all.
+// SnapshotAll is Snapshot for every service, in one namespace or ("") in all.
 func (s *State) SnapshotAll(namespace string) ([]*catalog.View, eventstore.Position) {
 	s.changing.Lock()
 	defer s.changing.Unlock()
@@ -211,8 +213,8 @@ func (s *State) Leases() *leases.Table { return s.leases }
 // Skipped is the number of events that could not be applied.
 func (s *State) Skipped() int64 { return s.skipped.Load() }
 
-// Lag is how many positions the projections are behind the store, as far as they can ask it within a
-// second. Positions of a shared store are not events.
+// Lag is how many positions the projections are behind the store; 0 if the store does not say within a second. Over
+// EventStoreDB, positions do not count events.
 func (s *State) Lag() uint64 {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -223,7 +225,7 @@ func (s *State) Lag() uint64 {
 	return 0
 }
 
-// Measure looks at every tick whether the projections are level with the store.
+// Measure looks at every tick whether the projections are level with the store, until the context ends.
 func (s *State) Measure(ctx context.Context, ticks <-chan time.Time) error {
 	for {
 		select {
@@ -244,14 +246,14 @@ func (s *State) Measure(ctx context.Context, ticks <-chan time.Time) error {
 	}
 }
 
-// Stale says whether the store could not be reached since the start: what there is comes from a snapshot.
+// Stale says whether the store was not reached since the start. The state then comes from a snapshot.
 func (s *State) Stale() bool { return s.stale.Load() }
 
 // Now is the time that the leases are measured by.
 func (s *State) Now() time.Time { return s.opts.Now() }
 
-// LagTime is how long ago the projections were last known to be level with the store. Measure finds
-// out once a second, so up to two seconds mean nothing.
+// LagTime is how long ago the projections were last known to be level with the store. Measure looks once a second, so up
+// to two seconds are no lag.
 func (s *State) LagTime() time.Duration {
 	since := s.level.Load()
 	if since == nil {
@@ -260,7 +262,7 @@ func (s *State) LagTime() time.Duration {
 	return max(s.opts.Now().Sub(*since), 0)
 }
 
-// Run applies events as they come until the context ends.
+// Run applies events as they come, until the context ends.
 func (s *State) Run(ctx context.Context) error {
 	var telling sync.WaitGroup
 	defer telling.Wait()
@@ -269,7 +271,7 @@ func (s *State) Run(ctx context.Context) error {
 	telling.Go(func() { s.feed.Run(ctx) })
 	opts := eventstore.SubscribeOptions{After: s.Position(), Urgent: true}
 	err := projections.Follow(ctx, s.opts.Store, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
-		if s.stale.Load() { // the store is there now; what it could not be asked at the start is asked now
+		if s.stale.Load() { // the store is reached now, and the registry's stream could not be read at the start
 			if err := s.loadRegistry(ctx); err == nil {
 				s.stale.Store(false)
 			}
@@ -323,10 +325,10 @@ func (s *State) skip(e *eventstore.RecordedEvent, cause error) {
 	s.opts.Logger.Error("event is kept but cannot be applied", "position", e.Position, "stream", e.Stream, "type", e.Type, "cause", cause)
 }
 
-// due says whether enough has happened for another snapshot.
+// due says whether there were enough events for another snapshot.
 func (s *State) due() bool { return s.unsaved >= max(s.opts.SnapshotEvery, s.Catalog().Len()) }
 
-// snapshot saves the catalog when enough has happened, without holding up the events.
+// snapshot saves the catalog when a snapshot is due, while further events are applied.
 func (s *State) snapshot() {
 	if !s.due() {
 		return
@@ -334,13 +336,13 @@ func (s *State) snapshot() {
 	select {
 	case s.saving <- struct{}{}:
 	default:
-		return // one is being written
+		return // another snapshot is being written
 	}
 	s.saveBeside(projections.Mark{Position: s.Position(), Events: s.events})
 }
 
-// saveBeside saves the catalog as it is now while events go on. The caller holds the token of saving,
-// which is given back when the snapshot is written.
+// saveBeside saves the catalog as it is now, in a goroutine of its own. REQUIRES: the caller has put a token into saving.
+// The goroutine takes the token out when the snapshot is written.
 func (s *State) saveBeside(at projections.Mark) {
 	s.unsaved = 0
 	state := s.Catalog().Freeze()
@@ -359,9 +361,9 @@ func (s *State) save(at projections.Mark, state catalog.Frozen) error {
 	return s.opts.Snapshots.Thin()
 }
 
-// Close saves a last snapshot, so that the next start is quick. Run must have returned.
+// Close saves a last snapshot, so that the next start is fast. REQUIRES: Run has returned.
 func (s *State) Close() error {
-	s.saving <- struct{}{} // whichever is being written comes first
+	s.saving <- struct{}{} // waits for a snapshot that is being written
 	if s.unsaved == 0 {
 		return nil
 	}

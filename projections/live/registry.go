@@ -9,7 +9,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/leases"
 )
 
-// registry is what the registry's own stream says. It is immutable.
+// registry is the state that the registry's own stream has. It is immutable.
 type registry struct {
 	events    uint64 // of the stream
 	standings *leases.Standings
@@ -17,7 +17,7 @@ type registry struct {
 
 func newRegistry() *registry { return &registry{standings: &leases.Standings{}} }
 
-// after is the registry after the next event of its stream. An event that cannot be read changes no standing.
+// after is the state after the next event of the stream. An event that cannot be read changes no standing.
 func (r *registry) after(e *eventstore.RecordedEvent) *registry {
 	if uint64(e.Revision) < r.events { // loadRegistry has read ahead
 		return r
@@ -44,7 +44,8 @@ func (s *State) loadRegistry(ctx context.Context) error {
 	return nil
 }
 
-// SelfPreservation says in which namespaces expiry is held, and how many events of the registry's stream say so.
+// SelfPreservation gives the standings of the namespaces, and the number of events in the registry's stream from which
+// they follow.
 func (s *State) SelfPreservation() (standings *leases.Standings, events uint64) {
 	r := s.registry.Load()
 	return r.standings, r.events
