@@ -17,13 +17,13 @@ func (c *Client) Checkpoint(ctx context.Context) ([]byte, error) {
 	return c.Call(ctx, http.MethodGet, "/v1/checkpoint", nil, nil)
 }
 
-// CheckpointKey is the key that checkpoints are verified with.
+// CheckpointKey is the public key that verifies checkpoints.
 func (c *Client) CheckpointKey(ctx context.Context) (string, error) {
 	b, err := c.Call(ctx, http.MethodGet, "/v1/checkpoint/key", nil, nil)
 	return string(b), err
 }
 
-// Leaves is a page of the log's leaves, from the given one on; limit 0: as many as the registry gives at once.
+// Leaves is a page of the leaves of the log, from the number from on. limit 0: as many leaves as the registry gives.
 func (c *Client) Leaves(ctx context.Context, from int64, limit int) (Reply[wire.Leaves], error) {
 	query := url.Values{"from": {strconv.FormatInt(from, 10)}}
 	if limit > 0 {
@@ -32,7 +32,7 @@ func (c *Client) Leaves(ctx context.Context, from int64, limit int) (Reply[wire.
 	return ask[wire.Leaves](ctx, c, get("/v1/checkpoint/leaves", query))
 }
 
-// AllLeaves are the first leaves of the log, as many as size. An error is the last thing that comes.
+// AllLeaves yields the first leaves of the log, size of them. An error ends the sequence.
 func (c *Client) AllLeaves(ctx context.Context, size int64) iter.Seq2[wire.Hash, error] {
 	return func(yield func(wire.Hash, error) bool) {
 		for from := int64(0); from < size; {
@@ -45,7 +45,8 @@ func (c *Client) AllLeaves(ctx context.Context, size int64) iter.Seq2[wire.Hash,
 				return
 			}
 			for _, h := range page.Value.Hashes {
-				if from++; from > size || !yield(h, nil) {
+				from++
+				if from > size || !yield(h, nil) {
 					return
 				}
 			}
@@ -53,7 +54,7 @@ func (c *Client) AllLeaves(ctx context.Context, size int64) iter.Seq2[wire.Hash,
 	}
 }
 
-// ProveInclusion proves that the event at a position is in the log of so many events; size 0: of all.
+// ProveInclusion proves that the event at a position is in the log of size events. size 0: the whole log.
 func (c *Client) ProveInclusion(ctx context.Context, position wire.Position, size int64) (Reply[wire.InclusionProof], error) {
 	query := url.Values{"position": {position.String()}}
 	if size > 0 {
@@ -62,7 +63,7 @@ func (c *Client) ProveInclusion(ctx context.Context, position wire.Position, siz
 	return ask[wire.InclusionProof](ctx, c, get("/v1/proofs/inclusion", query))
 }
 
-// ProveConsistency proves that the log of from events is the beginning of that of to events; to 0: of all.
+// ProveConsistency proves that the log of from events is the beginning of the log of to events. to 0: the whole log.
 func (c *Client) ProveConsistency(ctx context.Context, from, to int64) (Reply[wire.ConsistencyProof], error) {
 	query := url.Values{"from": {strconv.FormatInt(from, 10)}}
 	if to > 0 {
@@ -71,8 +72,8 @@ func (c *Client) ProveConsistency(ctx context.Context, from, to int64) (Reply[wi
 	return ask[wire.ConsistencyProof](ctx, c, get("/v1/proofs/consistency", query))
 }
 
-// Backup is the registry's backup, a tar archive. have is the list of files of an earlier backup, as
-// that has it; nil: there is none. The registry must be on this machine.
+// Backup is a backup of the registry, as a tar archive. have is the list of files of an earlier backup, from the
+// manifest of that backup; nil: no earlier backup. The registry must be on this machine.
 func (c *Client) Backup(ctx context.Context, have any) (io.ReadCloser, error) {
 	body, err := c.open(ctx, request{method: http.MethodPost, path: "/v1/backup", body: map[string]any{"have": have}})
 	if err != nil {

@@ -10,24 +10,24 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Moment is a point in the past as the registry takes it: an RFC 3339 time, a position, "5m ago" or
-// "now". The zero value is none.
+// Moment is a moment in the form of the API: an RFC 3339 time, a position, "5m ago" or "now". The zero value names no
+// moment.
 type Moment string
 
-// At is a time as a moment.
+// At makes a moment of a time.
 func At(t time.Time) Moment { return Moment(t.UTC().Format(time.RFC3339Nano)) }
 
-// AtPosition is a position as a moment.
+// AtPosition makes a moment of a position.
 func AtPosition(p wire.Position) Moment { return Moment(p.String()) }
 
-// InstanceFilter picks instances; the zero value picks all.
+// InstanceFilter picks instances. The zero value picks all instances.
 type InstanceFilter struct {
-	Ready    bool // only those that may get traffic
+	Ready    bool // only instances that may get traffic
 	Statuses []domain.Status
-	Tags     []string // all of them
+	Tags     []string // the instance has all of these tags
 	Zone     string
 	Version  string
-	Metadata map[string]string // all of the pairs
+	Metadata map[string]string // the instance has all of these pairs
 	// MaxSilence leaves out instances that were silent for more than so many times their ttl, at least 1; 0: none.
 	// It goes with no past moment, no wait and no stream, and a registry that has just started leaves out none.
 	MaxSilence float64
@@ -53,7 +53,7 @@ func (f InstanceFilter) set(q url.Values) {
 	}
 }
 
-// set sets a parameter that has a value.
+// set sets a parameter, unless its value is empty.
 func set[S ~string](q url.Values, name string, value S) {
 	if value != "" {
 		q.Set(name, string(value))
@@ -78,13 +78,13 @@ func (c *Client) Services(ctx context.Context, namespace string, at Moment) (Rep
 	return ask[wire.ServiceList](ctx, c, get("/v1/services", query))
 }
 
-// InstancesQuery asks for some of a service's instances.
+// InstancesQuery picks instances of a service.
 type InstancesQuery struct {
 	InstanceFilter
 	At     Moment // "": now
 	Leases bool   // with the time at which each lease ends
-	// Index and Wait make a long poll: the registry answers when the service's position is no longer
-	// Index, or when Wait is over. Wait 0: at once.
+	// Index and Wait make a long poll: the registry answers when the service's position is not Index any more, or when
+	// Wait is over. Wait 0: the registry answers at once.
 	Index wire.Position
 	Wait  time.Duration
 }
@@ -104,13 +104,13 @@ func (c *Client) Instances(ctx context.Context, k domain.ServiceKey, q Instances
 	if q.Wait > 0 {
 		query.Set("wait", q.Wait.String())
 		query.Set("index", q.Index.String())
-		r.timeout = c.options.Timeout + q.Wait + q.Wait/8 // the registry spreads those who wait for the same time
+		r.timeout = c.options.Timeout + q.Wait + q.Wait/8 // the registry makes each wait longer by a random part
 	}
 	return ask[wire.InstanceList](ctx, c, r)
 }
 
-// Instance is one instance, now or at a moment. One that is gone is a *wire.Problem that says which
-// event took it out.
+// Instance is one instance, now or at a moment. If the instance is gone, the error is a *wire.Problem with the event that
+// took the instance out.
 func (c *Client) Instance(ctx context.Context, k domain.Key, at Moment) (Reply[wire.Instance], error) {
 	r, err := c.instance("GET", k, "")
 	if err != nil {
@@ -120,7 +120,7 @@ func (c *Client) Instance(ctx context.Context, k domain.Key, at Moment) (Reply[w
 	return ask[wire.Instance](ctx, c, r)
 }
 
-// Catalog is everything in a namespace ("": in every namespace), now or at a moment.
+// Catalog has all services of a namespace ("": of every namespace) with their instances, now or at a moment.
 func (c *Client) Catalog(ctx context.Context, namespace string, at Moment) (Reply[wire.Catalog], error) {
 	query := url.Values{}
 	set(query, "ns", namespace)
@@ -128,14 +128,14 @@ func (c *Client) Catalog(ctx context.Context, namespace string, at Moment) (Repl
 	return ask[wire.Catalog](ctx, c, get("/v1/catalog", query))
 }
 
-// Diff says what differs between two moments ("": now), and which events did it.
+// Diff gives the differences of the catalog between two moments ("": now), with the newest event of each instance.
 func (c *Client) Diff(ctx context.Context, from, to Moment) (Reply[wire.Diff], error) {
 	query := url.Values{"from": {string(from)}}
 	set(query, "to", to)
 	return ask[wire.Diff](ctx, c, get("/v1/diff", query))
 }
 
-// Head is the position up to which the registry's catalog is.
+// Head is the position that the registry's catalog has reached.
 func (c *Client) Head(ctx context.Context) (wire.Position, error) {
 	reply, err := c.Services(ctx, c.options.Namespace, "")
 	return reply.Position, err

@@ -1,8 +1,8 @@
-// Package client is the Go client of a Rollcall registry. It speaks the native HTTP API with the JSON
-// forms of queries/wire, and imports nothing else of Rollcall but the domain.
+// Package client is the Go client of a Rollcall registry. It uses the native HTTP API with the JSON forms of
+// queries/wire. Of Rollcall, it imports only queries/wire and the domain.
 //
-// A refusal by the registry is a *wire.Problem; a server that gives no answer is an *Unreachable, a
-// server that is no registry a *NotRollcall, and a transfer that ends too early is a *Broken.
+// The error is a *wire.Problem if the registry refuses, an *Unreachable if the server gives no answer, a *NotRollcall if
+// the server is no registry, and a *Broken if a transfer ends too early.
 package client
 
 import (
@@ -20,32 +20,32 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// DefaultTimeout is how long a call may take.
+// DefaultTimeout is how long a call may take by default.
 const DefaultTimeout = 30 * time.Second
 
-// KeepAlive is the longest time for which a registry leaves a stream without a byte.
+// KeepAlive is the longest time between two bytes of a stream of a registry.
 const KeepAlive = 15 * time.Second
 
-// maxEvent is the longest event that a client takes, in bytes.
+// maxEvent is the greatest length of an event that a client accepts, in bytes.
 const maxEvent = 64 << 20
 
-// Options say how a client asks. The zero value will do.
+// Options are the options of a client. The zero value is usable.
 type Options struct {
-	Namespace string // of instances and services that name none; "": domain.DefaultNamespace
-	Via       string // by which way commands come, for the history: cli; "": http, as any program's
+	Namespace string // of instances and services whose key has no namespace; "": domain.DefaultNamespace
+	Via       string // the via of the client's commands in the history: cli; "": http
 	// Timeout is how long a call may take, and how long a stream may take to begin; 0: DefaultTimeout.
 	Timeout   time.Duration
 	Transport http.RoundTripper // nil: http.DefaultTransport
 }
 
-// Client asks one registry. It may be used by several goroutines at once.
+// Client is a client of one registry. Several goroutines may use a Client at once.
 type Client struct {
 	url     string // without a slash at the end
 	options Options
 	http    *http.Client
 }
 
-// New is a client of the registry at a URL such as http://127.0.0.1:7700. It does not connect yet.
+// New makes a client of the registry at a URL such as http://127.0.0.1:7700. New does not connect.
 func New(registry string, options Options) (*Client, error) {
 	u, err := url.Parse(registry)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
@@ -60,7 +60,7 @@ func New(registry string, options Options) (*Client, error) {
 	return &Client{url: strings.TrimRight(registry, "/"), options: options, http: &http.Client{Transport: options.Transport, CheckRedirect: keepMethod}}, nil
 }
 
-// keepMethod follows no redirect that would turn a command into a GET.
+// keepMethod refuses a redirect that would turn a command into a GET.
 func keepMethod(r *http.Request, via []*http.Request) error {
 	switch {
 	case r.Method != via[0].Method:
@@ -71,16 +71,16 @@ func keepMethod(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// URL is where the registry is.
+// URL is the URL of the registry.
 func (c *Client) URL() string { return c.url }
 
-// Reply is what the registry answered, and what came with the answer.
+// Reply is a reply of the registry, with the values of its headers.
 type Reply[T any] struct {
 	Value    T
-	Raw      []byte        // the answer's body as it came
-	Created  bool          // the registry answered 201: something new is there
-	Position wire.Position // up to where the catalog was
-	Warning  string        // of the registry, e.g. that it holds back expiry; "": none
+	Raw      []byte        // the body, unchanged
+	Created  bool          // the registry answered 201: the command created something
+	Position wire.Position // the position that the catalog had reached
+	Warning  string        // of the registry, e.g. that expiry is held; "": no warning
 }
 
 // request is one call of the API.
@@ -88,24 +88,24 @@ type request struct {
 	method, path string
 	query        url.Values
 	header       map[string]string
-	body         any           // nil: none
-	timeout      time.Duration // 0: the client's
+	body         any           // nil: no body
+	timeout      time.Duration // 0: the client's timeout
 }
 
 func get(path string, query url.Values) request {
 	return request{method: http.MethodGet, path: path, query: query}
 }
 
-// Call sends a request and gives the reply's body as it came. It is for routes that have no method here.
+// Call sends a request and gives the body of the reply. Call is for routes for which the client has no method.
 func (c *Client) Call(ctx context.Context, method, path string, query url.Values, body any) ([]byte, error) {
 	_, b, err := c.call(ctx, request{method: method, path: path, query: query, body: body})
 	return b, err
 }
 
-// call sends a request and reads the reply whole within the timeout.
+// call sends a request and reads the whole reply within the timeout.
 func (c *Client) call(ctx context.Context, r request) (*http.Response, []byte, error) {
-	within := c.within(r)
-	ctx, cancel := context.WithTimeoutCause(ctx, within, slowAnswer(within))
+	timeout := c.timeout(r)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, slowAnswer(timeout))
 	defer cancel()
 	resp, err := c.do(ctx, r)
 	if err != nil {
@@ -119,12 +119,12 @@ func (c *Client) call(ctx context.Context, r request) (*http.Response, []byte, e
 	return resp, b, nil
 }
 
-// open sends a request whose reply may go on for ever; only its beginning is due within the timeout.
-// Whoever closes the body ends the request.
+// open sends a request whose reply may have no end. The reply must begin within the timeout. The caller must close the
+// body, which ends the request.
 func (c *Client) open(ctx context.Context, r request) (*openBody, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	within := c.within(r)
-	begun := time.AfterFunc(within, func() { cancel(slowAnswer(within)) })
+	timeout := c.timeout(r)
+	begun := time.AfterFunc(timeout, func() { cancel(slowAnswer(timeout)) })
 	resp, err := c.do(ctx, r)
 	begun.Stop()
 	if err != nil {
@@ -134,15 +134,15 @@ func (c *Client) open(ctx context.Context, r request) (*openBody, error) {
 	return &openBody{resp.Body, resp, ctx, cancel}, nil
 }
 
-// within is how long a request may take.
-func (c *Client) within(r request) time.Duration {
+// timeout is how long a request may take.
+func (c *Client) timeout(r request) time.Duration {
 	if r.timeout > 0 {
 		return r.timeout
 	}
 	return c.options.Timeout
 }
 
-// openBody ends its request with itself, and says why a read failed.
+// openBody is the body of a reply without an end. Close ends the request. The error of a read names the cause.
 type openBody struct {
 	io.ReadCloser
 	resp   *http.Response
@@ -163,7 +163,7 @@ func (b *openBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// do gives a reply that is no refusal.
+// do sends a request and gives the reply. A reply with a status of 300 or more is an error.
 func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	var content io.Reader
 	if r.body != nil {
@@ -201,7 +201,7 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	return resp, nil
 }
 
-// ask sends a request and reads the answer's JSON.
+// ask sends a request and reads the JSON of the reply.
 func ask[T any](ctx context.Context, c *Client, r request) (Reply[T], error) {
 	var reply Reply[T]
 	resp, b, err := c.call(ctx, r)

@@ -10,34 +10,34 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// CommandOption says on which condition a command is carried out.
-type CommandOption func(*condition)
+// CommandOption is a precondition of a command.
+type CommandOption func(*preconditions)
 
-// condition is what must be true of an instance for a command to be carried out.
-type condition struct {
+// preconditions must hold for a command to be carried out.
+type preconditions struct {
 	epoch    uint64  // 0: any
 	owner    string  // "": any
 	revision *uint64 // nil: any
-	create   bool    // nothing may be live
+	create   bool    // no instance may be live
 }
 
-// OfEpoch has a command carried out only if the instance is in this epoch; 0: whichever it is in. A
-// command that comes late never reaches a successor.
-func OfEpoch(epoch uint64) CommandOption { return func(c *condition) { c.epoch = epoch } }
+// OfEpoch lets the registry carry out a command only if the instance is in this epoch; 0: in any epoch. A late command
+// of an earlier epoch then never reaches the successor.
+func OfEpoch(epoch uint64) CommandOption { return func(c *preconditions) { c.epoch = epoch } }
 
-// OfOwner has a command carried out only if the instance was registered by this owner; "": by anyone. Of a registration
-// it is who registers: a live instance of another owner is replaced, in the next epoch.
-func OfOwner(owner string) CommandOption { return func(c *condition) { c.owner = owner } }
+// OfOwner lets the registry carry out a command only if the instance has this owner; "": any owner. For a registration,
+// OfOwner names the instance's owner: the registration replaces a live instance of another owner, in the next epoch.
+func OfOwner(owner string) CommandOption { return func(c *preconditions) { c.owner = owner } }
 
-// CreateOnly has a registration carried out only if no instance is live.
-func CreateOnly() CommandOption { return func(c *condition) { c.create = true } }
+// CreateOnly lets the registry carry out a registration only if no instance is live.
+func CreateOnly() CommandOption { return func(c *preconditions) { c.create = true } }
 
-// AtRevision has a command carried out only if the instance is at this revision.
+// AtRevision lets the registry carry out a command only if the instance has this revision.
 func AtRevision(revision uint64) CommandOption {
-	return func(c *condition) { c.revision = &revision }
+	return func(c *preconditions) { c.revision = &revision }
 }
 
-func conditionOf(options []CommandOption) (c condition) {
+func preconditionsOf(options []CommandOption) (c preconditions) {
 	for _, option := range options {
 		option(&c)
 	}
@@ -52,7 +52,7 @@ func (c *Client) key(k domain.Key) (domain.Key, error) {
 	return k, k.Validate()
 }
 
-// instance is the request about an instance, at a path below its own.
+// instance is a request about an instance. below is added to the instance's path.
 func (c *Client) instance(method string, k domain.Key, below string) (request, error) {
 	k, err := c.key(k)
 	return request{
@@ -61,9 +61,9 @@ func (c *Client) instance(method string, k domain.Key, below string) (request, e
 	}, err
 }
 
-// command sends a command. The epoch and the owner of the condition go into the query; a command that has them in its
-// body clears them before.
-func (c *Client) command(ctx context.Context, method string, k domain.Key, below string, body any, on condition, extra url.Values) (Reply[wire.Result], error) {
+// command sends a command. The epoch and the owner of the preconditions go into the query. A caller that puts them into
+// the body must clear them first.
+func (c *Client) command(ctx context.Context, method string, k domain.Key, below string, body any, on preconditions, extra url.Values) (Reply[wire.Result], error) {
 	r, err := c.instance(method, k, below)
 	if err != nil {
 		return Reply[wire.Result]{}, err
@@ -87,10 +87,10 @@ func (c *Client) command(ctx context.Context, method string, k domain.Key, below
 	return ask[wire.Result](ctx, c, r)
 }
 
-// Register registers an instance, or renews its lease if nothing differs. The reply's Created says
-// that the registration began an epoch. A status that is not named stays as it is.
+// Register registers an instance. If the instance is registered with the same details, Register renews the lease. The
+// reply's Created says that the registration began an epoch. Without a status in details, the instance keeps its status.
 func (c *Client) Register(ctx context.Context, k domain.Key, details domain.Details, options ...CommandOption) (Reply[wire.Result], error) {
-	on := conditionOf(options)
+	on := preconditionsOf(options)
 	body := struct {
 		domain.Details
 		Owner string `json:"owner,omitempty"`
@@ -102,10 +102,10 @@ func (c *Client) Register(ctx context.Context, k domain.Key, details domain.Deta
 
 // Heartbeat renews an instance's lease.
 func (c *Client) Heartbeat(ctx context.Context, k domain.Key, options ...CommandOption) (Reply[wire.Result], error) {
-	return c.command(ctx, http.MethodPut, k, "/heartbeat", nil, conditionOf(options), nil)
+	return c.command(ctx, http.MethodPut, k, "/heartbeat", nil, preconditionsOf(options), nil)
 }
 
-// Heartbeats renews the leases of many instances at once. The reply has an answer for each, in their order.
+// Heartbeats renews the leases of many instances at once. The reply has one result for each instance, in the order of keys.
 func (c *Client) Heartbeats(ctx context.Context, keys []domain.Key) (Reply[wire.BatchResult], error) {
 	names := make([]string, len(keys))
 	for i, k := range keys {
@@ -121,13 +121,13 @@ func (c *Client) Heartbeats(ctx context.Context, keys []domain.Key) (Reply[wire.
 // Health is a report of an instance's health.
 type Health struct {
 	Status domain.Status       `json:"status"`
-	Output string              `json:"output,omitempty"` // what was seen
+	Output string              `json:"output,omitempty"` // of the check
 	Source domain.HealthSource `json:"source,omitempty"` // "": the instance itself
 }
 
-// ReportHealth says how an instance is.
+// ReportHealth reports the status of an instance.
 func (c *Client) ReportHealth(ctx context.Context, k domain.Key, report Health, options ...CommandOption) (Reply[wire.Result], error) {
-	on := conditionOf(options)
+	on := preconditionsOf(options)
 	body := struct {
 		Health
 		Epoch uint64 `json:"epoch,omitempty"`
@@ -137,9 +137,9 @@ func (c *Client) ReportHealth(ctx context.Context, k domain.Key, report Health, 
 	return c.command(ctx, http.MethodPut, k, "/health", body, on, nil)
 }
 
-// ChangeTraffic says whether an instance wants traffic, and why.
+// ChangeTraffic changes whether an instance gets traffic. reason may be "".
 func (c *Client) ChangeTraffic(ctx context.Context, k domain.Key, traffic domain.Traffic, reason string, options ...CommandOption) (Reply[wire.Result], error) {
-	on := conditionOf(options)
+	on := preconditionsOf(options)
 	body := struct {
 		Traffic domain.Traffic `json:"traffic"`
 		Reason  string         `json:"reason,omitempty"`
@@ -156,5 +156,5 @@ func (c *Client) Deregister(ctx context.Context, k domain.Key, reason string, op
 	if reason != "" {
 		extra = url.Values{"reason": {reason}}
 	}
-	return c.command(ctx, http.MethodDelete, k, "", nil, conditionOf(options), extra)
+	return c.command(ctx, http.MethodDelete, k, "", nil, preconditionsOf(options), extra)
 }

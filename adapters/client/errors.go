@@ -15,7 +15,7 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Unreachable says that a registry gave no answer. A command may have been carried out nevertheless.
+// Unreachable means that the registry gave no answer. The registry may have carried out the command nevertheless.
 type Unreachable struct {
 	URL string
 	Err error
@@ -25,7 +25,7 @@ func (e *Unreachable) Error() string { return fmt.Sprintf("no answer from %s: %v
 
 func (e *Unreachable) Unwrap() error { return e.Err }
 
-// NotRollcall says that something answered which is no registry.
+// NotRollcall means that the server that answered is no registry.
 type NotRollcall struct {
 	URL    string
 	Answer string // the status line
@@ -35,10 +35,10 @@ func (e *NotRollcall) Error() string {
 	return fmt.Sprintf("%s is not a Rollcall server: it answered %s", e.URL, e.Answer)
 }
 
-// Broken says that a transfer ended before its end. What came before stands; the rest is missing.
+// Broken means that a transfer broke off. The part that came is right; the rest is missing.
 type Broken struct {
 	URL   string
-	After eventstore.Position // of the last event that came; 0: none came, or it was no transfer of events
+	After eventstore.Position // position of the last event that came; 0: no event came, or the transfer had no events
 	Err   error
 }
 
@@ -51,7 +51,7 @@ func (e *Broken) Error() string {
 
 func (e *Broken) Unwrap() error { return e.Err }
 
-// refusal is the error of a reply that is not a success.
+// refusal is the error of a reply whose status is no success.
 func refusal(registry string, resp *http.Response) error {
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
@@ -73,10 +73,10 @@ type slowAnswer time.Duration
 
 func (e slowAnswer) Error() string { return fmt.Sprintf("nothing came within %v", time.Duration(e)) }
 
-// Timeout makes slowAnswer a net.Error's timeout.
+// Timeout implements the method of net.Error.
 func (e slowAnswer) Timeout() bool { return true }
 
-// plainCause is why a request failed, without its method and URL, which the reader knows.
+// plainCause is the cause of a failed request, without the method and the URL.
 func plainCause(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause

@@ -15,19 +15,19 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// EventQuery picks events of the log; the zero value picks all but heartbeats.
+// EventQuery picks events of the log. The zero value picks all events but heartbeats.
 type EventQuery struct {
 	Namespace  string // "": every namespace, or with Service the client's
 	Service    string
 	Instance   string // of Service
 	Types      []string
-	Heartbeats bool   // heartbeats, too
+	Heartbeats bool   // also heartbeats
 	From, To   Moment // both are included
-	// After is the last event that is known: only what comes behind it. It goes before From.
+	// After is the position of the last event that the caller has. Only later events are picked, and From is not used.
 	After wire.Position
 }
 
-// selection has the parameters that pick events, without the span.
+// selection gives the parameters that pick events, without from and to.
 func (c *Client) selection(q EventQuery) url.Values {
 	query := url.Values{}
 	if q.Service != "" && q.Namespace == "" {
@@ -42,27 +42,27 @@ func (c *Client) selection(q EventQuery) url.Values {
 	return query
 }
 
-// Event is a recorded event, with the line of JSON that it came in.
+// Event is a recorded event, with its JSON as the registry sent it.
 type Event struct {
 	eventstore.RecordedEvent
 	Raw []byte // valid until the next event
 }
 
-// toBegin is how long a registry may search for the first event that a query picks.
-const toBegin = 5 * time.Minute
+// searchTimeout is how long a registry may search for the first event that a query picks.
+const searchTimeout = 5 * time.Minute
 
-// Events are the log's events, in the order of their positions. A transfer that breaks off ends with a
-// *Broken, which says up to where events came; it never ends as if it were whole.
+// Events yields the events of the log in the order of their positions. A transfer that breaks off ends the sequence with
+// a *Broken, which names the position of the last event that came. A sequence without an error is complete.
 func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		query := c.selection(q)
 		set(query, "from", q.From)
 		set(query, "to", q.To)
 		if q.After.Number > 0 {
-			query.Set("from", q.After.String()) // that event comes again, and is passed over
+			query.Set("from", q.After.String()) // the event at After comes again, and is left out below
 		}
 		r := get("/v1/events", query)
-		r.timeout = toBegin
+		r.timeout = searchTimeout
 		body, err := c.open(ctx, r)
 		if err != nil {
 			yield(Event{}, err)
@@ -100,13 +100,14 @@ func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, erro
 	}
 }
 
-// lineReader gives whole lines only: what is left at the end without its newline was cut off.
+// lineReader reads whole lines. Bytes without a newline at the end are an error: the transfer broke off.
 type lineReader struct {
 	r    *bufio.Reader
-	long []byte // a line that is longer than the reader's buffer
+	long []byte // the beginning of a line that is longer than the buffer of r; its memory is used for later lines
 }
 
-// next is the next line that is not empty, without its newline, valid until the next call. io.EOF: the end.
+// next is the next line that is not empty, without its newline. io.EOF: there is no further line. The line is valid until
+// the next call: it points into the buffer of r, or is long.
 func (l *lineReader) next() ([]byte, error) {
 	l.long = l.long[:0]
 	for {
@@ -126,7 +127,8 @@ func (l *lineReader) next() ([]byte, error) {
 		case err != nil:
 			return nil, err
 		}
-		if line = bytes.TrimSpace(line); len(line) > 0 {
+		line = bytes.TrimSpace(line)
+		if len(line) > 0 {
 			return line, nil
 		}
 		l.long = l.long[:0]

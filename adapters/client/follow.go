@@ -17,21 +17,22 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Pauses between two attempts to reach a registry that is away.
+// Pauses between two attempts to reach a registry that does not answer.
 const (
 	firstPause = 200 * time.Millisecond
 	maxPause   = 5 * time.Second
 )
 
-// FollowQuery says what to follow: a service, or without Service everything.
+// FollowQuery says what to follow: a service, or without Service all services.
 type FollowQuery struct {
 	InstanceFilter
 	Service     domain.ServiceKey
 	Namespace   string // without Service: of this namespace; "": of every namespace
 	LastEventID string // ID of the last update that is known; "": begin with a snapshot
-	// KeepTrying has the first connection tried again, too, when it fails; else that failure is the end.
+	// KeepTrying lets the client try again when the first connection fails. Without KeepTrying such a failure ends the
+	// sequence.
 	KeepTrying bool
-	// Lost is told why a connection was lost, before it is tried again; nil: nobody is told.
+	// Lost is called with the cause when a connection is lost, before the client tries again; nil: no call.
 	Lost func(error)
 }
 
@@ -47,18 +48,18 @@ func (c *Client) followRequest(q FollowQuery) (path string, query url.Values, er
 	return path, query, err
 }
 
-// Update is what a stream of the catalog tells.
+// Update is one event of a stream of the catalog.
 type Update struct {
-	ID   string // where to go on after this update
+	ID   string // the LastEventID with which a stream goes on after this update
 	Kind string // wire.StreamSnapshot, StreamReset, StreamChange or StreamCut
-	// Instances are all that there are, of a snapshot or reset.
+	// Instances are all instances, in a snapshot or reset.
 	Instances []wire.Instance
-	Change    *wire.Change // of a change
-	Reason    string       // of a cut: why the stream ends. It is resumed
-	Raw       string       // the JSON as it came
+	Change    *wire.Change // in a change
+	Reason    string       // in a cut: why the stream ends. Follow resumes the stream
+	Raw       string       // the JSON as the registry sent it
 }
 
-// Apply brings a copy of what is followed up to date.
+// Apply applies the update to a copy of the instances.
 func (u *Update) Apply(instances map[domain.Key]wire.Instance) {
 	switch u.Kind {
 	case wire.StreamSnapshot, wire.StreamReset:
@@ -76,9 +77,9 @@ func (u *Update) Apply(instances map[domain.Key]wire.Instance) {
 	}
 }
 
-// Follow yields a snapshot and then every change, until the context ends. When the connection is lost
-// or silent it is made anew, with growing pauses, and goes on where it was. An error is the last thing
-// that comes: the registry refuses the stream, or it could not be reached at first.
+// Follow yields a snapshot and then every change, until the context ends. When the connection is lost, or brings no byte
+// for too long, Follow connects again, with growing pauses, and goes on after the last update. An error ends the sequence:
+// the registry refuses the stream, or the first connection failed.
 func (c *Client) Follow(ctx context.Context, q FollowQuery) iter.Seq2[Update, error] {
 	return func(yield func(Update, error) bool) {
 		path, query, err := c.followRequest(q)
@@ -87,7 +88,7 @@ func (c *Client) Follow(ctx context.Context, q FollowQuery) iter.Seq2[Update, er
 			return
 		}
 		connected, wait := q.KeepTrying, firstPause
-		known := q.LastEventID != "" // something was told before, so a snapshot replaces it
+		known := q.LastEventID != "" // the caller has a copy, so that a snapshot is a reset
 		for {
 			began := time.Now()
 			var lost error
@@ -113,7 +114,7 @@ func (c *Client) Follow(ctx context.Context, q FollowQuery) iter.Seq2[Update, er
 			connected = connected || errors.As(lost, new(*Broken)) // the stream had begun
 			switch {
 			case isPositionRefused(lost) && q.LastEventID != "":
-				q.LastEventID = "" // the registry does not know it, e.g. after a restore: begin anew
+				q.LastEventID = "" // the registry does not know the position, e.g. after a restore: begin anew
 				continue
 			case isRefused(lost), !connected:
 				yield(Update{}, lost)
@@ -125,13 +126,13 @@ func (c *Client) Follow(ctx context.Context, q FollowQuery) iter.Seq2[Update, er
 			if time.Since(began) > maxPause {
 				wait = firstPause
 			}
-			pause(ctx, wait/2+rand.N(wait/2)) // those who lost the same registry do not come back together
+			pause(ctx, wait/2+rand.N(wait/2)) // random, so that clients of one registry do not connect again at once
 			wait = min(2*wait, maxPause)
 		}
 	}
 }
 
-// isRefused says whether trying again would meet the same answer.
+// isRefused says whether the registry would refuse another attempt, too.
 func isRefused(err error) bool {
 	var refused *wire.Problem
 	if errors.As(err, &refused) {

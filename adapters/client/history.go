@@ -11,8 +11,8 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// HistoryQuery asks for a page of what happened. At most one of Service, Instance and Webhook is set;
-// without any it is everything in Namespace, or with "" in every namespace.
+// HistoryQuery picks entries of the history, and a page of them. At most one of Service, Instance and Webhook may be set.
+// Without them the query is about the namespace, or with "" about every namespace.
 type HistoryQuery struct {
 	Namespace string
 	Service   domain.ServiceKey
@@ -23,10 +23,10 @@ type HistoryQuery struct {
 	Types    []string
 	Actor    string
 	Via      string
-	Reason   string // text that is in the reason or output
+	Reason   string // text that the reason or the output contains
 	Oldest   bool   // oldest first
-	Limit    int    // at most so many entries a page; 0: the registry's default
-	Cursor   string // Next of the page before; "": the first page
+	Limit    int    // most entries of a page; 0: the registry's default
+	Cursor   string // Next of the previous page; "": the first page
 }
 
 func (c *Client) historyRequest(q HistoryQuery) (r request, err error) {
@@ -58,7 +58,7 @@ func (c *Client) historyRequest(q HistoryQuery) (r request, err error) {
 	return r, err
 }
 
-// History is one page of what happened. The page after it is asked for with its Next as Cursor.
+// History is one page of the history. The next page has the page's Next as Cursor.
 func (c *Client) History(ctx context.Context, q HistoryQuery) (Reply[wire.HistoryPage], error) {
 	r, err := c.historyRequest(q)
 	if err != nil {
@@ -67,7 +67,7 @@ func (c *Client) History(ctx context.Context, q HistoryQuery) (Reply[wire.Histor
 	return ask[wire.HistoryPage](ctx, c, r)
 }
 
-// HistoryEntries are the entries of all pages from q's on. An error is the last thing that comes.
+// HistoryEntries yields the entries of all pages, from the page of q on. An error ends the sequence.
 func (c *Client) HistoryEntries(ctx context.Context, q HistoryQuery) iter.Seq2[wire.HistoryEntry, error] {
 	return func(yield func(wire.HistoryEntry, error) bool) {
 		for {
@@ -81,7 +81,8 @@ func (c *Client) HistoryEntries(ctx context.Context, q HistoryQuery) iter.Seq2[w
 					return
 				}
 			}
-			if q.Cursor = page.Value.Next; q.Cursor == "" {
+			q.Cursor = page.Value.Next
+			if q.Cursor == "" {
 				return
 			}
 		}

@@ -8,19 +8,20 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Preservation says where expiry is held: in a namespace, or ("") in all that have leases.
+// Preservation says whether expiry is held in a namespace, or ("") in each namespace that has leases.
 func (c *Client) Preservation(ctx context.Context, namespace string) (Reply[wire.Preservation], error) {
 	query := url.Values{}
 	set(query, "ns", namespace)
 	return ask[wire.Preservation](ctx, c, get("/v1/preservation", query))
 }
 
-// HoldExpiry has no lease of a namespace ("*": of any) expire until EndPreservation.
+// HoldExpiry holds expiry in a namespace ("*": in every namespace) until EndPreservation.
 func (c *Client) HoldExpiry(ctx context.Context, namespace, reason string) (Reply[wire.Preservation], error) {
 	return c.changePreservation(ctx, namespace, reason, true)
 }
 
-// EndPreservation lets leases of a namespace ("*": of every one) expire again, whoever held them.
+// EndPreservation lets the leases of a namespace ("*": of every namespace) expire again, whether an operator or the
+// registry held expiry.
 func (c *Client) EndPreservation(ctx context.Context, namespace, reason string) (Reply[wire.Preservation], error) {
 	return c.changePreservation(ctx, namespace, reason, false)
 }

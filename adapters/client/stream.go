@@ -17,19 +17,19 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// silence is for how long a stream may bring nothing: a registry sends a comment every KeepAlive, so a
-// path that is silent for twice that time is dead.
+// silence is how long a stream may bring no byte. A registry sends a comment every KeepAlive, so that a connection without
+// a byte for twice that time is dead.
 const silence = 2 * KeepAlive
 
-// Silent is the cause of a stream's end when its path was dead: no byte came, not even a keep-alive.
+// Silent is the cause of the end of a stream whose connection was dead: no byte came, not even a keep-alive.
 type Silent time.Duration
 
 func (e Silent) Error() string {
 	return fmt.Sprintf("nothing came for %v, not even a keep-alive", time.Duration(e))
 }
 
-// stream yields the messages of a stream of server-sent events. It has no end: it stops with an error,
-// unless the reader stops first.
+// stream yields the messages of a stream of server-sent events. The sequence ends with an error, unless the caller stops
+// first.
 func (c *Client) stream(ctx context.Context, path string, query url.Values, lastID string) iter.Seq2[sse.Event, error] {
 	return func(yield func(sse.Event, error) bool) {
 		r := get(path, query)
@@ -59,8 +59,8 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, last
 	}
 }
 
-// watchedReader ends a request when a read waits too long. The time between two reads does not count:
-// then it is the reader that is slow.
+// watchedReader cancels a request when one read takes longer than silence. The time between two reads does not count: in
+// that time the caller is slow, not the connection.
 type watchedReader struct {
 	io.Reader
 	cancel context.CancelCauseFunc
@@ -72,9 +72,9 @@ func (r *watchedReader) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// StreamEvents are the events that a query picks, and then those that come, each as soon as it is recorded;
-// without After and From only those that come. To is not used. There is no end: the last thing that comes
-// is an error, a *Broken unless the registry refused. Whoever wants to goes on after the last event.
+// StreamEvents yields the events that a query picks: the recorded events first, then new events as soon as they are
+// recorded. Without After and From, only new events. To is not used. The sequence ends with an error: a *Broken, unless
+// the registry refused. The caller may begin again with After set to the position of the last event.
 func (c *Client) StreamEvents(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		query := c.selection(q)
@@ -111,7 +111,7 @@ func (c *Client) StreamEvents(ctx context.Context, q EventQuery) iter.Seq2[Event
 	}
 }
 
-// streamFrom is where a stream begins: behind a position, or with a time.
+// streamFrom is the parameter from of a stream: the position after which, or the time at which, the stream begins.
 func streamFrom(q EventQuery) string {
 	if q.After.Number > 0 {
 		return q.After.String()

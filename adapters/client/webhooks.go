@@ -10,7 +10,7 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// NewWebhook is a webhook to be made.
+// NewWebhook describes a new webhook.
 type NewWebhook struct {
 	domain.WebhookSpec
 	Secret string `json:"secret,omitempty"` // "": the registry makes one and shows it once
@@ -19,7 +19,7 @@ type NewWebhook struct {
 
 func webhookPath(id string) string { return "/v1/webhooks/" + url.PathEscape(id) }
 
-// CreateWebhook has events posted to a URL.
+// CreateWebhook creates a webhook: the registry posts events to the webhook's URL.
 func (c *Client) CreateWebhook(ctx context.Context, w NewWebhook) (Reply[wire.Webhook], error) {
 	return ask[wire.Webhook](ctx, c, request{method: http.MethodPost, path: "/v1/webhooks", body: w})
 }
@@ -34,7 +34,7 @@ func (c *Client) Webhook(ctx context.Context, id string) (Reply[wire.Webhook], e
 	return ask[wire.Webhook](ctx, c, get(webhookPath(id), nil))
 }
 
-// PauseWebhook stops a webhook's deliveries; what is due waits.
+// PauseWebhook pauses a webhook. Events that are due wait.
 func (c *Client) PauseWebhook(ctx context.Context, id, reason string) (Reply[wire.Webhook], error) {
 	body := map[string]string{}
 	if reason != "" {
@@ -43,12 +43,12 @@ func (c *Client) PauseWebhook(ctx context.Context, id, reason string) (Reply[wir
 	return c.changeWebhook(ctx, id, "pause", body)
 }
 
-// ResumeWebhook lets a webhook's deliveries go on.
+// ResumeWebhook lets a paused webhook go on.
 func (c *Client) ResumeWebhook(ctx context.Context, id string) (Reply[wire.Webhook], error) {
 	return c.changeWebhook(ctx, id, "resume", nil)
 }
 
-// ReplayWebhook delivers again what happened from a moment on.
+// ReplayWebhook delivers the events from a moment on again.
 func (c *Client) ReplayWebhook(ctx context.Context, id string, from Moment) (Reply[wire.Webhook], error) {
 	return c.changeWebhook(ctx, id, "replay", map[string]Moment{"from": from})
 }
@@ -57,7 +57,7 @@ func (c *Client) changeWebhook(ctx context.Context, id, action string, body any)
 	return ask[wire.Webhook](ctx, c, request{method: http.MethodPost, path: webhookPath(id) + "/" + action, body: body})
 }
 
-// DeleteWebhook ends a webhook for ever.
+// DeleteWebhook deletes a webhook.
 func (c *Client) DeleteWebhook(ctx context.Context, id, reason string) error {
 	query := url.Values{}
 	set(query, "reason", reason)
