@@ -10,11 +10,11 @@ import (
 	"strings"
 )
 
-// keptAside is how many folders of one kind stay aside: someone may want to see what was wrong with them.
+// keptAside is how many folders that were put aside are kept, so that an operator can look at them.
 const keptAside = 2
 
-// PutAside renames a folder to DIR.bad-N, where N is larger than any that is there, and removes those that
-// were put aside before the one before. It gives the new name.
+// PutAside renames a folder to DIR.bad-N and gives the new name. N is larger than the number of every folder that was put
+// aside before. Only the newest keptAside of these folders stay.
 func PutAside(dir string) (string, error) {
 	aside, err := setAside(dir)
 	if err != nil {

@@ -1,8 +1,8 @@
-// Package disposable opens folders of the Pebble engine whose content can be made anew: whatever becomes of
-// such a folder, the process goes on. A fault of the engine is noted instead of ending the process, a folder
-// that cannot be opened is put aside, and one that has failed is let go of without waiting for it.
+// Package disposable opens folders of the Pebble engine whose content can be made anew. Whatever happens to such a folder,
+// the process goes on (ADR 026). A fault of the engine is noted and does not end the process. A folder that cannot be opened
+// can be put aside. A folder that has failed is closed without waiting for its engine.
 //
-// What to do about a fault is left to whoever opened the folder.
+// The caller that opened the folder decides what to do about a fault.
 package disposable
 
 import (
@@ -21,18 +21,20 @@ import (
 
 // Options says how to open a folder.
 type Options struct {
-	Name   string // of what the folder holds, in the log and in errors
+	Name   string // of the content, for the log and for errors
 	Logger *slog.Logger
-	Engine pebble.Options // but for its logger, its listener and its lock; FS nil: the disk
+	Engine pebble.Options // Open sets its logger, listener and lock; FS nil: the disk
 }
 
 // ErrInUse refuses a folder that another process, or another DB of this one, has open.
 var ErrInUse = errors.New("it is in use")
 
-// DB is an open folder. Methods of the engine are called through it; a batch is committed by Commit.
+// DB is an open folder. Reads use the engine's methods; writes use Commit.
 //
-// The engine keeps no write-ahead log: one that cannot be written ends the process, whatever one does, and what
-// a crash takes can be made anew. What is left after a crash is the effect of all batches up to some batch.
+// The engine keeps no write-ahead log, because the engine ends the process when it cannot write the log. Content that a
+// crash takes can be made anew.
+//
+// INVARIANT: after a crash the folder has the effect of all batches up to some batch, and of no later batch.
 type DB struct {
 	*pebble.DB
 
@@ -44,10 +46,10 @@ type DB struct {
 
 	writing   sync.Mutex      // held by Commit, Flush and Checkpoint; guards what follows
 	unflushed int             // bytes of batches since the last flush was begun
-	flushing  <-chan struct{} // closed by the engine when that flush has ended; it stays open if it fails
+	flushing  <-chan struct{} // closed by the engine when that flush has ended; never closed if the flush fails
 }
 
-// Damage is the fault of a folder whose content is not what was written: it is of no use any more.
+// Damage is the fault of a folder whose content is not what was written, so that it cannot be used any more.
 type Damage struct{ Cause error }
 
 func (d Damage) Error() string { return "damaged: " + d.Cause.Error() }
@@ -80,7 +82,7 @@ func Open(dir string, opts Options) (db *DB, err error) {
 	return db, nil
 }
 
-// openEngine turns what the engine thinks of damaged files into an error in any case.
+// openEngine opens the engine. It turns a panic of the engine over damaged files into an error.
 func openEngine(dir string, o *pebble.Options) (db *pebble.DB, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -100,13 +102,13 @@ func lock(fs vfs.FS, dir string, readOnly bool) (io.Closer, error) {
 	}
 	l, err := fs.Lock(fs.PathJoin(dir, "LOCK"))
 	var number syscall.Errno
-	if err != nil && (!errors.As(err, &number) || number == syscall.EAGAIN) { // this process's own has no number
+	if err != nil && (!errors.As(err, &number) || number == syscall.EAGAIN) { // an error without a number says that this process holds the lock
 		return nil, fmt.Errorf("%w: %w", ErrInUse, err)
 	}
 	return l, err
 }
 
-// Fail notes a fault: from now on the folder is of no use. Only the first counts.
+// Fail notes a fault. From then on the folder cannot be used. Only the first fault is kept.
 func (db *DB) Fail(fault error) { db.fail(fault) }
 
 // Failed ends when the folder has failed; its cause is the fault.
@@ -115,8 +117,8 @@ func (db *DB) Failed() context.Context { return db.failed }
 // Err is the fault, nil while there is none.
 func (db *DB) Err() error { return context.Cause(db.failed) }
 
-// A flush is begun after so many bytes of batches, before the engine would begin one: the engine lets whoever
-// commits wait for its flushes, and for one that fails it waits for ever.
+// A flush is begun after flushBytes of batches, before the engine would begin one. A commit would wait for a flush of the
+// engine, and for ever if that flush fails.
 const (
 	flushBytes   = 8 << 20
 	memTableSize = 4 * flushBytes // an entry takes more memory than its bytes
@@ -134,13 +136,14 @@ func (db *DB) Commit(b *pebble.Batch) (err error) {
 	if err := b.Commit(pebble.NoSync); err != nil {
 		return err
 	}
-	if db.unflushed += size; db.unflushed >= flushBytes {
+	db.unflushed += size
+	if db.unflushed >= flushBytes {
 		return db.flush()
 	}
 	return nil
 }
 
-// Flush begins to write to disk what is in memory, so that a crash does not take it.
+// Flush begins to write the batches in memory to disk, so that a crash does not take them.
 func (db *DB) Flush() (err error) {
 	db.writing.Lock()
 	defer db.writing.Unlock()
@@ -173,7 +176,7 @@ func (db *DB) flushed() error {
 	}
 }
 
-// outcome is what a call has come to: an engine that has failed may say that all is well.
+// outcome sets the error of a call to the engine. An engine that has failed may panic, or report no error.
 func (db *DB) outcome(err *error) {
 	if r := recover(); r != nil {
 		db.Fail(fmt.Errorf("the engine gave up: %v", r))
@@ -181,7 +184,7 @@ func (db *DB) outcome(err *error) {
 	*err = errors.Join(*err, db.Err())
 }
 
-// Checkpoint makes a copy of the folder in another, which must not exist.
+// Checkpoint makes a copy of the folder. REQUIRES: dir does not exist.
 func (db *DB) Checkpoint(dir string) (err error) {
 	if err := db.Err(); err != nil {
 		return err
@@ -195,7 +198,7 @@ func (db *DB) Checkpoint(dir string) (err error) {
 	return db.DB.Checkpoint(dir)
 }
 
-// Fetch is the value of a key, in memory of its own; nil when there is none.
+// Fetch is a copy of the value of a key; nil: there is none.
 func (db *DB) Fetch(key []byte) ([]byte, error) {
 	v, closer, err := db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
@@ -211,8 +214,8 @@ func (db *DB) Fetch(key []byte) ([]byte, error) {
 // closingTime is how long Close waits for an engine that has failed, which may hold its own locks for ever.
 const closingTime = 2 * time.Second
 
-// Close closes the folder. Nobody may use it any more. One that has failed touches no file by its name
-// afterwards, even if its engine has not ended, so that the folder may be opened again at once.
+// Close closes the folder. REQUIRES: nobody uses the DB any more. When Close has returned, a failed engine reaches no file
+// by its name, even if the engine has not ended, so that the folder may be opened again at once.
 func (db *DB) Close() error {
 	if db.Err() == nil {
 		var err error
@@ -227,20 +230,20 @@ func (db *DB) Close() error {
 	ended := make(chan struct{}) // closed when the engine has ended
 	go func() {
 		defer close(ended)
-		defer func() { _ = recover() }() // what a failed engine says while it ends is of no interest
+		defer func() { _ = recover() }() // a failed engine may panic while it ends, which changes nothing
 		_ = db.DB.Close()
 	}()
-	patience, cancel := context.WithTimeout(context.Background(), closingTime)
+	waiting, cancel := context.WithTimeout(context.Background(), closingTime)
 	defer cancel()
 	select {
 	case <-ended:
-	case <-patience.Done(): // its goroutines stay until the process ends
+	case <-waiting.Done(): // the engine's goroutines stay until the process ends
 	}
 	return db.lock.Close()
 }
 
-// Passing says whether a fault comes from the surroundings and says nothing of the folder's content: no
-// room on the disk, or too many open files.
+// Passing says whether a fault comes from the system and says nothing about the folder's content: a full disk, or too many
+// open files.
 func Passing(err error) bool {
 	for _, number := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
 		if errors.Is(err, number) {
@@ -250,7 +253,7 @@ func Passing(err error) bool {
 	return false
 }
 
-// engineLog keeps the engine's chatter out of the log and its errors in.
+// engineLog logs the engine's errors and nothing else.
 type engineLog struct {
 	db     *DB
 	name   string
@@ -263,8 +266,8 @@ func (l engineLog) Errorf(format string, args ...any) {
 	l.logger.Warn(l.name+": engine", "error", fmt.Sprintf(format, args...))
 }
 
-// Fatalf returns, unlike the engine expects: the fault is noted, and nothing that the engine does afterwards
-// counts.
+// Fatalf notes the fault and returns, although the engine expects that it does not. Results of the engine after that are
+// not used.
 func (l engineLog) Fatalf(format string, args ...any) {
 	for _, a := range args {
 		if cause, ok := a.(error); ok {

@@ -8,15 +8,15 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// gate is a file system that can be shut. An engine that has failed may go on for a while; when its folder has
-// been renamed or opened again, what it does to files by their names would hit the new content.
+// gate is a file system that can be shut. A failed engine may go on for a while. If its folder has been renamed or opened
+// again meanwhile, a call with the name of a file would change the new content.
 //
-// INVARIANT: once close has returned, no call that names a file is under way or will reach the file system.
-// Files that are open stay so; they belong to the old content.
+// INVARIANT: once close has returned, no call with the name of a file is under way, and none reaches the file system later.
+// Open files stay open; they belong to the old content.
 type gate struct {
 	vfs.FS
 
-	mu   sync.RWMutex // held while a call is under way
+	mu   sync.RWMutex // held for reading while a call is under way
 	shut bool
 }
 
@@ -26,6 +26,7 @@ func (g *gate) close() {
 	g.shut = true
 }
 
+// through makes a call to the file system unless the gate is shut.
 func through[T any](g *gate, call func() (T, error)) (result T, err error) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
@@ -88,7 +89,7 @@ func (g *gate) MkdirAll(dir string, mode os.FileMode) error {
 	return g.do(func() error { return g.FS.MkdirAll(dir, mode) })
 }
 
-// Lock locks nothing: the DB has the folder's lock, and gives it back when it says so.
+// Lock locks nothing, because the DB holds the lock of the folder.
 func (g *gate) Lock(string) (io.Closer, error) { return unlocked{}, nil }
 
 type unlocked struct{}

@@ -13,15 +13,15 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// Summaries of heartbeats are written when so many came or so much time has passed, by the events'
-// clock; until then they are in memory, and after a crash their heartbeats are read again.
+// Summaries of heartbeats are written after this many heartbeats, or after this time by the events' recorded times. Until
+// then they are in memory. After a crash their heartbeats are read from the store again.
 const (
 	flushHeartbeats = 1_000_000
 	flushAfter      = 5 * time.Second
 )
 
-// Apply takes in events in position order, looked through up to a position. Lifecycle events that
-// were applied before are passed over, which is how it goes on after a crash.
+// Apply applies events. upTo is the position up to which the store was read. Lifecycle events that were applied before are
+// passed over, because after a crash events come again. REQUIRES: events come in position order, from one goroutine.
 func (h *History) Apply(events []eventstore.RecordedEvent, upTo eventstore.Position) error {
 	b := h.db.NewBatch()
 	defer b.Close()
@@ -51,9 +51,9 @@ func (h *History) Apply(events []eventstore.RecordedEvent, upTo eventstore.Posit
 	return nil
 }
 
-// take puts what is to be kept of the events into the batch and the summaries.
+// take puts lifecycle events into the batch, and adds heartbeats to the summaries.
 func (h *History) take(b *pebble.Batch, events []eventstore.RecordedEvent) error {
-	h.mu.Lock() // once: most events are heartbeats, and the summaries are all that they touch
+	h.mu.Lock() // once for all events: most are heartbeats, which change only the summaries
 	defer h.mu.Unlock()
 	for i := range events {
 		e := &events[i]
@@ -76,11 +76,13 @@ func (h *History) take(b *pebble.Batch, events []eventstore.RecordedEvent) error
 	return nil
 }
 
-// commit writes a batch with the state it leads to. The engine keeps batches in order, so what a crash leaves
-// is a state that was; no sync is needed, for events can be read again.
+// commit writes a batch together with the state that the history has after it.
+//
+// INVARIANT: the engine keeps the order of batches, so after a crash the folder has a state that the history once had, with
+// all entries of that state. No sync is needed, because events can be read again.
 func (h *History) commit(b *pebble.Batch, heartbeats eventstore.Position, summaries bool) error {
 	if summaries {
-		h.mu.Lock() // until the batch is written: who asks finds a summary in memory or on disk
+		h.mu.Lock() // held until the batch is written, so that a query finds a summary in memory or on disk
 		defer h.mu.Unlock()
 		h.writeSummaries(b)
 	} else {
@@ -148,8 +150,8 @@ func (h *History) addEntry(b *pebble.Batch, e *eventstore.RecordedEvent) error {
 
 var actorField = []byte(`{"actor":"`)
 
-// actorOf reads the actor from where Rollcall writes it, at the beginning, and decodes the metadata
-// only when it is not there. Another writer's metadata may be anything.
+// actorOf reads the actor at the beginning of the metadata, where Rollcall writes it. If it is not there, the metadata is
+// decoded. ok is false for metadata of another program that cannot be decoded.
 func actorOf(metadata []byte) (actor string, ok bool) {
 	if rest, found := bytes.CutPrefix(metadata, actorField); found {
 		if end := bytes.IndexByte(rest, '"'); end >= 0 && bytes.IndexByte(rest[:end], '\\') < 0 {
@@ -161,17 +163,17 @@ func actorOf(metadata []byte) (actor string, ok bool) {
 	return m.Actor, err == nil
 }
 
-// summary is what an instance's heartbeats of one hour come to.
+// summary sums up an instance's heartbeats of one hour. It is guarded by index.mu.
 type summary struct {
 	hour     int64 // Unix hours
 	received uint64
-	longest  int64 // gap that ended in this hour, nanoseconds
-	last     int64 // when last heard (a registration counts), Unix nanoseconds
-	dirty    bool  // not on disk yet
-	seeded   bool  // events up to last are in it already
-	gone     bool  // the instance is: its summary is let go of once it is written
-	number   int   // of its heartbeat stream, see History.numbered; 0: not known
-	earlier  []summary
+	longest  int64     // the longest gap that ended in this hour, nanoseconds
+	last     int64     // recorded time of the newest heartbeat or registration, Unix nanoseconds
+	dirty    bool      // it is not on disk in this form yet
+	seeded   bool      // it was taken over from an older folder, and has all events up to last
+	gone     bool      // the instance has ended: writeSummaries drops the summary once it is written
+	number   int       // of the heartbeat stream, see index.numbered; 0: not known
+	earlier  []summary // of earlier hours, not on disk yet
 }
 
 func (s *summary) encode() []byte {
@@ -211,7 +213,7 @@ func (h *History) noteHeartbeat(e *eventstore.RecordedEvent) error {
 	return nil
 }
 
-// noteLifecycle lets the gaps of a new epoch begin with its registration, and notes that an instance is gone.
+// noteLifecycle begins the gaps of a new epoch with its registration, and notes that an instance has ended.
 func (h *History) noteLifecycle(e *eventstore.RecordedEvent) error {
 	switch e.Type {
 	case domain.TypeInstanceRegistered:
@@ -230,12 +232,14 @@ func (h *History) noteLifecycle(e *eventstore.RecordedEvent) error {
 	return err
 }
 
-// opened is the instance's newest summary. Of an instance that is new nothing can be on disk but what a
-// rebuild keeps, which is open. The caller holds mu.
+// opened is the instance's newest summary, made or read from disk where it is not in memory. isNew says that the instance
+// is new, so that there is no summary on disk, except the ones that a rebuild keeps, which are in memory. REQUIRES: mu is
+// held.
 func (h *History) opened(name string, isNew bool) (*summary, error) {
 	s := h.open[name]
 	if s == nil {
-		if s = new(summary); !isNew {
+		s = new(summary)
+		if !isNew {
 			var err error
 			if s, err = h.newestSummary(name); err != nil {
 				return nil, err
@@ -246,9 +250,9 @@ func (h *History) opened(name string, isNew bool) (*summary, error) {
 	return s, nil
 }
 
-// hear adds a heartbeat, or a registration, to its hour. The summary that is open is the newest
-// hour's; earlier ones stay with it until they are written, together with the state that says so.
-func (s *summary) hear(at time.Time, beat bool) {
+// hear adds a heartbeat or a registration to the summary of its hour. The summary in memory is the newest hour's. The
+// summaries of earlier hours stay in earlier until a batch has them.
+func (s *summary) hear(at time.Time, heartbeat bool) {
 	hour := at.Unix() / 3600
 	if s.seeded && at.UnixNano() <= s.last {
 		return
@@ -260,7 +264,7 @@ func (s *summary) hear(at time.Time, beat bool) {
 		}
 		*s = summary{hour: hour, last: s.last, earlier: s.earlier, number: s.number}
 	}
-	if beat {
+	if heartbeat {
 		if s.last != 0 {
 			s.longest = max(s.longest, at.UnixNano()-s.last)
 		}
@@ -269,7 +273,7 @@ func (s *summary) hear(at time.Time, beat bool) {
 	s.last, s.dirty = at.UnixNano(), true
 }
 
-// newestSummary is the instance's newest on disk, or an empty one.
+// newestSummary is the instance's newest summary on disk, or an empty one.
 func (h *History) newestSummary(name string) (*summary, error) {
 	it, err := h.db.NewIter(&pebble.IterOptions{LowerBound: indexKey(rangeSummary, name, 0), UpperBound: indexKey(rangeSummary, name, ^uint64(0))})
 	if err != nil {
@@ -284,8 +288,8 @@ func (h *History) newestSummary(name string) (*summary, error) {
 	return &s, nil
 }
 
-// writeSummaries puts the changed summaries into the batch, and lets go of those whose instances are gone or
-// have been silent for hours: what is in memory follows what lives. The caller holds mu.
+// writeSummaries puts the changed summaries into the batch. It drops the summaries of instances that have ended, and of
+// instances without a heartbeat for hours, so that memory depends on the live instances only. REQUIRES: mu is held.
 func (h *History) writeSummaries(b *pebble.Batch) {
 	newest := int64(0)
 	for _, s := range h.open {

@@ -37,7 +37,7 @@ func LoadSigner(path string, store uuid.UUID) (*Signer, error) {
 		return nil, fmt.Errorf("checkpoint key: %w", err)
 	}
 	secret, told := splitKey(b)
-	signer, err := note.NewSigner(secret) // it holds the key to the sum in it
+	signer, err := note.NewSigner(secret) // checks the key's checksum
 	var public string
 	if err == nil {
 		public, err = publicKey(secret)
@@ -110,7 +110,7 @@ func makeKey(path, origin string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Checkpoints that were given out are verified with this key for ever.
+	// Checkpoints that were given to auditors are verified with this key for ever.
 	return keyFile(secret, public), writeKey(path, secret, public)
 }
 
@@ -123,10 +123,10 @@ func writeKey(path, secret, public string) error {
 // VerifierKey is the public key in the notation of signed notes.
 func (s *Signer) VerifierKey() string { return s.verifier }
 
-// timelineLine begins a checkpoint's line that names its timeline. A store's first has none.
+// timelineLine begins the line of a checkpoint that names its timeline. A store's first timeline has no such line.
 const timelineLine = "timeline "
 
-// Sign makes a checkpoint of all that the history of a store on the named timeline holds.
+// Sign makes a checkpoint of all events in the history. timeline is the store's.
 func (s *Signer) Sign(h *History, timeline string) ([]byte, error) {
 	size := h.Leaves()
 	root, err := h.Root(size)
@@ -140,7 +140,7 @@ func (s *Signer) Sign(h *History, timeline string) ([]byte, error) {
 	return note.Sign(&note.Note{Text: text}, s.signer)
 }
 
-// Checkpoint is what a signed note says.
+// Checkpoint is the content of a signed note.
 type Checkpoint struct {
 	Origin   string
 	Size     int64

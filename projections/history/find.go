@@ -14,49 +14,49 @@ import (
 
 // Query picks entries. The zero query picks all, oldest first.
 type Query struct {
-	Stream    eventstore.StreamName // of something that is no instance; alone
+	Stream    eventstore.StreamName // of a webhook or the registry; no other field of an instance goes with it
 	Namespace string
 	Service   string // needs a namespace
 	ID        string // needs a service
 	Actor     string
 	Via       string
 	Types     []string // any of them; none: every type
-	Reason    string   // found anywhere in the reason or the output, whatever the case of its letters
+	Reason    string   // a part of the reason or the output; upper and lower case are the same
 	After     eventstore.Position
 	Before    eventstore.Position // 0: no bound
 	Newest    bool                // newest first
 	Limit     int                 // 0: no limit
 }
 
-// Entry is a recorded event with what the history knows of it.
+// Entry is a recorded event as the history has it.
 type Entry struct {
 	eventstore.RecordedEvent
-	Leaf     int64 // number in the tree
+	Leaf     int64 // number of its leaf in the Merkle tree
 	Metadata domain.Metadata
-	// Previous is the event that said last what the instance is, where this one changes that.
+	// Previous is the registration or update before this update; nil: this is no update, or Previous is too far away.
 	Previous *eventstore.RecordedEvent
 }
 
-// Page is what one call of Find gives.
+// Page is the result of one call of Find.
 type Page struct {
 	Entries []Entry
-	// More says that there may be more entries. They are found from Next on: by Query.After when the oldest
-	// come first, by Query.Before when the newest do. A page with More may hold no entry at all.
+	// More says that there may be more entries. Another query finds them with Next as Query.After, or as Query.Before
+	// where the newest come first. A page with More may have no entry.
 	More bool
 	Next eventstore.Position
 }
 
-// What one call of Find may cost, so that who asks for what is rare, or for all there is, holds others up no
-// longer than that. What comes behind is left to another call.
+// The limits of one call of Find. A query that matches rarely, or very often, ends there, and another call goes on. So one
+// query cannot delay other work for long.
 const (
 	maxCost      = 100_000 // seeks in the indexes
 	entryCost    = 2       // seeks that reading an entry counts for
 	decodeCost   = 8       // seeks that decoding an entry counts for
-	detailsCost  = 10_000  // seeks for the details before one update; where they do not suffice, these stay unknown
-	maxPageBytes = 8 << 20 // of entries
+	detailsCost  = 10_000  // seeks to find the details before one update; beyond that, Previous is nil
+	maxPageBytes = 8 << 20 // bytes of the entries on a page
 )
 
-// Find gives the picked entries, as far as one call goes.
+// Find gives the entries that the query picks, within the limits of one call.
 func (h *History) Find(ctx context.Context, q Query) (Page, error) {
 	if err := h.enter(); err != nil {
 		return Page{}, err
@@ -116,8 +116,7 @@ func (h *History) find(ctx context.Context, q *Query) (page Page, err error) {
 	return page, s.err
 }
 
-// previousDetails is the registration or update before an update; nil when it is too far away. What it costs
-// is added.
+// previousDetails is the registration or update before an update; nil: it is too far away. It adds its cost to cost.
 func (h *History) previousDetails(ctx context.Context, e *Entry, cost *int) (*eventstore.RecordedEvent, error) {
 	key, ok := e.Stream.InstanceKey()
 	if !ok {
@@ -144,8 +143,8 @@ func (h *History) previousDetails(ctx context.Context, e *Entry, cost *int) (*ev
 	return &before.RecordedEvent, nil
 }
 
-// mayMatch looks at an entry as it is stored: false means that the query does not pick it. It is for the
-// fields that have no index, and much quicker than to decode the entry.
+// mayMatch looks at an entry as it is stored. False means that the query does not pick the entry. It checks fields that
+// have no index, and is much faster than decoding the entry.
 func (q *Query) mayMatch(raw []byte) bool {
 	if q.Via == "" && q.Reason == "" {
 		return true
@@ -161,7 +160,7 @@ func (q *Query) mayMatch(raw []byte) bool {
 	return !plain([]byte(q.Reason)) || bytes.Contains(bytes.ToLower(raw), bytes.ToLower([]byte(q.Reason)))
 }
 
-// plain says whether JSON spells its texts as they are: it has no escapes, and every letter is one byte.
+// plain says whether text is the same in JSON: it has no escape, and every character is one byte.
 func plain(b []byte) bool {
 	for _, c := range b {
 		if c == '\\' || c >= 0x80 {

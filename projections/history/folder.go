@@ -14,32 +14,33 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/disposable"
 )
 
-// formatVersion is that of the folder's content. Another one is rebuilt.
+// formatVersion is the version of the folder's content. A folder of another version is made anew.
 const formatVersion = 1
 
-// index is an open folder, with what is in memory of it.
+// index is an open folder with its state in memory.
 type index struct {
 	db *disposable.DB
 
-	// The applying goroutine's own.
+	// INVARIANT: only the goroutine that applies events uses the fields down to numbered; tree has a lock of its own for
+	// readers. Where the history is not running, its opener uses them.
 	lifecycle eventstore.Position // entries are written up to here
 	summed    eventstore.Position // summaries of heartbeats are written up to here
 	tree      tree
-	indexed   int64 // newest entry of the time index, Unix nanoseconds
-	unflushed int   // heartbeats since the summaries were written
-	flushed   time.Time
-	postings  map[term][]eventstore.Position // of the batch that is being made
-	scratch   []byte
-	seeded    bool   // the summaries on disk are ahead of the events: see keepSummaries
-	renewed   string // the folder that was put aside for this one, whose summaries are to be taken over; "": none
+	indexed   int64                          // newest time in the time index, Unix nanoseconds
+	unflushed int                            // heartbeats since the summaries were written
+	flushed   time.Time                      // recorded time at which the summaries were written
+	postings  map[term][]eventstore.Position // for the batch that is being filled
+	scratch   []byte                         // buffer
+	seeded    bool                           // the summaries on disk are ahead of the events: see keepSummaries
+	renewed   string                         // the folder that was put aside for this one, and whose summaries are to be taken over; "": none
 
-	numbered []*summary // open ones by their heartbeat streams' numbers; nil: to be looked up
+	numbered []*summary // summaries in memory by heartbeat stream numbers; nil: look the summary up by name
 
-	mu   sync.Mutex // guards open
-	open map[string]*summary
+	mu   sync.Mutex          // guards open and the summaries in it
+	open map[string]*summary // the summaries in memory, by instance
 }
 
-// staleError says why a folder's content is of no use.
+// staleError is why a folder's content cannot be used.
 type staleError string
 
 func (e staleError) Error() string { return string(e) }
@@ -56,7 +57,7 @@ func (p *place) open() (*index, error) {
 		o.Engine.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Engine.Levels[i].BlockSize = 16 << 10
 	}
-	o.Engine.Levels[len(o.Engine.Levels)-1].Compression = func() *sstable.CompressionProfile { return sstable.ZstdCompression } // nearly all of it
+	o.Engine.Levels[len(o.Engine.Levels)-1].Compression = func() *sstable.CompressionProfile { return sstable.ZstdCompression } // the last level has nearly all data
 	db, err := disposable.Open(p.dir, o)
 	if err != nil {
 		return nil, err
@@ -115,8 +116,8 @@ func (x *index) empty() bool {
 	return !it.First() && it.Error() == nil
 }
 
-// state is what a batch saves beside its entries: up to where lifecycle events are applied, up to
-// where heartbeats are, the tree's size, the time index's end.
+// state is the state that a batch saves with its entries: the position up to which lifecycle events are applied, the
+// position up to which heartbeats are, the size of the tree, and the newest time in the time index.
 func (x *index) state(heartbeats eventstore.Position) []byte {
 	b := binary.BigEndian.AppendUint64(nil, uint64(x.lifecycle))
 	b = binary.BigEndian.AppendUint64(b, uint64(heartbeats))

@@ -1,8 +1,7 @@
-// Package history is the audit read model: every lifecycle event, found by instance, service,
-// namespace, actor, type and time; heartbeats summed up by instance and hour; and a Merkle tree over
-// the lifecycle events. It lives in a folder of its own, can be rebuilt from events at will, and
-// never delays an append: it follows the store like any subscriber. A folder that is damaged, or is of another
-// history than the store's, is put aside and made anew while the process goes on.
+// Package history is the audit read model: every lifecycle event, found by instance, service, namespace, actor, type and
+// time; sums of heartbeats by instance and hour; and a Merkle tree over the lifecycle events. The history has a folder of its
+// own, which can be made anew from the events. It follows the store as a subscriber, so it never delays an append. A folder
+// that is damaged, or does not fit the store's events, is put aside and made anew while the process goes on (ADR 026).
 package history
 
 import (
@@ -20,21 +19,24 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/disposable"
 )
 
-// History is the read model. One goroutine applies events; anyone may query.
+// History is the read model. One goroutine applies events; any goroutine may query.
+//
+// INVARIANT: a query holds the read lock of query from enter to leave, so the folder that it uses is neither closed nor
+// replaced meanwhile. The goroutine of Run replaces index, and holds the write lock then; it may read index without a lock.
 type History struct {
 	projections.Progress
 
 	place  place
 	leaves atomic.Int64 // audited events in the tree
 
-	closing context.Context // ended by Close, so that it waits for no scan
+	closing context.Context // ends when Close begins, so that scans end
 	end     context.CancelFunc
 
-	// query is held by queries, and by whoever replaces the index or closes it, to wait for them.
+	// query is held for reading by queries, and for writing to replace or close the index.
 	query   sync.RWMutex
 	shut    bool
-	trouble *Unavailable // why queries are refused; nil: they are not
-	*index               // the open folder, nil while there is none; replaced by Run's goroutine only
+	trouble *Unavailable // why queries are refused; nil: they are answered
+	*index               // the open folder; nil: none is open
 }
 
 // place is where a history is kept.
@@ -46,8 +48,8 @@ type place struct {
 	fs       vfs.FS // nil: the disk
 }
 
-// Open opens the history in dir. One that cannot be opened, or is of another format or store, is put aside, and
-// Run makes it anew. An error means that someone else has it open.
+// Open opens the history in dir. A folder that cannot be opened, or is of another format or store, is put aside, and Run
+// makes it anew. An error means that another process has the folder open.
 func Open(dir string, store uuid.UUID, logger *slog.Logger) (*History, error) {
 	return openIn(place{dir: dir, store: store, logger: logger})
 }
@@ -77,7 +79,7 @@ func OpenReadOnly(dir string, store uuid.UUID, logger *slog.Logger) (*History, e
 	return openExactly(place{dir: dir, store: store, logger: logger, readOnly: true})
 }
 
-// openExactly opens what is there, or refuses it.
+// openExactly opens the folder as it is, or gives an error.
 func openExactly(p place) (*History, error) {
 	x, err := p.open()
 	if err != nil {
@@ -89,7 +91,8 @@ func openExactly(p place) (*History, error) {
 	return h, nil
 }
 
-// adopt makes an open folder the one that is asked. The caller holds query, or nobody else has the History yet.
+// adopt makes an open folder the folder of the history. REQUIRES: query is held for writing, or nobody else has the History
+// yet.
 func (h *History) adopt(x *index) {
 	h.index = x
 	h.leaves.Store(x.tree.size)
@@ -105,7 +108,7 @@ func (h *History) Behind(ctx context.Context, store eventstore.Store) uint64 {
 	return 0
 }
 
-// Close writes what is still in memory, and ends scans. Run must have returned.
+// Close ends scans, writes what is still in memory, and closes the folder. REQUIRES: Run has returned.
 func (h *History) Close() error {
 	h.end()
 	h.query.Lock()
@@ -121,8 +124,8 @@ func (h *History) Close() error {
 	return errors.Join(h.flush(h.Position()), h.db.Close())
 }
 
-// Checkpoint makes a copy of the folder as it is, in one that must not exist. Heartbeats that are only
-// summed up in memory are not in it; they are read again from there on.
+// Checkpoint makes a copy of the folder. The copy does not have the sums of heartbeats that are only in memory; a history
+// that is opened from the copy reads these heartbeats again. REQUIRES: dir does not exist.
 func (h *History) Checkpoint(dir string) error {
 	if err := h.enter(); err != nil {
 		return err
@@ -131,7 +134,7 @@ func (h *History) Checkpoint(dir string) error {
 	return h.db.Checkpoint(dir)
 }
 
-// enter keeps the folder open until leave. It refuses while the history cannot be asked.
+// enter keeps the folder open until leave is called. It gives an error while queries are refused.
 func (h *History) enter() error {
 	h.query.RLock()
 	var err error
@@ -149,7 +152,7 @@ func (h *History) enter() error {
 
 func (h *History) leave() { h.query.RUnlock() }
 
-// interrupted says why a scan is to end now: its context has, the history is being closed, or its folder failed.
+// interrupted is why a scan must end now: its context has ended, the history is being closed, or the folder has failed.
 func (h *History) interrupted(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
@@ -160,7 +163,7 @@ func (h *History) interrupted(ctx context.Context) error {
 	return h.blame(h.db.Err())
 }
 
-// blame takes an error of a query to the folder, where it comes from there: what cannot be read is damaged.
+// blame notes an error of a query as damage of the folder, where the error comes from the folder.
 func (h *History) blame(err error) error {
 	if err == nil || errors.Is(err, ErrNoSuchTree) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, eventstore.ErrClosed) {
 		return err

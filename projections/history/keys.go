@@ -13,7 +13,7 @@ import (
 //
 //	g<position>                     an entry: number of its leaf, canonical event
 //	i<instance>00<position>         and s<service> n<namespace> a<actor> y<type>: postings.go
-//	t<time>                         a position recorded at that time; one a second at most
+//	t<time>                         the position of an event recorded at that time; at most one key a second
 //	h<instance>00<hour>             a summary of heartbeats
 //	l<number>                       256 leaves of the tree
 //	m<index>                        a hash above them (golang.org/x/mod/sumdb/tlog's storage order)
@@ -41,7 +41,7 @@ func key64(prefix byte, n uint64) []byte { return binary.BigEndian.AppendUint64(
 func entryKey(p eventstore.Position) []byte { return key64(rangeEntry, uint64(p)) }
 func timeKey(t time.Time) []byte            { return key64(rangeTime, uint64(max(t.UnixNano(), 0))) }
 
-// indexKey is where an index says that the name has an entry at the position.
+// indexKey is the key of a name's postings, or summary, with a number.
 func indexKey(prefix byte, name string, n uint64) []byte {
 	b := make([]byte, 0, len(name)+10)
 	b = append(append(append(b, prefix), name...), 0)
@@ -50,7 +50,7 @@ func indexKey(prefix byte, name string, n uint64) []byte {
 
 func tail(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }
 
-// indexName makes any text fit to be part of a key.
+// indexName replaces the byte that separates the parts of a key.
 func indexName(s string) string { return strings.ReplaceAll(s, "\x00", "\uFFFD") }
 
 // Remove deletes the folder.

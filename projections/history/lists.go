@@ -11,20 +11,20 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// list is a sequence of positions in one direction, up or down, in which one can leap.
+// list is a sequence of positions in one direction, up or down. A seek passes over positions without reading them.
 type list interface {
-	// seek gives the first position at p or behind it, in the list's direction; ok is false when there is none,
-	// or when reading failed. REQUIRES: p is not before what an earlier seek was given.
+	// seek gives the first position at or after p in the list's direction. ok is false when there is none, or when
+	// reading failed. REQUIRES: p is not before the p of an earlier seek, in the list's direction.
 	seek(p eventstore.Position) (at eventstore.Position, ok bool)
-	close() error // the error that ended it, if one did
+	close() error // gives the error because of which reading failed
 }
 
 // postings is the list of a term's positions.
 type postings struct {
 	it     *pebble.Iterator
-	prefix []byte // of the term's keys
-	newest bool   // it goes down
-	block  []eventstore.Position
+	prefix []byte                // of the term's keys
+	newest bool                  // the direction is down: newest first
+	block  []eventstore.Position // the block that was read last
 	err    error
 }
 
@@ -39,7 +39,8 @@ func (x *index) listOf(t term, newest bool) (list, error) {
 }
 
 func (l *postings) close() error {
-	if err := l.it.Close(); l.err == nil {
+	err := l.it.Close()
+	if l.err == nil {
 		l.err = err
 	}
 	return l.err
@@ -67,7 +68,7 @@ func (l *postings) seek(p eventstore.Position) (eventstore.Position, bool) {
 	return l.within(p)
 }
 
-// read takes the block that the iterator stands at; false: there is none, or it cannot be read.
+// read decodes the block at the iterator; false: there is none, or it cannot be read.
 func (l *postings) read(ok bool) bool {
 	l.block = l.block[:0]
 	l.err = l.it.Error()
@@ -78,9 +79,11 @@ func (l *postings) read(ok bool) bool {
 	return l.err == nil
 }
 
-// within seeks in the block that was read last. Upwards, every block before it ends before what was sought
-// then, so it answers if it reaches to p; downwards, every block behind it begins above that, so it answers if
-// it begins at or below p.
+// within seeks in the block that was read last; false: another block must be read.
+//
+// INVARIANT: upwards, every block before this one ends before the position of the last seek, so this block has the answer
+// if its last position is at or after p. Downwards, every block after this one begins above the position of the last seek,
+// so this block has the answer if its first position is at or below p.
 func (l *postings) within(p eventstore.Position) (eventstore.Position, bool) {
 	n := len(l.block)
 	switch {
@@ -105,7 +108,7 @@ func (x *index) everything(newest bool) (*everything, error) {
 	return &everything{it, newest}, err
 }
 
-// raw is the entry at a position as it is stored, valid until the next call.
+// raw is the entry at a position as it is stored. It is valid until the next call.
 func (l *everything) raw(p eventstore.Position) ([]byte, error) {
 	if at, ok := l.seek(p); !ok || at != p {
 		return nil, errors.Join(fmt.Errorf("history: the entry at position %d is missing", p), l.it.Error())
@@ -116,7 +119,7 @@ func (l *everything) raw(p eventstore.Position) ([]byte, error) {
 func (l *everything) close() error { return l.it.Close() }
 
 func (l *everything) seek(p eventstore.Position) (eventstore.Position, bool) {
-	// Nothing lies between two neighbours, so the next one answers if it is not before p.
+	// There is no entry between two neighbours, so the next entry is the answer if it is not before p.
 	ok := false
 	switch valid := l.it.Valid(); {
 	case valid && tail(l.it.Key()) == uint64(p):
@@ -132,7 +135,7 @@ func (l *everything) seek(p eventstore.Position) (eventstore.Position, bool) {
 	return eventstore.Position(tail(l.it.Key())), true
 }
 
-// anyOf is the list of what any of several lists has.
+// anyOf is the list of the positions that are in any of several lists.
 type anyOf struct {
 	lists  []list
 	newest bool

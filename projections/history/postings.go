@@ -9,15 +9,14 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// term is something that entries are found by: an instance, a service, a namespace, an actor or a
-// type, told apart by the range.
+// term is a name by which entries are found: an instance, a service, a namespace, an actor or a type. prefix says which.
 type term struct {
 	prefix byte
 	name   string
 }
 
-// A list of postings says where a term's entries are: those of one batch, under the last one's
-// position. Many entries share a list, so an index costs little, and a list never changes.
+// writePostings writes, for each term, a list of the positions of the term's entries in this batch. The key has the last
+// position. Many entries share a list, so the indexes take little space. A list never changes.
 func (h *History) writePostings(b *pebble.Batch) error {
 	for t, positions := range h.postings {
 		last := positions[len(positions)-1]
@@ -33,7 +32,7 @@ func (h *History) writePostings(b *pebble.Batch) error {
 	return nil
 }
 
-// readPostings is what writePostings wrote: positions in order, the last one being the key's.
+// readPostings decodes a list that writePostings wrote. The positions are in order, and the last is the key's.
 func readPostings(last eventstore.Position, v []byte, into []eventstore.Position) ([]eventstore.Position, error) {
 	into = into[:0]
 	span, n := binary.Uvarint(v)
@@ -44,7 +43,8 @@ func readPostings(last eventstore.Position, v []byte, into []eventstore.Position
 	into = append(into, p)
 	for v = v[n:]; len(v) > 0; v = v[n:] {
 		var step uint64
-		if step, n = binary.Uvarint(v); n <= 0 {
+		step, n = binary.Uvarint(v)
+		if n <= 0 {
 			return nil, fmt.Errorf("history: the index at position %d is damaged", last)
 		}
 		p += eventstore.Position(step)

@@ -41,7 +41,7 @@ func parseEntry(p eventstore.Position, v []byte) (e Entry, err error) {
 		return e, err
 	}
 	e.Position, e.Leaf = p, int64(leaf)
-	_ = json.Unmarshal(e.RecordedEvent.Metadata, &e.Metadata) // another writer's may be anything
+	_ = json.Unmarshal(e.RecordedEvent.Metadata, &e.Metadata) // another program's metadata may be anything
 	return e, nil
 }
 
@@ -71,16 +71,16 @@ func (h *History) First(ctx context.Context) (e Entry, ok bool, err error) {
 	return page.Entries[0], true, nil
 }
 
-// Heartbeats is a summary of an instance's heartbeats in an hour.
+// Heartbeats sums up an instance's heartbeats in an hour.
 type Heartbeats struct {
 	Hour       time.Time
 	Received   uint64
-	LongestGap time.Duration // that ended in this hour; a registration counts as being heard
+	LongestGap time.Duration // the longest gap that ended in this hour; a gap may begin with a registration
 	Last       time.Time
 }
 
-// Heartbeats gives an instance's summaries, oldest first, of hours that overlap from and to (zero:
-// no bound).
+// Heartbeats gives an instance's summaries, oldest first, of the hours that overlap the span from from to to. A zero time is
+// no bound.
 func (h *History) Heartbeats(ctx context.Context, key domain.Key, from, to time.Time) ([]Heartbeats, error) {
 	if err := h.enter(); err != nil {
 		return nil, err
@@ -94,7 +94,7 @@ func (h *History) Heartbeats(ctx context.Context, key domain.Key, from, to time.
 	if !to.IsZero() {
 		upper = uint64(max(to.Unix(), 0)/3600) + 1
 	}
-	h.mu.Lock() // what is not on disk yet may be moved there meanwhile
+	h.mu.Lock() // so that no summary moves from memory to disk meanwhile
 	defer h.mu.Unlock()
 	it, err := h.db.NewIter(&pebble.IterOptions{LowerBound: indexKey(rangeSummary, name, lower), UpperBound: indexKey(rangeSummary, name, upper)})
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 	"github.com/rollcall-registry/rollcall/projections"
 )
 
-// Rebuild makes the history in dir anew from the store's events. Until it is done the old one stays
-// where it is. From that come only the summaries of heartbeats that the retention has removed since.
-// progress is told the position that was reached.
+// Rebuild makes the history in dir anew from the store's events. The old folder stays until the new one is complete. Only
+// the summaries of heartbeats that the retention has removed since are taken over from the old folder. progress is told the
+// position that the rebuild has reached.
 func Rebuild(ctx context.Context, dir string, store eventstore.Store, id uuid.UUID, logger *slog.Logger, progress func(at, head eventstore.Position)) (err error) {
 	fresh := dir + ".new"
 	if err := Remove(fresh); err != nil {
@@ -70,9 +70,8 @@ func (h *History) replay(ctx context.Context, store eventstore.Store, progress f
 	return nil
 }
 
-// keepSummaries takes over, from the history that is to be replaced, the hours whose heartbeats are
-// gone or may be gone in part: those up to the hour of the first heartbeat that is left. Where there
-// is no such history, or it cannot be read, they are lost.
+// keepSummaries takes over the summaries of an old folder, up to the hour of the oldest heartbeat in the store: the
+// retention has removed heartbeats of these hours. If the old folder cannot be read, these summaries are lost.
 func (h *History) keepSummaries(ctx context.Context, from place, store eventstore.Store) error {
 	from.readOnly = true
 	old, err := from.open()
@@ -102,7 +101,7 @@ func (h *History) keepSummaries(ctx context.Context, from place, store eventstor
 		name, hour := string(it.Key()[1:len(it.Key())-9]), int64(tail(it.Key()))
 		kept := decodeSummary(hour, it.Value())
 		kept.seeded = true
-		h.open[name] = &kept // an instance's hours come in order: the newest stays
+		h.open[name] = &kept // the hours of an instance come in order, so the newest stays in memory
 		if b.Len() > 1<<20 {
 			if err := h.db.Commit(b); err != nil {
 				return err
@@ -114,7 +113,7 @@ func (h *History) keepSummaries(ctx context.Context, from place, store eventstor
 	return errors.Join(it.Error(), h.db.Commit(b))
 }
 
-// firstHour is the Unix hour of the oldest heartbeat that is left.
+// firstHour is the Unix hour of the oldest heartbeat in the store.
 func firstHour(ctx context.Context, store eventstore.Store) (uint64, error) {
 	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.HeartbeatPrefix}}
 	for e, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{Filter: filter, Limit: 1}) {

@@ -14,10 +14,10 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/disposable"
 )
 
-// Unavailable refuses a query while the history cannot be asked. It says nothing of the event log.
+// Unavailable refuses a query while the history cannot answer. It says nothing about the event log.
 type Unavailable struct {
 	Cause      error // nil: the history is being made anew
-	Rebuilding bool  // the history is being made anew, and answers when it is level with the log
+	Rebuilding bool  // the history is being made anew, and answers once it is level with the log
 }
 
 func (u *Unavailable) Error() string {
@@ -33,12 +33,12 @@ func (u *Unavailable) Unwrap() error { return u.Cause }
 const (
 	firstPause = time.Second
 	maxPause   = time.Minute
-	// reopened is how often a folder that failed is opened as it is before it is taken for damaged.
+	// reopened is how often a failed folder is opened again before it counts as damaged.
 	reopened = 3
 )
 
-// Run follows the store until the context ends. A folder that fails is opened again; one that is damaged, is
-// ahead of the store or is of other events is put aside and made anew. An error is the store's.
+// Run follows the store until the context ends. A folder that fails is opened again. A folder that is damaged, is ahead of
+// the store, or has other events than the store is put aside and made anew. Run gives only errors of the store.
 func (h *History) Run(ctx context.Context, store eventstore.Store) error {
 	for failures := 0; ; failures++ {
 		if h.index != nil {
@@ -64,13 +64,13 @@ func (h *History) Run(ctx context.Context, store eventstore.Store) error {
 	}
 }
 
-// follow applies events until the context ends or something fails. level says whether all that the store held
-// at the beginning was applied.
+// follow applies events until the context ends or something fails. level says whether all events that the store had at the
+// beginning were applied.
 func (h *History) follow(ctx context.Context, store eventstore.Store) (level bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(h.db.Failed(), cancel)()
-	defer h.flushNowAndThen(ctx)()
+	defer h.flushRegularly(ctx)()
 	until, checked := eventstore.Position(0), false
 	check := func() error {
 		if checked {
@@ -89,7 +89,7 @@ func (h *History) follow(ctx context.Context, store eventstore.Store) (level boo
 	}
 	caughtUp := func() {
 		if checked && !level && h.Position() >= until {
-			level, h.seeded = true, false // the events are no longer behind the summaries that were taken over
+			level, h.seeded = true, false // the events have caught up with the summaries that were taken over
 			h.answerAgain()
 		}
 	}
@@ -98,7 +98,7 @@ func (h *History) follow(ctx context.Context, store eventstore.Store) (level boo
 		if err := check(); err != nil {
 			return err
 		}
-		runtime.Gosched() // who answers a command or tells a subscriber of the same events goes first
+		runtime.Gosched() // goroutines that answer commands or subscribers with the same events run first
 		if err := h.Apply(events, position); err != nil {
 			h.db.Fail(err)
 			return err
@@ -109,11 +109,12 @@ func (h *History) follow(ctx context.Context, store eventstore.Store) (level boo
 	return level, err
 }
 
-// flushEvery bounds how far back a crash sets the history: what it takes is read from the store again.
+// flushEvery is how often the memory of the engine is written to disk. After a crash, the events of about this time are
+// read from the store again.
 const flushEvery = time.Minute
 
-// flushNowAndThen has what is in memory written to disk every minute, until the function that it returns is called.
-func (h *History) flushNowAndThen(ctx context.Context) (stop func()) {
+// flushRegularly flushes the engine every minute, in a goroutine that stop ends and waits for.
+func (h *History) flushRegularly(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var ended sync.WaitGroup
 	db := h.db
@@ -127,8 +128,8 @@ func (h *History) flushNowAndThen(ctx context.Context) (stop func()) {
 	return func() { cancel(); ended.Wait() }
 }
 
-// Check holds the history against the store before anyone asks it; Run does so, too, but others may ask meanwhile.
-// One that has what the store does not have is put aside. While the store cannot be reached, queries are refused.
+// Check compares the history with the store before the first query; Run does so again, but queries may come before. A
+// folder with events that the store does not have is put aside. While the store cannot be reached, queries are refused.
 func (h *History) Check(ctx context.Context, store eventstore.Store) error {
 	if h.index == nil {
 		return nil
@@ -149,9 +150,9 @@ func (h *History) Check(ctx context.Context, store eventstore.Store) error {
 	return err
 }
 
-// compare holds the history against the store, and gives the store's head. A history that has what the store
-// does not have is of no use: its positions would be given to other events, and its tree would prove what is
-// not in the log.
+// compare compares the history with the store, and gives the store's head. A history with events that the store does not
+// have cannot be used: the store would give its positions to other events, and its tree would prove events that are not in
+// the log.
 func (h *History) compare(ctx context.Context, store eventstore.Store) (eventstore.Position, error) {
 	head, err := store.Head(ctx)
 	if err != nil {
@@ -185,7 +186,7 @@ func (h *History) compare(ctx context.Context, store eventstore.Store) (eventsto
 	return head, nil
 }
 
-// keep takes over the summaries of the folder that was put aside, if it can be read.
+// keep takes over the summaries of the folder that was put aside, if that folder can be read.
 func (h *History) keep(ctx context.Context, store eventstore.Store) {
 	aside := h.renewed
 	if aside == "" {
@@ -199,7 +200,7 @@ func (h *History) keep(ctx context.Context, store eventstore.Store) {
 	}
 }
 
-// stop refuses queries and lets go of the folder.
+// stop has queries refused from now on, and closes the folder.
 func (h *History) stop(fault error) {
 	h.query.Lock()
 	defer h.query.Unlock()
@@ -210,7 +211,7 @@ func (h *History) stop(fault error) {
 	h.index = nil
 }
 
-// reopen opens the folder again, or a fresh one; false: the context ended first.
+// reopen opens the folder again, or puts it aside and opens an empty one; false: the context ended first.
 func (h *History) reopen(ctx context.Context, failures int) bool {
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		var damage disposable.Damage
@@ -246,8 +247,8 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// openOrRenew opens the folder, as it is if it may be whole, or else an empty one in its place. aside is where
-// the old one then is.
+// openOrRenew opens the folder as it is if whole says that it may be whole. Otherwise, or if it cannot be opened, it puts
+// the folder aside and opens an empty one. aside is the new name of the old folder.
 func (p *place) openOrRenew(whole bool) (x *index, aside string, err error) {
 	fault := errors.New("it is damaged")
 	if whole {
@@ -266,7 +267,7 @@ func (p *place) openOrRenew(whole bool) (x *index, aside string, err error) {
 	return x, aside, err
 }
 
-// answerAgain lets queries in: the history is level with the store.
+// answerAgain has queries answered from now on, because the history is level with the store.
 func (h *History) answerAgain() {
 	h.query.Lock()
 	defer h.query.Unlock()
@@ -276,8 +277,8 @@ func (h *History) answerAgain() {
 	}
 }
 
-// WaitFor returns when every event up to the position has been applied. While the history cannot be asked it
-// says so instead.
+// WaitFor returns when every event up to the position has been applied. While the history cannot answer, WaitFor gives an
+// Unavailable.
 func (h *History) WaitFor(ctx context.Context, position eventstore.Position) error {
 	trouble := func() *Unavailable {
 		h.query.RLock()

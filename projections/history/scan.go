@@ -8,15 +8,18 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// scan goes through the positions that the indexes pick for a query, in its order, as long as it may.
+// scan goes through the positions that the indexes pick for a query, in the query's order, up to a cost.
+//
+// INVARIANT: next gives a position only if all lists have it, so a scan is the intersection of its lists. Each list gives
+// positions at or after s.at, so no position of the intersection is passed over.
 type scan struct {
-	at      eventstore.Position // the one that next found, or would have looked at when it was stopped
-	cost    int                 // up to maxCost
-	steps   int
-	stopped bool // it cost too much: there may be more from at on
+	at      eventstore.Position // the position that next found, or that it would have looked at when it was stopped
+	cost    int                 // seeks so far; at most maxCost
+	steps   int                 // rounds so far; every 32nd looks whether the scan is interrupted
+	stopped bool                // the cost is reached: there may be more positions from at on
 	err     error
 
-	lists       []list // the positions that all of them have
+	lists       []list // the scan gives the positions that are in all of them
 	newest      bool
 	from, to    eventstore.Position // both included, in the scan's direction
 	interrupted func() error
@@ -58,7 +61,7 @@ func (h *History) scan(ctx context.Context, q *Query) (*scan, error) {
 	return s, nil
 }
 
-// terms are what the indexes know of a query, but for its types.
+// terms are the terms of a query that have an index, without its types.
 func (q *Query) terms() (all []term) {
 	switch {
 	case q.Stream != "":
@@ -93,7 +96,8 @@ func (s *scan) next() bool {
 			s.stopped = true
 			return false
 		}
-		if s.steps++; s.steps%32 == 1 {
+		s.steps++
+		if s.steps%32 == 1 {
 			if s.err = s.interrupted(); s.err != nil {
 				return false
 			}
@@ -114,6 +118,7 @@ func (s *scan) next() bool {
 	return !(s.newest && s.at < s.to || !s.newest && s.at > s.to)
 }
 
+// behind is the position after p in the scan's direction.
 func (s *scan) behind(p eventstore.Position) eventstore.Position {
 	if s.newest {
 		return p - 1
@@ -121,8 +126,7 @@ func (s *scan) behind(p eventstore.Position) eventstore.Position {
 	return p + 1
 }
 
-// before is where another scan goes on to begin at the position that this one is at: Query.After or
-// Query.Before, as its direction is.
+// before is the Query.After, or the Query.Before where the newest come first, with which another scan begins at at.
 func (s *scan) before() eventstore.Position {
 	if s.newest {
 		return s.at + 1

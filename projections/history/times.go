@@ -13,7 +13,7 @@ import (
 )
 
 // PositionAt is the position of the newest lifecycle event recorded at or before a time; 0 when
-// there is none. The time index says in which second to look, and there it halves, for times never go back.
+// there is none. The time index gives the second, and a binary search finds the entry, because recorded times never decrease.
 func (h *History) PositionAt(ctx context.Context, at time.Time) (eventstore.Position, error) {
 	if err := h.enter(); err != nil {
 		return 0, err

@@ -19,23 +19,26 @@ type hash = tlog.Hash
 // ErrNoSuchTree refuses a proof about more events than there are.
 var ErrNoSuchTree = errors.New("the tree has not so many leaves")
 
-// The leaves are stored in full blocks of 256; what stands between a block's leaves and its root is
-// computed when it is needed, and the leaves of the block that is not full yet are kept in memory and
-// made anew from the entries at a start. So an event costs the tree one hash and hardly any writing.
+// The leaves are stored in full blocks of 256. The hashes between the leaves of a block and its root are computed when they
+// are needed. The leaves of the last block, which is not full, are kept in memory and computed from the entries at a start.
+// So an event costs one hash and hardly any writes.
 const (
 	blockLevel  = 8
 	blockLeaves = 1 << blockLevel
 )
 
-// tree is the Merkle tree (RFC 6962) over the canonical audited events, in position order. The
-// applying goroutine adds leaves; anyone reads.
+// tree is the Merkle tree (RFC 6962) over the canonical audited events, in position order. The goroutine that applies events
+// adds leaves; any goroutine reads.
+//
+// INVARIANT: a block or hash is in memory until its batch is committed, so a reader finds it in memory or on disk. A reader
+// asks only for trees of at most History.leaves leaves, all of which are committed. Leaves of a block never change.
 type tree struct {
 	db   *disposable.DB
-	size int64 // the applying goroutine's own
+	size int64 // number of leaves; only the goroutine that applies events uses it
 
 	mu     sync.RWMutex
-	blocks map[int64][]hash // by number: the one that is not full, and those not committed yet
-	upper  map[int64]hash   // by stored index: roots of blocks and what is above, not committed yet
+	blocks map[int64][]hash // by number: the block that is not full, and blocks that are not committed yet
+	upper  map[int64]hash   // by stored index: roots of blocks and hashes above them that are not committed yet
 }
 
 // load reads the leaves of the last block from the entries.
@@ -67,6 +70,7 @@ func (t *tree) load(db *disposable.DB, size int64) error {
 	return nil
 }
 
+// add adds the leaf of an event, and puts a block that it fills into the batch.
 func (t *tree) add(b *pebble.Batch, canonical []byte) error {
 	leaf := tlog.RecordHash(canonical)
 	number := t.size / blockLeaves
@@ -88,7 +92,7 @@ func (t *tree) add(b *pebble.Batch, canonical []byte) error {
 	return t.addUpper(b, number, subtree(block))
 }
 
-// addUpper stores a full block's root and the hashes above that are complete with it.
+// addUpper puts a full block's root, and the hashes above that it completes, into the batch.
 func (t *tree) addUpper(b *pebble.Batch, n int64, root hash) error {
 	for level := blockLevel; ; level++ {
 		index := tlog.StoredHashIndex(level, n)
@@ -109,7 +113,7 @@ func (t *tree) addUpper(b *pebble.Batch, n int64, root hash) error {
 	}
 }
 
-// committed says that what was added is on disk. The block that is not full stays.
+// committed notes that all added leaves are committed. The block that is not full stays in memory.
 func (t *tree) committed() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -124,7 +128,7 @@ func (t *tree) committed() {
 	}
 }
 
-// subtree is the root over a power of two of hashes.
+// subtree is the root over hashes. REQUIRES: their number is a power of two.
 func subtree(hashes []hash) hash {
 	if len(hashes) == 1 {
 		return hashes[0]
@@ -237,8 +241,7 @@ func (h *History) ProveConsistency(leaves, first int64) (tlog.TreeProof, error) 
 	return tlog.ProveTree(leaves, first, &h.tree)
 }
 
-// LeafHashes are the hashes of the leaves from one to before another, as they were when they were
-// added.
+// LeafHashes are the hashes of the leaves from from up to, but not including, to, as they were when they were added.
 func (h *History) LeafHashes(from, to int64) ([]tlog.Hash, error) {
 	if err := h.enter(); err != nil {
 		return nil, err
@@ -261,7 +264,7 @@ func (h *History) LeafHashes(from, to int64) ([]tlog.Hash, error) {
 	return hashes, nil
 }
 
-// HashEvent is an event's leaf.
+// HashEvent is the leaf of an event.
 func HashEvent(e *eventstore.RecordedEvent) tlog.Hash {
 	return tlog.RecordHash(eventstore.AppendCanonical(nil, e))
 }

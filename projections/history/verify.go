@@ -13,40 +13,39 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// Evidence is what a log is held against.
+// Evidence is what a log is compared with.
 type Evidence struct {
-	// Leaves yields the hashes that the tree has for its leaves, in order; nil: there are none.
+	// Leaves yields the hashes of the tree's leaves, in order; nil: there are none.
 	Leaves iter.Seq2[tlog.Hash, error]
-	// Checkpoint is what the log was at some time; nil: nobody kept one.
+	// Checkpoint is a checkpoint of the log that was kept elsewhere; nil: there is none.
 	Checkpoint *Checkpoint
 }
 
-// Verdict is what came of a verification.
+// Verdict is the result of a verification.
 type Verdict struct {
 	Events int64     // in the log
 	Leaves int64     // in the tree
 	Root   tlog.Hash // over all events
 	// Fault says what is wrong, "" if nothing is.
 	Fault string
-	// First is the first event that is not what it was, nil if none is or it cannot be told which.
+	// First is the first event that was changed; nil: none was, or it cannot be told which.
 	First *eventstore.RecordedEvent
-	// Left says that the log left the checkpoint's timeline before the checkpoint was made, nil if it did not.
+	// Left says where the log left the checkpoint's timeline, before the checkpoint was made; nil: it did not.
 	Left *Left
 }
 
-// Left is where a log left a checkpoint's timeline, as the log says.
+// Left is where a log left a checkpoint's timeline, according to the log.
 type Left struct {
 	domain.TimelineBegan
 	RecordedAt time.Time
-	Shared     int64 // events that both timelines have
+	Shared     int64 // number of events that both timelines have
 }
 
-// Verify computes the tree over the audited events anew and holds it against the evidence. progress
-// is told the number of events that were looked at.
+// Verify computes the tree over the audited events anew and compares it with the evidence. progress is told the number of
+// events that were read; nil: nobody is told.
 //
-// The leaves tell which event differs. They are believed as far as the checkpoint, signed and kept
-// elsewhere, confirms them: who can change events can change leaves, but can't make both add up to
-// the checkpoint's root.
+// The leaves tell which event differs, but only where the checkpoint, which is signed and kept elsewhere, confirms the
+// leaves. Someone who can change events can change leaves, too, but cannot give changed leaves the root of the checkpoint.
 func Verify(events iter.Seq2[eventstore.RecordedEvent, error], evidence Evidence, progress func(events int64)) (Verdict, error) {
 	v := Verdict{}
 	next, stop := func() (tlog.Hash, error, bool) { return tlog.Hash{}, nil, false }, func() {}
@@ -131,7 +130,7 @@ func (v *Verdict) judge(c *Checkpoint, rootThen, treeThen tlog.Hash) {
 	}
 }
 
-// leaves says whether an event takes the log off a timeline, behind so many events.
+// leaves gives where the log left a timeline, if the event says that it did; behind is the number of events before it.
 func leaves(timeline string, e *eventstore.RecordedEvent, behind int64) *Left {
 	event, err := eventstore.Decode(e)
 	began, ok := event.(domain.TimelineBegan)
@@ -141,8 +140,8 @@ func leaves(timeline string, e *eventstore.RecordedEvent, behind int64) *Left {
 	return &Left{TimelineBegan: began, RecordedAt: e.RecordedAt, Shared: behind}
 }
 
-// fault tells a restore from a change of events. Whether the events before the fork are what they were, this checkpoint
-// cannot say: one that was made before the fork can.
+// fault describes a restore, which is no change of events. This checkpoint does not prove the events before the fork. A
+// checkpoint that was made before the fork does.
 func (l *Left) fault(c *Checkpoint) string {
 	why := "a backup was restored"
 	if l.Reason == domain.TailLost {
@@ -153,8 +152,7 @@ func (l *Left) fault(c *Checkpoint) string {
 		why, l.RecordedAt.Format(time.RFC3339), l.After, l.Timeline, c.Size-l.Shared, c.Size, l.Shared)
 }
 
-// frontier is a growing Merkle tree (RFC 6962) of which only the roots of its full subtrees are
-// kept, the largest first.
+// frontier is a growing Merkle tree (RFC 6962). It keeps only the roots of its full subtrees, the largest first.
 type frontier struct {
 	size     int64
 	subtrees []tlog.Hash
@@ -176,7 +174,7 @@ func (f *frontier) root() tlog.Hash {
 	if n == 0 {
 		root, err := tlog.TreeHash(0, tlog.HashReaderFunc(func([]int64) ([]tlog.Hash, error) { return nil, errors.New("no hash is needed") }))
 		if err != nil {
-			panic(err) // the empty tree's root needs nothing
+			panic(err) // the root of the empty tree needs no hash
 		}
 		return root
 	}

@@ -1,4 +1,4 @@
-// Package webhooks is the projection of the webhooks that there are.
+// Package webhooks is the projection of the existing webhooks.
 package webhooks
 
 import (
@@ -16,7 +16,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections"
 )
 
-// List holds the webhooks. One goroutine applies events; anyone may read.
+// List has the webhooks. One goroutine applies events; any goroutine may read.
 type List struct {
 	projections.Progress
 
@@ -24,7 +24,7 @@ type List struct {
 	byID map[string]domain.Webhook
 }
 
-// Open folds the webhooks' streams as they stand. When the store cannot be reached, Run does.
+// Open folds the webhooks' streams as they are now. When the store cannot be reached, the list is empty until Run reaches it.
 func Open(ctx context.Context, store eventstore.Store) (*List, error) {
 	l := &List{byID: make(map[string]domain.Webhook)}
 	head, err := store.Head(ctx)
@@ -38,7 +38,7 @@ func Open(ctx context.Context, store eventstore.Store) (*List, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read webhooks: %w", err)
 		}
-		_ = l.apply(&e) // what cannot be applied is logged when it comes
+		_ = l.apply(&e) // an event that cannot be applied changes nothing
 	}
 	l.Advance(head)
 	return l, nil
@@ -46,8 +46,8 @@ func Open(ctx context.Context, store eventstore.Store) (*List, error) {
 
 var filter = eventstore.Filter{StreamPrefixes: []string{eventstore.WebhookPrefix}}
 
-// Run applies events as they come until the context ends, and tells changed of each webhook that
-// changed; first of all that there are.
+// Run applies events as they come, until the context ends. It calls changed with every webhook at first, and then with each
+// webhook that has changed.
 func (l *List) Run(ctx context.Context, store eventstore.Store, logger *slog.Logger, changed func(domain.Webhook)) error {
 	for _, w := range l.All() {
 		changed(w)
