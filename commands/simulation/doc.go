@@ -1,7 +1,8 @@
 // Package simulation compares the registry's log with the truth. It has tests only.
 //
-// A seed drives a world for some simulated minutes: processes that register, renew, fall silent and are
-// succeeded by other processes under the same key; operators; clients that try one node after the other; nodes that
+// A seed drives a world for some simulated minutes: processes that register, renew (some by agents, in batches), fall
+// silent, one by one or many at once, and are succeeded by other processes under the same key; late commands of
+// predecessors; operators, who hold expiry, too; clients that try one node after the other; nodes that
 // crash, stand still and start again over one event store; a store that is unavailable, full or slow, or that
 // loses its answers; wall clocks that jump; restores. The world knows what really happened. Afterwards every
 // statement in the log, and every answer to a client, is compared with the truth (truth_test.go).

@@ -29,6 +29,12 @@ func (w *world) fate() {
 	if w.chance(40) {
 		w.operate()
 	}
+	if w.chance(25) {
+		w.meddle()
+	}
+	if len(w.crowd) > 0 && w.chance(200) {
+		w.cutOff(12+w.rng.IntN(len(w.crowd)-11), time.Duration(5+w.rng.IntN(90))*time.Second)
+	}
 	if n := pick(w, w.nodes); n.dead.Load() && w.chance(10) {
 		if w.now() != away {
 			w.start(n)
@@ -78,7 +84,7 @@ func (w *world) kept(until time.Time) { w.bad = append(w.bad, span{time.Now(), u
 func (w *world) arrive() {
 	p := &process{
 		world: w, key: pick(w, w.keys), name: fmt.Sprint("p", len(w.processes)), ttl: minTTL + time.Duration(w.rng.IntN(int(maxTTL-minTTL)/1000))*1000,
-		named: w.chance(2), home: w.rng.IntN(len(w.nodes)),
+		named: w.chance(2), batched: w.chance(3), home: w.rng.IntN(len(w.nodes)),
 	}
 	p.dies = time.Now().Add(time.Duration(w.rng.IntN(90_000)) * time.Millisecond)
 	w.processes = append(w.processes, p)
@@ -127,7 +133,13 @@ func (w *world) operate() {
 	}
 	key, actor := pick(w, w.keys), fmt.Sprint("op", w.rng.IntN(3))
 	var command domain.Command
-	switch w.rng.IntN(6) {
+	switch w.rng.IntN(9) {
+	case 6:
+		w.decide(n, decision{pick(w, []string{"prod", "test", ""}), w.chance(2), actor})
+		return
+	case 7, 8:
+		w.endMaintenance(n, actor)
+		return
 	case 0:
 		command = domain.DeregisterInstance{Key: key, Reason: "scaled down"}
 	case 1, 2:
@@ -140,6 +152,19 @@ func (w *world) operate() {
 		command = domain.ReportHealth{Key: key, Status: pick(w, []domain.Status{domain.Passing, domain.Warning, domain.Critical}), Source: domain.FromOperator, Output: "seen"}
 	}
 	w.send(nil, actor, n, commands.Request{Command: command})
+}
+
+// endMaintenance has an operator end the maintenance of a key where no instance is live.
+func (w *world) endMaintenance(n *node, actor string) {
+	for _, key := range w.keys {
+		if i := w.state(key); !i.Live() && i.Maintenance != nil {
+			a := w.send(nil, actor, n, commands.Request{Command: domain.ChangeTraffic{Key: key, Traffic: domain.Serving, Reason: "new disk"}})
+			if a.over && a.result.Err == nil {
+				w.see("maintenance ends where nothing is live")
+			}
+			return
+		}
+	}
 }
 
 // restore puts the store back to an earlier moment, as an operator does who has lost a disk.

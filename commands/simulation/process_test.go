@@ -23,24 +23,32 @@ type process struct {
 	ttl   time.Duration
 	home  int // the node that it asks first
 
-	epoch uint64 // that it was given; 0: none yet
-	dies  time.Time
-	left  bool // it said good-bye, or gave up
-	tried time.Time
-	said  domain.Status
+	batched bool // an agent sends its heartbeats, with others' in one batch
+
+	epoch    uint64    // that it was given; 0: none yet, or over
+	had      uint64    // the newest that it was given
+	revision uint64    // that came with it
+	cut      time.Time // nothing that it sends arrives until then
+	dies     time.Time
+	left     bool // it said good-bye, or gave up
+	tried    time.Time
+	said     domain.Status
 }
 
 // live is what the process does in a tick.
 func (p *process) live() {
 	w := p.world
 	switch {
-	case p.left:
+	case p.left || time.Now().Before(p.cut):
 	case time.Now().After(p.dies):
 		p.end()
 	case p.epoch == 0:
 		if time.Since(p.tried) > time.Second {
 			p.register()
 		}
+	case time.Since(p.tried) > p.ttl/3 && p.batched:
+		p.tried = time.Now()
+		w.due = append(w.due, p)
 	case time.Since(p.tried) > p.ttl/3:
 		p.renew()
 	case w.chance(100):
@@ -83,7 +91,7 @@ func (p *process) register() {
 	switch {
 	case a == nil || !a.over:
 	case a.result.Err == nil:
-		p.epoch = a.result.Epoch
+		p.epoch, p.had, p.revision = a.result.Epoch, a.result.Epoch, a.result.Revision
 	case refused(a.result.Err):
 		p.left = true
 	}
@@ -97,8 +105,10 @@ func (p *process) heartbeat() domain.SendHeartbeat {
 	return beat
 }
 
-func (p *process) renew() {
-	a := p.ask(p.heartbeat())
+func (p *process) renew() { p.heard(p.ask(p.heartbeat())) }
+
+// heard is what a process makes of the answer to its heartbeat.
+func (p *process) heard(a *answer) {
 	if a != nil && a.over && refused(a.result.Err) {
 		p.epoch = 0 // it registers again, or finds out that another has
 		if errors.As(a.result.Err, new(domain.StaleEpoch)) || errors.As(a.result.Err, new(domain.OtherOwner)) {
@@ -128,6 +138,9 @@ func (p *process) ask(command domain.Command) (last *answer) {
 	}
 	return last
 }
+
+// namedTwice says whether a heartbeat was refused because its batch names the instance twice.
+func namedTwice(err error) bool { return errors.As(err, new(domain.InvalidField)) }
 
 // refused says whether the registry has decided against a command: then it changed nothing.
 func refused(err error) bool {

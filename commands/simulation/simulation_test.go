@@ -4,12 +4,21 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 )
 
 // Seeds of an ordinary run. ROLLCALL_SEEDS asks for more, ROLLCALL_SEED for one.
 const ordinarySeeds = 200
+
+// everyRun is what happens in some world of an ordinary run, or the run says little.
+var everyRun = []string{
+	"a late deregistration by its owner is refused", "a late deregistration by its revision is refused", "a late deregistration by its epoch is refused",
+	"a late report of health is refused", "a late drain is refused", "a late heartbeat is refused", "a late update is refused",
+	"several heartbeats in a batch", "a key that is named twice in a batch is refused", "maintenance ends where nothing is live",
+	"a crowd falls silent", "self-preservation started", "an operator held expiry", "an operator ended self-preservation",
+}
 
 // Whatever happens to processes, nodes, clocks and the store, the log tells what was so, and answers stand.
 func TestTheLogTellsTheTruth(t *testing.T) {
@@ -21,6 +30,16 @@ func TestTheLogTellsTheTruth(t *testing.T) {
 	} else if testing.Short() {
 		n = 20
 	}
+	var mu sync.Mutex
+	seen := map[string]int{}
+	t.Cleanup(func() { // when all worlds are over
+		for _, what := range everyRun {
+			if n >= ordinarySeeds && seen[what] == 0 && !t.Failed() {
+				t.Errorf("in none of %d worlds this happened: %s", n, what)
+			}
+		}
+		t.Logf("in %d worlds: %v", n, seen)
+	})
 	for seed := first; seed < first+n; seed++ {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
@@ -28,6 +47,11 @@ func TestTheLogTellsTheTruth(t *testing.T) {
 				w := newWorld(t, seed)
 				w.run(1200) // two minutes
 				w.judge()
+				mu.Lock()
+				defer mu.Unlock()
+				for what, times := range w.seen {
+					seen[what] += times
+				}
 				if t.Failed() {
 					t.Logf("ROLLCALL_SEED=%d replays this: %+v", seed, w.plan)
 					if os.Getenv("ROLLCALL_SEED") != "" {

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,19 +27,16 @@ type recorded struct {
 type life struct {
 	lifecycle []*recorded
 	beats     []*recorded
-	before    map[eventstore.Position]domain.Instance // the state before a lifecycle event
+	states    []domain.Instance // after each lifecycle event
 }
 
 // state is the key's state before a position.
 func (l *life) state(key domain.Key, before eventstore.Position) domain.Instance {
-	i := domain.Instance{Key: key}
-	for _, e := range l.lifecycle {
-		if e.Position >= before {
-			break
-		}
-		i = domain.Evolve(i, e.event, eventstore.RecordOf(&e.RecordedEvent))
+	n, _ := slices.BinarySearchFunc(l.lifecycle, before, func(e *recorded, p eventstore.Position) int { return cmp.Compare(e.Position, p) })
+	if n == 0 {
+		return domain.Instance{Key: key}
 	}
-	return i
+	return l.states[n-1]
 }
 
 // judge holds the log, and what clients were told, against what really happened.
@@ -64,7 +62,7 @@ func (w *world) judge() {
 			continue
 		}
 		if lives[key] == nil {
-			lives[key] = &life{before: map[eventstore.Position]domain.Instance{}}
+			lives[key] = &life{}
 		}
 		if e.IsHeartbeat() {
 			lives[key].beats = append(lives[key].beats, r)
@@ -72,8 +70,13 @@ func (w *world) judge() {
 			lives[key].lifecycle = append(lives[key].lifecycle, r)
 		}
 	}
+	byRequest := map[string]*answer{}
+	for _, a := range w.answers {
+		byRequest[a.request] = a
+	}
 	for key, l := range lives {
-		w.judgeLife(key, l)
+		w.judgeLife(key, l, byRequest)
+		w.judgeHeld(key, l, registry)
 	}
 	for _, a := range w.answers {
 		w.judgeAnswer(a, lives, byPosition)
@@ -87,10 +90,10 @@ func (w *world) wrong(e *recorded, format string, args ...any) {
 }
 
 // judgeLife holds each statement about a key against the state that the events before it add up to.
-func (w *world) judgeLife(key domain.Key, l *life) {
+func (w *world) judgeLife(key domain.Key, l *life, byRequest map[string]*answer) {
 	i := domain.Instance{Key: key}
 	for _, e := range l.lifecycle {
-		w.judgeCause(e)
+		w.judgeCause(e, i, byRequest)
 		switch event := e.event.(type) {
 		case domain.InstanceRegistered:
 			if event.Epoch != i.Epoch+1 {
@@ -130,6 +133,7 @@ func (w *world) judgeLife(key domain.Key, l *life) {
 			w.judgeExpiry(e, event, key, l)
 		}
 		i = domain.Evolve(i, e.event, eventstore.RecordOf(&e.RecordedEvent))
+		l.states = append(l.states, i)
 	}
 }
 
@@ -139,23 +143,22 @@ func (w *world) wantLive(e *recorded, i domain.Instance, epoch uint64) {
 	}
 }
 
-// judgeCause holds a lifecycle event against the command that it says it comes from.
-func (w *world) judgeCause(e *recorded) {
+// judgeCause holds a lifecycle event against the command that it says it comes from. before is the state that the event
+// met.
+func (w *world) judgeCause(e *recorded, before domain.Instance, byRequest map[string]*answer) {
 	if _, expired := e.event.(domain.LeaseExpired); expired {
 		if e.metadata.Via != "expiry" {
 			w.wrong(e, "it came by %s", e.metadata.Via)
 		}
 		return
 	}
-	var a *answer
-	for _, candidate := range w.answers {
-		if candidate.request == e.metadata.RequestID {
-			a = candidate
-		}
-	}
+	a := byRequest[e.metadata.RequestID]
 	if a == nil {
 		w.wrong(e, "nobody sent request %q", e.metadata.RequestID)
 		return
+	}
+	if !a.fits(before) {
+		w.wrong(e, "the command %+v was for another registration than %+v", a.command, before)
 	}
 	if a.over && refused(a.result.Err) {
 		w.wrong(e, "the command was refused: %v", a.result.Err)
@@ -260,6 +263,9 @@ func (w *world) judgeAnswer(a *answer, lives map[domain.Key]*life, byPosition ma
 		return
 	}
 	state := lives[key].state(key, a.result.Position)
+	if !a.fits(state) && !a.fits(lives[key].state(key, a.result.Position+1)) {
+		w.t.Errorf("%s %+v was answered with position %d, though it was for another registration than %+v", a.request, a.command, a.result.Position, state)
+	}
 	switch a.command.(type) {
 	case domain.SendHeartbeat:
 		if event, ok := e.event.(domain.HeartbeatReceived); !ok || event.Epoch != a.result.Epoch || !state.Live() || state.Epoch != event.Epoch {
@@ -273,33 +279,6 @@ func (w *world) judgeAnswer(a *answer, lives map[domain.Key]*life, byPosition ma
 		after := lives[key].state(key, a.result.Position+1)
 		if after.Epoch != a.result.Epoch || !after.Live() && a.by != nil {
 			w.t.Errorf("%s %+v was answered with epoch %d at position %d, where the instance is %+v", a.request, a.command, a.result.Epoch, a.result.Position, after)
-		}
-	}
-}
-
-// judgeRegistry holds what the registry says of itself against what really happened.
-func (w *world) judgeRegistry(events []*recorded) {
-	on, changed := map[string]bool{}, map[string]time.Time{}
-	preservation := func(e *recorded, namespace string, start bool) {
-		if on[namespace] == start {
-			w.wrong(e, "it was so already")
-		}
-		if last, ok := changed[namespace]; ok && e.written.Sub(last) < leases.ChangeEvery-leases.Tick {
-			w.wrong(e, "it changed %s before", e.written.Sub(last))
-		}
-		on[namespace], changed[namespace] = start, e.written
-	}
-	for _, e := range events {
-		switch event := e.event.(type) {
-		case domain.SelfPreservationStarted:
-			if !w.plan.preserve {
-				w.wrong(e, "it is off")
-			}
-			preservation(e, event.Namespace, true)
-		case domain.SelfPreservationEnded:
-			preservation(e, event.Namespace, false)
-		case domain.ListeningInterrupted:
-			w.judgeInterruption(e, event)
 		}
 	}
 }

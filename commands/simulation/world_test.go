@@ -41,10 +41,14 @@ type world struct {
 	nodes     []*node
 	processes []*process
 	keys      []domain.Key
+	crowd     []*process // that of a plan with one
+	due       []*process // whose agents send their heartbeats in this tick
 
 	// What really happened.
-	began   time.Time
-	answers []*answer
+	began     time.Time
+	answers   []*answer
+	decisions map[string]decision // of operators, by their reasons
+	seen      map[string]int      // how often something happened that every run must have
 
 	appends  sync.Mutex                        // guards the following: appends that are under way end side by side
 	delays   *rand.Rand                        // how long they take
@@ -61,6 +65,7 @@ type plan struct {
 	untying  bool // the store cannot tie an append to another stream
 	preserve bool
 	restores bool
+	crowd    bool // twenty processes of one namespace that fall silent together
 }
 
 // span is a time between two moments.
@@ -73,6 +78,7 @@ type answer struct {
 	request  string // id
 	by       *process
 	command  domain.Command
+	ifMatch  *uint64
 	sent     time.Time
 	over     bool // it was answered
 	result   commands.Result
@@ -95,6 +101,7 @@ type node struct {
 	store     *store
 	live      *live.State
 	service   *commands.Service
+	listening *leases.Listening
 	ticks     chan time.Time
 	stop      context.CancelFunc
 	ended     chan struct{} // closed when its goroutines have ended
@@ -112,7 +119,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 	rng := rand.New(rand.NewPCG(seed, 16))
 	w := &world{
 		t: t, rng: rng, delays: rand.New(rand.NewPCG(seed, 17)), began: time.Now(), begun: map[eventstore.Position]time.Time{}, written: map[eventstore.Position]time.Time{},
-		plan:   plan{nodes: 1 + rng.IntN(3), untying: rng.IntN(3) == 0, preserve: rng.IntN(2) == 0, restores: rng.IntN(3) == 0},
+		plan:      plan{nodes: 1 + rng.IntN(3), untying: rng.IntN(3) == 0, preserve: rng.IntN(2) == 0, restores: rng.IntN(3) == 0, crowd: rng.IntN(4) == 0},
+		decisions: map[string]decision{}, seen: map[string]int{},
 		memory: eventstoretest.NewMemory(), committer: make(chan struct{}, 1),
 	}
 	w.memory.Untying = w.plan.untying
@@ -126,10 +134,16 @@ func newWorld(t *testing.T, seed uint64) *world {
 		}})
 		w.start(w.nodes[i])
 	}
+	if w.plan.crowd {
+		w.gather(20, minTTL+time.Duration(rng.IntN(10_000))*time.Millisecond)
+	}
 	return w
 }
 
 func (w *world) now() weather { return weather(w.weather.Load()) }
+
+// see notes that something happened that every run must have.
+func (w *world) see(what string) { w.seen[what]++ }
 
 func (w *world) tell(format string, args ...any) {
 	w.story = append(w.story, fmt.Sprintf("%8.1f  ", time.Since(w.began).Seconds())+fmt.Sprintf(format, args...))
@@ -143,10 +157,10 @@ func (w *world) start(n *node) {
 	if n.live, err = live.Open(ctx, live.Options{Store: n.store, Snapshots: n.snapshots, Now: time.Now, Logger: quiet, SnapshotEvery: 30}); err != nil {
 		w.t.Fatalf("node %s does not start: %v", n.name, err)
 	}
-	listening := leases.NewListening(n.live.Leases())
-	n.service = commands.New(commands.ReportAppends(n.store, listening), func() commands.Catalog { return n.live.Catalog() }, n.live, nil)
+	n.listening = leases.NewListening(n.live.Leases())
+	n.service = commands.New(commands.ReportAppends(n.store, n.listening), func() commands.Catalog { return n.live.Catalog() }, n.live, nil)
 	expiry := &commands.Expiry{
-		Service: n.service, Projections: n.live, Now: time.Now, Logger: quiet, Preserve: w.plan.preserve, Listening: listening, State: n.store.state,
+		Service: n.service, Projections: n.live, Now: time.Now, Logger: quiet, Preserve: w.plan.preserve, Listening: n.listening, State: n.store.state,
 	}
 	n.ticks, n.stop, n.ended = make(chan time.Time, 1), stop, make(chan struct{})
 	n.dead.Store(false)
@@ -184,7 +198,7 @@ func (n *node) works() bool { return !n.dead.Load() && !time.Now().Before(n.stan
 
 // send has a process, or with nil an operator, send a command to a node and waits until it is answered or held up.
 func (w *world) send(by *process, actor string, n *node, request commands.Request) *answer {
-	a := &answer{request: fmt.Sprint("r", len(w.answers)), by: by, command: request.Command, sent: time.Now(), reply: make(chan reply, 1)}
+	a := &answer{request: fmt.Sprint("r", len(w.answers)), by: by, command: request.Command, ifMatch: request.IfMatch, sent: time.Now(), reply: make(chan reply, 1)}
 	w.answers = append(w.answers, a)
 	service, state := n.service, n.live
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -261,6 +275,7 @@ func (w *world) step() {
 	for _, p := range w.processes {
 		p.live()
 	}
+	w.beatAll()
 }
 
 // run lets the world go on for some time, with all that fate has in store.
@@ -281,6 +296,9 @@ func (w *world) run(steps int) {
 		p.rest()
 	}
 	for i := 0; i < w.settles() && !w.empty(); i++ {
+		if i%700 == 0 { // whoever held expiry
+			w.decide(w.nodes[0], decision{"", false, "op0"})
+		}
 		w.step()
 	}
 	w.takeAll()

@@ -144,12 +144,17 @@ func (w *watched) judgeOn(c Census, lost int, grace, now time.Time) Verdict {
 	return v
 }
 
-// follow notes whether the log has changed since the last look.
+// follow notes whether the log has changed since the last look, and at the first look what the log says.
 func (w *watched) follow(s Standing, lost int, now time.Time) {
+	at := now
+	if w.changed.IsZero() && !s.Since.IsZero() { // it may have been before this process started
+		at = now.Add(min(s.Since.Sub(now), 0))
+		w.changed = at
+	}
 	if s.On == w.on {
 		return
 	}
-	w.on, w.changed, w.renewed = s.On, now, time.Time{}
+	w.on, w.changed, w.renewed = s.On, at, time.Time{}
 	if !s.On {
 		w.recent = nil // leases that lapsed before do not start self-preservation again
 		return
@@ -157,9 +162,9 @@ func (w *watched) follow(s Standing, lost int, now time.Time) {
 	if !w.coming { // another node, or an operator, started it
 		w.missing = lost
 	}
-	w.coming, w.began = false, now
-	if ago := now.Sub(s.Since); ago > 0 && ago < PreserveFor { // it was on before this process started
-		w.began, w.changed = s.Since, s.Since
+	w.coming, w.began = false, at
+	if now.Sub(at) >= PreserveFor {
+		w.began = now
 	}
 }
 
@@ -217,7 +222,11 @@ func (p *Preservation) Look(t *Table, s *Standings, grace, now time.Time) (rulin
 		all.Joined += c.Joined
 	}
 	judge := func(c Census) {
-		rulings = append(rulings, Ruling{c, p.Judge(c, s.own[c.Namespace], grace, now)})
+		standing := s.own[c.Namespace]
+		if standing.Since.IsZero() { // what was decided of every namespace replaced its own
+			standing.Since = s.all.Since
+		}
+		rulings = append(rulings, Ruling{c, p.Judge(c, standing, grace, now)})
 	}
 	if s.all.On {
 		p.Note(Census{Change: all}, now)

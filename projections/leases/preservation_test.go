@@ -328,6 +328,35 @@ func TestFlappingIsToldOnceAMinute(t *testing.T) {
 	w.wantEvents(len(w.events))
 }
 
+// A process that starts reads in the log when it was last told.
+func TestFlappingIsToldOnceAMinuteAlsoAcrossRestarts(t *testing.T) {
+	for _, everywhere := range []bool{false, true} { // an operator ends it for the namespace, or for all
+		w := newWorld(t)
+		w.register("default", 0, 100, 3*time.Second, time.Second)
+		w.run(9*time.Second, nil)
+		w.silence("default", 0, 100)
+		w.run(5*time.Second, nil)
+		if w.wantEvents(1); !w.held("default") {
+			t.Fatal("a mass lapse is not held")
+		}
+		w.wake("default", 0, 100, time.Second)
+		w.run(2*time.Second, nil)
+		ended := domain.SelfPreservationEnded{Namespace: "default", Cause: domain.EndedByOperator}
+		if everywhere {
+			ended.Namespace = ""
+		}
+		w.standings = w.standings.After(ended, "ann", w.now)
+		end := w.now
+		w.preservation = leases.Preservation{}
+		w.run(9*time.Second, nil)
+		w.silence("default", 0, 100)
+		w.run(2*time.Minute, nil)
+		if len(w.expired) > 0 || len(w.events) != 2 || w.began.Add(w.events[1].after).Sub(end) < leases.ChangeEvery {
+			t.Errorf("everywhere: %v: it ended after %s, the log tells %v, %d are gone", everywhere, end.Sub(w.began), w.events, len(w.expired))
+		}
+	}
+}
+
 func TestAnOperatorHoldsAndEnds(t *testing.T) {
 	w := newWorld(t)
 	w.register("default", 0, 30, 5*time.Second, time.Second)
