@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
@@ -25,7 +24,6 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/domain/eventstore/eventstoretest"
 	list "github.com/rollcall-registry/rollcall/projections/webhooks"
-	"github.com/rollcall-registry/rollcall/queries"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -64,20 +62,18 @@ func start(t *testing.T, change func(*webhooks.Options)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	positions, err := webhooks.OpenPositions(dir+"/consumers/webhooks.log", checkpoints, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if r.secret, err = r.secrets.New(); err != nil {
 		t.Fatal(err)
 	}
 	r.target = httptest.NewServer(http.HandlerFunc(r.take))
 	r.command = &commands.Webhooks{Store: r.store, WaitFor: r.list.WaitFor}
 	opts := webhooks.Options{
-		Secrets: r.secrets, Log: r.log, StoreID: "s", Allow: true, Timeout: 2 * time.Second, FirstPause: time.Millisecond, MaxPause: 4 * time.Millisecond,
+		Store: r.store, Positions: positions, Secrets: r.secrets, Log: r.log, StoreID: "s", Allow: true, Timeout: 2 * time.Second, FirstPause: time.Millisecond, MaxPause: 4 * time.Millisecond,
 		Rate: 100_000, Now: time.Now, Logger: quiet,
-		Subscribe: func(consumer string, after eventstore.Position, selection queries.Selection) (message.Subscriber, error) {
-			return stream.NewSubscriber(stream.Config{
-				Source: r.store, Consumer: consumer, Checkpoints: checkpoints, From: after, Message: webhooks.NewMessage("s"), Redelivery: time.Millisecond, Grace: 2 * time.Second,
-				Select: func(string) (stream.Selection, error) { return selection, nil },
-			})
-		},
 		Pause: func(ctx context.Context, id, reason string) error {
 			return r.command.Do(ctx, commands.Caller{Actor: "rollcall"}, id, domain.PauseWebhook{Reason: reason})
 		},
@@ -89,14 +85,18 @@ func start(t *testing.T, change func(*webhooks.Options)) *rig {
 	ctx, stop := context.WithCancel(context.Background())
 	var group sync.WaitGroup
 	group.Go(func() {
-		if err := r.list.Run(ctx, r.store, quiet, func(w domain.Webhook) { d.Changed(ctx, w) }); err != nil {
+		if err := d.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	group.Go(func() {
+		if err := r.list.Run(ctx, r.store, quiet, d.Changed); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Cleanup(func() {
 		stop()
 		group.Wait()
-		d.Wait()
 		r.target.Close()
 		if err := errors.Join(r.log.Close(), r.store.Close()); err != nil {
 			t.Error(err)

@@ -26,7 +26,7 @@ import (
 func backupOf(data string, store *pebblestore.Store, past *history.History) backup.Source {
 	return backup.Source{
 		Store: store, Folders: map[string]backup.Checkpointer{"history": past},
-		Files: []string{"checkpoint.key", "webhooks.key", "consumers/*.json"}, Data: data, Now: time.Now,
+		Files: []string{"checkpoint.key", "webhooks.key", "consumers/*.json", "consumers/*.log"}, Data: data, Now: time.Now,
 	}
 }
 

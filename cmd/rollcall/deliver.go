@@ -69,9 +69,13 @@ func openDeliveries(ctx context.Context, s settings, store eventstore.Store, sto
 	if d.log, err = webhooks.OpenLog(filepath.Join(s.data, "deliveries"), logger); err != nil {
 		return nil, err
 	}
+	positions, err := webhooks.OpenPositions(filepath.Join(s.data, "consumers", "webhooks.log"), d.checkpoints, logger)
+	if err != nil {
+		return nil, err
+	}
 	d.commands = &commands.Webhooks{Store: store, WaitFor: d.list.WaitFor}
 	d.deliverer = webhooks.New(webhooks.Options{
-		Subscribe: d.subscribe, Secrets: d.secrets, Log: d.log, StoreID: storeID.String(), Allow: s.webhookAllowPrivate, PauseAfter: s.webhookPauseAfter,
+		Store: store, Positions: positions, Secrets: d.secrets, Log: d.log, StoreID: storeID.String(), Allow: s.webhookAllowPrivate, PauseAfter: s.webhookPauseAfter,
 		Pause: func(ctx context.Context, id, reason string) error {
 			return d.commands.Do(ctx, deliverer, id, domain.PauseWebhook{Reason: reason})
 		},
@@ -80,8 +84,7 @@ func openDeliveries(ctx context.Context, s settings, store eventstore.Store, sto
 	return d, nil
 }
 
-// subscribe makes the subscriber of one webhook or broker: what is posted or published is the event in
-// the JSON form of CloudEvents.
+// subscribe makes the subscriber of one broker: what is published is the event in the JSON form of CloudEvents.
 func (d *deliveries) subscribe(consumer string, after eventstore.Position, selection queries.Selection) (message.Subscriber, error) {
 	return stream.NewSubscriber(stream.Config{
 		Source: d.store, Consumer: consumer, Checkpoints: d.checkpoints, From: after, Grace: webhooks.DefaultTimeout, Message: webhooks.NewMessage(d.storeID.String()),
@@ -92,9 +95,11 @@ func (d *deliveries) subscribe(consumer string, after eventstore.Position, selec
 // run delivers until the context ends.
 func (d *deliveries) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		return d.list.Run(ctx, d.store, d.logger, func(w domain.Webhook) { d.deliverer.Changed(ctx, w) })
-	})
+	for _, w := range d.list.All() { // so that the follower finds them
+		d.deliverer.Changed(w)
+	}
+	group.Go(func() error { return d.deliverer.Run(ctx) })
+	group.Go(func() error { return d.list.Run(ctx, d.store, d.logger, d.deliverer.Changed) })
 	for _, t := range d.targets {
 		group.Go(func() error {
 			selection, err := stream.ParseTopic(t.Events())
@@ -108,9 +113,7 @@ func (d *deliveries) run(ctx context.Context) error {
 			return errors.Join(brokers.Run(ctx, t, sub, d.observed.Target("broker", t.URL), d.logger), sub.Close())
 		})
 	}
-	err := group.Wait()
-	d.deliverer.Wait()
-	return err
+	return group.Wait()
 }
 
 func (d *deliveries) close() error { return d.log.Close() }

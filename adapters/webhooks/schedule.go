@@ -1,0 +1,195 @@
+package webhooks
+
+import (
+	"container/heap"
+	"time"
+)
+
+// Who gets the next turn. Attempts to a target that does not answer last until their timeout, so if they could take
+// every turn, a thousand such targets would hold up the rest. Webhooks are told apart by what is known of their targets:
+// those whose last attempt was taken may have every turn, those that were never tried or failed must leave a quarter of the
+// turns to others, and those that failed have a quarter at most. The same shares hold for the turns of one host.
+// Among webhooks of one standing the hosts take turns, and among those of one host the webhooks do.
+
+// standing is what a webhook's last attempt says of its target.
+type standing uint8
+
+const (
+	proven standing = iota
+	untried
+	failing
+	standings
+)
+
+// share is a number of turns, and how many are taken.
+type share struct {
+	most  int
+	taken [standings]int
+}
+
+func (s *share) all() int { return s.taken[proven] + s.taken[untried] + s.taken[failing] }
+
+// free says whether a webhook of that standing may have a turn. Each standing may have one in any case.
+func (s *share) free(of standing) bool {
+	others := s.taken[untried] + s.taken[failing]
+	switch {
+	case of != proven && others >= max(s.most-s.most/4, 1), of == failing && s.taken[failing] >= max(s.most/4, 1):
+		return false
+	}
+	return s.all() < s.most
+}
+
+// host is a target's host and port that webhooks are ready or under way for.
+type host struct {
+	share
+	name  string
+	ready [standings]fifo[*hook]
+	ring  [standings]bool // it stands in the schedule's ring
+}
+
+// schedule keeps the webhooks that are ready or wait for their target.
+type schedule struct {
+	share
+	perHost int
+	hosts   map[string]*host
+	ring    [standings]fifo[*host]
+	waiting delayed
+	timer   *time.Timer
+}
+
+func newSchedule(most, perHost int) schedule {
+	return schedule{share: share{most: most}, perHost: perHost, hosts: make(map[string]*host)}
+}
+
+// add puts a webhook that is ready into its host's queue.
+func (s *schedule) add(h *hook) {
+	if h.queued {
+		return
+	}
+	h.queued = true
+	at := s.hosts[h.host]
+	if at == nil {
+		at = &host{share: share{most: s.perHost}, name: h.host}
+		s.hosts[h.host] = at
+	}
+	at.ready[h.standing].push(h)
+	s.offer(at, h.standing)
+}
+
+// offer puts a host that may have a turn into the ring.
+func (s *schedule) offer(at *host, of standing) {
+	if !at.ring[of] && at.ready[of].len() > 0 && at.free(of) {
+		at.ring[of] = true
+		s.ring[of].push(at)
+	}
+}
+
+// next takes the webhook that has the next turn; nil: nobody may have one.
+func (s *schedule) next() *hook {
+	for of := proven; of < standings; of++ {
+		for s.ring[of].len() > 0 && s.free(of) {
+			at := s.ring[of].pop()
+			at.ring[of] = false
+			var h *hook
+			for h == nil && at.free(of) && at.ready[of].len() > 0 {
+				h = at.ready[of].pop()
+				if h.queued = false; h.state != ready || h.gone { // it has changed since
+					h = nil
+				}
+			}
+			if h != nil {
+				at.taken[of]++
+				s.taken[of]++
+			}
+			s.offer(at, of)
+			s.drop(at)
+			if h != nil {
+				return h
+			}
+		}
+	}
+	return nil
+}
+
+// end gives back a turn that a webhook of that host had with that standing.
+func (s *schedule) end(name string, of standing) {
+	at := s.hosts[name]
+	at.taken[of]--
+	s.taken[of]--
+	for of := proven; of < standings; of++ {
+		s.offer(at, of)
+	}
+	s.drop(at)
+}
+
+// drop forgets a host that nobody needs any more.
+func (s *schedule) drop(at *host) {
+	if at.all() > 0 {
+		return
+	}
+	for of := proven; of < standings; of++ {
+		if at.ring[of] || at.ready[of].len() > 0 {
+			return
+		}
+	}
+	delete(s.hosts, at.name)
+}
+
+// wait has a webhook wait until its time.
+func (s *schedule) wait(h *hook) { heap.Push(&s.waiting, h) }
+
+// forget has a webhook wait no more. In its host's queue it is passed over later.
+func (s *schedule) forget(h *hook) {
+	if h.place >= 0 {
+		heap.Remove(&s.waiting, h.place)
+	}
+}
+
+// due takes a webhook that has waited long enough; nil: there is none.
+func (s *schedule) due(now time.Time) *hook {
+	if len(s.waiting) == 0 || s.waiting[0].until.After(now) {
+		return nil
+	}
+	return heap.Pop(&s.waiting).(*hook)
+}
+
+// delayed is a heap of webhooks, by when they go on.
+type delayed []*hook
+
+func (q delayed) Len() int           { return len(q) }
+func (q delayed) Less(i, j int) bool { return q[i].until.Before(q[j].until) }
+func (q delayed) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].place, q[j].place = i, j
+}
+
+// Push implements heap.Interface.
+func (q *delayed) Push(x any) {
+	h := x.(*hook)
+	h.place = len(*q)
+	*q = append(*q, h)
+}
+
+// Pop implements heap.Interface.
+func (q *delayed) Pop() any {
+	last := len(*q) - 1
+	h := (*q)[last]
+	(*q)[last], *q = nil, (*q)[:last]
+	h.place = -1
+	return h
+}
+
+// fifo is a queue.
+type fifo[T any] struct{ items []T }
+
+func (q *fifo[T]) len() int { return len(q.items) }
+func (q *fifo[T]) push(v T) { q.items = append(q.items, v) }
+func (q *fifo[T]) pop() T {
+	var zero T
+	v := q.items[0]
+	q.items[0], q.items = zero, q.items[1:]
+	if len(q.items) == 0 {
+		q.items = nil
+	}
+	return v
+}

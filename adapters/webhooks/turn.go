@@ -1,0 +1,354 @@
+package webhooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// A turn ends after so many events or so long, so that others get theirs.
+const (
+	turnEvents = 64
+	turnTime   = 2 * time.Second
+)
+
+// The results of an attempt.
+const (
+	delivered = "delivered"
+	rejected  = "rejected"
+	failed    = "failed"
+)
+
+// dispatch gives turns to those that may have one. The caller holds mu.
+func (d *Deliverer) dispatch() {
+	if d.running == nil || d.running.Err() != nil {
+		return
+	}
+	for h := d.schedule.next(); h != nil; h = d.schedule.next() {
+		d.set(h, underWay)
+		of := h.standing
+		d.turns.Go(func() { d.turn(d.running, h, of) })
+	}
+}
+
+// wake gives turns to those whose pause is over, and sets the timer for the next.
+func (d *Deliverer) wake() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for h := d.schedule.due(d.opts.Now()); h != nil; h = d.schedule.due(d.opts.Now()) {
+		if h.state == waiting {
+			d.ready(h)
+		}
+	}
+	d.setTimer()
+	d.dispatch()
+}
+
+func (d *Deliverer) setTimer() {
+	if len(d.schedule.waiting) == 0 || d.running == nil || d.running.Err() != nil {
+		return
+	}
+	in := max(d.schedule.waiting[0].until.Sub(d.opts.Now()), 0)
+	if d.schedule.timer == nil {
+		d.schedule.timer = time.AfterFunc(in, d.wake)
+		return
+	}
+	d.schedule.timer.Reset(in)
+}
+
+// work is what a turn was given: the webhook as it was, and which events to look at.
+type work struct {
+	webhook  domain.Webhook
+	after    eventstore.Position
+	to       eventstore.Position
+	attempts int
+}
+
+// outcome is how a part of a turn ended.
+type outcome uint8
+
+const (
+	more outcome = iota // there may be more to do
+	over                // the turn is over
+)
+
+// turn delivers for one webhook, one event after the other.
+func (d *Deliverer) turn(ctx context.Context, h *hook, of standing) {
+	ends, left := d.opts.Now().Add(turnTime), turnEvents
+	for {
+		w, ok := d.take(ctx, h)
+		if !ok {
+			break
+		}
+		items, err := d.due(ctx, w, left)
+		if err != nil {
+			d.cannot(ctx, h, w, err)
+			break
+		}
+		secret, err := d.opts.Secrets.Open(w.webhook.Secret)
+		if err != nil {
+			d.giveUp(h, fmt.Errorf("its secret cannot be opened: %w", err))
+			break
+		}
+		result := more
+		for _, i := range items {
+			if result = d.deliver(ctx, h, &w, secret, i); result != more {
+				break
+			}
+			left--
+		}
+		if result == more && len(items) == 0 {
+			result = d.caughtUp(h, w)
+		}
+		if result == more && (left <= 0 || !d.opts.Now().Before(ends)) {
+			result = over
+		}
+		if result != more {
+			break
+		}
+	}
+	d.endTurn(h, of)
+}
+
+// take gives a turn its work; ok is false if there is none any more.
+func (d *Deliverer) take(ctx context.Context, h *hook) (w work, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if ctx.Err() != nil || !h.active() {
+		return w, false
+	}
+	return work{webhook: h.webhook, after: h.done, to: d.followed, attempts: h.attempt}, true
+}
+
+// due gives the next events of a webhook.
+func (d *Deliverer) due(ctx context.Context, w work, limit int) (found []*item, err error) {
+	filter, err := queries.WebhookSelection(w.webhook.Spec).Filter()
+	if err != nil || w.after >= w.to {
+		return nil, err
+	}
+	if found, ok := d.remembered(w.after, filter, limit); ok {
+		return found, nil
+	}
+	for e, err := range d.opts.Store.ReadAll(ctx, eventstore.ReadAllOptions{After: w.after, To: w.to, Filter: filter, Limit: limit}) {
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, &item{RecordedEvent: e})
+	}
+	return found, nil
+}
+
+// remembered gives the next events of a webhook if the follower has them all.
+func (d *Deliverer) remembered(after eventstore.Position, filter eventstore.Filter, limit int) ([]*item, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !filter.SkipsHeartbeats() && !d.beats {
+		return nil, false
+	}
+	return d.recent.after(after, filter, limit)
+}
+
+// cannot sees to a webhook whose events cannot be read.
+func (d *Deliverer) cannot(ctx context.Context, h *hook, w work, err error) {
+	if errors.As(err, new(domain.InvalidField)) {
+		d.giveUp(h, err)
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if ctx.Err() == nil {
+		d.opts.Logger.Warn("webhook's events cannot be read; they are asked for again", "webhook", w.webhook.ID, "cause", err)
+		d.pause(h, d.opts.MaxPause/10)
+	}
+}
+
+// giveUp stops a webhook that can never be delivered as it is.
+func (d *Deliverer) giveUp(h *hook, cause error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h.broken = true
+	d.opts.Logger.Error("webhook does not run", "webhook", h.webhook.ID, "cause", cause)
+}
+
+// caughtUp notes that all was delivered up to what the turn looked at.
+func (d *Deliverer) caughtUp(h *hook, w work) outcome {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if h.webhook.Begun != w.webhook.Begun {
+		return more
+	}
+	if h.done = max(h.done, w.to); h.done < d.followed {
+		return more
+	}
+	return over
+}
+
+// pause has a webhook wait when its turn has ended. The caller holds mu.
+func (d *Deliverer) pause(h *hook, pause time.Duration) {
+	h.pausing, h.until = true, d.opts.Now().Add(pause)
+}
+
+// endTurn gives the turn back, and gives the webhook the state that fits what became of it meanwhile.
+func (d *Deliverer) endTurn(h *hook, of standing) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.schedule.end(h.host, of)
+	h.state = unplaced
+	switch pausing := h.pausing; {
+	case h.gone:
+	case pausing && h.active():
+		d.set(h, waiting)
+		d.schedule.wait(h)
+		d.setTimer()
+	default:
+		d.place(h)
+	}
+	h.pausing = false
+	d.dispatch()
+}
+
+// deliver makes one attempt to deliver one event.
+func (d *Deliverer) deliver(ctx context.Context, h *hook, w *work, secret string, i *item) outcome {
+	if ctx.Err() != nil {
+		return over
+	}
+	d.mu.Lock()
+	d.observers.waiting(w.webhook.ID, i.RecordedAt)
+	d.mu.Unlock()
+	m, err := i.message(d.opts.StoreID)
+	if err != nil {
+		d.opts.Logger.Error("event has no message and is passed over", "position", i.Position, "cause", err)
+		return d.settle(h, w, i, delivered, false, nil)
+	}
+	began := d.opts.Now()
+	// An attempt under way goes on to its end, so that a pause sends nothing twice.
+	status, err := d.post(context.WithoutCancel(ctx), w.webhook.Spec.URL, secret, m)
+	took := d.opts.Now().Sub(began)
+	a := Attempt{
+		Event: m.UUID, Position: wire.PositionOf(&i.RecordedEvent), Type: i.Type, Attempt: w.attempts + 1, At: began, Took: domain.Duration(took), Status: status,
+	}
+	result := failed
+	switch {
+	case err != nil:
+	case status >= 200 && status < 300:
+		result, a.Delivered = delivered, true
+	case status == http.StatusBadRequest, status == http.StatusRequestEntityTooLarge, status == http.StatusUnprocessableEntity:
+		result, err = rejected, fmt.Errorf("the target rejects the event: it answered %d %s", status, http.StatusText(status))
+		d.opts.Logger.Warn("webhook's target rejects an event; it is passed over", "webhook", w.webhook.ID, "event", m.UUID, "cause", err)
+	default:
+		err = fmt.Errorf("the target answered %d %s", status, http.StatusText(status))
+	}
+	if err != nil {
+		a.Error = err.Error()
+	}
+	d.opts.Log.Add(w.webhook.ID, a)
+	if result == failed {
+		return d.fail(h, w, began, status, err)
+	}
+	return d.settle(h, w, i, result, true, &took)
+}
+
+// slow is how long an attempt may take before its target counts as one that holds up others.
+const slow = time.Second
+
+// settle notes that an event is done with.
+func (d *Deliverer) settle(h *hook, w *work, i *item, result string, attempted bool, took *time.Duration) outcome {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if attempted && !h.gone {
+		d.observers.attempted(w.webhook.ID, result)
+	}
+	if h.webhook.Begun != w.webhook.Begun {
+		return over
+	}
+	if !h.failing.IsZero() {
+		d.opts.Logger.Info("webhook's target takes events again", "webhook", h.webhook.ID, "failed_for", d.opts.Now().Sub(h.failing).Round(time.Second))
+	}
+	h.done, h.attempt, h.failing = i.Position, 0, time.Time{}
+	h.standing = proven
+	if took != nil && *took > slow {
+		h.standing = failing
+	}
+	w.after, w.attempts = i.Position, 0
+	d.delivered = true
+	d.touch(h)
+	if !h.active() || d.running.Err() != nil {
+		return over
+	}
+	now := d.opts.Now()
+	if h.sentIn != now.Unix() {
+		h.sentIn, h.sent = now.Unix(), 0
+	}
+	if h.sent++; h.sent >= d.opts.Rate {
+		d.pause(h, time.Unix(h.sentIn+1, 0).Sub(now))
+		return over
+	}
+	if h.standing == failing {
+		return over // it goes on with its new standing
+	}
+	return more
+}
+
+// fail notes that an attempt failed, and when the next one is made.
+func (d *Deliverer) fail(h *hook, w *work, began time.Time, status int, cause error) outcome {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !h.gone {
+		d.observers.attempted(w.webhook.ID, failed)
+	}
+	if h.webhook.Begun != w.webhook.Begun {
+		return over
+	}
+	h.attempt++
+	h.standing = failing
+	if h.failing.IsZero() {
+		h.failing = began
+	}
+	if h.attempt&(h.attempt-1) == 0 { // the first, second, fourth, eighth …: the log says it ever more rarely
+		d.opts.Logger.Warn("webhook's target fails; it is tried again with growing pauses", "webhook", h.webhook.ID, "attempt", h.attempt,
+			"failing_since", h.failing.UTC(), "cause", cause)
+	}
+	if !h.active() || d.running.Err() != nil {
+		return over
+	}
+	if status == http.StatusGone || d.opts.Now().Sub(h.failing) >= d.opts.PauseAfter {
+		d.suspend(h, cause)
+	}
+	d.pause(h, d.pauseAfter(h.attempt))
+	return over
+}
+
+// pauseAfter is how long to wait after a number of attempts that failed: twice as long each time, and not the same for
+// all webhooks of a target.
+func (d *Deliverer) pauseAfter(attempts int) time.Duration {
+	pause := d.opts.FirstPause
+	for range attempts - 1 {
+		if pause *= 2; pause >= d.opts.MaxPause {
+			pause = d.opts.MaxPause
+			break
+		}
+	}
+	return time.Duration(float64(pause) * (0.8 + 0.4*rand.Float64()))
+}
+
+// suspend gives up for now. The command is carried out beside. The caller holds mu.
+func (d *Deliverer) suspend(h *hook, cause error) {
+	reason := fmt.Sprintf("failing since %s: %v", h.failing.UTC().Format(time.RFC3339), cause)
+	id, ctx := h.webhook.ID, context.WithoutCancel(d.running)
+	d.turns.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, d.opts.Timeout)
+		defer cancel()
+		if err := d.opts.Pause(ctx, id, strings.ToValidUTF8(reason[:min(len(reason), domain.MaxReason)], "")); err != nil {
+			d.opts.Logger.Error("webhook cannot be paused", "webhook", id, "cause", err)
+		}
+	})
+}
