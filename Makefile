@@ -3,7 +3,7 @@
 GO ?= go
 BIN := bin/rollcall
 
-TOOLS := curl jq node npm redis-server
+TOOLS := curl jq node npm openssl redis-server
 
 .PHONY: build test tools vet race bench torture demo clean
 

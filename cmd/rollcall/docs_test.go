@@ -24,6 +24,7 @@ var notRun = []struct{ begins, because string }{
 	{"sh docs/recipes/", "TestTheLoadBalancerRecipes runs the recipes"},
 	{"node docs/recipes/", "TestTheLoadBalancerRecipes runs the recipes"},
 	{"bin/rollcall serve", "every other command needs the server that the test runs already"},
+	{"bin/rollcall services --url https:", "needs a server with TLS; TestTheServerSpeaksTLS asks one"},
 	{"bin/rollcall bench", "takes minutes"},
 	{"bin/rollcall migrate", "needs a database; TestAHistoryMovesToAClusterAndBack runs the command"},
 }
