@@ -9,19 +9,19 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// MaxWait is how long Await waits at most, but for the spread.
+// MaxWait is the longest wait of a long poll. Await adds a random part, at most a sixteenth of the wait.
 const MaxWait = 5 * time.Minute
 
-// Wait is what a long poll waits for: a change after an index.
+// Wait is the condition of a long poll: a change after an index.
 type Wait struct {
 	Index wire.Position
 	For   time.Duration
 }
 
-// Longest is how long Await takes at most.
+// Longest is the longest time that Await takes.
 func (w *Wait) Longest() time.Duration { return w.For + w.For/16 }
 
-// ParseWait reads the parameters index and wait of a long poll, nil where both are "".
+// ParseWait reads the parameters index and wait of a long poll; nil: both are "".
 func ParseWait(index, wait string) (*Wait, error) {
 	if index == "" && wait == "" {
 		return nil, nil
@@ -45,10 +45,10 @@ func (s *Service) Await(ctx context.Context, key domain.ServiceKey, w *Wait) err
 	if !s.known(w.Index) {
 		return nil
 	}
-	// The watch begins before the look, so that no change falls between two polls.
+	// The watch begins before the position is read, so that no change is missed between the two.
 	changed, stop := s.Live.Feed().Watch(key)
 	defer stop()
-	// The wait is spread, so that clients that ask together do not come back together.
+	// The random part spreads the clients that asked at the same time.
 	waiting, cancel := context.WithTimeout(ctx, w.For+rand.N(w.For/16+1))
 	defer cancel()
 	for s.changedAt(key) == w.Index.Number {

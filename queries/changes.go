@@ -8,11 +8,11 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// At is the change's position, as followers are given it to come back with.
+// At is the change's position in the form for followers.
 func (c Changed) At() wire.Position { return wire.Position{Timeline: c.timeline, Number: c.Position()} }
 
-// Show is the change's form for people and programs. All followers whom it tells to put an instance, and all
-// whom it tells to delete it, are told the same.
+// Show gives the change in the form of the API. The form depends on Put only: all followers that must put the instance get
+// the same form, and so do all followers that must delete the instance.
 func (c Changed) Show() wire.Change {
 	entry := c.After
 	if entry == nil {
@@ -26,7 +26,7 @@ func (c Changed) Show() wire.Change {
 		shown.Summary = Words(event, c.Event.RecordedAt)
 	}
 	var m domain.Metadata
-	if json.Unmarshal(c.Event.Metadata, &m) == nil { // another writer's may be anything
+	if json.Unmarshal(c.Event.Metadata, &m) == nil { // an event of another program may have any metadata
 		shown.Actor, shown.Via = m.Actor, m.Via
 	}
 	if c.Put {

@@ -14,7 +14,7 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// MaxLeaves is how many leaves an answer has at most.
+// MaxLeaves is the greatest number of leaves of an answer.
 const MaxLeaves = 10_000
 
 // Checkpoint is the signed head of the tamper-evident log, as a note: origin, number of events, root.
@@ -28,7 +28,7 @@ func (s *Service) Checkpoint(ctx context.Context) ([]byte, error) {
 // CheckpointKey is the key that verifies checkpoints.
 func (s *Service) CheckpointKey() string { return s.Signer.VerifierKey() }
 
-// Leaves gives leaves from a number on; "" means the first, and as many as an answer can have.
+// Leaves gives leaves from the number from on ("": the first), limit of them at most ("": MaxLeaves).
 func (s *Service) Leaves(ctx context.Context, from, limit string) (l wire.Leaves, err error) {
 	if err := s.historyUpToDate(ctx); err != nil {
 		return l, err
@@ -46,7 +46,7 @@ func (s *Service) Leaves(ctx context.Context, from, limit string) (l wire.Leaves
 	return l, err
 }
 
-// Inclusion proves that the event at a position is in the log of size events ("": of all).
+// Inclusion proves that the event at a position is in the log of size events ("": the whole log).
 func (s *Service) Inclusion(ctx context.Context, position, size string) (in wire.InclusionProof, err error) {
 	if err := s.historyUpToDate(ctx); err != nil {
 		return in, err
@@ -80,7 +80,7 @@ func (s *Service) Inclusion(ctx context.Context, position, size string) (in wire
 	return in, err
 }
 
-// Consistency proves that the log of from events is the beginning of that of to events ("": of all).
+// Consistency proves that the log of from events is the beginning of the log of to events ("": the whole log).
 func (s *Service) Consistency(ctx context.Context, from, to string) (c wire.ConsistencyProof, err error) {
 	if err := s.historyUpToDate(ctx); err != nil {
 		return c, err
@@ -104,13 +104,13 @@ func (s *Service) Consistency(ctx context.Context, from, to string) (c wire.Cons
 	return c, err
 }
 
-// treeSize reads a number of events; all of them when it is left out.
+// treeSize reads a number of events; "": the number of all events.
 func (s *Service) treeSize(field, text string) (int64, error) {
 	size := s.History.Leaves()
 	return ParseNumber(field, text, size, 1, size)
 }
 
-// ParseNumber reads a whole number from least to most; "" is otherwise.
+// ParseNumber reads a whole number from least to most; "": the value of otherwise.
 func ParseNumber(field, text string, otherwise, least, most int64) (int64, error) {
 	if text == "" {
 		return otherwise, nil
@@ -122,7 +122,7 @@ func ParseNumber(field, text string, otherwise, least, most int64) (int64, error
 	return n, nil
 }
 
-// wireHashes gives hashes the form that clients know. There are none in it rather than null.
+// wireHashes gives hashes in the form of the API. The result is never nil, so that its JSON is not null.
 func wireHashes(hashes []tlog.Hash) []wire.Hash {
 	shown := make([]wire.Hash, len(hashes))
 	for i, h := range hashes {
@@ -131,6 +131,7 @@ func wireHashes(hashes []tlog.Hash) []wire.Hash {
 	return shown
 }
 
+// noSuchTree turns history.ErrNoSuchTree into an error that names the field of the query.
 func noSuchTree(err error, field string, size int64) error {
 	if errors.Is(err, history.ErrNoSuchTree) {
 		return domain.InvalidField{Field: field, Rule: "does not fit: the log of " + strconv.FormatInt(size, 10) + " events has no such proof"}

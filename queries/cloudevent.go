@@ -18,7 +18,7 @@ func EncodeCloudEvent(storeID string, e *eventstore.RecordedEvent) ([]byte, erro
 	if err == nil {
 		return encoded, nil
 	}
-	if err := ce.SetData("application/octet-stream", e.Data); err != nil { // another writer's data is no JSON
+	if err := ce.SetData("application/octet-stream", e.Data); err != nil { // the data of another program's event may be no JSON
 		return nil, err
 	}
 	return json.Marshal(ce)

@@ -11,7 +11,7 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Diff compares two moments. The later one is now unless it is named.
+// Diff compares the catalogs at two moments. The later moment is now if to is "".
 func (s *Service) Diff(ctx context.Context, from, to string) (d wire.Diff, err error) {
 	if from == "" {
 		return d, domain.InvalidField{Field: "from", Rule: `is needed: an RFC 3339 time, a position, or "5m ago"`}

@@ -26,7 +26,7 @@ func (s *Service) Events(ctx context.Context, selection Selection, span Span) it
 			case err != nil:
 				yield(eventstore.RecordedEvent{}, err)
 				return
-			case !span.To.IsZero() && e.RecordedAt.After(span.To): // nor is any that comes behind it
+			case !span.To.IsZero() && e.RecordedAt.After(span.To): // recorded_at never decreases: no later event is in the span
 				return
 			case e.RecordedAt.Before(span.From):
 				continue
@@ -38,22 +38,22 @@ func (s *Service) Events(ctx context.Context, selection Selection, span Span) it
 	}
 }
 
-// Events are recorded events in order. The slice is good until the next update is asked for.
+// Events are recorded events in order. The slice is valid until the next call of Next.
 type Events []eventstore.RecordedEvent
 
 func (Events) update() {}
 
-// EventFollowing tells one follower of the log. Close it when done.
+// EventFollowing gives the events of the log to one follower. The follower must call Close.
 type EventFollowing struct {
 	service      *Service
-	from         time.Time // events recorded before are passed over
+	from         time.Time // events that were recorded earlier are left out
 	subscription eventstore.Subscription
 	at           eventstore.Position // the follower has been told of everything up to here
 	ended        bool
 }
 
-// FollowEvents subscribes to the events that a selection picks: those that stand from the beginning of the
-// span on, then those that come.
+// FollowEvents subscribes to the events that a selection picks: the recorded events from the beginning of the span on,
+// then new events.
 func (s *Service) FollowEvents(ctx context.Context, selection Selection, span Span) (*EventFollowing, error) {
 	filter, err := selection.Filter()
 	if err != nil {
@@ -72,8 +72,7 @@ func (s *Service) FollowEvents(ctx context.Context, selection Selection, span Sp
 // Close ends the following.
 func (f *EventFollowing) Close() error { return f.subscription.Close() }
 
-// Next waits for what the follower is told next. After a Cut there is nothing more: io.EOF. An error ends
-// the following, too.
+// Next waits for the next update. After a Cut, Next returns io.EOF. After an error there are no further updates.
 func (f *EventFollowing) Next(ctx context.Context) (Update, error) {
 	for !f.ended {
 		waiting, cancel := context.WithTimeout(ctx, keepAlive)
@@ -101,10 +100,10 @@ func (f *EventFollowing) Next(ctx context.Context) (Update, error) {
 	return nil, io.EOF
 }
 
-// pick are the events from the beginning of the span on.
+// pick leaves out the events before the beginning of the span.
 func (f *EventFollowing) pick(events []eventstore.RecordedEvent) []eventstore.RecordedEvent {
 	for i := range events {
-		if !events[i].RecordedAt.Before(f.from) { // nor is any that comes behind it
+		if !events[i].RecordedAt.Before(f.from) { // recorded_at never decreases: all later events are in the span
 			f.from = time.Time{}
 			return events[i:]
 		}

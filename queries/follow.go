@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// keepAlive is the time between two KeepAlives, so that proxies keep a quiet stream open.
+	// keepAlive is the time between two KeepAlives. Proxies close a connection on which no byte comes for long.
 	keepAlive = 15 * time.Second
-	// pace is the least time between two batches of changes: changes that come faster go together.
-	pace = 2 * time.Millisecond
+	// batchInterval is the least time between two batches of changes. Faster changes are sent in one batch.
+	batchInterval = 2 * time.Millisecond
 )
 
 // stopping is the reason of a cut when the registry shuts down.
 const stopping = "stopping: the registry shuts down; resume with Last-Event-ID"
 
-// Update is what a follower is told next: Snapshot, Changes, Events, KeepAlive or Cut.
+// Update is one update of a follower: Snapshot, Changes, Events, KeepAlive or Cut.
 type Update interface{ update() }
 
 // Snapshot is all there is at a position. A reset replaces what the follower has: changes in between are
@@ -34,20 +34,21 @@ type Snapshot struct {
 	JSON  encoded.Form // a wire.InstanceList of a service, a wire.CatalogSnapshot of more
 }
 
-// Changes are changes in order. The slice is good until the next update is asked for.
+// Changes are changes in order. INVARIANT: the slice belongs to the Following, which uses the memory for the next batch:
+// the slice is valid until the next call of Next.
 type Changes []Changed
 
-// Changed is a change as a follower is told of it.
+// Changed is a change for one follower.
 type Changed struct {
 	*feed.Change
-	Put      bool   // the instance is to be put; else it is to be deleted
+	Put      bool   // the follower must put the instance into its copy; otherwise delete the instance
 	timeline string // of the change
 }
 
-// KeepAlive tells nothing, but that the stream is there.
+// KeepAlive carries no news. It shows that the stream is alive.
 type KeepAlive struct{ Note string }
 
-// Cut ends what is told, for a reason. The follower can go on after the position.
+// Cut is the last update. The follower can go on after the position.
 type Cut struct {
 	At     eventstore.Position
 	Reason string
@@ -58,22 +59,22 @@ func (Changes) update()   {}
 func (KeepAlive) update() {}
 func (Cut) update()       {}
 
-// FollowQuery says what to follow: a service, or the catalog.
+// FollowQuery says what to follow: a service, or the whole catalog.
 type FollowQuery struct {
 	Service   domain.ServiceKey // zero: every service
 	Namespace string            // "": every namespace
 	Filter    InstanceFilter
 	After     *wire.Position // the follower has been told of everything up to here; nil: it begins anew
-	Field     string         // how the follower calls After
+	Field     string         // the follower's name for After, for errors
 }
 
-// Following tells one follower of the catalog, or of one service. Close it when done.
+// Following gives the changes of the catalog, or of one service, to one follower. The follower must call Close.
 type Following struct {
 	service *Service
 	query   FollowQuery
 	next    func(context.Context) (Update, error)
 	at      eventstore.Position // the follower has been told of everything up to here
-	hasty   bool                // the last look found changes: the next one waits for pace
+	paced   bool                // the newest look at the feed found changes: the next look waits for batchInterval
 	batch   Changes
 	changed <-chan struct{}
 	release func() // gives back what the last update holds; nil: it holds nothing
@@ -81,7 +82,7 @@ type Following struct {
 	quiet   *time.Ticker
 }
 
-// Follow begins to follow. The first update is a snapshot, unless the follower goes on where it was.
+// Follow makes a Following. The first update is a snapshot, unless the follower goes on after a position.
 func (s *Service) Follow(ctx context.Context, q FollowQuery) (*Following, error) {
 	if q.Namespace != "" {
 		if err := domain.ValidateLabel("ns", q.Namespace); err != nil {
@@ -119,8 +120,7 @@ func (f *Following) Close() {
 	f.quiet.Stop()
 }
 
-// Next waits for what the follower is told next. After a Cut there is nothing more: io.EOF. An error ends
-// the following, too.
+// Next waits for the next update. After a Cut, Next returns io.EOF. After an error there are no further updates.
 func (f *Following) Next(ctx context.Context) (Update, error) {
 	f.letGo()
 	return f.next(ctx)
@@ -133,7 +133,7 @@ func (f *Following) letGo() {
 	}
 }
 
-// snapshot is what there is; what comes behind it is told from the feed.
+// snapshot gives the catalog at its position. The feed has the changes after that position.
 func (f *Following) snapshot(ctx context.Context, reset bool) (Update, error) {
 	made, err := f.service.snapshot(ctx, &f.query)
 	if err != nil {
@@ -178,7 +178,7 @@ func (s *Service) takeSnapshot(name string, q *FollowQuery) (taken made) {
 	})}
 }
 
-// resume goes on after a position: from the feed, or if that no longer has what came after, from the store.
+// resume goes on after a position: with the changes of the feed, or if the feed does not have them any more, of the store.
 func (f *Following) resume(ctx context.Context) (Update, error) {
 	if _, ok := f.service.Live.Feed().Since(f.query.Service, f.at); ok {
 		return f.live(ctx)
@@ -207,12 +207,12 @@ func (f *Following) catchUp(ctx context.Context) (Update, error) {
 	return told, nil
 }
 
-// live waits for changes.
+// live waits for changes in the feed.
 func (f *Following) live(ctx context.Context) (Update, error) {
 	f.next = f.live
 	for {
-		if f.hasty {
-			if err := f.breathe(ctx); err != nil {
+		if f.paced {
+			if err := f.awaitInterval(ctx); err != nil {
 				return nil, err
 			}
 		}
@@ -223,7 +223,7 @@ func (f *Following) live(ctx context.Context) (Update, error) {
 		if !ok {
 			return f.cut(fmt.Sprintf("too slow: more than %d changes behind; resume with Last-Event-ID", feed.Capacity)), nil
 		}
-		f.hasty = len(changes) > 0
+		f.paced = len(changes) > 0
 		if told := f.pick(changes); len(told) > 0 {
 			return told, nil
 		}
@@ -238,12 +238,12 @@ func (f *Following) live(ctx context.Context) (Update, error) {
 	}
 }
 
-// breathe lets pace pass.
-func (f *Following) breathe(ctx context.Context) error {
-	breath := time.NewTimer(pace)
-	defer breath.Stop()
+// awaitInterval waits for batchInterval.
+func (f *Following) awaitInterval(ctx context.Context) error {
+	interval := time.NewTimer(batchInterval)
+	defer interval.Stop()
 	select {
-	case <-breath.C:
+	case <-interval.C:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -255,11 +255,12 @@ func (f *Following) cut(reason string) Update {
 	return Cut{At: f.at, Reason: reason}
 }
 
-// keptBatch is up to how many changes a follower's batch keeps its memory.
+// keptBatch is the capacity up to which a follower keeps the memory of its batch: a follower that has caught up with many
+// changes needs no large batch later.
 const keptBatch = 64
 
-// pick are the changes of which the follower is told. An instance that begins to match its filter is put,
-// one that ceases to is deleted.
+// pick gives the changes for the follower. An instance that begins to match the follower's filter is put. An instance
+// that no longer matches is deleted.
 func (f *Following) pick(changes []*feed.Change) Changes {
 	if cap(f.batch) > keptBatch {
 		f.batch = nil

@@ -8,8 +8,8 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/history"
 )
 
-// gone is why an instance is not in the catalog, or was not at a position (0: now): what took it out, or
-// that it never was.
+// gone is the error for an instance that is not in the catalog now, or was not at a position (0: now): a Gone with the
+// event that took the instance out, or a domain.UnknownInstance.
 func (s *Service) gone(ctx context.Context, key domain.Key, at eventstore.Position) error {
 	if at == 0 {
 		if err := s.historyUpToDate(ctx); err != nil {
@@ -25,7 +25,7 @@ func (s *Service) gone(ctx context.Context, key domain.Key, at eventstore.Positi
 		return err
 	}
 	entries := page.Entries
-	if len(entries) == 2 && entries[0].Type == domain.TypeTrafficChanged { // may have ended maintenance after the end
+	if len(entries) == 2 && entries[0].Type == domain.TypeTrafficChanged { // a change of traffic can end maintenance after the instance's end
 		entries = entries[1:]
 	}
 	if len(entries) == 0 || entries[0].Type != domain.TypeInstanceDeregistered && entries[0].Type != domain.TypeLeaseExpired {

@@ -15,13 +15,13 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// ShowEntry is an entry's form for people and programs.
+// ShowEntry gives an entry in the form of the API.
 func ShowEntry(timelines eventstore.Timelines, e *history.Entry) wire.HistoryEntry {
 	shown := wire.HistoryEntry{
 		EventID: e.ID, Position: at(timelines, e.Position), Revision: e.Revision, RecordedAt: e.RecordedAt, Type: e.Type, Leaf: e.Leaf,
 		Actor: e.Metadata.Actor, Source: e.Metadata.Source, Via: e.Metadata.Via, RequestID: e.Metadata.RequestID, Data: json.RawMessage(e.Data),
 	}
-	if !json.Valid(e.Data) { // another writer's: shown as text
+	if !json.Valid(e.Data) { // an event of another program: the data is shown as text
 		shown.Data, _ = json.Marshal(string(e.Data))
 	}
 	if key, ok := e.Stream.InstanceKey(); ok {
@@ -37,7 +37,7 @@ func ShowEntry(timelines eventstore.Timelines, e *history.Entry) wire.HistoryEnt
 	return shown
 }
 
-// Words says what an event means.
+// Words describes an event in one line.
 func Words(event domain.Event, recordedAt time.Time) string {
 	switch e := event.(type) {
 	case domain.InstanceRegistered:
@@ -95,7 +95,7 @@ func timelineBegan(e domain.TimelineBegan) string {
 	return goesOn
 }
 
-// ownerWords say whose a registration is and whose place it takes.
+// ownerWords name the owner of a registration, and the epoch that the registration replaces.
 func ownerWords(e domain.InstanceRegistered) (words string) {
 	if e.Owner != "" {
 		words = ", by owner " + e.Owner
@@ -192,11 +192,12 @@ func changes(event domain.Event, previous *eventstore.RecordedEvent) []wire.Fiel
 	return nil
 }
 
-// updateChanges are what an update changed. The status before it is the one that was present, which the details
-// before it need not have: an update of schema 1 does not tell it, and then nor does this.
+// updateChanges are the changes of an update. The status before the update is the status that was present, which can
+// differ from the status in the details before. An event of schema 1 does not have the status that was present: then the
+// change has no From.
 func updateChanges(before domain.Details, e domain.InstanceUpdated) []wire.FieldChange {
 	after := e.Details
-	before.Status, after.Status = "", "" // told last
+	before.Status, after.Status = "", "" // the status is added last
 	all := detailChanges(before, after)
 	if !slices.Contains(e.Changed, "status") {
 		return all
@@ -291,7 +292,7 @@ func heartbeatHours(ctx context.Context, h *history.History, key domain.Key, fro
 	return hours, nil
 }
 
-// lifetimes are the events, up to a time, that say whether an instance was registered and with which ttl.
+// lifetimes are the events, up to a time, that change whether an instance is registered, or change its ttl.
 func lifetimes(ctx context.Context, h *history.History, key domain.Key, upTo time.Time) ([]history.Entry, error) {
 	last, err := h.PositionAt(ctx, upTo)
 	if err != nil {
@@ -307,14 +308,16 @@ func lifetimes(ctx context.Context, h *history.History, key domain.Key, upTo tim
 		if err != nil {
 			return nil, err
 		}
-		if all = append(all, page.Entries...); !page.More {
+		all = append(all, page.Entries...)
+		if !page.More {
 			return all, nil
 		}
 		q.After = page.Next
 	}
 }
 
-// expected adds up, over what the instance was in the hour, its time by its ttl.
+// expected is the fewest heartbeats that keep the lease through the hour: the time in which the instance was registered,
+// divided by the ttl of that time.
 func expected(life []history.Entry, hour time.Time, length time.Duration) uint64 {
 	var sum float64
 	var ttl time.Duration // 0: not registered

@@ -1,4 +1,5 @@
-// Package queries answers what people and programs ask, from the projections alone.
+// Package queries answers the questions of people and programs. Service is the door: a face asks Service, and writes the
+// answer in the face's own form. The answers come from the projections and from the event store.
 package queries
 
 import (
@@ -17,7 +18,7 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// InstanceFilter picks instances of a service. The zero filter picks all.
+// InstanceFilter picks instances of a service. The zero filter picks all instances.
 type InstanceFilter struct {
 	Statuses []domain.Status   // any of them; none: every status
 	Tags     []string          // all of them
@@ -87,8 +88,8 @@ func parseStatuses(lists []string) (statuses []domain.Status, err error) {
 	return statuses, nil
 }
 
-// text is the filter in one form: filters that pick the same have the same, in whatever order they name
-// statuses, tags and metadata.
+// text is the filter's canonical text: two filters that differ only in the order of their statuses, tags and metadata
+// have the same text.
 func (f InstanceFilter) text() string {
 	values := url.Values{}
 	for _, status := range f.Statuses {
@@ -117,7 +118,7 @@ func (f InstanceFilter) text() string {
 	return values.Encode()
 }
 
-// narrow says whether the filter looks at more than readiness.
+// narrow says whether the filter has a condition besides Ready.
 func (f InstanceFilter) narrow() bool {
 	return len(f.Statuses)+len(f.Tags)+len(f.Metadata) > 0 || f.Zone != "" || f.Version != ""
 }

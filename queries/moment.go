@@ -10,15 +10,15 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Moment is a place in the past, as a client names it: a time (RFC 3339), a position, "5m ago" or "now".
+// Moment is a moment in the past. A client names it by a time (RFC 3339), a position, "5m ago" or "now".
 type Moment struct {
 	Position eventstore.Position // of the newest lifecycle event that had happened, or the position named
 	Time     time.Time           // zero: a position was named
-	Early    bool                // it is before the first event
+	Early    bool                // the moment is before the first event
 }
 
-// Moment finds what a client means; field is how the client calls it. A time takes in every event
-// recorded up to it.
+// Moment reads a moment. field is the client's name for the parameter. A moment that is a time includes every event that
+// was recorded up to the time.
 func (s *Service) Moment(ctx context.Context, field, text string) (m Moment, err error) {
 	now := s.Now()
 	position, at, err := parseMoment(field, text, now)
@@ -42,7 +42,7 @@ func (s *Service) Moment(ctx context.Context, field, text string) (m Moment, err
 	return m, err
 }
 
-// moment is the moment that a client named, nil where it named none.
+// moment reads a moment that a client may leave out; nil: "".
 func (s *Service) moment(ctx context.Context, field, text string) (*Moment, error) {
 	if text == "" {
 		return nil, nil
@@ -74,8 +74,7 @@ func parseMoment(field, text string, now time.Time) (p wire.Position, at time.Ti
 	return p, at, domain.InvalidField{Field: field, Rule: `must be an RFC 3339 time, a position, "5m ago" or "now"`}
 }
 
-// after says whether m is later than n. Two times are compared as times: between them there may be
-// no event.
+// after says whether m is later than n. Two times are compared as times, for there may be no event between them.
 func (m *Moment) after(n *Moment) bool {
 	if !m.Time.IsZero() && !n.Time.IsZero() {
 		return m.Time.After(n.Time)
@@ -83,7 +82,7 @@ func (m *Moment) after(n *Moment) bool {
 	return m.Position > n.Position
 }
 
-// place is the moment as replies name it.
+// place is the moment in the form of the API.
 func (m *Moment) place(timelines eventstore.Timelines) wire.Place {
 	p := wire.Place{Position: at(timelines, m.Position)}
 	if !m.Time.IsZero() {

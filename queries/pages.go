@@ -21,15 +21,15 @@ const (
 
 // HistoryQuery picks entries of the history, and a page of them.
 type HistoryQuery struct {
-	Selection        // heartbeats are not in the history; an instance's page sums them up
-	Webhook   string // the id of a webhook, for its history; alone
+	Selection        // the history has no heartbeats; the page of an instance has their sums by hour
+	Webhook   string // the id of a webhook, for the webhook's history; Selection is zero then
 	From, To  string // moments; "": no bound
 	Actor     string
 	Via       string
-	Reason    string // found anywhere in the reason or the output
+	Reason    string // text that the reason or the output contains
 	Order     string // "newest" first, which is the default, or "oldest"
 	Limit     string // "": DefaultPage
-	Cursor    string // Next of the page before
+	Cursor    string // Next of the previous page
 }
 
 // HistoryPage gives a page of the history.
@@ -61,7 +61,7 @@ func (s *Service) HistoryPage(ctx context.Context, q HistoryQuery) (page wire.Hi
 }
 
 func (s *Service) readHistoryQuery(ctx context.Context, q HistoryQuery) (find history.Query, err error) {
-	if err := q.refuseWhatIsNotThere(); err != nil {
+	if err := q.refuseImpossibleTypes(); err != nil {
 		return find, err
 	}
 	find = history.Query{
@@ -95,8 +95,8 @@ func (s *Service) readHistoryQuery(ctx context.Context, q HistoryQuery) (find hi
 	return find, s.followCursor(q.Cursor, &find)
 }
 
-// refuseWhatIsNotThere refuses types of which the history that is asked for has no event.
-func (q *HistoryQuery) refuseWhatIsNotThere() error {
+// refuseImpossibleTypes refuses types of which the history has no events.
+func (q *HistoryQuery) refuseImpossibleTypes() error {
 	if err := q.Validate(); err != nil {
 		return err
 	}
@@ -111,19 +111,19 @@ func (q *HistoryQuery) refuseWhatIsNotThere() error {
 	return nil
 }
 
-// hours is the bound of the heartbeats' sums for a moment: the time that it is, or no bound.
+// hours is the bound of the sums of heartbeats: the moment's time, or no bound.
 func (s *Service) hours(text string) time.Time {
 	if text == "" {
 		return time.Time{}
 	}
 	_, at, err := parseMoment("", text, s.Now())
 	if err != nil {
-		return time.Time{} // it was refused before
+		return time.Time{} // readHistoryQuery has refused the moment
 	}
 	return at
 }
 
-// A cursor names the last place that a page has looked at, with its timeline. What is appended later moves no page.
+// cursor names the last position that a page has read, with its timeline. Later events do not change a page.
 func (s *Service) cursor(last eventstore.Position, newest bool) string {
 	direction := byte('o')
 	if newest {

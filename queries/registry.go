@@ -6,7 +6,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
-// registryWords says what an event of the registry's own stream means.
+// registryWords describes an event of the registry's own stream.
 func registryWords(event domain.Event) string {
 	switch e := event.(type) {
 	case domain.SelfPreservationStarted:

@@ -10,29 +10,29 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// Selection picks events. It means the same wherever events are asked for: in queries, streams, topics,
-// webhooks and brokers. The zero Selection picks all events but heartbeats.
+// Selection picks events. A Selection means the same in queries, streams, topics, webhooks and brokers. The zero
+// Selection picks all events but heartbeats.
 type Selection struct {
-	Namespace  string   // "": every namespace, and what is of none; but "default" where a service is named
+	Namespace  string   // "": every namespace, and events of no namespace; with Service: "default"
 	Service    string   // "": every service
 	Instance   string   // the id of one instance of the service; "": every instance
-	Types      []string // any of them, heartbeats too where they are named; none: every type
-	Heartbeats bool     // heartbeats, too, where no types are named
-	Instances  bool     // only events of instances, whatever their namespace
+	Types      []string // any of these types, which may name heartbeats; empty: every type
+	Heartbeats bool     // also heartbeats; used only if Types is empty
+	Instances  bool     // only events of instances, of any namespace
 }
 
 var webhookTypes = []string{
 	domain.TypeWebhookCreated, domain.TypeWebhookPaused, domain.TypeWebhookResumed, domain.TypeWebhookReplayed, domain.TypeWebhookDeleted,
 }
 
-// eventTypes are the types that can be asked for: of an instance's events first.
+// eventTypes are the types that a selection may name. The types of instances' events come first.
 var eventTypes = slices.Concat(domain.LifecycleTypes, []string{domain.TypeHeartbeatReceived, domain.TypeSelfPreservationStarted, domain.TypeSelfPreservationEnded, domain.TypeListeningInterrupted, domain.TypeTimelineBegan}, webhookTypes)
 
-// SelectionParameters are the names of what ParseSelection reads.
+// SelectionParameters are the names of the parameters that ParseSelection reads.
 var SelectionParameters = []string{"ns", "namespace", "service", "instance", "type", "heartbeats"}
 
-// ParseSelection reads a selection from the parameters ns, service, instance, type and heartbeats. Other
-// parameters are refused, but for those in also, which are the caller's.
+// ParseSelection reads a selection from the parameters ns, service, instance, type and heartbeats. The caller reads the
+// parameters in also. Other parameters are refused.
 func ParseSelection(values url.Values, also ...string) (s Selection, err error) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		if !slices.Contains(SelectionParameters, name) && !slices.Contains(also, name) {
@@ -54,7 +54,7 @@ func ParseSelection(values url.Values, also ...string) (s Selection, err error) 
 	return s, s.Validate()
 }
 
-// ParseNamespace reads ns, which may also be called namespace; "": neither is given.
+// ParseNamespace reads the parameter ns, whose other name is namespace; "": neither is given.
 func ParseNamespace(values url.Values) (string, error) {
 	short, long := values.Get("ns"), values.Get("namespace")
 	if values.Has("ns") && values.Has("namespace") && short != long {
@@ -66,7 +66,7 @@ func ParseNamespace(values url.Values) (string, error) {
 	return short, nil
 }
 
-// ParseBool reads a parameter that is true or false. One that is given without a value is true.
+// ParseBool reads a parameter that is true or false. A parameter without a value is true.
 func ParseBool(field, text string) (bool, error) {
 	switch text {
 	case "true", "1", "":
@@ -77,12 +77,12 @@ func ParseBool(field, text string) (bool, error) {
 	return false, domain.InvalidField{Field: field, Rule: "must be true or false"}
 }
 
-// WebhookSelection is what a webhook's specification picks: events of instances only.
+// WebhookSelection is the selection of a webhook's specification: events of instances only.
 func WebhookSelection(spec domain.WebhookSpec) Selection {
 	return Selection{Namespace: spec.Namespace, Service: spec.Service, Types: spec.Types, Instances: true}
 }
 
-// Validate refuses a selection against the rules, or that would pick nothing, whatever happens.
+// Validate refuses a selection that breaks a rule, and a selection that can never pick an event.
 func (s Selection) Validate() error {
 	for _, t := range s.Types {
 		switch {
@@ -112,12 +112,12 @@ func (s Selection) heartbeats() bool {
 	return s.Heartbeats
 }
 
-// others says whether anything but heartbeats is picked.
+// others says whether events of another type than heartbeats are picked.
 func (s Selection) others() bool {
 	return len(s.Types) == 0 || slices.ContainsFunc(s.Types, func(t string) bool { return t != domain.TypeHeartbeatReceived })
 }
 
-// Filter is the selection for a store.
+// Filter is the selection as a filter of an event store.
 func (s Selection) Filter() (f eventstore.Filter, err error) {
 	if err := s.Validate(); err != nil {
 		return f, err

@@ -16,8 +16,8 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Service is the door for reads, as commands.Service is for writes: every face asks it and gets values.
-// What a query means is decided here; how the answer is written and sent is the face's.
+// Service is the door for reads, as commands.Service is for writes. Every face asks Service and gets values. Service
+// decides what a query means, and the face writes and sends the answer.
 type Service struct {
 	Live      *live.State
 	Past      *asof.Past
@@ -28,16 +28,16 @@ type Service struct {
 	Now       func() time.Time
 	Listening *leases.Listening // knows when this node could take heartbeats; nil: it always could
 	Node      Node              // what the process says of itself
-	// Stopping ends when the registry shuts down: who waits is answered at once, who follows is cut.
+	// Stopping ends when the registry shuts down: waiting queries are answered at once, and followers get a Cut.
 	Stopping context.Context
 
 	work work
 }
 
-// behindAfter is how long a query waits for a projection that is behind.
+// behindAfter is how long a query waits for a projection.
 const behindAfter = 5 * time.Second
 
-// Behind refuses a query that a projection could not answer in time.
+// Behind refuses a query because a projection did not reach a position in time.
 type Behind struct {
 	Projection string // "catalog" or "history"
 	At, Wanted eventstore.Position
@@ -65,11 +65,10 @@ func (e Gone) Error() string {
 	return "instance " + e.Key.String() + " is gone: " + e.Event.Summary + " (" + e.Event.RecordedAt.Format(time.RFC3339) + ", by " + e.Event.Actor + ")"
 }
 
-// Position is up to where the catalog is.
+// Position is the position that the catalog has reached.
 func (s *Service) Position() eventstore.Position { return s.Live.Position() }
 
-// After returns when the catalog has reached a position that a client was given: then it shows the
-// client's own writes.
+// After waits until the catalog has reached a client's position. Then the catalog shows the client's own writes.
 func (s *Service) After(ctx context.Context, after wire.Position) error {
 	wanted, err := s.number(after)
 	if err != nil {
@@ -78,12 +77,12 @@ func (s *Service) After(ctx context.Context, after wire.Position) error {
 	return reach(ctx, "catalog", s.Live, wanted)
 }
 
-// historyUpToDate returns when the history shows what the catalog shows.
+// historyUpToDate waits until the history has reached the position of the catalog.
 func (s *Service) historyUpToDate(ctx context.Context) error {
 	return reach(ctx, "history", s.History, s.Live.Position())
 }
 
-// progress is a projection that says how far it is.
+// progress is the progress of a projection.
 type progress interface {
 	Position() eventstore.Position
 	WaitFor(ctx context.Context, position eventstore.Position) error
@@ -143,7 +142,7 @@ func (s *Service) assigned(ctx context.Context, field string, p wire.Position) (
 // end, or at a later one.
 func (s *Service) View(key domain.ServiceKey) *catalog.View {
 	v := s.Live.Catalog().View(key)
-	if v.Position == 0 { // nobody else has it
+	if v.Position == 0 { // the view of an unknown service is new, so that no other goroutine reads it
 		v.Position = s.Live.Feed().ChangedAt(key)
 	}
 	return v

@@ -7,7 +7,7 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// summaries sums up the services of a namespace ("": of all) in the order of their names.
+// summaries counts the instances of each service of a namespace ("": of all namespaces), in the order of the names.
 func summaries(timelines eventstore.Timelines, c *catalog.Catalog, namespace string) []wire.ServiceSummary {
 	all := []wire.ServiceSummary{}
 	for _, key := range c.Services(namespace) {
@@ -18,7 +18,7 @@ func summaries(timelines eventstore.Timelines, c *catalog.Catalog, namespace str
 	return all
 }
 
-// summary sums up one service.
+// summary counts the instances of one service.
 func summary(timelines eventstore.Timelines, v *catalog.View) wire.ServiceSummary {
 	s := wire.ServiceSummary{
 		Namespace: v.Service.Namespace, Service: v.Service.Service, Instances: len(v.Entries),

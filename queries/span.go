@@ -8,18 +8,18 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// Span is what from and to take in, both ends included. The zero Span is all there is.
+// Span is the time or the positions between from and to, both ends included. The zero Span has no bounds.
 //
-// Times are kept as times, for a position that a time becomes by the history is that of a lifecycle
-// event: heartbeats between that event and the time would be on the wrong side.
+// A bound that is a time stays a time. The history would turn the time into the position of a lifecycle event, and the
+// heartbeats between that event and the time would be on the wrong side of the bound.
 type Span struct {
 	After    eventstore.Position // only events after this position
 	UpTo     eventstore.Position // and up to this; 0: no bound, unless the span is Empty
 	From, To time.Time           // and recorded within these; zero: no bound
-	Empty    bool                // it ends before the first event
+	Empty    bool                // the span ends before the first event
 }
 
-// Span reads from and to; "" is no bound.
+// Span reads from and to. "": no bound.
 func (s *Service) Span(ctx context.Context, from, to string) (span Span, err error) {
 	begin, err := s.moment(ctx, "from", from)
 	if err != nil {
@@ -51,20 +51,20 @@ func (s *Service) endAt(ctx context.Context, span *Span, end *Moment) (err error
 		span.UpTo, span.Empty = end.Position, end.Position == 0
 		return nil
 	}
-	if store, ok := s.Store.(timed); ok { // spares the reader the search for the first event behind the span
+	if store, ok := s.Store.(timed); ok { // with the position, the reader need not search for the first event after the span
 		span.UpTo, err = store.PositionAt(ctx, end.Time)
 		span.Empty = span.UpTo == 0
 	}
 	return err
 }
 
-// timed is a store that can say where a time is among all events, heartbeats too.
+// timed is a store that can give the position of a time among all events, heartbeats included.
 type timed interface {
 	PositionAt(ctx context.Context, at time.Time) (eventstore.Position, error)
 }
 
-// before is a position so that the moment begins behind it: nothing up to there is of the moment. What
-// comes behind there may be older than a moment that is a time.
+// before is a position at which the moment has not begun: no event up to the position belongs to the moment. If the moment
+// is a time, events directly after the position may still be older than the moment.
 func (s *Service) before(ctx context.Context, m *Moment) (eventstore.Position, error) {
 	if m.Time.IsZero() {
 		return max(m.Position, 1) - 1, nil
@@ -75,8 +75,8 @@ func (s *Service) before(ctx context.Context, m *Moment) (eventstore.Position, e
 	return s.History.PositionAt(ctx, m.Time.Add(-1))
 }
 
-// Before is the position after which a moment's events begin, exactly: the newest event before the moment
-// has this position or an earlier one. Of no moment ("") it is the newest event's.
+// Before is the exact position after which a moment's events begin: the newest event before the moment has this position
+// or an earlier position. For no moment ("") Before is the position of the newest event.
 func (s *Service) Before(ctx context.Context, field, text string) (eventstore.Position, error) {
 	if text == "" {
 		return s.Store.Head(ctx)
@@ -120,8 +120,8 @@ func (s *Service) positions(ctx context.Context, span Span) (after, before event
 	return after, before, err
 }
 
-// Resume is the span of who follows the log: what comes after a position, from a time on, or ("") after what
-// stands now. field is how the client calls it.
+// Resume is the span of a follower of the log: the events after a position, from a time on, or ("") after the newest
+// event. field is the client's name for the parameter.
 func (s *Service) Resume(ctx context.Context, field, text string) (span Span, err error) {
 	if text == "" {
 		span.After, err = s.Store.Head(ctx)
@@ -131,7 +131,8 @@ func (s *Service) Resume(ctx context.Context, field, text string) (span Span, er
 	if err != nil {
 		return span, err
 	}
-	if span.After = m.Position; m.Time.IsZero() {
+	span.After = m.Position
+	if m.Time.IsZero() {
 		return span, nil
 	}
 	span.From = m.Time
