@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// UnknownEvent is a stored event that this version has no meaning for.
+// UnknownEvent is the error of a stored event that this version does not know.
 type UnknownEvent struct {
 	Type   string
 	Schema int
@@ -25,7 +25,7 @@ func Encode(event Event) ([]byte, error) {
 	return json.Marshal(event)
 }
 
-// Encode is the event's stored form, which must not be changed: nearly all heartbeats share theirs.
+// Encode is the event's stored form. INVARIANT: nobody changes the bytes, because all heartbeats of an epoch share them.
 func (e HeartbeatReceived) Encode() []byte {
 	if e.Epoch < uint64(len(commonHeartbeats)) {
 		return commonHeartbeats[e.Epoch]
@@ -45,8 +45,8 @@ func encodeHeartbeat(epoch uint64) []byte {
 	return append(strconv.AppendUint(b, epoch, 10), '}')
 }
 
-// upcasters turn data of an event type's earlier form into that of the next version, by type and the
-// version they start from. Stored events are never rewritten, so an entry stays for ever.
+// upcasters turn data of one schema version into data of the next version, by event type and the version from which they
+// start. Stored events are never rewritten, so an upcaster is never removed.
 var upcasters = map[upcast]func(data []byte) ([]byte, error){}
 
 type upcast struct {
@@ -54,8 +54,7 @@ type upcast struct {
 	from      int // schema version
 }
 
-// Upcast gives an event's data in the form of SchemaVersion. A newer form than this code knows is an
-// UnknownEvent.
+// Upcast gives an event's data in the form of SchemaVersion. Data of a newer version gives an UnknownEvent.
 func Upcast(eventType string, schema int, data []byte) ([]byte, error) {
 	if schema > SchemaVersion {
 		return nil, UnknownEvent{Type: eventType, Schema: schema}
@@ -73,18 +72,18 @@ func Upcast(eventType string, schema int, data []byte) ([]byte, error) {
 	return data, nil
 }
 
-// SchemaOf is the version that an event's metadata names; 1 where it names none.
+// SchemaOf is the schema version that an event's metadata names; 1: it names none.
 func SchemaOf(metadata []byte) int {
 	var m struct {
 		Schema int `json:"schema"`
 	}
 	if json.Unmarshal(metadata, &m) != nil || m.Schema < 1 {
-		return 1 // another writer's metadata may be anything
+		return 1 // another program's metadata may be anything
 	}
 	return m.Schema
 }
 
-// DecodeEvent reads what Encode wrote, in this schema version or an earlier one.
+// DecodeEvent decodes data that Encode made, of this schema version or an earlier one.
 func DecodeEvent(eventType string, data []byte) (Event, error) {
 	switch eventType {
 	case TypeInstanceRegistered:
@@ -136,8 +135,8 @@ func decode[E Event](data []byte) (Event, error) {
 	return e, nil
 }
 
-// meaningless says why an event that another program wrote states nothing, if that is so: all who fold events pass
-// over those that cannot be decoded, and so they fold to the same.
+// meaningless is why an event that another program wrote has no meaning; nil: it has one. Such an event cannot be decoded.
+// Every reader passes over events that cannot be decoded, so all readers fold a stream to the same state.
 
 func (e InstanceRegistered) meaningless() error { return e.Status.Validate("status") }
 func (e InstanceUpdated) meaningless() error    { return e.Status.Validate("status") }

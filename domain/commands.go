@@ -9,32 +9,32 @@ type Command interface {
 	Validate() error
 }
 
-// A command may say which registration of its key it is for: by its epoch, by its owner or both. If another one
-// is live, the command is refused and changes nothing.
+// A command may name the registration for which it is meant, by its epoch, by its owner, or both. If another registration
+// is live, the command is refused and changes nothing (ADR 028).
 
-// RegisterInstance enters an instance into the catalog, or renews it when nothing differs. Details.Status "" keeps the
-// present status.
+// RegisterInstance puts an instance into the catalog, updates it, or renews its lease when nothing differs. An empty
+// Details.Status keeps the present status.
 type RegisterInstance struct {
 	Key     Key
-	Owner   string // who registers: if the live registration is another owner's, the next epoch begins
+	Owner   string // the process that registers; if another owner's registration is live, the next epoch begins; "": none
 	Details Details
 
-	Epoch      uint64 // that must be live; 0: any, or none
-	CreateOnly bool   // nothing may be live
+	Epoch      uint64 // the epoch that must be live; 0: any epoch, or no live instance
+	CreateOnly bool   // no instance of the key may be live
 }
 
 // SendHeartbeat renews the lease.
 type SendHeartbeat struct {
 	Key   Key
-	Epoch uint64 // 0: whichever is live
-	Owner string // "": whoever's is live
+	Epoch uint64 // the epoch that must be live; 0: any
+	Owner string // the owner of the live registration; "": any
 }
 
 // ReportHealth states the instance's health.
 type ReportHealth struct {
 	Key    Key
-	Epoch  uint64 // 0: whichever is live
-	Owner  string // "": whoever's is live
+	Epoch  uint64 // the epoch that must be live; 0: any
+	Owner  string // the owner of the live registration; "": any
 	Status Status
 	Source HealthSource
 	Output string
@@ -43,27 +43,26 @@ type ReportHealth struct {
 // ChangeTraffic drains, resumes or puts into maintenance.
 type ChangeTraffic struct {
 	Key     Key
-	Epoch   uint64 // 0: whichever is live
-	Owner   string // "": whoever's is live
+	Epoch   uint64 // the epoch that must be live; 0: any
+	Owner   string // the owner of the live registration; "": any
 	Traffic Traffic
 	Reason  string
 }
 
-// DeregisterInstance takes the instance out of the catalog.
+// DeregisterInstance removes the instance from the catalog.
 type DeregisterInstance struct {
 	Key    Key
-	Epoch  uint64 // 0: whichever is live
-	Owner  string // "": whoever's is live
+	Epoch  uint64 // the epoch that must be live; 0: any
+	Owner  string // the owner of the live registration; "": any
 	Reason string
 }
 
-// ExpireLease takes out an instance that was not heard from for longer than its ttl. The registry
-// gives it to itself; clients can't.
+// ExpireLease ends an instance whose lease lapsed. Only the registry gives this command, never a client.
 type ExpireLease struct {
 	Key           Key
 	Epoch         uint64
-	LastHeartbeat time.Time     // or the registration or update that was heard last; zero: not known
-	Late          time.Duration // since the deadline
+	LastHeartbeat time.Time     // when the newest heartbeat, registration or update was recorded; zero: not known
+	Late          time.Duration // how long the deadline has passed
 }
 
 func (c RegisterInstance) Instance() Key   { return c.Key }

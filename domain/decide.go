@@ -2,8 +2,8 @@ package domain
 
 import "fmt"
 
-// Decide answers a command: the events that it causes in the given state, or why it is refused.
-// No events and no error means that the command asks for what already is.
+// Decide gives the events that a command causes in a state, or the reason why the command is refused. No event and no error
+// means that the state is already the one that the command asks for.
 func Decide(i Instance, command Command) ([]Event, error) {
 	switch c := command.(type) {
 	case RegisterInstance:
@@ -26,8 +26,8 @@ func Decide(i Instance, command Command) ([]Event, error) {
 	panic(fmt.Sprintf("domain: no rule for command %T", command))
 }
 
-// register begins an epoch where no instance is live, or another owner's is. Otherwise it updates the live one, or
-// renews it when nothing differs.
+// register begins an epoch where no instance is live, or where the live instance has another owner. Otherwise it updates the
+// live instance, or renews its lease when nothing differs.
 func (i Instance) register(c RegisterInstance) ([]Event, error) {
 	switch {
 	case i.Live() && c.CreateOnly:
@@ -56,7 +56,7 @@ func (i Instance) register(c RegisterInstance) ([]Event, error) {
 	return []Event{updated}, nil
 }
 
-// begin is the registration that begins the next epoch. Of what was before only an operator's maintenance stays.
+// begin is the registration that begins the next epoch. Only an operator's maintenance stays from the epoch before.
 func (i Instance) begin(owner string, details Details) InstanceRegistered {
 	if details.Status == "" {
 		details.Status = Passing
@@ -68,15 +68,15 @@ func (i Instance) begin(owner string, details Details) InstanceRegistered {
 	return r
 }
 
-// present are the details with the present status, as a registration's are compared with them.
+// present are the details with the present status. A registration is compared with them.
 func (i Instance) present() Details {
 	d := i.Details.Normalize()
 	d.Status = i.Status
 	return d
 }
 
-// Repeats says whether a registration says just what the live instance is. One that today's rules refuse may have
-// been taken by an earlier version; then it goes on to renew the lease.
+// Repeats says whether a registration would change nothing about the live instance. An earlier version may have accepted a
+// registration that today's limits refuse. Such a registration goes on renewing the lease.
 func (i Instance) Repeats(c RegisterInstance) bool {
 	if !i.Live() {
 		return false
@@ -89,8 +89,8 @@ func (i Instance) Repeats(c RegisterInstance) bool {
 	return renews
 }
 
-// Heartbeat renews the lease; an instance that is not registered cannot. It is Decide for the command
-// that comes most.
+// Heartbeat decides a heartbeat, as Decide does, without allocating memory. An instance that is not registered has no lease
+// to renew.
 func (i *Instance) Heartbeat(c SendHeartbeat) (HeartbeatReceived, error) {
 	return HeartbeatReceived{Epoch: i.Epoch}, i.refuse(c.Key, c.Epoch, c.Owner)
 }
@@ -105,7 +105,8 @@ func (i Instance) reportHealth(c ReportHealth) ([]Event, error) {
 	return []Event{HealthChanged{Epoch: i.Epoch, From: i.Status, To: c.Status, Source: c.Source, Output: c.Output}}, nil
 }
 
-// changeTraffic changes a live instance's traffic. Maintenance, which outlives the instance, can be ended without it.
+// changeTraffic changes a live instance's traffic. Maintenance outlives the instance, so it can be ended when no instance is
+// live.
 func (i Instance) changeTraffic(c ChangeTraffic) ([]Event, error) {
 	refused := i.refuse(c.Key, c.Epoch, c.Owner)
 	if !i.Live() && i.Maintenance != nil && c.Traffic == Serving {
@@ -136,8 +137,8 @@ func (i Instance) expire(c ExpireLease) ([]Event, error) {
 	}}, nil
 }
 
-// refuse says why a command for the given epoch and owner cannot reach this instance, if it cannot.
-// The key comes from the command: an instance that never was does not know its own.
+// refuse is why a command for an epoch and an owner cannot be carried out on this instance; nil: it can. key is the
+// command's, because the state of an instance without events has no key.
 func (i *Instance) refuse(key Key, epoch uint64, owner string) error {
 	switch i.Phase {
 	case Unknown:

@@ -28,7 +28,7 @@ const (
 	Critical Status = "critical"
 )
 
-// Validate says what the field must be, if it is not that.
+// Validate gives an error that names the field and the rule, if the status breaks it.
 func (s Status) Validate(field string) error {
 	switch s {
 	case Starting, Passing, Warning, Critical:
@@ -55,7 +55,7 @@ func (t Traffic) validate(field string) error {
 	return InvalidField{Field: field, Rule: "must be serving, draining or maintenance"}
 }
 
-// HealthSource says whose word a health change rests on.
+// HealthSource says who reported a change of health.
 type HealthSource string
 
 // The health sources.
@@ -92,7 +92,7 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Details is what an instance says of itself when it registers.
+// Details is how an instance describes itself when it registers.
 type Details struct {
 	Address  string            `json:"address"`            // IP address or host name
 	Ports    map[string]uint16 `json:"ports,omitempty"`    // by name, 1-65535
@@ -100,14 +100,14 @@ type Details struct {
 	Metadata map[string]string `json:"metadata,omitempty"` // free pairs
 	Zone     string            `json:"zone,omitempty"`
 	Version  string            `json:"version,omitempty"`
-	Weight   uint16            `json:"weight"` // share of traffic, relative to the service's others
-	// Status is the one that the client named in a command, "" where it named none; in an event the present one after
-	// it. Events of schema 1 have the one that was last named.
+	Weight   uint16            `json:"weight"` // share of traffic, relative to the service's other instances
+	// Status in a command is the status that the client named; "": it named none. Status in an event is the present status
+	// after the event; in events of schema 1 it is the status that a client named last.
 	Status Status   `json:"status,omitempty"`
-	TTL    Duration `json:"ttl"` // the lease lapses when no heartbeat came for this long
+	TTL    Duration `json:"ttl"` // > 0; the lease lapses when no heartbeat came for this long
 }
 
-// Normalize gives equal details one form: an address in its one spelling, empty collections nil.
+// Normalize gives equal details one form: one spelling of an address, and nil for empty collections.
 func (d Details) Normalize() Details {
 	d.Address = normalAddress(d.Address)
 	if len(d.Tags) == 0 {
@@ -122,7 +122,7 @@ func (d Details) Normalize() Details {
 	return d
 }
 
-// Validate says which field is against the rules, if any is.
+// Validate gives an error that names the first field that breaks its rule.
 func (d Details) Validate() error {
 	if err := validateAddress(d.Address); err != nil {
 		return err

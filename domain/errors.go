@@ -13,7 +13,7 @@ func (e InvalidField) Error() string { return e.Field + " " + e.Rule }
 // UnknownInstance refuses a command to an instance that never registered, or that deregistered.
 type UnknownInstance struct {
 	Key          Key
-	Deregistered bool // it was there once and said good-bye
+	Deregistered bool // the instance was registered once and was deregistered
 }
 
 func (e UnknownInstance) Error() string {
@@ -30,10 +30,10 @@ func (e LeaseLapsed) Error() string {
 	return fmt.Sprintf("the lease of instance %s has expired; register it again", e.Key)
 }
 
-// StaleEpoch refuses a command meant for another registration of the key than the live one.
+// StaleEpoch refuses a command that names another epoch than the live one.
 type StaleEpoch struct {
 	Key         Key
-	Epoch, Live uint64 // Live is 0 where none is
+	Epoch, Live uint64 // Live is 0 where no instance is live
 }
 
 func (e StaleEpoch) Error() string {
@@ -43,10 +43,10 @@ func (e StaleEpoch) Error() string {
 	return fmt.Sprintf("epoch %d of instance %s is not the live one, %d", e.Epoch, e.Key, e.Live)
 }
 
-// OtherOwner refuses a command of an owner whose registration is not the live one.
+// OtherOwner refuses a command that names another owner than the live registration's.
 type OtherOwner struct {
 	Key         Key
-	Owner, Live string // Live is "" where the live registration names none
+	Owner, Live string // Live is "" where the live registration has no owner
 }
 
 func (e OtherOwner) Error() string {
@@ -56,7 +56,7 @@ func (e OtherOwner) Error() string {
 	return fmt.Sprintf("instance %s was registered by %q, not by %q", e.Key, e.Live, e.Owner)
 }
 
-// AlreadyLive refuses a registration that was to create an instance only.
+// AlreadyLive refuses a registration that may only create an instance, where one is live.
 type AlreadyLive struct {
 	Key   Key
 	Epoch uint64
@@ -66,7 +66,7 @@ func (e AlreadyLive) Error() string {
 	return fmt.Sprintf("instance %s is registered already, in epoch %d", e.Key, e.Epoch)
 }
 
-// RevisionMismatch refuses a command whose If-Match named another revision than the instance has.
+// RevisionMismatch refuses a command whose If-Match names another revision than the instance's.
 type RevisionMismatch struct {
 	Key          Key
 	Want, Actual uint64
@@ -76,7 +76,7 @@ func (e RevisionMismatch) Error() string {
 	return fmt.Sprintf("instance %s is at revision %d, not %d", e.Key, e.Actual, e.Want)
 }
 
-// NothingToMatch refuses a registration whose If-Match asked for an instance that is there, where none is.
+// NothingToMatch refuses a registration with If-Match where no instance is live.
 type NothingToMatch struct{ Key Key }
 
 func (e NothingToMatch) Error() string {

@@ -19,28 +19,28 @@ const (
 	TypeLeaseExpired         = "LeaseExpired"
 )
 
-// InstanceRegistered begins an epoch: the instance is in the catalog from here on.
+// InstanceRegistered begins an epoch. The instance is in the catalog from then on.
 type InstanceRegistered struct {
 	Epoch       uint64         `json:"epoch"`                 // 1 for a key's first registration
 	Owner       string         `json:"owner,omitempty"`       // "": the registration named none
-	Replaces    uint64         `json:"replaces,omitempty"`    // the epoch that was live until now; 0: none was
-	Maintenance *InMaintenance `json:"maintenance,omitempty"` // that the key was in, and stays in
+	Replaces    uint64         `json:"replaces,omitempty"`    // the epoch that was live until this event; 0: none was
+	Maintenance *InMaintenance `json:"maintenance,omitempty"` // the maintenance in which the key was and stays; nil: none
 	Details
 }
 
 // InstanceUpdated says that a live instance registered again with other details.
 type InstanceUpdated struct {
 	Epoch          uint64   `json:"epoch"`
-	Owner          string   `json:"owner,omitempty"`           // the epoch's
+	Owner          string   `json:"owner,omitempty"`           // the owner of the epoch
 	Changed        []string `json:"changed"`                   // names of the fields that differ, in the order of Details
-	PreviousStatus Status   `json:"previous_status,omitempty"` // where the status changed; "" in events of schema 1
-	Details                 // all of them, the unchanged too
+	PreviousStatus Status   `json:"previous_status,omitempty"` // the status before, if it changed; "" in events of schema 1
+	Details                 // all details, changed or not
 }
 
 // InMaintenance is an operator's decision to keep an instance out of traffic until the decision is taken back.
 type InMaintenance struct {
-	By     string    `json:"by,omitempty"` // actor of the event that said so
-	At     time.Time `json:"at"`           // when it was recorded
+	By     string    `json:"by,omitempty"` // actor of the event that began the maintenance
+	At     time.Time `json:"at"`           // when that event was recorded
 	Reason string    `json:"reason,omitempty"`
 }
 
@@ -75,7 +75,7 @@ type InstanceDeregistered struct {
 // LeaseExpired ends an epoch because no heartbeat came within the lease's ttl.
 type LeaseExpired struct {
 	Epoch         uint64    `json:"epoch"`
-	LastHeartbeat time.Time `json:"last_heartbeat,omitzero"` // or the registration or update that was heard last; zero: not known
+	LastHeartbeat time.Time `json:"last_heartbeat,omitzero"` // when the newest heartbeat, registration or update was recorded; zero: not known
 	TTL           Duration  `json:"ttl"`
 	Late          Duration  `json:"late"` // from the lease's deadline to this decision
 }
@@ -88,18 +88,17 @@ func (TrafficChanged) EventType() string       { return TypeTrafficChanged }
 func (InstanceDeregistered) EventType() string { return TypeInstanceDeregistered }
 func (LeaseExpired) EventType() string         { return TypeLeaseExpired }
 
-// Metadata says who caused an event, from where and how. The time it was recorded, and its place,
-// are stamped by the event store.
+// Metadata says who caused an event, from where and how. The event store adds the recorded time and the position.
 type Metadata struct {
 	Actor     string `json:"actor,omitempty"`      // token or certificate name, or "anonymous"
 	Source    string `json:"source,omitempty"`     // the caller's address
 	Via       string `json:"via,omitempty"`        // http, cli, expiry, …
 	RequestID string `json:"request_id,omitempty"` // the request that carried the command
-	Schema    int    `json:"schema"`               // version of the event's form
+	Schema    int    `json:"schema"`               // schema version of the event
 }
 
 // Anonymous is the actor of a request that carried no credentials.
 const Anonymous = "anonymous"
 
-// SchemaVersion is the version of the events' form that this code writes.
+// SchemaVersion is the schema version of the events that this code writes.
 const SchemaVersion = 2

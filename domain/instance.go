@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// Phase is where an instance stands in its life.
+// Phase is the phase of an instance's life.
 type Phase uint8
 
-// The phases. The zero value is an instance that nobody has heard of.
+// The phases. The zero value is an instance without events.
 const (
 	Unknown Phase = iota
 	Registered
@@ -20,13 +20,13 @@ const (
 type Instance struct {
 	Key     Key
 	Phase   Phase
-	Epoch   uint64 // which registration this is; 0 before the first
-	Owner   string // of the epoch; "": it named none
-	Events  uint64 // lifecycle events folded in; the stream's revision is one less
+	Epoch   uint64 // the number of the registration; 0: there was none
+	Owner   string // of the epoch; "": it has none
+	Events  uint64 // lifecycle events so far; the revision of the stream is this number less one
 	Status  Status
 	Traffic Traffic
-	Details Details // as last registered; Status is the present one, whatever Details.Status is
-	// Maintenance is the decision that keeps the key out of traffic, whether or not an instance is live; nil: none does.
+	Details Details // of the newest registration or update; the present status is Status, not Details.Status
+	// Maintenance is the decision that keeps the key out of traffic, whether or not an instance is live; nil: there is none.
 	Maintenance *InMaintenance
 }
 
@@ -41,15 +41,15 @@ func (i Instance) Ready() bool {
 // Revision is the lifecycle stream's revision at this state. It means nothing before the first event.
 func (i Instance) Revision() uint64 { return i.Events - 1 }
 
-// Recorded is what the event store knows of an event beside the event itself.
+// Recorded is what the record of an event has besides the event itself.
 type Recorded struct {
 	Actor string
 	At    time.Time
 }
 
-// Evolve applies one lifecycle event. It believes the event: what may happen was decided before. What cannot have
-// happened to an instance that is not live, because another program wrote it, changes nothing.
-// Heartbeats are no part of this state; they move the lease only.
+// Evolve applies one lifecycle event. It checks no rule, because Decide did. An event that is possible only for a live
+// instance changes nothing where none is live: another program wrote it. Heartbeats are not a part of this state; they only
+// renew the lease.
 func Evolve(i Instance, event Event, recorded Recorded) Instance {
 	switch e := event.(type) {
 	case InstanceRegistered:
@@ -86,7 +86,7 @@ func Evolve(i Instance, event Event, recorded Recorded) Instance {
 	return i
 }
 
-// trafficChanged ends maintenance of a key that is not live, too; nothing else can change there.
+// trafficChanged changes the traffic state of a live instance. Where no instance is live, it can only end maintenance.
 func (i Instance) trafficChanged(e TrafficChanged, recorded Recorded) Instance {
 	switch {
 	case i.Live() && e.To == Maintenance:

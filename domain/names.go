@@ -6,7 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// Limits on what a client may send. They are part of the public contract (docs/api) and count bytes.
+// Limits on the fields of commands. They are part of the public contract (docs/api) and count bytes, except where they say
+// that they are a number.
 const (
 	MaxLabel         = 63       // a namespace (RFC 1123 label) or a port's name
 	MaxService       = 128      // a service's name
@@ -28,7 +29,7 @@ const (
 	MaxWeight        = 65535
 )
 
-// DefaultNamespace is where an instance lives when nobody names another.
+// DefaultNamespace is the namespace of a request that names none.
 const DefaultNamespace = "default"
 
 // Key names an instance: one network endpoint set of a service in a namespace.
@@ -53,7 +54,7 @@ func (k ServiceKey) String() string { return k.Namespace + "/" + k.Service }
 // ServiceKey is the service that the instance belongs to.
 func (k Key) ServiceKey() ServiceKey { return ServiceKey{k.Namespace, k.Service} }
 
-// ParseKey reads what Key.String wrote.
+// ParseKey reads the written form of a key.
 func ParseKey(s string) (Key, error) {
 	ns, rest, ok := strings.Cut(s, "/")
 	service, id, ok2 := strings.Cut(rest, "/")
@@ -64,8 +65,8 @@ func ParseKey(s string) (Key, error) {
 	return k, k.Validate()
 }
 
-// Validate says which part of the key is against the rules, if any is. It takes every key that an
-// instance of an old log can have; a new instance's is held to ValidateNew.
+// Validate gives an error that names the part of the key that breaks its rule. It accepts every key that an earlier version
+// accepted. ValidateNew is for a new instance.
 func (k Key) Validate() error {
 	if err := k.ServiceKey().Validate(); err != nil {
 		return err
@@ -73,8 +74,8 @@ func (k Key) Validate() error {
 	return validateToken("id", k.ID, MaxInstanceID)
 }
 
-// ValidateNew is Validate for an instance that may never have been registered before. A URL cannot hold the
-// ids "." and "..", for clients and proxies resolve them away; an earlier version took them.
+// ValidateNew is Validate for an instance that may be new. It refuses the ids "." and "..", because clients and proxies
+// remove them from the path of a URL. An earlier version accepted them.
 func (k Key) ValidateNew() error {
 	if k.ID == "." || k.ID == ".." {
 		return InvalidField{Field: "id", Rule: `must not be "." or ".."`}
@@ -82,7 +83,7 @@ func (k Key) ValidateNew() error {
 	return k.Validate()
 }
 
-// Validate says which part of the key is against the rules, if any is.
+// Validate gives an error that names the part of the key that breaks its rule.
 func (k ServiceKey) Validate() error {
 	if err := ValidateLabel("namespace", k.Namespace); err != nil {
 		return err
@@ -90,7 +91,7 @@ func (k ServiceKey) Validate() error {
 	return ValidateService("service", k.Service)
 }
 
-// ValidateLabel holds a namespace to RFC 1123's label in lower case.
+// ValidateLabel checks that a namespace is an RFC 1123 label in lower case.
 func ValidateLabel(field, s string) error {
 	if isLabel(s) {
 		return nil
@@ -111,7 +112,7 @@ func isLabel(s string) bool {
 	return true
 }
 
-// ValidateService holds a service's name to its rule. Case is kept and counts.
+// ValidateService checks the name of a service. Upper and lower case are different and are kept.
 func ValidateService(field, s string) error {
 	valid := len(s) > 0 && len(s) <= MaxService && isAlphanumeric(s[0]) && isAlphanumeric(s[len(s)-1])
 	for i := 0; valid && i < len(s); i++ {
@@ -128,8 +129,8 @@ func isAlphanumeric(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
 
-// validateToken holds an instance id or an owner to the characters that stand as they are in a URL's query, in a
-// stream's name and in JSON.
+// validateToken checks that an instance id or an owner has only characters that need no escape in the query of a URL, in the
+// name of a stream and in JSON.
 func validateToken(field, s string, most int) error {
 	valid := len(s) > 0 && len(s) <= most
 	for i := 0; valid && i < len(s); i++ {
@@ -146,7 +147,7 @@ func validateToken(field, s string, most int) error {
 	return nil
 }
 
-// validateText holds free text to a length, to UTF-8 and to printable characters.
+// validateText checks the length of free text, and that it is printable UTF-8.
 func validateText(field, s string, least, most int) error {
 	if len(s) < least || len(s) > most {
 		return InvalidField{Field: field, Rule: fmt.Sprintf("must be %d-%d bytes long", least, most)}

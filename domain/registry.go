@@ -9,13 +9,12 @@ const (
 	TypeListeningInterrupted    = "ListeningInterrupted"
 )
 
-// SelfPreservationStarted says that too many leases lapsed at once, or that an operator wants it so, and that expiry
-// has stopped.
+// SelfPreservationStarted says that expiry is held, because too many leases lapsed at once or because an operator decided so.
 type SelfPreservationStarted struct {
 	Namespace        string `json:"namespace,omitempty"` // "": every namespace
 	RenewalsSeen     int    `json:"renewals_seen"`       // leases renewed within their ttl
-	RenewalsExpected int    `json:"renewals_expected"`   // leases that should have been
-	Forced           bool   `json:"forced,omitempty"`    // an operator decided it, and it ends when one ends it
+	RenewalsExpected int    `json:"renewals_expected"`   // leases that should have been renewed
+	Forced           bool   `json:"forced,omitempty"`    // an operator decided it, and only an operator ends it
 	Reason           string `json:"reason,omitempty"`    // the operator's
 }
 
@@ -24,7 +23,7 @@ type SelfPreservationEnded struct {
 	Namespace        string `json:"namespace,omitempty"` // "": every namespace
 	RenewalsSeen     int    `json:"renewals_seen"`
 	RenewalsExpected int    `json:"renewals_expected"`
-	// Cause is why it ended; "" in events of schema 1, where it was always EndedRenewed.
+	// Cause is why self-preservation ended. It is "" in events of schema 1, where the cause was always EndedRenewed.
 	Cause  PreservationEnd `json:"cause,omitempty"`
 	Reason string          `json:"reason,omitempty"` // the operator's
 }
@@ -35,15 +34,15 @@ type PreservationEnd string
 // The causes.
 const (
 	EndedRenewed    PreservationEnd = "renewed"  // enough leases are renewed again
-	EndedTooLong    PreservationEnd = "too-long" // it lasted as long as it may
+	EndedTooLong    PreservationEnd = "too-long" // it lasted for the longest time that it may
 	EndedByOperator PreservationEnd = "operator"
 )
 
-// ListeningInterrupted says that the registry could not take heartbeats for a time, so that no lease ran in it. It
-// is recorded when the time is over.
+// ListeningInterrupted says that the registry could not take heartbeats for a time, so that no lease ran. It is recorded when
+// that time is over.
 type ListeningInterrupted struct {
-	From  time.Time `json:"from"` // when it was last known to take them
-	To    time.Time `json:"to"`   // when it was first known to take them again
+	From  time.Time `json:"from"` // when the registry was last known to take heartbeats
+	To    time.Time `json:"to"`   // when the registry was first known to take heartbeats again
 	Cause Deafness  `json:"cause"`
 }
 
@@ -63,7 +62,7 @@ const (
 	DeafFailed      Deafness = "failed"            // heartbeats failed for another cause
 )
 
-// ValidatePreservation holds an operator's decision to the limits. namespace "" is every one.
+// ValidatePreservation checks the fields of an operator's decision. namespace "" is every namespace.
 func ValidatePreservation(namespace, reason string) error {
 	if namespace != "" {
 		if err := ValidateLabel("ns", namespace); err != nil {
@@ -73,7 +72,7 @@ func ValidatePreservation(namespace, reason string) error {
 	return validateText("reason", reason, 0, MaxReason)
 }
 
-// Deafnesses are all of them.
+// Deafnesses are all causes.
 var Deafnesses = []Deafness{
 	DeafDiskFull, DeafReadOnly, DeafUnavailable, DeafDenied, DeafCommit, DeafStopped, DeafOverload, DeafNotRunning, DeafFailed,
 }

@@ -14,8 +14,8 @@ const (
 	TailLost TimelineReason = "lost-tail" // the newest events of the log were lost, as after a crash of the disk
 )
 
-// TimelineBegan says that the log left its timeline: what may have stood behind the fork is not in this log, and
-// positions behind it were given again. It stands in the registry's stream and is the first event of its timeline.
+// TimelineBegan says that the log left its timeline. Events of the old timeline after the fork are not in this log, and their
+// positions are given again. TimelineBegan is in the registry's stream and is the first event of its timeline (ADR 021).
 type TimelineBegan struct {
 	Timeline string         `json:"timeline"`
 	Parent   string         `json:"parent,omitempty"` // the timeline that was left; "": a store's first

@@ -18,15 +18,15 @@ const (
 // MaxURL is how long a webhook's URL may be, in bytes.
 const MaxURL = 2048
 
-// WebhookSpec is what a webhook delivers where.
+// WebhookSpec says which events a webhook delivers, and to which URL.
 type WebhookSpec struct {
 	URL       string   `json:"url"`
 	Namespace string   `json:"namespace,omitempty"` // "": every namespace
 	Service   string   `json:"service,omitempty"`   // "": every service
-	Types     []string `json:"types,omitempty"`     // event types; none: all but heartbeats
+	Types     []string `json:"types,omitempty"`     // event types; none: all types but heartbeats
 }
 
-// Validate says which field is against the rules, if any is.
+// Validate gives an error that names the first field that breaks its rule.
 func (s WebhookSpec) Validate() error {
 	rule := InvalidField{Field: "url", Rule: fmt.Sprintf("must be an http or https URL with a host, without credentials, of at most %d bytes", MaxURL)}
 	u, err := url.Parse(s.URL)
@@ -56,22 +56,22 @@ var LifecycleTypes = []string{
 	TypeInstanceRegistered, TypeInstanceUpdated, TypeHealthChanged, TypeTrafficChanged, TypeInstanceDeregistered, TypeLeaseExpired,
 }
 
-// WebhookCreated begins a webhook: it delivers what comes after a position.
+// WebhookCreated creates a webhook. It delivers the events after a position.
 type WebhookCreated struct {
 	WebhookSpec
 	After  uint64 `json:"after,string"` // position
 	Secret []byte `json:"secret"`       // sealed: only the registry's key opens it
 }
 
-// WebhookPaused stops deliveries; those that are due then wait.
+// WebhookPaused stops deliveries. Events wait until the webhook is resumed.
 type WebhookPaused struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// WebhookResumed lets deliveries go on where they stopped.
+// WebhookResumed continues deliveries after the last delivered event.
 type WebhookResumed struct{}
 
-// WebhookReplayed sends deliveries back, or forward, to what comes after a position.
+// WebhookReplayed makes deliveries begin again after a position, which may be earlier or later.
 type WebhookReplayed struct {
 	After uint64 `json:"after,string"`
 }
@@ -92,8 +92,8 @@ type Webhook struct {
 	ID      string
 	Spec    WebhookSpec
 	Secret  []byte // sealed
-	After   uint64 // where its deliveries begin: at its creation or its last replay
-	Begun   uint64 // revision of the event that said so
+	After   uint64 // deliveries begin after this position, which its creation or its last replay set
+	Begun   uint64 // revision of the event that set After
 	Paused  bool
 	Reason  string // of the pause
 	Deleted bool
@@ -105,19 +105,19 @@ func (w Webhook) Exists() bool { return w.Events > 0 && !w.Deleted }
 
 // The commands to a webhook.
 type (
-	// CreateWebhook makes one.
+	// CreateWebhook creates a webhook.
 	CreateWebhook struct {
 		Spec   WebhookSpec
 		After  uint64
 		Secret []byte // sealed
 	}
-	// PauseWebhook stops its deliveries.
+	// PauseWebhook stops deliveries.
 	PauseWebhook struct{ Reason string }
-	// ResumeWebhook lets them go on.
+	// ResumeWebhook continues deliveries.
 	ResumeWebhook struct{}
-	// ReplayWebhook sends them to another position.
+	// ReplayWebhook makes deliveries begin again after a position.
 	ReplayWebhook struct{ After uint64 }
-	// DeleteWebhook ends it.
+	// DeleteWebhook deletes the webhook.
 	DeleteWebhook struct{ Reason string }
 )
 
@@ -130,12 +130,13 @@ func (ResumeWebhook) webhook() {}
 func (ReplayWebhook) webhook() {}
 func (DeleteWebhook) webhook() {}
 
-// UnknownWebhook refuses a command to a webhook that is not there.
+// UnknownWebhook refuses a command to a webhook that does not exist.
 type UnknownWebhook struct{ ID string }
 
 func (e UnknownWebhook) Error() string { return fmt.Sprintf("webhook %s does not exist", e.ID) }
 
-// DecideWebhook answers a command to a webhook: at most one event, none when it asks for what is.
+// DecideWebhook gives the event that a command to a webhook causes, or the reason why the command is refused. No event and
+// no error means that the state is already the one that the command asks for.
 func DecideWebhook(w Webhook, command WebhookCommand) (Event, error) {
 	if c, ok := command.(CreateWebhook); ok {
 		if w.Events > 0 {

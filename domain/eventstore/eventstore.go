@@ -1,8 +1,8 @@
-// Package eventstore is the spine's port: what the rest of Rollcall asks of any event store, and
-// what every event store adapter promises. Package eventstoretest states the promises as tests.
+// Package eventstore is the event store port: the interface that Rollcall needs of any event store, and the promises of every
+// event store adapter. Package eventstoretest has the promises as tests.
 //
-// An event belongs to one stream, where its revision counts from 0 without a gap, and to the whole
-// store, where its position only grows. What a reader or a subscription yields is durable.
+// An event belongs to one stream, in which revisions count from 0 without a gap. It has a position in the whole store;
+// positions only grow. Every event that a reader or a subscription yields is durable.
 package eventstore
 
 import (
@@ -19,25 +19,26 @@ import (
 
 // Store is an append-only store of events in streams.
 type Store interface {
-	// Append writes the events of every request, each request to one stream and all or nothing,
-	// and returns when all that it accepted is durable. Requests take effect in their order. A
-	// request whose precondition fails, on its stream or on the one that it is tied to, gets a
-	// *WrongExpectedRevision in its own result and harms no other. The error is for what concerns all requests: a closed or failed store, or a context
-	// that ended, after which the outcome is unknown.
+	// Append writes the events of every request. A request concerns one stream, and either all of its events are written or
+	// none. Append returns when all accepted events are durable. Requests take effect in their order. A request whose
+	// precondition fails, on its own stream or on the stream to which it is tied, gets a *WrongExpectedRevision in its result,
+	// and the other requests are not affected. The error is for all requests: the store is closed or has failed, or the
+	// context has ended, and then the outcome is unknown.
 	//
-	// A request that repeats event ids which already stand in its stream just where it would have
-	// put them is a retry: it is answered as it was the first time and writes nothing. With the
-	// preconditions Any and StreamExists that holds while they are the stream's newest events.
+	// A request is a retry if its event ids are already in its stream, at the place where the request would have put them. A
+	// retry gets the result of the first attempt, and nothing is written. With the preconditions Any and StreamExists this
+	// holds as long as these events are the newest in the stream.
 	//
-	// The results are appended to into, which may be nil, so that who appends often can use the room
-	// again. After an error the store may hold on to the requests and to into.
+	// INVARIANT: the caller owns the requests and into. The results are appended to into, which may be nil, so that a caller
+	// can use the memory of results again. After an error the store may still read the requests and write to into, so the
+	// caller must not use their memory again.
 	Append(ctx context.Context, into []AppendResult, requests ...AppendRequest) ([]AppendResult, error)
 	// ReadStream yields a stream's events in the order of their revisions. An unknown stream has none.
 	ReadStream(ctx context.Context, stream StreamName, opts ReadOptions) iter.Seq2[RecordedEvent, error]
 	// ReadAll yields events of all streams in the order of their positions.
 	ReadAll(ctx context.Context, opts ReadAllOptions) iter.Seq2[RecordedEvent, error]
-	// Subscribe yields every event after a position, first those that stand, then those that come,
-	// in order, with no gap and no repeat. A slow subscriber slows no append.
+	// Subscribe yields every event after a position: first the recorded events, then new events as they are recorded, in
+	// order, without a gap or a repeat. A slow subscriber slows no append.
 	Subscribe(ctx context.Context, opts SubscribeOptions) (Subscription, error)
 	// Head is the position of the last durable event, 0 in an empty store.
 	Head(ctx context.Context) (Position, error)
@@ -48,8 +49,8 @@ type Store interface {
 	io.Closer
 }
 
-// Position is an event's place in the whole store. The first event's is greater than 0; positions
-// grow, not always by one. 0 is before all events.
+// Position is an event's place in the whole store. Positions grow, but not always by one. Every event has a position
+// greater than 0; 0 is before all events.
 type Position uint64
 
 // Revision is an event's place in its stream, from 0.
@@ -66,8 +67,8 @@ const (
 	WebhookPrefix              = "webhook-"
 )
 
-// AuditedPrefixes are those of the streams whose events are kept for ever, told by the history and
-// leaves of the tamper-evident tree: all of ours but heartbeats.
+// AuditedPrefixes are the prefixes of the audited streams: all streams of Rollcall but heartbeats. Their events are kept for
+// ever, are in the history, and are the leaves of the Merkle tree.
 func AuditedPrefixes() []string {
 	return []string{LifecyclePrefix, string(RegistryStream), WebhookPrefix}
 }
@@ -82,9 +83,9 @@ func (s StreamName) Audited() bool {
 	return false
 }
 
-// Prefixes are those of the streams of a namespace ("": all), a service or an instance, with or
-// without heartbeats. A service without a namespace is in the default one. An instance's prefixes are its
-// streams' whole names: a Filter that is not Exact picks others whose ids begin like its own, too.
+// Prefixes are the prefixes of the streams of a namespace ("": all), a service or an instance, with or without heartbeats. A
+// service without a namespace is in the default namespace. The prefixes of an instance are the whole names of its streams;
+// a Filter that is not Exact also picks instances whose ids begin with the instance's id.
 func Prefixes(namespace, service, instance string, heartbeats bool) ([]string, error) {
 	suffix := ""
 	if service != "" && namespace == "" {
@@ -121,21 +122,21 @@ func Prefixes(namespace, service, instance string, heartbeats bool) ([]string, e
 	return prefixes, nil
 }
 
-// LifecycleStream is where an instance's life is told; it is kept for ever.
+// LifecycleStream is the stream of an instance's lifecycle events. They are kept for ever.
 func LifecycleStream(k domain.Key) StreamName {
 	return StreamName(LifecyclePrefix + k.Namespace + "/" + k.Service + "/" + k.ID)
 }
 
-// WebhookStream is where a webhook's life is told.
+// WebhookStream is the stream of a webhook's events.
 func WebhookStream(id string) StreamName { return StreamName(WebhookPrefix + id) }
 
-// HeartbeatStream is where an instance's heartbeats stand; it has a retention.
+// HeartbeatStream is the stream of an instance's heartbeats. It has a retention.
 func HeartbeatStream(k domain.Key) StreamName {
 	return StreamName(HeartbeatPrefix + k.Namespace + "/" + k.Service + "/" + k.ID)
 }
 
-// Other is the same instance's other stream: its heartbeats for its life, and its life for its heartbeats. Any
-// other stream has none, and ok is false.
+// Other is the other stream of the same instance: the heartbeat stream of a lifecycle stream, and the lifecycle stream of a
+// heartbeat stream. ok is false for every stream that is not an instance's.
 func (s StreamName) Other() (other StreamName, ok bool) {
 	if rest, ok := strings.CutPrefix(string(s), LifecyclePrefix); ok {
 		return HeartbeatPrefix + StreamName(rest), true
@@ -146,16 +147,17 @@ func (s StreamName) Other() (other StreamName, ok bool) {
 	return "", false
 }
 
-// IsHeartbeat says whether the stream is an instance's heartbeats.
+// IsHeartbeat says whether the stream is a heartbeat stream.
 func (s StreamName) IsHeartbeat() bool { return strings.HasPrefix(string(s), HeartbeatPrefix) }
 
-// InstanceKey is the instance whose stream this is; of any other stream it is the zero key, and ok is false.
+// InstanceKey is the key of the instance to which the stream belongs. ok is false for every other stream.
 func (s StreamName) InstanceKey() (key domain.Key, ok bool) {
 	rest, ok := strings.CutPrefix(string(s), LifecyclePrefix)
 	if !ok {
-		if rest, ok = strings.CutPrefix(string(s), HeartbeatPrefix); !ok {
-			return key, false
-		}
+		rest, ok = strings.CutPrefix(string(s), HeartbeatPrefix)
+	}
+	if !ok {
+		return key, false
 	}
 	namespace, rest, _ := strings.Cut(rest, "/")
 	service, id, ok := strings.Cut(rest, "/")
@@ -165,7 +167,7 @@ func (s StreamName) InstanceKey() (key domain.Key, ok bool) {
 	return domain.Key{Namespace: namespace, Service: service, ID: id}, true
 }
 
-// EventData is an event that is to be appended.
+// EventData is an event to be appended.
 type EventData struct {
 	ID       uuid.UUID // the zero id asks the store to make one
 	Type     string
@@ -173,37 +175,35 @@ type EventData struct {
 	Metadata []byte // a JSON object
 }
 
-// RecordedEvent is an event that stands in the store. Its bytes must not be changed.
+// RecordedEvent is an event in the store. INVARIANT: nobody changes the bytes of Data and Metadata.
 type RecordedEvent struct {
 	EventData
 	Stream     StreamName
 	Revision   Revision
 	Position   Position
-	Timeline   string    // on which the event was recorded: the store's, or one that it left later; "": its first
-	RecordedAt time.Time // UTC; never before an earlier position's
-	// StreamNumber is a small number of the stream's own, for readers that would look its name up at every
-	// event. It is good as long as the store is open; 0: the store gives this stream none. Only streams of
-	// heartbeats have one.
+	Timeline   string    // the timeline on which the event was recorded; "": the store's first
+	RecordedAt time.Time // UTC; never before the time of an earlier position
+	// StreamNumber is a small number that stands for the stream, so that a reader need not look the stream's name up for
+	// every event. It holds as long as the store is open. 0: the stream has no number. Only heartbeat streams have one.
 	StreamNumber uint32
 }
 
-// IsHeartbeat says whether the event is of a stream of heartbeats.
+// IsHeartbeat says whether the event is in a heartbeat stream.
 func (e *RecordedEvent) IsHeartbeat() bool { return e.StreamNumber != 0 || e.Stream.IsHeartbeat() }
 
-// AppendRequest asks for events to be put at the end of one stream.
+// AppendRequest asks to append events to one stream.
 type AppendRequest struct {
 	Stream   StreamName
 	Expected ExpectedRevision
-	// Other ties the append to the instance's other stream: it is a precondition on that stream which holds at
-	// the same instant as Expected. For a lifecycle stream the other is the instance's heartbeats, and the other way
-	// round. The zero value ties nothing. A store that cannot look at two streams at once appends without
-	// a look at the other, and says so in AppendResult.Untied.
+	// Other ties the append to the instance's other stream (StreamName.Other). It is a precondition on that stream, which
+	// holds at the same instant as Expected. The zero value ties nothing. A store that cannot check two streams at once
+	// appends without a check of Other, and says so in AppendResult.Untied.
 	Other  ExpectedRevision
 	Events []EventData // at least one
-	// At is when events that come from another store were recorded there; zero: they are new.
+	// At is when the events were recorded in another store, from which they come; zero: they are new.
 	At time.Time
-	// StreamNumber may name the stream instead of Stream, as this store, since it was opened, told it in an
-	// AppendResult; 0: Stream names it. It spares the store the search for the name.
+	// StreamNumber names the stream instead of Stream, so that the store need not look the name up. REQUIRES: the store
+	// gave the number in an AppendResult since it was opened. 0: Stream names the stream.
 	StreamNumber uint32
 }
 
@@ -212,21 +212,21 @@ type AppendResult struct {
 	Position Position // of the request's last event
 	Revision Revision // of the request's last event
 	Err      error    // *WrongExpectedRevision, or nil
-	// StreamNumber is the stream's, see RecordedEvent; 0: it has none.
+	// StreamNumber is the number of the stream, see RecordedEvent; 0: it has none.
 	StreamNumber uint32
-	// Untied says that the request's Other was not checked: this store cannot. Whoever asked finds out from
-	// the positions what stood in the other stream.
+	// Untied says that the request's Other was not checked, because this store cannot. The caller finds out from the
+	// positions which events of the other stream came before.
 	Untied bool
 }
 
 // ReadOptions says which of a stream's events to yield.
 type ReadOptions struct {
-	From      Revision // the first to yield; backwards, FromEnd begins at the newest
+	From      Revision // the first revision to yield; to read backwards from the newest, FromEnd
 	Backwards bool
 	Limit     int // 0: no limit
 }
 
-// FromEnd is the place to read backwards from when one wants the newest event first.
+// FromEnd is the revision from which a stream is read backwards to begin with its newest event.
 const FromEnd Revision = 1<<63 - 1
 
 // ReadAllOptions says which of the store's events to yield.
@@ -275,10 +275,10 @@ func (f Filter) matchType(eventType string) bool {
 	return len(f.Types) == 0
 }
 
-// SkipsHeartbeats says whether no heartbeat stream can match, so that a store need not look at them.
+// SkipsHeartbeats says whether the filter picks no heartbeat, so that a store need not read heartbeats.
 func (f Filter) SkipsHeartbeats() bool { return f.skips(true) }
 
-// SkipsLifecycle says whether only heartbeat streams can match.
+// SkipsLifecycle says whether the filter picks only heartbeats.
 func (f Filter) SkipsLifecycle() bool { return f.skips(false) }
 
 func (f Filter) skips(heartbeats bool) bool {
@@ -296,12 +296,14 @@ func (f Filter) skips(heartbeats bool) bool {
 
 // Subscription yields batches of events.
 type Subscription interface {
-	// Next waits for events after those it returned before. It returns at least one event, or the
-	// error that ended the subscription: the context's, or ErrClosed. The slice is the caller's
-	// until the next call.
+	// Next waits for the events after the events that it returned before. It returns at least one event, or an error: the
+	// context's, or ErrClosed when the subscription or the store is closed.
 	//
-	// position is up to where the store has been looked through: the last event's, or a later one
-	// when the filter passed events over.
+	// INVARIANT: the store owns the slice. The caller may read it until the next call, and must not change it. The bytes
+	// that events point to never change, so the caller may keep copies of events.
+	//
+	// position is the position up to which the store was read: the last event's, or a later position if the filter did not
+	// pick the events up to there.
 	Next(ctx context.Context) (events []RecordedEvent, position Position, err error)
 	io.Closer
 }

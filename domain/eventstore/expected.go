@@ -41,7 +41,7 @@ func (e ExpectedRevision) IsAny() bool { return e.kind == anyRevision }
 // IsNoStream says whether the precondition is NoStream.
 func (e ExpectedRevision) IsNoStream() bool { return e.kind == noStream }
 
-// Holds says whether a stream of so many events meets the precondition.
+// Holds says whether a stream with this number of events meets the precondition.
 func (e ExpectedRevision) Holds(events uint64) bool {
 	switch e.kind {
 	case noStream:
@@ -66,7 +66,7 @@ func (e ExpectedRevision) String() string {
 	return "any"
 }
 
-// Unchanged is the precondition that a stream of so many events still has as many.
+// Unchanged is the precondition that a stream still has this number of events.
 func Unchanged(events uint64) ExpectedRevision {
 	if events == 0 {
 		return NoStream()
@@ -76,9 +76,9 @@ func Unchanged(events uint64) ExpectedRevision {
 
 // WrongExpectedRevision refuses an append whose precondition did not hold.
 type WrongExpectedRevision struct {
-	Stream   StreamName // the one that the precondition was on: the append's own, or the one that it is tied to
+	Stream   StreamName // the stream of the precondition: the request's own stream, or the stream to which it is tied
 	Expected ExpectedRevision
-	Events   uint64 // how many events the stream has; its revision is one less
+	Events   uint64 // number of events in the stream; its revision is this number less one
 }
 
 func (e *WrongExpectedRevision) Error() string {
@@ -86,26 +86,26 @@ func (e *WrongExpectedRevision) Error() string {
 }
 
 var (
-	// ErrClosed is the answer of a store that was closed.
+	// ErrClosed refuses a call to a store that is closed.
 	ErrClosed = errors.New("event store is closed")
-	// ErrReadOnly is the answer to an append after a write to disk failed. It is final until the
-	// process starts again: what a failed fsync left on disk cannot be known (see ADR 004).
+	// ErrReadOnly refuses an append after a write to disk failed. It is final until the process starts again, because
+	// after a failed fsync nobody knows what is on disk (ADR 004).
 	ErrReadOnly = errors.New("event store takes no more appends: a write to disk failed")
-	// ErrUnavailable is the answer while the event store cannot be reached. The outcome of an append
-	// that was under way is unknown; with the same event ids it may be sent again.
+	// ErrUnavailable says that the event store cannot be reached. The outcome of an append that was under way is unknown; the
+	// append may be sent again with the same event ids.
 	ErrUnavailable = errors.New("event store cannot be reached")
-	// ErrRefused is the answer of an event store that will not carry out a request, however often it is asked.
+	// ErrRefused says that the event store refuses a request, and would refuse it again.
 	ErrRefused = errors.New("event store refuses the request")
-	// ErrAccessDenied is the answer of an event store that does not let this node in.
+	// ErrAccessDenied says that the event store denies access to this node.
 	ErrAccessDenied = errors.New("event store denies access")
-	// ErrDiskFull refuses an append while the disk has too little room left. Nothing was written; it may
-	// be sent again once there is room.
+	// ErrDiskFull refuses an append while the disk has too little free space. Nothing was written. The append may be sent
+	// again once there is enough space.
 	ErrDiskFull = errors.New("event store takes no appends: the disk is nearly full")
 	// ErrTooLarge refuses an append of more bytes than one commit may hold.
 	ErrTooLarge = errors.New("append is larger than one commit may be")
-	// ErrNoStreamNumber refuses a request by a number that the store did not give since it was opened.
+	// ErrNoStreamNumber refuses a request with a stream number that the store has not given since it was opened.
 	ErrNoStreamNumber = errors.New("no stream has this number")
-	// ErrNoOtherStream refuses a request that is tied to another stream, of a stream that has none.
+	// ErrNoOtherStream refuses a tied request to a stream that has no other stream.
 	ErrNoOtherStream = errors.New("only streams of instances can be tied to another")
 	// ErrNoEvents refuses a request without events.
 	ErrNoEvents = errors.New("append without events")

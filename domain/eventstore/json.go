@@ -11,10 +11,9 @@ import (
 	"github.com/google/uuid"
 )
 
-// AppendCanonical appends the event's canonical form: one line of JSON with its fields in a fixed
-// order and without its position, which another store may count differently. The tamper-evident log
-// is a tree over these bytes, and exports consist of them, so anyone can compute the one from the
-// other.
+// AppendCanonical appends the event's canonical form: one line of JSON, with its fields in a fixed order, and without the
+// position, because another store may give another position. The Merkle tree is over these bytes, and exports consist of
+// them, so anyone can compute the tree from an export.
 func AppendCanonical(b []byte, e *RecordedEvent) []byte {
 	b = append(b, '{')
 	return appendFields(b, e)
@@ -45,7 +44,7 @@ func appendFields(b []byte, e *RecordedEvent) []byte {
 	return append(b, '}')
 }
 
-// appendDocument appends a field of JSON; what another writer stored that is none goes in as base64.
+// appendDocument appends a field with a JSON value. A value of another program that is not JSON is appended as base64.
 func appendDocument(b []byte, name string, document []byte) []byte {
 	b = append(append(append(b, ',', '"'), name...), '"', ':')
 	if !json.Valid(document) {
@@ -60,7 +59,7 @@ func appendDocument(b []byte, name string, document []byte) []byte {
 	return append(b, line.Bytes()...)
 }
 
-// AppendString appends a JSON string. Stream names and types are plain nearly always.
+// AppendString appends a JSON string. It is fast for strings without escapes, as nearly all stream names and types are.
 func AppendString(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {

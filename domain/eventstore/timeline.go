@@ -6,37 +6,37 @@ import (
 	"strings"
 )
 
-// Timelines are the histories that a store's positions may belong to: the one that the store is on, and those
-// that it left. The zero value is a store that is on its first.
+// Timelines are the timelines to which a store's positions may belong: its present timeline, and the timelines that it left.
+// The zero value is for a store that is on its first timeline.
 type Timelines struct {
-	Name  string // of the timeline that the store is on; "": its first
-	Forks []Fork // where the store left earlier ones, oldest first
+	Name  string // of the store's present timeline; "": its first
+	Forks []Fork // where the store left earlier timelines, oldest first
 }
 
 // Fork is where a store left a timeline.
 type Fork struct {
-	Timeline string   // that was left
-	After    Position // the last position that the timeline shares with those that came after it
+	Timeline string   // the timeline that was left
+	After    Position // the last position that this timeline shares with the later ones
 }
 
-// Relation says what a position of some timeline is to a store.
+// Relation is the relation of a position of some timeline to a store.
 type Relation uint8
 
 // The relations.
 const (
-	Own      Relation = iota // of the timeline that the store is on
-	Ancestor                 // of a timeline that the store left, where both still were the same
-	Lost                     // of a timeline that the store left, behind the fork: what it counts is not in this store
-	Foreign                  // of a timeline that the store has never been on
+	Own      Relation = iota // the position is on the store's present timeline
+	Ancestor                 // the position is on a timeline that the store left, at or before the fork
+	Lost                     // the position is on a timeline that the store left, after the fork: its event is not in this store
+	Foreign                  // the position is on a timeline on which the store has never been
 	Ahead                    // of the timeline that the store is on, behind its end; only who asks the store knows
 )
 
-// GoesOn says whether a position of this relation counts the same events in this store.
+// GoesOn says whether the events up to a position of this relation are the same in this store.
 func (r Relation) GoesOn() bool { return r == Own || r == Ancestor }
 
-// Resolve says what a position of the named timeline is to a store with these timelines, and from which position
-// of the store's own its bearer can go on: the same one, or where the relation does not go on, the last one that
-// the bearer's timeline is known to share, 0 if none is.
+// Resolve gives the relation of a position of the named timeline to this store, and the position of this store after which a
+// client with that position can resume. That is the same position, or, where the relation does not go on, the last position
+// that both timelines share; 0: they share none.
 func (t Timelines) Resolve(timeline string, p Position) (Position, Relation) {
 	if timeline == t.Name {
 		return p, Own
@@ -73,11 +73,11 @@ func (t Timelines) Fork(name string, after Position) Timelines {
 	return Timelines{Name: name, Forks: append(forks, Fork{t.Name, after})}
 }
 
-// OtherTimeline refuses a position that does not count the same events in this store.
+// OtherTimeline refuses a position that is lost or foreign.
 type OtherTimeline struct {
 	Timeline string   // of the position
-	Position Position // that was given
-	Fork     Position // where the store left that timeline, 0: it was never on it
+	Position Position // the refused position
+	Fork     Position // where the store left that timeline; 0: it was never on it
 	Relation Relation // Lost or Foreign
 }
 
@@ -95,7 +95,7 @@ func (e OtherTimeline) Error() string {
 	return fmt.Sprintf("position %d is of %s, which this registry has never been on", e.Position, name)
 }
 
-// Own gives the store's own position for one of the named timeline, or an OtherTimeline.
+// Own gives the store's position for a position of the named timeline, or an OtherTimeline.
 func (t Timelines) Own(timeline string, p Position) (Position, error) {
 	own, relation := t.Resolve(timeline, p)
 	if !relation.GoesOn() {

@@ -100,9 +100,9 @@ func failedRequestHarmsNoOther(t *testing.T, f *Fixture) {
 }
 
 func resultsAreAppended(t *testing.T, f *Fixture) {
-	room := make([]eventstore.AppendResult, 1, 4)
-	room[0].Revision = 99
-	results, err := f.Store.Append(ctx, room,
+	buffer := make([]eventstore.AppendResult, 1, 4)
+	buffer[0].Revision = 99
+	results, err := f.Store.Append(ctx, buffer,
 		eventstore.AppendRequest{Stream: lifecycle("a"), Events: events(1, "a")},
 		eventstore.AppendRequest{Stream: lifecycle("a"), Events: events(2, "b")})
 	if err != nil {
@@ -118,7 +118,7 @@ func resultsAreAppended(t *testing.T, f *Fixture) {
 		t.Fatal(err)
 	}
 	if len(results) != 2 || results[1].Err != nil || results[1].Revision != 3 {
-		t.Errorf("in used room the results are %v", results)
+		t.Errorf("in a used buffer the results are %v", results)
 	}
 }
 

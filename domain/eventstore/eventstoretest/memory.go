@@ -14,17 +14,17 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// Memory is an event store that forgets when it is closed: the port's promises in their simplest
-// form, for tests of what stands above it.
+// Memory is an event store in memory, for tests. It keeps the port's promises in the simplest way, and its events are lost
+// when it is closed.
 type Memory struct {
 	Now     func() time.Time     // nil: time.Now
-	Untying bool                 // it cannot tie an append to another stream
+	Untying bool                 // the store cannot tie an append to another stream
 	On      eventstore.Timelines // see Timelines
 
 	mu      sync.Mutex
 	events  []eventstore.RecordedEvent // the event at position p is events[p-1]
 	streams map[eventstore.StreamName][]eventstore.Position
-	grown   chan struct{} // closed and replaced when events come
+	grown   chan struct{} // closed and replaced when events are appended
 	closed  bool
 }
 
@@ -96,8 +96,7 @@ func (m *Memory) append(r eventstore.AppendRequest) eventstore.AppendResult {
 	return eventstore.AppendResult{Position: stream[len(stream)-1], Revision: eventstore.Revision(len(stream) - 1)}
 }
 
-// retried says whether the events stand already where the request would have put them, and where
-// in the stream the last of them is.
+// retried says whether the events are already where the request would have put them, and the revision of the last.
 func (m *Memory) retried(r eventstore.AppendRequest, stream []eventstore.Position) (last int, ok bool) {
 	first := len(stream) - len(r.Events)
 	if r.Expected.IsNoStream() {
@@ -116,7 +115,7 @@ func (m *Memory) retried(r eventstore.AppendRequest, stream []eventstore.Positio
 	return first + len(r.Events) - 1, true
 }
 
-// snapshot is what stands now; it never changes.
+// snapshot is the list of events so far. It never changes.
 func (m *Memory) snapshot() (events []eventstore.RecordedEvent, grown chan struct{}, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -166,7 +165,8 @@ func (m *Memory) read(ctx context.Context, backwards bool, limit int, pick func(
 				continue
 			}
 			err := ctx.Err()
-			if n++; limit > 0 && n > limit || !yield(events[i], err) || err != nil {
+			n++
+			if limit > 0 && n > limit || !yield(events[i], err) || err != nil {
 				return
 			}
 		}

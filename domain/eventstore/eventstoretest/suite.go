@@ -1,5 +1,4 @@
-// Package eventstoretest states what every event store adapter promises, as tests. An adapter
-// passes by calling Run from its own tests.
+// Package eventstoretest has the promises of every event store adapter as tests. An adapter calls Run from its own tests.
 package eventstoretest
 
 import (
@@ -17,12 +16,11 @@ import (
 // Fixture is one event store under test.
 type Fixture struct {
 	Store eventstore.Store
-	// Shared says that the store may hold events already, of other programs or of other tests. Each test
-	// then takes streams of its own and leaves out what was there when it began. Nobody else may write to the
-	// store meanwhile.
+	// Shared says that the store may have events of other programs or other tests. Each test then uses streams of its own,
+	// and leaves out events from before its beginning. REQUIRES: nobody else writes to the store meanwhile.
 	Shared bool
-	// Reopen closes the store and opens it again on what it wrote; nil if there is nothing to
-	// reopen. The fixture closes whichever is open when the test ends.
+	// Reopen closes the store and opens it again with its events; nil: the store cannot be reopened. The fixture closes the
+	// store that is open when the test ends.
 	Reopen func() eventstore.Store
 }
 
@@ -33,7 +31,7 @@ func Run(t *testing.T, newFixture func(t *testing.T) *Fixture) {
 		"positions grow over all streams":                      positionsGrow,
 		"a precondition that fails writes nothing":             preconditions,
 		"a failed request harms no other":                      failedRequestHarmsNoOther,
-		"results are appended to the room given":               resultsAreAppended,
+		"results are appended to the buffer given":             resultsAreAppended,
 		"requests of one append see each other":                requestsSeeEachOther,
 		"one of many racing appends wins":                      oneOfManyWins,
 		"an append may be tied to the instance's other stream": ties,
