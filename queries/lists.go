@@ -10,23 +10,23 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Lists of instances are encoded instance by instance: the values of a whole catalog take several times the memory
-// of its JSON.
+// Lists of instances are encoded instance by instance. To build the values of a whole catalog first would take several
+// times the memory of the catalog's JSON.
 
 // encodeList is the JSON of a wire.InstanceList with the instances of entries that a filter picks.
 func encodeList(frame wire.InstanceList, entries []*catalog.Entry, filter InstanceFilter, table *leases.Table) encoded.Form {
 	frame.Instances = []wire.Instance{}
-	b := openList(mustJSON(frame), filter.room(entries))
+	b := openList(mustJSON(frame), filter.sizeOf(entries))
 	b, _ = appendInstances(b, entries, filter, table)
 	return encoded.Tagged(fitted(append(b, "]}"...)))
 }
 
-// encodeServices is the JSON of a document that ends with its services, without those of which the filter picks no
-// instance. frame has none.
+// encodeServices is the JSON of a document whose last field is the list of services. Services of which the filter picks no
+// instance are left out. frame is the document with an empty list.
 func encodeServices(frame any, views []*catalog.View, filter InstanceFilter) encoded.Form {
 	total := 0
 	for _, v := range views {
-		total += filter.room(v.Entries)
+		total += filter.sizeOf(v.Entries)
 	}
 	b := openList(mustJSON(frame), total)
 	listed := 0
@@ -37,7 +37,8 @@ func encodeServices(frame any, views []*catalog.View, filter InstanceFilter) enc
 		}
 		b = append(b, openList(mustJSON(wire.ServiceInstances{Namespace: v.Service.Namespace, Service: v.Service.Service, Instances: []wire.Instance{}}), 0)...)
 		var picked int
-		if b, picked = appendInstances(b, v.Entries, filter, nil); picked == 0 {
+		b, picked = appendInstances(b, v.Entries, filter, nil)
+		if picked == 0 {
 			b = b[:before]
 			continue
 		}
@@ -47,7 +48,7 @@ func encodeServices(frame any, views []*catalog.View, filter InstanceFilter) enc
 	return encoded.Tagged(fitted(append(b, "]}"...)))
 }
 
-// fitted is b in not much more memory than it needs: it may be kept for long.
+// fitted is b, or a copy of b if b has much spare capacity: views keep the result for long.
 func fitted(b []byte) []byte {
 	if cap(b)-len(b) > len(b)/4 {
 		return bytes.Clone(b)
@@ -55,18 +56,19 @@ func fitted(b []byte) []byte {
 	return b
 }
 
-// openList cuts the end off a document whose last field is an empty list, and makes room for what goes in there.
-func openList(document []byte, room int) []byte {
+// openList cuts off the end of a document whose last field is an empty list, so that the elements of the list can be
+// appended. The result has spare capacity for size bytes.
+func openList(document []byte, size int) []byte {
 	open, ok := bytes.CutSuffix(document, []byte("[]}"))
 	if !ok {
 		panic("the document does not end with a list: " + string(document))
 	}
-	return append(append(make([]byte, 0, len(document)+room), open...), '[')
+	return append(append(make([]byte, 0, len(document)+size), open...), '[')
 }
 
-// room is about how many bytes the JSON of entries takes, with what events say of them, names and times. What a
-// narrow filter leaves of it is not known, and grows as it is needed.
-func (f InstanceFilter) room(entries []*catalog.Entry) (bytes int) {
+// sizeOf estimates the length of the JSON of entries. For a narrow filter the estimate is 0, for the number of entries that
+// the filter picks is not known.
+func (f InstanceFilter) sizeOf(entries []*catalog.Entry) (bytes int) {
 	if f.narrow() {
 		return 0
 	}
@@ -76,17 +78,19 @@ func (f InstanceFilter) room(entries []*catalog.Entry) (bytes int) {
 	return bytes
 }
 
+// appendInstances appends the JSON of the instances that the filter picks, with commas between them.
 func appendInstances(b []byte, entries []*catalog.Entry, filter InstanceFilter, table *leases.Table) (all []byte, picked int) {
 	for _, e := range entries {
 		if !filter.match(e) {
 			continue
 		}
-		if picked++; picked > 1 {
+		picked++
+		if picked > 1 {
 			b = append(b, ',')
 		}
 		instance, err := json.Marshal(Show(e, table))
 		if err != nil {
-			panic(err) // see mustJSON
+			panic(err) // cannot happen: an instance has strings, numbers and times only
 		}
 		b = append(b, instance...)
 	}

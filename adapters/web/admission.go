@@ -9,24 +9,24 @@ import (
 
 const (
 	turnTimeout = 2 * time.Second // how long a request waits for its turn
-	mayWait     = 8_192           // requests of a kind; a further one is refused at once
+	mayWait     = 8_192           // requests of a kind that may wait; a further request is refused at once
 )
 
-// Turns bounds how many requests of a kind are worked on at once. Above that, requests wait for a short while
-// and are then refused: load is shed before it hurts.
+// Turns bounds how many requests of a kind are handled at once. Further requests wait for turnTimeout at most, and are then
+// refused.
 type Turns struct {
-	working chan struct{} // holds a token for each request that is worked on
+	working chan struct{} // holds a token for each request that has a turn
 	waiting chan struct{} // holds a token for each request that waits
-	// OnRefused is told of each request that is refused; nil: nobody is. It is set before the first request.
+	// OnRefused is called for each request that is refused; nil: no call. OnRefused must be set before the first request.
 	OnRefused func()
 }
 
-// NewTurns has n requests worked on at once.
+// NewTurns makes Turns with n turns.
 func NewTurns(n int) *Turns {
 	return &Turns{working: make(chan struct{}, n), waiting: make(chan struct{}, mayWait)}
 }
 
-// TryEnter takes a turn if there is one.
+// TryEnter takes a turn if a turn is free.
 func (t *Turns) TryEnter() bool {
 	select {
 	case t.working <- struct{}{}:
@@ -68,7 +68,7 @@ func (t *Turns) refuse() error {
 	return NewProblem(http.StatusServiceUnavailable, "overloaded", "The registry is overloaded", "too many requests of this kind at once; try again")
 }
 
-// turn is a request's. Only the request's goroutine uses it.
+// turn is the turn of a request. Only the request's goroutine uses a turn.
 type turn struct {
 	turns *Turns
 	held  bool
@@ -76,7 +76,7 @@ type turn struct {
 
 const turnKey = "rollcall.turn"
 
-// Admit works on a request in a turn. It ends when the handler returns, or before that with Leave or Pause.
+// Admit handles a request in a turn. The turn ends when the handler returns, or before that with Leave or Pause.
 func (t *Turns) Admit(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if err := t.enter(c.Request().Context().Done()); err != nil {
@@ -96,8 +96,8 @@ func (t *turn) leave() {
 	}
 }
 
-// Leave gives the request's turn back, if it has one: the reply is made and only has to be written, for
-// which a slow client may take long.
+// Leave gives the request's turn back, if the request has a turn. A handler calls Leave when the reply is made: a slow
+// client may take long to read the reply.
 func Leave(c echo.Context) {
 	if t, ok := c.Get(turnKey).(*turn); ok {
 		t.leave()
@@ -116,8 +116,7 @@ func (t *Turns) Switch(c echo.Context) error {
 	return err
 }
 
-// Pause gives the request's turn back while the request waits for something to happen. resume waits for
-// another turn.
+// Pause gives the request's turn back while the request waits for an event. resume waits for another turn.
 func Pause(c echo.Context) (resume func() error) {
 	t, ok := c.Get(turnKey).(*turn)
 	if !ok || !t.held {

@@ -12,49 +12,51 @@ import (
 )
 
 const (
-	// LargeBody is from how many bytes on a reply counts against what may be on its way.
+	// LargeBody is the length in bytes from which on a reply counts against the limit of an Outgoing.
 	LargeBody = 64 << 10
-	// slowestRate is what the reader of a large reply must take, in bytes a second, once writeTimeout is over.
+	// slowestRate is how many bytes a second a client must read of a large reply, once writeTimeout is over.
 	slowestRate = 256 << 10
-	// slowAfter is when a large reply may be cut off to make room for another.
+	// slowAfter is the time after which a large reply may be cut off, so that another reply can begin.
 	slowAfter = 2 * time.Second
-	// roomTimeout is how long a large reply waits for room.
-	roomTimeout = 5 * time.Second
-	roomEvery   = 100 * time.Millisecond // between two looks
-	piece       = 64 << 10               // bytes that are written at once
+	// capacityTimeout is how long a large reply waits for free capacity.
+	capacityTimeout = 5 * time.Second
+	capacityEvery   = 100 * time.Millisecond // between two checks of the capacity
+	piece           = 64 << 10               // bytes that are written at once
 	// takesLong is how long the writing of a piece counts as work. A reader that does not read makes it longer.
 	takesLong = time.Millisecond
 )
 
-// Outgoing bounds the memory of the large replies that are being written, and the processors that write them. Bytes
-// that many replies share count once. When there is no room for another reply, those are cut off whose readers take
-// longest: slow readers cost themselves only.
+// Outgoing bounds the memory of the large replies that are being written, and the processors that write them. A body that
+// many replies send counts once. When the capacity is used up, Outgoing cuts off the replies whose clients take longest,
+// so that slow clients harm only themselves.
+//
+// INVARIANT: a body counts from the first Begin to the last End of its replies. The body must not change in that time.
 type Outgoing struct {
-	limit   int           // bytes on their way; one reply may be larger
+	limit   int           // most bytes of bodies; a single body may be larger
 	writing chan struct{} // holds a token for each piece that is being written
 
 	mu      sync.Mutex
 	bodies  map[*byte]*body
 	bytes   int           // of bodies
-	waiting int           // bytes that wait for room
-	freed   chan struct{} // closed when bytes were freed, and then made anew
+	waiting int           // bytes of the replies that wait for capacity
+	freed   chan struct{} // closed and replaced when bytes become free; guarded by mu
 }
 
-// body is what one or more replies send.
+// body is the body of one or more replies.
 type body struct {
 	size    int
 	replies map[*Reply]struct{}
 }
 
-// Reply is a large reply that is being written. End it.
+// Reply is a large reply that is being written. The caller must call End.
 type Reply struct {
 	outgoing *Outgoing
 	first    *byte
 	began    time.Time
-	cut      func() // makes writing fail
+	cut      func() // makes the next write fail
 }
 
-// NewOutgoing is room for so many bytes.
+// NewOutgoing makes an Outgoing with a capacity of limit bytes.
 func NewOutgoing(limit int) *Outgoing {
 	return &Outgoing{
 		limit: limit, writing: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
@@ -64,7 +66,7 @@ func NewOutgoing(limit int) *Outgoing {
 
 const outgoingKey = "rollcall.outgoing"
 
-// Bound has large replies counted.
+// Bound lets large replies count against the limit.
 func (o *Outgoing) Bound(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		c.Set(outgoingKey, o)
@@ -72,7 +74,7 @@ func (o *Outgoing) Bound(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// answerLarge sends a large body in pieces, if the bytes on their way are bounded.
+// answerLarge sends a large body: in pieces, if Bound is in the chain of the route.
 func answerLarge(c echo.Context, status int, kind string, body []byte) error {
 	o, ok := c.Get(outgoingKey).(*Outgoing)
 	if !ok {
@@ -89,7 +91,8 @@ func answerLarge(c echo.Context, status int, kind string, body []byte) error {
 	return r.Write(c, body)
 }
 
-// Begin waits until there is room for a large body. The client must take it within a time that depends on its size.
+// Begin waits until there is capacity for a large body. The client must read the body within a time that depends on the
+// size of the body.
 func (o *Outgoing) Begin(c echo.Context, body []byte) (*Reply, error) {
 	deadlines := http.NewResponseController(c.Response())
 	r := &Reply{outgoing: o, first: unsafe.SliceData(body), cut: func() { _ = deadlines.SetWriteDeadline(time.Unix(1, 0)) }}
@@ -109,9 +112,9 @@ func (o *Outgoing) admit(ctx context.Context, r *Reply, size int) error {
 		return overloadedByReplies()
 	}
 	defer o.wait(-size)
-	looks := time.NewTicker(roomEvery)
+	looks := time.NewTicker(capacityEvery)
 	defer looks.Stop()
-	timeout := time.NewTimer(roomTimeout)
+	timeout := time.NewTimer(capacityTimeout)
 	defer timeout.Stop()
 	for {
 		o.mu.Lock()
@@ -131,7 +134,7 @@ func (o *Outgoing) admit(ctx context.Context, r *Reply, size int) error {
 	}
 }
 
-// wait counts the bytes that wait, of which there may be half of what may be on its way. A negative size always fits.
+// wait counts the bytes that wait for capacity. At most half of the limit may wait. A negative size always fits.
 func (o *Outgoing) wait(size int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -146,7 +149,8 @@ func overloadedByReplies() error {
 	return NewProblem(http.StatusServiceUnavailable, "overloaded", "The registry is overloaded", "too many large replies are on their way; try again")
 }
 
-// enter lets a reply begin if there is room, and makes room if there is none.
+// enter lets a reply begin if there is capacity. Otherwise enter cuts off the slowest replies, so that a later call can
+// succeed.
 func (o *Outgoing) enter(r *Reply, size int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -166,7 +170,7 @@ func (o *Outgoing) enter(r *Reply, size int) bool {
 	return true
 }
 
-// cutSlowest cuts off the replies with the body that no reader has begun with for longest. The mutex is held.
+// cutSlowest cuts off all replies with one body: the body whose newest reply began first. REQUIRES: mu is held.
 func (o *Outgoing) cutSlowest(now time.Time) {
 	var slowest *body
 	oldest := now.Add(-slowAfter)
@@ -189,7 +193,7 @@ func (o *Outgoing) cutSlowest(now time.Time) {
 	}
 }
 
-// Write writes what was begun, or a part of it, in pieces.
+// Write writes a part of the body in pieces.
 func (r *Reply) Write(c echo.Context, part []byte) error {
 	for len(part) > 0 {
 		n := min(len(part), piece)
@@ -204,8 +208,8 @@ func (r *Reply) Write(c echo.Context, part []byte) error {
 	return nil
 }
 
-// Work waits for its turn to make or write a piece of what is large. done ends the turn, as does time: writing to
-// a client that does not read is no work.
+// Work waits for a turn to make or write a piece of a large body. The turn ends with done, or after takesLong: a write that
+// takes longer waits for the client and uses no processor.
 func (o *Outgoing) Work() (done func()) {
 	o.writing <- struct{}{}
 	over := time.AfterFunc(takesLong, func() { <-o.writing })
@@ -216,7 +220,7 @@ func (o *Outgoing) Work() (done func()) {
 	}
 }
 
-// End frees the reply's bytes, if nobody else sends them.
+// End frees the bytes of the reply's body, unless another reply sends the same body.
 func (r *Reply) End() {
 	o := r.outgoing
 	o.mu.Lock()

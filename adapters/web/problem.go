@@ -90,7 +90,7 @@ func ProblemOf(err error) *wire.Problem {
 	case errors.Is(err, eventstore.ErrReadOnly):
 		return NewProblem(http.StatusServiceUnavailable, "read-only", "The event store takes no appends", err.Error())
 	case errors.Is(err, eventstore.ErrDiskFull):
-		return NewProblem(http.StatusInsufficientStorage, "disk-full", "The disk is nearly full", "the event store takes no appends until its disk has more room; queries go on")
+		return NewProblem(http.StatusInsufficientStorage, "disk-full", "The disk is nearly full", "the event store takes no appends until its disk has more free space; queries go on")
 	case errors.Is(err, eventstore.ErrUnavailable):
 		return NewProblem(http.StatusServiceUnavailable, "store-unavailable", "The event store cannot be reached", "the event store cannot be reached; the outcome of a command is unknown: ask for it before sending the command again")
 	case errors.Is(err, eventstore.ErrAccessDenied):

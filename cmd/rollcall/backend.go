@@ -20,11 +20,11 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
-// backend is the event store as the server sees it.
+// backend is the event store with the functions that the server needs.
 type backend struct {
 	eventstore.Store
 	id        uuid.UUID
-	err       func() error     // why it takes no appends, or nil
+	err       func() error     // why the store takes no appends, or nil
 	diskBytes func() uint64    // of its files on this machine
 	now       func() time.Time // never before what the store recorded last, where it can say
 	// watch runs what the store needs beside it until the context ends.
@@ -68,11 +68,11 @@ func openBackend(ctx context.Context, s settings, observed *metrics.Metrics, log
 	}}, nil
 }
 
-// patienceAtStart is how long a start waits for a cluster before it serves what it knows.
-const patienceAtStart = 5 * time.Second
+// connectTimeout is how long a start waits for a cluster before the node serves its snapshot.
+const connectTimeout = 5 * time.Second
 
-// openESDB connects to the cluster. When it can't be reached, a node that has been on it before goes
-// on with what its snapshot says; a new one waits.
+// openESDB connects to the cluster. If the cluster cannot be reached, a node that has used the cluster before serves its
+// snapshot, and a new node waits.
 func openESDB(ctx context.Context, s settings, logger *slog.Logger, at func(what string, cause func() error)) (*backend, error) {
 	store, err := esdbstore.Open(s.store, esdbstore.Options{Retention: s.retention, Logger: logger})
 	if err != nil {
@@ -86,7 +86,7 @@ func openESDB(ctx context.Context, s settings, logger *slog.Logger, at func(what
 	}
 	wait, cancel := ctx, context.CancelFunc(func() {})
 	if known != uuid.Nil {
-		wait, cancel = context.WithTimeout(ctx, patienceAtStart)
+		wait, cancel = context.WithTimeout(ctx, connectTimeout)
 	}
 	defer cancel()
 	b := &backend{Store: store, id: known, err: store.Err, now: time.Now, watch: func(context.Context) error { return nil }}

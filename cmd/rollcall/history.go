@@ -168,7 +168,7 @@ func whyCommand(remote *commandLine) *cobra.Command {
 				if err := explain(w, page.Value, time.Now()); err != nil {
 					return err
 				}
-				defer tellHeld(c, registry, key.Namespace)
+				defer warnHeld(c, registry, key.Namespace)
 				deaf, err := interruptions(c.Context(), registry, &page.Value.Entries[0])
 				if err != nil || len(deaf) == 0 {
 					return err

@@ -21,7 +21,7 @@ func clientCommands(remote *commandLine) []*cobra.Command {
 	}
 }
 
-// command sends a command about the instance that the argument names, and says in a line what came of it.
+// command sends a command about the instance that the argument names, and prints the result in one line.
 func (c *commandLine) command(cmd *cobra.Command, arg, did string, send func(context.Context, *client.Client, domain.Key) (client.Reply[wire.Result], error)) error {
 	key, err := c.instance(arg)
 	if err != nil {
@@ -42,21 +42,21 @@ func (c *commandLine) command(cmd *cobra.Command, arg, did string, send func(con
 	})
 }
 
-// meant is which registration of an instance a command is for.
-type meant struct {
+// precondition names the registration of an instance that a command is for.
+type precondition struct {
 	epoch uint64
 	owner string
 }
 
-// flags adds the flags that say it.
-func (m *meant) flags(c *cobra.Command) {
+// flags adds the flags --epoch and --owner.
+func (m *precondition) flags(c *cobra.Command) {
 	c.Flags().Uint64Var(&m.epoch, "epoch", 0, "only if this epoch is live; the command does not reach a successor then")
 	c.Flags().StringVar(&m.owner, "owner", "", "only if this owner registered the instance")
 }
 
-// options are those of the client. A flag that is given must say something: a script whose variable is not set must not
-// lose what protects the successor.
-func (m *meant) options(c *cobra.Command) ([]client.CommandOption, error) {
+// options are the precondition as options of the client. A flag must not be empty: a script whose variable is not set must
+// not lose the precondition that protects the successor.
+func (m *precondition) options(c *cobra.Command) ([]client.CommandOption, error) {
 	switch {
 	case c.Flags().Changed("owner") && m.owner == "":
 		return nil, usageError{errors.New("--owner must not be empty")}
@@ -72,7 +72,7 @@ func registerCommand(remote *commandLine) *cobra.Command {
 	var weight uint16
 	var status string
 	var ttl time.Duration
-	var of meant
+	var of precondition
 	var createOnly bool
 	c := &cobra.Command{
 		Use:     "register SERVICE/ID --address ADDRESS",
@@ -121,7 +121,7 @@ func registerCommand(remote *commandLine) *cobra.Command {
 
 func heartbeatCommand(remote *commandLine) *cobra.Command {
 	var every time.Duration
-	var of meant
+	var of precondition
 	c := &cobra.Command{
 		Use:   "heartbeat SERVICE/ID",
 		Short: "Renew an instance's lease, once or --every so often",
@@ -153,7 +153,7 @@ func heartbeatCommand(remote *commandLine) *cobra.Command {
 
 func deregisterCommand(remote *commandLine) *cobra.Command {
 	var reason string
-	var of meant
+	var of precondition
 	c := &cobra.Command{
 		Use:   "deregister SERVICE/ID",
 		Short: "Take an instance out of the catalog",
@@ -175,7 +175,7 @@ func deregisterCommand(remote *commandLine) *cobra.Command {
 
 func healthCommand(remote *commandLine) *cobra.Command {
 	var output string
-	var of meant
+	var of precondition
 	c := &cobra.Command{
 		Use:   "health SERVICE/ID starting|passing|warning|critical",
 		Short: "Report an instance's health",
@@ -199,7 +199,7 @@ func healthCommand(remote *commandLine) *cobra.Command {
 func drainCommand(remote *commandLine) *cobra.Command {
 	var reason string
 	var resume, maintenance bool
-	var of meant
+	var of precondition
 	c := &cobra.Command{
 		Use:   "drain SERVICE/ID",
 		Short: "Stop traffic to an instance, or --resume it",

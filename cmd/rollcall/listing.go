@@ -32,7 +32,7 @@ func servicesCommand(remote *commandLine) *cobra.Command {
 				return err
 			}
 			return remote.print(c, list.Raw, func(w io.Writer) error {
-				defer tellHeld(c, registry, remote.namespace)
+				defer warnHeld(c, registry, remote.namespace)
 				return table(w, "NAMESPACE\tSERVICE\tINSTANCES\tREADY\tSTATUSES", func(row func(...any)) {
 					for _, s := range list.Value.Services {
 						var statuses []string
@@ -88,7 +88,7 @@ func instancesCommand(remote *commandLine) *cobra.Command {
 			return err
 		}
 		return remote.print(c, list.Raw, func(w io.Writer) error {
-			defer tellHeld(c, registry, remote.namespace)
+			defer warnHeld(c, registry, remote.namespace)
 			return instanceTable(w, list.Value.Instances)
 		})
 	}

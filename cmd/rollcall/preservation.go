@@ -84,14 +84,15 @@ func preservationTable(w io.Writer, p wire.Preservation) error {
 	})
 }
 
-// tellHeld says that what was just shown of a namespace ("*": of all) may hold instances that are gone.
-func tellHeld(c *cobra.Command, registry *client.Client, namespace string) {
+// warnHeld prints a warning if expiry is held in a namespace ("*": in any): the instances that were just shown may be
+// gone.
+func warnHeld(c *cobra.Command, registry *client.Client, namespace string) {
 	if namespace == "*" {
 		namespace = ""
 	}
 	reply, err := registry.Preservation(c.Context(), namespace)
 	if err != nil {
-		return // what was asked for has been answered
+		return // the command itself has succeeded
 	}
 	for _, n := range reply.Value.Namespaces {
 		if !n.Held {
@@ -105,7 +106,7 @@ func tellHeld(c *cobra.Command, registry *client.Client, namespace string) {
 	}
 }
 
-// nearEnd is how long before an instance's end an interruption of the registry still matters to whoever asks why.
+// nearEnd is the time before an instance's end in which `why` shows interruptions of the registry.
 const nearEnd = time.Hour
 
 // interruptions are the times near the end of an instance, or until now, in which the registry could not take heartbeats.
