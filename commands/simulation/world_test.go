@@ -115,27 +115,35 @@ const patience = 4 * time.Second
 
 var quiet = slog.New(slog.DiscardHandler)
 
+// newWorld is the world of a seed.
 func newWorld(t *testing.T, seed uint64) *world {
 	rng := rand.New(rand.NewPCG(seed, 16))
+	p := plan{nodes: 1 + rng.IntN(3), untying: rng.IntN(3) == 0, preserve: rng.IntN(2) == 0, restores: rng.IntN(3) == 0, crowd: rng.IntN(4) == 0}
+	w := makeWorld(t, seed, rng, p)
+	for i := range 3 + rng.IntN(20) {
+		w.keys = append(w.keys, domain.Key{Namespace: []string{"prod", "test"}[i%2], Service: fmt.Sprint("s", i%4), ID: fmt.Sprint("i", i)})
+	}
+	if w.plan.crowd {
+		w.gather(20, minTTL+time.Duration(rng.IntN(10_000))*time.Millisecond)
+	}
+	return w
+}
+
+// makeWorld is a world of a plan in which nothing happens yet.
+func makeWorld(t *testing.T, seed uint64, rng *rand.Rand, p plan) *world {
 	w := &world{
 		t: t, rng: rng, delays: rand.New(rand.NewPCG(seed, 17)), began: time.Now(), begun: map[eventstore.Position]time.Time{}, written: map[eventstore.Position]time.Time{},
-		plan:      plan{nodes: 1 + rng.IntN(3), untying: rng.IntN(3) == 0, preserve: rng.IntN(2) == 0, restores: rng.IntN(3) == 0, crowd: rng.IntN(4) == 0},
+		plan:      p,
 		decisions: map[string]decision{}, seen: map[string]int{},
 		memory: eventstoretest.NewMemory(), committer: make(chan struct{}, 1),
 	}
 	w.memory.Untying = w.plan.untying
 	w.memory.Now = func() time.Time { return time.Now().Round(0).Add(time.Duration(w.wall.Load())) }
-	for i := range 3 + rng.IntN(20) {
-		w.keys = append(w.keys, domain.Key{Namespace: []string{"prod", "test"}[i%2], Service: fmt.Sprint("s", i%4), ID: fmt.Sprint("i", i)})
-	}
 	for i := range w.plan.nodes {
 		w.nodes = append(w.nodes, &node{name: fmt.Sprint("n", i), snapshots: projections.Snapshots{
 			Dir: t.TempDir(), Name: "catalog", Version: catalog.SnapshotVersion, StoreID: uuid.UUID{1}, Logger: quiet,
 		}})
 		w.start(w.nodes[i])
-	}
-	if w.plan.crowd {
-		w.gather(20, minTTL+time.Duration(rng.IntN(10_000))*time.Millisecond)
 	}
 	return w
 }
