@@ -27,6 +27,7 @@ type pending struct {
 	results  []eventstore.AppendResult
 	err      error
 	bytes    int
+	forget   bool                // the heads of the next shards are to be looked through, see forget.go
 	save     eventstore.Position // heads whose oldest unwritten heartbeat is before this position are to be written
 	queued   time.Time
 	done     chan struct{} // gets one token when the call is answered; never closed
@@ -104,19 +105,21 @@ func (s *Store) saveHeadsBefore(position eventstore.Position) error {
 // the disk.
 func (s *Store) prepare(p *pending) error {
 	p.heads = slices.Grow(p.heads[:0], len(p.requests))[:len(p.requests)]
+	p.bytes = s.numbers.find(p.requests, p.heads)
 	var err error
-	if p.bytes, err = s.numbers.heads(p.requests, p.heads); err != nil {
-		return err
-	}
 	for i := range p.requests {
 		r := &p.requests[i]
 		if len(r.Events) == 0 {
 			return eventstore.ErrNoEvents
 		}
-		if r.StreamNumber == 0 {
-			if p.heads[i], err = s.head(r.Stream); err != nil {
-				return err
-			}
+		switch {
+		case r.StreamNumber == 0:
+			p.heads[i], err = s.head(r.Stream)
+		case p.heads[i] == nil:
+			p.heads[i], err = s.numberedHead(r.StreamNumber)
+		}
+		if err != nil {
+			return err
 		}
 		if !r.Other.IsAny() {
 			if err := s.tie(p.heads[i]); err != nil {

@@ -102,6 +102,9 @@ func (s *Store) write(c *commit) {
 	c.at = time.Unix(0, s.clock.stamp()).UTC()
 	c.applied = s.next - 1
 	for _, p := range c.calls {
+		if p.forget {
+			s.forget(c)
+		}
 		c.save = max(c.save, p.save)
 		if c.save > 0 && c.batch == nil {
 			c.batch = s.db.NewBatch()
@@ -109,6 +112,13 @@ func (s *Store) write(c *commit) {
 		for i := range p.requests {
 			if i%prefetchBatch == 0 {
 				prefetch(p.heads[i:min(i+prefetchBatch, len(p.heads))])
+			}
+			if p.heads[i].forgotten {
+				var err error
+				if p.heads[i], err = s.head(p.heads[i].stream); err != nil {
+					p.results[i].Err = err
+					continue
+				}
 			}
 			p.results[i] = s.writeRequest(c, &p.requests[i], p.heads[i])
 			p.results[i].StreamNumber = p.heads[i].number
@@ -142,7 +152,12 @@ func (s *Store) writeRequest(c *commit, r *eventstore.AppendRequest, h *head) (r
 		return result
 	}
 	if !r.Other.IsAny() {
-		if other := h.other.Load(); !r.Other.Holds(other.events) {
+		other, err := s.otherOf(h)
+		if err != nil {
+			result.Err = err
+			return result
+		}
+		if !r.Other.Holds(other.events) {
 			result.Err = &eventstore.WrongExpectedRevision{Stream: other.stream, Expected: r.Other, Events: other.events}
 			return result
 		}
@@ -175,7 +190,7 @@ func (s *Store) writeEvent(c *commit, data *eventstore.EventData, at time.Time, 
 	} else {
 		s.writeLifecycle(c, e)
 	}
-	h.events, h.last = h.events+1, e.Position
+	h.events, h.last, h.used = h.events+1, e.Position, s.idle.cycle
 }
 
 func (s *Store) writeLifecycle(c *commit, e *eventstore.RecordedEvent) {
@@ -197,7 +212,7 @@ func (s *Store) writeHeartbeat(c *commit, e *eventstore.RecordedEvent, h *head) 
 		s.nextNumber++
 		c.set(numberKey(e.Stream), binary.BigEndian.AppendUint32(nil, h.number))
 		c.set(number32(rangeName, h.number), []byte(e.Stream))
-		s.number(h.number, numbered{e.Stream, h})
+		s.numbers.set(h.number, h)
 	}
 	e.StreamNumber = h.number
 	ownID := e.ID != uuid.Nil

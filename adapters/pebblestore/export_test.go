@@ -1,4 +1,47 @@
 package pebblestore
 
+import (
+	"context"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
 // Flush makes the engine write tables now.
 func (s *Store) Flush() { _ = s.db.Flush() } // tests look at what comes of it
+
+// ForgetIdle lets as many looks pass as it takes until idle heads are forgotten.
+func (s *Store) ForgetIdle() error {
+	for range (idleCycles + 2) * len(s.heads.shards) / shardsALook {
+		p := &pending{forget: true, done: make(chan struct{}, 1)}
+		if err := s.submit(context.Background(), p); err != nil {
+			return err
+		}
+		<-p.done
+	}
+	return nil
+}
+
+// Heads is how many heads are in memory.
+func (s *Store) Heads() (heads int) {
+	for i := range s.heads.shards {
+		shard := &s.heads.shards[i]
+		shard.Lock()
+		heads += len(shard.m)
+		shard.Unlock()
+	}
+	return heads
+}
+
+// AppendAround is Append of an appender that is held up between finding the heads and handing its requests over.
+func (s *Store) AppendAround(meanwhile func(), requests ...eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+	p := &pending{requests: requests, results: make([]eventstore.AppendResult, len(requests)), done: make(chan struct{}, 1)}
+	if err := s.prepare(p); err != nil {
+		return nil, err
+	}
+	meanwhile()
+	if err := s.submit(context.Background(), p); err != nil {
+		return nil, err
+	}
+	<-p.done
+	return p.results, p.err
+}

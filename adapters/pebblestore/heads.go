@@ -3,6 +3,7 @@ package pebblestore
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -11,12 +12,13 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/sparse"
 )
 
 // head is what the committer must know of a stream.
 //
-// INVARIANT: a stream has one head as long as the store is open, so that a pointer to it stays right wherever it is
-// kept. Whoever loads a head fills it before keepHead publishes it. From then on only the committer reads and changes
+// INVARIANT: a stream has one head that is not forgotten. The committer appends by no other, so that any goroutine may
+// keep a pointer to a head (see forget.go). Whoever loads a head fills it before keepHead publishes it. From then on only the committer reads and changes
 // its fields, except for stream and heartbeats, which never change, and for readable and other, which any goroutine may use.
 type head struct {
 	stream     eventstore.StreamName
@@ -25,8 +27,10 @@ type head struct {
 	readable   atomic.Uint64        // position of the newest heartbeat that readers can find; 0: there is none
 	other      atomic.Pointer[head] // of the instance's other stream; nil: no append was tied to it yet
 	number     uint32               // of a heartbeat stream; 0: it has none yet
+	used       uint32               // cycle of the last append; see idle
 	heartbeats bool                 // the stream is a heartbeat stream
 	queued     bool                 // the stream is in the queue of unsaved
+	forgotten  bool                 // the head is no longer in the table, see forget.go
 }
 
 // prefetchBatch is how many heads are prefetched at once. Without that the committer would wait for memory at each head.
@@ -50,13 +54,18 @@ func prefetch(heads []*head) {
 //go:noinline
 func discard(uint64) {}
 
-// heads keeps the head of every stream that was asked for since the store was opened. The goroutine of an Append call
-// loads the heads that the call needs, so that the committer never waits for the disk.
-type heads struct{ shards [64]headShard }
+// heads keeps the heads of the streams that were used of late. The goroutine of an Append call loads the heads that the
+// call needs, so that the committer waits for the disk only where a head was forgotten in between.
+type heads struct {
+	shards [64]headShard
+	cycle  atomic.Uint32 // see idle
+}
 
 type headShard struct {
 	sync.Mutex
-	m map[eventstore.StreamName]*head
+	m         map[eventstore.StreamName]*head
+	most      int    // heads there were since m was made
+	forgotten uint64 // how many heads of the shard were forgotten since the store was opened
 }
 
 func (h *heads) shard(stream eventstore.StreamName) *headShard {
@@ -74,22 +83,38 @@ func newHeads() *heads {
 // head is a stream's head. It is loaded from disk when it is not known yet.
 func (s *Store) head(stream eventstore.StreamName) (*head, error) {
 	shard := s.heads.shard(stream)
-	shard.Lock()
-	h, ok := shard.m[stream]
-	shard.Unlock()
-	if ok {
-		return h, nil
+	for {
+		shard.Lock()
+		h, ok := shard.m[stream]
+		forgotten := shard.forgotten
+		shard.Unlock()
+		if ok {
+			return h, nil
+		}
+		if h, ok, err := s.loadAndKeep(shard, stream, forgotten); ok || err != nil {
+			return h, err
+		}
 	}
+}
+
+// loadAndKeep loads a head. ok is false if one of the shard was forgotten meanwhile, of which there had been as many
+// before: it may have been newer than what was loaded.
+func (s *Store) loadAndKeep(shard *headShard, stream eventstore.StreamName, forgotten uint64) (h *head, ok bool, err error) {
 	if err := s.enter(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer s.leave()
 	// A name that was read from another store may be a part of a larger piece of memory, which must not be kept for the name.
 	loaded, err := s.loadHead(eventstore.StreamName(strings.Clone(string(stream))))
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return s.keepHead(loaded), nil
+	shard.Lock()
+	defer shard.Unlock()
+	if shard.forgotten != forgotten {
+		return nil, false, nil
+	}
+	return s.keepHead(shard, loaded), true, nil
 }
 
 // tie loads the head of the instance's other stream, and makes the two heads point to each other.
@@ -110,17 +135,16 @@ func (s *Store) tie(h *head) error {
 	return nil
 }
 
-// keepHead keeps a head, unless the stream has a head already, and gives the head that the stream has.
-func (s *Store) keepHead(h *head) *head {
-	shard := s.heads.shard(h.stream)
-	shard.Lock()
-	defer shard.Unlock()
+// keepHead keeps a head, unless the stream has a head already, and gives the head that the stream has. The shard is
+// locked.
+func (s *Store) keepHead(shard *headShard, h *head) *head {
 	if known, ok := shard.m[h.stream]; ok { // another goroutine was faster, and the committer may have moved that head
 		return known
 	}
+	h.used = s.heads.cycle.Load()
 	shard.m[h.stream] = h
 	if h.number != 0 {
-		s.number(h.number, numbered{h.stream, h})
+		s.numbers.set(h.number, h)
 	}
 	return h
 }
@@ -217,6 +241,10 @@ func (s *Store) saveHeads(c *commit) {
 	if u.first > len(u.queue)/2 { // the places of the written heads are used again
 		u.queue = u.queue[:copy(u.queue, u.queue[u.first:])]
 		u.first = 0
+		clear(u.queue[len(u.queue):cap(u.queue)])
+		if cap(u.queue) > 4096 && len(u.queue) < cap(u.queue)/16 {
+			u.queue = slices.Clone(u.queue)
+		}
 	}
 	c.scratch = binary.BigEndian.AppendUint64(c.scratch[:0], uint64(saved))
 	c.set(keyHeads, c.scratch)
@@ -262,7 +290,10 @@ func (s *Store) recoverHead(e *heartbeat) error {
 	if err != nil {
 		return err
 	}
-	h := s.keepHead(&head{stream: stream, heartbeats: true, number: e.event.StreamNumber})
+	shard := s.heads.shard(stream)
+	shard.Lock()
+	defer shard.Unlock()
+	h := s.keepHead(shard, &head{stream: stream, heartbeats: true, number: e.event.StreamNumber})
 	h.events, h.last = uint64(e.event.Revision)+1, e.event.Position
 	h.readable.Store(uint64(h.last))
 	s.unsaved.add(h, e.event.Position)
@@ -282,45 +313,82 @@ func (s *Store) get(key []byte) ([]byte, error) {
 	return append([]byte{}, v...), nil
 }
 
-// numbers gives the heartbeat streams by their numbers, as far as they were asked for since the store was opened.
+// numbers gives the heartbeat streams by their numbers: the heads that are kept, and names that readers asked for.
 type numbers struct {
 	sync.RWMutex
-	of []numbered // [0] is unused
+	heads sparse.List[head]
+	// names are those that were asked for last, up to twice keptNames.
+	names, older map[uint32]eventstore.StreamName
 }
 
-type numbered struct {
-	stream eventstore.StreamName
-	head   *head // nil: only the name is known
-}
+// keptNames is how many names are kept of streams whose heads are not.
+const keptNames = 16 << 10
 
-// heads finds the heads of the requests that name their stream by its number. names is how many bytes the events of these
-// requests have in names.
-func (n *numbers) heads(requests []eventstore.AppendRequest, heads []*head) (names int, err error) {
+// find gives the heads of the requests that name their stream by its number, as far as they are kept. names is how many
+// bytes the events of these requests have in names.
+func (n *numbers) find(requests []eventstore.AppendRequest, heads []*head) (names int) {
 	n.RLock()
 	defer n.RUnlock()
 	for i := range requests {
 		if number := requests[i].StreamNumber; number != 0 {
-			if int(number) >= len(n.of) || n.of[number].head == nil {
-				return 0, eventstore.ErrNoStreamNumber
+			if heads[i] = n.heads.At(number); heads[i] != nil {
+				names += len(heads[i].stream) * len(requests[i].Events)
 			}
-			heads[i] = n.of[number].head
-			names += len(n.of[number].stream) * len(requests[i].Events)
 		}
 	}
-	return names, nil
+	return names
+}
+
+// set notes which head a number stands for.
+func (n *numbers) set(number uint32, h *head) {
+	n.Lock()
+	defer n.Unlock()
+	n.heads.Set(number, h)
+}
+
+// name is the name of a stream, if it is known; "": it is not.
+func (n *numbers) name(number uint32) eventstore.StreamName {
+	n.RLock()
+	defer n.RUnlock()
+	if h := n.heads.At(number); h != nil {
+		return h.stream
+	}
+	if name, ok := n.names[number]; ok {
+		return name
+	}
+	return n.older[number]
+}
+
+func (n *numbers) keepName(number uint32, name eventstore.StreamName) {
+	n.Lock()
+	defer n.Unlock()
+	if n.names == nil || len(n.names) == keptNames {
+		n.names, n.older = make(map[uint32]eventstore.StreamName), n.names
+	}
+	n.names[number] = name
+}
+
+// numberedHead is the head of the stream with that number, loaded from disk.
+func (s *Store) numberedHead(number uint32) (*head, error) {
+	name, err := s.streamOf(number)
+	if errors.Is(err, errDamaged) {
+		return nil, eventstore.ErrNoStreamNumber
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.head(name)
 }
 
 // streamOf is the name of the heartbeat stream with that number.
 func (s *Store) streamOf(number uint32) (eventstore.StreamName, error) {
-	var known numbered
-	s.numbers.RLock()
-	if int(number) < len(s.numbers.of) {
-		known = s.numbers.of[number]
+	if name := s.numbers.name(number); name != "" {
+		return name, nil
 	}
-	s.numbers.RUnlock()
-	if known.stream != "" {
-		return known.stream, nil
+	if err := s.enter(); err != nil {
+		return "", err
 	}
+	defer s.leave()
 	v, err := s.get(number32(rangeName, number))
 	if err != nil {
 		return "", err
@@ -329,18 +397,6 @@ func (s *Store) streamOf(number uint32) (eventstore.StreamName, error) {
 		return "", errDamaged
 	}
 	name := eventstore.StreamName(v)
-	s.number(number, numbered{stream: name})
+	s.numbers.keepName(number, name)
 	return name, nil
-}
-
-// number notes which stream a number stands for.
-func (s *Store) number(number uint32, is numbered) {
-	s.numbers.Lock()
-	defer s.numbers.Unlock()
-	if missing := int(number) + 1 - len(s.numbers.of); missing > 0 {
-		s.numbers.of = append(s.numbers.of, make([]numbered, missing)...)
-	}
-	if s.numbers.of[number].head == nil { // a head, once known, is not replaced by a name alone
-		s.numbers.of[number] = is
-	}
 }

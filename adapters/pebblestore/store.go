@@ -98,6 +98,7 @@ type Store struct {
 	lastIndexed int64               // newest time in the time index, Unix nanoseconds
 	lastImport  int64               // newest time of an event from another store, Unix nanoseconds
 	unsaved     unsaved
+	idle        idle
 }
 
 // Open opens the store in dir, and creates it when there is none.

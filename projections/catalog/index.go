@@ -185,10 +185,14 @@ func (l location) set(e *Entry, listed int) {
 	at.store(e)
 }
 
-// remove takes the key's entry out. REQUIRES: the location has an entry.
+// remove takes the key's entry out. When few entries are left of those that there were, the memory of the other slots is
+// given back. REQUIRES: the location has an entry.
 func (l location) remove() {
 	l.shard.live--
 	l.slot.store(tombstone)
+	if slots := len(*l.shard.slots.Load()); slots > 64 && 16*l.shard.live < slots {
+		l.shard.rebuild()
+	}
 }
 
 // set puts an entry into the slot of its key.

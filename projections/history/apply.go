@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"maps"
 	"strings"
 	"time"
 
@@ -172,7 +173,7 @@ type summary struct {
 	dirty    bool      // it is not on disk in this form yet
 	seeded   bool      // it was taken over from an older folder, and has all events up to last
 	gone     bool      // the instance has ended: writeSummaries drops the summary once it is written
-	number   int       // of the heartbeat stream, see index.numbered; 0: not known
+	number   uint32    // of the heartbeat stream, see index.numbered; 0: not known
 	earlier  []summary // of earlier hours, not on disk yet
 }
 
@@ -194,9 +195,9 @@ func decodeSummary(hour int64, v []byte) (s summary) {
 
 func (h *History) noteHeartbeat(e *eventstore.RecordedEvent) error {
 	h.unflushed++
-	n := int(e.StreamNumber)
-	if n < len(h.numbered) && h.numbered[n] != nil {
-		h.numbered[n].hear(e.RecordedAt, true)
+	n := e.StreamNumber
+	if s := h.numbered.At(n); s != nil {
+		s.hear(e.RecordedAt, true)
 		return nil
 	}
 	s, err := h.opened(strings.TrimPrefix(string(e.Stream), eventstore.HeartbeatPrefix), false)
@@ -204,10 +205,8 @@ func (h *History) noteHeartbeat(e *eventstore.RecordedEvent) error {
 		return err
 	}
 	if n > 0 {
-		if n >= len(h.numbered) {
-			h.numbered = append(h.numbered, make([]*summary, n+1-len(h.numbered))...)
-		}
-		h.numbered[n], s.number = s, n
+		h.numbered.Set(n, s)
+		s.number = n
 	}
 	s.hear(e.RecordedAt, true)
 	return nil
@@ -288,6 +287,17 @@ func (h *History) newestSummary(name string) (*summary, error) {
 	return &s, nil
 }
 
+// shrink gives memory back when few of the most summaries that were open are left. REQUIRES: mu is held.
+func (h *History) shrink() {
+	h.most = max(h.most, len(h.open))
+	if h.most < 1024 || len(h.open) > h.most/4 {
+		return
+	}
+	kept := make(map[string]*summary, len(h.open))
+	maps.Copy(kept, h.open)
+	h.open, h.most = kept, len(kept)
+}
+
 // writeSummaries puts the changed summaries into the batch. It drops the summaries of instances that have ended, and of
 // instances without a heartbeat for hours, so that memory depends on the live instances only. REQUIRES: mu is held.
 func (h *History) writeSummaries(b *pebble.Batch) {
@@ -310,9 +320,10 @@ func (h *History) writeSummaries(b *pebble.Batch) {
 		if (s.gone || s.hour < newest-2) && !h.seeded {
 			delete(h.open, name)
 			if s.number > 0 {
-				h.numbered[s.number] = nil
+				h.numbered.Set(s.number, nil)
 			}
 		}
 	}
+	h.shrink()
 	h.unflushed = 0
 }

@@ -43,8 +43,8 @@ func (h *History) InMemory() int {
 	for _, s := range h.open {
 		held[s] = true
 	}
-	for _, s := range h.numbered {
-		held[s] = true
+	for n := range uint32(1 << 16) {
+		held[h.numbered.At(n)] = true
 	}
 	delete(held, nil)
 	return len(held)

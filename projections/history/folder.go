@@ -12,6 +12,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/disposable"
+	"github.com/rollcall-registry/rollcall/projections/sparse"
 )
 
 // formatVersion is the version of the folder's content. A folder of another version is made anew.
@@ -34,10 +35,11 @@ type index struct {
 	seeded    bool                           // the summaries on disk are ahead of the events: see keepSummaries
 	renewed   string                         // the folder that was put aside for this one, and whose summaries are to be taken over; "": none
 
-	numbered []*summary // summaries in memory by heartbeat stream numbers; nil: look the summary up by name
+	numbered sparse.List[summary] // summaries in memory by heartbeat stream numbers; nil: look the summary up by name
 
 	mu   sync.Mutex          // guards open and the summaries in it
 	open map[string]*summary // the summaries in memory, by instance
+	most int                 // the most summaries that open had since it was made
 }
 
 // staleError is why a folder's content cannot be used.

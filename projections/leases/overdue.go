@@ -1,6 +1,9 @@
 package leases
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // namespace has the numbers of a namespace's leases. It is guarded by the table's mutex.
 type namespace struct {
@@ -234,9 +237,31 @@ func (t *Table) notOverdue(l *lease) {
 
 // schedule puts a lease into the wheel. REQUIRES: the table is locked.
 func (t *Table) schedule(l *lease, deadline int64) {
+	t.unschedule(l)
 	tick := deadline/int64(Tick) + 1 // the first tick that begins after the deadline
 	l.tick = max(tick, t.swept)
 	t.wheel[l.tick] = append(t.wheel[l.tick], l)
+}
+
+// unschedule takes the lease's place in the wheel from it. When most places in the wheel do not count, they are taken
+// out: leases that end long before they are due must take no memory until then. REQUIRES: the table is locked.
+func (t *Table) unschedule(l *lease) {
+	if l.tick < 0 {
+		return
+	}
+	l.tick = -1
+	if t.stale++; t.stale < 1024 || t.stale < int(t.count.Load()) {
+		return
+	}
+	t.stale = 0
+	for at, slot := range t.wheel {
+		kept := slices.DeleteFunc(slot, func(l *lease) bool { return l.tick != at })
+		if len(kept) == 0 {
+			delete(t.wheel, at)
+		} else {
+			t.wheel[at] = slices.Clone(kept)
+		}
+	}
 }
 
 // due takes from the wheel the leases that are to be looked at up to a tick.
@@ -246,9 +271,11 @@ func (t *Table) due(tick int64) []*lease {
 	var due []*lease
 	take := func(at int64) {
 		for _, l := range t.wheel[at] {
-			if l.tick == at { // otherwise it got another place since, or was taken already
+			if l.tick == at {
 				l.tick = -1
 				due = append(due, l)
+			} else { // it ended, was given another place since, or is taken already
+				t.stale--
 			}
 		}
 		delete(t.wheel, at)

@@ -11,6 +11,7 @@ package leases
 
 import (
 	"hash/maphash"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/sparse"
 )
 
 // Tick is the resolution of deadlines in the timing wheel.
@@ -40,8 +42,8 @@ type Lease struct {
 	LongestGap      time.Duration
 }
 
-// Table holds the leases of all live instances. Any goroutine may call its methods, except for Heard.
-// REQUIRES: one goroutine at a time calls Heard.
+// Table holds the leases of all live instances. Any goroutine may call its methods, except for Heard and End.
+// REQUIRES: one goroutine at a time calls Heard or End.
 //
 // INVARIANT: a goroutine that locks both a shard and the table locks the shard first. A lease is in the map of its shard
 // until End removes it, and is in the wheel or in its namespace's list of overdue leases as long as it is in the map,
@@ -54,10 +56,11 @@ type Table struct {
 	late   atomic.Int64 // overdue leases
 	floor  atomic.Int64 // every lease counts as renewed at this time at least, nanoseconds since began; see Grace
 
-	numbered []*lease // by heartbeat stream numbers; nil or ended: look the lease up by its name; only Heard uses it
+	numbered sparse.List[lease] // by heartbeat stream numbers; nil: look the lease up by its name; only Heard and End use it
 
 	mu         sync.Mutex
 	wheel      map[int64][]*lease // by the tick at which Sweep looks at the lease
+	stale      int                // about how many places in the wheel do not count
 	swept      int64              // ticks before this one have been looked at
 	namespaces map[string]*namespace
 	changed    []*namespace // namespaces whose change is not zero
@@ -66,6 +69,18 @@ type Table struct {
 type shard struct {
 	mu     sync.Mutex
 	leases map[string]*lease // by namespace/service/id
+	most   int               // leases there were since the map was made
+}
+
+// shrink gives memory back when few of the most leases that there were are left. The shard is locked.
+func (s *shard) shrink() {
+	s.most = max(s.most, len(s.leases)+1)
+	if s.most < 64 || len(s.leases) > s.most/4 {
+		return
+	}
+	kept := make(map[string]*lease, len(s.leases))
+	maps.Copy(kept, s.leases)
+	s.leases, s.most = kept, len(kept)
 }
 
 // lease is guarded by its shard's mutex, except where a field says otherwise.
@@ -80,9 +95,10 @@ type lease struct {
 	streamEvents uint64      // see Lease.HeartbeatEvents
 	heartbeats   uint64      // see Lease.Heartbeats
 	longestGap   int64       // between two heartbeats, nanoseconds
+	number       uint32      // of its heartbeat stream, 0: not known; only Heard and End use it
 	overdue      bool        // the lease is in its namespace's list of overdue leases
 	ended        atomic.Bool // the lease is removed from the table
-	tick         int64       // its place in the wheel, -1: Sweep took it out; guarded by the table's mutex
+	tick         int64       // its place in the wheel, -1: it has none; guarded by the table's mutex
 	overdueIndex int         // in the namespace's list of overdue leases; guarded by the table's mutex
 }
 
@@ -112,7 +128,7 @@ func (t *Table) Start(key domain.Key, epoch uint64, ttl time.Duration, recorded,
 	l := s.leases[name]
 	fresh := l == nil
 	if fresh {
-		l = &lease{shard: s, name: name}
+		l = &lease{shard: s, name: name, tick: -1}
 		s.leases[name] = l
 		t.count.Add(1)
 	}
@@ -154,9 +170,14 @@ func (t *Table) End(key domain.Key, lapsed bool) {
 	}
 	l.ended.Store(true)
 	delete(s.leases, name)
+	s.shrink()
+	if l.number > 0 {
+		t.numbered.Set(l.number, nil)
+	}
 	t.count.Add(-1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.unschedule(l)
 	l.in.leases--
 	l.in.ttls -= l.ttl
 	switch {
@@ -208,11 +229,9 @@ func ofEpoch(data []byte, epoch uint64) bool {
 
 // heardLease is the lease that a heartbeat renews, or nil.
 func (t *Table) heardLease(e *eventstore.RecordedEvent) *lease {
-	n := int(e.StreamNumber)
-	if n < len(t.numbered) {
-		if l := t.numbered[n]; l != nil && !l.ended.Load() {
-			return l
-		}
+	n := e.StreamNumber
+	if l := t.numbered.At(n); l != nil {
+		return l
 	}
 	name := strings.TrimPrefix(string(e.Stream), eventstore.HeartbeatPrefix)
 	s := t.shard(name)
@@ -220,10 +239,8 @@ func (t *Table) heardLease(e *eventstore.RecordedEvent) *lease {
 	l := s.leases[name]
 	s.mu.Unlock()
 	if l != nil && n > 0 {
-		if n >= len(t.numbered) {
-			t.numbered = append(t.numbered, make([]*lease, n+1-len(t.numbered))...)
-		}
-		t.numbered[n] = l
+		t.numbered.Set(n, l)
+		l.number = n
 	}
 	return l
 }
