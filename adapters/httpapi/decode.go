@@ -94,8 +94,17 @@ func decodeBody(c echo.Context, v any, optional bool) error {
 	return decodeStrict(body, v)
 }
 
+// refuseBody refuses what a body says on a route that takes none: the owner or the epoch of a heartbeat in its body would
+// protect nobody there. An empty object says nothing.
+func refuseBody(c echo.Context) error {
+	if c.Request().ContentLength == 0 {
+		return nil
+	}
+	return decodeBody(c, &struct{}{}, true)
+}
+
 // decodeStrict reads JSON into v. It refuses fields that v does not have, and what encoding/json accepts: bytes that are
-// not UTF-8, and null in place of a value.
+// not UTF-8, and what refuseMended lists.
 func decodeStrict(data []byte, v any) error {
 	if !utf8.Valid(data) {
 		return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "the body is not valid UTF-8")
@@ -108,7 +117,7 @@ func decodeStrict(data []byte, v any) error {
 	if _, err := d.Token(); err != io.EOF {
 		return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "something follows the JSON value")
 	}
-	return refuseNull(data, v)
+	return refuseMended(data, v)
 }
 
 // decodeError turns an error of encoding/json into an error that names the field of the client's document.
@@ -159,14 +168,14 @@ func typeName(e *json.UnmarshalTypeError) string {
 // must have, or "*": the instance must be live. If-None-Match "*" is for registrations: no instance may be live.
 func withPreconditions(c echo.Context, request commands.Request) (commands.Request, error) {
 	h := c.Request().Header
-	switch match := h.Get("If-Match"); match {
-	case "":
-	case "*":
+	switch match := h.Values("If-Match"); {
+	case len(match) == 0:
+	case len(match) == 1 && match[0] == "*":
 		request.IfLive = true
 	default:
-		revision, err := strconv.ParseUint(strings.Trim(match, `"`), 10, 64)
-		if err != nil {
-			return request, invalidField("If-Match", `must be a revision, e.g. "3", or *`)
+		revision, err := strconv.ParseUint(strings.Trim(match[0], `"`), 10, 64)
+		if err != nil || len(match) > 1 {
+			return request, invalidField("If-Match", `must be one revision, e.g. "3", or *`)
 		}
 		request.IfMatch = &revision
 	}

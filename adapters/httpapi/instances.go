@@ -96,6 +96,9 @@ func (a *api) heartbeat(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := refuseBody(c); err != nil {
+		return err
+	}
 	return a.do(c, commands.Request{Command: domain.SendHeartbeat{Key: instanceKey(c), Epoch: precondition.Epoch, Owner: precondition.Owner}})
 }
 
@@ -144,6 +147,9 @@ func (a *api) changeTraffic(c echo.Context) error {
 func (a *api) deregister(c echo.Context) error {
 	precondition, err := queryPrecondition(c)
 	if err != nil {
+		return err
+	}
+	if err := refuseBody(c); err != nil {
 		return err
 	}
 	return a.do(c, commands.Request{Command: domain.DeregisterInstance{

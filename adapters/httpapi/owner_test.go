@@ -216,3 +216,28 @@ func TestAHistoryNeverTellsAStatusThatWasNotPresent(t *testing.T) {
 		t.Errorf("told %s\nwant %s", got, want)
 	}
 }
+
+// Each of these would reach something else than its client meant, if it were taken.
+func TestAHalfWrittenPreconditionIsRefused(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5","owner":"new"}`).want(t, 201)
+	s.send("PUT", a1+"/heartbeat", `{"owner":"old"}`).problem(t, 422, "invalid-field", "owner")
+	s.send("DELETE", a1, `{"owner":"old"}`).problem(t, 422, "invalid-field", "owner")
+	s.send("DELETE", a1+"?ns=", "").problem(t, 422, "invalid-field", "ns")
+	s.send("DELETE", a1+"?namespace=", "").problem(t, 422, "invalid-field", "ns")
+	s.send("DELETE", a1, "", "If-Match", "").problem(t, 422, "invalid-field", "If-Match")
+	s.send("DELETE", a1, "", "If-Match", `"0", "7"`).problem(t, 422, "invalid-field", "If-Match")
+	s.send("PUT", a1+"/heartbeat", `{}`).want(t, 200)
+	s.send("DELETE", a1, `{}`).want(t, 200)
+}
+
+func TestMaintenanceOfWhatIsGoneIsNotEndedAgainstItsPrecondition(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	s.send("PUT", a1+"/traffic", `{"traffic":"maintenance"}`).want(t, 200)
+	s.send("DELETE", a1, "").want(t, 200)
+	for _, match := range []string{"*", `"0"`, `"2"`} { // "2" is the revision, but nothing is live
+		s.send("PUT", a1+"/traffic", `{"traffic":"serving"}`, "If-Match", match).problem(t, 412, "revision-mismatch", "")
+	}
+	s.send("PUT", a1+"/traffic", `{"traffic":"serving"}`).want(t, 200)
+}

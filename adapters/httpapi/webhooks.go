@@ -124,6 +124,9 @@ func (a *api) pauseWebhook(c echo.Context) error {
 }
 
 func (a *api) resumeWebhook(c echo.Context) error {
+	if err := refuseBody(c); err != nil {
+		return err
+	}
 	return a.changeWebhook(c, domain.ResumeWebhook{})
 }
 

@@ -17,7 +17,8 @@ import (
 //
 //   - "tag+" is a parameter that may be given many times.
 //   - "meta.*" is every parameter that begins with "meta.".
-//   - "ns" may also be given as "namespace". Params puts the value under "ns", and refuses two that differ.
+//   - "ns" may also be given as "namespace". Params puts the value under "ns", and refuses two that differ. An empty
+//     one is refused, too: a script whose variable is not set must not reach another namespace.
 //
 // c.QueryParam gives the query with these changes afterwards.
 func Params(c echo.Context, names ...string) error {
@@ -41,6 +42,8 @@ func Params(c echo.Context, names ...string) error {
 			return domain.InvalidField{Field: name, Rule: "is not a parameter of this route"}
 		case !many && len(given[name]) > 1:
 			return domain.InvalidField{Field: name, Rule: "must be given once"}
+		case name == "ns" && given[name][0] == "":
+			return domain.InvalidField{Field: name, Rule: "must not be empty"}
 		}
 	}
 	return nil

@@ -20,6 +20,8 @@ func TestAQueryIsHeldToWhatItsRouteTakes(t *testing.T) {
 		"ns=prod&namespace=prod":                 "",
 		"ns=prod&namespace=test":                 "namespace",
 		"ns=&namespace=prod":                     "namespace",
+		"ns=":                                    "ns",
+		"namespace=":                             "ns",
 		"namespace=a&namespace=a":                "namespace",
 		"ns=a&ns=a":                              "ns",
 		"epoch=1&epoch=1":                        "epoch",
