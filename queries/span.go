@@ -29,8 +29,14 @@ func (s *Service) Span(ctx context.Context, from, to string) (span Span, err err
 	if err != nil {
 		return span, err
 	}
-	if begin != nil && end != nil && begin.after(end) {
-		return span, domain.InvalidField{Field: "from", Rule: "must not be after to"}
+	if begin != nil && end != nil {
+		backwards, err := s.backwards(ctx, begin, end)
+		if err != nil {
+			return span, err
+		}
+		if backwards {
+			return span, domain.InvalidField{Field: "from", Rule: "must not be after to"}
+		}
 	}
 	if begin != nil {
 		if span.After, err = s.before(ctx, begin); err != nil {
@@ -42,6 +48,28 @@ func (s *Service) Span(ctx context.Context, from, to string) (span Span, err err
 		err = s.endAt(ctx, &span, end)
 	}
 	return span, err
+}
+
+// backwards says whether a span would begin after its end. A position and a time are compared by when the position's
+// event was recorded: the position that a time has by the history is a lifecycle event's, and heartbeats come after that.
+func (s *Service) backwards(ctx context.Context, begin, end *Moment) (bool, error) {
+	if begin.Time.IsZero() == end.Time.IsZero() || !begin.after(end) {
+		return begin.after(end), nil
+	}
+	position := begin.Position
+	if !begin.Time.IsZero() {
+		position = end.Position
+	}
+	for e, err := range s.Store.ReadAll(ctx, eventstore.ReadAllOptions{After: max(position, 1) - 1}) {
+		if err != nil {
+			return false, err
+		}
+		if begin.Time.IsZero() {
+			return e.RecordedAt.After(end.Time), nil
+		}
+		return e.RecordedAt.Before(begin.Time), nil
+	}
+	return false, nil
 }
 
 // endAt ends the span with a moment.
