@@ -318,18 +318,24 @@ func (t *task) decide() ([]domain.Event, error) {
 }
 
 // match checks the request's If-Match against the instance. Of an instance that is not live, match checks
-// registrations only: domain.Decide refuses all other commands.
+// registrations and the end of maintenance: domain.Decide refuses all other commands.
 func (t *task) match() error {
 	key := t.Command.Instance()
 	switch {
 	case t.IfMatch == nil && !t.IfLive:
 		return nil
-	case !t.state.Live() && t.registers():
+	case !t.state.Live() && (t.registers() || t.endsMaintenance()):
 		return domain.NothingToMatch{Key: key}
 	case t.state.Live() && t.IfMatch != nil && *t.IfMatch != t.state.Revision():
 		return domain.RevisionMismatch{Key: key, Want: *t.IfMatch, Actual: t.state.Revision()}
 	}
 	return nil
+}
+
+// endsMaintenance says whether the command ends the maintenance of a key at which no instance is live.
+func (t *task) endsMaintenance() bool {
+	change, ok := t.Command.(domain.ChangeTraffic)
+	return ok && change.Traffic == domain.Serving && t.state.Maintenance != nil && !t.state.Live()
 }
 
 // decideOnStream gives the decision back if the task's state is as new as the instance's stream, and decides again on
