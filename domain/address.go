@@ -56,11 +56,20 @@ func validateHostName(s string) error {
 			return badAddress
 		}
 	}
-	// "10.0.0.300" and "1.2" are mistyped addresses, not host names (RFC 1123 2.1).
-	if last := labels[len(labels)-1]; strings.Trim(last, "0123456789") == "" {
+	// "10.0.0.300" and "1.2" are mistyped addresses, not host names (RFC 1123 2.1). "0x0" is one that resolvers and
+	// browsers read as 0.0.0.0.
+	if isNumber(labels[len(labels)-1]) {
 		return badAddress
 	}
 	return nil
+}
+
+// isNumber says whether a label is a number as inet_aton reads numbers: in decimal, in octal or in hexadecimal.
+func isNumber(label string) bool {
+	if hex, ok := strings.CutPrefix(strings.ToLower(label), "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return strings.Trim(label, "0123456789") == ""
 }
 
 func isHostLabel(s string) bool {

@@ -71,6 +71,8 @@ func TestRegistrationIsHeldToTheLimits(t *testing.T) {
 		"id with a line break":      {func(c *domain.RegisterInstance) { c.Key.ID = "a\nb" }, "id"},
 		"no address":                {func(c *domain.RegisterInstance) { c.Details.Address = "" }, "address"},
 		"address out of range":      {func(c *domain.RegisterInstance) { c.Details.Address = "10.0.0.300" }, "address"},
+		"address of one number":     {func(c *domain.RegisterInstance) { c.Details.Address = "0x7F000001" }, "address"},
+		"unspecified in hex":        {func(c *domain.RegisterInstance) { c.Details.Address = "0x0" }, "address"},
 		"address of IPv6":           {func(c *domain.RegisterInstance) { c.Details.Address = "2001:db8::1" }, ""},
 		"address in brackets":       {func(c *domain.RegisterInstance) { c.Details.Address = "[2001:db8::1]" }, ""},
 		"IPv4 in brackets":          {func(c *domain.RegisterInstance) { c.Details.Address = "[10.0.0.5]" }, "address"},
