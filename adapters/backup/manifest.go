@@ -1,9 +1,10 @@
-// Package backup copies a running registry's files into a folder, again and again, and restores a data
-// folder from it.
+// Package backup copies the files of a running registry into a backup folder, and restores a data folder from it.
 //
-// A backup folder holds files and one manifest that names them. A new backup writes what it needs beside
-// what is there, syncs it, and then replaces the manifest, so that at any moment the folder holds one
-// whole backup: the earlier or the new one. Nothing is removed but what an earlier manifest named.
+// A backup folder has files and one manifest that names them. A new backup adds the files that are missing, syncs them, and
+// then replaces the manifest.
+//
+// INVARIANT: at any time the folder has one complete backup, the earlier or the new one. Only files that an earlier manifest
+// named are removed, after the new manifest is in place.
 package backup
 
 import (
@@ -26,7 +27,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
-// ManifestName is the file that says what a backup consists of.
+// ManifestName is the name of the manifest's file.
 const ManifestName = "manifest.json"
 
 // File is a file of a backup.
@@ -45,18 +46,18 @@ func (f File) path(dir string) string {
 	return filepath.Join(dir, filepath.FromSlash(f.Name))
 }
 
-// Manifest is what a backup consists of.
+// Manifest names the files of a backup.
 type Manifest struct {
 	StoreID   uuid.UUID           `json:"store_id"`
-	Position  eventstore.Position `json:"position,string"` // of the newest event in it, at least
+	Position  eventstore.Position `json:"position,string"` // the backup has all events up to this position, and may have later ones
 	CreatedAt time.Time           `json:"created_at"`
 	Files     []File              `json:"files"`
-	// Sum is over the names, sizes and checksums of all files, so that a manifest that lacks one is found
-	// out. Backups of earlier versions have none.
+	// Sum is a checksum over the names, sizes and checksums of all files, so that a manifest without one of them is
+	// refused. Backups of earlier versions have no Sum.
 	Sum string `json:"sum,omitempty"`
 }
 
-// sum is what Sum must be.
+// sum computes Sum.
 func (m *Manifest) sum() string {
 	files := slices.Clone(m.Files)
 	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
@@ -93,7 +94,7 @@ func (m *Manifest) check() error {
 	return nil
 }
 
-// ReadManifest reads a backup's manifest; without one it is empty, and ok is false.
+// ReadManifest reads a backup's manifest. ok is false where there is none.
 func ReadManifest(dir string) (m Manifest, ok bool, err error) {
 	b, err := os.ReadFile(filepath.Join(dir, ManifestName))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -120,7 +121,7 @@ func (m *Manifest) write(dir string) error {
 	return durable.WriteFile(filepath.Join(dir, ManifestName), b, 0o640)
 }
 
-// checkFile says what is wrong with a file of a backup folder, if anything is.
+// checkFile gives an error if a file of a backup folder is missing or damaged.
 func checkFile(dir string, f File) error {
 	in, err := os.Open(f.path(dir))
 	if err != nil {
@@ -141,8 +142,7 @@ func checkFile(dir string, f File) error {
 	return nil
 }
 
-// Verify checks every file of a backup, without restoring it. It goes on after a file that is wrong, and
-// names all of them.
+// Verify checks every file of a backup without restoring it. The error names all files that are missing or damaged.
 func Verify(dir string, progress func(bytes, total int64)) (m Manifest, err error) {
 	m, ok, err := ReadManifest(dir)
 	if err != nil {

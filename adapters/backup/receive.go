@@ -15,19 +15,18 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
-// incomingFolder holds what has arrived of a backup until all of it has.
+// incomingFolder has the files of a backup that is being received, until all of them are there.
 const incomingFolder = "incoming"
 
-// Target is a folder that backups are written to.
+// Target is a folder to which backups are written.
 type Target struct {
 	dir    string
-	before Manifest // of the backup that is there; the zero Manifest: none
-	intact []File   // its files that are as they were written
+	before Manifest // of the earlier backup in the folder; the zero Manifest: there is none
+	intact []File   // the files of the earlier backup that are not damaged
 }
 
-// OpenTarget looks at a folder that a backup is to be written to: it must be absent, empty, or hold a
-// backup. Files of that backup that are damaged or missing are not counted on, and so are written anew.
-// Nothing is changed yet.
+// OpenTarget opens a folder to which a backup is to be written. The folder must be absent, be empty, or have a backup. Files
+// of that backup that are damaged or missing are written anew later. OpenTarget changes nothing.
 func OpenTarget(dir string) (*Target, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -57,7 +56,7 @@ func onlyIncoming(entries []os.DirEntry) bool {
 // Have lists the files that need not be sent again.
 func (t *Target) Have() []File { return t.intact }
 
-// Size is that of the backup that is there, in bytes.
+// Size is the size of the earlier backup, in bytes.
 func (t *Target) Size() (size int64) {
 	for _, f := range t.before.Files {
 		size += f.Size
@@ -65,10 +64,11 @@ func (t *Target) Size() (size int64) {
 	return size
 }
 
-// Receive takes an archive that Source.Write wrote. progress is told how many bytes have come.
+// Receive reads an archive that Source.Write wrote, and makes it the backup in the folder. progress is told how many bytes
+// were received.
 func (t *Target) Receive(r io.Reader, progress func(bytes int64)) (m Manifest, err error) {
 	incoming := filepath.Join(t.dir, incomingFolder)
-	if err := os.RemoveAll(incoming); err != nil { // of a backup that did not end
+	if err := os.RemoveAll(incoming); err != nil { // left by a backup that was interrupted
 		return m, err
 	}
 	if err := os.MkdirAll(incoming, 0o750); err != nil {
@@ -100,7 +100,7 @@ func (t *Target) Receive(r io.Reader, progress func(bytes int64)) (m Manifest, e
 	return m, t.removeOld(&m)
 }
 
-// arrival is a file that has arrived.
+// arrival is a file that was received.
 type arrival struct {
 	path, sum string
 	size      int64
@@ -147,8 +147,8 @@ func (t *Target) unpack(r io.Reader, incoming string, progress func(int64)) (m M
 	return m, received, nil
 }
 
-// place gives a file that has arrived its place: the one of its name, or where something else is there,
-// which the earlier backup may need, one beside it.
+// place moves a received file to the path of its name. If that path has another file, which the earlier backup may need, it
+// takes another path beside it.
 func (t *Target) place(f *File, a arrival) error {
 	for _, path := range []string{"", f.Name + "~" + f.SHA256[:16]} {
 		f.Path = path
@@ -170,7 +170,7 @@ func (t *Target) place(f *File, a arrival) error {
 	return fmt.Errorf("%s cannot be written: other files are in its place", f.Name)
 }
 
-// damaged says whether a path is that of a file of the earlier backup which is not as it was written.
+// damaged says whether a path is the path of a damaged file of the earlier backup.
 func (t *Target) damaged(path string) bool {
 	for _, f := range t.before.Files {
 		if f.path(t.dir) == path {
@@ -191,7 +191,7 @@ func (t *Target) keep(f *File) error {
 	return fmt.Errorf("the backup leaves out %s, which is not here", f.Name)
 }
 
-// removeOld removes what the earlier manifest named and the new one does not.
+// removeOld removes the files that the earlier manifest names and the new one does not.
 func (t *Target) removeOld(m *Manifest) (err error) {
 	needed := map[string]bool{}
 	for _, f := range m.Files {
@@ -207,7 +207,7 @@ func (t *Target) removeOld(m *Manifest) (err error) {
 	return err
 }
 
-// writeSynced writes a new file and gives its SHA-256.
+// writeSynced writes and syncs a new file, and gives its SHA-256.
 func writeSynced(path string, r io.Reader) (sum string, err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

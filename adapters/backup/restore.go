@@ -12,12 +12,12 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
-// restoringPrefix begins the names of the folders in which restored files wait for the last of them.
+// restoringPrefix begins the names of folders with restored files, until all files are there.
 const restoringPrefix = ".restoring-"
 
-// Restore copies a backup into a data folder that must be empty or absent, and checks every file. finish
-// is given the folder with all files in it, before it has its name: it may look at them and add to them.
-// On an error there is no data folder, or it is empty as before.
+// Restore copies a backup into a data folder, and checks every file. REQUIRES: the data folder is empty or absent. finish is
+// called with the folder that has all files, before it gets its name; finish may read the files and add others. After an
+// error the data folder is empty or absent as before.
 func Restore(dir, data string, progress func(bytes, total int64), finish func(folder string, m Manifest) error) (m Manifest, err error) {
 	m, ok, err := ReadManifest(dir)
 	if err == nil && !ok {
@@ -30,7 +30,7 @@ func Restore(dir, data string, progress func(bytes, total int64), finish func(fo
 	if err != nil {
 		return m, err
 	}
-	// A folder that is there may be a mount of its own: its content must come from within.
+	// An existing folder may be a mount, and files cannot be renamed from one file system to another.
 	beside := filepath.Dir(filepath.Clean(data))
 	if existed {
 		beside = data
@@ -42,7 +42,7 @@ func Restore(dir, data string, progress func(bytes, total int64), finish func(fo
 	if err != nil {
 		return m, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }() // nothing is left of it if all went well
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }() // after a success the folder has its new name, and nothing is removed
 	if err := copyFiles(dir, folder, m, progress); err != nil {
 		return m, err
 	}
@@ -61,8 +61,7 @@ func Restore(dir, data string, progress func(bytes, total int64), finish func(fo
 	return m, durable.SyncDir(beside)
 }
 
-// claim refuses a data folder that holds anything but what a restore that was killed has left, which it
-// removes.
+// claim refuses a data folder that is not empty. It removes what a restore that was killed has left.
 func claim(data string) (existed bool, err error) {
 	entries, err := os.ReadDir(data)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -84,8 +83,8 @@ func claim(data string) (existed bool, err error) {
 	return true, nil
 }
 
-// moveUp moves a folder's content into its parent, the event store last: a data folder without one is not
-// taken for whole.
+// moveUp moves a folder's content into its parent. It moves the event store last, because a data folder without an event store
+// does not count as complete.
 func moveUp(folder, data string) error {
 	entries, err := os.ReadDir(folder)
 	if err != nil {

@@ -22,15 +22,15 @@ import (
 // eventsFolder is the event store's folder in a data folder.
 const eventsFolder = "events"
 
-// scratchPrefix begins the names of the folders in which a backup gathers links.
+// scratchPrefix begins the names of the folders in which a backup makes links to files.
 const scratchPrefix = "backup-scratch-"
 
-// Checkpointer makes a consistent copy of a folder, by links where it can.
+// Checkpointer makes a consistent copy of a folder, with links instead of copies where the file system allows it.
 type Checkpointer interface {
 	Checkpoint(dir string) error
 }
 
-// Store is the event store as a backup sees it.
+// Store is what a backup needs of the event store.
 type Store interface {
 	Checkpointer
 	ID() uuid.UUID
@@ -38,18 +38,17 @@ type Store interface {
 	Durable() eventstore.Position
 }
 
-// Source is what goes into a backup: the event store, other folders that can be copied while they are
-// used, and small files.
+// Source has the parts of a backup: the event store, other folders that can be copied while they are used, and small files.
 type Source struct {
 	Store   Store
 	Folders map[string]Checkpointer // by name in the data folder
-	// Files are paths of small files below Data, or patterns of them; those that are not there are left out.
+	// Files are paths of small files below Data, or patterns of such paths. A path without a file is left out.
 	Files []string
 	Data  string // the data folder, which also holds the links while a backup is written
 	Now   func() time.Time
 }
 
-// Sweep removes what backups that were killed have left in a data folder. No backup may be under way.
+// Sweep removes what backups that were killed have left in a data folder. REQUIRES: no backup is under way.
 func Sweep(data string) error {
 	left, err := filepath.Glob(filepath.Join(data, scratchPrefix+"*"))
 	for _, path := range left {
@@ -58,8 +57,8 @@ func Sweep(data string) error {
 	return err
 }
 
-// Write writes the backup as a tar archive. Tables that the receiver has, by name, size and checksum, are
-// left out. The manifest comes last, so an archive without one is not whole.
+// Write writes the backup as a tar archive. Tables that the receiver has, with the same name, size and checksum, are left out.
+// The manifest comes last, so an archive without a manifest is not complete.
 func (s Source) Write(w io.Writer, have []File) (err error) {
 	scratch, err := os.MkdirTemp(s.Data, scratchPrefix)
 	if err != nil {
@@ -97,7 +96,7 @@ func (s Source) Write(w io.Writer, have []File) (err error) {
 	return errors.Join(err, a.archive.Close())
 }
 
-// sender fills an archive.
+// sender writes the files of a backup to an archive.
 type sender struct {
 	archive  *tar.Writer
 	manifest *Manifest
@@ -148,8 +147,8 @@ func (a *sender) add(name, path string) error {
 		return err
 	}
 	file := File{Name: name, Size: info.Size()}
-	// A table never changes, but its name and size do not tell it from another store's, or from one that
-	// was written after a restore.
+	// A table never changes, but a table of another store, or a table that was written after a restore, may have the same
+	// name and size.
 	if had := a.have[name]; strings.HasSuffix(name, ".sst") && had.Size == file.Size {
 		sum := sha256.New()
 		if _, err := io.Copy(sum, f); err != nil {
