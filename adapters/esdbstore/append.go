@@ -10,11 +10,12 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// maxAppendBytes is what one append may have; the database's own limit is 1 MiB by default.
+// maxAppendBytes is how many bytes of events one call of Append may have. The database has a limit of its own, 1 MiB by
+// default.
 const maxAppendBytes = 16 << 20
 
-// Append implements eventstore.Store. All requests are under way at once; the database takes them in their
-// order. Those whose outcome is unknown are sent again, with the same event ids, in the same order, until the patience ends.
+// Append implements eventstore.Store. It sends all requests at once, and the database takes them in their order. Requests whose
+// outcome is unknown are sent again, with the same event ids and in the same order, until Timings.LeaderWait has passed.
 func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requests ...eventstore.AppendRequest) (_ []eventstore.AppendResult, err error) {
 	if len(requests) == 0 {
 		return into, nil
@@ -24,7 +25,7 @@ func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requ
 		if len(requests[i].Events) == 0 {
 			return nil, eventstore.ErrNoEvents
 		}
-		if requests[i].StreamNumber != 0 { // it gives none
+		if requests[i].StreamNumber != 0 { // this store gives no numbers
 			return nil, eventstore.ErrNoStreamNumber
 		}
 		if _, ok := requests[i].Stream.Other(); !ok && !requests[i].Other.IsAny() {
@@ -54,20 +55,20 @@ func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requ
 	for i, c := range calls {
 		result, failed := s.outcome(ctx, &requests[i], c)
 		if err == nil {
-			err = failed // the first stands for all
+			err = failed // the first error is the call's
 		}
 		into = append(into, result)
 	}
 	return into, err
 }
 
-// firstPause is the time between two attempts at first; each further one is twice as long, up to maxPause.
+// firstPause is the pause after the first attempt. Each further pause is twice as long, up to maxPause.
 const (
 	firstPause = 20 * time.Millisecond
 	maxPause   = 200 * time.Millisecond
 )
 
-// carryOut sends calls until each has an outcome that is known, or the patience ends.
+// carryOut sends the calls again and again, until the outcome of each is known or LeaderWait has passed.
 func (s *Store) carryOut(ctx context.Context, calls []*call) error {
 	began, pause := time.Now(), firstPause
 	for {
@@ -92,7 +93,7 @@ func (s *Store) carryOut(ctx context.Context, calls []*call) error {
 			return nil
 		}
 		s.giveUp(l, calls[0].err)
-		if time.Since(began) > s.opts.Timings.Patience {
+		if time.Since(began) > s.opts.Timings.LeaderWait {
 			return fmt.Errorf("after %s: %w", time.Since(began).Round(time.Millisecond), calls[0].err)
 		}
 		select {
@@ -104,7 +105,7 @@ func (s *Store) carryOut(ctx context.Context, calls []*call) error {
 	}
 }
 
-// unknown picks the calls that have no outcome yet.
+// unknown gives the calls whose outcome is not known.
 func unknown(calls []*call) (left []*call) {
 	for _, c := range calls {
 		if c.err != nil && c.err.verdict == elsewhere {
@@ -114,7 +115,7 @@ func unknown(calls []*call) (left []*call) {
 	return left
 }
 
-// outcome is what came of a request.
+// outcome is the outcome of a request.
 func (s *Store) outcome(ctx context.Context, r *eventstore.AppendRequest, c *call) (eventstore.AppendResult, error) {
 	switch {
 	case c.err == nil:
@@ -126,8 +127,8 @@ func (s *Store) outcome(ctx context.Context, r *eventstore.AppendRequest, c *cal
 	return eventstore.AppendResult{}, fmt.Errorf("append to %s: %w", r.Stream, c.err)
 }
 
-// written reads a success. The answer to an append that the database had already may lack the position; the
-// event has it.
+// written is the result of a request that succeeded. The answer to a retry may lack the position, which is then read from
+// the event.
 func (s *Store) written(ctx context.Context, r *eventstore.AppendRequest, w *streams.BatchAppendResp_Success) (eventstore.AppendResult, error) {
 	if r.Stream.IsHeartbeat() {
 		s.ages.want(r.Stream)
@@ -135,7 +136,7 @@ func (s *Store) written(ctx context.Context, r *eventstore.AppendRequest, w *str
 	position := w.GetPosition().GetCommitPosition()
 	result := eventstore.AppendResult{
 		Position: eventstore.Position(position), Revision: eventstore.Revision(w.GetCurrentRevision()),
-		Untied: !r.Other.IsAny(), // an append concerns one stream there
+		Untied: !r.Other.IsAny(), // the database checks one stream in an append
 	}
 	if position != 0 && position != ^uint64(0) {
 		return result, nil

@@ -11,43 +11,46 @@ import (
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 )
 
-// call is one append request on its way.
+// call is one append request that is under way.
+//
+// INVARIANT: the batch that has the call in waiting writes success and err, under its mutex and before it closes group.done.
+// The caller reads both only after done is closed, or after forget. A batch that has no call of a group in waiting never
+// writes to these calls.
 type call struct {
 	proposal
 	group *group
 
-	// Written by the batch under its mutex before the group is told; read by the caller after that.
 	success *streams.BatchAppendResp_Success
 	err     *answer // nil: success
 }
 
 // group is the calls that one caller waits for.
 type group struct {
-	left int           // guarded by the batch's mutex
-	done chan struct{} // closed when none is left
+	left int           // calls without an outcome; guarded by the batch's mutex
+	done chan struct{} // closed when every call has an outcome
 }
 
-// batch keeps one BatchAppend call to a node open and sends all appends over it: the database takes them in
-// the order in which they are sent, and answers each when it is durable.
+// batch keeps one BatchAppend call to a node open and sends all appends over it. The database takes the appends in the order
+// in which they are sent, and answers each when it is durable.
 //
-// INVARIANT: a call is in waiting from the moment it is queued until it is answered, forgotten, or the batch
-// has failed. Its outcome is written once, by whoever takes it out of waiting.
+// INVARIANT: a call is in waiting from the time when it is queued until it is answered, it is forgotten, or the batch has
+// failed. The goroutine that removes the call from waiting writes the outcome, once.
 type batch struct {
 	attempt time.Duration
 	prefix  int64 // of the correlation ids
 
-	mu      sync.Mutex
-	next    int64
-	waiting map[int64]*sent
-	queue   []*streams.BatchAppendReq // to be sent, in order
-	filled  chan struct{}             // holds a token when the queue is not empty
-	heard   time.Time                 // when the node answered last
-	failed  *answer                   // why it takes no more calls
-	proven  chan struct{}             // closed by the first append that was carried out
-	proved  bool
+	mu         sync.Mutex
+	next       int64
+	waiting    map[int64]*sent
+	queue      []*streams.BatchAppendReq // to be sent, in order
+	filled     chan struct{}             // holds a token when the queue is not empty; never closed
+	lastAnswer time.Time                 // when the node answered last
+	failed     *answer                   // why the batch takes no more calls; nil: it takes them
+	proven     chan struct{}             // closed when the first append succeeds
+	proved     bool
 }
 
-// sent is a call that the batch waits for.
+// sent is a call without an outcome.
 type sent struct {
 	call *call
 	at   time.Time
@@ -57,8 +60,8 @@ func newBatch(attempt time.Duration) *batch {
 	return &batch{attempt: attempt, prefix: rand.Int64(), waiting: make(map[int64]*sent), filled: make(chan struct{}, 1), proven: make(chan struct{})}
 }
 
-// send queues a caller's calls, in order and with no other's between them. The group's channel is closed when
-// all are answered.
+// send queues a caller's calls in their order, without calls of another caller between them. It closes the group's done when
+// all calls are answered.
 func (b *batch) send(calls []*call) *group {
 	g := &group{left: len(calls), done: make(chan struct{})}
 	b.mu.Lock()
@@ -83,16 +86,17 @@ func (b *batch) send(calls []*call) *group {
 	return g
 }
 
-// answered notes an outcome. The batch's mutex is held.
+// answered notes the outcome of a call. REQUIRES: the batch's mutex is held.
 func (c *call) answered(success *streams.BatchAppendResp_Success, err *answer) {
 	c.success, c.err = success, err
-	if c.group.left--; c.group.left == 0 {
+	c.group.left--
+	if c.group.left == 0 {
 		close(c.group.done)
 	}
 }
 
-// run keeps the call to the node open until the context ends or the node ends it. It returns why; the calls
-// that were not answered have been told.
+// run keeps the BatchAppend call open until the context ends or the node ends the call. It returns why, after every call
+// without an outcome got this answer.
 func (b *batch) run(ctx context.Context, l *link) *answer {
 	ctx, cancel := context.WithCancel(asLeader(ctx))
 	var group sync.WaitGroup
@@ -113,7 +117,7 @@ func (b *batch) run(ctx context.Context, l *link) *answer {
 	}
 }
 
-// push sends what is queued.
+// push sends the queue to the node until the context ends.
 func (b *batch) push(ctx context.Context, stream streams.Streams_BatchAppendClient) {
 	var next []*streams.BatchAppendReq
 	for {
@@ -127,7 +131,7 @@ func (b *batch) push(ctx context.Context, stream streams.Streams_BatchAppendClie
 		b.mu.Unlock()
 		for i, m := range next {
 			if err := stream.Send(m); err != nil {
-				return // Recv tells why
+				return // Recv gives the error
 			}
 			next[i] = nil
 		}
@@ -137,11 +141,11 @@ func (b *batch) push(ctx context.Context, stream streams.Streams_BatchAppendClie
 func (b *batch) take(resp *streams.BatchAppendResp) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.heard = time.Now()
+	b.lastAnswer = time.Now()
 	key := leastBits(resp.GetCorrelationId())
 	s := b.waiting[key]
 	if s == nil {
-		return // forgotten
+		return // its caller waits no longer
 	}
 	delete(b.waiting, key)
 	if success := resp.GetSuccess(); success != nil {
@@ -155,7 +159,7 @@ func (b *batch) take(resp *streams.BatchAppendResp) {
 	s.call.answered(nil, judgeBatch(resp.GetError()))
 }
 
-// leastBits are those that tell the calls of a batch apart.
+// leastBits are the bits of a correlation id that tell the calls of a batch apart.
 func leastBits(id *shared.UUID) int64 {
 	if s := id.GetStructured(); s != nil {
 		return s.GetLeastSignificantBits()
@@ -165,8 +169,8 @@ func leastBits(id *shared.UUID) int64 {
 
 var errNoAnswer = errors.New("the node does not answer")
 
-// watch ends the batch when the node has not answered for as long as an attempt may take, although something
-// waits for its answer, and when it answers others but has lost one.
+// watch ends the batch when a call waits and the node has given no answer for the time of an attempt, and when the node
+// answers other calls but has lost one.
 func (b *batch) watch(ctx context.Context, cancel context.CancelFunc) {
 	ticker := time.NewTicker(b.attempt / 8)
 	defer ticker.Stop()
@@ -189,8 +193,8 @@ func (b *batch) overdue(now time.Time) bool {
 	defer b.mu.Unlock()
 	for _, s := range b.waiting {
 		since := s.at
-		if b.heard.After(since) {
-			since = b.heard
+		if b.lastAnswer.After(since) {
+			since = b.lastAnswer
 		}
 		if now.Sub(since) > b.attempt || now.Sub(s.at) > 3*b.attempt {
 			return true
@@ -199,7 +203,7 @@ func (b *batch) overdue(now time.Time) bool {
 	return false
 }
 
-// fail tells all who wait, and all who come, why there is no answer. It returns the first reason.
+// fail gives an answer to every call that waits and to every later call. It returns the first reason of a failure.
 func (b *batch) fail(why *answer) *answer {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -214,7 +218,7 @@ func (b *batch) fail(why *answer) *answer {
 	return b.failed
 }
 
-// forget lets go of the calls of a caller that waits no longer.
+// forget removes the calls of a caller that waits no longer.
 func (b *batch) forget(g *group) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

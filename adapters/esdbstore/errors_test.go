@@ -56,9 +56,9 @@ func TestEveryCodeHasItsVerdict(t *testing.T) {
 	}
 }
 
-// While every call is answered with a code that leaves the outcome open, the end of the patience is an error
+// While every call is answered with a code that leaves the outcome open, the end of the wait for a leader is an error
 // that the port knows.
-func TestPatienceEndsInUnavailable(t *testing.T) {
+func TestTheWaitForALeaderEndsInUnavailable(t *testing.T) {
 	var broken atomic.Bool
 	server := serve(t)
 	server.Answer = func(method string) error {
@@ -68,7 +68,7 @@ func TestPatienceEndsInUnavailable(t *testing.T) {
 		return nil
 	}
 	broken.Store(true)
-	s := open(t, server.ConnectionString(), esdbstore.Options{Timings: esdbstore.Timings{Patience: 100 * time.Millisecond, Probe: 5 * time.Millisecond}})
+	s := open(t, server.ConnectionString(), esdbstore.Options{Timings: esdbstore.Timings{LeaderWait: 100 * time.Millisecond, Probe: 5 * time.Millisecond}})
 	if _, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: stream("a"), Events: []eventstore.EventData{event()}}); !errors.Is(err, eventstore.ErrUnavailable) {
 		t.Errorf("gave %v", err)
 	}

@@ -228,7 +228,7 @@ func TestReadsAreTheLeaders(t *testing.T) {
 	})
 }
 
-// Without a majority there is no leader: calls wait as long as their patience, later ones are refused at once,
+// Without a majority there is no leader: calls wait for LeaderWait, later ones are refused at once,
 // and after the next leader all is well again.
 func TestALongAbsenceIsAnErrorAtOnce(t *testing.T) {
 	simulate(t, esdbtest.Measured, func(t *testing.T, s *simulated) {

@@ -74,7 +74,7 @@ var errAnother = errors.New("another node leads")
 // trial goes on asking the others while a node in doubt is used, until it carries out an append. If another
 // claims the lead first, that one is looked for anew.
 func (f *search) trial(l *link) {
-	enough := time.After(f.store.opts.Timings.Patience)
+	enough := time.After(f.store.opts.Timings.LeaderWait)
 	select {
 	case <-l.batch.proven:
 	case <-l.serving.Done():

@@ -17,7 +17,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// The messages of the Streams protocol, made and read. They are small enough to need no client around them.
+// This file makes and reads the messages of the Streams protocol.
 
 func joinPort(host string, port uint32) string {
 	return net.JoinHostPort(host, strconv.FormatUint(uint64(port), 10))
@@ -77,7 +77,7 @@ func readAllRequest(from *eventstore.Position, backwards bool, limit int) *strea
 	return &streams.ReadReq{Options: o}
 }
 
-// searchWindow is how many events the database looks through between two checkpoints.
+// searchWindow is how many events the database reads between two checkpoints.
 const searchWindow = 128
 
 // subscribeRequest follows $all after a position, 0: from the beginning, in streams of the prefixes.
@@ -117,7 +117,7 @@ func fromProtoID(p *shared.UUID) (id uuid.UUID) {
 	return id
 }
 
-// systemMetadata says what an event is. Messages of a batch share it, for nobody writes to it.
+// systemMetadata is the system metadata of an event of a type. INVARIANT: nobody changes it, so messages share it.
 func systemMetadata(eventType string) map[string]string {
 	if m, ok := ownMetadata[eventType]; ok {
 		return m
@@ -125,7 +125,7 @@ func systemMetadata(eventType string) map[string]string {
 	return map[string]string{"type": eventType, "content-type": "application/json"}
 }
 
-// ownMetadata spares the events that there are most of a map each. It never changes.
+// ownMetadata is the system metadata of the most common events, so that not each of them needs a map. It never changes.
 var ownMetadata = map[string]map[string]string{
 	domain.TypeHeartbeatReceived: {"type": domain.TypeHeartbeatReceived, "content-type": "application/json"},
 }
@@ -133,8 +133,8 @@ var ownMetadata = map[string]map[string]string{
 // maxChunk is how many bytes of events go into one message; an append of more takes several.
 const maxChunk = 1 << 20
 
-// proposal is an append request in the protocol's form, all but the correlation id, which each attempt has anew.
-// Attempts share the parts, for nobody writes to them.
+// proposal is an append request in the protocol's form, without the correlation id, which is another one for each attempt.
+// INVARIANT: nobody changes the parts, so attempts share them.
 type proposal struct {
 	options *streams.BatchAppendReq_Options
 	chunks  [][]*streams.BatchAppendReq_ProposedMessage
@@ -175,7 +175,7 @@ func propose(r *eventstore.AppendRequest) (p proposal, err error) {
 	return p, nil
 }
 
-// messages are what one attempt sends.
+// messages appends the messages that one attempt sends.
 func (p *proposal) messages(into []*streams.BatchAppendReq, correlation *shared.UUID) []*streams.BatchAppendReq {
 	for i, chunk := range p.chunks {
 		m := &streams.BatchAppendReq{CorrelationId: correlation, ProposedMessages: chunk, IsFinal: i == len(p.chunks)-1}

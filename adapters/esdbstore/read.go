@@ -15,8 +15,8 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// The database stamps events itself; one that comes from another store has its time in its metadata,
-// where only this package sees it.
+// The database gives events their recorded times. An event that comes from another store has its time in the metadata, in a
+// field that only this package sees.
 const timeField = `{"rollcall_recorded_at":"`
 
 func withTime(metadata []byte, at time.Time) []byte {
@@ -47,8 +47,8 @@ func withoutTime(metadata []byte) (rest []byte, at time.Time) {
 // headTimeout bounds the search for the newest event.
 const headTimeout = 10 * time.Second
 
-// reading yields what a request brings, from the leader. A read that breaks before it brought anything is
-// begun anew, within the patience; one that breaks later is the caller's to repeat.
+// reading yields the events of a read from the leader. A read that fails before its first event is repeated, until LeaderWait
+// has passed. A read that fails later gives its error.
 func (s *Store) reading(ctx context.Context, request *streams.ReadReq) iter.Seq2[*streams.ReadResp_ReadEvent, error] {
 	return func(yield func(*streams.ReadResp_ReadEvent, error) bool) {
 		began, pause := time.Now(), firstPause
@@ -69,7 +69,7 @@ func (s *Store) reading(ctx context.Context, request *streams.ReadReq) iter.Seq2
 			if failed.verdict != elsewhere {
 				s.opts.Logger.Error("the event store did not carry out a read", "cause", failed)
 			}
-			if failed.verdict != elsewhere || brought || time.Since(began) > s.opts.Timings.Patience {
+			if failed.verdict != elsewhere || brought || time.Since(began) > s.opts.Timings.LeaderWait {
 				yield(nil, failed)
 				return
 			}
@@ -79,8 +79,8 @@ func (s *Store) reading(ctx context.Context, request *streams.ReadReq) iter.Seq2
 	}
 }
 
-// readOnce yields what one attempt brings. No failure means that the read came to its end, or that the caller
-// wants no more. It gives the link back.
+// readOnce yields the events of one attempt, and releases the link. No failure means that the read has ended, or that the
+// caller wants no more events.
 func (s *Store) readOnce(ctx context.Context, l *link, request *streams.ReadReq, yield func(*streams.ReadResp_ReadEvent, error) bool) (brought bool, failed *answer) {
 	defer s.release(l)
 	reads, cancel := context.WithCancel(asLeader(ctx))
@@ -112,8 +112,8 @@ func (s *Store) readOnce(ctx context.Context, l *link, request *streams.ReadReq,
 	}
 }
 
-// broken has the leader looked for when an answer asks for it, unless the caller called the read off. A read
-// that takes long says nothing about the node: the ping does.
+// broken begins the search for a leader when the answer requires one, unless the caller ended the read. A slow read says
+// nothing about the node; the ping does.
 func (s *Store) broken(ctx context.Context, l *link, a *answer) *answer {
 	code := status.Code(a.err)
 	if a.verdict == elsewhere && s.ended(ctx) == nil && code != codes.DeadlineExceeded && code != codes.Canceled {
@@ -141,7 +141,7 @@ func (s *Store) ReadStream(ctx context.Context, stream eventstore.StreamName, op
 }
 
 // ReadAll implements eventstore.Store. Forwards with a filter of streams it reads by a subscription, so
-// that the database leaves out what is not asked for.
+// that the database leaves out the other streams.
 func (s *Store) ReadAll(ctx context.Context, opts eventstore.ReadAllOptions) iter.Seq2[eventstore.RecordedEvent, error] {
 	if !opts.Backwards && len(opts.Filter.StreamPrefixes) > 0 {
 		return s.readFiltered(ctx, opts)
@@ -228,7 +228,7 @@ func (s *Store) Head(ctx context.Context) (eventstore.Position, error) {
 	return 0, nil
 }
 
-// pauseFor waits, or less when the context ends.
+// pauseFor waits until the time has passed or the context ends.
 func pauseFor(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()

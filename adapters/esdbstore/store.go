@@ -1,12 +1,12 @@
-// Package esdbstore is the event store for those who outgrow one machine: EventStoreDB or KurrentDB,
-// single or a cluster, which replicates and orders the events for any number of Rollcall nodes.
+// Package esdbstore is the event store over EventStoreDB or KurrentDB, a single node or a cluster. The database replicates and
+// orders the events for any number of Rollcall nodes.
 //
-// A position is the commit position in $all. Streams are named as in the embedded store. Events of
-// other programs and of the database itself in streams that begin with $ are not seen; those in other
-// streams are. recorded_at is the database's, in steps of 100 ns.
+// A position is the commit position in $all. Streams have the same names as in the embedded store. Events in streams whose
+// names begin with $ are left out; events of other programs in other streams are not. recorded_at is the database's time, in
+// steps of 100 ns.
 //
-// Everything goes to the database's leader, so that nothing that is decided on is behind: errors.go says what
-// each answer means, leader.go how the leader is found, batch.go how appends reach it.
+// All calls go to the database's leader, so that no decision is made on old events. errors.go says what each answer means,
+// leader.go how the leader is found, batch.go how appends reach it.
 package esdbstore
 
 import (
@@ -23,24 +23,24 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// Store is an eventstore.Store over a database. It connects by itself, again and again.
+// Store is an eventstore.Store over a database. It connects, and connects again after a loss, by itself.
 type Store struct {
 	target *target
 	opts   Options
 	ages   *ages
 
-	closing chan struct{}
+	closing chan struct{} // closed by Close
 	once    sync.Once
 	lives   context.Context // ends with the store
 	end     context.CancelFunc
 	tasks   sync.WaitGroup
-	lost    chan *answer  // holds why the leader was given up, until the search begins
+	lost    chan *answer  // holds the reason why the leader was given up, until the search begins; never closed
 	found   chan struct{} // closed when the leader was found the first time
-	denied  chan struct{} // closed when access was denied before that
-	refusal error         // how; written before denied is closed
+	denied  chan struct{} // closed when access was denied before the leader was found
+	refusal error         // the denial; written before denied is closed
 
 	away    atomic.Pointer[error] // why the database cannot be reached; nil: it can
-	mu      sync.Mutex            // guards what follows, and the links' refs
+	mu      sync.Mutex            // guards the fields below, and the links' refs
 	link    *link                 // to the leader; nil: it is looked for
 	since   time.Time             // when the leader was given up; zero: there was none yet
 	known   map[string]bool       // addresses of the cluster's nodes
@@ -49,7 +49,7 @@ type Store struct {
 }
 
 // Open begins to connect to the database of a connection string: esdb://host:2113?tls=false,
-// esdb+discover://…, kurrentdb://…, with what EventStoreDB's clients know. It does not wait; see Ready.
+// esdb+discover://…, kurrentdb://…, with the parameters of EventStoreDB's clients. It does not wait; see Ready.
 func Open(connectionString string, opts Options) (*Store, error) {
 	t, err := parse(connectionString)
 	if err != nil {
@@ -109,8 +109,9 @@ func (s *Store) Err() error {
 	return nil
 }
 
-// acquire gives the link to the leader; release gives it back. While the leader is looked for it waits, up to
-// the patience since the leader was given up: a fail-over is a delay for callers, a long absence an error at once.
+// acquire gives the link to the leader. While there is none, it waits until Timings.LeaderWait has passed since the leader was
+// given up, and fails at once after that: a fail-over delays callers, and a long absence is an error without a delay.
+// REQUIRES: the caller calls release.
 func (s *Store) acquire(ctx context.Context) (*link, error) {
 	for {
 		if err := s.ended(ctx); err != nil {
@@ -127,13 +128,13 @@ func (s *Store) acquire(ctx context.Context) (*link, error) {
 		}
 		left := time.Duration(0)
 		if !since.IsZero() {
-			left = s.opts.Timings.Patience - time.Since(since)
+			left = s.opts.Timings.LeaderWait - time.Since(since)
 		}
 		if left <= 0 {
 			if err := s.Err(); err != nil {
 				return nil, err
 			}
-			continue // it was found meanwhile
+			continue // the leader was found meanwhile
 		}
 		timeout := time.NewTimer(left)
 		select {
@@ -146,7 +147,7 @@ func (s *Store) acquire(ctx context.Context) (*link, error) {
 	}
 }
 
-// ended says why a call must not go on.
+// ended is why a call must not go on; nil: it may go on.
 func (s *Store) ended(ctx context.Context) error {
 	select {
 	case <-s.closing:
@@ -166,7 +167,7 @@ func (s *Store) release(l *link) {
 	}
 }
 
-// giveUp has another leader looked for, unless the link was replaced already.
+// giveUp begins the search for a leader, unless the link was replaced already.
 func (s *Store) giveUp(l *link, why *answer) {
 	s.mu.Lock()
 	if s.link != l {
@@ -187,13 +188,13 @@ func (s *Store) giveUp(l *link, why *answer) {
 	l.stop()
 	if idle {
 		l.close()
-	} else if why.leader == "" { // it did not hand over: nobody waits for its answers any longer
+	} else if why.leader == "" { // the node named no other leader, so its answers are not waited for
 		l.kill()
 	}
 	s.lost <- why
 }
 
-// tell wakes those who wait for a change. The mutex is held.
+// tell wakes the callers that wait for a change of link. REQUIRES: mu is held.
 func (s *Store) tell() {
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -204,7 +205,7 @@ func (s *Store) note(a *answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.link != nil {
-		return // there is one
+		return // there is a leader
 	}
 	err := error(a)
 	if a.verdict == elsewhere || a.verdict == denied {
@@ -214,7 +215,7 @@ func (s *Store) note(a *answer) {
 		return
 	}
 	select {
-	case <-s.found: // the rights were there; they may come back
+	case <-s.found: // access was granted before, and may be granted again
 	case <-s.denied:
 	default:
 		s.refusal = err
@@ -222,8 +223,8 @@ func (s *Store) note(a *answer) {
 	}
 }
 
-// lead has a link to the leader whenever there is one, until the store is closed. A leader that is lost again
-// and again as soon as it is found is looked for ever more slowly.
+// lead looks for a leader whenever there is none, until the store is closed. If each leader is lost as soon as it is found,
+// the pauses between the searches grow.
 func (s *Store) lead() {
 	var pause time.Duration
 	var found time.Time
@@ -242,7 +243,7 @@ func (s *Store) lead() {
 		s.mu.Lock()
 		doubt := maps.Clone(s.doubt)
 		s.mu.Unlock()
-		complains := time.AfterFunc(s.opts.Timings.Patience, func() {
+		complains := time.AfterFunc(s.opts.Timings.LeaderWait, func() {
 			if err := s.Err(); err != nil {
 				s.opts.Logger.Error("the event store cannot be reached; it is looked for", "cause", err)
 			}
@@ -254,7 +255,7 @@ func (s *Store) lead() {
 	}
 }
 
-// use makes a link the one that calls get.
+// use makes a link the link that acquire gives.
 func (s *Store) use(l *link) {
 	l.batch = newBatch(s.opts.Timings.Attempt)
 	s.mu.Lock()
@@ -270,7 +271,7 @@ func (s *Store) use(l *link) {
 	s.mu.Unlock()
 	s.tasks.Go(func() {
 		why := l.batch.run(l.serving, l)
-		if why.verdict != elsewhere { // appends are told so; the rest of the link is good
+		if why.verdict != elsewhere { // appends get this answer; reads over the link work
 			pauseFor(l.serving, s.opts.Timings.Ping)
 		}
 		if l.serving.Err() == nil {
@@ -286,8 +287,8 @@ func (s *Store) use(l *link) {
 	}
 }
 
-// Timelines implements eventstore.Store. A database that was restored from a backup does not say so: its
-// positions are taken for what they were before.
+// Timelines implements eventstore.Store. A database that was restored from a backup does not say so, so there is one
+// timeline.
 func (s *Store) Timelines() eventstore.Timelines { return eventstore.Timelines{} }
 
 // Close implements eventstore.Store.

@@ -143,7 +143,7 @@ func TestADeniedAppendIsSaidToBe(t *testing.T) {
 // A subscription goes on from the last event when the node is lost and comes back.
 func TestASubscriptionSurvivesALostNode(t *testing.T) {
 	server := serve(t)
-	s := open(t, server.ConnectionString(), esdbstore.Options{Timings: esdbstore.Timings{Patience: 200 * time.Millisecond}})
+	s := open(t, server.ConnectionString(), esdbstore.Options{Timings: esdbstore.Timings{LeaderWait: 200 * time.Millisecond}})
 	put := func() {
 		server.Put(string(stream("a")), domain.TypeHealthChanged, []byte(`{"epoch":1}`), []byte(`{}`))
 	}

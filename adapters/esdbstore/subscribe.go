@@ -11,29 +11,29 @@ import (
 )
 
 const (
-	maxUnread  = 512 // events that wait for the reader; then the database waits
+	maxUnread  = 512 // events in the buffer of a subscription; when it is full, the database waits
 	firstRetry = 20 * time.Millisecond
 	maxRetry   = 500 * time.Millisecond
 )
 
-// errCaughtUp ends a reading subscription where the database says that it has no more.
+// errCaughtUp ends a read by subscription where the database says that there are no more events.
 var errCaughtUp = errors.New("caught up")
 
-// subscription follows $all from the last event seen, through any number of lost nodes. Next is called by one
-// goroutine at a time; Close by any, at any time: it does no more than end the context.
+// subscription follows $all after the last event that it gave, over any number of lost nodes. REQUIRES: one goroutine at a
+// time calls Next. Any goroutine may call Close at any time, because Close only ends the context.
 type subscription struct {
 	store         *Store
 	filter        eventstore.Filter
 	lives         context.Context // ends with the subscription and with the store
 	end           context.CancelFunc
-	position      eventstore.Position // looked through up to here
+	position      eventstore.Position // events up to here were given, or the filter did not pick them
 	untilCaughtUp bool                // a read: end where the live events begin
 
-	inner *inner // nil: to be opened
+	inner *inner // nil: there is none; the next call of Next opens one
 	retry time.Duration
 }
 
-// inner is a subscription at one node, whose events a goroutine takes in.
+// inner is a subscription at one node. A goroutine receives its events.
 type inner struct {
 	items  chan item // closed by the goroutine; when it is full, the goroutine waits
 	cancel context.CancelFunc
@@ -85,7 +85,7 @@ func (s *subscription) ended(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// take waits for an event and takes those that wait with it.
+// take waits for an event, and takes the events that are in the buffer with it.
 func (s *subscription) take(ctx context.Context) ([]eventstore.RecordedEvent, error) {
 	var events []eventstore.RecordedEvent
 	for {
@@ -121,7 +121,7 @@ func (s *subscription) take(ctx context.Context) ([]eventstore.RecordedEvent, er
 		default:
 			s.retry = 0
 			if i.event.Position <= s.position {
-				continue // it was seen before the connection was lost
+				continue // it was given before the connection was lost
 			}
 			s.position = i.event.Position
 			if s.filter.Match(i.event.Stream, i.event.Type) {
@@ -177,7 +177,7 @@ func (s *subscription) open(ctx context.Context) error {
 	return nil
 }
 
-// leader waits for a link to the leader; a read does not wait beyond the store's patience.
+// leader waits for a link to the leader. A read waits for LeaderWait at most.
 func (s *subscription) leader(ctx context.Context) (*link, error) {
 	for {
 		l, err := s.store.acquire(ctx)
@@ -227,7 +227,7 @@ func receive(ctx context.Context, l *link, request *streams.ReadReq, items chan<
 	}
 }
 
-// received is what a message of a subscription says; ok is false when it is of no concern.
+// received is the content of a message of a subscription; ok is false for messages that are not used.
 func received(resp *streams.ReadResp) (i item, ok bool) {
 	switch content := resp.GetContent().(type) {
 	case *streams.ReadResp_Event:
