@@ -21,11 +21,11 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
-// Target is a broker, and what goes there.
+// Target is a broker, with the events that go to the broker.
 type Target struct {
 	URL   string // scheme, host and path as configured
 	Topic string // of the broker: NATS subject, Redis stream
-	Query string // which events: the parameters of a stream topic
+	Query string // parameters of a stream topic, which pick the events
 	kind  string
 	host  string
 	user  *url.Userinfo
@@ -47,7 +47,7 @@ func Parse(s string) (t Target, err error) {
 	return Target{URL: u.Scheme + "://" + u.Host + "/" + topic, Topic: topic, Query: u.RawQuery, kind: u.Scheme, host: u.Host, user: u.User}, nil
 }
 
-// Events is the topic of events that goes to the target.
+// Events is the stream topic whose events go to the target.
 func (t Target) Events() string {
 	if t.Query == "" {
 		return "events"
@@ -71,22 +71,22 @@ func (t Target) publisher(logger watermill.LoggerAdapter) (message.Publisher, er
 	}
 	return nats.NewPublisher(nats.PublisherConfig{
 		URL: "nats://" + t.host, NatsOptions: options, Marshaler: &nats.NATSMarshaler{},
-		// The broker leaves out an event id that it has seen lately, so what comes again stands once.
+		// The broker drops an event whose id it has seen lately, so that a repeated event is stored once.
 		JetStream: nats.JetStreamConfig{AutoProvision: true, TrackMsgId: true},
 	}, logger)
 }
 
-// Observer is told of one broker's deliveries.
+// Observer gets the deliveries to one broker.
 type Observer interface {
 	Waiting(recorded time.Time) // an event of that time is to be published
 	Attempted(result string)    // an attempt was made: delivered or failed
 }
 
-// routerLevels are the levels at which the router's lines are logged: what it does in the ordinary way
-// interests nobody, and what fails is tried again.
+// routerLevels are the levels at which the lines of watermill's router are logged. The usual lines are for debugging only,
+// and a failed delivery is tried again.
 var routerLevels = map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug, slog.LevelError: slog.LevelWarn}
 
-// redisLog is where the Redis client's own lines go.
+// redisLog writes the Redis client's own lines to the log.
 type redisLog struct{ *slog.Logger }
 
 // Printf implements the client's logger.
@@ -94,13 +94,13 @@ func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
 	l.DebugContext(ctx, "redis client", "line", fmt.Sprintf(format, v...))
 }
 
-// Run publishes what the subscriber delivers until the context ends. While the broker is away it is
-// asked again, with growing pauses; nothing is passed over.
+// Run publishes the events of the subscriber until the context ends. While the broker does not answer, Run tries again with
+// growing pauses. No event is left out.
 func Run(ctx context.Context, t Target, sub message.Subscriber, observer Observer, logger *slog.Logger) error {
 	logger = logger.With("broker", t.URL)
 	log := watermill.NewSlogLoggerWithLevelMapping(logger, routerLevels)
 	if t.kind == "redis" {
-		redis.SetLogger(redisLog{logger}) // one for all of the process's brokers
+		redis.SetLogger(redisLog{logger}) // the Redis client has one logger for the whole process
 	}
 	var pub message.Publisher
 	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 30*time.Second) {
@@ -130,13 +130,13 @@ func Run(ctx context.Context, t Target, sub message.Subscriber, observer Observe
 	return pub.Close()
 }
 
-// publishing is one broker's deliveries.
+// publishing publishes to one broker.
 type publishing struct {
 	topic    string
 	to       message.Publisher
 	observer Observer
 	logger   *slog.Logger
-	failed   int // attempts since the last that did not
+	failed   int // failed attempts in a row
 }
 
 func (p *publishing) publish(m *message.Message) error {
@@ -155,7 +155,8 @@ func (p *publishing) publish(m *message.Message) error {
 		return nil
 	}
 	p.observer.Attempted("failed")
-	if p.failed++; p.failed&(p.failed-1) == 0 { // the first, second, fourth, eighth …: the log says it ever more rarely
+	p.failed++
+	if p.failed&(p.failed-1) == 0 { // the first, second, fourth, eighth … failure is logged
 		p.logger.Warn("broker does not take an event; it is tried again with growing pauses", "attempt", p.failed, "cause", err)
 	}
 	return err

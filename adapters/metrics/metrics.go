@@ -1,4 +1,4 @@
-// Package metrics is what Rollcall tells Prometheus.
+// Package metrics has the metrics of Rollcall for Prometheus.
 package metrics
 
 import (
@@ -32,13 +32,13 @@ var results = [...]string{"ok", "invalid", "unknown", "expired", "conflict", "fa
 
 var commandNames = [...]string{"RegisterInstance", "SendHeartbeat", "ReportHealth", "ChangeTraffic", "DeregisterInstance", "ExpireLease"}
 
-// New registers everything that does not depend on the projections.
+// New registers the metrics that do not depend on the projections.
 func New(version string) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry()}
 	total := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "rollcall_commands_total", Help: "Commands by their type and result.",
 	}, []string{"command", "result"})
-	for i, command := range commandNames { // all of them from the start: no lookup on the hot path, no gap in a graph
+	for i, command := range commandNames { // all commands from the start: no map lookup for each command, no gap in a graph
 		for j, result := range results {
 			m.counters[i][j] = total.WithLabelValues(command, result)
 		}
@@ -61,7 +61,7 @@ func New(version string) *Metrics {
 	return m
 }
 
-// Watch adds what is read from the projections when Prometheus asks.
+// Watch adds the metrics that are read from the projections at each scrape.
 func (m *Metrics) Watch(r *live.State, diskBytes func() uint64) {
 	gauge := func(name, help string, value func() float64) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
@@ -86,7 +86,7 @@ func (m *Metrics) Watch(r *live.State, diskBytes func() uint64) {
 	}
 }
 
-// WatchListening adds for how long the registry could not take heartbeats.
+// WatchListening adds the time in which the registry could not take heartbeats.
 func (m *Metrics) WatchListening(l *leases.Listening, now func() time.Time) {
 	m.registry.MustRegister(deafness{l, now})
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -119,7 +119,7 @@ func (d deafness) Collect(to chan<- prometheus.Metric) {
 // Damaged counts an event that could not be read.
 func (m *Metrics) Damaged() { m.damaged.Inc() }
 
-// WatchHistory adds what is read from the audit read model.
+// WatchHistory adds the metrics that are read from the history.
 func (m *Metrics) WatchHistory(h *history.History, behind func() uint64) {
 	m.registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "rollcall_history_entries", Help: "Lifecycle events in the history and its tree."}, func() float64 { return float64(h.Leaves()) }),
@@ -127,7 +127,7 @@ func (m *Metrics) WatchHistory(h *history.History, behind func() uint64) {
 	)
 }
 
-// WatchLane adds how many requests took the short way.
+// WatchLane adds the number of requests that the lane answered.
 func (m *Metrics) WatchLane(requests func() int64) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "rollcall_http_lane_requests_total", Help: "Heartbeats and lookups in the plainest form of HTTP, which are answered straight from the connection.",
@@ -141,7 +141,7 @@ func (m *Metrics) Committed(events int, sync, append time.Duration) {
 	m.append.Observe(append.Seconds())
 }
 
-// Commanded notes commands' outcome.
+// Commanded notes the outcome of commands.
 func (m *Metrics) Commanded(o commands.Outcome) {
 	m.counters[commandIndex(o.Command)][resultIndex(o.Err)].Add(float64(o.Times))
 }

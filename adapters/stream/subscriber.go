@@ -1,10 +1,10 @@
-// Package stream carries events out of Rollcall through watermill: a Subscriber over an event store,
-// or over a registry's HTTP API, for watermill's Router and whatever one hangs onto it.
+// Package stream delivers events through watermill: a Subscriber over an event store, or over a registry's HTTP API, for
+// watermill's Router.
 //
-// A subscription delivers in the order of positions, one message at a time: the next one comes when
-// the one before is acked; one that is nacked comes again. A named consumer keeps a checkpoint, so it
-// goes on where it was: each event is delivered at least once, and again only if the process ended
-// between an ack and the checkpoint's saving.
+// A subscription delivers one message at a time, in the order of positions. The next message comes when the previous
+// message is acked. A message that is nacked comes again. A consumer with a name keeps a checkpoint and goes on after it:
+// each event is delivered at least once, and twice only if the process ended between an ack and the save of the
+// checkpoint.
 package stream
 
 import (
@@ -24,31 +24,31 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Source is where events come from: an event store, or a Remote registry.
+// Source gives events: an event store, or a Remote registry.
 type Source interface {
 	Subscribe(ctx context.Context, opts eventstore.SubscribeOptions) (eventstore.Subscription, error)
 }
 
-// Config says what a Subscriber delivers and how.
+// Config is the configuration of a Subscriber.
 type Config struct {
 	Source Source
-	// Consumer is the durable name under which the checkpoint is kept, one a topic. Without one each
-	// subscription begins at From. A consumer delivers in one place at a time: a second subscription
-	// of the same name and topic waits for the first to end.
+	// Consumer is the name under which checkpoints are kept, one checkpoint for each topic. Without a name each
+	// subscription begins at From. Only one subscription of a consumer to a topic delivers at a time: a second
+	// subscription waits for the end of the first.
 	Consumer    string
-	Checkpoints *Checkpoints        // needed with Consumer
-	From        eventstore.Position // where to begin without a checkpoint: after this position
+	Checkpoints *Checkpoints        // must be set if Consumer is set
+	From        eventstore.Position // without a checkpoint a subscription begins after this position
 	// Select says which events a topic picks; nil: ParseTopic.
 	Select func(topic string) (Selection, error)
 	// Message makes an event's message; nil: NewMessage.
 	Message func(e *eventstore.RecordedEvent) (*message.Message, error)
-	// Redelivery is the pause before a nacked message comes again, and before a source that failed is
-	// asked again; 0: 100 ms. While a source keeps failing the pause grows to 5 s.
+	// Redelivery is the pause before a nacked message comes again, and before the Subscriber subscribes again to a source
+	// that failed; 0: 100 ms. While the source fails again and again, the pause grows to 5 s.
 	Redelivery time.Duration
-	// SaveEvery is the time between two savings of the checkpoint; 0: 1 s. It is always saved at the end.
+	// SaveEvery is the time between two saves of the checkpoint; 0: 1 s. The end of a subscription saves the checkpoint.
 	SaveEvery time.Duration
-	// Grace is how long, after its end, a subscription waits for the ack of the message that a handler
-	// has; 0: not at all. The message's context ends at once.
+	// Grace is how long a subscription that ends waits for the ack of the message that a handler has; 0: no wait. The
+	// message's context ends at once.
 	Grace  time.Duration
 	Logger watermill.LoggerAdapter // nil: none
 }
@@ -63,7 +63,7 @@ type Subscriber struct {
 
 var _ message.Subscriber = (*Subscriber)(nil)
 
-// NewSubscriber is a Subscriber; Close ends its subscriptions.
+// NewSubscriber makes a Subscriber. Close ends its subscriptions.
 func NewSubscriber(config Config) (*Subscriber, error) {
 	if config.Source == nil {
 		return nil, errors.New("stream: a source is needed")
@@ -106,7 +106,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	default:
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	out := make(chan *message.Message) // closed by the goroutine below; unbuffered: nothing is delivered that nobody takes
+	out := make(chan *message.Message) // closed by the goroutine below; unbuffered: a message is delivered when the reader takes it
 	s.running.Go(func() {
 		defer close(out)
 		defer cancel()
@@ -130,7 +130,7 @@ func (s *Subscriber) Close() error {
 	return nil
 }
 
-// maxPause is the longest pause before a source that keeps failing is asked again.
+// maxPause is the longest pause before the Subscriber subscribes again to a source that fails.
 const maxPause = 5 * time.Second
 
 // delivery is one subscription.
@@ -139,7 +139,7 @@ type delivery struct {
 	topic    string
 	filter   eventstore.Filter // what the topic picks
 	out      chan<- *message.Message
-	position wire.Position // everything up to here is acked
+	position wire.Position // every event up to the position is acked
 	saved    wire.Position
 	savedAt  time.Time
 }
@@ -182,9 +182,9 @@ func (d *delivery) run(ctx context.Context) {
 	}
 }
 
-// goOnAfter moves a position that counts other events in the source, after a restore or a loss of events, to the last
-// one that both share, so that the topic gets what the log has instead. If they share none, it begins as if it had no
-// checkpoint.
+// goOnAfter changes the position after a restore or a loss of events, when the position counts other events in the source
+// than before. The new position is the last position that counts the same events in both, so that the topic gets the
+// events that replace the lost events. Without such a position the delivery begins as if there were no checkpoint.
 func (d *delivery) goOnAfter(other eventstore.OtherTimeline) {
 	was := d.position
 	d.position.Number = other.Fork
@@ -199,8 +199,8 @@ func (d *delivery) goOnAfter(other eventstore.OtherTimeline) {
 	})
 }
 
-// follow delivers what the source has until it fails. It returns nil when the context has ended or the source is
-// closed.
+// follow delivers the events of the source until the source fails. It returns nil when the context has ended or the source
+// is closed.
 func (d *delivery) follow(ctx context.Context, name string) error {
 	opts := eventstore.SubscribeOptions{After: d.position.Number, Filter: d.filter}
 	source := d.config.Source
@@ -228,7 +228,7 @@ func (d *delivery) follow(ctx context.Context, name string) error {
 	})
 }
 
-// deliver hands over an event until it is acked; false: the context ended first.
+// deliver delivers an event until the event is acked; false: the context ended first.
 func (d *delivery) deliver(ctx context.Context, e *eventstore.RecordedEvent) bool {
 	for {
 		m, err := d.config.Message(e)

@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// How far the heap grows between two garbage collections. Go's own rule, to twice of what lives, collects
-// a small registry ten times a second under load, and lets a large one take twice the memory it needs.
-// These were chosen by measurement, see docs/performance.md.
+// How far the heap grows between two garbage collections. By Go's own rule the heap grows to twice the live bytes: then a
+// small registry collects ten times a second under load, and a large registry takes twice the memory that it needs. The
+// values were chosen by measurement, see docs/performance.md.
 const (
 	leastGrowth   = 96 << 20 // bytes, however small the heap is
-	growthPercent = 40       // of what lives, where that is more
+	growthPercent = 40       // of the live bytes, if that is more than leastGrowth
 	mostPercent   = 400
 )
 
 // collectorIsOurs says whether the operator has left the collector's settings to us.
 func collectorIsOurs() bool { return os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" }
 
-// fewerCollections lets the heap grow further between garbage collections, until the returned function
-// is called: a rebuild makes much garbage beside a small heap, and collecting it is a third of its time.
+// fewerCollections lets the heap grow further between garbage collections, until the returned function is called. A rebuild
+// makes much garbage beside a small heap, and the collections would take a third of the rebuild's time.
 func fewerCollections() (as func()) {
 	if !collectorIsOurs() {
 		return func() {}
@@ -30,7 +30,7 @@ func fewerCollections() (as func()) {
 	return func() { debug.SetGCPercent(before) }
 }
 
-// tuneCollector adapts the collector to what lives until the context ends.
+// tuneCollector adapts the collector to the live bytes until the context ends.
 func tuneCollector(ctx context.Context, ticks <-chan time.Time) error {
 	if !collectorIsOurs() {
 		return nil
@@ -51,7 +51,7 @@ func tuneCollector(ctx context.Context, ticks <-chan time.Time) error {
 	}
 }
 
-// collectAfter is by how many percent a heap of so many live bytes may grow.
+// collectAfter is by how many percent a heap with the given live bytes may grow.
 func collectAfter(live uint64) int {
 	return int(min(max(100*leastGrowth/max(live, 1), growthPercent), mostPercent))
 }

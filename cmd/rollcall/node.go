@@ -32,11 +32,11 @@ import (
 	"github.com/rollcall-registry/rollcall/queries"
 )
 
-// node is a registry's parts, wired together: the one place that knows them all.
+// node has the parts of a registry, wired together. Only node knows all parts.
 type node struct {
 	settings settings
 	logger   *slog.Logger
-	secure   *tls.Config // of connections over TCP; nil: they are plain
+	secure   *tls.Config // of connections over TCP; nil: the connections have no TLS
 	metrics  *metrics.Metrics
 
 	store      *backend
@@ -56,8 +56,8 @@ type node struct {
 	closers  []func() error // of the parts, in the order in which they were opened
 }
 
-// openNode opens the parts of a node from the store up. Nothing runs yet. A part that cannot be opened
-// closes those before it. at is told what the start is at, and how to ask what holds it up.
+// openNode opens the parts of a node, the store first. No part runs yet. If a part cannot be opened, openNode closes the
+// parts that are open. at is called with each step of the start, and with a function that gives the cause of a delay.
 func openNode(ctx context.Context, s settings, logger *slog.Logger, at func(what string, cause func() error)) (*node, error) {
 	n := &node{settings: s, logger: logger, metrics: metrics.New(versionName()), started: time.Now(), at: at}
 	n.stopping, n.stop = context.WithCancel(context.Background())
@@ -78,7 +78,7 @@ func (n *node) close() (err error) {
 	return err
 }
 
-// onClose has a part closed with the node.
+// onClose adds a function to those that close calls.
 func (n *node) onClose(shut func() error) { n.closers = append(n.closers, shut) }
 
 // file is a file or folder of the node's data.
@@ -89,7 +89,7 @@ func (n *node) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	n.onClose(n.store.Close)
-	return backup.Sweep(n.settings.data) // the store is ours now, so no backup is under way
+	return backup.Sweep(n.settings.data) // this process has opened the store, so that no backup is running
 }
 
 func (n *node) openLive(ctx context.Context) (err error) {
@@ -121,7 +121,7 @@ func (n *node) openHistory(ctx context.Context) (err error) {
 	}
 	n.onClose(n.history.Close)
 	told := n.history.Position()
-	if err := n.history.Check(ctx, n.store); err != nil { // it puts aside what the store does not have
+	if err := n.history.Check(ctx, n.store); err != nil { // Check puts a history aside that is ahead of the store
 		return err
 	}
 	return n.mendTail(ctx, told)
@@ -174,8 +174,8 @@ func (n *node) openAPI(context.Context) error {
 	return nil
 }
 
-// serve runs the node on a listener until the context ends or a part fails, then drains it. The
-// projections outlive the HTTP server, so that commands it has accepted can still be answered.
+// serve runs the node on a listener until the context ends or a part fails, and then stops the node. The projections run
+// longer than the HTTP server, so that the server can still answer the commands that it has accepted.
 func (n *node) serve(ctx context.Context, listeners ...net.Listener) (err error) {
 	lane := n.api.Lane()
 	if n.logger.Enabled(ctx, slog.LevelDebug) {
@@ -202,11 +202,11 @@ func (n *node) serve(ctx context.Context, listeners ...net.Listener) (err error)
 	return errors.Join(err, background.Wait())
 }
 
-// run starts what goes on beside the HTTP server. The group ends with the context, or when a part fails.
+// run starts the parts that run beside the HTTP server. The group ends with the context, or when a part fails.
 func (n *node) run(ctx context.Context, group *errgroup.Group) {
 	group.Go(func() error { return n.live.Run(ctx) })
 	group.Go(func() error {
-		if err := n.history.Run(ctx, n.store); err != nil { // the catalog must not go with it
+		if err := n.history.Run(ctx, n.store); err != nil { // a failed history must not end the catalog
 			n.logger.Error("the history stands still; stop the registry and run rollcall rebuild", "cause", err)
 		}
 		return nil
@@ -225,10 +225,10 @@ func tick(ctx context.Context, every time.Duration, loop func(context.Context, <
 	return loop(ctx, ticker.C)
 }
 
-// maxLag is how long a node may be behind the event store and still get requests.
+// maxLag is the longest time that a node may be behind the event store and still be ready.
 const maxLag = 5 * time.Second
 
-// ready says why this node should get no requests; nil: it should.
+// ready says why this node should get no requests; nil: the node is ready.
 func (n *node) ready() error {
 	if n.stopping.Err() != nil {
 		return errors.New("it is shutting down")

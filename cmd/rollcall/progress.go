@@ -14,8 +14,8 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// progress shows how far a long job is: a bar with rate and ETA on a terminal, a line now and then
-// elsewhere. A job that takes no time shows nothing elsewhere.
+// progress shows the progress of a long job: a bar with rate and ETA on a terminal, otherwise a line every sayEvery. A
+// job that is shorter than sayEvery prints no line.
 type progress struct {
 	w     io.Writer
 	what  string
@@ -49,7 +49,7 @@ func isTerminal(w io.Writer) bool {
 func (p *progress) set(done int64) {
 	done = min(done, p.total)
 	if p.bar != nil {
-		_ = p.bar.Set64(done) // a bar that can't be drawn harms nothing
+		_ = p.bar.Set64(done) // a bar that cannot be drawn does not affect the job
 		return
 	}
 	if now := time.Now(); now.Sub(p.said) >= sayEvery && done > 0 {
@@ -60,14 +60,14 @@ func (p *progress) set(done int64) {
 	}
 }
 
-// end takes the bar away.
+// end removes the bar.
 func (p *progress) end() {
 	if p.bar != nil {
 		_ = p.bar.Finish()
 	}
 }
 
-// position is set for those who count in positions.
+// position is set for jobs that count in positions.
 func (p *progress) position(at eventstore.Position) { p.set(int64(at)) }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -14,12 +14,12 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/client"
 )
 
-// socketName is the Unix socket in the data folder. Only the owner of the folder may use it, and who may
-// has an operator's rights.
+// socketName is the name of the Unix socket in the data folder. Only the owner of the folder may connect to the socket.
+// Every connection has an operator's rights.
 const socketName = "rollcall.sock"
 
-// listenLocal listens on the data folder's socket. The caller has the folder to itself, so a socket that
-// is there is one that a killed process has left.
+// listenLocal listens on the data folder's socket. REQUIRES: no other process uses the data folder. So a socket that
+// exists already was left by a killed process.
 func listenLocal(data string) (net.Listener, error) {
 	if err := os.MkdirAll(data, 0o750); err != nil {
 		return nil, err
@@ -30,7 +30,7 @@ func listenLocal(data string) (net.Listener, error) {
 	}
 	var l net.Listener
 	err := throughFolder(data, func(reach string) (err error) {
-		// The socket has its name only once nobody else can use it.
+		// The socket gets its name after its mode is set, so that no other user can ever connect.
 		fresh := filepath.Join(reach, socketName+".new")
 		if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -50,7 +50,7 @@ func listenLocal(data string) (net.Listener, error) {
 	return &localListener{l, path}, nil
 }
 
-// localListener removes its socket when it is closed.
+// localListener removes its socket on Close.
 type localListener struct {
 	net.Listener
 	path string
@@ -77,8 +77,8 @@ func throughFolder(folder string, do func(reach string) error) error {
 	return do(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 }
 
-// localClient is the client of the registry that runs on a data folder, through its socket. ok is false
-// where none runs.
+// localClient makes a client of the registry that runs on a data folder, through the folder's socket. ok is false if no
+// registry runs there.
 func localClient(data string, remote *commandLine) (c *client.Client, ok bool, err error) {
 	dial := func(ctx context.Context) (conn net.Conn, err error) {
 		err = throughFolder(data, func(reach string) (err error) {

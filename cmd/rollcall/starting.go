@@ -18,12 +18,12 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/web"
 )
 
-// starting answers on the registry's listener while its parts are opened, which may take as long as the event
-// store is away: that the process lives, why it is not ready, and a problem for everything else. Its connections
-// are closed after each reply, so that the next request reaches the registry itself.
+// starting answers on the registry's listener while the registry's parts are opened. That takes as long as the event store
+// is unavailable. /healthz says that the process lives, /readyz says why the registry is not ready, and every other
+// request gets a problem. A connection is closed after its reply, so that the next request reaches the registry itself.
 //
-// A start that is over soon is no problem for anybody: requests wait that long, and their connections are then
-// closed without a reply, as if nobody had listened yet, so that clients come back at once.
+// Requests wait for a short start without a reply. When such a start is over, their connections are closed without a
+// reply, as if the server had not listened yet, so that clients try again at once.
 type starting struct {
 	listener *pausable
 	server   *web.Server
@@ -32,10 +32,10 @@ type starting struct {
 	over     chan struct{} // closed when the start is over
 }
 
-// soon is how long a start may take before requests get a problem.
+// soon is how long requests wait for the end of the start before they get a problem.
 const soon = 2 * time.Second
 
-// step is what the start is at, and what holds it up; cause may be nil.
+// step is a step of the start. cause gives the cause of a delay, and may be nil.
 type step struct {
 	what  string
 	cause func() error
@@ -50,14 +50,14 @@ func startListening(address string, secure *tls.Config, logger *slog.Logger) (*s
 	s.at("the registry is being opened", nil)
 	s.server = web.NewServer(s, nil, logger)
 	s.server.TLS = secure
-	s.served.Go(func() { _ = s.server.Serve(s.listener) }) // it ends with stop
+	s.served.Go(func() { _ = s.server.Serve(s.listener) }) // stop ends the goroutine
 	return s, nil
 }
 
-// at says what the start is at.
+// at sets the step of the start.
 func (s *starting) at(what string, cause func() error) { s.doing.Store(&step{what, cause}) }
 
-// why is what /readyz says.
+// why is the text of /readyz.
 func (s *starting) why() string {
 	now := s.doing.Load()
 	if now.cause != nil {
@@ -107,24 +107,24 @@ func (s *starting) isOver() bool {
 	}
 }
 
-// stop ends the answers, lets those under way end, and gives the listener on.
+// stop stops the server, waits for the replies that are being sent, and returns the listener for the registry.
 func (s *starting) stop() (net.Listener, error) {
 	close(s.over)
 	draining, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = s.server.Shutdown(draining) // requests that are still being sent are cut off; they were told nothing
+	_ = s.server.Shutdown(draining) // the connections of requests that are still being received are closed without a reply
 	s.served.Wait()
 	return s.listener.TCPListener, s.listener.SetDeadline(time.Time{})
 }
 
-// abandon ends the answers and listens no more.
+// abandon stops the server and closes the listener.
 func (s *starting) abandon() {
 	if l, err := s.stop(); err == nil {
 		_ = l.Close() // the process ends
 	}
 }
 
-// pausable is a listener that a server can close without closing it: connections that come meanwhile wait.
+// pausable is a listener on which Close ends Accept and keeps the socket open: new connections wait in the kernel.
 type pausable struct {
 	*net.TCPListener
 	paused atomic.Bool

@@ -19,13 +19,13 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/history"
 )
 
-// What stands beside the log in a data folder was made from the log. Where it is there without the log, the log is
-// somewhere else; where it knows more than the log, the log has lost its end.
+// The history, the snapshots and the keys of a data folder are made from the log of events. If they exist without a log,
+// the log is in another place. If they have events that the log does not have, the log has lost its newest events.
 
-// traces are what an embedded event store leaves beside its events.
+// traces are the files and folders that an embedded event store leaves beside its events.
 var traces = []string{"history", "snapshots", "consumers", "checkpoint.key", "webhooks.key", "events.restoring"}
 
-// foundTraces names those of the traces that hold something.
+// foundTraces gives the names of the traces that exist and are not empty.
 func foundTraces(data string) (found []string, err error) {
 	for _, name := range traces {
 		info, err := os.Stat(filepath.Join(data, name))
@@ -54,8 +54,8 @@ func foundTraces(data string) (found []string, err error) {
 // unfinished says whether a key's file was found to be damaged: nothing can be told by it.
 func unfinished[T any](_ T, err error) bool { return errors.As(err, new(durable.Damaged)) }
 
-// refuseTraces refuses a data folder that has traces of an event store but no events: a new log would begin, and what
-// was told of the old one would be thrown away.
+// refuseTraces refuses a data folder that has traces of an event store but no events: otherwise a new log would begin, and
+// the history of the old log would be thrown away.
 func refuseTraces(data string) error {
 	events := filepath.Join(data, "events")
 	there, err := pebblestore.Exists(events)
@@ -70,10 +70,10 @@ func refuseTraces(data string) error {
 		"rollcall store forget --data %s puts the traces aside, and an empty registry begins", events, strings.Join(found, ", "), data)
 }
 
-// mendTail compares what was made from the log with the log's end; the history had told of positions up to told, and
-// has put itself aside if that was too much. If the log has lost events that were told of, snapshots that tell of them
-// are put aside, and the log goes on as a timeline of its own: the lost positions will be given again, and whoever
-// comes back with one must know.
+// mendTail compares the history and the snapshots with the end of the log. The history had given positions up to told to
+// clients, and has put itself aside if the log ends before told. If the log has lost events, mendTail puts aside the
+// snapshots with lost events, and the log goes on as a timeline of its own: new events get the lost positions again, and
+// a client that comes back with a lost position must notice.
 func (n *node) mendTail(ctx context.Context, told eventstore.Position) error {
 	store, ok := n.store.Store.(*pebblestore.Store)
 	if !ok {
@@ -105,7 +105,7 @@ func (n *node) mendTail(ctx context.Context, told eventstore.Position) error {
 	return err
 }
 
-// putAside gives a file or folder a name under which nobody looks for it.
+// putAside renames a file or folder, so that the registry does not read it any more.
 func putAside(path, why string) error {
 	path = strings.TrimSuffix(path, "/")
 	if err := os.Rename(path, path+"."+why+"-"+time.Now().UTC().Format("20060102T150405.000")); err != nil {
