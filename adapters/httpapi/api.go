@@ -5,6 +5,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -38,8 +39,11 @@ type Config struct {
 	Deliveries      Deliveries
 	// PreservationCommands hold expiry, and let expiry go on.
 	PreservationCommands *commands.Preservation
-	// Shed is called for every heartbeat that is refused under overload; nil: no call.
+	// Shed is called for every heartbeat that is refused under overload, and every 200 ms for one that waits for its turn;
+	// nil: no call.
 	Shed func()
+	// HeartbeatsAtOnce bounds how many requests with heartbeats are handled at once; 0: 16,384.
+	HeartbeatsAtOnce int
 
 	// BackupTo writes a backup as a tar archive; nil: the event store is a database of its own.
 	BackupTo func(w io.Writer, have json.RawMessage) error
@@ -92,11 +96,11 @@ type API struct {
 func New(config Config) *API {
 	a := &api{
 		Config: config, requestIDs: web.NewRequestIDs(),
-		heartbeatTurns: web.NewTurns(heartbeatsAtOnce), commandTurns: web.NewTurns(commandsAtOnce), lookupTurns: web.NewTurns(lookupsAtOnce),
+		heartbeatTurns: web.NewTurns(cmp.Or(config.HeartbeatsAtOnce, heartbeatsAtOnce)), commandTurns: web.NewTurns(commandsAtOnce), lookupTurns: web.NewTurns(lookupsAtOnce),
 		pastTurns: web.NewTurns(pastAtOnce), scanTurns: web.NewTurns(scansAtOnce), streamTurns: web.NewTurns(streamsAtOnce), operatorTurns: web.NewTurns(operatorsAtOnce),
 		outgoing: web.NewOutgoing(outgoingBytes),
 	}
-	a.heartbeatTurns.OnRefused = config.Shed
+	a.heartbeatTurns.OnRefused, a.heartbeatTurns.OnWaiting = config.Shed, config.Shed
 	a.lane = lane.New(lane.Options{Face: a.laneFace, Host: config.Hosts.AllowBytes, Observe: observeLane(config.Observer)})
 	return &API{a.router(), a}
 }

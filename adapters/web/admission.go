@@ -10,6 +10,7 @@ import (
 const (
 	turnTimeout = 2 * time.Second // how long a request waits for its turn
 	mayWait     = 8_192           // requests of a kind that may wait; a further request is refused at once
+	tellEvery   = 200 * time.Millisecond
 )
 
 // Turns bounds how many requests of a kind are handled at once. Further requests wait for turnTimeout at most, and are then
@@ -19,6 +20,8 @@ type Turns struct {
 	waiting chan struct{} // holds a token for each request that waits
 	// OnRefused is called for each request that is refused; nil: no call. OnRefused must be set before the first request.
 	OnRefused func()
+	// OnWaiting is called every 200 ms for each request that waits; nil: no call. It is set as OnRefused.
+	OnWaiting func()
 }
 
 // NewTurns makes Turns with n turns.
@@ -52,13 +55,22 @@ func (t *Turns) enter(gone <-chan struct{}) error {
 	}
 	timer := time.NewTimer(turnTimeout)
 	defer timer.Stop()
-	select {
-	case t.working <- struct{}{}:
-		return nil
-	case <-timer.C:
-	case <-gone:
+	tell := time.NewTicker(tellEvery)
+	defer tell.Stop()
+	for {
+		select {
+		case t.working <- struct{}{}:
+			return nil
+		case <-tell.C:
+			if t.OnWaiting != nil {
+				t.OnWaiting()
+			}
+		case <-timer.C:
+			return t.refuse()
+		case <-gone:
+			return t.refuse()
+		}
 	}
-	return t.refuse()
 }
 
 func (t *Turns) refuse() error {

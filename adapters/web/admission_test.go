@@ -11,12 +11,13 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/web"
 )
 
-// Whoever must know that a request was shed is told of it, and of no other.
-func TestARefusedTurnIsTold(t *testing.T) {
+// Whoever must know that a request waits or was shed is told of it, and of no other.
+func TestATurnThatIsRefusedOrLongInComingIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := web.NewTurns(1)
-		refused := 0
+		refused, waited := 0, 0
 		turns.OnRefused = func() { refused++ }
+		turns.OnWaiting = func() { waited++ }
 		serve := func(h echo.HandlerFunc) error {
 			c := echo.New().NewContext(httptest.NewRequest(http.MethodPut, "/", nil), httptest.NewRecorder())
 			return turns.Admit(h)(c)
@@ -26,8 +27,8 @@ func TestARefusedTurnIsTold(t *testing.T) {
 			inner = serve(func(echo.Context) error { return nil }) // waits until it is refused
 			return nil
 		})
-		if outer != nil || inner == nil || refused != 1 {
-			t.Errorf("answered %v and %v, %d were told", outer, inner, refused)
+		if outer != nil || inner == nil || refused != 1 || waited < 9 || waited > 10 {
+			t.Errorf("answered %v and %v, %d refusals and %d waits were told", outer, inner, refused, waited)
 		}
 	})
 }

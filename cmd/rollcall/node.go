@@ -167,6 +167,7 @@ func (n *node) openAPI(context.Context) error {
 		Webhooks: n.deliveries.list, WebhookCommands: n.deliveries.commands, Deliveries: n.deliveries,
 		PreservationCommands: &commands.Preservation{Store: n.store, Projections: n.live},
 		Shed:                 func() { n.listening.Refused(domain.DeafOverload) },
+		HeartbeatsAtOnce:     n.settings.heartbeatsAtOnce,
 		Observer:             n.metrics.HTTP(), Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
 		Hosts: web.NewHosts(n.settings.listen, n.settings.allowHosts), Logger: n.logger,
 	})

@@ -31,6 +31,7 @@ type settings struct {
 	debug      string // where profiles are served; "": nowhere
 
 	minFree             uint64 // MiB
+	heartbeatsAtOnce    int    // 0: as many as the API takes; no flag, tests take fewer
 	publish             []string
 	webhookAllowPrivate bool
 	webhookPauseAfter   time.Duration
