@@ -10,7 +10,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/disposable"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -18,21 +17,11 @@ import (
 // keptAttempts is how many attempts the log keeps of a webhook, at least.
 const keptAttempts = 10_000
 
-// Attempt is one try to deliver one event.
-type Attempt struct {
-	Event     string          `json:"event"`    // its id; the target sees it as webhook-id
-	Position  wire.Position   `json:"position"` // the event's
-	Type      string          `json:"type"`
-	Attempt   int             `json:"attempt"` // from 1
-	At        time.Time       `json:"at"`
-	Took      domain.Duration `json:"took"`
-	Status    int             `json:"status,omitempty"` // HTTP status of the answer, if there was one
-	Delivered bool            `json:"delivered"`
-	Error     string          `json:"error,omitempty"`
-}
+// Attempt is one try to deliver one event. The log keeps attempts in the form in which the API shows them.
+type Attempt = wire.Attempt
 
-// Log keeps attempts in a folder. It is there to look things up: what a crash takes from its end is
-// no loss, and a folder that is damaged or fails is put aside for an empty one. No delivery waits for it.
+// Log keeps attempts in a folder, for people to look at. A crash may lose the newest attempts. A folder that is damaged or
+// fails is put aside, and an empty folder begins. No delivery waits for the log.
 type Log struct {
 	dir    string
 	logger *slog.Logger
