@@ -65,7 +65,6 @@ type FollowQuery struct {
 	Namespace string            // "": every namespace
 	Filter    InstanceFilter
 	After     *wire.Position // the follower has been told of everything up to here; nil: it begins anew
-	Field     string         // the follower's name for After, for errors
 }
 
 // Following gives the changes of the catalog, or of one service, to one follower. The follower must call Close.
@@ -93,17 +92,16 @@ func (s *Service) Follow(ctx context.Context, q FollowQuery) (*Following, error)
 		return nil, q.Filter.refuseSilence("a stream", silenceChanges)
 	}
 	f := &Following{service: s, query: q}
-	switch {
-	case q.After == nil:
-		f.next = func(ctx context.Context) (Update, error) { return f.snapshot(ctx, false) }
-	case !s.known(*q.After):
-		f.next = func(ctx context.Context) (Update, error) { return f.snapshot(ctx, true) }
-	default:
-		var err error
-		if f.at, err = s.assigned(ctx, q.Field, *q.After); err != nil {
+	f.next = func(ctx context.Context) (Update, error) { return f.snapshot(ctx, q.After != nil) }
+	if q.After != nil && s.known(*q.After) {
+		head, err := s.Store.Head(ctx)
+		if err != nil {
 			return nil, err
 		}
-		f.next = f.resume
+		// A position that was not given yet is of a log that is lost: this one was made anew, or lost its end.
+		if q.After.Number <= head {
+			f.at, f.next = q.After.Number, f.resume
+		}
 	}
 	if s.Stopping.Err() != nil {
 		return nil, eventstore.ErrClosed

@@ -143,10 +143,18 @@ func TestAFollowerGoesOnWhereItWas(t *testing.T) {
 		}
 		f := follow(t, r, queries.FollowQuery{Service: web, After: &wire.Position{Number: 3}})
 		expect(t, f, "4 put web/3, 5 put web/4")
-		var invalid domain.InvalidField
-		if _, err := r.Follow(t.Context(), queries.FollowQuery{Service: web, After: &wire.Position{Number: 6}, Field: "from"}); !errors.As(err, &invalid) || invalid.Field != "from" {
-			t.Errorf("a position that was never assigned: %v", err)
-		}
+	})
+}
+
+// A position that was not given yet is of a log that was lost and begun anew.
+func TestAFollowerFromBehindTheEndIsReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t)
+		r.register(key("web", "a"), "")
+		f := follow(t, r, queries.FollowQuery{Service: web, After: &wire.Position{Number: 6}})
+		expect(t, f, "snapshot at 1, reset true: web/a")
+		r.register(key("web", "b"), "")
+		expect(t, f, "2 put web/b")
 	})
 }
 

@@ -143,7 +143,7 @@ func isRefused(err error) bool {
 
 func isPositionRefused(err error) bool {
 	var refused *wire.Problem
-	return errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity && refused.Field == "Last-Event-ID"
+	return errors.As(err, &refused) && (refused.Type == wire.OtherTimeline || refused.Status == http.StatusUnprocessableEntity && refused.Field == "Last-Event-ID")
 }
 
 func readUpdate(m sse.Event, known bool) (Update, error) {

@@ -30,7 +30,7 @@ func (a *api) stream(c echo.Context, q queries.FollowQuery) (err error) {
 	if q.Filter, err = queries.ParseInstanceFilter(c.QueryParams(), "ns", "from"); err != nil {
 		return err
 	}
-	if q.Field, q.After, err = resumeFrom(c); err != nil {
+	if q.After, err = resumeFrom(c); err != nil {
 		return err
 	}
 	ctx := c.Request().Context()
@@ -77,19 +77,18 @@ func (a *api) stream(c echo.Context, q queries.FollowQuery) (err error) {
 	}
 }
 
-// resumeFrom is the position after which a subscriber goes on, and how the subscriber calls it: that of
-// Last-Event-ID, which a browser sends when it reconnects, before ?from=. It is nil when the subscriber
-// begins anew.
-func resumeFrom(c echo.Context) (field string, after *wire.Position, err error) {
+// resumeFrom is the position after which a subscriber goes on: that of Last-Event-ID, which a browser sends
+// when it reconnects, before ?from=. It is nil when the subscriber begins anew.
+func resumeFrom(c echo.Context) (after *wire.Position, err error) {
 	field, text := "Last-Event-ID", c.Request().Header.Get("Last-Event-ID")
 	if text == "" {
 		field, text = "from", c.QueryParam("from")
 	}
 	if text == "" {
-		return field, nil, nil
+		return nil, nil
 	}
 	p, err := wire.ParsePosition(field, text)
-	return field, &p, err
+	return &p, err
 }
 
 // Formats of a change as it is told to subscribers. All who are told to put the instance share one encoding,

@@ -154,7 +154,7 @@ func export(cmd *cobra.Command, registry *client.Client, query client.EventQuery
 	bar := newProgress(cmd.ErrOrStderr(), "exporting", "positions", int64(head.Number))
 	out := bufio.NewWriterSize(f, 1<<20)
 	if last != nil { // its event comes again, to be compared
-		query.From = client.AtPosition(wire.Position{Timeline: head.Timeline, Number: last.Position})
+		query.From = client.AtPosition(wire.PositionOf(last))
 	}
 	n, position, err := exportAfter(cmd.Context(), registry, query, last, func(e *client.Event) error {
 		bar.set(int64(e.Position))
@@ -162,11 +162,35 @@ func export(cmd *cobra.Command, registry *client.Client, query client.EventQuery
 		return out.WriteByte('\n')
 	})
 	bar.end()
+	if refused := refusedResume(err, last); refused != nil {
+		return fmt.Errorf("%s %w", path, refused)
+	}
 	if err := errors.Join(err, out.Flush(), f.Sync()); err != nil {
 		return fmt.Errorf("%s: %w; %d events were added, run it again to go on", path, err, n)
 	}
 	_, err = fmt.Fprintf(cmd.ErrOrStderr(), "%d events added to %s, up to position %d\n", n, path, position)
 	return err
+}
+
+// refusedResume says why a file cannot be completed: it ends with an event that the registry does not have, after a
+// restore or because it is another registry. It is nil for any other error. Lines that the registry never had must not
+// stand beside those that it has.
+func refusedResume(err error, last *eventstore.RecordedEvent) error {
+	var refused *wire.Problem
+	if last == nil || !errors.As(err, &refused) {
+		return nil
+	}
+	end := wire.PositionOf(last)
+	switch {
+	case refused.Type == wire.OtherTimeline && refused.Fork != nil:
+		return fmt.Errorf("ends with an event at position %s that the registry does not have any more: a backup was restored, or the log lost its end, and only what is up to position %d is in both. "+
+			"Move the file aside and export anew, or remove its lines behind position %d and run this again", end, refused.Fork.Number, refused.Fork.Number)
+	case refused.Type == wire.OtherTimeline:
+		return fmt.Errorf("ends with an event at position %s, on a timeline that the registry has never been on: it is another registry's, or one that was restored from the same backup. Export to another file", end)
+	case refused.Field == "from":
+		return fmt.Errorf("ends with an event at position %s, behind the newest of the registry: it is another registry's, or the log was lost. Export to another file", end)
+	}
+	return nil
 }
 
 // exportAfter writes the events that come after the last one that is there already, with which the query

@@ -19,6 +19,11 @@ function take({ id, event, data }) {
 async function follow() {
   const headers = last ? { 'Last-Event-ID': last } : {}
   const reply = await fetch(`${url}/v1/streams/services/${service}?ready=true`, { headers })
+  if (!reply.ok) {
+    // 410, 422: the registry does not know the position, after a restore: begin anew. Anything else: try again.
+    if (reply.status === 410 || reply.status === 422) last = ''
+    throw new Error(await reply.text())
+  }
   let text = ''
   for await (const chunk of reply.body.pipeThrough(new TextDecoderStream())) {
     const blocks = (text + chunk).split('\n\n')
@@ -31,6 +36,6 @@ async function follow() {
 }
 
 for (;;) {
-  await follow().catch(() => {})
+  await follow().catch((error) => console.error(String(error)))
   await new Promise((done) => setTimeout(done, 200)) // the server is away: go on where we were
 }

@@ -7,12 +7,14 @@ dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT
 
 follow() {
   last=$(cat "$dir/last")
-  curl -sN ${last:+-H "Last-Event-ID: $last"} "$url/v1/streams/services/$service?ready=true" |
+  curl -sN -w '\nstatus: %{http_code}\n' ${last:+-H "Last-Event-ID: $last"} "$url/v1/streams/services/$service?ready=true" |
     while IFS= read -r line; do
       case $line in
         "id: "*) id=${line#id: } ;;
         "event: "*) event=${line#event: } ;;
         "data: "*) take "$event" "${line#data: }" && echo "$id" >"$dir/last" ;;
+        # The registry does not know the position, after a restore: begin anew.
+        "status: 410" | "status: 422") : >"$dir/last" ;;
       esac
     done
 }
