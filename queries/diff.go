@@ -2,7 +2,9 @@ package queries
 
 import (
 	"context"
+	"encoding/base64"
 	"slices"
+	"strings"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -11,13 +13,30 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Diff compares the catalogs at two moments. The later moment is now if to is "".
-func (s *Service) Diff(ctx context.Context, from, to string) (d wire.Diff, err error) {
-	if from == "" {
+// DiffQuery asks for the difference between two moments, and for a page of it.
+type DiffQuery struct {
+	From, To string // moments; To is now unless it is named
+	Limit    string // changes of a page; "": MaxPage
+	Cursor   string // Next of the page before: the moments are those of the first page
+}
+
+// Diff compares the catalogs at two moments. Each change costs a look into the history, so a page has MaxPage changes at most.
+func (s *Service) Diff(ctx context.Context, q DiffQuery) (d wire.Diff, err error) {
+	if q.From == "" {
 		return d, domain.InvalidField{Field: "from", Rule: `is needed: an RFC 3339 time, a position, or "5m ago"`}
 	}
+	from, to, after := q.From, q.To, domain.Key{}
 	if to == "" {
 		to = "now"
+	}
+	limit, err := ParseNumber("limit", q.Limit, MaxPage, 1, MaxPage)
+	if err != nil {
+		return d, err
+	}
+	if q.Cursor != "" {
+		if from, to, after, err = parseDiffCursor(q.Cursor); err != nil {
+			return d, err
+		}
 	}
 	if err := s.historyUpToDate(ctx); err != nil {
 		return d, err
@@ -37,40 +56,89 @@ func (s *Service) Diff(ctx context.Context, from, to string) (d wire.Diff, err e
 	if err != nil {
 		return d, err
 	}
-	after, err := s.Past.At(ctx, end.Position)
+	later, err := s.Past.At(ctx, end.Position)
 	if err != nil {
 		return d, err
 	}
 	d.From, d.To = begin.place(s.Timelines()), end.place(s.Timelines())
-	d.Difference, err = difference(ctx, before, after, s.Timelines(), end.Position, s.History)
+	c := comparison{service: s, at: end.Position, after: after, limit: int(limit)}
+	last, more, err := c.difference(ctx, before, later)
+	if more {
+		d.Next = diffCursor(d.From.Position, d.To.Position, last)
+	}
+	d.Difference = c.found
 	return d, err
 }
 
-// difference compares two catalogs; to is the one at the position. The events that did it come from h.
-func difference(ctx context.Context, from, to *catalog.Catalog, timelines eventstore.Timelines, at eventstore.Position, h *history.History) (wire.Difference, error) {
-	d := wire.Difference{Added: []wire.InstanceChange{}, Removed: []wire.InstanceChange{}, Changed: []wire.InstanceChange{}}
+// A cursor names both positions and the last instance that the page has looked at.
+func diffCursor(from, to wire.Position, last domain.Key) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(from.String() + " " + to.String() + " " + last.String()))
+}
+
+func parseDiffCursor(text string) (from, to string, last domain.Key, err error) {
+	b, err := base64.RawURLEncoding.DecodeString(text)
+	parts := strings.SplitN(string(b), " ", 3)
+	if err == nil && len(parts) == 3 {
+		key := strings.SplitN(parts[2], "/", 3)
+		_, errFrom := wire.ParsePosition("cursor", parts[0])
+		_, errTo := wire.ParsePosition("cursor", parts[1])
+		if len(key) == 3 && errFrom == nil && errTo == nil {
+			return parts[0], parts[1], domain.Key{Namespace: key[0], Service: key[1], ID: key[2]}, nil
+		}
+	}
+	return "", "", last, domain.InvalidField{Field: "cursor", Rule: "must be one that a page gave as next"}
+}
+
+// comparison is the making of a page.
+type comparison struct {
+	service *Service
+	at      eventstore.Position // of the later catalog
+	after   domain.Key          // the page has what comes after this instance
+	limit   int
+	found   wire.Difference
+}
+
+// difference compares two catalogs. It gives the last instance in the page, and whether there are more changes.
+func (c *comparison) difference(ctx context.Context, from, to *catalog.Catalog) (last domain.Key, more bool, err error) {
+	c.found = wire.Difference{Added: []wire.InstanceChange{}, Removed: []wire.InstanceChange{}, Changed: []wire.InstanceChange{}}
+	begin := domain.ServiceKey{Namespace: c.after.Namespace, Service: c.after.Service}
 	for _, service := range union(from.Services(""), to.Services("")) {
+		if catalog.ByName(service, begin) < 0 {
+			continue
+		}
 		before, after := byID(from.View(service)), byID(to.View(service))
 		for _, id := range unionIDs(from.View(service), to.View(service)) {
 			a, b := before[id], after[id]
-			if a != nil && b != nil && a.Epoch == b.Epoch && a.Events == b.Events {
+			if a != nil && b != nil && a.Epoch == b.Epoch && a.Events == b.Events || service == begin && id <= c.after.ID {
 				continue
 			}
-			change := wire.InstanceChange{Namespace: service.Namespace, Service: service.Service, ID: id}
-			if err := explain(ctx, &change, a, b, timelines, at, h); err != nil {
-				return d, err
+			if c.limit == 0 {
+				return last, true, nil
 			}
-			switch {
-			case a == nil:
-				d.Added = append(d.Added, change)
-			case b == nil:
-				d.Removed = append(d.Removed, change)
-			default:
-				d.Changed = append(d.Changed, change)
+			c.limit--
+			last = domain.Key{Namespace: service.Namespace, Service: service.Service, ID: id}
+			if err := c.add(ctx, last, a, b); err != nil {
+				return last, false, err
 			}
 		}
 	}
-	return d, nil
+	return last, false, nil
+}
+
+func (c *comparison) add(ctx context.Context, key domain.Key, a, b *catalog.Entry) error {
+	change := wire.InstanceChange{Namespace: key.Namespace, Service: key.Service, ID: key.ID}
+	if err := explain(ctx, &change, a, b, c.service.Timelines(), c.at, c.service.History); err != nil {
+		return err
+	}
+	switch {
+	case a == nil:
+		c.found.Added = append(c.found.Added, change)
+	case b == nil:
+		c.found.Removed = append(c.found.Removed, change)
+	default:
+		c.found.Changed = append(c.found.Changed, change)
+	}
+	return nil
 }
 
 func explain(ctx context.Context, c *wire.InstanceChange, a, b *catalog.Entry, timelines eventstore.Timelines, at eventstore.Position, h *history.History) error {

@@ -132,7 +132,9 @@ func (c *Client) Catalog(ctx context.Context, namespace string, at Moment) (Repl
 func (c *Client) Diff(ctx context.Context, from, to Moment) (Reply[wire.Diff], error) {
 	query := url.Values{"from": {string(from)}}
 	set(query, "to", to)
-	return ask[wire.Diff](ctx, c, get("/v1/diff", query))
+	return pages(ctx, c, "/v1/diff", query, func(d *wire.Diff) *string { return &d.Next }, func(d *wire.Diff, next wire.Diff) {
+		d.Added, d.Removed, d.Changed = append(d.Added, next.Added...), append(d.Removed, next.Removed...), append(d.Changed, next.Changed...)
+	})
 }
 
 // Head is the position that the registry's catalog has reached.

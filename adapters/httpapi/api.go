@@ -158,7 +158,7 @@ func (a *api) router() *echo.Echo {
 	web.Get(v1, "/services/:service/instances", a.instances, takes(changing, filters, []string{"leases"}), lookup, a.afterOwnWrites)
 	web.Get(v1, "/services/:service/instances/:id", a.instance, takes([]string{"ns", "after", "at"}), lookup, a.afterOwnWrites)
 	web.Get(v1, "/catalog", a.everything, takes([]string{"ns", "after", "at"}), lookup, a.afterOwnWrites)
-	web.Get(v1, "/diff", a.diff, takes([]string{"after", "from", "to"}), scan, a.afterOwnWrites)
+	web.Get(v1, "/diff", a.diff, takes([]string{"after", "from", "to", "limit", "cursor"}), scan, a.afterOwnWrites)
 
 	web.Get(v1, "/services/:service/instances/:id/history", a.instanceHistory, takes([]string{"ns"}, historyParameters), scan, a.afterOwnWrites)
 	web.Get(v1, "/services/:service/history", a.serviceHistory, takes([]string{"ns"}, historyParameters), scan, a.afterOwnWrites)
@@ -172,7 +172,7 @@ func (a *api) router() *echo.Echo {
 	web.Get(v1, "/status", a.status, web.Takes())
 	v1.POST("/backup", a.backup, web.Takes(), command)
 	v1.POST("/webhooks", a.createWebhook, web.Takes(), command)
-	web.Get(v1, "/webhooks", a.listWebhooks, web.Takes(), lookup)
+	web.Get(v1, "/webhooks", a.listWebhooks, web.Takes("limit", "cursor"), lookup)
 	web.Get(v1, "/webhooks/:id", a.getWebhook, web.Takes(), lookup)
 	v1.DELETE("/webhooks/:id", a.deleteWebhook, web.Takes("reason"), command)
 	v1.POST("/webhooks/:id/pause", a.pauseWebhook, web.Takes(), command)
@@ -184,7 +184,7 @@ func (a *api) router() *echo.Echo {
 	web.Get(v1, "/checkpoint/key", a.checkpointKey, takes(), lookup)
 	web.Get(v1, "/checkpoint/leaves", a.leaves, takes([]string{"after", "from", "limit"}), scan, a.afterOwnWrites)
 	web.Get(v1, "/proofs/inclusion", a.inclusion, takes([]string{"after", "position", "size"}), scan, a.afterOwnWrites)
-	web.Get(v1, "/proofs/consistency", a.consistency, takes([]string{"after", "from", "to"}), scan, a.afterOwnWrites)
+	web.Get(v1, "/proofs/consistency", a.consistency, takes([]string{"after", "from", "to", "limit", "cursor"}), scan, a.afterOwnWrites)
 
 	web.Get(e, "/healthz", a.healthz, web.Takes())
 	web.Get(e, "/readyz", a.readyz, web.Takes())

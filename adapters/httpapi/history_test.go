@@ -177,8 +177,7 @@ func TestTheLawsOfTimeTravel(t *testing.T) {
 			}
 		}
 		from, to := positions[rng.IntN(len(positions))], positions[len(positions)-1]
-		var d wire.Difference
-		s.send("GET", "/v1/diff?from="+from+"&to="+to, "").want(t, 200).json(t, &d)
+		d := s.diff(t, "/v1/diff?from="+from+"&to="+to, 1+rng.IntN(5))
 		before, after := instancesIn(t, at[from]), instancesIn(t, at[to])
 		for _, c := range d.Removed {
 			delete(before, c.Service+"/"+c.ID)
@@ -192,6 +191,54 @@ func TestTheLawsOfTimeTravel(t *testing.T) {
 		if !reflect.DeepEqual(before, after) {
 			t.Fatalf("the difference leads to\n%+v, want\n%+v", before, after)
 		}
+	}
+}
+
+// diff asks for page after page of a difference, and holds it against the difference in one page.
+func (s *server) diff(t *testing.T, path string, limit int) (all wire.Diff) {
+	t.Helper()
+	var whole wire.Diff
+	s.send("GET", path, "").want(t, 200).json(t, &whole)
+	for cursor := ""; ; {
+		var page wire.Diff
+		s.send("GET", fmt.Sprintf("%s&limit=%d&cursor=%s", path, limit, cursor), "").want(t, 200).json(t, &page)
+		if n := len(page.Added) + len(page.Removed) + len(page.Changed); n > limit || n == 0 && cursor != "" || n < limit && page.Next != "" {
+			t.Fatalf("a page of %d changes, the limit is %d", n, limit)
+		}
+		all.Added, all.Removed, all.Changed = append(all.Added, page.Added...), append(all.Removed, page.Removed...), append(all.Changed, page.Changed...)
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+		if page.From.Position != whole.From.Position || page.To.Position != whole.To.Position {
+			t.Fatalf("a page is from %v to %v, want %v to %v", page.From, page.To, whole.From, whole.To)
+		}
+	}
+	if len(all.Added) != len(whole.Added) || len(all.Removed) != len(whole.Removed) || len(all.Changed) != len(whole.Changed) {
+		t.Fatalf("the pages have %d, %d and %d changes, want %d, %d and %d", len(all.Added), len(all.Removed), len(all.Changed), len(whole.Added), len(whole.Removed), len(whole.Changed))
+	}
+	return all
+}
+
+// What comes between two pages does not change a difference that ends now: the pages are of one pair of moments.
+func TestADifferenceStaysTheSameWhileItIsPaged(t *testing.T) {
+	s := start(t)
+	for i := range 3 {
+		s.send("PUT", fmt.Sprintf("/v1/services/web/instances/%d", i), `{"address":"10.0.0.1","ttl":"1h"}`).want(t, 201)
+	}
+	var first, second wire.Diff
+	s.send("GET", "/v1/diff?from=0&limit=2", "").want(t, 200).json(t, &first)
+	for i := range 5 {
+		s.send("PUT", fmt.Sprintf("/v1/services/web/instances/%d", i), `{"address":"10.0.0.2","ttl":"1h"}`)
+	}
+	s.send("GET", "/v1/diff?from=0&limit=2&cursor="+first.Next, "").want(t, 200).json(t, &second)
+	if len(first.Added) != 2 || len(second.Added) != 1 || second.Added[0].After.Address != "10.0.0.1" || second.Next != "" || second.To.Position != first.To.Position {
+		t.Errorf("the pages are %+v and %+v", first, second)
+	}
+	for _, cursor := range []string{"x", "!", "MSAyIGE"} {
+		s.send("GET", "/v1/diff?from=0&cursor="+cursor, "").problem(t, 422, "invalid-field", "cursor")
+	}
+	for _, limit := range []string{"0", "1001", "-1", "x"} {
+		s.send("GET", "/v1/diff?from=0&limit="+limit, "").problem(t, 422, "invalid-field", "limit")
 	}
 }
 

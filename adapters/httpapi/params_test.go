@@ -21,7 +21,7 @@ func TestCommandsRefuseParametersTheyDoNotKnow(t *testing.T) {
 		{"POST", "/v1/heartbeats?epoch=1", `[]`, "epoch"},
 		{"POST", "/v1/backup?have=1", `{}`, "have"},
 		{"POST", "/v1/webhooks?ns=prod", webhook, "ns"},
-		{"GET", "/v1/webhooks?limit=1", "", "limit"},
+		{"GET", "/v1/webhooks?ns=1", "", "ns"},
 		{"GET", "/v1/webhooks/x?ns=1", "", "ns"},
 		{"DELETE", "/v1/webhooks/x?reson=1", "", "reson"},
 		{"POST", "/v1/webhooks/x/pause?reason=1", "", "reason"},

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 
@@ -73,11 +74,23 @@ func (a *api) createWebhook(c echo.Context) error {
 }
 
 func (a *api) listWebhooks(c echo.Context) error {
-	shown := []wire.Webhook{}
-	for _, w := range a.Webhooks.All() {
-		shown = append(shown, a.showWebhook(w))
+	limit, err := queries.ParseNumber("limit", c.QueryParam("limit"), queries.DefaultPage, 1, queries.MaxPage)
+	if err != nil {
+		return err
 	}
-	return c.JSON(http.StatusOK, wire.WebhookList{Webhooks: shown})
+	after, err := base64.RawURLEncoding.DecodeString(c.QueryParam("cursor"))
+	if err != nil {
+		return invalidField("cursor", "must be one that a page gave as next")
+	}
+	page, more := a.Webhooks.Page(string(after), int(limit))
+	list := wire.WebhookList{Webhooks: []wire.Webhook{}}
+	for _, w := range page {
+		list.Webhooks = append(list.Webhooks, a.showWebhook(w))
+	}
+	if more {
+		list.Next = base64.RawURLEncoding.EncodeToString([]byte(page[len(page)-1].ID))
+	}
+	return c.JSON(http.StatusOK, list)
 }
 
 // webhook finds the webhook that the path names.

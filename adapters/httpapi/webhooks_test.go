@@ -2,10 +2,12 @@ package httpapi_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // fakeDeliveries delivers nothing: package webhooks is tested with targets, and the binary with both.
@@ -66,5 +68,39 @@ func TestWebhooksAreManagedOverHTTP(t *testing.T) {
 		`{"url":"http://x","secret":"s"}`: "secret", `{"url":"http://x","from":"tomorrow"}`: "from", `{"url":"http://x","from":"999"}`: "from", `{"url":"http://x","colour":1}`: "colour",
 	} {
 		s.send("POST", "/v1/webhooks", body).problem(t, 422, "invalid-field", field)
+	}
+}
+
+func TestWebhooksAreListedInPages(t *testing.T) {
+	s := start(t)
+	var ids []string
+	for range 7 {
+		var w struct{ ID string }
+		s.send("POST", "/v1/webhooks", `{"url":"https://example.com/x"}`).want(t, 201).json(t, &w)
+		ids = append(ids, w.ID)
+	}
+	s.send("DELETE", "/v1/webhooks/"+ids[2], "").want(t, 204)
+	ids = slices.Delete(ids, 2, 3)
+	var got []string
+	pages := 0
+	for cursor := ""; ; pages++ {
+		var page wire.WebhookList
+		s.send("GET", "/v1/webhooks?limit=2&cursor="+cursor, "").want(t, 200).json(t, &page)
+		for _, w := range page.Webhooks {
+			got = append(got, w.ID)
+		}
+		if pages == 0 { // the page ends at a webhook that is deleted then: the next one goes on all the same
+			s.send("DELETE", "/v1/webhooks/"+page.Webhooks[1].ID, "").want(t, 204)
+		}
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+	}
+	slices.Sort(ids) // ids of one millisecond may come in any order
+	if !slices.Equal(got, ids) || pages != 2 {
+		t.Errorf("%d pages list %v, want %v", pages+1, got, ids)
+	}
+	for path, field := range map[string]string{"?limit=0": "limit", "?limit=1001": "limit", "?cursor=!": "cursor"} {
+		s.send("GET", "/v1/webhooks"+path, "").problem(t, 422, "invalid-field", field)
 	}
 }

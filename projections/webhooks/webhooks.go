@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -21,7 +21,8 @@ type List struct {
 	projections.Progress
 
 	mu   sync.RWMutex
-	byID map[string]domain.Webhook
+	byID map[string]domain.Webhook // those that exist: a deleted webhook leaves nothing
+	ids  []string                  // of byID, in order
 }
 
 // Open folds the webhooks' streams as they are now. When the store cannot be reached, the list is empty until Run reaches it.
@@ -38,7 +39,7 @@ func Open(ctx context.Context, store eventstore.Store) (*List, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read webhooks: %w", err)
 		}
-		_ = l.apply(&e) // an event that cannot be applied changes nothing
+		_, _ = l.apply(&e) // an event that cannot be applied changes nothing
 	}
 	l.Advance(head)
 	return l, nil
@@ -55,11 +56,11 @@ func (l *List) Run(ctx context.Context, store eventstore.Store, logger *slog.Log
 	opts := eventstore.SubscribeOptions{After: l.Position(), Filter: filter}
 	err := projections.Follow(ctx, store, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
 		for i := range events {
-			if err := l.apply(&events[i]); err != nil {
+			w, err := l.apply(&events[i])
+			if err != nil {
 				logger.Error("event is kept but cannot be applied", "position", events[i].Position, "stream", events[i].Stream, "cause", err)
 				continue
 			}
-			w, _ := l.find(idOf(&events[i]))
 			changed(w)
 		}
 		l.Advance(position)
@@ -75,42 +76,59 @@ func idOf(e *eventstore.RecordedEvent) string {
 	return strings.TrimPrefix(string(e.Stream), eventstore.WebhookPrefix)
 }
 
-func (l *List) apply(e *eventstore.RecordedEvent) error {
+// apply gives the webhook as the event has left it.
+func (l *List) apply(e *eventstore.RecordedEvent) (w domain.Webhook, err error) {
 	event, err := eventstore.Decode(e)
 	if err != nil {
-		return err
+		return w, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	id := idOf(e)
-	w := l.byID[id]
-	w.ID = id
-	l.byID[id] = domain.EvolveWebhook(w, event)
-	return nil
+	before, exists := l.byID[id]
+	if _, created := event.(domain.WebhookCreated); !exists && !created {
+		return domain.Webhook{ID: id, Deleted: true}, nil // nothing comes after its deletion
+	}
+	before.ID = id
+	w = domain.EvolveWebhook(before, event)
+	at, _ := slices.BinarySearch(l.ids, id)
+	switch {
+	case exists && !w.Exists():
+		delete(l.byID, id)
+		l.ids = slices.Delete(l.ids, at, at+1)
+	case w.Exists():
+		if l.byID[id] = w; !exists {
+			l.ids = slices.Insert(l.ids, at, id)
+		}
+	}
+	return w, nil
 }
 
 // All are the webhooks that exist, in order of their ids: the oldest first.
 func (l *List) All() []domain.Webhook {
+	all, _ := l.Page("", math.MaxInt)
+	return all
+}
+
+// Page gives at most limit of the webhooks whose ids come after one, the oldest first, and whether there are more.
+func (l *List) Page(after string, limit int) (page []domain.Webhook, more bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	var all []domain.Webhook
-	for _, id := range slices.Sorted(maps.Keys(l.byID)) {
-		if w := l.byID[id]; w.Exists() {
-			all = append(all, w)
-		}
+	at, found := slices.BinarySearch(l.ids, after)
+	if found {
+		at++
 	}
-	return all
+	rest := l.ids[at:]
+	for _, id := range rest[:min(limit, len(rest))] {
+		page = append(page, l.byID[id])
+	}
+	return page, len(rest) > len(page)
 }
 
 // Find is a webhook; ok is false when it does not exist.
 func (l *List) Find(id string) (w domain.Webhook, ok bool) {
-	w, _ = l.find(id)
-	return w, w.Exists()
-}
-
-func (l *List) find(id string) (domain.Webhook, bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	w, ok := l.byID[id]
+	w, ok = l.byID[id]
 	return w, ok
 }

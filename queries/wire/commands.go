@@ -40,9 +40,10 @@ type Webhook struct {
 	Secret string   `json:"secret,omitempty"`
 }
 
-// WebhookList is every webhook.
+// WebhookList is a page of the webhooks, the oldest first.
 type WebhookList struct {
 	Webhooks []Webhook `json:"webhooks"`
+	Next     string    `json:"next,omitempty"` // cursor of the next page; "": this is the last
 }
 
 // Attempt is one try to deliver one event to a webhook.

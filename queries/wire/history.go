@@ -77,4 +77,5 @@ type Diff struct {
 	From Place `json:"from"`
 	To   Place `json:"to"`
 	Difference
+	Next string `json:"next,omitempty"` // cursor of the next page; "": this is the last
 }
