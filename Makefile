@@ -31,11 +31,12 @@ FUZZ := ./domain:FuzzDecodeEvent ./domain:FuzzParseKey ./domain/eventstore:FuzzP
 	./adapters/httpapi:FuzzBodies ./adapters/httpapi:FuzzTheLane ./adapters/web/lane:FuzzPlainRequests ./adapters/httpapi:FuzzPlainStrings ./adapters/httpapi:FuzzQueries ./projections/history:FuzzStoredPostings \
 	./projections/history:FuzzCheckpoint ./projections/catalog:FuzzSnapshotsAndEvents
 
-torture: ## long runs: KILLS kills of the real binary, SEEDS simulated worlds, errors at every file operation, every fuzz target for FUZZTIME
+torture: ## long runs: KILLS kills of the real binary, SEEDS simulated worlds, errors at every file operation, every fuzz target for FUZZTIME, loads that are to exhaust the server
 	ROLLCALL_TORTURE=$(KILLS) $(GO) test -v -timeout 4h -run 'TestTheCrashCampaign' ./cmd/rollcall
 	ROLLCALL_SEEDS=$(SEEDS) $(GO) test -timeout 4h ./commands/simulation
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'AtAnyFileOperation|AnyCrash' ./adapters/pebblestore
 	@for t in $(FUZZ); do $(GO) test -run '^$$' -fuzz "^$${t#*:}$$" -fuzztime $(FUZZTIME) $${t%%:*} || exit 1; done
+	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'TestNoLoadExhausts' ./cmd/rollcall
 
 BASE ?= HEAD~1
 BENCH ?= .

@@ -3,6 +3,7 @@ package queries
 import (
 	"bytes"
 	"encoding/json"
+	"runtime"
 
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/encoded"
@@ -79,8 +80,14 @@ func (f InstanceFilter) sizeOf(entries []*catalog.Entry) (bytes int) {
 }
 
 // appendInstances appends the JSON of the instances that the filter picks, with commas between them.
+// yieldEvery is after how many instances others may run: less than a millisecond's work.
+const yieldEvery = 128
+
 func appendInstances(b []byte, entries []*catalog.Entry, filter InstanceFilter, table *leases.Table) (all []byte, picked int) {
-	for _, e := range entries {
+	for i, e := range entries {
+		if i%yieldEvery == yieldEvery-1 {
+			runtime.Gosched() // heartbeats that wait for a processor go first
+		}
 		if !filter.match(e) {
 			continue
 		}

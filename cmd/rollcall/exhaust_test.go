@@ -1,0 +1,207 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const exhaustMemory = 1 << 30 // bytes that the server may take under any attack
+
+// attack is a load that is to exhaust the server, on a fleet of 20,000 or 40,000 instances.
+type attack struct {
+	name  string
+	fleet int
+	run   func(t *testing.T, p *process) (answered string)
+}
+
+var attacks = []attack{
+	{"60 subscribers of the catalog that never read", 40_000, func(t *testing.T, p *process) string {
+		unread(t, p, 60, "/v1/streams/catalog")
+		time.Sleep(8 * time.Second)
+		return ""
+	}},
+	{"300 clients that do not read a list of 8 MB", 20_000, func(t *testing.T, p *process) string {
+		unread(t, p, 300, "/v1/services/fleet/instances")
+		return lookups(p, 8*time.Second)
+	}},
+	{"300 clients that do not read the whole catalog", 20_000, func(t *testing.T, p *process) string {
+		unread(t, p, 300, "/v1/catalog")
+		return lookups(p, 8*time.Second)
+	}},
+	{"300 long polls with one filter, and one change", 20_000, func(t *testing.T, p *process) string {
+		return polls(p, 300, func(int) string { return "zone=z1" })
+	}},
+	{"100 long polls with a filter each, and one change", 20_000, func(t *testing.T, p *process) string {
+		return polls(p, 100, func(i int) string { return fmt.Sprint("zone=z", i) })
+	}},
+}
+
+// Each load that is to exhaust the server finds it within its memory, and heartbeats within three times what they
+// take at rest.
+func TestNoLoadExhaustsTheServer(t *testing.T) {
+	if os.Getenv("ROLLCALL_TORTURE") == "" {
+		t.Skip("make torture runs it: it takes minutes")
+	}
+	for _, a := range attacks {
+		t.Run(a.name, func(t *testing.T) {
+			path, err := binary()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := exec.Command(path, "serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--log-format", "json")
+			c.Env = append(os.Environ(), "GOMEMLIMIT=900MiB")
+			p := startCommand(t, c)
+			populate(t, p, a.fleet)
+			rest := beatFor(p, time.After(4*time.Second))
+			ended := make(chan time.Time)
+			heard := make(chan []time.Duration, 1)
+			go func() { heard <- beatFor(p, ended) }()
+			answered := a.run(t, p)
+			close(ended)
+			under := <-heard
+			memory := mostMemory(t, p)
+			t.Logf("| %s | %d MB | %.1f ms | %.1f ms | %s |", a.name, memory>>20, ms(p99(rest)), ms(p99(under)), answered)
+			if memory > exhaustMemory {
+				t.Errorf("the server took %d MB", memory>>20)
+			}
+			if p99(under) > 3*max(p99(rest), 5*time.Millisecond) {
+				t.Errorf("a heartbeat's p99 is %s, at rest %s", p99(under), p99(rest))
+			}
+		})
+	}
+}
+
+func populate(t *testing.T, p *process, fleet int) {
+	t.Helper()
+	for from := 0; from < fleet; from += 4000 {
+		var items []json.RawMessage
+		for i := from; i < from+4000; i++ {
+			items = append(items, fmt.Appendf(nil, `{"type":"RegisterInstance","service":"fleet","id":"i%d","address":"10.0.0.5","ports":{"http":8080},"ttl":"1h","zone":"z%d","metadata":{"team":"payments","rack":"r%d"}}`, i, i%100, i))
+		}
+		body, err := json.Marshal(items)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, reply, err := p.send("POST", "/v1/commands", string(body)); err != nil || status != 200 {
+			t.Fatalf("%d %s %v", status, reply, err)
+		}
+	}
+}
+
+// beatFor sends heartbeats at a steady pace, and gives how long each took.
+func beatFor(p *process, until <-chan time.Time) (took []time.Duration) {
+	for i := 0; ; i++ {
+		select {
+		case <-until:
+			return took
+		case <-time.After(5 * time.Millisecond):
+		}
+		began := time.Now()
+		if status, _, err := p.send("PUT", fmt.Sprintf("/v1/services/fleet/instances/i%d/heartbeat", i%1000), ""); err != nil || status != 200 {
+			p.t.Errorf("a heartbeat got %d, %v", status, err)
+			return took
+		}
+		took = append(took, time.Since(began))
+	}
+}
+
+func p99(took []time.Duration) time.Duration {
+	if len(took) == 0 {
+		return 0
+	}
+	slices.Sort(took)
+	return took[len(took)*99/100]
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// unread asks from many connections and reads nothing until the test ends.
+func unread(t *testing.T, p *process, clients int, path string) {
+	t.Helper()
+	for range clients {
+		c, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", path, strings.TrimPrefix(p.url, "http://")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// lookups asks for one service again and again, and says how long the slowest answer took.
+func lookups(p *process, during time.Duration) string {
+	slowest, n := time.Duration(0), 0
+	for end := time.Now().Add(during); time.Now().Before(end); n++ {
+		began := time.Now()
+		if status, _, err := p.send("GET", "/v1/services/fleet/instances/i1", ""); err != nil || status != 200 {
+			p.t.Errorf("a lookup got %d, %v", status, err)
+			break
+		}
+		slowest = max(slowest, time.Since(began))
+		time.Sleep(10 * time.Millisecond)
+	}
+	return fmt.Sprintf("%d lookups, the slowest took %.0f ms", n, ms(slowest))
+}
+
+// polls waits with long polls for one change, and says how long the answers took.
+func polls(p *process, clients int, filter func(i int) string) string {
+	_, reply, err := p.send("GET", "/v1/services/fleet", "")
+	var service struct{ Position string }
+	if err != nil || json.Unmarshal(reply, &service) != nil {
+		p.t.Fatalf("%s %v", reply, err)
+	}
+	var polling sync.WaitGroup
+	var mu sync.Mutex
+	statuses := map[int]int{}
+	for i := range clients {
+		polling.Go(func() {
+			resp, err := http.Get(p.url + "/v1/services/fleet/instances?wait=1m&index=" + service.Position + "&" + filter(i))
+			status := 0
+			if err == nil {
+				_, err = io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+				status = resp.StatusCode
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if statuses[status]++; err != nil {
+				p.t.Error(err)
+			}
+		})
+	}
+	time.Sleep(2 * time.Second)
+	began := time.Now()
+	if status, reply, err := p.send("DELETE", "/v1/services/fleet/instances/i10007", ""); err != nil || status != 200 {
+		p.t.Errorf("%d %s %v", status, reply, err)
+	}
+	polling.Wait()
+	return fmt.Sprintf("answered within %.1f s: %v", time.Since(began).Seconds(), statuses)
+}
+
+// mostMemory is the most that the server has had resident (VmHWM).
+func mostMemory(t *testing.T, p *process) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Process.Pid))
+	if err != nil {
+		t.Skip("the system does not say how much memory a process takes")
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	kb, err := strconv.Atoi(strings.Fields(rest)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kb << 10
+}
