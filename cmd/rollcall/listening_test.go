@@ -95,6 +95,53 @@ func TestAFullDiskEndsNoLease(t *testing.T) {
 	wantNoneLost(t, p, 10, "the disk was full")
 }
 
+// The file system is one of this test's own, in a file.
+func TestAFrozenFileSystemEndsNoLease(t *testing.T) {
+	image, mounted := filepath.Join(t.TempDir(), "image"), t.TempDir()
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(image, 400<<20); err != nil {
+		t.Fatal(err)
+	}
+	run := func(name string, args ...string) error {
+		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s %v: %w: %s", name, args, err, out)
+		}
+		return nil
+	}
+	if err := run("mkfs.ext4", "-q", "-F", image); err != nil {
+		t.Skip("no file system can be made here:", err)
+	}
+	if err := run("mount", "-o", "loop", image, mounted); err != nil {
+		t.Skip("no file system can be mounted here:", err)
+	}
+	t.Cleanup(func() { // after the server has ended
+		if err := run("umount", mounted); err != nil {
+			t.Error(err)
+		}
+	})
+	p := startServer(t, filepath.Join(mounted, "data"), "--self-preservation=false", "--min-free-mib", "64")
+	stop := beatAll(t, p, 10)
+	defer stop()
+	if err := run("fsfreeze", "--freeze", mounted); err != nil {
+		t.Skip("no file system can be frozen here:", err)
+	}
+	thawed := false
+	thaw := func() {
+		if !thawed {
+			thawed = true
+			if err := run("fsfreeze", "--unfreeze", mounted); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	defer thaw() // before the heartbeats are waited for, and before the server is
+	time.Sleep(4 * time.Second)
+	thaw()
+	wantNoneLost(t, p, 10, "a commit took too long")
+}
+
 func TestOperatorsHoldExpiryFromTheCommandLine(t *testing.T) {
 	p := startServer(t, t.TempDir())
 	if status, b, err := p.send("PUT", "/v1/services/web/instances/0", `{"address":"10.0.0.5","ttl":"1s"}`); status != 201 {

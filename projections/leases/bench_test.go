@@ -12,7 +12,7 @@ import (
 // BenchmarkLook measures what the leases cost at every tick, ten times a second: Sweep, and a look of self-preservation,
 // which are given in microseconds beside the time of a whole tick, heartbeats included.
 //
-// On a busy two-core machine (sweep-µs, look-µs, and the longest of each): see docs/performance.md.
+// docs/performance.md has figures.
 func BenchmarkLook(b *testing.B) {
 	for _, c := range []struct {
 		name          string
