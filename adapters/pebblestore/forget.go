@@ -6,37 +6,37 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// Heads are forgotten when nothing was appended to their streams for a while, so that memory follows the streams that
-// are in use, not all that ever were. A head that is needed again is loaded from disk.
+// A head is forgotten when nothing was appended to its stream for a while, so that memory depends on the streams in use and
+// not on all streams that ever existed. A head that is needed again is loaded from disk.
 //
-// INVARIANT: of the heads of a stream that exist, exactly one is not forgotten once it is in the table, and the
-// committer moves that one only. An appender may hold one that is forgotten meanwhile: the committer looks at forgotten,
-// and takes the one of the table instead, loaded anew if need be.
+// INVARIANT: of all heads of a stream, at most one is not forgotten, and that head is in the table. The committer changes
+// only that head. A caller of Append may have a head that is forgotten meanwhile; the committer then uses the head in the
+// table, and loads it where there is none.
 //
-// INVARIANT: a head is forgotten only when the disk has what it has and readers find it there: nothing of it is in the
-// batch that is being filled, and it is not among the unsaved. Whoever began to load a head before another of the
-// same shard was forgotten loads it again, for what was read may be older (headShard.forgotten).
+// INVARIANT: a head is forgotten only when the disk has its content and readers find it there: no event of the stream is in
+// the batch that is being filled, and the head is not in the queue of unsaved. A goroutine that began to load a head before
+// a head of the same shard was forgotten loads it again, because what it read may be older (headShard.forgotten).
 
 const (
-	// idleCycles is how many whole rounds of all shards a head stays without an append: 32 to 48 s.
+	// idleCycles is the number of complete rounds over all shards for which a head is kept without an append: 32 to 48 s.
 	idleCycles = 2
-	// shardsALook are looked through together. There is a look every checkEvery.
+	// shardsALook is how many shards one look covers. There is a look every checkEvery.
 	shardsALook = 2
 )
 
-// idle is what the committer knows of how long heads have not been used. It is the committer's own.
+// idle measures how long heads have not been used. Only the committer uses it.
 type idle struct {
-	cycle uint32 // rounds of all shards that have begun
-	shard int    // next to be looked at
-	marks [idleCycles]eventstore.Position
+	cycle uint32                          // number of complete rounds over all shards
+	shard int                             // index of the shard at which the next look begins
+	marks [idleCycles]eventstore.Position // the next position at the end of each of the last rounds, oldest first
 }
 
-// forgetIdle has the next shards looked through for heads to forget. It does not wait for that.
+// forgetIdle asks the committer to look through the next shards. It does not wait for the look.
 func (s *Store) forgetIdle() {
-	_ = s.submit(context.Background(), &pending{forget: true, done: make(chan struct{}, 1)}) // a store that closes forgets nothing
+	_ = s.submit(context.Background(), &pending{forget: true, done: make(chan struct{}, 1)}) // the error says that the store closes, and then nothing is forgotten
 }
 
-// forget looks through the next shards. It is called by the committer, before the requests of its call.
+// forget looks through the next shards. REQUIRES: the committer calls it, before it carries out the requests of the call.
 func (s *Store) forget(c *commit) {
 	s.saveIdle(c, s.idle.marks[0])
 	for range shardsALook {
@@ -55,7 +55,8 @@ func (s *Store) forgetShard(c *commit) {
 	}
 	shard.shrink()
 	shard.Unlock()
-	if d.shard++; d.shard == len(s.heads.shards) {
+	d.shard++
+	if d.shard == len(s.heads.shards) {
 		d.shard = 0
 		d.cycle++
 		s.heads.cycle.Store(d.cycle)
@@ -64,8 +65,8 @@ func (s *Store) forgetShard(c *commit) {
 	}
 }
 
-// saveIdle has heads written whose heartbeats are from before the position: other heartbeats would see to that, but
-// there may come none.
+// saveIdle has the heads written whose oldest unwritten heartbeat is before the position. Further heartbeats would have them
+// written, too, but there may be none.
 func (s *Store) saveIdle(c *commit, before eventstore.Position) {
 	u := &s.unsaved
 	if u.first < len(u.queue) && u.queue[u.first].since < before {
@@ -73,7 +74,7 @@ func (s *Store) saveIdle(c *commit, before eventstore.Position) {
 	}
 }
 
-// forgetHead is called with the shard locked.
+// forgetHead removes a head from the table. REQUIRES: the shard is locked.
 func (s *Store) forgetHead(shard *headShard, h *head) {
 	delete(shard.m, h.stream)
 	shard.forgotten++
@@ -86,7 +87,7 @@ func (s *Store) forgetHead(shard *headShard, h *head) {
 	}
 }
 
-// otherOf is the head of the stream that the head's is tied to. It is the committer's.
+// otherOf is the head of the other stream of the instance. REQUIRES: the committer calls it.
 func (s *Store) otherOf(h *head) (*head, error) {
 	if other := h.other.Load(); other != nil && !other.forgotten {
 		return other, nil
@@ -103,7 +104,7 @@ func (s *Store) otherOf(h *head) (*head, error) {
 	return other, err
 }
 
-// shrink gives memory back when few of the most heads that there were are left. The shard is locked.
+// shrink makes a smaller map when the shard has far fewer heads than the map once had. REQUIRES: the shard is locked.
 func (s *headShard) shrink() {
 	s.most = max(s.most, len(s.m))
 	if s.most < 64 || len(s.m) > s.most/4 {

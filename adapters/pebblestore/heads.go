@@ -17,9 +17,10 @@ import (
 
 // head is what the committer must know of a stream.
 //
-// INVARIANT: a stream has one head that is not forgotten. The committer appends by no other, so that any goroutine may
-// keep a pointer to a head (see forget.go). Whoever loads a head fills it before keepHead publishes it. From then on only the committer reads and changes
-// its fields, except for stream and heartbeats, which never change, and for readable and other, which any goroutine may use.
+// INVARIANT: a stream has at most one head that is not forgotten, and the committer appends by no other. So any goroutine may
+// keep a pointer to a head (see forget.go). The goroutine that loads a head fills it before keepHead publishes it. From then
+// on only the committer reads and changes its fields, except for stream and heartbeats, which never change, and for readable
+// and other, which any goroutine may use.
 type head struct {
 	stream     eventstore.StreamName
 	events     uint64
@@ -54,7 +55,7 @@ func prefetch(heads []*head) {
 //go:noinline
 func discard(uint64) {}
 
-// heads keeps the heads of the streams that were used of late. The goroutine of an Append call loads the heads that the
+// heads keeps the heads of the streams to which events were appended lately. The goroutine of an Append call loads the heads that the
 // call needs, so that the committer waits for the disk only where a head was forgotten in between.
 type heads struct {
 	shards [64]headShard
@@ -64,7 +65,7 @@ type heads struct {
 type headShard struct {
 	sync.Mutex
 	m         map[eventstore.StreamName]*head
-	most      int    // heads there were since m was made
+	most      int    // the largest number of heads since m was made
 	forgotten uint64 // how many heads of the shard were forgotten since the store was opened
 }
 
@@ -97,8 +98,8 @@ func (s *Store) head(stream eventstore.StreamName) (*head, error) {
 	}
 }
 
-// loadAndKeep loads a head. ok is false if one of the shard was forgotten meanwhile, of which there had been as many
-// before: it may have been newer than what was loaded.
+// loadAndKeep loads a head. forgotten is the number of heads of the shard that were forgotten before. ok is false if another
+// one was forgotten meanwhile: it may be the same stream's, and newer than the head that was loaded.
 func (s *Store) loadAndKeep(shard *headShard, stream eventstore.StreamName, forgotten uint64) (h *head, ok bool, err error) {
 	if err := s.enter(); err != nil {
 		return nil, false, err
@@ -135,8 +136,8 @@ func (s *Store) tie(h *head) error {
 	return nil
 }
 
-// keepHead keeps a head, unless the stream has a head already, and gives the head that the stream has. The shard is
-// locked.
+// keepHead keeps a head, unless the stream has a head already, and gives the head that the stream has. REQUIRES: the shard
+// is locked.
 func (s *Store) keepHead(shard *headShard, h *head) *head {
 	if known, ok := shard.m[h.stream]; ok { // another goroutine was faster, and the committer may have moved that head
 		return known

@@ -243,14 +243,16 @@ func (t *Table) schedule(l *lease, deadline int64) {
 	t.wheel[l.tick] = append(t.wheel[l.tick], l)
 }
 
-// unschedule takes the lease's place in the wheel from it. When most places in the wheel do not count, they are taken
-// out: leases that end long before they are due must take no memory until then. REQUIRES: the table is locked.
+// unschedule makes the lease's place in the wheel one that does not count. When most places in the wheel do not count, it
+// removes them all, so that a lease that ends long before its deadline takes no memory until then. REQUIRES: the table is
+// locked.
 func (t *Table) unschedule(l *lease) {
 	if l.tick < 0 {
 		return
 	}
 	l.tick = -1
-	if t.stale++; t.stale < 1024 || t.stale < int(t.count.Load()) {
+	t.stale++
+	if t.stale < 1024 || t.stale < int(t.count.Load()) {
 		return
 	}
 	t.stale = 0

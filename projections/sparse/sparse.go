@@ -1,18 +1,18 @@
-// Package sparse has a list whose memory follows what is in it, not how far its numbers go.
+// Package sparse has a list whose memory depends on the number of its items, not on the largest of their numbers.
 package sparse
 
-// size is how many numbers a page is of.
+// size is the number of items on a page.
 const size = 256
 
-// List holds pointers by number. The zero value holds none. Its methods must not be called at once.
+// List has pointers by number. The zero value is empty. REQUIRES: one goroutine at a time calls its methods.
 type List[T any] struct{ pages []*page[T] }
 
 type page[T any] struct {
-	used int // number of at that are not nil
+	used int // number of items that are not nil
 	at   [size]*T
 }
 
-// At is what the number stands for, or nil.
+// At is the item of a number; nil: there is none.
 func (l *List[T]) At(number uint32) *T {
 	if n := int(number / size); n < len(l.pages) {
 		if p := l.pages[n]; p != nil {
@@ -22,7 +22,7 @@ func (l *List[T]) At(number uint32) *T {
 	return nil
 }
 
-// Set has a number stand for something, or with nil for nothing.
+// Set sets the item of a number; nil removes the item.
 func (l *List[T]) Set(number uint32, to *T) {
 	n := int(number / size)
 	if n >= len(l.pages) {
@@ -39,11 +39,12 @@ func (l *List[T]) Set(number uint32, to *T) {
 		p = new(page[T])
 		l.pages[n] = p
 	}
-	place := &p.at[number%size]
-	if *place != nil {
+	item := &p.at[number%size]
+	if *item != nil {
 		p.used--
 	}
-	if *place = to; to != nil {
+	*item = to
+	if to != nil {
 		p.used++
 	}
 	if p.used == 0 {
