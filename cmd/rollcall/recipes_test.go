@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// The load balancer's pool in docs/recipes, in each language, follows the registry through a kill.
+// The load balancer's pool in docs/recipes, in each language, follows the registry through a kill, a restore and the loss
+// of everything.
 func TestTheLoadBalancerRecipes(t *testing.T) {
 	built := filepath.Join(t.TempDir(), "loadbalancer")
 	if out, err := exec.Command("go", "build", "-o", built, "../../docs/recipes/loadbalancer").CombinedOutput(); err != nil {
@@ -77,6 +78,23 @@ func TestTheLoadBalancerRecipes(t *testing.T) {
 			}
 			do("DELETE", "b", "")
 			until("c0 10.0.0.3,c1 10.0.0.3,c2 10.0.0.3,")
+			dir, restored := filepath.Join(t.TempDir(), "backup"), filepath.Join(t.TempDir(), "restored")
+			if out, err := rollcall("backup", dir, "--data", data); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			do("PUT", "lost", `{"address":"10.0.0.4","ttl":"1h"}`)
+			until("c0 10.0.0.3,c1 10.0.0.3,c2 10.0.0.3,lost 10.0.0.4,")
+			_ = p.end(syscall.SIGKILL)
+			if out, err := rollcall("restore", dir, "--data", restored); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			p = startServer(t, restored, "--listen", address)
+			until("c0 10.0.0.3,c1 10.0.0.3,c2 10.0.0.3,")
+			_ = p.end(syscall.SIGKILL)
+			p = startServer(t, t.TempDir(), "--listen", address)
+			until("")
+			do("PUT", "new", `{"address":"10.0.0.5","ttl":"1h"}`)
+			until("new 10.0.0.5,")
 		})
 	}
 }
