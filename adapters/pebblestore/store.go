@@ -141,7 +141,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		clock: clock{wall: opts.Now, mono: opts.Monotonic, logger: opts.Logger},
 	}
 	s.buffer.New = func() any { return new([]heartbeat) }
-	if err := s.load(); err != nil {
+	if err := withoutPanic(s.load); err != nil {
 		return nil, errors.Join(fmt.Errorf("open event store in %s: %w", dir, err), db.Close(), lock.Close())
 	}
 	if opts.ReadOnly {
@@ -193,11 +193,30 @@ func openPebble(dir string, opts Options) (*pebble.DB, *pebble.Lock, error) {
 		o.Levels[i].BlockSize = 16 << 10
 	}
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
-	db, err := pebble.Open(dir, o)
+	var db *pebble.DB
+	err = withoutPanic(func() (err error) {
+		db, err = pebble.Open(dir, o)
+		return err
+	})
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open event store in %s: %w", dir, err), lock.Close())
 	}
 	return db, lock, nil
+}
+
+// withoutPanic runs a part of Open. The engine panics through Fatalf where it cannot write its manifest or its log: the
+// disk is full at the first start.
+func withoutPanic(part func() error) (err error) {
+	defer func() {
+		switch cause := recover().(type) {
+		case nil:
+		case fatal:
+			err = cause
+		default:
+			panic(cause)
+		}
+	}()
+	return part()
 }
 
 // load reads the store's identity, its newest position and its clock.
@@ -335,7 +354,8 @@ func (s *Store) Close() (err error) {
 		s.shut = true
 		s.gate.Unlock()
 		s.readers.Wait()
-		if s.failed() == nil { // so that the next start need not replay the engine's log
+		// A flush spares the next start the replay of the engine's log. On a full disk the engine would end the process.
+		if s.failed() == nil && !s.full.Load() {
 			err = s.db.Flush()
 		}
 		err = errors.Join(err, s.db.Close(), s.lock.Close())

@@ -369,6 +369,7 @@ func TestSettingsComeFromFlagsThenEnvironmentThenFile(t *testing.T) {
 		"log-levle: info\n":                `rollcall.yaml:1: there is no setting "log-levle"`,
 		"listen: [a]\n":                    "listen must be a single value",
 		"heartbeat-retention: soon\n":      "invalid duration",
+		"min-free-mib: 0\n":                "min-free-mib must be at least 1",
 		": :\n- broken":                    "yaml",
 		"store: redis\nlog-level: debug\n": "store must be",
 	} {

@@ -106,6 +106,9 @@ func (s *settings) check() error {
 			return usageError{err}
 		}
 	}
+	if s.minFree == 0 {
+		return usageError{errors.New("min-free-mib must be at least 1: the event store needs space to go on")}
+	}
 	if s.retention < time.Hour {
 		return usageError{fmt.Errorf("heartbeat-retention must be at least 1h, not %s", s.retention)}
 	}
