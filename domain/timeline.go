@@ -12,6 +12,7 @@ type TimelineReason string
 const (
 	Restored TimelineReason = "restore"   // a backup was restored
 	TailLost TimelineReason = "lost-tail" // the newest events of the log were lost, as after a crash of the disk
+	Migrated TimelineReason = "migration" // the events were copied from another store, which counts their positions otherwise
 )
 
 // TimelineBegan says that the log left its timeline. Events of the old timeline after the fork are not in this log, and their

@@ -89,6 +89,8 @@ func timelineBegan(e domain.TimelineBegan) string {
 		return fmt.Sprintf("restored from the backup of %s: %s", e.Backup.UTC().Format(time.RFC3339), goesOn)
 	case e.Reason == domain.Restored:
 		return "restored from a backup: " + goesOn
+	case e.Reason == domain.Migrated:
+		return "moved from another event store: " + goesOn
 	case e.Reason == domain.TailLost:
 		return fmt.Sprintf("the log lost its events up to position %d: %s", e.Lost, goesOn)
 	}

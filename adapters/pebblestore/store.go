@@ -36,6 +36,7 @@ type Options struct {
 	FS        vfs.FS       // nil: the disk
 	OnCommit  func(Commit) // is told of every commit, in order, and must return quickly; nil: nobody is told
 	ReadOnly  bool         // opens an existing store without changing it
+	Filling   bool         // the store is filled from another one: the event of its timeline waits, see Descend
 	// MinFree is the free disk space, in bytes, below which appends are refused; 0: 128 MiB. The engine needs space
 	// for compactions, and must never find the disk full.
 	MinFree uint64
@@ -154,7 +155,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	go s.commitAppends()
 	go s.answerCommits()
-	if !opts.ReadOnly {
+	if !opts.ReadOnly && !opts.Filling {
 		if err := s.recordTimeline(context.Background()); err != nil {
 			return nil, errors.Join(fmt.Errorf("open event store in %s: %w", dir, err), s.Close())
 		}

@@ -51,12 +51,29 @@ func (s *Store) saveTimelines() error {
 // REQUIRES: nobody uses the store yet, because events and positions that were given out before would not name the
 // timeline.
 func (s *Store) BeginTimeline(ctx context.Context, began domain.TimelineBegan) (domain.TimelineBegan, error) {
-	head := eventstore.Position(s.durable.Load())
+	began, err := s.fork(s.timelines.Timelines, eventstore.Position(s.durable.Load()), began)
+	if err != nil {
+		return began, err
+	}
+	return began, s.recordTimeline(ctx)
+}
+
+// Descend has a store that was filled from another one go on as a timeline of its own, which leaves the other store's
+// after the last position at which both have the same events. The log tells of this when the store is next opened
+// without Options.Filling: until then it has what the other one has and nothing else.
+//
+// REQUIRES: as BeginTimeline.
+func (s *Store) Descend(of eventstore.Timelines, shared eventstore.Position) (domain.TimelineBegan, error) {
+	return s.fork(of, shared, domain.TimelineBegan{Reason: domain.Migrated})
+}
+
+// fork draws the name of a timeline that leaves others after a position, and saves the timeline with its event.
+func (s *Store) fork(of eventstore.Timelines, after eventstore.Position, began domain.TimelineBegan) (domain.TimelineBegan, error) {
 	name := make([]byte, 5)
 	if _, err := rand.Read(name); err != nil {
 		return began, err
 	}
-	began.Timeline, began.Parent, began.After = hex.EncodeToString(name), s.timelines.Name, uint64(head)
+	began.Timeline, began.Parent, began.After = hex.EncodeToString(name), of.Name, uint64(after)
 	data, err := domain.Encode(began)
 	if err != nil {
 		return began, err
@@ -65,15 +82,12 @@ func (s *Store) BeginTimeline(ctx context.Context, began domain.TimelineBegan) (
 	if err != nil {
 		return began, err
 	}
-	s.timelines.Timelines = s.timelines.Fork(began.Timeline, head)
+	s.timelines.Timelines = of.Fork(began.Timeline, after)
 	s.timelines.Unrecorded = &eventstore.EventData{
 		ID: id, Type: began.EventType(), Data: data,
 		Metadata: fmt.Appendf(nil, `{"actor":"rollcall","via":"%s","schema":%d}`, began.Reason, domain.SchemaVersion),
 	}
-	if err := s.saveTimelines(); err != nil {
-		return began, err
-	}
-	return began, s.recordTimeline(ctx)
+	return began, s.saveTimelines()
 }
 
 // recordTimeline appends the first event of a new timeline, if the log may lack that event. Because the event has an id,

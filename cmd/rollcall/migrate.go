@@ -31,6 +31,7 @@ type migration struct {
 	resumed bool                             // the target held events before
 	beats   map[eventstore.StreamName]uint64 // how many heartbeats the target has of each stream that was appended to
 	last    eventstore.Position              // in the target, of the newest event
+	shared  eventstore.Position              // up to which both stores have the same at each position
 }
 
 func migrateCommand() *cobra.Command {
@@ -70,8 +71,10 @@ begin anew with an empty store, for events are never put in between.`,
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(c.OutOrStdout(), "%d events copied; %d compared: both stores hold the same, in the same order\n", copied, compared)
-		return err
+		if _, err := fmt.Fprintf(c.OutOrStdout(), "%d events copied; %d compared: both stores hold the same, in the same order\n", copied, compared); err != nil {
+			return err
+		}
+		return m.leaveTimeline(c)
 	}
 	return c
 }
@@ -79,7 +82,7 @@ begin anew with an empty store, for events are never put in between.`,
 func openForMigration(ctx context.Context, store string, readOnly bool) (eventstore.Store, error) {
 	quiet := slog.New(slog.DiscardHandler)
 	if !isESDB(store) {
-		return pebblestore.Open(filepath.Join(store, "events"), pebblestore.Options{ReadOnly: readOnly, Logger: quiet})
+		return pebblestore.Open(filepath.Join(store, "events"), pebblestore.Options{ReadOnly: readOnly, Filling: !readOnly, Logger: quiet})
 	}
 	s, err := esdbstore.Open(store, esdbstore.Options{Logger: quiet})
 	if err != nil {
@@ -244,6 +247,7 @@ func (m *migration) compare(c *cobra.Command) (compared int64, err error) {
 	opts := eventstore.ReadAllOptions{Filter: m.filter()}
 	next, stop := iter.Pull2(m.to.ReadAll(ctx, opts))
 	defer stop()
+	before := eventstore.Position(0) // of the event before, in the source
 	for a, err := range m.from.ReadAll(ctx, opts) {
 		if err != nil {
 			return compared, err
@@ -255,6 +259,10 @@ func (m *migration) compare(c *cobra.Command) (compared int64, err error) {
 		if !ok || !sameEvent(&a, &b) {
 			return compared, fmt.Errorf("the stores differ: revision %d of %s at position %d has no equal at the same place in the target", a.Revision, a.Stream, a.Position)
 		}
+		if m.shared == before && a.Position == b.Position {
+			m.shared = a.Position
+		}
+		before = a.Position
 		compared++
 		bar.set(int64(a.Position))
 	}
@@ -262,6 +270,22 @@ func (m *migration) compare(c *cobra.Command) (compared int64, err error) {
 		return compared, errors.Join(err, fmt.Errorf("the stores differ: the target goes on with revision %d of %s", e.Revision, e.Stream))
 	}
 	return compared, nil
+}
+
+// leaveTimeline has an embedded target go on as a timeline of its own, so that clients of the source that come back to it
+// do not take its positions for those that they know.
+func (m *migration) leaveTimeline(c *cobra.Command) error {
+	store, ok := m.to.(*pebblestore.Store)
+	if !ok {
+		_, err := fmt.Fprintln(c.OutOrStdout(), "positions in a database are its own: have clients of the source begin anew")
+		return err
+	}
+	began, err := store.Descend(m.from.Timelines(), m.shared)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.OutOrStdout(), "the target goes on as timeline %s: positions up to %d are those of the source, clients that come with a later one are told to begin anew\n", began.Timeline, began.After)
+	return err
 }
 
 func sameEvent(a, b *eventstore.RecordedEvent) bool {

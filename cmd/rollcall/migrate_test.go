@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rollcall-registry/rollcall/adapters/esdbstore/esdbtest"
@@ -77,7 +78,19 @@ func TestAHistoryMovesToAClusterAndBack(t *testing.T) {
 	if a, b := root(small), root(back); a != b || !strings.Contains(a, "500 events") {
 		t.Errorf("there and back:\n%s\n%s", a, b)
 	}
-	if out, err := rollcall("migrate", "--from", back, "--to", t.TempDir(), "--heartbeats=false"); err != nil || !strings.Contains(out, "500 events copied") {
+	p := startServer(t, back)
+	status, b, err := p.send("GET", "/v1/history?type=TimelineBegan", "")
+	if err != nil || status != 200 || !strings.Contains(string(b), "moved from another event store: the log goes on after position 0 as timeline ") {
+		t.Errorf("the log does not tell of the move: %d, %v, %s", status, err, b)
+	}
+	if status, b, err := p.send("GET", "/v1/events?from=7", ""); err != nil || status != 410 {
+		t.Errorf("a position of the cluster is answered %d, %v, %s", status, err, b)
+	}
+	_ = p.end(syscall.SIGTERM)
+	if out, err := rollcall("migrate", "--from", small, "--to", t.TempDir()); err != nil || !strings.Contains(out, "positions up to 1500 are those of the source") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := rollcall("migrate", "--from", small, "--to", t.TempDir(), "--heartbeats=false"); err != nil || !strings.Contains(out, "500 events copied") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	other := t.TempDir()
