@@ -79,6 +79,10 @@ func (f *laneFace) Heartbeat(service, id []byte) (reply lane.Reply, mine bool) {
 	return reply, true
 }
 
+// largestInLane is the length in bytes of the largest list that the lane sends. The server writes a larger list in pieces, so
+// that other work gets the processor in between.
+const largestInLane = 1 << 20
+
 // Lookup implements lane.Face. The turn ends before the lane writes the reply, so that a client that does not read its
 // reply keeps no turn.
 func (f *laneFace) Lookup(service, match []byte) (reply lane.Reply, mine bool) {
@@ -92,14 +96,20 @@ func (f *laneFace) Lookup(service, match []byte) (reply lane.Reply, mine bool) {
 		return lane.Reply{}, false
 	}
 	list, ok := f.api.Queries.AllInstances(view)
-	if !ok || len(list.Bytes) >= web.LargeBody { // large replies are counted
+	if !ok {
 		return lane.Reply{}, false
 	}
-	if web.Matches(string(match), list.ETag) {
+	switch {
+	case web.Matches(string(match), list.ETag):
 		reply = f.reply(http.StatusNotModified, position)
-	} else {
+	case len(list.Bytes) > largestInLane:
+		return lane.Reply{}, false
+	default:
 		reply = f.reply(http.StatusOK, position)
 		reply.Type, reply.Body = echo.MIMEApplicationJSON, list.Bytes
+		if len(list.Bytes) >= web.LargeBody {
+			reply.Admit = func(cut func()) (done func(), ok bool) { return f.api.outgoing.TryAdmit(list.Bytes, cut) }
+		}
 	}
 	reply.ETag = list.ETag
 	return reply, true

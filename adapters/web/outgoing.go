@@ -104,6 +104,16 @@ func (o *Outgoing) Begin(c echo.Context, body []byte) (*Reply, error) {
 	return r, nil
 }
 
+// TryAdmit lets a large reply begin if there is capacity now. cut makes the write of the reply fail; it may be called
+// from any goroutine until done is called.
+func (o *Outgoing) TryAdmit(body []byte, cut func()) (done func(), ok bool) {
+	r := &Reply{outgoing: o, first: unsafe.SliceData(body), cut: cut}
+	if !o.enter(r, len(body)) {
+		return nil, false
+	}
+	return r.End, true
+}
+
 func (o *Outgoing) admit(ctx context.Context, r *Reply, size int) error {
 	if o.enter(r, size) {
 		return nil

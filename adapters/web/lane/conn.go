@@ -226,6 +226,14 @@ func (c *conn) carryOut(request plainRequest) outcome {
 	if !mine {
 		return notMine
 	}
+	if reply.Admit != nil {
+		// A deadline that is over makes the write under way fail.
+		done, ok := reply.Admit(func() { _ = c.TCPConn.SetWriteDeadline(time.Unix(1, 0)) })
+		if !ok {
+			return notMine
+		}
+		defer done()
+	}
 	c.lane.answered.Add(1)
 	err := c.send(reply, now)
 	if c.lane.options.Observe != nil {

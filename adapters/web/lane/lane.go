@@ -39,6 +39,10 @@ type Reply struct {
 	Position   []byte // Rollcall-Position
 	RequestID  []byte // X-Request-Id
 	Body       []byte // must be nil with 304
+	// Admit is asked right before the reply is sent; nil: nobody has to be asked. cut makes the write fail, and may be called
+	// until done is. If ok is false, the reply is not sent, and the HTTP server gets the request. Only a request that changes
+	// nothing may have an Admit.
+	Admit func(cut func()) (done func(), ok bool)
 }
 
 // Options are the options of a Lane.
