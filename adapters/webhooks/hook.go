@@ -47,7 +47,7 @@ const (
 )
 
 func newHook(w domain.Webhook) *hook {
-	h := &hook{webhook: w, place: -1, done: eventstore.Position(w.After), picks: picks(w.Spec.Types)}
+	h := &hook{webhook: w, place: -1, standing: untried, done: eventstore.Position(w.After), picks: picks(w.Spec.Types)}
 	if u, err := url.Parse(w.Spec.URL); err == nil {
 		h.host = strings.ToLower(u.Host)
 	}

@@ -7,8 +7,8 @@ import (
 
 // Who gets the next turn. Attempts to a target that does not answer last until their timeout, so if they could take
 // every turn, a thousand such targets would hold up the rest. Webhooks are told apart by what is known of their targets:
-// those whose last attempt was taken may have every turn, those that were never tried or failed must leave a quarter of the
-// turns to others, and those that failed have a quarter at most. The same shares hold for the turns of one host.
+// those whose last attempt was taken at once may have every turn, those that were never tried, are slow or failed must leave
+// a quarter of the turns to others, and those that failed have a quarter at most. The same shares hold for the turns of one host.
 // Among webhooks of one standing the hosts take turns, and among those of one host the webhooks do.
 
 // standing is what a webhook's last attempt says of its target.

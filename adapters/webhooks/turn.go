@@ -257,7 +257,7 @@ func (d *Deliverer) deliver(ctx context.Context, h *hook, w *work, secret string
 	return d.settle(h, w, i, result, true, &took)
 }
 
-// slow is how long an attempt may take before its target counts as one that holds up others.
+// slow is how long an attempt may take before its target counts as no better than one that was never tried.
 const slow = time.Second
 
 // settle notes that an event is done with.
@@ -276,7 +276,7 @@ func (d *Deliverer) settle(h *hook, w *work, i *item, result string, attempted b
 	h.done, h.attempt, h.failing = i.Position, 0, time.Time{}
 	h.standing = proven
 	if took != nil && *took > slow {
-		h.standing = failing
+		h.standing = untried
 	}
 	w.after, w.attempts = i.Position, 0
 	d.delivered = true
@@ -292,7 +292,7 @@ func (d *Deliverer) settle(h *hook, w *work, i *item, result string, attempted b
 		d.pause(h, time.Unix(h.sentIn+1, 0).Sub(now))
 		return over
 	}
-	if h.standing == failing {
+	if h.standing != proven {
 		return over // it goes on with its new standing
 	}
 	return more
