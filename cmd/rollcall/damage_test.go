@@ -1,0 +1,98 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// Every file of the folders that can be made anew is cut, changed and missing in turn: the real binary starts, takes
+// commands, and has the catalog that it had.
+func TestTheServerStartsOnDamagedFoldersThatCanBeMadeAnew(t *testing.T) {
+	whole := filepath.Join(t.TempDir(), "whole")
+	p := startServer(t, whole, "--webhook-allow-private")
+	if status, b, err := p.send("PUT", "/v1/services/web/instances/kept", `{"address":"10.0.0.5","ttl":"1h"}`); err != nil || status != 201 {
+		t.Fatal(status, err, string(b))
+	}
+	if status, b, err := p.send("POST", "/v1/webhooks", `{"url":"http://127.0.0.1:1/x","from":"0"}`); err != nil || status != 201 {
+		t.Fatal(status, err, string(b))
+	}
+	if err := p.end(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, folder := range []string{"history", "deliveries", "snapshots", "consumers"} {
+		err := filepath.WalkDir(filepath.Join(whole, folder), func(path string, e fs.DirEntry, err error) error {
+			if info, infoErr := e.Info(); err == nil && infoErr == nil && e.Type().IsRegular() && info.Size() > 0 {
+				rel, relErr := filepath.Rel(whole, path)
+				files, err = append(files, rel), relErr
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(files) < 6 {
+		t.Fatalf("only %v to damage", files)
+	}
+	for i, file := range files {
+		damage := [...]string{"cut", "changed", "missing"}[i%3]
+		damages := []string{damage}
+		if os.Getenv("ROLLCALL_TORTURE") != "" {
+			damages = []string{"cut", "changed", "missing"}
+		}
+		for _, damage := range damages {
+			t.Run(file+" "+damage, func(t *testing.T) {
+				data := filepath.Join(t.TempDir(), "data")
+				if err := os.CopyFS(data, os.DirFS(whole)); err != nil {
+					t.Fatal(err)
+				}
+				damageFile(t, filepath.Join(data, file), damage)
+				p := startServer(t, data, "--webhook-allow-private")
+				if status, b, err := p.send("PUT", "/v1/services/web/instances/new", `{"address":"10.0.0.6","ttl":"1h"}`); err != nil || status != 201 {
+					t.Error(status, err, string(b))
+				}
+				if _, b, err := p.send("GET", "/v1/catalog", ""); err != nil || !strings.Contains(string(b), `"kept"`) || !strings.Contains(string(b), `"new"`) {
+					t.Errorf("the catalog is %s, %v", b, err)
+				}
+				if err := p.end(syscall.SIGTERM); err != nil {
+					t.Error(err)
+				}
+				aside, err := filepath.Glob(filepath.Join(data, "*.bad*"))
+				inside, errInside := filepath.Glob(filepath.Join(data, "*", "*.bad*"))
+				if err != nil || errInside != nil {
+					t.Fatal(err, errInside)
+				}
+				if n := len(aside) + len(inside); n > 0 && !strings.Contains(p.logs.String(), ".bad") {
+					t.Errorf("the log does not tell of %v %v:\n%s", aside, inside, p.logs)
+				}
+			})
+		}
+	}
+}
+
+func damageFile(t *testing.T, path, how string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch how {
+	case "cut":
+		err = os.Truncate(path, int64(len(b)/2))
+	case "missing":
+		err = os.Remove(path)
+	case "changed":
+		for i := range b {
+			b[i] ^= 0x55
+		}
+		err = os.WriteFile(path, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
