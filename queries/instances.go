@@ -40,6 +40,9 @@ var InstanceParameters = []string{"status", "tag", "zone", "version", "ready", "
 func ParseInstanceFilter(values url.Values, also ...string) (f InstanceFilter, err error) {
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		value := values.Get(name)
+		if slices.Contains([]string{"tag", "zone", "version"}, name) && slices.Contains(values[name], "") {
+			return f, domain.InvalidField{Field: name, Rule: "must not be empty"} // it would filter nothing
+		}
 		switch name {
 		case "status":
 			if f.Statuses, err = parseStatuses(values[name]); err != nil {

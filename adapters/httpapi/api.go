@@ -188,7 +188,7 @@ func (a *api) router() *echo.Echo {
 
 	web.Get(e, "/healthz", a.healthz, web.Takes())
 	web.Get(e, "/readyz", a.readyz, web.Takes())
-	web.Get(e, "/metrics", echo.WrapHandler(a.Metrics), a.operatorTurns.Admit)
+	web.Get(e, "/metrics", echo.WrapHandler(a.Metrics), web.Takes(), a.operatorTurns.Admit)
 	web.Get(e, "/openapi.yaml", a.openapi, web.Takes())
 	web.Get(e, "/", a.index, web.Takes())
 	return e

@@ -5,6 +5,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries"
 )
 
@@ -33,6 +34,11 @@ var historyParameters = []string{"after", "from", "to", "actor", "type+", "via",
 
 // historyOf answers with a page of the history. q has the selection of the route, and historyOf adds the parameters.
 func (a *api) historyOf(c echo.Context, q queries.HistoryQuery) error {
+	for _, name := range []string{"actor", "via", "reason"} {
+		if c.QueryParams().Has(name) && c.QueryParam(name) == "" {
+			return domain.InvalidField{Field: name, Rule: "must not be empty"} // it would filter nothing
+		}
+	}
 	q.From, q.To, q.Order, q.Limit, q.Cursor = c.QueryParam("from"), c.QueryParam("to"), c.QueryParam("order"), c.QueryParam("limit"), c.QueryParam("cursor")
 	q.Actor, q.Via, q.Reason = c.QueryParam("actor"), c.QueryParam("via"), c.QueryParam("reason")
 	for _, types := range c.QueryParams()["type"] {

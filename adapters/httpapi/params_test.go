@@ -30,6 +30,13 @@ func TestCommandsRefuseParametersTheyDoNotKnow(t *testing.T) {
 		{"GET", "/v1/webhooks/x/deliveries?from=1", "", "from"},
 		{"GET", "/healthz?x=1", "", "x"},
 		{"GET", "/readyz?x=1", "", "x"},
+		{"GET", "/metrics?x=1", "", "x"},
+		{"GET", lookup + "?zone=", "", "zone"},
+		{"GET", lookup + "?version=", "", "version"},
+		{"GET", lookup + "?tag=a&tag=", "", "tag"},
+		{"GET", "/v1/history?actor=", "", "actor"},
+		{"GET", "/v1/history?via=", "", "via"},
+		{"GET", "/v1/history?reason=", "", "reason"},
 	} {
 		t.Run(r.method+" "+r.path, func(t *testing.T) { s.send(r.method, r.path, r.body).problem(t, 422, "invalid-field", r.field) })
 	}

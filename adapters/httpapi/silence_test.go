@@ -43,7 +43,7 @@ func TestInstancesThatAreSilentForLongAreLeftOutIfAsked(t *testing.T) {
 		"ready=true":                           "patient quiet",
 		"":                                     "drained patient quiet",
 		"max_silence=1&status=critical":        "",
-		"max_silence=1000&ready=true&zone=":    "patient quiet",
+		"max_silence=1000&ready=true":          "patient quiet",
 		"ready=true&max_silence=1&ns=default":  "patient",
 		"after=1&ready=true&max_silence=1e300": "patient quiet",
 	} {
