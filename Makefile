@@ -37,6 +37,7 @@ torture: ## long runs: KILLS kills of the real binary, SEEDS simulated worlds, e
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'AtAnyFileOperation|AnyCrash' ./adapters/pebblestore
 	@for t in $(FUZZ); do $(GO) test -run '^$$' -fuzz "^$${t#*:}$$" -fuzztime $(FUZZTIME) $${t%%:*} || exit 1; done
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'TestNoLoadExhausts' ./cmd/rollcall
+	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'ManyThatHang|ManyIdle' ./adapters/webhooks
 
 BASE ?= HEAD~1
 BENCH ?= .

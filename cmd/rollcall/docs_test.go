@@ -19,7 +19,7 @@ var documents = []string{"README.md", "docs/streams.md", "docs/audit.md", "docs/
 var notRun = []struct{ begins, because string }{
 	{"make ", "builds, or runs this test"},
 	{"go ", "runs benchmarks, or another test"},
-	{"ROLLCALL_BENCH_EVENTS=", "runs benchmarks"},
+	{"ROLLCALL_", "takes minutes: a long run, or a benchmark"},
 	{"docker ", "needs a container runtime"},
 	{"sh docs/recipes/", "TestTheLoadBalancerRecipes runs the recipes"},
 	{"node docs/recipes/", "TestTheLoadBalancerRecipes runs the recipes"},
