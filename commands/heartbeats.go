@@ -90,10 +90,10 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 // catalog: then the append fails.
 func decideHeartbeat(entry *catalog.Entry, beat *domain.SendHeartbeat) (result Result, received domain.HeartbeatReceived, ok bool) {
 	live := domain.Instance{Phase: domain.Registered, Epoch: entry.Epoch} // the fields that decide a heartbeat
-	if beat.Owner != "" {
-		if beat.Validate() != nil {
-			return result, received, false
-		}
+	if beat.Owner != "" && beat.Validate() != nil {
+		return result, received, false
+	}
+	if beat.Owner != "" || beat.Holder != "" {
 		live.Owner = entry.Owner()
 	}
 	received, err := live.Heartbeat(*beat)
@@ -108,6 +108,8 @@ func (h *Heartbeats) event(received domain.HeartbeatReceived) eventstore.EventDa
 type Precondition struct {
 	Epoch uint64 // 0: any
 	Owner string // "": any
+
+	Holder string // see domain.SendHeartbeat
 }
 
 // SendAll carries out the heartbeats of many instances with one commit, as DoAll does, and appends the results to
@@ -228,7 +230,7 @@ func noteStream(entry *catalog.Entry, appended *eventstore.AppendResult) {
 func heartbeatOf(instances []domain.Key, preconditions []Precondition, i int) domain.SendHeartbeat {
 	beat := domain.SendHeartbeat{Key: instances[i]}
 	if len(preconditions) > 0 {
-		beat.Epoch, beat.Owner = preconditions[i].Epoch, preconditions[i].Owner
+		beat.Epoch, beat.Owner, beat.Holder = preconditions[i].Epoch, preconditions[i].Owner, preconditions[i].Holder
 	}
 	return beat
 }

@@ -118,6 +118,16 @@ func DecodeEvent(eventType string, data []byte) (Event, error) {
 		return decode[WebhookReplayed](data)
 	case TypeWebhookDeleted:
 		return decode[WebhookDeleted](data)
+	case TypeTokenCreated:
+		return decode[TokenCreated](data)
+	case TypeTokenRotated:
+		return decode[TokenRotated](data)
+	case TypeTokenRevoked:
+		return decode[TokenRevoked](data)
+	case TypeRoleSet:
+		return decode[RoleSet](data)
+	case TypeRoleRemoved:
+		return decode[RoleRemoved](data)
 	}
 	return nil, UnknownEvent{Type: eventType}
 }

@@ -10,7 +10,8 @@ type Command interface {
 }
 
 // A command may name the registration for which it is meant, by its epoch, by its owner, or both. If another registration
-// is live, the command is refused and changes nothing (ADR 028).
+// is live, the command is refused and changes nothing (ADR 028). A command with a Holder reaches only a registration
+// whose owner belongs to the holder (Holds); "": any registration. The registry sets the Holder, a client cannot.
 
 // RegisterInstance puts an instance into the catalog, updates it, or renews its lease when nothing differs. An empty
 // Details.Status keeps the present status.
@@ -21,13 +22,15 @@ type RegisterInstance struct {
 
 	Epoch      uint64 // the epoch that must be live; 0: any epoch, or no live instance
 	CreateOnly bool   // no instance of the key may be live
+	Holder     string
 }
 
 // SendHeartbeat renews the lease.
 type SendHeartbeat struct {
-	Key   Key
-	Epoch uint64 // the epoch that must be live; 0: any
-	Owner string // the owner of the live registration; "": any
+	Key    Key
+	Epoch  uint64 // the epoch that must be live; 0: any
+	Owner  string // the owner of the live registration; "": any
+	Holder string
 }
 
 // ReportHealth states the instance's health.
@@ -38,6 +41,7 @@ type ReportHealth struct {
 	Status Status
 	Source HealthSource
 	Output string
+	Holder string
 }
 
 // ChangeTraffic drains, resumes or puts into maintenance.
@@ -47,6 +51,7 @@ type ChangeTraffic struct {
 	Owner   string // the owner of the live registration; "": any
 	Traffic Traffic
 	Reason  string
+	Holder  string
 }
 
 // DeregisterInstance removes the instance from the catalog.
@@ -55,6 +60,7 @@ type DeregisterInstance struct {
 	Epoch  uint64 // the epoch that must be live; 0: any
 	Owner  string // the owner of the live registration; "": any
 	Reason string
+	Holder string
 }
 
 // ExpireLease ends an instance whose lease lapsed. Only the registry gives this command, never a client.

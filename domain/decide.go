@@ -37,6 +37,11 @@ func (i Instance) register(c RegisterInstance) ([]Event, error) {
 	case !i.Live() && c.Epoch != 0:
 		return nil, StaleEpoch{Key: c.Key, Epoch: c.Epoch}
 	}
+	if i.Live() {
+		if err := i.heldBy(c.Key, c.Holder); err != nil {
+			return nil, err
+		}
+	}
 	details := c.Details.Normalize()
 	if !i.Live() || c.Owner != "" && c.Owner != i.Owner {
 		return []Event{i.begin(c.Owner, details)}, nil
@@ -92,11 +97,11 @@ func (i Instance) Repeats(c RegisterInstance) bool {
 // Heartbeat decides a heartbeat, as Decide does, without allocating memory. An instance that is not registered has no lease
 // to renew.
 func (i *Instance) Heartbeat(c SendHeartbeat) (HeartbeatReceived, error) {
-	return HeartbeatReceived{Epoch: i.Epoch}, i.refuse(c.Key, c.Epoch, c.Owner)
+	return HeartbeatReceived{Epoch: i.Epoch}, i.refuse(c.Key, c.Epoch, c.Owner, c.Holder)
 }
 
 func (i Instance) reportHealth(c ReportHealth) ([]Event, error) {
-	if err := i.refuse(c.Key, c.Epoch, c.Owner); err != nil {
+	if err := i.refuse(c.Key, c.Epoch, c.Owner, c.Holder); err != nil {
 		return nil, err
 	}
 	if c.Status == i.Status {
@@ -108,12 +113,15 @@ func (i Instance) reportHealth(c ReportHealth) ([]Event, error) {
 // changeTraffic changes a live instance's traffic. Maintenance outlives the instance, so it can be ended when no instance is
 // live.
 func (i Instance) changeTraffic(c ChangeTraffic) ([]Event, error) {
-	refused := i.refuse(c.Key, c.Epoch, c.Owner)
+	refused := i.refuse(c.Key, c.Epoch, c.Owner, c.Holder)
 	if !i.Live() && i.Maintenance != nil && c.Traffic == Serving {
-		refused = i.fits(c.Key, c.Epoch, c.Owner)
+		refused = i.fits(c.Key, c.Epoch, c.Owner, c.Holder)
 	}
 	if refused != nil {
 		return nil, refused
+	}
+	if c.Holder != "" && (c.Traffic == Maintenance || i.Maintenance != nil) { // an operator's decision
+		return nil, Forbidden{Actor: c.Holder, Verb: ChangeInstanceTraffic, Key: c.Key}
 	}
 	if c.Traffic == i.Traffic {
 		return nil, nil
@@ -122,14 +130,14 @@ func (i Instance) changeTraffic(c ChangeTraffic) ([]Event, error) {
 }
 
 func (i Instance) deregister(c DeregisterInstance) ([]Event, error) {
-	if err := i.refuse(c.Key, c.Epoch, c.Owner); err != nil {
+	if err := i.refuse(c.Key, c.Epoch, c.Owner, c.Holder); err != nil {
 		return nil, err
 	}
 	return []Event{InstanceDeregistered{Epoch: i.Epoch, Reason: c.Reason}}, nil
 }
 
 func (i Instance) expire(c ExpireLease) ([]Event, error) {
-	if err := i.refuse(c.Key, c.Epoch, ""); err != nil {
+	if err := i.refuse(c.Key, c.Epoch, "", ""); err != nil {
 		return nil, err
 	}
 	return []Event{LeaseExpired{
@@ -139,7 +147,7 @@ func (i Instance) expire(c ExpireLease) ([]Event, error) {
 
 // refuse is why a command for an epoch and an owner cannot be carried out on this instance; nil: it can. key is the
 // command's, because the state of an instance without events has no key.
-func (i *Instance) refuse(key Key, epoch uint64, owner string) error {
+func (i *Instance) refuse(key Key, epoch uint64, owner, holder string) error {
 	switch i.Phase {
 	case Unknown:
 		return UnknownInstance{Key: key}
@@ -148,16 +156,24 @@ func (i *Instance) refuse(key Key, epoch uint64, owner string) error {
 	case Expired:
 		return LeaseLapsed{Key: key}
 	}
-	return i.fits(key, epoch, owner)
+	return i.fits(key, epoch, owner, holder)
 }
 
-// fits refuses a command that names another epoch (0: none is named) or another owner ("": none is named).
-func (i *Instance) fits(key Key, epoch uint64, owner string) error {
+// fits refuses a command that names another epoch (0: none is named), another owner or holder ("": none is named).
+func (i *Instance) fits(key Key, epoch uint64, owner, holder string) error {
 	switch {
 	case epoch != 0 && epoch != i.Epoch:
 		return StaleEpoch{Key: key, Epoch: epoch, Live: i.Epoch}
 	case owner != "" && owner != i.Owner:
 		return OtherOwner{Key: key, Owner: owner, Live: i.Owner}
+	}
+	return i.heldBy(key, holder)
+}
+
+// heldBy refuses a holder ("": none is named) to whom the registration's owner does not belong.
+func (i *Instance) heldBy(key Key, holder string) error {
+	if holder != "" && !Holds(holder, i.Owner) {
+		return NotHeld{Key: key, Holder: holder}
 	}
 	return nil
 }

@@ -75,6 +75,8 @@ func Words(event domain.Event, recordedAt time.Time) string {
 		return because("webhook deleted", e.Reason)
 	case domain.SelfPreservationStarted, domain.SelfPreservationEnded, domain.ListeningInterrupted:
 		return registryWords(event)
+	case domain.TokenCreated, domain.TokenRotated, domain.TokenRevoked, domain.RoleSet, domain.RoleRemoved:
+		return accessWords(event)
 	}
 	if e, ok := event.(domain.TimelineBegan); ok {
 		return timelineBegan(e)

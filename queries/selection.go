@@ -26,7 +26,7 @@ var webhookTypes = []string{
 }
 
 // eventTypes are the types that a selection may name. The types of instances' events come first.
-var eventTypes = slices.Concat(domain.LifecycleTypes, []string{domain.TypeHeartbeatReceived, domain.TypeSelfPreservationStarted, domain.TypeSelfPreservationEnded, domain.TypeListeningInterrupted, domain.TypeTimelineBegan}, webhookTypes)
+var eventTypes = slices.Concat(domain.LifecycleTypes, []string{domain.TypeHeartbeatReceived, domain.TypeSelfPreservationStarted, domain.TypeSelfPreservationEnded, domain.TypeListeningInterrupted, domain.TypeTimelineBegan}, webhookTypes, domain.AccessTypes)
 
 // SelectionParameters are the names of the parameters that ParseSelection reads.
 var SelectionParameters = []string{"ns", "namespace", "service", "instance", "type", "heartbeats"}

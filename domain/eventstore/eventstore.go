@@ -65,17 +65,18 @@ const (
 	HeartbeatPrefix            = "heartbeat-"
 	RegistryStream  StreamName = "registry"
 	WebhookPrefix              = "webhook-"
+	AccessStream    StreamName = "access"
 )
 
 // AuditedPrefixes are the prefixes of the audited streams: all streams of Rollcall but heartbeats. Their events are kept for
 // ever, are in the history, and are the leaves of the Merkle tree.
 func AuditedPrefixes() []string {
-	return []string{LifecyclePrefix, string(RegistryStream), WebhookPrefix}
+	return []string{LifecyclePrefix, string(RegistryStream), WebhookPrefix, string(AccessStream)}
 }
 
 // Audited says whether the stream is one of AuditedPrefixes.
 func (s StreamName) Audited() bool {
-	for _, prefix := range [...]string{LifecyclePrefix, string(RegistryStream), WebhookPrefix} {
+	for _, prefix := range [...]string{LifecyclePrefix, string(RegistryStream), WebhookPrefix, string(AccessStream)} {
 		if strings.HasPrefix(string(s), prefix) {
 			return true
 		}

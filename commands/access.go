@@ -1,0 +1,116 @@
+package commands
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// SecretPrefix begins every secret, so that scanners for leaked secrets find it: rollcall_ and 64 hexadecimal digits.
+const SecretPrefix = "rollcall_"
+
+const secretLength = len(SecretPrefix) + 64
+
+// NewSecret draws a secret of 256 random bits.
+func NewSecret() (secret string, hash domain.SecretHash) {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // it never fails
+	secret = SecretPrefix + hex.EncodeToString(b[:])
+	return secret, sha256.Sum256([]byte(secret))
+}
+
+// HashSecret is the hash of a secret that a caller presents; ok is false where it cannot be one. It allocates nothing.
+func HashSecret[S string | []byte](secret S) (hash domain.SecretHash, ok bool) {
+	if len(secret) != secretLength || !strings.HasPrefix(string(secret), SecretPrefix) {
+		return hash, false
+	}
+	var b [secretLength]byte
+	copy(b[:], secret)
+	return sha256.Sum256(b[:]), true
+}
+
+// AccessState is the present state of tokens and roles.
+type AccessState interface {
+	// Decide decides a command, and says how many events the state has.
+	Decide(command domain.AccessCommand) (event domain.Event, events uint64, err error)
+	WaitFor(ctx context.Context, position eventstore.Position) error
+}
+
+// Access carries out commands to tokens and roles.
+type Access struct {
+	Store eventstore.Store
+	State AccessState
+	Now   func() time.Time
+}
+
+// Create makes a token and gives its secret, which is kept nowhere.
+func (a *Access) Create(ctx context.Context, caller Caller, name string, spec domain.TokenSpec) (secret string, err error) {
+	if err := a.future("expires", spec.Expires); err != nil {
+		return "", err
+	}
+	secret, hash := NewSecret()
+	return secret, a.Do(ctx, caller, domain.CreateToken{Name: name, Spec: spec, Secret: hash})
+}
+
+// Rotate gives a token another secret. The one before stays good for a time (0: not at all). expires is the token's end
+// from now on; nil: as it was.
+func (a *Access) Rotate(ctx context.Context, caller Caller, name string, keepOld time.Duration, expires *time.Time) (secret string, err error) {
+	if expires != nil {
+		if err := a.future("expires", *expires); err != nil {
+			return "", err
+		}
+	}
+	secret, hash := NewSecret()
+	command := domain.RotateToken{Name: name, Secret: hash, Expires: expires}
+	if keepOld > 0 {
+		command.OldUntil = a.Now().Add(keepOld).UTC()
+	}
+	return secret, a.Do(ctx, caller, command)
+}
+
+func (a *Access) future(field string, at time.Time) error {
+	if !at.IsZero() && !at.After(a.Now()) {
+		return domain.InvalidField{Field: field, Rule: "must be in the future"}
+	}
+	return nil
+}
+
+// Do carries out one command. It is answered when this node applies it.
+func (a *Access) Do(ctx context.Context, caller Caller, command domain.AccessCommand) error {
+	for range attempts {
+		event, events, err := a.State.Decide(command)
+		if err != nil || event == nil {
+			return err
+		}
+		data, err := domain.Encode(event)
+		if err != nil {
+			return err
+		}
+		results, err := a.Store.Append(ctx, nil, eventstore.AppendRequest{
+			Stream: eventstore.AccessStream, Expected: eventstore.Unchanged(events),
+			Events: []eventstore.EventData{{Type: event.EventType(), Data: data, Metadata: caller.metadata(false)}},
+		})
+		if err != nil {
+			return err
+		}
+		if errors.As(results[0].Err, new(*eventstore.WrongExpectedRevision)) {
+			head, err := a.Store.Head(ctx)
+			if err != nil {
+				return err
+			}
+			if err := a.State.WaitFor(ctx, head); err != nil {
+				return err
+			}
+			continue
+		}
+		return a.State.WaitFor(ctx, results[0].Position)
+	}
+	return ErrContended
+}
