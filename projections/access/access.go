@@ -118,14 +118,18 @@ func (t *Table) apply(e *eventstore.RecordedEvent) error {
 		t.state.Events = uint64(e.Revision) + 1
 		return err
 	}
+	switch e := event.(type) { // the secrets before are good no longer, unless compile says so
+	case domain.TokenRotated:
+		t.forget(e.Name)
+	case domain.TokenRevoked:
+		t.forget(e.Name)
+	}
 	t.state.Apply(event)
 	t.state.Events = uint64(e.Revision) + 1
 	switch e := event.(type) {
 	case domain.TokenCreated:
 		t.compile(e.Name)
 	case domain.TokenRotated:
-		t.compile(e.Name)
-	case domain.TokenRevoked:
 		t.compile(e.Name)
 	case domain.RoleSet:
 		t.compileRole(e.Name)
@@ -145,15 +149,17 @@ func (t *Table) compileRole(role string) {
 	}
 }
 
+// forget takes a token's secrets out. REQUIRES: mu is locked.
+func (t *Table) forget(name string) {
+	token := t.state.Tokens[name]
+	delete(t.byHash, token.Secret)
+	delete(t.byHash, token.Old)
+}
+
 // compile makes a token's bearers anew. REQUIRES: mu is locked.
 func (t *Table) compile(name string) {
 	token, ok := t.state.Tokens[name]
-	if !ok {
-		return
-	}
-	if token.Revoked {
-		delete(t.byHash, token.Secret)
-		delete(t.byHash, token.Old)
+	if !ok || token.Revoked {
 		return
 	}
 	used := t.lastUsed[name]
@@ -168,11 +174,7 @@ func (t *Table) compile(name string) {
 		}
 	}
 	t.byHash[token.Secret] = b
-	if token.Old == (domain.SecretHash{}) {
-		return
-	}
-	if token.OldUntil.IsZero() {
-		delete(t.byHash, token.Old)
+	if token.OldUntil.IsZero() { // there is no old one, or it ended at once
 		return
 	}
 	old := *b
