@@ -11,6 +11,7 @@ COPY --from=build --chown=65532:65532 /data /data
 USER 65532
 VOLUME /data
 EXPOSE 7700
-ENV ROLLCALL_LISTEN=0.0.0.0:7700 ROLLCALL_DATA=/data
+# Callers need a token; the first is made with: docker exec CONTAINER /rollcall token create root --role admin
+ENV ROLLCALL_LISTEN=0.0.0.0:7700 ROLLCALL_DATA=/data ROLLCALL_ACCESS=on
 ENTRYPOINT ["/rollcall"]
 CMD ["serve"]

@@ -1,6 +1,9 @@
 package domain
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Limits of roles and tokens. They are part of the public contract (docs/api).
 const (
@@ -9,6 +12,9 @@ const (
 	MaxRoleGrants  = 32   // grants of a role; a number
 	MaxTokenRoles  = 16   // roles of a token; a number
 	MaxTokenScope  = 32   // namespaces, services, ids or networks that a token is bound to; a number each
+
+	// MaxKeepOld is how long the secret that a rotation replaces may stay good.
+	MaxKeepOld = 30 * 24 * time.Hour
 )
 
 // RoleGrant is a grant as a role has it.

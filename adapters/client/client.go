@@ -36,6 +36,8 @@ type Options struct {
 	// Timeout is how long a call may take, and how long a stream may take to begin; 0: DefaultTimeout.
 	Timeout   time.Duration
 	Transport http.RoundTripper // nil: http.DefaultTransport
+	// Token is the secret of the token that the client shows; "": none. It goes to the registry's URL only.
+	Token string
 }
 
 // Client is a client of one registry. Several goroutines may use a Client at once.
@@ -183,6 +185,9 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	}
 	for name, value := range r.header {
 		sent.Header.Set(name, value)
+	}
+	if c.options.Token != "" {
+		sent.Header.Set("Authorization", "Bearer "+c.options.Token) // a redirect to another host drops it (net/http)
 	}
 	if c.options.Via != "" {
 		sent.Header.Set("Rollcall-Via", c.options.Via)

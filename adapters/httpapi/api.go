@@ -18,6 +18,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/adapters/web/lane"
 	"github.com/rollcall-registry/rollcall/commands"
+	"github.com/rollcall-registry/rollcall/projections/access"
 	"github.com/rollcall-registry/rollcall/projections/webhooks"
 	"github.com/rollcall-registry/rollcall/queries"
 )
@@ -47,6 +48,13 @@ type Config struct {
 
 	// BackupTo writes a backup as a tar archive; nil: the event store is a database of its own.
 	BackupTo func(w io.Writer, have json.RawMessage) error
+
+	// Access tells who a caller is and what the caller may do. nil: everybody may do everything, except for changing
+	// access itself, which needs the socket.
+	Access *web.Access
+	// Tokens has the tokens and roles, AccessCommands changes them; nil: there are no routes for them.
+	Tokens         *access.Table
+	AccessCommands *commands.Access
 
 	// Observer gets every request; nil: no observer.
 	Observer web.Observer
@@ -135,7 +143,7 @@ func (a *api) router() *echo.Echo {
 	if a.Observer != nil {
 		e.Use(web.Observe(a.Observer, a.Logger, streams))
 	}
-	e.Use(web.Recover, a.positioned, web.Guard(a.Hosts, "/v1/commands"))
+	e.Use(web.Recover, a.authorize, a.positioned, web.Guard(a.Hosts, "/v1/commands"))
 	e.Use(a.outgoing.Bound)
 	heartbeat, command, lookup := a.heartbeatTurns.Admit, a.commandTurns.Admit, a.lookupTurns.Admit
 	scan, stream := a.scanTurns.Admit, a.streamTurns.Admit
@@ -185,6 +193,16 @@ func (a *api) router() *echo.Echo {
 	web.Get(v1, "/checkpoint/leaves", a.leaves, takes([]string{"after", "from", "limit"}), scan, a.afterOwnWrites)
 	web.Get(v1, "/proofs/inclusion", a.inclusion, takes([]string{"after", "position", "size"}), scan, a.afterOwnWrites)
 	web.Get(v1, "/proofs/consistency", a.consistency, takes([]string{"after", "from", "to", "limit", "cursor"}), scan, a.afterOwnWrites)
+
+	tokens := v1.Group("/access", a.socketOnly)
+	web.Get(tokens, "/tokens", a.listTokens, web.Takes(), lookup)
+	tokens.POST("/tokens", a.createToken, web.Takes(), command)
+	web.Get(tokens, "/tokens/:name", a.getToken, web.Takes(), lookup)
+	tokens.POST("/tokens/:name/rotate", a.rotateToken, web.Takes(), command)
+	tokens.DELETE("/tokens/:name", a.revokeToken, web.Takes("reason"), command)
+	web.Get(tokens, "/roles", a.listRoles, web.Takes(), lookup)
+	tokens.PUT("/roles/:name", a.setRole, web.Takes(), command)
+	tokens.DELETE("/roles/:name", a.removeRole, web.Takes("reason"), command)
 
 	web.Get(e, "/healthz", a.healthz, web.Takes())
 	web.Get(e, "/readyz", a.readyz, web.Takes())

@@ -24,6 +24,7 @@ import (
 	"github.com/rollcall-registry/rollcall/docs/api"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections"
+	"github.com/rollcall-registry/rollcall/projections/access"
 	"github.com/rollcall-registry/rollcall/projections/asof"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/history"
@@ -61,6 +62,12 @@ func startObserved(t testing.TB, observer web.Observer) *server {
 
 func startWith(t testing.TB, opts pebblestore.Options, observer web.Observer) *server {
 	t.Helper()
+	return startConfigured(t, opts, func(c *httpapi.Config) { c.Observer = observer })
+}
+
+// startConfigured is start with a configuration that the test changes.
+func startConfigured(t testing.TB, opts pebblestore.Options, change func(*httpapi.Config)) *server {
+	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	dir := t.TempDir()
 	observed := metrics.New("test")
@@ -90,7 +97,11 @@ func startWith(t testing.TB, opts pebblestore.Options, observer web.Observer) *s
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.api = httpapi.New(httpapi.Config{
+	tokens, err := access.Open(t.Context(), store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := httpapi.Config{
 		Commands: commands.New(store, func() commands.Catalog { return registry.Catalog() }, registry, observed.Commanded),
 		Queries: &queries.Service{
 			Live: registry, Past: asof.New(store, snapshots), History: past, Store: store, StoreID: store.ID().String(), Signer: signer,
@@ -99,10 +110,14 @@ func startWith(t testing.TB, opts pebblestore.Options, observer web.Observer) *s
 		},
 		Webhooks: hooks, WebhookCommands: &commands.Webhooks{Store: store, WaitFor: hooks.WaitFor}, Deliveries: fakeDeliveries{},
 		PreservationCommands: &commands.Preservation{Store: store, Projections: registry},
-		Observer:             observer, Ready: func() error { return s.notReady }, Metrics: observed.Handler(), OpenAPI: api.OpenAPI,
+		Ready:                func() error { return s.notReady }, Metrics: observed.Handler(), OpenAPI: api.OpenAPI,
 		Version: "test", Logger: logger,
-	})
+		Tokens: tokens, AccessCommands: &commands.Access{Store: store, State: tokens, Now: time.Now},
+	}
+	change(&config)
+	s.api = httpapi.New(config)
 	s.Server = httptest.NewUnstartedServer(s.api)
+	s.Config.ConnContext = web.ConnContext
 	s.Listener, s.Config.ConnState = s.api.Lane().Listen(s.Listener), s.api.Lane().ConnState
 	s.Start()
 	running, halt := context.WithCancel(context.Background())
@@ -119,6 +134,11 @@ func startWith(t testing.TB, opts pebblestore.Options, observer web.Observer) *s
 	})
 	group.Go(func() {
 		if err := hooks.Run(running, store, logger, func(domain.Webhook) {}); err != nil {
+			t.Error(err)
+		}
+	})
+	group.Go(func() {
+		if err := tokens.Run(running, store, logger); err != nil {
 			t.Error(err)
 		}
 	})

@@ -177,10 +177,14 @@ func (a *api) commands(c echo.Context) error {
 	if single {
 		return a.oneCommand(c, items[0])
 	}
+	who := web.IdentityOf(c)
 	refused := make([]error, len(items))
 	requests := make([]commands.Request, 0, len(items))
 	for i, item := range items {
 		request, err := parseCommand(item)
+		if err == nil {
+			request.Command, err = who.Command(request.Command)
+		}
 		refused[i] = err
 		if err == nil {
 			requests = append(requests, request)
@@ -247,6 +251,7 @@ func (a *api) heartbeats(c echo.Context) error {
 	if err := buffers.readItems(namespace(c)); err != nil {
 		return err
 	}
+	buffers.keepAllowed(web.IdentityOf(c))
 	buffers.results = a.Commands.Heartbeats(caller(c)).SendAll(c.Request().Context(), buffers.keys, buffers.preconditions, buffers.results[:0])
 	buffers.reply, err = a.answerBatch(c, buffers.reply[:0], buffers.refused, func(i int) domain.Key { return buffers.keys[i] }, buffers.results)
 	return err
@@ -302,6 +307,32 @@ func (b *batchBuffers) readItems(ns string) (err error) {
 		}
 	}
 	return err
+}
+
+// keepAllowed refuses the items that the caller may not renew, and binds those that the caller may renew only as its own.
+func (b *batchBuffers) keepAllowed(who *web.Identity) {
+	if !who.Controlled() {
+		return
+	}
+	if len(b.preconditions) == 0 {
+		b.preconditions = slices.Grow(b.preconditions, len(b.keys))[:len(b.keys)]
+		clear(b.preconditions)
+	}
+	item, kept := 0, 0 // the item of a key; keys that stay
+	for i, key := range b.keys {
+		for b.refused[item] != nil {
+			item++
+		}
+		holder, err := who.Holder(domain.WriteInstances, key)
+		if err == nil {
+			b.keys[kept], b.preconditions[kept] = key, b.preconditions[i]
+			b.preconditions[kept].Holder = holder
+			kept++
+		}
+		b.refused[item] = err
+		item++
+	}
+	b.keys, b.preconditions = b.keys[:kept], b.preconditions[:kept]
 }
 
 // heartbeatItem is the JSON of one item of a batch of heartbeats: a name, an object, or null. A body with an item of

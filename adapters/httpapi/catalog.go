@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"errors"
 	"strconv"
 	"time"
 
@@ -146,7 +147,7 @@ func (a *api) await(c echo.Context, key domain.ServiceKey, at string) error {
 	if err := a.Queries.Await(c.Request().Context(), key, w); err != nil {
 		return err
 	}
-	if err := resume(); err != nil {
+	if err := errors.Join(resume(), a.still(c)); err != nil {
 		return err
 	}
 	a.setPosition(c, a.Queries.Position())

@@ -163,6 +163,9 @@ func (a *api) do(c echo.Context, request commands.Request) error {
 	if err != nil {
 		return err
 	}
+	if request.Command, err = web.IdentityOf(c).Command(request.Command); err != nil {
+		return err
+	}
 	command := request.Command
 	r := a.Commands.Do(c.Request().Context(), caller(c), request)
 	if r.Err != nil {

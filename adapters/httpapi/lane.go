@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"net/http"
@@ -18,16 +19,34 @@ import (
 
 // laneFace answers the plain heartbeats and lookups of one connection with the same bytes as the routes.
 type laneFace struct {
-	api   *api
-	beats *commands.Heartbeats
+	api    *api
+	client string // its address
+	who    *web.Identity
+	beats  *commands.Heartbeats // of who
+
+	authorization []byte // what who was known by; nil: nothing was sent
 
 	// The buffers of the newest reply. INVARIANT: a reply points into these buffers until the next call of Heartbeat
 	// or Lookup, which overwrites them. The lane has written a reply before it calls again (lane.Face).
 	position, id, body []byte
 }
 
-func (a *api) laneFace(client net.Addr) lane.Face {
-	return &laneFace{api: a, beats: a.Commands.Heartbeats(commands.Caller{Actor: domain.Anonymous, Source: sourceOf(client.String()), Via: viaHTTP})}
+func (a *api) laneFace(client net.Addr) lane.Face { return &laneFace{api: a, client: client.String()} }
+
+// Authorize implements lane.Face. Who a connection's client is, is looked up once for each token, and again after a
+// change of any token or role.
+func (f *laneFace) Authorize(authorization []byte) bool {
+	if f.who != nil && f.who.Still() && (!f.who.Controlled() || bytes.Equal(authorization, f.authorization) && (authorization == nil) == (f.authorization == nil)) {
+		return true
+	}
+	who, err := f.api.Access.Authorize(authorization, f.client)
+	if err != nil {
+		f.who = nil
+		return false
+	}
+	f.who, f.authorization = who, bytes.Clone(authorization)
+	f.beats = f.api.Commands.Heartbeats(commands.Caller{Actor: who.Name, Source: sourceOf(f.client), Via: viaHTTP})
+	return true
 }
 
 // observeLane reports the lane's replies to the observer, each under the route of its request.
@@ -57,11 +76,12 @@ func observeLane(observer web.Observer) func(heartbeat bool, status int, took ti
 // INVARIANT: from the call of Send on, mine is true, also after a failure and a panic: the HTTP server must not carry
 // out the heartbeat a second time.
 func (f *laneFace) Heartbeat(service, id []byte) (reply lane.Reply, mine bool) {
-	if !f.api.needsNoWarning() || !f.api.heartbeatTurns.TryEnter() {
+	key := domain.Key{Namespace: domain.DefaultNamespace, Service: string(service), ID: string(id)}
+	holder, err := f.who.Holder(domain.WriteInstances, key)
+	if err != nil || !f.api.needsNoWarning() || !f.api.heartbeatTurns.TryEnter() {
 		return lane.Reply{}, false
 	}
 	defer f.api.heartbeatTurns.Leave()
-	key := domain.Key{Namespace: domain.DefaultNamespace, Service: string(service), ID: string(id)}
 	before := f.api.Queries.Position()
 	defer func() {
 		if p := recover(); p != nil {
@@ -69,7 +89,7 @@ func (f *laneFace) Heartbeat(service, id []byte) (reply lane.Reply, mine bool) {
 			mine = true
 		}
 	}()
-	result := f.beats.Send(context.Background(), domain.SendHeartbeat{Key: key})
+	result := f.beats.Send(context.Background(), domain.SendHeartbeat{Key: key, Holder: holder})
 	if result.Err != nil {
 		return f.failed(key, result.Err, before), true
 	}
@@ -86,12 +106,14 @@ const largestInLane = 1 << 20
 // Lookup implements lane.Face. The turn ends before the lane writes the reply, so that a client that does not read its
 // reply keeps no turn.
 func (f *laneFace) Lookup(service, match []byte) (reply lane.Reply, mine bool) {
-	if !f.api.needsNoWarning() || !f.api.lookupTurns.TryEnter() {
+	key := domain.ServiceKey{Namespace: domain.DefaultNamespace, Service: string(service)}
+	allowed := domain.Allow(f.who.Grants, domain.ReadCatalog, domain.Key{Namespace: key.Namespace, Service: key.Service})
+	if !allowed || !f.api.needsNoWarning() || !f.api.lookupTurns.TryEnter() {
 		return lane.Reply{}, false
 	}
 	defer f.api.lookupTurns.Leave()
 	position := f.api.Queries.Position()
-	view := f.api.Queries.View(domain.ServiceKey{Namespace: domain.DefaultNamespace, Service: string(service)})
+	view := f.api.Queries.View(key)
 	if len(view.Entries) == 0 { // the name may be illegal, which the server checks
 		return lane.Reply{}, false
 	}

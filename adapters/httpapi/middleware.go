@@ -81,11 +81,11 @@ func (a *api) afterOwnWrites(next echo.HandlerFunc) echo.HandlerFunc {
 
 // caller is the caller of the request's commands.
 func caller(c echo.Context) commands.Caller {
-	via := viaHTTP
-	if c.Request().Header.Get(headerVia) == "cli" {
+	via, who := viaHTTP, web.IdentityOf(c)
+	if c.Request().Header.Get(headerVia) == "cli" && who.MaySomewhere(domain.Operate) == nil {
 		via = "cli"
 	}
-	return commands.Caller{Actor: domain.Anonymous, Source: sourceOf(c.Request().RemoteAddr), Via: via, RequestID: requestID(c)}
+	return commands.Caller{Actor: who.Name, Source: sourceOf(c.Request().RemoteAddr), Via: via, RequestID: requestID(c)}
 }
 
 // sourceOf is a client's address without its port.

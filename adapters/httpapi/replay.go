@@ -47,6 +47,9 @@ func (a *api) events(c echo.Context) error {
 	}
 	for e, err := range a.Queries.Events(c.Request().Context(), selection, span) {
 		if err == nil {
+			err = a.still(w.c)
+		}
+		if err == nil {
 			err = w.write(&e)
 		}
 		if err != nil {
@@ -70,6 +73,9 @@ func (a *api) followEvents(w *replay, selection queries.Selection, span queries.
 	}
 	for {
 		update, err := following.Next(ctx)
+		if err == nil {
+			err = a.still(w.c)
+		}
 		if err != nil {
 			return err
 		}

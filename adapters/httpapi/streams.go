@@ -47,6 +47,9 @@ func (a *api) stream(c echo.Context, q queries.FollowQuery) (err error) {
 	}
 	for {
 		update, err := following.Next(ctx)
+		if err == nil {
+			err = a.still(c)
+		}
 		if err != nil {
 			return err
 		}
@@ -139,6 +142,9 @@ func (a *api) streamEvents(c echo.Context) error {
 	var line []byte
 	for {
 		update, err := following.Next(ctx)
+		if err == nil {
+			err = a.still(c)
+		}
 		if err != nil {
 			return err
 		}

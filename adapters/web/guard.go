@@ -45,6 +45,12 @@ func (h *Hosts) Allow(host string) bool {
 	return name != "" && (h.names[name] || loopbackAddress(name))
 }
 
+// LoopbackListen says whether only this machine reaches a server that listens on an address (host:port).
+func LoopbackListen(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	return err != nil || loopback(host) // an address that is none is refused by whoever listens
+}
+
 // AllowBytes is Allow for the lane.
 func (h *Hosts) AllowBytes(host []byte) bool { return h == nil || h.Allow(string(host)) }
 

@@ -45,6 +45,12 @@ func ProblemOf(err error) *wire.Problem {
 		nothing    domain.NothingToMatch
 		mismatch   domain.RevisionMismatch
 		tooLarge   *http.MaxBytesError
+		forbidden  domain.Forbidden
+		notHeld    domain.NotHeld
+		token      domain.UnknownToken
+		role       domain.UnknownRole
+		taken      domain.Taken
+		inUse      domain.RoleInUse
 		fromEcho   *echo.HTTPError
 		malformed  *json.SyntaxError
 	)
@@ -59,6 +65,20 @@ func ProblemOf(err error) *wire.Problem {
 		return NewProblem(http.StatusNotFound, "unknown-instance", "The instance is not registered", err.Error())
 	case errors.As(err, &webhook):
 		return NewProblem(http.StatusNotFound, "unknown-webhook", "The webhook does not exist", err.Error())
+	case errors.As(err, &forbidden):
+		p := NewProblem(http.StatusForbidden, "forbidden", "The caller lacks a right", err.Error())
+		p.Verb, p.Pattern = forbidden.Verb.String(), forbidden.Pattern()
+		return p
+	case errors.As(err, &notHeld):
+		return NewProblem(http.StatusForbidden, "not-held", "The instance is another caller's", err.Error())
+	case errors.As(err, &token):
+		return NewProblem(http.StatusNotFound, "unknown-token", "The token does not exist", err.Error())
+	case errors.As(err, &role):
+		return NewProblem(http.StatusNotFound, "unknown-role", "The role does not exist", err.Error())
+	case errors.As(err, &taken):
+		return NewProblem(http.StatusConflict, "name-taken", "The name is taken", err.Error())
+	case errors.As(err, &inUse):
+		return NewProblem(http.StatusConflict, "role-in-use", "A token has the role", err.Error())
 	case errors.As(err, &service):
 		return NewProblem(http.StatusNotFound, "unknown-service", "The service has no instances", err.Error())
 	case errors.As(err, &gone):
@@ -161,6 +181,9 @@ func Fail(logger *slog.Logger) echo.HTTPErrorHandler {
 		}
 		if after := RetryAfter(p); after != "" {
 			c.Response().Header().Set("Retry-After", after)
+		}
+		if p.Status == http.StatusUnauthorized {
+			c.Response().Header().Set("WWW-Authenticate", Challenge)
 		}
 		_ = Answer(c, p.Status, MIMEProblem, EncodeProblem(p, RequestID(c))) // the client may be gone
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -18,13 +19,14 @@ import (
 type commandLine struct {
 	url, namespace, output string
 
+	token         string          // secret that is shown to the registry; "": that of ROLLCALL_TOKEN, or none
 	ca, cert, key string          // PEM files for TLS; "": the system's authorities, no certificate
 	transport     *http.Transport // made of them, once
 }
 
 // client is the client of the registry at --url.
 func (c *commandLine) client() (*client.Client, error) {
-	options := client.Options{Namespace: c.namespace, Via: "cli"}
+	options := client.Options{Namespace: c.namespace, Via: "cli", Token: c.secret()}
 	if err := c.secure(&options); err != nil {
 		return nil, usageError{err}
 	}
@@ -33,6 +35,14 @@ func (c *commandLine) client() (*client.Client, error) {
 		return nil, usageError{err}
 	}
 	return remote, nil
+}
+
+// secret is that of --token or ROLLCALL_TOKEN. The variable is no flag's default: --help would show it.
+func (c *commandLine) secret() string {
+	if c.token != "" {
+		return c.token
+	}
+	return os.Getenv("ROLLCALL_TOKEN")
 }
 
 // secure has calls trust the authorities of --ca and show the certificate of --cert.

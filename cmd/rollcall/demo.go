@@ -18,14 +18,18 @@ import (
 )
 
 func demoCommand() *cobra.Command {
-	s := settings{store: "embedded", retention: 72 * time.Hour, preserve: true}
+	s := settings{access: "off", store: "embedded", retention: 72 * time.Hour, preserve: true}
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Run a server on a temporary folder, with simulated services that come and go",
 		Args:  cobra.NoArgs,
 	}
 	c.Flags().StringVar(&s.listen, "listen", "127.0.0.1:7700", "address and port to listen on; another one is taken when it is in use")
+	c.Flags().BoolVar(&s.insecure, "insecure", false, "listen on an address that others can reach")
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
+		if err := s.checkAccess(); err != nil {
+			return err
+		}
 		if s.data, err = os.MkdirTemp("", "rollcall-demo-"); err != nil {
 			return err
 		}

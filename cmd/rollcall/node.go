@@ -24,6 +24,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections"
+	"github.com/rollcall-registry/rollcall/projections/access"
 	"github.com/rollcall-registry/rollcall/projections/asof"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/history"
@@ -46,6 +47,7 @@ type node struct {
 	commands   *commands.Service
 	listening  *leases.Listening
 	expiry     *commands.Expiry
+	tokens     *access.Table
 	queries    *queries.Service
 	api        *httpapi.API
 
@@ -61,7 +63,7 @@ type node struct {
 func openNode(ctx context.Context, s settings, logger *slog.Logger, at func(what string, cause func() error)) (*node, error) {
 	n := &node{settings: s, logger: logger, metrics: metrics.New(versionName()), started: time.Now(), at: at}
 	n.stopping, n.stop = context.WithCancel(context.Background())
-	for _, open := range []func(context.Context) error{n.openStore, n.openHistory, n.openLive, n.openDeliveries, n.openCommands, n.openQueries, n.openAPI} {
+	for _, open := range []func(context.Context) error{n.openStore, n.openHistory, n.openLive, n.openDeliveries, n.openAccess, n.openCommands, n.openQueries, n.openAPI} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, n.close())
 		}
@@ -135,6 +137,23 @@ func (n *node) openDeliveries(ctx context.Context) (err error) {
 	return nil
 }
 
+func (n *node) openAccess(ctx context.Context) (err error) {
+	n.tokens, err = access.Open(ctx, n.store)
+	return err
+}
+
+// access says who callers are; nil: access is not controlled.
+func (n *node) access() *web.Access {
+	if !n.settings.controlled() {
+		return nil
+	}
+	a := &web.Access{Tokens: n.tokens, Now: time.Now}
+	if n.settings.anonymous != "" {
+		a.Anonymous = new(domain.Access).Grants(domain.TokenSpec{Roles: []string{n.settings.anonymous}})
+	}
+	return a
+}
+
 func (n *node) openCommands(context.Context) error {
 	n.listening = leases.NewListening(n.live.Leases())
 	n.metrics.WatchListening(n.listening, time.Now)
@@ -166,9 +185,10 @@ func (n *node) openAPI(context.Context) error {
 		BackupTo: backupFunc(n.settings.data, n.store, n.history),
 		Webhooks: n.deliveries.list, WebhookCommands: n.deliveries.commands, Deliveries: n.deliveries,
 		PreservationCommands: &commands.Preservation{Store: n.store, Projections: n.live},
-		Shed:                 func() { n.listening.Refused(domain.DeafOverload) },
-		HeartbeatsAtOnce:     n.settings.heartbeatsAtOnce,
-		Observer:             n.metrics.HTTP(), Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
+		Access:               n.access(), Tokens: n.tokens, AccessCommands: &commands.Access{Store: n.store, State: n.tokens, Now: time.Now},
+		Shed:             func() { n.listening.Refused(domain.DeafOverload) },
+		HeartbeatsAtOnce: n.settings.heartbeatsAtOnce,
+		Observer:         n.metrics.HTTP(), Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
 		Hosts: web.NewHosts(n.settings.listen, n.settings.allowHosts), Logger: n.logger,
 	})
 	n.metrics.WatchLane(n.api.Lane().Answered)
@@ -213,6 +233,7 @@ func (n *node) run(ctx context.Context, group *errgroup.Group) {
 		return nil
 	})
 	group.Go(func() error { return n.deliveries.run(ctx) })
+	group.Go(func() error { return n.tokens.Run(ctx, n.store, n.logger) })
 	group.Go(func() error { return tick(n.stopping, leases.Tick, n.expiry.Run) }) // no lease lapses while requests are refused
 	group.Go(func() error { return n.store.watch(ctx) })
 	group.Go(func() error { return tick(ctx, time.Second, n.live.Measure) })

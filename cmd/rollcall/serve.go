@@ -9,12 +9,14 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/domain"
 )
 
 // settings is what a server can be told.
@@ -22,6 +24,9 @@ type settings struct {
 	listen     string
 	tls        web.TLS
 	allowHosts []string
+	access     string // on, or off
+	anonymous  string // the role of callers without a token; "": none
+	insecure   bool   // others may reach the registry without access control
 	data       string
 	store      string
 	retention  time.Duration
@@ -69,6 +74,9 @@ func (s *settings) flags(c *cobra.Command) {
 	f.StringVar(&s.tls.Key, "tls-key", "", "private key of the certificate, in PEM")
 	f.StringVar(&s.tls.ClientCA, "tls-client-ca", "", "authorities that sign clients' certificates, in PEM")
 	f.StringVar((*string)(&s.tls.ClientAuth), "tls-client-auth", string(web.ClientAuthOff), "whether clients must show a certificate: off, optional or required")
+	f.StringVar(&s.access, "access", "off", "on: callers need a token, and may do what its roles grant; off: everybody may do everything, which is for a loopback address")
+	f.StringVar(&s.anonymous, "anonymous-role", "", "with --access on, the built-in role of callers without a token, such as reader; none when left out")
+	f.BoolVar(&s.insecure, "insecure", false, "listen on an address that others can reach although access is off")
 	f.StringVar(&s.data, "data", "./rollcall-data", "folder for events and snapshots")
 	f.StringVar(&s.store, "store", "embedded", "event store: embedded, or EventStoreDB's or KurrentDB's connection string, esdb://… or esdb+discover://…")
 	f.DurationVar(&s.retention, "heartbeat-retention", 72*time.Hour, "how long heartbeats are kept; lifecycle events are kept for ever")
@@ -111,6 +119,27 @@ func (s *settings) check() error {
 	}
 	if s.retention < time.Hour {
 		return usageError{fmt.Errorf("heartbeat-retention must be at least 1h, not %s", s.retention)}
+	}
+	return s.checkAccess()
+}
+
+// controlled says whether callers need a token.
+func (s *settings) controlled() bool { return s.access == "on" }
+
+func (s *settings) checkAccess() error {
+	if s.access != "on" && s.access != "off" {
+		return usageError{fmt.Errorf("access must be on or off, not %q", s.access)}
+	}
+	if s.anonymous != "" {
+		if !s.controlled() {
+			return usageError{errors.New("anonymous-role needs --access on: without it everybody may do everything")}
+		}
+		if !slices.ContainsFunc(domain.BuiltInRoles(), func(r domain.Role) bool { return r.Name == s.anonymous }) {
+			return usageError{fmt.Errorf("anonymous-role must be a built-in role, not %q", s.anonymous)}
+		}
+	}
+	if !s.controlled() && !s.insecure && !web.LoopbackListen(s.listen) {
+		return usageError{fmt.Errorf("others can reach %s, and access is off: give --access on and make tokens with rollcall token, or --insecure to let everybody do everything", s.listen)}
 	}
 	return nil
 }
@@ -156,6 +185,9 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 		url = "https://" + start.listener.Addr().String()
 	}
 	logger.Info("rollcall is starting", "url", url)
+	if !s.controlled() {
+		logger.Warn("access is not controlled: whoever reaches the port may do everything", "url", url)
+	}
 	n, err := openNode(ctx, s, logger, start.at)
 	if err != nil {
 		start.abandon()

@@ -14,6 +14,8 @@ type Problem struct {
 	Field     string `json:"field,omitempty"`    // which field of the request is wrong
 	Rule      string `json:"rule,omitempty"`     // what it must be
 	Revision  string `json:"revision,omitempty"` // of the instance, where If-Match named another
+	Verb      string `json:"verb,omitempty"`     // the right that the caller lacks
+	Pattern   string `json:"pattern,omitempty"`  // on what, as namespace/service/id
 	RequestID string `json:"request_id,omitempty"`
 	// Of an instance that is gone: the event that took it out, and where its history is.
 	Event   *HistoryEntry `json:"event,omitempty"`

@@ -216,6 +216,9 @@ func (c *conn) carryOut(request plainRequest) outcome {
 	if c.face == nil {
 		c.face = c.lane.options.Face(c.RemoteAddr())
 	}
+	if !c.face.Authorize(request.authorization) {
+		return notMine
+	}
 	var reply Reply
 	var mine bool
 	if request.id == nil {

@@ -24,6 +24,9 @@ import (
 // INVARIANT: the slices of a request belong to the connection. A Face must not keep them after the method returns. The
 // slices of a reply belong to the Face, which must not change them until its next call.
 type Face interface {
+	// Authorize is called before each request with its Authorization header; nil: there is none. false makes the
+	// request the HTTP server's.
+	Authorize(authorization []byte) bool
 	// Heartbeat renews the lease of an instance of the default namespace.
 	Heartbeat(service, id []byte) (reply Reply, mine bool)
 	// Lookup lists a service of the default namespace. match is the request's If-None-Match; nil: there is none.

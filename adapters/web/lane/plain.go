@@ -9,6 +9,8 @@ type plainRequest struct {
 	id      []byte // of the instance whose heartbeat it is; nil: a lookup of the service's instances
 	host    []byte
 	match   []byte // If-None-Match of a lookup; nil: there is none
+
+	authorization []byte // nil: there is none
 }
 
 var (
@@ -52,6 +54,9 @@ func readPlain(raw []byte) (request plainRequest, ok bool) {
 		case is(name, "if-none-match"):
 			ok = request.id == nil && request.match == nil
 			request.match = value
+		case is(name, "authorization"):
+			ok = request.authorization == nil
+			request.authorization = value
 		default:
 			ok = is(name, "user-agent") || is(name, "accept") || is(name, "accept-encoding") || is(name, "accept-language") || is(name, "content-type")
 		}

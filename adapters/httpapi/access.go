@@ -1,0 +1,177 @@
+package httpapi
+
+import (
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries"
+)
+
+// Right is what a caller needs for a route.
+type Right struct {
+	Route string // "METHOD /path"
+	Verb  domain.Verb
+	On    Scope
+}
+
+// Scope is how much a route asks about: the caller needs the verb on all of it.
+type Scope string
+
+// The scopes.
+const (
+	OnNothing   Scope = "nobody needs a right"
+	OnInstance  Scope = "the instance"
+	OnService   Scope = "the service"
+	OnNamespace Scope = "the namespace"
+	OnChosen    Scope = "the namespace, or the registry where none is named"
+	OnSelection Scope = "what the parameters pick"
+	OnItems     Scope = "the instance of each item"
+	OnNewID     Scope = "the new instance"
+	OnRegistry  Scope = "the whole registry"
+	OnSocket    Scope = "the whole registry; through the socket only"
+)
+
+const (
+	register = domain.WriteInstances | domain.WriteOwn
+	traffic  = domain.ChangeInstanceTraffic | domain.WriteOwn
+)
+
+// Rights has every route. A route that is not here needs the right to operate the whole registry.
+var Rights = []Right{
+	{"PUT /v1/services/:service/instances/:id", register, OnInstance},
+	{"POST /v1/services/:service/instances", register, OnNewID},
+	{"PUT /v1/services/:service/instances/:id/heartbeat", register, OnInstance},
+	{"PUT /v1/services/:service/instances/:id/health", register, OnInstance},
+	{"PUT /v1/services/:service/instances/:id/traffic", traffic, OnInstance},
+	{"DELETE /v1/services/:service/instances/:id", register, OnInstance},
+	{"POST /v1/commands", register | traffic, OnItems},
+	{"POST /v1/heartbeats", register, OnItems},
+	{"GET /v1/services", domain.ReadCatalog, OnNamespace},
+	{"GET /v1/services/:service", domain.ReadCatalog, OnService},
+	{"GET /v1/services/:service/instances", domain.ReadCatalog, OnService},
+	{"GET /v1/services/:service/instances/:id", domain.ReadCatalog, OnService},
+	{"GET /v1/catalog", domain.ReadCatalog, OnChosen},
+	{"GET /v1/diff", domain.ReadCatalog, OnRegistry},
+	{"GET /v1/services/:service/instances/:id/history", domain.ReadHistory, OnService},
+	{"GET /v1/services/:service/history", domain.ReadHistory, OnService},
+	{"GET /v1/history", domain.ReadHistory, OnChosen},
+	{"GET /v1/events", domain.ReadEvents, OnSelection},
+	{"GET /v1/streams/services/:service", domain.ReadCatalog, OnService},
+	{"GET /v1/streams/catalog", domain.ReadCatalog, OnChosen},
+	{"GET /v1/streams/events", domain.ReadEvents, OnSelection},
+	{"GET /v1/preservation", domain.ReadCatalog, OnChosen},
+	{"PUT /v1/preservation", domain.Operate, OnNamespace},
+	{"POST /v1/backup", domain.Operate, OnSocket},
+	{"POST /v1/webhooks", domain.ManageWebhooks, OnRegistry},
+	{"GET /v1/webhooks", domain.ManageWebhooks, OnRegistry},
+	{"GET /v1/webhooks/:id", domain.ManageWebhooks, OnRegistry},
+	{"DELETE /v1/webhooks/:id", domain.ManageWebhooks, OnRegistry},
+	{"POST /v1/webhooks/:id/pause", domain.ManageWebhooks, OnRegistry},
+	{"POST /v1/webhooks/:id/resume", domain.ManageWebhooks, OnRegistry},
+	{"POST /v1/webhooks/:id/replay", domain.ManageWebhooks, OnRegistry},
+	{"GET /v1/webhooks/:id/deliveries", domain.ManageWebhooks, OnRegistry},
+	{"GET /v1/webhooks/:id/history", domain.ManageWebhooks, OnRegistry},
+	{"GET /v1/checkpoint", domain.ReadHistory, OnRegistry},
+	{"GET /v1/checkpoint/key", domain.ReadHistory, OnRegistry},
+	{"GET /v1/checkpoint/leaves", domain.ReadHistory, OnRegistry},
+	{"GET /v1/proofs/inclusion", domain.ReadHistory, OnRegistry},
+	{"GET /v1/proofs/consistency", domain.ReadHistory, OnRegistry},
+	{"GET /v1/access/tokens", domain.ManageAccess, OnRegistry},
+	{"POST /v1/access/tokens", domain.ManageAccess, OnRegistry},
+	{"GET /v1/access/tokens/:name", domain.ManageAccess, OnRegistry},
+	{"POST /v1/access/tokens/:name/rotate", domain.ManageAccess, OnRegistry},
+	{"DELETE /v1/access/tokens/:name", domain.ManageAccess, OnRegistry},
+	{"GET /v1/access/roles", domain.ManageAccess, OnRegistry},
+	{"PUT /v1/access/roles/:name", domain.ManageAccess, OnRegistry},
+	{"DELETE /v1/access/roles/:name", domain.ManageAccess, OnRegistry},
+	{"GET /healthz", 0, OnNothing},
+	{"GET /readyz", 0, OnNothing},
+	{"GET /v1/status", domain.ReadCatalog, OnRegistry},
+	{"GET /metrics", domain.ReadCatalog, OnRegistry},
+	{"GET /openapi.yaml", 0, OnNothing},
+	{"GET /", 0, OnNothing},
+}
+
+var rights = func() map[string]Right {
+	all := make(map[string]Right, len(Rights))
+	for _, r := range Rights {
+		all[r.Route] = r
+	}
+	return all
+}()
+
+// authorize finds out who the caller is, and refuses what the caller has no right to, before anything else is done.
+func (a *api) authorize(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		method := c.Request().Method
+		if method == "HEAD" {
+			method = "GET"
+		}
+		right, ok := rights[method+" "+c.Path()]
+		if ok && right.On == OnNothing {
+			return next(c)
+		}
+		who, err := a.Access.Identify(c.Request())
+		if err != nil {
+			return err
+		}
+		web.SetIdentity(c, who)
+		if !who.Controlled() {
+			return next(c)
+		}
+		if !ok {
+			right = Right{Verb: domain.Operate, On: OnRegistry}
+		}
+		if right.On == OnItems || right.On == OnNewID { // each command is looked at later
+			err = who.MaySomewhere(right.Verb)
+		} else {
+			var key domain.Key
+			if key, err = scopeOf(c, right.On); err == nil {
+				err = who.May(right.Verb, key)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		return next(c)
+	}
+}
+
+// scopeOf is the key, with empty parts for all, of what a request asks about. The parameters have not been checked yet:
+// what this takes for one of two values is refused later (web.Params).
+func scopeOf(c echo.Context, on Scope) (key domain.Key, err error) {
+	if on == OnRegistry || on == OnSocket {
+		return key, nil
+	}
+	values := c.QueryParams()
+	if key.Namespace, err = queries.ParseNamespace(values); err != nil {
+		return key, err
+	}
+	named := key.Namespace != ""
+	key.Namespace = strings.TrimPrefix(key.Namespace, "*") // as preservation takes it: "*" is every one
+	switch on {
+	case OnInstance:
+		key.ID = pathPart(c, "id")
+		fallthrough
+	case OnService:
+		key.Service = pathPart(c, "service")
+	case OnSelection:
+		key.Service = values.Get("service")
+	}
+	if !named && (on != OnChosen && on != OnSelection || key.Service != "") {
+		key.Namespace = domain.DefaultNamespace
+	}
+	return key, nil
+}
+
+// still renews the rights of a caller who waits or streams. It refuses whose token has ended, or who has lost the right.
+func (a *api) still(c echo.Context) error {
+	who := web.IdentityOf(c)
+	if who.Still() {
+		return nil
+	}
+	return a.authorize(func(echo.Context) error { return nil })(c)
+}

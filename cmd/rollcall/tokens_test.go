@@ -1,0 +1,95 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var secret = regexp.MustCompile(`rollcall_[0-9a-f]{64}`)
+
+// A company uses it: an admin begins through the socket, a team gets two namespaces, a service its own instances, an
+// auditor the history; a stolen token is revoked, and the history tells it all.
+func TestTheStoryOfAccess(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	p := startServer(t, data, "--access", "on")
+	ok := func(env []string, args ...string) string {
+		t.Helper()
+		out, errs, code := run(t, env, args...)
+		if code != 0 {
+			t.Fatalf("%v: %s", args, errs)
+		}
+		return out
+	}
+	create := func(env []string, where []string, args ...string) []string {
+		t.Helper()
+		found := secret.FindString(ok(env, append(append([]string{"token", "create"}, args...), where...)...))
+		if found == "" {
+			t.Fatal("no secret is shown")
+		}
+		return []string{"ROLLCALL_TOKEN=" + found}
+	}
+	socket, remote := []string{"--data", data}, []string{"--url", p.url}
+	admin := create(nil, socket, "root", "--role", "admin")
+	team := create(admin, remote, "platform", "--role", "operator", "--namespace", "shop", "--namespace", "pay")
+	checkout := create(admin, remote, "checkout", "--role", "service", "--namespace", "shop", "--service", "checkout")
+	audit := create(admin, remote, "audit", "--role", "auditor")
+	may := func(env []string, want bool, args ...string) {
+		t.Helper()
+		if _, errs, code := run(t, env, append(args, remote...)...); (code == 0) != want {
+			t.Errorf("%v: exit code %d: %s", args, code, errs)
+		}
+	}
+	register := []string{"register", "shop/checkout/a", "--address", "10.0.0.1"}
+	may(nil, false, register...)
+	may(audit, false, register...)
+	may(checkout, true, register...)
+	may(checkout, false, "register", "shop/billing/a", "--address", "10.0.0.1")
+	may(checkout, false, "history")
+	may(team, true, "register", "pay/billing/a", "--address", "10.0.0.1")
+	may(team, false, "register", "other/billing/a", "--address", "10.0.0.1")
+	may(team, false, "token", "list")
+	may(audit, false, "services", "--ns", "shop")
+	may(audit, true, "history")
+	ok(admin, append([]string{"token", "revoke", "checkout", "--reason", "stolen"}, remote...)...)
+	may(checkout, false, "heartbeat", "shop/checkout/a")
+	history := ok(audit, append([]string{"history", "--type", "TokenCreated,TokenRevoked"}, remote...)...)
+	for _, want := range []string{"local", "root", "token platform created with operator, namespaces shop pay", "token checkout revoked: stolen"} {
+		if !strings.Contains(history, want) {
+			t.Errorf("the history does not tell %q:\n%s", want, history)
+		}
+	}
+	export := filepath.Join(t.TempDir(), "events")
+	ok(admin, append([]string{"events", "export", export}, remote...)...)
+	events, err := os.ReadFile(export)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if secret.MatchString(history) || secret.Match(events) || !strings.Contains(string(events), "TokenRevoked") {
+		t.Error("a secret is told, or the events are not")
+	}
+	if resp, err := http.Get(p.url + "/v1/services"); err != nil || resp.StatusCode != 401 || resp.Header.Get("WWW-Authenticate") == "" {
+		t.Errorf("without a token: %v, %v", resp, err)
+	}
+}
+
+func TestOthersReachARegistryOnlyWithAccessControl(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"serve", "--listen", "0.0.0.0:0"}, {"serve", "--listen", ":0"}, {"serve", "--listen", "192.0.2.1:0"}, {"demo", "--listen", "0.0.0.0:0"}} {
+		if args[0] == "serve" {
+			args = append(args, "--data", t.TempDir())
+		}
+		if _, errs, code := run(t, nil, args...); code != exitUsage || !strings.Contains(errs, "--insecure") {
+			t.Errorf("%v: exit code %d: %s", args, code, errs)
+		}
+	}
+	for _, args := range [][]string{{"--access", "maybe"}, {"--anonymous-role", "reader"}, {"--access", "on", "--anonymous-role", "nobody"}} {
+		if _, errs, code := run(t, nil, append([]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0"}, args...)...); code != exitUsage {
+			t.Errorf("%v: exit code %d: %s", args, code, errs)
+		}
+	}
+}
