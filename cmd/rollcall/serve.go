@@ -24,7 +24,7 @@ type settings struct {
 	listen     string
 	tls        web.TLS
 	allowHosts []string
-	access     string // on, or off
+	access     string // on, or off; "": off
 	anonymous  string // the role of callers without a token; "": none
 	insecure   bool   // others may reach the registry without access control
 	data       string
@@ -127,7 +127,7 @@ func (s *settings) check() error {
 func (s *settings) controlled() bool { return s.access == "on" }
 
 func (s *settings) checkAccess() error {
-	if s.access != "on" && s.access != "off" {
+	if s.access != "on" && s.access != "off" && s.access != "" {
 		return usageError{fmt.Errorf("access must be on or off, not %q", s.access)}
 	}
 	if s.anonymous != "" {
