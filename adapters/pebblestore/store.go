@@ -46,6 +46,8 @@ type Options struct {
 	// Schema is the newest schema version of events that the caller knows; 0: domain.SchemaVersion. A store with
 	// events of a newer version is not opened.
 	Schema int
+
+	pause func() // waits before the engine writes a table again; nil: retryPause
 }
 
 // Commit describes a commit to OnCommit.
@@ -177,10 +179,20 @@ func openPebble(dir string, opts Options) (*pebble.DB, *pebble.Lock, error) {
 	}
 	cache := pebble.NewCache(cacheSize)
 	defer cache.Unref()
+	if opts.pause == nil {
+		opts.pause = func() { time.Sleep(retryPause) }
+	}
+	disk := &patientFS{FS: opts.FS, pause: opts.pause}
 	o := &pebble.Options{
-		FS: opts.FS, Lock: lock, Cache: cache, ReadOnly: opts.ReadOnly, ErrorIfNotExists: opts.ReadOnly,
-		Logger:                      pebbleLog{opts.Logger},
-		EventListener:               &pebble.EventListener{DataCorruption: corrupted(opts.Logger)},
+		FS: disk, Lock: lock, Cache: cache, ReadOnly: opts.ReadOnly, ErrorIfNotExists: opts.ReadOnly,
+		Logger: pebbleLog{opts.Logger},
+		EventListener: &pebble.EventListener{
+			DataCorruption: corrupted(opts.Logger),
+			BackgroundError: func(err error) {
+				disk.failed.Store(true)
+				opts.Logger.Error("event store engine", "error", err)
+			},
+		},
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                32 << 20,
 		MemTableStopWritesThreshold: 4,
