@@ -32,12 +32,12 @@ func TestEveryCodeHasItsVerdict(t *testing.T) {
 			t.Parallel()
 			var reads, appends atomic.Bool // whether the next one gets the code
 			server := serve(t)
-			server.Answer = func(method string) error {
+			server.AnswerWith(func(method string) error {
 				if method == "Read" && reads.CompareAndSwap(true, false) || method == "BatchAppend" && appends.CompareAndSwap(true, false) {
 					return status.Error(code, "as the test wants it")
 				}
 				return nil
-			}
+			})
 			appends.Store(true)
 			s := open(t, server.ConnectionString(), esdbstore.Options{Timings: esdbstore.Timings{Ping: time.Hour, Probe: 5 * time.Millisecond}})
 			_, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: stream("a"), Events: []eventstore.EventData{event()}})
@@ -61,12 +61,12 @@ func TestEveryCodeHasItsVerdict(t *testing.T) {
 func TestTheWaitForALeaderEndsInUnavailable(t *testing.T) {
 	var broken atomic.Bool
 	server := serve(t)
-	server.Answer = func(method string) error {
+	server.AnswerWith(func(method string) error {
 		if method == "BatchAppend" && broken.Load() {
 			return status.Error(codes.Internal, "again and again")
 		}
 		return nil
-	}
+	})
 	broken.Store(true)
 	s := open(t, server.ConnectionString(), esdbstore.Options{Timings: esdbstore.Timings{LeaderWait: 100 * time.Millisecond, Probe: 5 * time.Millisecond}})
 	if _, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: stream("a"), Events: []eventstore.EventData{event()}}); !errors.Is(err, eventstore.ErrUnavailable) {
@@ -92,7 +92,7 @@ func TestBadCredentialsAreSaidAndLeaveNothingBehind(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		server.Answer = func(string) error { return status.Error(code, "who are you?") }
+		server.AnswerWith(func(string) error { return status.Error(code, "who are you?") })
 		before := runtime.NumGoroutine()
 		for range 5 {
 			s, err := esdbstore.Open(server.ConnectionString(), esdbstore.Options{})

@@ -103,12 +103,12 @@ func TestAppendsSurviveFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t)
 			var n atomic.Int64
-			server.Fail = func(string) esdbtest.Fault {
+			server.FailWith(func(string) esdbtest.Fault {
 				if n.Add(1)%2 == 1 {
 					return fault
 				}
 				return esdbtest.None
-			}
+			})
 			s := open(t, server.ConnectionString(), esdbstore.Options{Timings: esdbstore.Timings{Attempt: 400 * time.Millisecond}})
 			expected := eventstore.NoStream()
 			for i := range 3 {
@@ -133,7 +133,7 @@ func TestAppendsSurviveFaults(t *testing.T) {
 
 func TestADeniedAppendIsSaidToBe(t *testing.T) {
 	server := serve(t)
-	server.Fail = func(string) esdbtest.Fault { return esdbtest.AccessDenied }
+	server.FailWith(func(string) esdbtest.Fault { return esdbtest.AccessDenied })
 	s := open(t, server.ConnectionString(), esdbstore.Options{})
 	if _, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: stream("a"), Events: []eventstore.EventData{event()}}); !errors.Is(err, eventstore.ErrAccessDenied) {
 		t.Errorf("gave %v", err)

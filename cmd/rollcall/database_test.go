@@ -258,12 +258,12 @@ func TestWhateverTheDatabaseAnswersHasItsProblem(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
 	var answer atomic.Pointer[error] // what appends are answered with; nil: the database's own
-	c.store.Answer = func(method string) error {
+	c.store.AnswerWith(func(method string) error {
 		if e := answer.Load(); e != nil && method == "BatchAppend" {
 			return *e
 		}
 		return nil
-	}
+	})
 	for _, row := range []struct {
 		code   codes.Code
 		status int
@@ -299,7 +299,7 @@ func TestBadCredentialsEndTheStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Stop)
-	store.Answer = func(string) error { return status.Error(codes.Unauthenticated, "authentication failed") }
+	store.AnswerWith(func(string) error { return status.Error(codes.Unauthenticated, "authentication failed") })
 	_, errs, code := run(t, nil, "serve", "--data", t.TempDir(), "--store", store.ConnectionString(), "--listen", "127.0.0.1:0", "--log-level", "error")
 	if code != 1 || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "authentication failed") {
 		t.Errorf("exit code %d, %s", code, errs)

@@ -18,7 +18,7 @@ import (
 )
 
 func demoCommand() *cobra.Command {
-	s := settings{store: "embedded", retention: 72 * time.Hour, preserve: true}
+	s := settings{store: "embedded", retention: 72 * time.Hour, preserve: true, minFree: defaultMinFree}
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Run a server on a temporary folder, with simulated services that come and go",

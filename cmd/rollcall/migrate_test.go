@@ -51,7 +51,7 @@ func TestAHistoryMovesToAClusterAndBack(t *testing.T) {
 		return line
 	}
 	n, withdrawn := 0, true
-	server.Fail = func(string) esdbtest.Fault {
+	server.FailWith(func(string) esdbtest.Fault {
 		n++
 		switch {
 		case n >= 700 && withdrawn: // in the middle of a batch: nothing is taken from here on
@@ -62,7 +62,7 @@ func TestAHistoryMovesToAClusterAndBack(t *testing.T) {
 			return esdbtest.DropBefore
 		}
 		return esdbtest.None
-	}
+	})
 	cluster := server.ConnectionString()
 	if out, err := rollcall("migrate", "--from", small, "--to", cluster); err == nil || !strings.Contains(err.Error(), "run it again to go on") {
 		t.Fatalf("%v\n%s", err, out)
@@ -135,12 +135,12 @@ func TestAMoveThatCannotBeCompletedInOrderSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
-	server.Fail = func(string) esdbtest.Fault {
+	server.FailWith(func(string) esdbtest.Fault {
 		if n++; n == 100 {
 			return esdbtest.AccessDenied
 		}
 		return esdbtest.None
-	}
+	})
 	if out, err := rollcall("migrate", "--from", data, "--to", server.ConnectionString()); err == nil || strings.Contains(err.Error(), "\n") {
 		t.Fatalf("%v\n%s", err, out)
 	}

@@ -19,6 +19,9 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
+// defaultMinFree is the free disk space, in MiB, below which commands are refused.
+const defaultMinFree = 128
+
 // settings is what a server can be told.
 type settings struct {
 	listen     string
@@ -81,7 +84,7 @@ func (s *settings) flags(c *cobra.Command) {
 	f.StringVar(&s.store, "store", "embedded", "event store: embedded, or EventStoreDB's or KurrentDB's connection string, esdb://… or esdb+discover://…")
 	f.DurationVar(&s.retention, "heartbeat-retention", 72*time.Hour, "how long heartbeats are kept; lifecycle events are kept for ever")
 	f.BoolVar(&s.preserve, "self-preservation", true, "hold expiry in a namespace where at least 10 and over 15 % of the leases lapse at once")
-	f.Uint64Var(&s.minFree, "min-free-mib", 128, "refuse commands while the disk has less free space than this, in MiB")
+	f.Uint64Var(&s.minFree, "min-free-mib", defaultMinFree, "refuse commands while the disk has less free space than this, in MiB")
 	f.StringArrayVar(&s.publish, "publish", nil, "publish events to a broker, nats://host:4222/subject or redis://host:6379/stream, with ?type=, ns= or service= to pick some; may be given again")
 	f.BoolVar(&s.webhookAllowPrivate, "webhook-allow-private", false, "let webhooks reach loopback, link-local and private addresses")
 	f.DurationVar(&s.webhookPauseAfter, "webhook-pause-after", 24*time.Hour, "pause a webhook whose target failed for so long")

@@ -101,10 +101,8 @@ func (h streamsServer) BatchAppend(call streams.Streams_BatchAppendServer) error
 		if err != nil {
 			return err
 		}
-		if h.s.Answer != nil {
-			if err := h.s.Answer("BatchAppend"); err != nil {
-				return err
-			}
+		if err := h.s.answered("BatchAppend"); err != nil {
+			return err
 		}
 		id := m.GetCorrelationId().String()
 		whole := pending[id]
@@ -139,8 +137,8 @@ func (h streamsServer) one(call streams.Streams_BatchAppendServer, req *streams.
 		}})
 	}
 	fault := None
-	if h.s.Fail != nil && !strings.HasPrefix(stream, "$") {
-		fault = h.s.Fail(stream)
+	if fail := h.s.fail.Load(); fail != nil && !strings.HasPrefix(stream, "$") {
+		fault = (*fail)(stream)
 	}
 	switch fault {
 	case DropBefore:

@@ -65,10 +65,8 @@ func (l *ledger) stream(name string, lag time.Duration) (events []event, maxAge 
 
 // Read implements streams.StreamsServer.
 func (h streamsServer) Read(req *streams.ReadReq, call streams.Streams_ReadServer) error {
-	if h.s.Answer != nil {
-		if err := h.s.Answer("Read"); err != nil {
-			return err
-		}
+	if err := h.s.answered("Read"); err != nil {
+		return err
 	}
 	if err := h.s.admit(call, false); errors.Is(err, errLost) {
 		<-call.Context().Done()

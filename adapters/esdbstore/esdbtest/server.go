@@ -13,6 +13,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
@@ -38,11 +39,8 @@ const (
 
 // Server is a running node of an EventStoreDB, alone or of a Cluster.
 type Server struct {
-	// Fail says what befalls the next append; nil: nothing. Set it before the server is used.
-	Fail func(stream string) Fault
-	// Answer may answer a call in the node's place, with a gRPC status; nil, or a nil error: the node answers.
-	// Methods are Read, BatchAppend and Gossip. Set it before the server is used.
-	Answer func(method string) error
+	fail   atomic.Pointer[func(stream string) Fault]
+	answer atomic.Pointer[func(method string) error]
 
 	*ledger
 	cluster *Cluster // never nil
@@ -57,6 +55,21 @@ type Server struct {
 	lag     time.Duration // how far behind the log the node is while it does not lead
 	delay   time.Duration // how far behind its subscriptions are, whatever the node is
 	changed chan struct{} // closed and replaced when the node's state changes
+}
+
+// FailWith has f say what befalls each append from now on.
+func (s *Server) FailWith(f func(stream string) Fault) { s.fail.Store(&f) }
+
+// AnswerWith has f answer calls from now on in the node's place, with a gRPC status. Where f gives nil the node answers.
+// Methods are Read, BatchAppend and Gossip.
+func (s *Server) AnswerWith(f func(method string) error) { s.answer.Store(&f) }
+
+// answered is the answer given in the node's place, if there is one.
+func (s *Server) answered(method string) error {
+	if f := s.answer.Load(); f != nil {
+		return (*f)(method)
+	}
+	return nil
 }
 
 // Start runs a server alone on a free port of the loopback.
@@ -167,10 +180,8 @@ type gossipServer struct {
 
 // Read implements gossip.GossipServer: what this node believes, which may be old.
 func (h gossipServer) Read(context.Context, *shared.Empty) (*gossip.ClusterInfo, error) {
-	if h.s.Answer != nil {
-		if err := h.s.Answer("Gossip"); err != nil {
-			return nil, err
-		}
+	if err := h.s.answered("Gossip"); err != nil {
+		return nil, err
 	}
 	h.s.cluster.mu.Lock()
 	defer h.s.cluster.mu.Unlock()
