@@ -52,7 +52,9 @@ func (d *document) value(t reflect.Type, nullable bool) (at, rule string) {
 	case '[':
 		return d.array(t)
 	case '"':
-		_, rule = d.text()
+		if quoted, escaped := d.quoted(); escaped && halfPair(quoted) {
+			rule = ruleSurrogate
+		}
 		return "", rule
 	case 'n':
 		d.rest = d.rest[len("null"):]
@@ -61,13 +63,19 @@ func (d *document) value(t reflect.Type, nullable bool) (at, rule string) {
 		}
 		return "", rule
 	}
-	d.rest = bytes.TrimLeft(d.rest, "+-.0123456789eEtrufals") // a number, true or false
+	for i, b := range d.rest { // a number, true or false
+		if b == ',' || b == ']' || b == '}' || isSpace(b) {
+			d.rest = d.rest[i:]
+			return "", ""
+		}
+	}
+	d.rest = nil
 	return "", ""
 }
 
 func (d *document) array(t reflect.Type) (at, rule string) {
 	var items reflect.Type
-	if t != nil && t.Kind() == reflect.Slice && !readsItself(t) {
+	if t != nil && t.Kind() == reflect.Slice && !shapeOf(t).readsItself {
 		items = t.Elem()
 	}
 	d.rest = d.rest[1:]
@@ -84,24 +92,24 @@ func (d *document) object(t reflect.Type) (at, rule string) {
 	var fields map[string]reflect.Type
 	var values reflect.Type
 	switch {
-	case t == nil || readsItself(t):
+	case t == nil || shapeOf(t).readsItself:
 	case t.Kind() == reflect.Struct:
-		fields = fieldsOf(t)
+		fields = shapeOf(t).fields
 	case t.Kind() == reflect.Map:
 		values = t.Elem()
 	}
 	d.rest = d.rest[1:]
 	for !d.ends('}') {
-		name, rule := d.text()
+		name, rule := d.name()
 		if rule == "" && names.again(name) {
 			rule = ruleTwice
 		}
-		field, known := fields[name]
+		field, known := fields[string(name)]
 		if rule == "" && fields != nil && !known {
 			rule = "is not a known field"
 		}
 		if rule != "" {
-			return "." + name, rule
+			return "." + string(name), rule
 		}
 		if values != nil {
 			field = values
@@ -109,7 +117,7 @@ func (d *document) object(t reflect.Type) (at, rule string) {
 		d.space()
 		d.rest = d.rest[1:] // the colon
 		if at, rule := d.value(field, values == nil); rule != "" {
-			return "." + name + at, rule
+			return "." + string(name) + at, rule
 		}
 	}
 	return "", ""
@@ -129,11 +137,17 @@ func (d *document) ends(end byte) bool {
 	return false
 }
 
-func (d *document) space() { d.rest = bytes.TrimLeft(d.rest, " \t\r\n") }
+func (d *document) space() {
+	for len(d.rest) > 0 && isSpace(d.rest[0]) {
+		d.rest = d.rest[1:]
+	}
+}
 
-// text walks over a string and gives what it says.
-func (d *document) text() (text, rule string) {
-	end, escaped := 1, false
+func isSpace(b byte) bool { return b == ' ' || b == '\t' || b == '\r' || b == '\n' }
+
+// quoted walks over a string.
+func (d *document) quoted() (quoted []byte, escaped bool) {
+	end := 1
 	for d.rest[end] != '"' {
 		if d.rest[end] == '\\' {
 			escaped = true
@@ -141,16 +155,23 @@ func (d *document) text() (text, rule string) {
 		}
 		end++
 	}
-	quoted := d.rest[:end+1]
+	quoted = d.rest[:end+1]
 	d.rest = d.rest[end+1:]
+	return quoted, escaped
+}
+
+// name walks over the name of an object's field and gives what it says.
+func (d *document) name() (name []byte, rule string) {
+	quoted, escaped := d.quoted()
 	if !escaped {
-		return string(quoted[1:end]), ""
+		return quoted[1 : len(quoted)-1], ""
 	}
+	var text string
 	_ = json.Unmarshal(quoted, &text) // it is well-formed
 	if halfPair(quoted) {
 		rule = ruleSurrogate
 	}
-	return text, rule
+	return []byte(text), rule
 }
 
 // halfPair says whether a quoted string holds a surrogate (\ud800 to \udfff) without the other one of its pair.
@@ -188,15 +209,15 @@ func codeUnit(digits []byte) uint64 {
 // seen are an object's names so far. A long object's are kept in a map, so that a body of a megabyte costs no more
 // than its length.
 type seen struct {
-	few  [16]string
+	few  [16][]byte
 	n    int
 	many map[string]bool
 }
 
 // again says whether the name was there before, and notes it.
-func (s *seen) again(name string) bool {
+func (s *seen) again(name []byte) bool {
 	for _, other := range s.few[:min(s.n, len(s.few))] {
-		if other == name {
+		if bytes.Equal(other, name) {
 			return true
 		}
 	}
@@ -207,35 +228,37 @@ func (s *seen) again(name string) bool {
 	if s.many == nil {
 		s.many = map[string]bool{}
 	}
-	if s.many[name] {
+	if s.many[string(name)] {
 		return true
 	}
-	s.many[name] = true
+	s.many[string(name)] = true
 	return false
 }
 
 var readsJSON, readsText = reflect.TypeFor[json.Unmarshaler](), reflect.TypeFor[encoding.TextUnmarshaler]()
 
-// readsItself says whether a type has a method of its own that reads it, so that its form in Go says nothing about its
-// form in JSON.
-func readsItself(t reflect.Type) bool {
-	p := reflect.PointerTo(t)
-	return p.Implements(readsJSON) || p.Implements(readsText)
+// shape is what the walk needs to know of a type.
+type shape struct {
+	readsItself bool                    // a method of its own reads it, so that its form in Go says nothing about that in JSON
+	fields      map[string]reflect.Type // a struct's, by their names in JSON
 }
 
-var structFields sync.Map // of map[string]reflect.Type, by the struct's type
+var shapes sync.Map // of *shape, by reflect.Type
 
-// fieldsOf are the types of a struct's fields by their names in JSON.
-func fieldsOf(t reflect.Type) map[string]reflect.Type {
-	if known, ok := structFields.Load(t); ok {
-		return known.(map[string]reflect.Type)
+func shapeOf(t reflect.Type) *shape {
+	if known, ok := shapes.Load(t); ok {
+		return known.(*shape)
 	}
-	fields := map[string]reflect.Type{}
-	for _, f := range reflect.VisibleFields(t) {
-		if tag, _, _ := strings.Cut(f.Tag.Get("json"), ","); tag != "" {
-			fields[tag] = f.Type
+	p := reflect.PointerTo(t)
+	s := &shape{readsItself: p.Implements(readsJSON) || p.Implements(readsText)}
+	if t.Kind() == reflect.Struct {
+		s.fields = map[string]reflect.Type{}
+		for _, f := range reflect.VisibleFields(t) {
+			if tag, _, _ := strings.Cut(f.Tag.Get("json"), ","); tag != "" {
+				s.fields[tag] = f.Type
+			}
 		}
 	}
-	structFields.Store(t, fields)
-	return fields
+	shapes.Store(t, s)
+	return s
 }
