@@ -48,7 +48,7 @@ var attacks = []attack{
 }
 
 // Each load that is to exhaust the server finds it within its memory, and heartbeats within three times what they
-// take at rest.
+// take at rest, or 15 ms.
 func TestNoLoadExhaustsTheServer(t *testing.T) {
 	if os.Getenv("ROLLCALL_TORTURE") == "" {
 		t.Skip("make torture runs it: it takes minutes")
