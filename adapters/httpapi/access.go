@@ -95,10 +95,13 @@ var Rights = []Right{
 	{"GET /", 0, OnNothing},
 }
 
-var rights = func() map[string]Right {
-	all := make(map[string]Right, len(Rights))
+type route struct{ method, path string }
+
+var rights = func() map[route]Right {
+	all := make(map[route]Right, len(Rights))
 	for _, r := range Rights {
-		all[r.Route] = r
+		method, path, _ := strings.Cut(r.Route, " ")
+		all[route{method, path}] = r
 	}
 	return all
 }()
@@ -110,7 +113,7 @@ func (a *api) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 		if method == "HEAD" {
 			method = "GET"
 		}
-		right, ok := rights[method+" "+c.Path()]
+		right, ok := rights[route{method, c.Path()}]
 		if ok && right.On == OnNothing {
 			return next(c)
 		}

@@ -205,7 +205,11 @@ func (i *Identity) Command(command domain.Command) (domain.Command, error) {
 const identityField = "rollcall.identity"
 
 // SetIdentity keeps who makes a request.
-func SetIdentity(c echo.Context, i *Identity) { c.Set(identityField, i) }
+func SetIdentity(c echo.Context, i *Identity) {
+	if i != anybody {
+		c.Set(identityField, i)
+	}
+}
 
 // IdentityOf is who makes a request: nobody in particular where nobody was set.
 func IdentityOf(c echo.Context) *Identity {
