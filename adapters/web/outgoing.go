@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// LargeBody is the length in bytes from which on a reply counts against the limit of an Outgoing.
-	LargeBody = 64 << 10
+	// LargeBody is the length in bytes from which on a reply counts against the limit of an Outgoing. The replies to
+	// batches of 1,000 heartbeats are shorter.
+	LargeBody = 128 << 10
 	// slowestRate is how many bytes a second a client must read of a large reply, once writeTimeout is over.
 	slowestRate = 256 << 10
 	// slowAfter is the time after which a large reply may be cut off, so that another reply can begin.
