@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 
@@ -26,6 +27,17 @@ func (a *api) streamCatalog(c echo.Context) error {
 	return a.stream(c, queries.FollowQuery{Namespace: c.QueryParam("ns")})
 }
 
+// next waits for the next update of a stream, and refuses it to a caller who has lost the right meanwhile.
+func (a *api) next(c echo.Context, following interface {
+	Next(context.Context) (queries.Update, error)
+}) (queries.Update, error) {
+	update, err := following.Next(c.Request().Context())
+	if err != nil {
+		return nil, err
+	}
+	return update, a.still(c)
+}
+
 func (a *api) stream(c echo.Context, q queries.FollowQuery) (err error) {
 	if q.Filter, err = queries.ParseInstanceFilter(c.QueryParams(), "ns", "from"); err != nil {
 		return err
@@ -46,10 +58,7 @@ func (a *api) stream(c echo.Context, q queries.FollowQuery) (err error) {
 		}
 	}
 	for {
-		update, err := following.Next(ctx)
-		if err == nil {
-			err = a.still(c)
-		}
+		update, err := a.next(c, following)
 		if err != nil {
 			return err
 		}
@@ -141,10 +150,7 @@ func (a *api) streamEvents(c echo.Context) error {
 	}
 	var line []byte
 	for {
-		update, err := following.Next(ctx)
-		if err == nil {
-			err = a.still(c)
-		}
+		update, err := a.next(c, following)
 		if err != nil {
 			return err
 		}
