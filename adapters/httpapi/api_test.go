@@ -97,7 +97,7 @@ func startConfigured(t testing.TB, opts pebblestore.Options, change func(*httpap
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokens, err := access.Open(t.Context(), store)
+	tokens, err := access.Open(t.Context(), store, logger)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func startConfigured(t testing.TB, opts pebblestore.Options, change func(*httpap
 		}
 	})
 	group.Go(func() {
-		if err := tokens.Run(running, store, logger); err != nil {
+		if err := tokens.Run(running, store); err != nil {
 			t.Error(err)
 		}
 	})

@@ -138,7 +138,7 @@ func (n *node) openDeliveries(ctx context.Context) (err error) {
 }
 
 func (n *node) openAccess(ctx context.Context) (err error) {
-	n.tokens, err = access.Open(ctx, n.store)
+	n.tokens, err = access.Open(ctx, n.store, n.logger)
 	return err
 }
 
@@ -233,7 +233,7 @@ func (n *node) run(ctx context.Context, group *errgroup.Group) {
 		return nil
 	})
 	group.Go(func() error { return n.deliveries.run(ctx) })
-	group.Go(func() error { return n.tokens.Run(ctx, n.store, n.logger) })
+	group.Go(func() error { return n.tokens.Run(ctx, n.store) })
 	group.Go(func() error { return tick(n.stopping, leases.Tick, n.expiry.Run) }) // no lease lapses while requests are refused
 	group.Go(func() error { return n.store.watch(ctx) })
 	group.Go(func() error { return tick(ctx, time.Second, n.live.Measure) })

@@ -24,6 +24,7 @@ import (
 type Table struct {
 	projections.Progress
 
+	logger  *slog.Logger
 	version atomic.Uint64 // changes with each event
 
 	mu       sync.RWMutex
@@ -69,8 +70,8 @@ func (b *Bearer) Used(now time.Time) {
 var filter = eventstore.Filter{StreamPrefixes: []string{string(eventstore.AccessStream)}, Exact: true}
 
 // Open folds the access stream as it stands. When the store cannot be reached, Run does.
-func Open(ctx context.Context, store eventstore.Store) (*Table, error) {
-	t := &Table{byHash: map[domain.SecretHash]*Bearer{}, lastUsed: map[string]*atomic.Int64{}}
+func Open(ctx context.Context, store eventstore.Store, logger *slog.Logger) (*Table, error) {
+	t := &Table{logger: logger, byHash: map[domain.SecretHash]*Bearer{}, lastUsed: map[string]*atomic.Int64{}}
 	head, err := store.Head(ctx)
 	if errors.Is(err, eventstore.ErrUnavailable) {
 		return t, nil
@@ -82,20 +83,18 @@ func Open(ctx context.Context, store eventstore.Store) (*Table, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read tokens and roles: %w", err)
 		}
-		_ = t.apply(&e) // what cannot be applied is logged by Run's caller when it comes live; it grants nothing
+		t.take(&e)
 	}
 	t.Advance(head)
 	return t, nil
 }
 
 // Run applies events as they come until the context ends.
-func (t *Table) Run(ctx context.Context, store eventstore.Store, logger *slog.Logger) error {
+func (t *Table) Run(ctx context.Context, store eventstore.Store) error {
 	opts := eventstore.SubscribeOptions{After: t.Position(), Filter: filter, Urgent: true}
 	err := projections.Follow(ctx, store, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
 		for i := range events {
-			if err := t.apply(&events[i]); err != nil {
-				logger.Error("event is kept but cannot be applied", "position", events[i].Position, "stream", events[i].Stream, "cause", err)
-			}
+			t.take(&events[i])
 		}
 		t.Advance(position)
 		return nil
@@ -104,6 +103,13 @@ func (t *Table) Run(ctx context.Context, store eventstore.Store, logger *slog.Lo
 		return fmt.Errorf("access: %w", err)
 	}
 	return nil
+}
+
+// take applies an event. One that cannot be applied grants nothing.
+func (t *Table) take(e *eventstore.RecordedEvent) {
+	if err := t.apply(e); err != nil {
+		t.logger.Error("event is kept but cannot be applied", "position", e.Position, "stream", e.Stream, "cause", err)
+	}
 }
 
 // apply is idempotent: Open may have read events behind the head that it asked for.

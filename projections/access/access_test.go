@@ -26,13 +26,13 @@ type node struct {
 
 func follow(t testing.TB, store eventstore.Store) node {
 	t.Helper()
-	table, err := access.Open(t.Context(), store)
+	table, err := access.Open(t.Context(), store, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- table.Run(ctx, store, slog.New(slog.DiscardHandler)) }()
+	go func() { ended <- table.Run(ctx, store) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -206,7 +206,7 @@ func TestAHundredThousandTokensAreSmall(t *testing.T) {
 		return m.HeapAlloc
 	}
 	before := heap()
-	table, err := access.Open(t.Context(), store)
+	table, err := access.Open(t.Context(), store, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
