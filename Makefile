@@ -5,6 +5,9 @@ BIN := bin/rollcall
 
 TOOLS := curl jq node npm openssl redis-server
 
+# Modules of their own, with servers and clients that only tests need, so that the product's go.mod stays clean.
+MODULES := $(patsubst %/go.mod,%,$(shell find adapters -name go.mod))
+
 .PHONY: build test tools vet race bench torture demo clean
 
 build: ## builds the one binary
@@ -21,8 +24,11 @@ vet:
 	$(GO) tool staticcheck ./...
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not gofmt-ed: $$unformatted"; exit 1; fi
 
+	@for module in $(MODULES); do (cd $$module && $(GO) vet ./...) || exit 1; done
+
 race:
 	$(GO) test -race ./...
+	@for module in $(MODULES); do (cd $$module && $(GO) test ./...) || exit 1; done
 
 KILLS ?= 200
 SEEDS ?= 5000
