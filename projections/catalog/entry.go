@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -164,6 +165,15 @@ func (e *Entry) Details() domain.Details {
 		return event.Details
 	}
 	return domain.Details{} // the source cannot be decoded; a test holds that the catalog keeps no such source
+}
+
+// MayHold says whether a text may be a value or a key of the details; false: it is none of them, and the details need not
+// be decoded to know.
+//
+// INVARIANT: JSON without a backslash has each of its strings as they are, between quotes. Only a text with a byte that
+// JSON escapes, or that stands for bytes that are not UTF-8, can be there in another form.
+func (e *Entry) MayHold(text string) bool {
+	return text == "" || strings.Contains(e.source, `"`+text+`"`) || strings.Contains(e.source, `\`) || strings.ContainsRune(text, utf8.RuneError)
 }
 
 // event is the decoded source; nil: it cannot be decoded.
