@@ -89,6 +89,10 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 // false if the heartbeat's precondition does not fit the entry. The stream may have a newer registration than the
 // catalog: then the append fails.
 func decideHeartbeat(entry *catalog.Entry, beat *domain.SendHeartbeat) (result Result, received domain.HeartbeatReceived, ok bool) {
+	result = Result{Epoch: entry.Epoch, Revision: entry.Revision()}
+	if !beat.Conditional() { // most heartbeats: this spares them the state of an instance
+		return result, domain.HeartbeatReceived{Epoch: entry.Epoch}, true
+	}
 	live := domain.Instance{Phase: domain.Registered, Epoch: entry.Epoch} // the fields that decide a heartbeat
 	if beat.Owner != "" && beat.Validate() != nil {
 		return result, received, false
@@ -97,7 +101,7 @@ func decideHeartbeat(entry *catalog.Entry, beat *domain.SendHeartbeat) (result R
 		live.Owner = entry.Owner()
 	}
 	received, err := live.Heartbeat(*beat)
-	return Result{Epoch: entry.Epoch, Revision: entry.Revision()}, received, err == nil
+	return result, received, err == nil
 }
 
 func (h *Heartbeats) event(received domain.HeartbeatReceived) eventstore.EventData {
@@ -148,6 +152,10 @@ func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, precon
 			continue
 		}
 		noteStream(b.entries[i], &appended[j])
+		if appended[j].Err == nil && !appended[j].Untied { // every heartbeat, as a rule
+			results[i].Position = appended[j].Position
+			continue
+		}
 		valid, lookErr := h.service.accepted(ctx, b.entries[i], &appended[j], caughtUp)
 		switch {
 		case lookErr != nil:

@@ -92,6 +92,9 @@ func (c RegisterInstance) Validate() error {
 // Validate holds the key and the owner to the limits.
 func (c SendHeartbeat) Validate() error { return validateTarget(c.Key, c.Owner) }
 
+// Conditional says whether the heartbeat is for one registration only.
+func (c *SendHeartbeat) Conditional() bool { return c.Epoch != 0 || c.Owner != "" || c.Holder != "" }
+
 // Validate holds the key, the owner, the status and the output to the limits.
 func (c ReportHealth) Validate() error {
 	if err := validateTarget(c.Key, c.Owner); err != nil {

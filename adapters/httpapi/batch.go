@@ -210,6 +210,7 @@ func (a *api) oneCommand(c echo.Context, item []byte) error {
 func (a *api) answerBatch(c echo.Context, b []byte, refused []error, key func(int) domain.Key, results []commands.Result) ([]byte, error) {
 	b = append(slices.Grow(b, 64+128*len(refused)), `{"results":[`...)
 	next, failed, newest := 0, 0, a.Queries.Position()
+	timelines := a.Queries.Timelines()
 	for i, err := range refused {
 		if i > 0 {
 			b = append(b, ',')
@@ -218,7 +219,8 @@ func (a *api) answerBatch(c echo.Context, b []byte, refused []error, key func(in
 			r := results[next]
 			err = r.Err
 			if err == nil {
-				b = a.appendResult(b, key(next), r)
+				at := wire.Position{Timeline: timelines.Of(r.Position), Number: r.Position}
+				b = appendResult(b, at, key(next), r)
 				newest = max(newest, r.Position)
 			}
 			next++

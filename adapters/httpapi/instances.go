@@ -185,12 +185,12 @@ func (a *api) do(c echo.Context, request commands.Request) error {
 	if _, beat := command.(domain.SendHeartbeat); !beat {
 		c.Response().Header().Set("ETag", `"`+strconv.FormatUint(r.Revision, 10)+`"`)
 	}
-	return web.AnswerJSON(c, status, a.appendResult(make([]byte, 0, 192), command.Instance(), r))
+	return web.AnswerJSON(c, status, appendResult(make([]byte, 0, 192), a.Queries.At(r.Position), command.Instance(), r))
 }
 
 // appendResult appends the JSON of a command's result. No part of the JSON needs escapes: a legal key has no quotes,
 // backslashes or control characters, and a command with an illegal key has no result.
-func (a *api) appendResult(b []byte, key domain.Key, r commands.Result) []byte {
+func appendResult(b []byte, at wire.Position, key domain.Key, r commands.Result) []byte {
 	b = append(b, `{"namespace":"`...)
 	b = append(b, key.Namespace...)
 	b = append(b, `","service":"`...)
@@ -198,7 +198,7 @@ func (a *api) appendResult(b []byte, key domain.Key, r commands.Result) []byte {
 	b = append(b, `","id":"`...)
 	b = append(b, key.ID...)
 	b = append(b, `",`...)
-	return appendOutcome(b, a.Queries.At(r.Position), r.Epoch, r.Revision)
+	return appendOutcome(b, at, r.Epoch, r.Revision)
 }
 
 func appendOutcome(b []byte, position wire.Position, epoch, revision uint64) []byte {

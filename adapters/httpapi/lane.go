@@ -93,7 +93,7 @@ func (f *laneFace) Heartbeat(service, id []byte) (reply lane.Reply, mine bool) {
 	if result.Err != nil {
 		return f.failed(key, result.Err, before), true
 	}
-	f.body = f.api.appendResult(f.body[:0], key, result)
+	f.body = appendResult(f.body[:0], f.api.Queries.At(result.Position), key, result)
 	reply = f.reply(http.StatusOK, max(result.Position, f.api.Queries.Position()))
 	reply.Type, reply.Body = echo.MIMEApplicationJSON, f.body
 	return reply, true

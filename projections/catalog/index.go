@@ -60,10 +60,19 @@ func newIndex() *index {
 // they would have to be copied into one string first, and a hash that reads what was just written waits for the
 // processor's stores, too.
 func (x *index) shardOf(key domain.Key) (*indexShard, uint32) {
-	const odd = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio; keys with swapped parts get different hashes
-	h := maphash.String(x.seed, key.Namespace)
-	h = h*odd + maphash.String(x.seed, key.Service)
-	h = h*odd + maphash.String(x.seed, key.ID)
+	return x.shardWithin(x.hashService(key.Namespace, key.Service), key.ID)
+}
+
+// odd is 2^64 divided by the golden ratio. Keys with swapped parts get different hashes.
+const odd = 0x9e3779b97f4a7c15
+
+func (x *index) hashService(namespace, service string) uint64 {
+	return maphash.String(x.seed, namespace)*odd + maphash.String(x.seed, service)
+}
+
+// shardWithin is the shard and the hash of an instance's id within the service of that hash.
+func (x *index) shardWithin(service uint64, id string) (*indexShard, uint32) {
+	h := service*odd + maphash.String(x.seed, id)
 	return &x.shards[h>>58], uint32(h)
 }
 
@@ -89,8 +98,13 @@ type lookups struct {
 
 // begin prefetches what the look-ups of the keys need. REQUIRES: at most prefetchBatch keys.
 func (l *lookups) begin(x *index, keys []domain.Key) {
-	for i, key := range keys {
-		s, hash := x.shardOf(key)
+	var service uint64 // the hash of the service of the key before; most keys of a batch are of one service
+	for i := range keys {
+		key := &keys[i]
+		if i == 0 || key.Service != keys[i-1].Service || key.Namespace != keys[i-1].Namespace {
+			service = x.hashService(key.Namespace, key.Service)
+		}
+		s, hash := x.shardWithin(service, key.ID)
 		l.shards[i], l.hashes[i], l.tables[i], l.names[i] = s, hash, *s.slots.Load(), ""
 	}
 	for i := range keys {
