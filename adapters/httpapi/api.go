@@ -56,6 +56,9 @@ type Config struct {
 	Tokens         *access.Table
 	AccessCommands *commands.Access
 
+	// Proxies tell where requests come from; nil: each comes from its connection's address.
+	Proxies *web.Proxies
+
 	// Observer gets every request; nil: no observer.
 	Observer web.Observer
 	// Hosts are the hosts for which requests are answered; nil: any host.
@@ -139,7 +142,7 @@ func (a *api) router() *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = web.Fail(a.Logger)
-	e.Use(a.requestIDs.Identify)
+	e.Use(a.requestIDs.Identify, a.Proxies.Resolve)
 	if a.Observer != nil {
 		e.Use(web.Observe(a.Observer, a.Logger, streams))
 	}

@@ -45,7 +45,7 @@ func (f *laneFace) Authorize(authorization []byte) bool {
 		return false
 	}
 	f.who, f.authorization = who, bytes.Clone(authorization)
-	f.beats = f.api.Commands.Heartbeats(commands.Caller{Actor: who.Name, Source: sourceOf(f.client), Via: viaHTTP})
+	f.beats = f.api.Commands.Heartbeats(commands.Caller{Actor: who.Name, Source: web.SourceOf(f.client), Via: viaHTTP})
 	return true
 }
 

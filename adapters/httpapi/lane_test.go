@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,7 +27,13 @@ type rawConn struct {
 
 func (s *server) dial() *rawConn {
 	s.t.Helper()
-	c, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+	var c net.Conn
+	var err error
+	if address, ok := strings.CutPrefix(s.URL, "https://"); ok {
+		c, err = tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
+	} else {
+		c, err = net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+	}
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -85,16 +84,7 @@ func caller(c echo.Context) commands.Caller {
 	if c.Request().Header.Get(headerVia) == "cli" && who.MaySomewhere(domain.Operate) == nil {
 		via = "cli"
 	}
-	return commands.Caller{Actor: who.Name, Source: sourceOf(c.Request().RemoteAddr), Via: via, RequestID: requestID(c)}
-}
-
-// sourceOf is a client's address without its port.
-func sourceOf(address string) string {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return address
-	}
-	return host
+	return commands.Caller{Actor: who.Name, Source: web.SourceOf(c.Request().RemoteAddr), Via: via, RequestID: requestID(c)}
 }
 
 // extendWriteDeadline gives the reply the time d from now on, in place of the server's write timeout.

@@ -2,7 +2,6 @@ package web
 
 import (
 	"bytes"
-	"net"
 	"net/http"
 	"net/netip"
 	"time"
@@ -50,6 +49,9 @@ const Challenge = `Bearer realm="rollcall"`
 // Identify says who makes a request: the socket's user, the bearer of a token, or nobody in particular.
 func (a *Access) Identify(r *http.Request) (*Identity, error) {
 	if IsLocal(r.Context()) {
+		if proxied(r) {
+			return nil, unauthorized // a proxy before the socket must not make everybody local
+		}
 		return local, nil
 	}
 	if a == nil {
@@ -79,9 +81,7 @@ func (a *Access) Authorize(authorization []byte, from string) (*Identity, error)
 		return nil, unauthorized
 	}
 	id := &Identity{access: a, secret: hash, version: version, bearer: a.Tokens.Find(hash)}
-	if host, _, err := net.SplitHostPort(from); err == nil {
-		id.address, _ = netip.ParseAddr(host) // an address that is none is in no network
-	}
+	id.address = AddressOf(from)
 	if id.bearer == nil || !id.bearer.Admits(a.Now(), id.address) {
 		return nil, unauthorized
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/adapters/web/lane"
@@ -29,9 +30,14 @@ const (
 type Server struct {
 	// TLS is for connections over TCP; nil: the connections have no TLS. TLS must be set before Serve.
 	TLS *tls.Config
+	// ProxyProtocol is for connections over TCP: those of the proxies begin with a PROXY header. nil: no connection does.
+	// It must be set before Serve.
+	ProxyProtocol *Proxies
 
-	http *http.Server
-	lane *lane.Lane // nil: no lane
+	logger    *slog.Logger
+	configure sync.Once
+	http      *http.Server
+	lane      *lane.Lane // nil: no lane
 }
 
 // NewServer makes a server for the handler. The lane answers plain requests before the handler. nil: no lane.
@@ -44,21 +50,37 @@ func NewServer(handler http.Handler, lane *lane.Lane, logger *slog.Logger) *Serv
 	if lane != nil {
 		s.ConnState = lane.ConnState
 	}
-	return &Server{http: s, lane: lane}
+	return &Server{http: s, lane: lane, logger: logger}
 }
 
 // Serve serves until Shutdown is called, and then returns http.ErrServerClosed.
 func (s *Server) Serve(l net.Listener) error {
+	s.configure.Do(func() { s.http.TLSConfig = s.TLS })
+	overTCP := l.Addr().Network() == "tcp"
 	l = boundedListener{l}
-	if s.TLS != nil && l.Addr().Network() == "tcp" {
-		// The lane reads plain text. Under TLS the TLS library must read the bytes of the connection.
-		s.http.TLSConfig = s.TLS
-		return s.http.ServeTLS(l, "", "")
+	if s.ProxyProtocol != nil && overTCP {
+		l = s.ProxyProtocol.ProxyProtocol(l, s.logger) // the header comes before TLS
 	}
-	if s.lane != nil {
+	switch {
+	case s.TLS != nil && overTCP:
+		return s.serveTLS(l)
+	case s.lane != nil:
 		l = s.lane.Listen(l)
 	}
 	return s.http.Serve(l)
+}
+
+func (s *Server) serveTLS(l net.Listener) error {
+	if s.lane == nil {
+		return s.http.ServeTLS(l, "", "")
+	}
+	http1, http2 := s.lane.ListenTLS(l, s.TLS, HeaderTimeout)
+	served := make(chan error, 1) // gets the outcome of http2, which ends with Shutdown
+	go func() { served <- s.http.Serve(http2) }()
+	err := s.http.Serve(http1)
+	_ = http2.Close() // http1 may have ended by itself
+	<-served
+	return err
 }
 
 // writeBuffer is how many bytes of a reply the kernel buffers for a client that does not read. Without a limit the

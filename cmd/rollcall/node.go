@@ -37,7 +37,8 @@ import (
 type node struct {
 	settings settings
 	logger   *slog.Logger
-	secure   *tls.Config // of connections over TCP; nil: the connections have no TLS
+	proxies  *web.Proxies // nil: there are none
+	secure   *tls.Config  // of connections over TCP; nil: the connections have no TLS
 	metrics  *metrics.Metrics
 
 	store      *backend
@@ -179,7 +180,10 @@ func (n *node) openQueries(ctx context.Context) error {
 	return nil
 }
 
-func (n *node) openAPI(context.Context) error {
+func (n *node) openAPI(context.Context) (err error) {
+	if n.proxies, err = n.settings.proxies.proxies(); err != nil {
+		return err
+	}
 	n.api = httpapi.New(httpapi.Config{
 		Commands: n.commands, Queries: n.queries,
 		BackupTo: backupFunc(n.settings.data, n.store, n.history),
@@ -189,7 +193,7 @@ func (n *node) openAPI(context.Context) error {
 		Shed:             func() { n.listening.Refused(domain.DeafOverload) },
 		HeartbeatsAtOnce: n.settings.heartbeatsAtOnce,
 		Observer:         n.metrics.HTTP(), Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
-		Hosts: web.NewHosts(n.settings.listen, n.settings.allowHosts), Logger: n.logger,
+		Proxies: n.proxies, Hosts: web.NewHosts(n.settings.listen, n.settings.allowHosts), Logger: n.logger,
 	})
 	n.metrics.WatchLane(n.api.Lane().Answered)
 	return nil
@@ -203,7 +207,7 @@ func (n *node) serve(ctx context.Context, listeners ...net.Listener) (err error)
 		lane = nil // the access log has every request, and the lane writes none
 	}
 	server := web.NewServer(n.api, lane, n.logger)
-	server.TLS = n.secure
+	server.TLS, server.ProxyProtocol = n.secure, n.settings.proxies.onConnections(n.proxies)
 	running, halt := context.WithCancel(context.Background())
 	background, running := errgroup.WithContext(running)
 	n.run(running, background)

@@ -29,7 +29,8 @@ type settings struct {
 	allowHosts []string
 	access     string // on, or off; "": off
 	anonymous  string // the role of callers without a token; "": none
-	insecure   bool   // others may reach the registry without access control
+	proxies    trusting
+	insecure   bool // others may reach the registry without access control
 	data       string
 	store      string
 	retention  time.Duration
@@ -79,6 +80,7 @@ func (s *settings) flags(c *cobra.Command) {
 	f.StringVar((*string)(&s.tls.ClientAuth), "tls-client-auth", string(web.ClientAuthOff), "whether clients must show a certificate: off, optional or required")
 	f.StringVar(&s.access, "access", "off", "on: callers need a token, and may do what its roles grant; off: everybody may do everything, which is for a loopback address")
 	f.StringVar(&s.anonymous, "anonymous-role", "", "with --access on, the built-in role of callers without a token, such as reader; none when left out")
+	s.proxies.flags(f)
 	f.BoolVar(&s.insecure, "insecure", false, "listen on an address that others can reach although access is off")
 	f.StringVar(&s.data, "data", "./rollcall-data", "folder for events and snapshots")
 	f.StringVar(&s.store, "store", "embedded", "event store: embedded, or EventStoreDB's or KurrentDB's connection string, esdb://… or esdb+discover://…")
@@ -141,6 +143,12 @@ func (s *settings) checkAccess() error {
 			return usageError{fmt.Errorf("anonymous-role must be a built-in role, not %q", s.anonymous)}
 		}
 	}
+	if _, err := s.proxies.proxies(); err != nil {
+		return usageError{err}
+	}
+	if !s.controlled() && !s.insecure && s.proxies.any() {
+		return usageError{errors.New("others can reach the registry through a trusted proxy, and access is off: give --access on and make tokens with rollcall token, or --insecure to let everybody do everything")}
+	}
 	if !s.controlled() && !s.insecure && !web.LoopbackListen(s.listen) {
 		return usageError{fmt.Errorf("others can reach %s, and access is off: give --access on and make tokens with rollcall token, or --insecure to let everybody do everything", s.listen)}
 	}
@@ -179,7 +187,11 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	if err != nil {
 		return err
 	}
-	start, err := startListening(s.listen, secure, logger)
+	proxies, err := s.proxies.proxies()
+	if err != nil {
+		return err
+	}
+	start, err := startListening(s.listen, secure, s.proxies.onConnections(proxies), logger)
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ type step struct {
 	cause func() error
 }
 
-func startListening(address string, secure *tls.Config, logger *slog.Logger) (*starting, error) {
+func startListening(address string, secure *tls.Config, connections *web.Proxies, logger *slog.Logger) (*starting, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func startListening(address string, secure *tls.Config, logger *slog.Logger) (*s
 	s := &starting{listener: &pausable{TCPListener: listener.(*net.TCPListener)}, over: make(chan struct{})}
 	s.at("the registry is being opened", nil)
 	s.server = web.NewServer(s, nil, logger)
-	s.server.TLS = secure
+	s.server.TLS, s.server.ProxyProtocol = secure, connections
 	s.served.Go(func() { _ = s.server.Serve(s.listener) }) // stop ends the goroutine
 	return s, nil
 }

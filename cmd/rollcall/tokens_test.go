@@ -79,7 +79,7 @@ func TestTheStoryOfAccess(t *testing.T) {
 
 func TestOthersReachARegistryOnlyWithAccessControl(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"serve", "--listen", "0.0.0.0:0"}, {"serve", "--listen", ":0"}, {"serve", "--listen", "192.0.2.1:0"}, {"demo", "--listen", "0.0.0.0:0"}} {
+	for _, args := range [][]string{{"serve", "--listen", "0.0.0.0:0"}, {"serve", "--listen", ":0"}, {"serve", "--listen", "192.0.2.1:0"}, {"serve", "--listen", "127.0.0.1:0", "--trusted-proxy", "127.0.0.1"}, {"demo", "--listen", "0.0.0.0:0"}} {
 		if args[0] == "serve" {
 			args = append(args, "--data", t.TempDir())
 		}
@@ -87,7 +87,7 @@ func TestOthersReachARegistryOnlyWithAccessControl(t *testing.T) {
 			t.Errorf("%v: exit code %d: %s", args, code, errs)
 		}
 	}
-	for _, args := range [][]string{{"--access", "maybe"}, {"--anonymous-role", "reader"}, {"--access", "on", "--anonymous-role", "nobody"}} {
+	for _, args := range [][]string{{"--access", "maybe"}, {"--anonymous-role", "reader"}, {"--proxy-protocol"}, {"--access", "on", "--trusted-proxy", "proxy"}, {"--access", "on", "--trusted-proxy", "::1", "--trusted-proxy-header", "x-real-ip"}, {"--access", "on", "--anonymous-role", "nobody"}} {
 		if _, errs, code := run(t, nil, append([]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0"}, args...)...); code != exitUsage {
 			t.Errorf("%v: exit code %d: %s", args, code, errs)
 		}

@@ -48,7 +48,7 @@ const (
 // its end before the next read. The read of 3 uses buffer and working only. Any goroutine may call Close, which uses
 // state only.
 type conn struct {
-	*net.TCPConn
+	net.Conn
 	lane  *Lane
 	state atomic.Int32 // open, busy, closing or closed
 
@@ -76,10 +76,10 @@ func (c *conn) Read(p []byte) (int, error) {
 		c.buffer = p
 	}
 	if c.watches(p) {
-		return watch(c.TCPConn, p)
+		return c.watch(p)
 	}
 	for {
-		n, err := c.TCPConn.Read(p)
+		n, err := c.Conn.Read(p)
 		if err != nil || !c.between || len(p) != len(c.buffer) || &p[0] != &c.buffer[0] {
 			return c.pass(n, err)
 		}
@@ -112,6 +112,14 @@ func (c *conn) pass(n int, err error) (int, error) {
 	return n, err
 }
 
+// CloseWrite is for http.Server, which ends a reply to a request that was not read with it.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 // Close implements net.Conn. Close does not wait: a busy connection is closed when its reply is sent. Lane.Wait waits
 // for these connections.
 func (c *conn) Close() error {
@@ -123,7 +131,7 @@ func (c *conn) Close() error {
 			}
 		case open:
 			if c.state.CompareAndSwap(open, closed) {
-				return c.TCPConn.Close()
+				return c.Conn.Close()
 			}
 		default:
 			return nil
@@ -157,7 +165,7 @@ func (l *Lane) closeNow(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c.state.Store(closed)
-	_ = c.TCPConn.Close()
+	_ = c.Conn.Close()
 	delete(l.closing, c)
 	if len(l.closing) == 0 && l.drained != nil {
 		close(l.drained)
@@ -231,7 +239,7 @@ func (c *conn) carryOut(request plainRequest) outcome {
 	}
 	if reply.Admit != nil {
 		// A deadline that is over makes the write under way fail.
-		done, ok := reply.Admit(func() { _ = c.TCPConn.SetWriteDeadline(time.Unix(1, 0)) })
+		done, ok := reply.Admit(func() { _ = c.Conn.SetWriteDeadline(time.Unix(1, 0)) })
 		if !ok {
 			return notMine
 		}
@@ -272,10 +280,10 @@ func (c *conn) send(r Reply, now time.Time) error {
 	var err error
 	if len(r.Body) <= copyUpTo {
 		c.reply = append(c.reply, r.Body...)
-		_, err = c.TCPConn.Write(c.reply)
+		_, err = c.Conn.Write(c.reply)
 	} else {
 		buffers := net.Buffers{c.reply, r.Body}
-		_, err = buffers.WriteTo(c.TCPConn)
+		_, err = buffers.WriteTo(c.Conn)
 	}
 	return err
 }

@@ -84,6 +84,9 @@ func (l *Lane) Answered() int64 { return l.answered.Load() }
 
 // ConnState is for http.Server. It notes in the connection whether the server handles a request.
 func (l *Lane) ConnState(c net.Conn, state http.ConnState) {
+	if s, ok := c.(*secureConn); ok {
+		c = s.conn
+	}
 	if c, ok := c.(*conn); ok {
 		c.between = state == http.StateIdle
 		c.working = state == http.StateActive
@@ -111,7 +114,7 @@ func (l *Lane) Wait(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for c := range l.closing {
-		_ = c.TCPConn.Close() // the write on the connection fails, and closeNow removes the connection
+		_ = c.Conn.Close() // the write on the connection fails, and closeNow removes the connection
 	}
 	return fmt.Errorf("%d replies of the lane were cut off: %w", len(l.closing), ctx.Err())
 }
@@ -123,10 +126,10 @@ type listener struct {
 
 func (l listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
-	if tcp, ok := c.(*net.TCPConn); ok && err == nil {
-		return &conn{TCPConn: tcp, lane: l.lane}, nil
+	if err != nil || c.LocalAddr().Network() != "tcp" { // the server alone knows who comes through a Unix socket
+		return c, err
 	}
-	return c, err
+	return &conn{Conn: c, lane: l.lane}, nil
 }
 
 // httpDate is the Date header of replies. Its text is made once a second.
