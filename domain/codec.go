@@ -27,6 +27,9 @@ func Encode(event Event) ([]byte, error) {
 
 // Encode is the event's stored form. INVARIANT: nobody changes the bytes, because all heartbeats of an epoch share them.
 func (e HeartbeatReceived) Encode() []byte {
+	if e.Check != "" {
+		return encodeRenewal(e)
+	}
 	if e.Epoch < uint64(len(commonHeartbeats)) {
 		return commonHeartbeats[e.Epoch]
 	}
@@ -43,6 +46,13 @@ var commonHeartbeats = func() (data [256][]byte) {
 func encodeHeartbeat(epoch uint64) []byte {
 	b := append(make([]byte, 0, 24), heartbeatPrefix...)
 	return append(strconv.AppendUint(b, epoch, 10), '}')
+}
+
+// encodeRenewal is the stored form of the renewal of a check, whose id needs no escapes.
+func encodeRenewal(e HeartbeatReceived) []byte {
+	b := append(make([]byte, 0, 48), heartbeatPrefix...)
+	b = append(strconv.AppendUint(b, e.Epoch, 10), renewalField...)
+	return append(append(b, e.Check...), '"', '}')
 }
 
 // upcasters turn data of one schema version into data of the next version, by event type and the version from which they
@@ -100,6 +110,12 @@ func DecodeEvent(eventType string, data []byte) (Event, error) {
 		return decode[InstanceDeregistered](data)
 	case TypeLeaseExpired:
 		return decode[LeaseExpired](data)
+	case TypeCheckAdded:
+		return decode[CheckAdded](data)
+	case TypeCheckRemoved:
+		return decode[CheckRemoved](data)
+	case TypeCheckChanged:
+		return decode[CheckChanged](data)
 	case TypeSelfPreservationStarted:
 		return decode[SelfPreservationStarted](data)
 	case TypeSelfPreservationEnded:
@@ -152,8 +168,12 @@ func (e InstanceRegistered) meaningless() error { return e.Status.Validate("stat
 func (e InstanceUpdated) meaningless() error    { return e.Status.Validate("status") }
 func (e HealthChanged) meaningless() error      { return e.To.Validate("to") }
 func (e TrafficChanged) meaningless() error     { return e.To.validate("to") }
+func (e CheckChanged) meaningless() error       { return e.To.Validate("to") }
 
-const heartbeatPrefix = `{"epoch":`
+const (
+	heartbeatPrefix = `{"epoch":`
+	renewalField    = `,"check":"`
+)
 
 func decodeHeartbeat(data []byte) (Event, error) {
 	if n := len(data) - 1; n > len(heartbeatPrefix) && string(data[:len(heartbeatPrefix)]) == heartbeatPrefix && data[n] == '}' {

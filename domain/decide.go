@@ -13,7 +13,7 @@ func Decide(i Instance, command Command) ([]Event, error) {
 		if err != nil {
 			return nil, err
 		}
-		return []Event{received}, nil
+		return []Event{i.renewed(received)}, nil
 	case ReportHealth:
 		return i.reportHealth(c)
 	case ChangeTraffic:
@@ -22,6 +22,18 @@ func Decide(i Instance, command Command) ([]Event, error) {
 		return i.deregister(c)
 	case ExpireLease:
 		return i.expire(c)
+	case AddCheck:
+		return i.addCheck(c)
+	case RemoveCheck:
+		return i.removeCheck(c)
+	case ReportCheck:
+		return i.reportCheck(c)
+	case ReportProbe:
+		return i.reportProbe(c)
+	case LapseCheck:
+		return i.lapseCheck(c)
+	case RemoveCritical:
+		return i.removeCritical(c)
 	}
 	panic(fmt.Sprintf("domain: no rule for command %T", command))
 }
@@ -43,22 +55,62 @@ func (i Instance) register(c RegisterInstance) ([]Event, error) {
 		}
 	}
 	details := c.Details.Normalize()
-	if !i.Live() || c.Owner != "" && c.Owner != i.Owner {
+	var kept []Check
+	begins := !i.Live() || c.Owner != "" && c.Owner != i.Owner
+	if !begins {
+		kept = i.Details.Checks
+	}
+	details, err := withChecks(details, kept)
+	if err != nil {
+		return nil, err
+	}
+	if begins {
 		return []Event{i.begin(c.Owner, details)}, nil
 	}
+	return i.update(details), nil
+}
+
+// update is a registration of the live instance.
+func (i Instance) update(details Details) []Event {
 	before := i.present()
-	if details.Status == "" {
-		details.Status = before.Status
+	updated := InstanceUpdated{Epoch: i.Epoch, Owner: i.Owner, Details: details}
+	if updated.Status == "" {
+		updated.Status = i.Says()
 	}
-	changed := before.Diff(details)
-	if len(changed) == 0 {
-		return []Event{HeartbeatReceived{Epoch: i.Epoch}}, nil
+	if len(i.Checks) > 0 || len(details.Checks) > 0 || !i.Lapsed.IsZero() {
+		updated.Reported = updated.Status
+		updated.Status, _ = i.statusAfter(updated)
 	}
-	updated := InstanceUpdated{Epoch: i.Epoch, Owner: i.Owner, Changed: changed, Details: details}
-	if before.Status != details.Status {
+	updated.Changed = before.Diff(updated.Details)
+	if updated.Reported != "" && updated.Reported != i.Says() && updated.Status == before.Status {
+		updated.Changed = append(updated.Changed, "reported")
+	}
+	if len(updated.Changed) == 0 || !i.Lapsed.IsZero() && i.onlyRenews(before, updated) {
+		return []Event{i.renewed(HeartbeatReceived{Epoch: i.Epoch})}
+	}
+	if before.Status != updated.Status {
 		updated.PreviousStatus = before.Status
 	}
-	return []Event{updated}, nil
+	return []Event{updated}
+}
+
+// onlyRenews says whether an update of an instance whose lease lapsed changes nothing that a heartbeat does not change.
+func (i Instance) onlyRenews(before Details, updated InstanceUpdated) bool {
+	before.Status = updated.Status
+	return updated.Reported == i.Says() && len(before.Diff(updated.Details)) == 0
+}
+
+// renewed is the event of a heartbeat. After the lease lapsed to critical, the heartbeat gives back what the instance last said.
+func (i Instance) renewed(received HeartbeatReceived) Event {
+	if i.Lapsed.IsZero() {
+		return received
+	}
+	changed := HealthChanged{Epoch: i.Epoch, From: i.Status, To: i.Says(), Source: FromLease}
+	changed.To, _ = i.statusAfter(changed)
+	if says := i.Says(); says != changed.To {
+		changed.Reported = says
+	}
+	return changed
 }
 
 // begin is the registration that begins the next epoch. Only an operator's maintenance stays from the epoch before.
@@ -67,6 +119,10 @@ func (i Instance) begin(owner string, details Details) InstanceRegistered {
 		details.Status = Passing
 	}
 	r := InstanceRegistered{Epoch: i.Epoch + 1, Owner: owner, Maintenance: i.Maintenance, Details: details}
+	if len(details.Checks) > 0 {
+		r.Reported = details.Status
+		r.Status, _ = i.statusAfter(r)
+	}
 	if i.Live() {
 		r.Replaces = i.Epoch
 	}
@@ -90,8 +146,13 @@ func (i Instance) Repeats(c RegisterInstance) bool {
 	if err != nil {
 		return false
 	}
-	_, renews := events[0].(HeartbeatReceived)
-	return renews
+	switch e := events[0].(type) {
+	case HeartbeatReceived:
+		return true
+	case HealthChanged:
+		return e.Source == FromLease
+	}
+	return false
 }
 
 // Heartbeat decides a heartbeat, as Decide does, without allocating memory. An instance that is not registered has no lease
@@ -104,10 +165,14 @@ func (i Instance) reportHealth(c ReportHealth) ([]Event, error) {
 	if err := i.refuse(c.Key, c.Epoch, c.Owner, c.Holder); err != nil {
 		return nil, err
 	}
-	if c.Status == i.Status {
+	if c.Status == i.Says() {
 		return nil, nil
 	}
-	return []Event{HealthChanged{Epoch: i.Epoch, From: i.Status, To: c.Status, Source: c.Source, Output: c.Output}}, nil
+	changed := HealthChanged{Epoch: i.Epoch, From: i.Status, To: c.Status, Source: c.Source, Output: c.Output}
+	if changed.To, _ = i.statusAfter(changed); changed.To != c.Status {
+		changed.Reported = c.Status
+	}
+	return []Event{changed}, nil
 }
 
 // changeTraffic changes a live instance's traffic. Maintenance outlives the instance, so it can be ended when no instance is
@@ -140,9 +205,29 @@ func (i Instance) expire(c ExpireLease) ([]Event, error) {
 	if err := i.refuse(c.Key, c.Epoch, "", ""); err != nil {
 		return nil, err
 	}
+	if i.Details.TTL == NoTTL {
+		return nil, nil
+	}
+	if i.Details.OnLapse == LapseCritical {
+		return i.lapse(c), nil
+	}
 	return []Event{LeaseExpired{
 		Epoch: i.Epoch, LastHeartbeat: c.LastHeartbeat, TTL: i.Details.TTL, Late: Duration(c.Late),
 	}}, nil
+}
+
+// lapse makes the instance critical until its next heartbeat.
+func (i Instance) lapse(c ExpireLease) []Event {
+	if !i.Lapsed.IsZero() {
+		return nil
+	}
+	lapsed := HealthChanged{
+		Epoch: i.Epoch, From: i.Status, To: Critical, Source: FromLease, Lapsed: true, LastHeartbeat: c.LastHeartbeat, TTL: i.Details.TTL,
+	}
+	if says := i.Says(); says != Critical {
+		lapsed.Reported = says
+	}
+	return []Event{lapsed}
 }
 
 // refuse is why a command for an epoch and an owner cannot be carried out on this instance; nil: it can. key is the

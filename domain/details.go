@@ -3,6 +3,7 @@ package domain
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 )
@@ -63,6 +64,7 @@ const (
 	FromClient   HealthSource = "client"
 	FromCheck    HealthSource = "check"
 	FromOperator HealthSource = "operator"
+	FromLease    HealthSource = "lease" // the registry: the lease lapsed, or was renewed after it had lapsed
 )
 
 func (s HealthSource) validate() error {
@@ -73,19 +75,42 @@ func (s HealthSource) validate() error {
 	return InvalidField{Field: "source", Rule: "must be client, check or operator"}
 }
 
+// NoTTL is the ttl of an instance without a lease. It never has to send a heartbeat.
+const NoTTL Duration = math.MinInt64
+
+// LapsePolicy says what happens when a lease lapses.
+type LapsePolicy string
+
+// The policies.
+const (
+	LapseRemoves  LapsePolicy = "remove"   // the instance is removed; the default
+	LapseCritical LapsePolicy = "critical" // the instance is critical until the next heartbeat
+)
+
 // Duration is a time.Duration whose JSON form is Go's notation, e.g. "30s" or "1m30s".
 type Duration time.Duration
 
-// String is the duration in Go's notation.
-func (d Duration) String() string { return time.Duration(d).String() }
+// String is the duration in Go's notation. NoTTL is "none".
+func (d Duration) String() string {
+	if d == NoTTL {
+		return none
+	}
+	return time.Duration(d).String()
+}
+
+const none = "none"
 
 // MarshalText writes Go's notation.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// UnmarshalText reads Go's notation.
+// UnmarshalText reads Go's notation, and "none" as NoTTL.
 func (d *Duration) UnmarshalText(b []byte) error {
+	if string(b) == none {
+		*d = NoTTL
+		return nil
+	}
 	v, err := time.ParseDuration(string(b))
-	if err != nil {
+	if err != nil || Duration(v) == NoTTL {
 		return InvalidField{Field: "ttl", Rule: `must be a duration such as "30s" or "5m"`}
 	}
 	*d = Duration(v)
@@ -104,7 +129,12 @@ type Details struct {
 	// Status in a command is the status that the client named; "": it named none. Status in an event is the present status
 	// after the event; in events of schema 1 it is the status that a client named last.
 	Status Status   `json:"status,omitempty"`
-	TTL    Duration `json:"ttl"` // > 0; the lease lapses when no heartbeat came for this long
+	TTL    Duration `json:"ttl"` // > 0; the lease lapses when no heartbeat came for this long; NoTTL: there is no lease
+
+	OnLapse     LapsePolicy `json:"on_lapse,omitempty"`    // "": LapseRemoves
+	RemoveAfter Duration    `json:"remove_after,omitzero"` // with LapseCritical: from the lapse to the removal; 0: never
+	// Checks in a command are nil if the client named none. Checks in an event are all that the instance has after the event.
+	Checks []Check `json:"checks,omitempty"`
 }
 
 // Normalize gives equal details one form: one spelling of an address, and nil for empty collections.
@@ -118,6 +148,16 @@ func (d Details) Normalize() Details {
 	}
 	if len(d.Ports) == 0 {
 		d.Ports = nil
+	}
+	if d.OnLapse == LapseRemoves {
+		d.OnLapse = ""
+	}
+	if d.Checks != nil {
+		checks := make([]Check, len(d.Checks)) // empty, but not nil: a command that removes all checks
+		for i, c := range d.Checks {
+			checks[i] = c.Normalize()
+		}
+		d.Checks = checks
 	}
 	return d
 }
@@ -155,10 +195,27 @@ func (d Details) Validate() error {
 			return err
 		}
 	}
-	if ttl := time.Duration(d.TTL); ttl < MinTTL || ttl > MaxTTL {
-		return InvalidField{Field: "ttl", Rule: "must be from 1s to 24h"}
+	if ttl := time.Duration(d.TTL); d.TTL != NoTTL && (ttl < MinTTL || ttl > MaxTTL) {
+		return InvalidField{Field: "ttl", Rule: "must be from 1s to 24h, or none"}
 	}
-	return nil
+	if err := d.validateLapse(); err != nil {
+		return err
+	}
+	return validateChecks(d.Checks, d.Ports)
+}
+
+func (d Details) validateLapse() error {
+	switch {
+	case d.OnLapse != "" && d.OnLapse != LapseRemoves && d.OnLapse != LapseCritical:
+		return InvalidField{Field: "on_lapse", Rule: "must be remove or critical"}
+	case d.OnLapse != "" && d.TTL == NoTTL:
+		return InvalidField{Field: "on_lapse", Rule: "must be left out where the ttl is none: such a lease never lapses"}
+	case d.RemoveAfter == 0:
+		return nil
+	case d.OnLapse != LapseCritical:
+		return InvalidField{Field: "remove_after", Rule: "must be left out unless on_lapse is critical"}
+	}
+	return validateRemoveAfter("remove_after", d.RemoveAfter)
 }
 
 func validateTags(tags []string) error {
@@ -219,5 +276,8 @@ func (d Details) Diff(other Details) []string {
 	note("weight", d.Weight != other.Weight)
 	note("status", d.Status != other.Status)
 	note("ttl", d.TTL != other.TTL)
+	note("on_lapse", d.OnLapse != other.OnLapse)
+	note("remove_after", d.RemoveAfter != other.RemoveAfter)
+	note("checks", !equalChecks(d.Checks, other.Checks))
 	return changed
 }

@@ -82,3 +82,24 @@ type NothingToMatch struct{ Key Key }
 func (e NothingToMatch) Error() string {
 	return fmt.Sprintf("instance %s is not registered, so it is at no revision that If-Match can name", e.Key)
 }
+
+// UnknownCheck refuses a command to a check that the instance does not have.
+type UnknownCheck struct {
+	Key   Key
+	Check string
+}
+
+func (e UnknownCheck) Error() string {
+	return fmt.Sprintf("instance %s has no check %q", e.Key, e.Check)
+}
+
+// StaleCheck refuses a result of a check whose definition is not the present one any more.
+type StaleCheck struct {
+	Key            Key
+	Check          string
+	Revision, Live uint64 // of the definitions
+}
+
+func (e StaleCheck) Error() string {
+	return fmt.Sprintf("check %q of instance %s is defined by revision %d, not %d", e.Check, e.Key, e.Live, e.Revision)
+}

@@ -17,6 +17,9 @@ const (
 	TypeTrafficChanged       = "TrafficChanged"
 	TypeInstanceDeregistered = "InstanceDeregistered"
 	TypeLeaseExpired         = "LeaseExpired"
+	TypeCheckAdded           = "CheckAdded"
+	TypeCheckRemoved         = "CheckRemoved"
+	TypeCheckChanged         = "CheckChanged"
 )
 
 // InstanceRegistered begins an epoch. The instance is in the catalog from then on.
@@ -25,6 +28,7 @@ type InstanceRegistered struct {
 	Owner       string         `json:"owner,omitempty"`       // "": the registration named none
 	Replaces    uint64         `json:"replaces,omitempty"`    // the epoch that was live until this event; 0: none was
 	Maintenance *InMaintenance `json:"maintenance,omitempty"` // the maintenance in which the key was and stays; nil: none
+	Reported    Status         `json:"reported,omitempty"`    // what the instance says of itself, if it has checks
 	Details
 }
 
@@ -34,6 +38,7 @@ type InstanceUpdated struct {
 	Owner          string   `json:"owner,omitempty"`           // the owner of the epoch
 	Changed        []string `json:"changed"`                   // names of the fields that differ, in the order of Details
 	PreviousStatus Status   `json:"previous_status,omitempty"` // the status before, if it changed; "" in events of schema 1
+	Reported       Status   `json:"reported,omitempty"`        // what the instance says of itself, if it has or had checks
 	Details                 // all details, changed or not
 }
 
@@ -44,18 +49,25 @@ type InMaintenance struct {
 	Reason string    `json:"reason,omitempty"`
 }
 
-// HeartbeatReceived renews the lease.
+// HeartbeatReceived renews the lease, or a ttl check whose status stays.
 type HeartbeatReceived struct {
 	Epoch uint64 `json:"epoch"`
+	Check string `json:"check,omitempty"` // id of the check; "": the lease
 }
 
-// HealthChanged moves the instance from one status to another.
+// HealthChanged moves the instance from one status to another. Where the instance has checks, its status may stay as it
+// was, and only what it says of itself changes.
 type HealthChanged struct {
 	Epoch  uint64       `json:"epoch"`
 	From   Status       `json:"from"`
 	To     Status       `json:"to"`
 	Source HealthSource `json:"source"`
 	Output string       `json:"output,omitempty"`
+
+	Reported      Status    `json:"reported,omitempty"`      // what the instance says of itself, if that is not To
+	Lapsed        bool      `json:"lapsed,omitempty"`        // of FromLease: the lease lapsed; otherwise it is renewed
+	LastHeartbeat time.Time `json:"last_heartbeat,omitzero"` // of a lapse: as in LeaseExpired
+	TTL           Duration  `json:"ttl,omitzero"`            // of a lapse
 }
 
 // TrafficChanged says whether the instance wants traffic.
@@ -70,6 +82,10 @@ type TrafficChanged struct {
 type InstanceDeregistered struct {
 	Epoch  uint64 `json:"epoch"`
 	Reason string `json:"reason,omitempty"`
+
+	Check         string    `json:"check,omitempty"`         // the registry removed the instance because this check stayed critical
+	CriticalSince time.Time `json:"critical_since,omitzero"` // of the check
+	RemoveAfter   Duration  `json:"remove_after,omitzero"`   // of the check
 }
 
 // LeaseExpired ends an epoch because no heartbeat came within the lease's ttl.
@@ -78,7 +94,56 @@ type LeaseExpired struct {
 	LastHeartbeat time.Time `json:"last_heartbeat,omitzero"` // when the newest heartbeat, registration or update was recorded; zero: not known
 	TTL           Duration  `json:"ttl"`
 	Late          Duration  `json:"late"` // from the lease's deadline to this decision
+
+	CriticalSince time.Time `json:"critical_since,omitzero"` // when the lease lapsed to critical; zero: the lapse removes at once
+	RemoveAfter   Duration  `json:"remove_after,omitzero"`   // from there to the removal
 }
+
+// CheckAdded gives a live instance a check, or another definition of a check that it has.
+type CheckAdded struct {
+	Epoch          uint64 `json:"epoch"`
+	Check          Check  `json:"check"`
+	Replaces       bool   `json:"replaces,omitempty"`        // the instance had a check with the same id
+	Status         Status `json:"status"`                    // the instance's, after the event
+	PreviousStatus Status `json:"previous_status,omitempty"` // the instance's before, if it changed
+}
+
+// CheckRemoved takes a check from a live instance.
+type CheckRemoved struct {
+	Epoch          uint64 `json:"epoch"`
+	Check          string `json:"check"`                     // its id
+	Status         Status `json:"status"`                    // the instance's, after the event
+	PreviousStatus Status `json:"previous_status,omitempty"` // the instance's before, if it changed
+}
+
+// CheckChanged moves a check from one status to another.
+type CheckChanged struct {
+	Epoch   uint64     `json:"epoch"`
+	Check   string     `json:"check"` // its id
+	Kind    CheckKind  `json:"kind"`
+	From    Status     `json:"from"`
+	To      Status     `json:"to"`
+	Cause   CheckCause `json:"cause"`
+	Output  string     `json:"output,omitempty"` // what was seen or reported
+	By      string     `json:"by,omitempty"`     // of CheckProbed: the node that looked
+	Latency Duration   `json:"latency,omitzero"` // of CheckProbed: how long the newest look took
+	Looks   int        `json:"looks,omitempty"`  // of CheckProbed: results in a row that led to To; 0: 1
+	TTL     Duration   `json:"ttl,omitzero"`     // of CheckLapsed
+	Last    time.Time  `json:"last,omitzero"`    // of CheckLapsed: when the newest report was recorded; zero: not known
+
+	Status         Status `json:"status"`                    // the instance's, after the event
+	PreviousStatus Status `json:"previous_status,omitempty"` // the instance's before, if it changed
+}
+
+// CheckCause is why a check changed.
+type CheckCause string
+
+// The causes.
+const (
+	CheckReported CheckCause = "reported" // the client of a ttl check said so
+	CheckProbed   CheckCause = "probed"   // a node looked
+	CheckLapsed   CheckCause = "lapsed"   // no report came within the ttl
+)
 
 func (InstanceRegistered) EventType() string   { return TypeInstanceRegistered }
 func (InstanceUpdated) EventType() string      { return TypeInstanceUpdated }
@@ -87,6 +152,9 @@ func (HealthChanged) EventType() string        { return TypeHealthChanged }
 func (TrafficChanged) EventType() string       { return TypeTrafficChanged }
 func (InstanceDeregistered) EventType() string { return TypeInstanceDeregistered }
 func (LeaseExpired) EventType() string         { return TypeLeaseExpired }
+func (CheckAdded) EventType() string           { return TypeCheckAdded }
+func (CheckRemoved) EventType() string         { return TypeCheckRemoved }
+func (CheckChanged) EventType() string         { return TypeCheckChanged }
 
 // Metadata says who caused an event, from where and how. The event store adds the recorded time and the position.
 type Metadata struct {

@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -28,6 +29,10 @@ type Instance struct {
 	Details Details // of the newest registration or update; the present status is Status, not Details.Status
 	// Maintenance is the decision that keeps the key out of traffic, whether or not an instance is live; nil: there is none.
 	Maintenance *InMaintenance
+
+	Reported Status       // what the instance says of itself, if it has checks or its lease lapsed; "": Status
+	Lapsed   time.Time    // when the lease lapsed to critical, with no heartbeat since; zero: it did not
+	Checks   []CheckState // in the order of Details.Checks; nil: it has none
 }
 
 // Live says whether the instance is in the catalog.
@@ -54,23 +59,32 @@ func Evolve(i Instance, event Event, recorded Recorded) Instance {
 	switch e := event.(type) {
 	case InstanceRegistered:
 		i.Phase, i.Epoch, i.Owner, i.Details = Registered, e.Epoch, e.Owner, e.Details
-		i.Status, i.Traffic, i.Maintenance = e.Details.Status, Serving, e.Maintenance
+		i.Traffic, i.Maintenance, i.Lapsed = Serving, e.Maintenance, time.Time{}
 		if e.Maintenance != nil {
 			i.Traffic = Maintenance
 		}
+		i.Checks = redefine(nil, nil, e.Checks, i.Events, recorded.At)
+		i = i.settle(cmp.Or(e.Reported, e.Details.Status))
 	case InstanceUpdated:
 		if i.Live() {
-			i.Owner, i.Details = e.Owner, e.Details
-			if slices.Contains(e.Changed, "status") {
-				i.Status = e.Details.Status
-			}
+			i = i.updated(e, recorded)
 		}
 	case HealthChanged:
 		if i.Live() {
-			i.Status = e.To
+			if e.Source == FromLease {
+				i.Lapsed = time.Time{}
+			}
+			if e.Lapsed {
+				i.Lapsed = recorded.At
+			}
+			i = i.settle(cmp.Or(e.Reported, e.To))
 		}
 	case TrafficChanged:
 		i = i.trafficChanged(e, recorded)
+	case CheckAdded, CheckRemoved, CheckChanged:
+		if i.Live() {
+			i = i.checked(e, recorded)
+		}
 	case InstanceDeregistered:
 		if i.Live() {
 			i.Phase = Deregistered
@@ -84,6 +98,60 @@ func Evolve(i Instance, event Event, recorded Recorded) Instance {
 	}
 	i.Events++
 	return i
+}
+
+// updated applies an update. A registration of a live instance renews the lease.
+func (i Instance) updated(e InstanceUpdated, recorded Recorded) Instance {
+	says := i.Says()
+	switch {
+	case e.Reported != "":
+		says = e.Reported
+	case slices.Contains(e.Changed, "status"):
+		says = e.Details.Status
+	}
+	i.Checks = redefine(i.Checks, i.Details.Checks, e.Checks, i.Events, recorded.At)
+	i.Owner, i.Details, i.Lapsed = e.Owner, e.Details, time.Time{}
+	return i.settle(says)
+}
+
+// checked applies an event of a check.
+func (i Instance) checked(event Event, recorded Recorded) Instance {
+	says := i.Says()
+	switch e := event.(type) {
+	case CheckAdded:
+		before := i.Details.Checks
+		i.Details.Checks = withCheck(before, e.Check)
+		i.Checks = redefine(i.Checks, before, i.Details.Checks, i.Events, recorded.At)
+	case CheckRemoved:
+		before := i.Details.Checks
+		i.Details.Checks = withoutCheck(before, e.Check)
+		i.Checks = redefine(i.Checks, before, i.Details.Checks, i.Events, recorded.At)
+	case CheckChanged:
+		if at := stateIndex(i.Checks, e.Check); at >= 0 {
+			i.Checks = slices.Clone(i.Checks)
+			i.Checks[at] = i.Checks[at].changed(e, recorded.At)
+		}
+	}
+	return i.settle(says)
+}
+
+// withCheck is the checks with another one, in place of the check with its id or at the end.
+func withCheck(checks []Check, c Check) []Check {
+	if at := checkIndex(checks, c.ID); at >= 0 {
+		checks = slices.Clone(checks)
+		checks[at] = c
+		return checks
+	}
+	return append(slices.Clip(checks), c)
+}
+
+// withoutCheck is the checks without the check with that id; nil: none is left.
+func withoutCheck(checks []Check, id string) []Check {
+	left := slices.DeleteFunc(slices.Clone(checks), func(c Check) bool { return c.ID == id })
+	if len(left) == 0 {
+		return nil
+	}
+	return left
 }
 
 // trafficChanged changes the traffic state of a live instance. Where no instance is live, it can only end maintenance.

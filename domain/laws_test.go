@@ -1,7 +1,9 @@
 package domain_test
 
 import (
+	"cmp"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,7 +21,15 @@ func anyDetails(t *rapid.T) domain.Details {
 		Weight:   rapid.Uint16().Draw(t, "weight"),
 		Status:   rapid.SampledFrom([]domain.Status{"", domain.Starting, domain.Passing, domain.Warning, domain.Critical}).Draw(t, "status"),
 		TTL:      domain.Duration(rapid.Int64Range(int64(domain.MinTTL), int64(domain.MaxTTL)).Draw(t, "ttl")),
+		OnLapse:  rapid.SampledFrom([]domain.LapsePolicy{"", domain.LapseRemoves, domain.LapseCritical}).Draw(t, "on lapse"),
+		Checks: rapid.SampledFrom([][]domain.Check{
+			nil, nil, {}, {ttlCheckOf("a", 15)}, {ttlCheckOf("a", 16), httpCheck}, {httpCheck, ttlCheckOf("b", 1)},
+		}).Draw(t, "checks"),
 	}
+}
+
+func ttlCheckOf(id string, seconds int) domain.Check {
+	return domain.Check{ID: id, Kind: domain.CheckTTL, TTL: domain.Duration(seconds) * domain.Duration(time.Second), RemoveAfter: domain.Duration(time.Minute)}
 }
 
 func printable(s string) bool {
@@ -34,7 +44,21 @@ func printable(s string) bool {
 func anyCommand(t *rapid.T) domain.Command {
 	epoch := rapid.SampledFrom([]uint64{0, 0, 0, 1, 2, 3}).Draw(t, "epoch")
 	owner := rapid.SampledFrom([]string{"", "", "a", "b"}).Draw(t, "owner")
-	switch rapid.IntRange(0, 5).Draw(t, "kind") {
+	check := rapid.SampledFrom([]string{"a", "b", "http"}).Draw(t, "check")
+	answer := rapid.SampledFrom([]domain.Status{domain.Passing, domain.Warning, domain.Critical}).Draw(t, "answer")
+	switch rapid.IntRange(0, 11).Draw(t, "kind") {
+	case 6:
+		return domain.AddCheck{Key: key, Epoch: epoch, Owner: owner, Check: ttlCheckOf(check, 2)}
+	case 7:
+		return domain.RemoveCheck{Key: key, Epoch: epoch, Owner: owner, Check: check}
+	case 8:
+		return domain.ReportCheck{Key: key, Epoch: epoch, Owner: owner, Check: check, Status: answer}
+	case 9:
+		return domain.ReportProbe{Key: key, Epoch: epoch, Check: check, Revision: rapid.Uint64Range(0, 3).Draw(t, "revision"), Status: answer, By: "n1"}
+	case 10:
+		return domain.LapseCheck{Key: key, Epoch: epoch, Check: check, Revision: rapid.Uint64Range(0, 3).Draw(t, "revision")}
+	case 11:
+		return domain.RemoveCritical{Key: key, Epoch: epoch, Check: rapid.SampledFrom([]string{"", check}).Draw(t, "cause"), Since: recorded.At}
 	case 0:
 		return domain.RegisterInstance{Key: key, Owner: owner, Epoch: epoch, CreateOnly: rapid.Bool().Draw(t, "create only"), Details: anyDetails(t)}
 	case 1:
@@ -69,7 +93,9 @@ func TestAnyCommandsYieldALegalHistory(t *testing.T) {
 			}
 			for _, event := range events {
 				requireLegal(t, state, event)
+				before := state
 				state = domain.Evolve(state, event, recorded)
+				requireTold(t, before, event, state)
 				history = append(history, event)
 			}
 		}
@@ -105,22 +131,64 @@ func requireLegal(t *rapid.T, before domain.Instance, event domain.Event) {
 		was := before.Details
 		was.Status = before.Status
 		legal = legal && e.Epoch == before.Epoch && e.Owner == before.Owner && len(e.Changed) > 0 &&
-			reflect.DeepEqual(e.Changed, was.Diff(e.Details)) && e.Status != "" &&
+			reflect.DeepEqual(slices.DeleteFunc(slices.Clone(e.Changed), func(f string) bool { return f == "reported" }), append([]string{}, was.Diff(e.Details)...)) && e.Status != "" &&
 			(e.PreviousStatus != "") == (e.Status != before.Status) && (e.PreviousStatus == "" || e.PreviousStatus == before.Status)
 	case domain.HeartbeatReceived:
 		legal = legal && e.Epoch == before.Epoch
 	case domain.HealthChanged:
-		legal = legal && e.Epoch == before.Epoch && e.From == before.Status && e.To != e.From
+		legal = legal && e.Epoch == before.Epoch && e.From == before.Status && (e.To != e.From || len(before.Checks) > 0 || !before.Lapsed.IsZero() || e.Lapsed)
+	case domain.CheckAdded:
+		_, had := before.Check(e.Check.ID)
+		legal = legal && e.Epoch == before.Epoch && had == e.Replaces
+	case domain.CheckRemoved:
+		_, had := before.Check(e.Check)
+		legal = legal && e.Epoch == before.Epoch && had
+	case domain.CheckChanged:
+		was, had := before.Check(e.Check)
+		legal = legal && e.Epoch == before.Epoch && had && was.Status == e.From && e.From != e.To
 	case domain.TrafficChanged:
 		ended := before.Maintenance != nil && e.To == domain.Serving
 		legal = (legal || ended) && e.Epoch == before.Epoch && e.From == before.Traffic && e.To != e.From
 	case domain.InstanceDeregistered:
 		legal = legal && e.Epoch == before.Epoch
 	case domain.LeaseExpired:
-		legal = legal && e.Epoch == before.Epoch && e.TTL == before.Details.TTL
+		legal = legal && e.Epoch == before.Epoch && e.TTL == before.Details.TTL && (before.Details.OnLapse == "" || !e.CriticalSince.IsZero())
 	}
 	if !legal {
 		t.Fatalf("%T %+v is not legal after %+v", event, event, before)
+	}
+}
+
+// requireTold holds that an event tells the instance's status after it, and that this is the worst of what the instance says,
+// of its checks and of its lease.
+func requireTold(t *rapid.T, before domain.Instance, event domain.Event, after domain.Instance) {
+	told, previous := after.Status, before.Status
+	switch e := event.(type) {
+	case domain.InstanceRegistered:
+		told = e.Status
+	case domain.InstanceUpdated:
+		told, previous = e.Status, cmp.Or(e.PreviousStatus, e.Status)
+	case domain.HealthChanged:
+		told = e.To
+	case domain.CheckAdded:
+		told, previous = e.Status, cmp.Or(e.PreviousStatus, e.Status)
+	case domain.CheckRemoved:
+		told, previous = e.Status, cmp.Or(e.PreviousStatus, e.Status)
+	case domain.CheckChanged:
+		told, previous = e.Status, cmp.Or(e.PreviousStatus, e.Status)
+	}
+	worst := after.Says()
+	order := []domain.Status{domain.Passing, domain.Warning, domain.Starting, domain.Critical}
+	for _, c := range after.Checks {
+		if slices.Index(order, c.Status) > slices.Index(order, worst) {
+			worst = c.Status
+		}
+	}
+	if !after.Lapsed.IsZero() {
+		worst = domain.Critical
+	}
+	if told != after.Status || previous != before.Status || after.Status != worst || len(after.Checks) != len(after.Details.Checks) {
+		t.Fatalf("%T %+v leads from %+v to %+v", event, event, before, after)
 	}
 }
 

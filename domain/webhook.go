@@ -54,6 +54,7 @@ func (s WebhookSpec) Validate() error {
 // LifecycleTypes are the types of the events in an instance's lifecycle stream.
 var LifecycleTypes = []string{
 	TypeInstanceRegistered, TypeInstanceUpdated, TypeHealthChanged, TypeTrafficChanged, TypeInstanceDeregistered, TypeLeaseExpired,
+	TypeCheckAdded, TypeCheckRemoved, TypeCheckChanged,
 }
 
 // WebhookCreated creates a webhook. It delivers the events after a position.
