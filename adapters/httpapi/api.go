@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -73,7 +74,7 @@ type Config struct {
 
 type api struct {
 	Config
-	heartbeatTurns, commandTurns, lookupTurns, pastTurns, scanTurns, streamTurns, operatorTurns *web.Turns
+	heartbeatTurns, commandTurns, lookupTurns, polledTurns, pastTurns, scanTurns, streamTurns, operatorTurns *web.Turns
 
 	outgoing *web.Outgoing
 
@@ -83,7 +84,8 @@ type api struct {
 
 // How many requests of each kind are handled at once. Under overload lookups and registrations are refused before
 // heartbeats: without heartbeats the leases would lapse. A request that waits for a change has no turn while it waits,
-// and a turn ends before the reply is written.
+// and a turn ends before the reply is written. When a change ends many long polls at once, they go on in turns of their own, by
+// half of the processors: heartbeats do not queue behind hundreds of them.
 const (
 	lookupsAtOnce    = 256
 	pastAtOnce       = 32 // lookups in a catalog of the past, which may have to be built
@@ -108,7 +110,7 @@ func New(config Config) *API {
 	a := &api{
 		Config: config, requestIDs: web.NewRequestIDs(),
 		heartbeatTurns: web.NewTurns(cmp.Or(config.HeartbeatsAtOnce, heartbeatsAtOnce)), commandTurns: web.NewTurns(commandsAtOnce), lookupTurns: web.NewTurns(lookupsAtOnce),
-		pastTurns: web.NewTurns(pastAtOnce), scanTurns: web.NewTurns(scansAtOnce), streamTurns: web.NewTurns(streamsAtOnce), operatorTurns: web.NewTurns(operatorsAtOnce),
+		polledTurns: web.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)), pastTurns: web.NewTurns(pastAtOnce), scanTurns: web.NewTurns(scansAtOnce), streamTurns: web.NewTurns(streamsAtOnce), operatorTurns: web.NewTurns(operatorsAtOnce),
 		outgoing: web.NewOutgoing(outgoingBytes),
 	}
 	a.heartbeatTurns.OnRefused, a.heartbeatTurns.OnWaiting = config.Shed, config.Shed

@@ -143,11 +143,11 @@ func (a *api) await(c echo.Context, key domain.ServiceKey, at string) error {
 		return err
 	}
 	extendWriteDeadline(c, w.Longest()+time.Minute)
-	resume := web.Pause(c)
+	web.Pause(c)
 	if err := a.Queries.Await(c.Request().Context(), key, w); err != nil {
 		return err
 	}
-	if err := errors.Join(resume(), a.still(c)); err != nil {
+	if err := errors.Join(a.polledTurns.Switch(c), a.still(c)); err != nil {
 		return err
 	}
 	a.setPosition(c, a.Queries.Position())

@@ -11,8 +11,7 @@ import (
 
 // Answer sends an encoded body. The request's turn ends before the body is sent.
 func Answer(c echo.Context, status int, kind string, body []byte) error {
-	Leave(c)
-	c.Response().Header()["Content-Length"] = []string{strconv.Itoa(len(body))} // without the header net/http sends a long reply in chunks
+	announce(c, body)
 	if len(body) >= LargeBody {
 		return answerLarge(c, status, kind, body)
 	}
@@ -30,7 +29,17 @@ func AnswerTagged(c echo.Context, body []byte, etag string) error {
 	if Matches(c.Request().Header.Get("If-None-Match"), etag) {
 		return c.NoContent(http.StatusNotModified)
 	}
-	return AnswerJSON(c, http.StatusOK, body)
+	if len(body) < turnBody || len(body) >= LargeBody {
+		return AnswerJSON(c, http.StatusOK, body)
+	}
+	announce(c, body)
+	return inTurns(c, http.StatusOK, echo.MIMEApplicationJSON, body)
+}
+
+// announce gives back the request's turn and sets the length of the body.
+func announce(c echo.Context, body []byte) {
+	Leave(c)
+	c.Response().Header()["Content-Length"] = []string{strconv.Itoa(len(body))} // without the header net/http sends a long reply in chunks
 }
 
 // Matches says whether an If-None-Match header names the tag, by weak comparison (RFC 9110 13.1.2). An empty header

@@ -15,6 +15,9 @@ const (
 	// LargeBody is the length in bytes from which on a reply counts against the limit of an Outgoing. The replies to
 	// batches of 1,000 heartbeats are shorter.
 	LargeBody = 128 << 10
+	// turnBody is the length in bytes from which on a tagged reply is written in turns. Hundreds of clients may wait for
+	// the same change, and to write their replies all at once would keep all processors busy.
+	turnBody = 16 << 10
 	// slowestRate is how many bytes a second a client must read of a large reply, once writeTimeout is over.
 	slowestRate = 256 << 10
 	// slowAfter is the time after which a large reply may be cut off, so that another reply can begin.
@@ -90,6 +93,20 @@ func answerLarge(c echo.Context, status int, kind string, body []byte) error {
 	c.Response().Header().Set("Content-Type", kind)
 	c.Response().WriteHeader(status)
 	return r.Write(c, body)
+}
+
+// inTurns sends a body in turns, without counting its bytes.
+func inTurns(c echo.Context, status int, kind string, body []byte) error {
+	o, ok := c.Get(outgoingKey).(*Outgoing)
+	if !ok {
+		return c.Blob(status, kind, body)
+	}
+	c.Response().Header().Set("Content-Type", kind)
+	done := o.Work()
+	defer done()
+	c.Response().WriteHeader(status)
+	_, err := c.Response().Write(body)
+	return err
 }
 
 // Begin waits until there is capacity for a large body. The client must read the body within a time that depends on the
