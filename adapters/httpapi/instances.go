@@ -17,6 +17,10 @@ import (
 
 var durationType = reflect.TypeFor[domain.Duration]()
 
+// unchanged is the status of a registration that names none: the instance keeps its present status, and is passing at the
+// beginning of an epoch. Generated clients may send a value for every field, so that the default needs a name.
+const unchanged domain.Status = "unchanged"
+
 // registration is the body of a registration. A field that the body leaves out gets its default.
 type registration struct {
 	Address  string            `json:"address"`
@@ -26,7 +30,7 @@ type registration struct {
 	Zone     string            `json:"zone"`
 	Version  string            `json:"version"`
 	Weight   *uint16           `json:"weight"` // default 100
-	Status   *domain.Status    `json:"status"` // default: the present status, or passing if no instance is live
+	Status   *domain.Status    `json:"status"` // default unchanged
 	TTL      *domain.Duration  `json:"ttl"`    // default 30s
 	Owner    string            `json:"owner"`
 	Epoch    uint64            `json:"epoch"` // the epoch that must be live; 0: no precondition
@@ -45,7 +49,7 @@ func (r registration) details() (domain.Details, error) {
 	if r.Weight != nil {
 		d.Weight = *r.Weight
 	}
-	if r.Status != nil {
+	if r.Status != nil && *r.Status != unchanged {
 		d.Status = *r.Status
 		if d.Status == "" {
 			return d, d.Status.Validate("status")

@@ -139,6 +139,9 @@ func TestStatusIsWhatEventsMadeIt(t *testing.T) {
 	s.send("PUT", a1, `{"address":"10.0.0.5","status":"passing"}`).want(t, 200)
 	status("passing")
 	s.send("PUT", a1, `{"address":"10.0.0.5","status":""}`).problem(t, 422, "invalid-field", "status")
+	s.send("PUT", a1+"/health", `{"status":"critical"}`).want(t, 200)
+	s.send("PUT", a1, `{"address":"10.0.0.6","status":"unchanged"}`).want(t, 200)
+	status("critical")
 }
 
 func TestIdsOfAllThatIsAllowedComeBackAsTheyWere(t *testing.T) {
