@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/encoded"
 	"github.com/rollcall-registry/rollcall/projections/feed"
 	"github.com/rollcall-registry/rollcall/queries/wire"
@@ -59,12 +62,48 @@ func (Changes) update()   {}
 func (KeepAlive) update() {}
 func (Cut) update()       {}
 
-// FollowQuery says what to follow: a service, or the whole catalog.
+// FollowQuery says what to follow: a service, several services, or the whole catalog.
 type FollowQuery struct {
-	Service   domain.ServiceKey // zero: every service
-	Namespace string            // "": every namespace
+	Service domain.ServiceKey // zero: not one service
+	// Services are the services to follow, at most MaxFollowed, each once, in the order of catalog.ByName; none: all.
+	Services  []domain.ServiceKey
+	Namespace string // without Service and Services: of this namespace; "": of every namespace
 	Filter    InstanceFilter
 	After     *wire.Position // the follower has been told of everything up to here; nil: it begins anew
+}
+
+// MaxFollowed is how many services one follower may name.
+const MaxFollowed = 2_000
+
+// keys are the services that the query names; the zero key stands for all.
+func (q *FollowQuery) keys() []domain.ServiceKey {
+	if len(q.Services) > 0 {
+		return q.Services
+	}
+	return []domain.ServiceKey{q.Service}
+}
+
+// ParseFollowed reads the values of the parameter service, each a service of the namespace ns ("": the default
+// namespace) or namespace/service.
+func ParseFollowed(ns string, names []string) (keys []domain.ServiceKey, err error) {
+	if ns == "" {
+		ns = domain.DefaultNamespace
+	}
+	for _, name := range names {
+		key := domain.ServiceKey{Namespace: ns, Service: name}
+		if namespace, service, both := strings.Cut(name, "/"); both {
+			key = domain.ServiceKey{Namespace: namespace, Service: service}
+		}
+		if err := key.Validate(); err != nil {
+			return nil, domain.InvalidField{Field: "service", Rule: "must be a service, or namespace/service: " + err.Error()}
+		}
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, catalog.ByName)
+	if keys = slices.Compact(keys); len(keys) > MaxFollowed {
+		return nil, domain.InvalidField{Field: "service", Rule: fmt.Sprintf("must name at most %d services", MaxFollowed)}
+	}
+	return keys, nil
 }
 
 // Following gives the changes of the catalog, or of one service, to one follower. The follower must call Close.
@@ -106,7 +145,7 @@ func (s *Service) Follow(ctx context.Context, q FollowQuery) (*Following, error)
 	if s.Stopping.Err() != nil {
 		return nil, eventstore.ErrClosed
 	}
-	f.changed, f.unwatch = s.Live.Feed().Watch(q.Service)
+	f.changed, f.unwatch = s.Live.Feed().Watch(q.keys()...)
 	f.quiet = time.NewTicker(keepAlive)
 	return f, nil
 }
@@ -143,29 +182,38 @@ func (f *Following) snapshot(ctx context.Context, reset bool) (Update, error) {
 
 // snapshot is what there is for a follower to begin with. All who ask for the same at one position share it.
 func (s *Service) snapshot(ctx context.Context, q *FollowQuery) (made, error) {
-	name := fmt.Sprintf("snapshot %s %s %s", q.Namespace, q.Service, q.Filter.text())
+	name := fmt.Sprintf("snapshot %s %v %s", q.Namespace, q.keys(), q.Filter.text())
 	at := s.Live.Feed().Position()
 	if form, ok := s.work.find(fmt.Sprint(name, "@", at)); ok {
 		return made{form, at}, nil
 	}
 	take := func() made { return s.takeSnapshot(name, q) }
-	if s.entries(q.Service) < heavyEntries {
+	if s.entries(q.keys()) < heavyEntries {
 		return take(), nil
 	}
 	return s.work.do(ctx, name, take)
 }
 
-// entries is how many instances there are of a service, or with the zero key at all.
-func (s *Service) entries(key domain.ServiceKey) int {
-	if key == (domain.ServiceKey{}) {
-		return s.Live.Catalog().Len()
+// entries is how many instances there are of some services, or with the zero key at all.
+func (s *Service) entries(keys []domain.ServiceKey) (total int) {
+	for _, key := range keys {
+		if key == (domain.ServiceKey{}) {
+			return s.Live.Catalog().Len()
+		}
+		total += len(s.Live.Catalog().View(key).Entries)
 	}
-	return len(s.Live.Catalog().View(key).Entries)
+	return total
 }
 
 func (s *Service) takeSnapshot(name string, q *FollowQuery) (taken made) {
 	if q.Service == (domain.ServiceKey{}) {
-		views, at := s.Live.SnapshotAll(q.Namespace)
+		var views []*catalog.View
+		var at eventstore.Position
+		if len(q.Services) > 0 {
+			views, at = s.Live.SnapshotOf(q.Services)
+		} else {
+			views, at = s.Live.SnapshotAll(q.Namespace)
+		}
 		return made{at: at, form: s.work.keep(fmt.Sprint(name, "@", at), func() encoded.Form {
 			return encodeServices(wire.CatalogSnapshot{Position: s.At(at), Services: []wire.ServiceInstances{}}, views, q.Filter)
 		})}
@@ -178,7 +226,7 @@ func (s *Service) takeSnapshot(name string, q *FollowQuery) (taken made) {
 
 // resume goes on after a position: with the changes of the feed, or if the feed does not have them any more, of the store.
 func (f *Following) resume(ctx context.Context) (Update, error) {
-	if _, ok := f.service.Live.Feed().Since(f.query.Service, f.at); ok {
+	if _, ok := f.service.Live.Feed().SinceAny(f.query.keys(), f.at); ok {
 		return f.live(ctx)
 	}
 	f.next = f.catchUp
@@ -192,7 +240,7 @@ func (f *Following) catchUp(ctx context.Context) (Update, error) {
 		return f.snapshot(ctx, true)
 	}
 	upTo := f.service.Live.Feed().Position()
-	changes, ok, err := f.service.Past.Missed(ctx, f.query.Service, f.at, upTo)
+	changes, ok, err := f.service.Past.Missed(ctx, f.query.keys(), f.at, upTo)
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +265,7 @@ func (f *Following) live(ctx context.Context) (Update, error) {
 		if f.service.Stopping.Err() != nil {
 			return f.cut(stopping), nil
 		}
-		changes, ok := f.service.Live.Feed().Since(f.query.Service, f.at)
+		changes, ok := f.service.Live.Feed().SinceAny(f.query.keys(), f.at)
 		if !ok {
 			return f.cut(fmt.Sprintf("too slow: more than %d changes behind; resume with Last-Event-ID", feed.Capacity)), nil
 		}
@@ -269,7 +317,7 @@ func (f *Following) pick(changes []*feed.Change) Changes {
 			continue
 		}
 		f.at = c.Position()
-		if f.query.Namespace != "" && c.Service.Namespace != f.query.Namespace {
+		if len(f.query.Services) == 0 && f.query.Namespace != "" && c.Service.Namespace != f.query.Namespace {
 			continue
 		}
 		was, is := c.Before != nil && f.query.Filter.match(c.Before), c.After != nil && f.query.Filter.match(c.After)

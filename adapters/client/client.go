@@ -45,6 +45,7 @@ type Client struct {
 	url     string // without a slash at the end
 	options Options
 	http    *http.Client
+	keeper  *keeper // of the instances that Keep keeps registered
 }
 
 // New makes a client of the registry at a URL such as http://127.0.0.1:7700. New does not connect.
@@ -59,7 +60,9 @@ func New(registry string, options Options) (*Client, error) {
 	if options.Timeout == 0 {
 		options.Timeout = DefaultTimeout
 	}
-	return &Client{url: strings.TrimRight(registry, "/"), options: options, http: &http.Client{Transport: options.Transport, CheckRedirect: keepMethod}}, nil
+	c := &Client{url: strings.TrimRight(registry, "/"), options: options, http: &http.Client{Transport: options.Transport, CheckRedirect: keepMethod}}
+	c.keeper = newKeeper(c)
+	return c, nil
 }
 
 // keepMethod refuses a redirect that would turn a command into a GET.

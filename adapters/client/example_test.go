@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/rollcall-registry/rollcall/adapters/client"
+	"github.com/rollcall-registry/rollcall/adapters/client/clienttest"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -152,4 +153,27 @@ func ExampleClient_HistoryEntries() {
 		fmt.Printf("%s, by %s\n", e.Summary, e.Actor)
 	}
 	// Output: deregistered: scaled down, by deploy-bot
+}
+
+func ExampleClient_Keep() {
+	registry := clienttest.New().Client(client.Options{}) // client.New("http://127.0.0.1:7700", client.Options{})
+	ctx, shutdown := context.WithCancel(context.Background())
+	kept, err := registry.Keep(ctx, client.Registration{
+		Key:     domain.Key{Service: "checkout", ID: "a-1"},
+		Details: domain.Details{Address: "10.0.0.5", Ports: map[string]uint16{"http": 8080}},
+		Reason:  "checkout is deployed anew",
+	})
+	if err != nil {
+		panic(err)
+	}
+	if err := kept.WaitRegistered(ctx); err != nil {
+		panic(err)
+	}
+	fmt.Println(kept.Key, "is", kept.State().Phase)
+	shutdown()
+	<-kept.Done()
+	fmt.Println(kept.Key, "has", kept.State().Phase)
+	// Output:
+	// default/checkout/a-1 is registered
+	// default/checkout/a-1 has ended
 }

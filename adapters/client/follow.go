@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,24 +24,36 @@ const (
 	maxPause   = 5 * time.Second
 )
 
-// FollowQuery says what to follow: a service, or without Service all services.
+// FollowQuery says what to follow: a service, some services, or without Service and Services all services.
 type FollowQuery struct {
 	InstanceFilter
 	Service     domain.ServiceKey
-	Namespace   string // without Service: of this namespace; "": of every namespace
-	LastEventID string // ID of the last update that is known; "": begin with a snapshot
+	Services    []domain.ServiceKey // at most 2,000; one stream tells of them all
+	Namespace   string              // without Service and Services: of this namespace; "": of every namespace
+	LastEventID string              // ID of the last update that is known; "": begin with a snapshot
 	// KeepTrying lets the client try again when the first connection fails. Without KeepTrying such a failure ends the
 	// sequence.
 	KeepTrying bool
 	// Lost is called with the cause when a connection is lost, before the client tries again; nil: no call.
 	Lost func(error)
+	// Heard is called whenever bytes of the stream came, keep-alives too; nil: no call. It must not block.
+	Heard func()
 }
 
 func (c *Client) followRequest(q FollowQuery) (path string, query url.Values, err error) {
-	if q.Service == (domain.ServiceKey{}) {
+	switch {
+	case len(q.Services) > 0:
+		path, query = "/v1/streams/catalog", url.Values{}
+		for _, s := range q.Services {
+			if _, _, err = c.service(s); err != nil {
+				return path, query, err
+			}
+			query.Add("service", cmp.Or(s.Namespace, c.options.Namespace)+"/"+s.Service)
+		}
+	case q.Service == (domain.ServiceKey{}):
 		path, query = "/v1/streams/catalog", url.Values{}
 		set(query, "ns", q.Namespace)
-	} else {
+	default:
 		_, query, err = c.service(q.Service)
 		path = "/v1/streams/services/" + url.PathEscape(q.Service.Service)
 	}
@@ -92,7 +105,7 @@ func (c *Client) Follow(ctx context.Context, q FollowQuery) iter.Seq2[Update, er
 		for {
 			began := time.Now()
 			var lost error
-			for m, err := range c.stream(ctx, path, query, q.LastEventID) {
+			for m, err := range c.stream(ctx, path, query, q.LastEventID, q.Heard) {
 				if err != nil {
 					lost = err
 					break

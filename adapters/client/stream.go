@@ -29,8 +29,8 @@ func (e Silent) Error() string {
 }
 
 // stream yields the messages of a stream of server-sent events. The sequence ends with an error, unless the caller stops
-// first.
-func (c *Client) stream(ctx context.Context, path string, query url.Values, lastID string) iter.Seq2[sse.Event, error] {
+// first. heard is called whenever bytes came; nil: no call.
+func (c *Client) stream(ctx context.Context, path string, query url.Values, lastID string, heard func()) iter.Seq2[sse.Event, error] {
 	return func(yield func(sse.Event, error) bool) {
 		r := get(path, query)
 		if lastID != "" {
@@ -46,7 +46,7 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, last
 			yield(sse.Event{}, &NotRollcall{URL: c.url, Answer: body.resp.Status + " with " + kind + " instead of a stream"})
 			return
 		}
-		for e, err := range sse.Read(&watchedReader{body, body.cancel}, &sse.ReadConfig{MaxEventSize: maxEvent}) {
+		for e, err := range sse.Read(&watchedReader{body, body.cancel, heard}, &sse.ReadConfig{MaxEventSize: maxEvent}) {
 			if err != nil {
 				yield(sse.Event{}, &Broken{URL: c.url, Err: err})
 				return
@@ -64,12 +64,17 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, last
 type watchedReader struct {
 	io.Reader
 	cancel context.CancelCauseFunc
+	heard  func() // nil: no call
 }
 
 func (r *watchedReader) Read(p []byte) (int, error) {
 	alarm := time.AfterFunc(silence, func() { r.cancel(Silent(silence)) })
 	defer alarm.Stop()
-	return r.Reader.Read(p)
+	n, err := r.Reader.Read(p)
+	if n > 0 && r.heard != nil {
+		r.heard()
+	}
+	return n, err
 }
 
 // StreamEvents yields the events that a query picks: the recorded events first, then new events as soon as they are
@@ -87,7 +92,7 @@ func (c *Client) StreamEvents(ctx context.Context, q EventQuery) iter.Seq2[Event
 			}
 			yield(Event{}, err)
 		}
-		for m, err := range c.stream(ctx, "/v1/streams/events", query, "") {
+		for m, err := range c.stream(ctx, "/v1/streams/events", query, "", nil) {
 			if err == nil && m.Type == wire.StreamCut {
 				err = c.cut(m)
 			}

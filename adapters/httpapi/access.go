@@ -26,6 +26,7 @@ const (
 	OnInstance  Scope = "the instance"
 	OnService   Scope = "the service"
 	OnNamespace Scope = "the namespace"
+	OnFollowed  Scope = "the services that are named, or else the namespace, or the registry where none is named"
 	OnChosen    Scope = "the namespace, or the registry where none is named"
 	OnSelection Scope = "what the parameters pick"
 	OnItems     Scope = "the instance of each item"
@@ -60,7 +61,7 @@ var Rights = []Right{
 	{"GET /v1/history", domain.ReadHistory, OnChosen},
 	{"GET /v1/events", domain.ReadEvents, OnSelection},
 	{"GET /v1/streams/services/:service", domain.ReadCatalog, OnService},
-	{"GET /v1/streams/catalog", domain.ReadCatalog, OnChosen},
+	{"GET /v1/streams/catalog", domain.ReadCatalog, OnFollowed},
 	{"GET /v1/streams/events", domain.ReadEvents, OnSelection},
 	{"GET /v1/preservation", domain.ReadCatalog, OnChosen},
 	{"PUT /v1/preservation", domain.Operate, OnNamespace},
@@ -128,9 +129,12 @@ func (a *api) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 		if !ok {
 			right = Right{Verb: domain.Operate, On: OnRegistry}
 		}
-		if right.On == OnItems || right.On == OnNewID { // each command is looked at later
+		switch {
+		case right.On == OnItems || right.On == OnNewID: // each command is looked at later
 			err = who.MaySomewhere(right.Verb)
-		} else {
+		case right.On == OnFollowed && c.QueryParams().Has("service"):
+			err = mayFollow(c, who, right.Verb)
+		default:
 			var key domain.Key
 			if key, err = scopeOf(c, right.On); err == nil {
 				err = who.May(right.Verb, key)
@@ -141,6 +145,24 @@ func (a *api) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return next(c)
 	}
+}
+
+// mayFollow refuses a caller who lacks the verb on one of the services that a stream names.
+func mayFollow(c echo.Context, who *web.Identity, verb domain.Verb) error {
+	ns, err := queries.ParseNamespace(c.QueryParams())
+	if err != nil {
+		return err
+	}
+	services, err := queries.ParseFollowed(ns, c.QueryParams()["service"])
+	if err != nil {
+		return err
+	}
+	for _, s := range services {
+		if err := who.May(verb, domain.Key{Namespace: s.Namespace, Service: s.Service}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // scopeOf is the key, with empty parts for all, of what a request asks about. The parameters have not been checked yet:
@@ -164,7 +186,7 @@ func scopeOf(c echo.Context, on Scope) (key domain.Key, err error) {
 	case OnSelection:
 		key.Service = values.Get("service")
 	}
-	if !named && (on != OnChosen && on != OnSelection || key.Service != "") {
+	if !named && (on != OnChosen && on != OnFollowed && on != OnSelection || key.Service != "") {
 		key.Namespace = domain.DefaultNamespace
 	}
 	return key, nil

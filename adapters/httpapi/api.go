@@ -161,7 +161,7 @@ func (a *api) router() *echo.Echo {
 	v1.PUT("/services/:service/instances/:id/traffic", a.changeTraffic, web.Takes("ns"), command)
 	v1.DELETE("/services/:service/instances/:id", a.deregister, web.Takes("ns", "epoch", "owner", "reason"), command)
 	v1.POST("/commands", a.commands, web.Takes(), command)
-	v1.POST("/heartbeats", a.heartbeats, web.Takes("ns"), heartbeat)
+	v1.POST("/heartbeats", a.heartbeats, web.Takes("ns", "owner"), heartbeat)
 
 	changing := []string{"ns", "after", "at", "index", "wait"}
 	filters := []string{"status+", "tag+", "zone", "version", "ready", "max_silence", "meta.*"}
@@ -178,7 +178,7 @@ func (a *api) router() *echo.Echo {
 	web.Get(v1, "/history", a.allHistory, takes([]string{"ns"}, historyParameters), scan, a.afterOwnWrites)
 	web.Get(v1, "/events", a.events, web.HeadersOnly, web.OwnSite, stream, takes(selection, []string{"after", "from", "to", "follow", "format"}), a.afterOwnWrites)
 	web.Get(v1, "/streams/services/:service", a.streamService, web.HeadersOnly, web.OwnSite, stream, takes([]string{"ns", "from"}, filters))
-	web.Get(v1, "/streams/catalog", a.streamCatalog, web.HeadersOnly, web.OwnSite, stream, takes([]string{"ns", "from"}, filters))
+	web.Get(v1, "/streams/catalog", a.streamCatalog, web.HeadersOnly, web.OwnSite, stream, takes([]string{"ns", "from", "service+"}, filters))
 	web.Get(v1, "/streams/events", a.streamEvents, web.HeadersOnly, web.OwnSite, stream, takes(selection, []string{"from"}))
 	web.Get(v1, "/preservation", a.preservation, takes([]string{"ns", "after"}), lookup, a.afterOwnWrites)
 	v1.PUT("/preservation", a.changePreservation, web.Takes("ns"), command)

@@ -253,6 +253,13 @@ func (a *api) heartbeats(c echo.Context) error {
 	if err := buffers.readItems(namespace(c)); err != nil {
 		return err
 	}
+	if c.QueryParams().Has("owner") {
+		owner := c.QueryParam("owner")
+		if owner == "" {
+			return invalidField("owner", "must not be empty")
+		}
+		buffers.setOwner(owner)
+	}
 	buffers.keepAllowed(web.IdentityOf(c))
 	buffers.results = a.Commands.Heartbeats(caller(c)).SendAll(c.Request().Context(), buffers.keys, buffers.preconditions, buffers.results[:0])
 	buffers.reply, err = a.answerBatch(c, buffers.reply[:0], buffers.refused, func(i int) domain.Key { return buffers.keys[i] }, buffers.results)
@@ -311,15 +318,30 @@ func (b *batchBuffers) readItems(ns string) (err error) {
 	return err
 }
 
+// setOwner names the owner of the items that name none. A process names its owner once for all its instances.
+func (b *batchBuffers) setOwner(owner string) {
+	b.needPreconditions()
+	for i := range b.preconditions {
+		if b.preconditions[i].Owner == "" {
+			b.preconditions[i].Owner = owner
+		}
+	}
+}
+
+// needPreconditions gives a body of names its preconditions, all without a condition.
+func (b *batchBuffers) needPreconditions() {
+	if len(b.preconditions) == 0 {
+		b.preconditions = slices.Grow(b.preconditions, len(b.keys))[:len(b.keys)]
+		clear(b.preconditions)
+	}
+}
+
 // keepAllowed refuses the items that the caller may not renew, and binds those that the caller may renew only as its own.
 func (b *batchBuffers) keepAllowed(who *web.Identity) {
 	if !who.Controlled() {
 		return
 	}
-	if len(b.preconditions) == 0 {
-		b.preconditions = slices.Grow(b.preconditions, len(b.keys))[:len(b.keys)]
-		clear(b.preconditions)
-	}
+	b.needPreconditions()
 	item, kept := 0, 0 // the item of a key; keys that stay
 	for i, key := range b.keys {
 		for b.refused[item] != nil {

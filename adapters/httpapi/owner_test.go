@@ -244,3 +244,22 @@ func TestMaintenanceOfWhatIsGoneIsNotEndedAgainstItsPrecondition(t *testing.T) {
 	}
 	s.send("PUT", a1+"/traffic", `{"traffic":"serving"}`).want(t, 200)
 }
+
+func TestABatchOfHeartbeatsNamesItsOwnerOnce(t *testing.T) {
+	s := start(t)
+	s.send("PUT", "/v1/services/checkout/instances/a-1", `{"address":"10.0.0.5","owner":"new"}`).want(t, 201)
+	s.send("PUT", "/v1/services/checkout/instances/a-2", `{"address":"10.0.0.5","owner":"old"}`).want(t, 201)
+	for _, body := range []string{`["checkout/a-1","checkout/none/","checkout/a-2"]`, `[{"service":"checkout","id":"a-1"},null,"checkout/a-2"]`} {
+		var result wire.BatchResult
+		s.send("POST", "/v1/heartbeats?owner=old", body).want(t, 200).json(t, &result)
+		if p := result.Results[0].Problem; p == nil || p.Type != wire.TypePrefix+"other-owner" || result.Results[1].Problem == nil || result.Results[2].Problem != nil {
+			t.Errorf("%s gave %+v", body, result)
+		}
+	}
+	var result wire.BatchResult
+	s.send("POST", "/v1/heartbeats?owner=old", `[{"service":"checkout","id":"a-1","owner":"new"}]`).want(t, 200).json(t, &result)
+	if result.Accepted != 1 {
+		t.Errorf("the item's own owner does not count: %+v", result)
+	}
+	s.send("POST", "/v1/heartbeats?owner=", `["checkout/a-1"]`).problem(t, 422, "invalid-field", "owner")
+}

@@ -22,9 +22,14 @@ func (a *api) streamService(c echo.Context) error {
 	return a.stream(c, queries.FollowQuery{Service: key})
 }
 
-// streamCatalog is everything as it is, and its changes from there on.
+// streamCatalog is everything as it is, or the services that are named, and the changes from there on.
 func (a *api) streamCatalog(c echo.Context) error {
-	return a.stream(c, queries.FollowQuery{Namespace: c.QueryParam("ns")})
+	ns := c.QueryParam("ns")
+	services, err := queries.ParseFollowed(ns, c.QueryParams()["service"])
+	if err != nil {
+		return err
+	}
+	return a.stream(c, queries.FollowQuery{Namespace: ns, Services: services})
 }
 
 // next waits for the next update of a stream, and refuses it to a caller who has lost the right meanwhile.
@@ -39,7 +44,7 @@ func (a *api) next(c echo.Context, following interface {
 }
 
 func (a *api) stream(c echo.Context, q queries.FollowQuery) (err error) {
-	if q.Filter, err = queries.ParseInstanceFilter(c.QueryParams(), "ns", "from"); err != nil {
+	if q.Filter, err = queries.ParseInstanceFilter(c.QueryParams(), "ns", "from", "service"); err != nil {
 		return err
 	}
 	if q.After, err = resumeFrom(c); err != nil {

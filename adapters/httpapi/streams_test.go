@@ -131,11 +131,13 @@ func TestSnapshotPlusChangesIsTheCatalogAtEveryID(t *testing.T) {
 	}
 	act(30)
 	streams := map[string]string{ // and the query that gives the same at a position
-		"/v1/streams/catalog":                    "/v1/catalog?",
-		"/v1/streams/catalog?ready=true&zone=z1": "",
-		"/v1/streams/services/web":               "/v1/services/web/instances?",
-		"/v1/streams/services/web?ready=true":    "/v1/services/web/instances?ready=true&",
-		"/v1/streams/services/web?zone=z0":       "/v1/services/web/instances?zone=z0&",
+		"/v1/streams/catalog":                                                 "/v1/catalog?",
+		"/v1/streams/catalog?ready=true&zone=z1":                              "",
+		"/v1/streams/catalog?service=web":                                     "/v1/services/web/instances?",
+		"/v1/streams/catalog?service=web&service=default%2Fcart&service=none": "/v1/catalog?ns=default&",
+		"/v1/streams/services/web":                                            "/v1/services/web/instances?",
+		"/v1/streams/services/web?ready=true":                                 "/v1/services/web/instances?ready=true&",
+		"/v1/streams/services/web?zone=z0":                                    "/v1/services/web/instances?zone=z0&",
 	}
 	var followers []*follower
 	var group sync.WaitGroup
@@ -251,4 +253,31 @@ func TestTheStreamOfEventsResumes(t *testing.T) {
 			s.send("PUT", "/v1/services/web/instances/0", `{"address":"::2"}`).want(t, 200)
 		}
 	}
+}
+
+func TestAStreamOfNamedServicesTellsOfNoOther(t *testing.T) {
+	s := start(t)
+	s.send("PUT", "/v1/services/web/instances/a", `{"address":"10.0.0.1"}`).want(t, 201)
+	s.send("PUT", "/v1/services/web/instances/b?ns=prod", `{"address":"10.0.0.2"}`).want(t, 201)
+	s.send("PUT", "/v1/services/cart/instances/c", `{"address":"10.0.0.3"}`).want(t, 201)
+	f := &follower{t: t, url: s.URL + "/v1/streams/catalog?service=cart&service=prod/web", at: map[string]string{}}
+	if err := f.read(1); err != nil {
+		t.Fatal(err)
+	}
+	if _, b := f.copy["prod/web/b"]; len(f.copy) != 2 || !b {
+		t.Errorf("the snapshot has %s", f.text())
+	}
+	s.send("PUT", "/v1/services/web/instances/d", `{"address":"10.0.0.4"}`).want(t, 201)
+	s.send("PUT", "/v1/services/web/instances/e?ns=prod", `{"address":"10.0.0.5"}`).want(t, 201)
+	s.send("DELETE", "/v1/services/cart/instances/c", "").want(t, 200)
+	if err := f.read(2); err != nil {
+		t.Fatal(err)
+	}
+	if _, e := f.copy["prod/web/e"]; len(f.copy) != 2 || !e {
+		t.Errorf("after the changes the copy is %s", f.text())
+	}
+	s.send("GET", "/v1/streams/catalog?service=a/b/c", "").problem(t, 422, "invalid-field", "service")
+	s.send("GET", "/v1/streams/catalog?service=-", "").problem(t, 422, "invalid-field", "service")
+	s.send("GET", "/v1/streams/catalog?service=", "").problem(t, 422, "invalid-field", "service")
+	s.send("HEAD", "/v1/streams/catalog?service="+strings.Repeat("a&service=b&service=", 1100)+"a", "").want(t, 200) // each counts once
 }

@@ -174,16 +174,20 @@ func (p *Past) build(ctx context.Context, at eventstore.Position) (*catalog.Cata
 // MaxMissed is how many lifecycle events Missed reads at most.
 const MaxMissed = 50_000
 
-// Missed gives the changes to a service after a position and up to another, as the feed would have given them. The zero
-// key gives the changes to all services. ok is false when there are more than MaxMissed events.
-func (p *Past) Missed(ctx context.Context, key domain.ServiceKey, after, upTo eventstore.Position) (changes []*feed.Change, ok bool, err error) {
+// Missed gives the changes to some services after a position and up to another, as the feed would have given them. The
+// zero key gives the changes to all services. ok is false when there are more than MaxMissed events.
+func (p *Past) Missed(ctx context.Context, keys []domain.ServiceKey, after, upTo eventstore.Position) (changes []*feed.Change, ok bool, err error) {
 	if err := p.slot(ctx); err != nil {
 		return nil, false, err
 	}
 	defer func() { <-p.slots }()
-	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix}}
-	if key != (domain.ServiceKey{}) {
-		filter.StreamPrefixes[0] += key.String() + "/"
+	var filter eventstore.Filter
+	for _, key := range keys {
+		prefix := eventstore.LifecyclePrefix
+		if key != (domain.ServiceKey{}) {
+			prefix += key.String() + "/"
+		}
+		filter.StreamPrefixes = append(filter.StreamPrefixes, prefix)
 	}
 	opts := eventstore.ReadAllOptions{After: after, To: upTo, Filter: filter, Limit: MaxMissed + 1}
 	var events []eventstore.RecordedEvent

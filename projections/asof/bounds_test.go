@@ -143,7 +143,7 @@ func TestAWaiterForASlotHonoursItsContext(t *testing.T) {
 			ended <- err
 		}()
 		go func() {
-			_, _, err := past.Missed(ctx, domain.ServiceKey{}, 1, 7)
+			_, _, err := past.Missed(ctx, []domain.ServiceKey{{}}, 1, 7)
 			ended <- err
 		}()
 		synctest.Wait()

@@ -4,6 +4,7 @@
 package feed
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sort"
@@ -123,6 +124,11 @@ func (f *Feed) ChangedAt(key domain.ServiceKey) eventstore.Position {
 func (f *Feed) Since(key domain.ServiceKey, after eventstore.Position) (changes []*Change, ok bool) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
+	return f.since(key, after)
+}
+
+// since is Since. REQUIRES: the caller holds mu.
+func (f *Feed) since(key domain.ServiceKey, after eventstore.Position) (changes []*Change, ok bool) {
 	if key == (domain.ServiceKey{}) {
 		return f.all(after)
 	}
@@ -139,6 +145,21 @@ func (f *Feed) Since(key domain.ServiceKey, after eventstore.Position) (changes 
 		h = c.previous
 	}
 	slices.Reverse(changes)
+	return changes, true
+}
+
+// SinceAny is Since for several services: their changes in one order.
+func (f *Feed) SinceAny(keys []domain.ServiceKey, after eventstore.Position) (changes []*Change, ok bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	for _, key := range keys {
+		of, ok := f.since(key, after)
+		if !ok {
+			return nil, false
+		}
+		changes = append(changes, of...)
+	}
+	slices.SortFunc(changes, func(a, b *Change) int { return cmp.Compare(a.Position(), b.Position()) })
 	return changes, true
 }
 
@@ -167,10 +188,11 @@ func (f *Feed) at(number uint64) *Change {
 	return f.ring[number%uint64(len(f.ring))]
 }
 
-// Watch tells of changes to a service, or with the zero key to any service. The channel gets a token after a change. It
-// holds one token, so one token may stand for several changes; it is never closed. REQUIRES: the caller calls stop.
-func (f *Feed) Watch(key domain.ServiceKey) (changed <-chan struct{}, stop func()) {
-	return f.watches.add(key)
+// Watch tells of changes to any of some services, or with the zero key to any service. The channel gets a token after a
+// change. It holds one token, so one token may stand for several changes; it is never closed. REQUIRES: the caller calls
+// stop.
+func (f *Feed) Watch(keys ...domain.ServiceKey) (changed <-chan struct{}, stop func()) {
+	return f.watches.add(keys)
 }
 
 // Run wakes the watchers of services that have many, until the context ends. Append wakes only a few watchers by itself, so
@@ -195,7 +217,7 @@ type watches struct {
 	changed   map[domain.ServiceKey]struct{} // services whose watchers Run is to wake
 }
 
-func (w *watches) add(key domain.ServiceKey) (changed <-chan struct{}, stop func()) {
+func (w *watches) add(keys []domain.ServiceKey) (changed <-chan struct{}, stop func()) {
 	ch := make(chan struct{}, 1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -203,16 +225,20 @@ func (w *watches) add(key domain.ServiceKey) (changed <-chan struct{}, stop func
 		w.byService = make(map[domain.ServiceKey]map[chan struct{}]struct{})
 		w.changed = make(map[domain.ServiceKey]struct{})
 	}
-	if w.byService[key] == nil {
-		w.byService[key] = make(map[chan struct{}]struct{})
+	for _, key := range keys {
+		if w.byService[key] == nil {
+			w.byService[key] = make(map[chan struct{}]struct{})
+		}
+		w.byService[key][ch] = struct{}{}
 	}
-	w.byService[key][ch] = struct{}{}
 	return ch, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if delete(w.byService[key], ch); len(w.byService[key]) == 0 {
-			delete(w.byService, key)
-			delete(w.changed, key)
+		for _, key := range keys {
+			if delete(w.byService[key], ch); len(w.byService[key]) == 0 {
+				delete(w.byService, key)
+				delete(w.changed, key)
+			}
 		}
 	}
 }

@@ -207,6 +207,17 @@ func (s *State) SnapshotAll(namespace string) ([]*catalog.View, eventstore.Posit
 	return views, s.feed.Position()
 }
 
+// SnapshotOf is Snapshot for some services.
+func (s *State) SnapshotOf(keys []domain.ServiceKey) ([]*catalog.View, eventstore.Position) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	views := make([]*catalog.View, len(keys))
+	for i, key := range keys {
+		views[i] = s.Catalog().View(key)
+	}
+	return views, s.feed.Position()
+}
+
 // Leases is the live lease table.
 func (s *State) Leases() *leases.Table { return s.leases }
 

@@ -31,6 +31,10 @@ const TypePrefix = "urn:rollcall:problem:"
 // Types that clients decide by.
 const (
 	UnknownInstance = TypePrefix + "unknown-instance"
+	LeaseExpired    = TypePrefix + "lease-expired"  // the instance must be registered again
+	OtherOwner      = TypePrefix + "other-owner"    // another owner registered the live instance
+	StaleEpoch      = TypePrefix + "stale-epoch"    // another registration is live, or none is
+	AlreadyLive     = TypePrefix + "exists"         // a registration that may only create found a live instance
 	OtherTimeline   = TypePrefix + "other-timeline" // the position counts other events in this log
 	NoSuchRoute     = TypePrefix + "no-such-route"  // the server has nothing at the path: the URL is wrong, or the server older
 )

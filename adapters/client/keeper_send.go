@@ -1,0 +1,334 @@
+package client
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// round is what a keeper sends at once.
+type round struct {
+	beats    []*Kept
+	inspects []*Kept
+	commands []pending
+	unsent   []*Kept // which end, and of which the registry has never been told
+}
+
+// pending is a command of an instance, as it was when the round was made.
+type pending struct {
+	kept    *Kept
+	step    step
+	version uint64 // of the value that the command sets
+	item    commandItem
+}
+
+func (r *round) empty() bool {
+	return len(r.beats)+len(r.inspects)+len(r.commands)+len(r.unsent) == 0
+}
+
+// add adds what an instance needs. REQUIRES: the caller holds the keeper's mu.
+func (r *round) add(next step, k *Kept) {
+	switch {
+	case next == heartbeat:
+		r.beats = append(r.beats, k)
+	case next == inspect:
+		r.inspects = append(r.inspects, k)
+	case next == deregister && !k.sent:
+		r.unsent = append(r.unsent, k)
+	default:
+		r.commands = append(r.commands, k.command(next))
+	}
+}
+
+// commandItem is one item of POST /v1/commands.
+type commandItem struct {
+	Type      string `json:"type"`
+	Namespace string `json:"namespace"`
+	Service   string `json:"service"`
+	ID        string `json:"id"`
+	Owner     string `json:"owner"`
+	Epoch     uint64 `json:"epoch,omitempty"`
+	*domain.Details
+	IfNoneMatch string              `json:"if_none_match,omitempty"`
+	Status      domain.Status       `json:"status,omitempty"`
+	Output      string              `json:"output,omitempty"`
+	Source      domain.HealthSource `json:"source,omitempty"`
+	Traffic     domain.Traffic      `json:"traffic,omitempty"`
+	Reason      string              `json:"reason,omitempty"`
+}
+
+// command is the command of a step. REQUIRES: the caller holds the keeper's mu.
+func (k *Kept) command(next step) pending {
+	c := pending{kept: k, step: next, item: commandItem{Namespace: k.Key.Namespace, Service: k.Key.Service, ID: k.Key.ID, Owner: k.Owner}}
+	switch next {
+	case register:
+		details := k.Details
+		c.version, c.item.Type, c.item.Details = k.details.want, "RegisterInstance", &details
+		if k.details.have == 0 { // the registration begins an epoch, or the registry was restored
+			c.item.Status = cmp.Or(k.health.Status, details.Status)
+		}
+		switch {
+		case k.state.Phase == Registered: // an update
+		case k.over != 0:
+			c.item.Epoch = k.over
+		case !k.takeOver:
+			c.item.IfNoneMatch = "*"
+		}
+		k.sent = true
+	case reportHealth:
+		c.version, c.item.Type = k.reported.want, "ReportHealth"
+		c.item.Status, c.item.Output, c.item.Source = k.health.Status, k.health.Output, k.health.Source
+	case changeTraffic:
+		c.version, c.item.Type = k.routed.want, "ChangeTraffic"
+		c.item.Traffic, c.item.Reason = k.traffic, k.why
+	case drain:
+		c.item.Type, c.item.Traffic, c.item.Reason = "ChangeTraffic", domain.Draining, k.Reason
+	case deregister:
+		c.item.Type, c.item.Reason = "DeregisterInstance", k.Reason
+	}
+	return c
+}
+
+// send carries out a round.
+func (k *keeper) send(ctx context.Context, r round) {
+	k.mu.Lock()
+	for _, one := range r.unsent {
+		one.finish(Ended, nil)
+	}
+	k.mu.Unlock()
+	slices.SortStableFunc(r.beats, func(a, b *Kept) int { return cmp.Compare(a.Owner, b.Owner) })
+	for rest := r.beats; len(rest) > 0; {
+		n := 1
+		for n < len(rest) && n < maxHeartbeats && rest[n].Owner == rest[0].Owner {
+			n++
+		}
+		if !k.sendHeartbeats(ctx, rest[:n]) {
+			return
+		}
+		rest = rest[n:]
+	}
+	for _, one := range r.inspects {
+		k.inspect(ctx, one)
+	}
+	for chunk := range slices.Chunk(r.commands, maxCommands) {
+		if !k.sendCommands(ctx, chunk) {
+			return
+		}
+	}
+}
+
+// attempt is how long one request about some instances may take: at most until the next one would be due.
+func (k *keeper) attempt(all []*Kept) time.Duration {
+	timeout := k.client.options.Timeout
+	for _, one := range all {
+		timeout = min(timeout, one.interval())
+	}
+	return timeout
+}
+
+// sendHeartbeats renews leases, all of one owner. It says whether the registry answered.
+func (k *keeper) sendHeartbeats(ctx context.Context, all []*Kept) bool {
+	body := make([]byte, 0, 64*len(all))
+	for i, one := range all {
+		separator := byte(',')
+		if i == 0 {
+			separator = '['
+		}
+		body = append(body, separator, '"')
+		body = append(body, one.name...) // no name has a character to escape
+		body = append(body, '"')
+	}
+	body = append(body, ']')
+	k.mu.Lock()
+	timeout := k.attempt(all)
+	k.mu.Unlock()
+	_, reply, err := k.client.call(ctx, request{
+		method: http.MethodPost, path: "/v1/heartbeats", query: url.Values{"owner": {all[0].Owner}}, body: json.RawMessage(body), timeout: timeout,
+	})
+	var result wire.BatchResult
+	if err == nil {
+		result, err = readBatch(reply, len(all), k.client.url)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := time.Now()
+	if k.tell(now, all, err) {
+		return !isAway(err)
+	}
+	for i, one := range all {
+		if one.state.Phase.final() {
+			continue
+		}
+		if result.Results == nil || result.Results[i].Problem == nil {
+			one.heard(now, result.Position, 0)
+			continue
+		}
+		one.refused(now, heartbeat, result.Results[i].Problem)
+	}
+	return true
+}
+
+// tell notes the failure of a whole request with all of its instances; false: there was no failure. REQUIRES: the caller
+// holds mu.
+func (k *keeper) tell(now time.Time, all []*Kept, err error) bool {
+	if err == nil {
+		k.away(now, nil)
+		return false
+	}
+	if isAway(err) {
+		k.away(now, err)
+	}
+	for _, one := range all {
+		switch {
+		case one.state.Phase.final():
+		case isAway(err):
+			one.failing(now, err)
+		default:
+			one.failed(now, err)
+		}
+	}
+	return true
+}
+
+// readBatch reads the reply to a batch of n items. If no item was refused, it does not read the results: Results is nil.
+func readBatch(reply []byte, n int, registry string) (result wire.BatchResult, err error) {
+	if end := bytes.LastIndex(reply, []byte(`],"accepted":`)); end >= 0 {
+		tail := append([]byte{'{'}, reply[end+2:]...)
+		if json.Unmarshal(tail, &result) == nil && result.Accepted == n && result.Refused == 0 {
+			return result, nil
+		}
+	}
+	result = wire.BatchResult{}
+	if err := json.Unmarshal(reply, &result); err != nil || len(result.Results) != n {
+		return result, &NotRollcall{URL: registry, Answer: "with something else than the results of a batch"}
+	}
+	return result, nil
+}
+
+// sendCommands sends commands, and says whether the registry answered.
+func (k *keeper) sendCommands(ctx context.Context, commands []pending) bool {
+	items, all := make([]commandItem, len(commands)), make([]*Kept, len(commands))
+	for i, c := range commands {
+		items[i], all[i] = c.item, c.kept
+	}
+	k.mu.Lock()
+	timeout := k.attempt(all)
+	k.mu.Unlock()
+	reply, err := ask[wire.BatchResult](ctx, k.client, request{method: http.MethodPost, path: "/v1/commands", body: items, timeout: timeout})
+	if err == nil && len(reply.Value.Results) != len(commands) {
+		err = &NotRollcall{URL: k.client.url, Answer: "with something else than the results of a batch"}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := time.Now()
+	if k.tell(now, all, err) {
+		return !isAway(err)
+	}
+	for i, c := range commands {
+		item := reply.Value.Results[i]
+		switch {
+		case c.kept.state.Phase.final():
+		case item.Problem != nil:
+			c.kept.refused(now, c.step, item.Problem)
+		default:
+			c.kept.carriedOut(now, c, item.Result)
+		}
+	}
+	return true
+}
+
+// carriedOut notes that the registry carried out a command. REQUIRES: the caller holds the keeper's mu.
+func (k *Kept) carriedOut(now time.Time, c pending, result wire.Result) {
+	if c.step == deregister {
+		k.finish(Ended, nil)
+		return
+	}
+	k.heard(now, result.Position, result.Epoch)
+	switch c.step {
+	case register:
+		k.details.have, k.takeOver, k.over = c.version, false, 0
+		if c.item.Status == k.health.Status && k.health.Output == "" {
+			k.reported.have = k.reported.want
+		}
+	case reportHealth:
+		k.reported.have = c.version
+	case changeTraffic:
+		k.routed.have = c.version
+	case drain:
+		k.draining = now.Add(k.Drain)
+	}
+}
+
+// refused notes that the registry refused a request about the instance. REQUIRES: the caller holds the keeper's mu.
+func (k *Kept) refused(now time.Time, during step, p *wire.Problem) {
+	none := p.Status == http.StatusNotFound || p.Status == http.StatusGone || p.Type == wire.StaleEpoch
+	switch {
+	case during == deregister && (none || p.Type == wire.OtherOwner):
+		k.finish(Ended, nil) // it is gone already
+	case during == drain && p.Status < http.StatusInternalServerError && !none && p.Type != wire.OtherOwner:
+		k.draining = now.Add(k.Drain) // e.g. an operator has it in maintenance: it gets no traffic
+	case none:
+		k.lost(now, p)
+	case p.Type == wire.AlreadyLive:
+		k.probe = true // it may be the one that this process registered: the reply was lost
+	case p.Type == wire.OtherOwner && k.ending:
+		k.finish(Replaced, nil)
+	case p.Type == wire.OtherOwner:
+		k.conflict = true
+	default:
+		k.failed(now, p)
+	}
+}
+
+// inspect finds out who the live instance is, of which the registry says that it is another owner's. A registry that was
+// restored may have an earlier registration than the kept one, which then takes its place again. A later registration is
+// a successor's: the kept instance leaves the key alone.
+func (k *keeper) inspect(ctx context.Context, one *Kept) {
+	k.mu.Lock()
+	timeout, key := k.attempt([]*Kept{one}), one.Key
+	k.mu.Unlock()
+	r, err := k.client.instance(http.MethodGet, key, "")
+	var live Reply[wire.Instance]
+	if err == nil {
+		r.timeout = timeout
+		live, err = ask[wire.Instance](ctx, k.client, r)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := time.Now()
+	var p *wire.Problem
+	switch {
+	case one.state.Phase.final():
+	case err == nil && live.Value.Owner == one.Owner:
+		one.conflict = false
+		one.probe = true
+	case err == nil && live.Value.Epoch < one.state.Epoch:
+		one.lost(now, &Restored{one.Key})
+		one.over = live.Value.Epoch
+	case err == nil:
+		one.finish(Replaced, domain.OtherOwner{Key: one.Key, Owner: one.Owner, Live: live.Value.Owner})
+	case errors.As(err, &p) && (p.Status == http.StatusNotFound || p.Status == http.StatusGone):
+		one.lost(now, p)
+	case errors.As(err, &p) && p.Status == http.StatusForbidden:
+		one.finish(Replaced, domain.OtherOwner{Key: one.Key, Owner: one.Owner}) // it may not be asked for
+	default:
+		k.tell(now, []*Kept{one}, err)
+	}
+}
+
+// Restored says that the registry has an earlier registration of an instance than the one that it confirmed: it was
+// restored from a backup.
+type Restored struct{ Key domain.Key }
+
+func (e *Restored) Error() string {
+	return "the registry has an earlier registration of instance " + e.Key.String() + " than the one that it confirmed: it was restored"
+}
