@@ -1,0 +1,375 @@
+// Package probes looks at instances: it sends the requests that their checks ask for, and reports what changed.
+//
+// A node probes the instances that are its own (Nodes), each at its interval, on a timing wheel. A look that fails or
+// passes often enough in a row changes the check, and only then something is reported. The package promises that a report
+// is what the target did, not what the registry did: a look during which the process stood still counts for nothing, a
+// node whose probes mostly get no answer holds back (hold.go), and a node that is not the instance's any more reports
+// nothing. What a change means for the instance is decided by the domain.
+package probes
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+// Instance is an instance with the checks of it that are probed.
+type Instance struct {
+	Key     domain.Key
+	Epoch   uint64
+	Address string
+	Checks  []Check
+}
+
+// Check is a check that is probed.
+type Check struct {
+	ID        string
+	Revision  uint64 // of its definition
+	Target    Target
+	Interval  time.Duration
+	Failures  int           // in a row that make it critical; 0: 1
+	Successes int           // in a row that make it pass; 0: 1
+	Status    domain.Status // the present one
+}
+
+// Report is a change of a check.
+type Report struct {
+	Key      domain.Key
+	Epoch    uint64
+	Check    string
+	Revision uint64 // of the definition that was looked at
+	Status   domain.Status
+	Output   string
+	Took     time.Duration // the newest look
+	Looks    int           // in a row with this result
+}
+
+// Options say how a Prober works.
+type Options struct {
+	// Look carries out a look, as Looker.Look does.
+	Look func(ctx context.Context, t *Target, address string, buffer []byte) Finding
+	// Report tells of changes of different instances, and gives an error for each that was not taken.
+	Report func(ctx context.Context, reports []Report) []error
+	// Mine says whether this node probes an instance now. It is asked again right before a report.
+	Mine        func(domain.Key) bool
+	Observer    Observer
+	Now         func() time.Time
+	Logger      *slog.Logger
+	Concurrency int           // looks at once; 0: DefaultConcurrency
+	HoldFor     time.Duration // the longest time for which failures are held; 0: DefaultHold
+}
+
+// Observer is told what happens. Its methods may be called from any goroutine.
+type Observer interface {
+	// Looked tells of a look: passed, failed (there was an answer, but another one than wanted), unanswered, refused (the
+	// target is not allowed) or void (the registry itself stood still or had no free connection).
+	Looked(service domain.ServiceKey, kind, result string, took time.Duration)
+	// Late tells of a look that began more than a second after it was due.
+	Late()
+}
+
+// The results of looks, as an Observer is told of them.
+const (
+	Passed     = "passed"
+	Failed     = "failed"
+	Unanswered = "unanswered"
+	Refused    = "refused"
+	Void       = "void"
+)
+
+// Results are all results.
+var Results = [...]string{Passed, Failed, Unanswered, Refused, Void}
+
+// DefaultConcurrency is how many looks are under way at once at most.
+const DefaultConcurrency = 512
+
+const (
+	lateAfter = time.Second            // a look that begins so much after it was due is late
+	stoodFor  = 400 * time.Millisecond // the process stood still if a tick came so much after the one before
+	soon      = 200 * time.Millisecond // within which a new check is looked at
+	reportMax = 512                    // reports at once
+	freshFor  = 5 * time.Second        // a report that waited longer is dropped; the next look makes another
+)
+
+// Prober looks at instances. Any goroutine may call its methods.
+type Prober struct {
+	opts  Options
+	began time.Time
+
+	mu        sync.Mutex
+	instances map[domain.Key]*instance
+	mine      []*check // the checks of this node, in no order
+	wheel     wheel
+	ready     [2]list // checks that are due: those that answer, and those that were slow when they were last looked at
+	running   int     // looks under way
+	slow      int     // of these, those of the second list
+	ticked    time.Time
+	stood     time.Time // when the process last went on after it stood still
+	hold      hold
+	reports   []pending
+	wake      chan struct{} // holds a token while there is a report; never closed
+	busy      chan struct{} // holds a token when the first check came; never closed
+	looks     sync.WaitGroup
+	context   context.Context // of the looks; ends with Run
+}
+
+// instance is what the prober keeps of an instance. Its checks are replaced together.
+type instance struct {
+	key     domain.Key
+	epoch   uint64
+	address string
+	checks  []*check
+}
+
+// check is a check of an instance. There are many, so it is small.
+type check struct {
+	of             *instance
+	in             *list
+	previous, next *check
+	due            int64 // tick
+	revision       uint64
+	looked         int64 // when the newest look began, nanoseconds since the prober began; 0: never
+	place          int32 // in mine; -1: it is another node's
+	interval       int32 // milliseconds
+	id             string
+	target         Target
+	failures       uint8
+	successes      uint8
+	row            int8 // results in a row: above 0 passed, below 0 failed
+	status         level
+	looking        bool
+	slow           bool // the newest look got no answer in time
+	silent         bool // the newest look got no answer
+	reporting      bool // a report is under way
+	tried          bool // it is part of the trial
+	gone           bool
+	spread         bool // its phase was drawn
+}
+
+// level is a domain.Status in one byte.
+type level uint8
+
+const (
+	starting level = iota
+	passing
+	warning
+	critical
+)
+
+var statuses = [...]domain.Status{domain.Starting, domain.Passing, domain.Warning, domain.Critical}
+
+func levelOf(s domain.Status) level {
+	for i, name := range statuses {
+		if name == s {
+			return level(i)
+		}
+	}
+	return starting
+}
+
+type pending struct {
+	check *check
+	Report
+	at time.Time
+}
+
+// New makes a Prober without instances.
+func New(o Options) *Prober {
+	if o.Concurrency == 0 {
+		o.Concurrency = DefaultConcurrency
+	}
+	if o.HoldFor == 0 {
+		o.HoldFor = DefaultHold
+	}
+	now := o.Now()
+	return &Prober{
+		opts: o, began: now, instances: make(map[domain.Key]*instance),
+		ticked: now, wake: make(chan struct{}, 1), busy: make(chan struct{}, 1), context: context.Background(),
+	}
+}
+
+// Set tells of an instance that is registered or has changed. fresh says that it changed just now, so that its checks are
+// looked at soon; otherwise the first looks are spread over the interval.
+func (p *Prober) Set(i Instance, fresh bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := p.instances[i.Key]
+	if len(i.Checks) == 0 {
+		p.remove(was)
+		return
+	}
+	now := &instance{key: i.Key, epoch: i.Epoch, address: i.Address, checks: make([]*check, len(i.Checks))}
+	mine := p.opts.Mine(i.Key)
+	for at, c := range i.Checks {
+		kept := was.take(c.ID)
+		if kept == nil || !kept.same(&c) || was.address != i.Address || was.epoch != i.Epoch {
+			p.drop(kept)
+			kept = newCheck(&c)
+		}
+		kept.of = now
+		kept.revision, kept.status = c.Revision, levelOf(c.Status)
+		now.checks[at] = kept
+		p.claim(kept, mine, fresh)
+	}
+	if was != nil {
+		for _, c := range was.checks {
+			p.drop(c)
+		}
+	}
+	p.instances[i.Key] = now
+}
+
+// Remove tells of an instance that ended.
+func (p *Prober) Remove(key domain.Key) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.remove(p.instances[key])
+}
+
+// Rebalance asks for every instance again whether it is this node's.
+func (p *Prober) Rebalance() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, i := range p.instances {
+		mine := p.opts.Mine(i.key)
+		for _, c := range i.checks {
+			p.claim(c, mine, false)
+		}
+	}
+}
+
+// Next is when a check is looked at next, as far as this node knows.
+func (p *Prober) Next(key domain.Key, id string) (at time.Time, known bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := p.instances[key]
+	if i == nil {
+		return time.Time{}, false
+	}
+	for _, c := range i.checks {
+		if c.id == id && c.place >= 0 && !c.looking {
+			return p.began.Add(time.Duration(c.due) * Tick), true
+		}
+	}
+	return time.Time{}, false
+}
+
+// Numbers are what a Prober is doing now.
+type Numbers struct {
+	Checks   int // that this node looks at
+	InFlight int // looks under way
+	Waiting  int // reports that were not taken yet
+	Held     int // checks whose failure is held back
+	Holding  bool
+}
+
+// Numbers counts.
+func (p *Prober) Numbers() Numbers {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return Numbers{Checks: len(p.mine), InFlight: p.running, Waiting: len(p.reports), Held: len(p.hold.suspects), Holding: p.hold.on}
+}
+
+func newCheck(c *Check) *check {
+	return &check{
+		id: c.ID, target: c.Target, interval: int32(c.Interval / time.Millisecond), place: -1,
+		failures: uint8(max(c.Failures, 1)), successes: uint8(max(c.Successes, 1)),
+	}
+}
+
+// same says whether a check is still the same test.
+func (c *check) same(other *Check) bool {
+	n := newCheck(other)
+	return c.interval == n.interval && c.failures == n.failures && c.successes == n.successes && c.target.equal(&n.target)
+}
+
+// take removes the check of that id from the instance.
+func (i *instance) take(id string) *check {
+	if i == nil {
+		return nil
+	}
+	for at, c := range i.checks {
+		if c != nil && c.id == id {
+			i.checks[at] = nil
+			return c
+		}
+	}
+	return nil
+}
+
+// remove forgets an instance. REQUIRES: p is locked, as for the methods below.
+func (p *Prober) remove(i *instance) {
+	if i == nil {
+		return
+	}
+	for _, c := range i.checks {
+		p.drop(c)
+	}
+	delete(p.instances, i.key)
+}
+
+func (p *Prober) drop(c *check) {
+	if c == nil {
+		return
+	}
+	c.gone = true
+	p.disclaim(c)
+}
+
+// claim begins to look at a check, or ends it.
+func (p *Prober) claim(c *check, mine, fresh bool) {
+	switch {
+	case !mine:
+		p.disclaim(c)
+	case c.place < 0:
+		c.place = int32(len(p.mine))
+		p.mine = append(p.mine, c)
+		c.row, c.spread = 0, !fresh
+		within := time.Duration(c.interval) * time.Millisecond
+		if fresh {
+			within = min(within, soon)
+		}
+		if !c.looking { // otherwise the end of the look schedules the next
+			p.schedule(c, rand.N(within))
+		}
+		if len(p.mine) == 1 {
+			select {
+			case p.busy <- struct{}{}:
+			default: // the channel holds a token
+			}
+		}
+	}
+}
+
+func (p *Prober) disclaim(c *check) {
+	c.remove()
+	if c.place < 0 {
+		return
+	}
+	last := p.mine[len(p.mine)-1]
+	p.mine[c.place], last.place = last, c.place
+	p.mine[len(p.mine)-1] = nil
+	p.mine = p.mine[:len(p.mine)-1]
+	c.place = -1
+	p.hold.forget(c)
+}
+
+// schedule has a check looked at after a while.
+func (p *Prober) schedule(c *check, after time.Duration) {
+	c.due = p.tickOf(p.opts.Now().Add(after)) + 1
+	p.wheel.add(c)
+}
+
+func (p *Prober) tickOf(t time.Time) int64 { return int64(t.Sub(p.began) / Tick) }
+
+func (t *Target) equal(o *Target) bool {
+	if t.Kind != o.Kind || t.Host != o.Host || t.Port != o.Port || t.Path != o.Path || t.Timeout != o.Timeout || t.TLS != o.TLS {
+		return false
+	}
+	a, b := t.extra(), o.extra()
+	return a == b || a.equal(b)
+}

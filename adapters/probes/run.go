@@ -1,0 +1,210 @@
+package probes
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Run looks at the instances until the context ends. Reports that were not taken then are dropped.
+func (p *Prober) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	p.mu.Lock()
+	p.context = ctx
+	p.mu.Unlock()
+	group.Go(func() error { return p.runTicks(ctx) })
+	group.Go(func() error { return p.runReports(ctx) })
+	err := group.Wait()
+	p.looks.Wait()
+	return err
+}
+
+// runTicks turns the wheel. While there is no check, nothing wakes the process.
+func (p *Prober) runTicks(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.busy:
+		}
+		ticker := time.NewTicker(Tick)
+		p.mu.Lock()
+		p.ticked = p.opts.Now()
+		p.mu.Unlock()
+		for idle := false; !idle; {
+			select {
+			case <-ctx.Done():
+				ticker.Stop()
+				return nil
+			case <-ticker.C:
+				idle = p.tick()
+			}
+		}
+		ticker.Stop()
+	}
+}
+
+// tick queues the checks that are due, and lets their looks begin. idle says that there is no check any more.
+func (p *Prober) tick() (idle bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.opts.Now()
+	if now.Sub(p.ticked) > stoodFor {
+		p.stood = now
+	}
+	p.ticked = now
+	p.wheel.advance(p.tickOf(now), p.queue)
+	p.judge(now)
+	p.startLooks()
+	return len(p.mine) == 0 && p.running == 0
+}
+
+// queue puts a check that is due to the end of its queue. REQUIRES: p is locked, as for the methods below.
+func (p *Prober) queue(c *check) { p.ready[queueOf(c)].push(c) }
+
+func queueOf(c *check) int {
+	if c.slow {
+		return 1
+	}
+	return 0
+}
+
+func (p *Prober) startLooks() {
+	for p.running < p.opts.Concurrency {
+		c := p.nextDue()
+		if c == nil {
+			return
+		}
+		p.beginLook(c)
+		p.looks.Go(func() { p.work(p.context, c) })
+	}
+}
+
+// nextDue takes the check that is due longest; nil: there is none that may begin. Checks that were slow have at most half
+// of the looks, so that targets that hang do not delay the others.
+func (p *Prober) nextDue() *check {
+	quick, slow := p.ready[0].first, p.ready[1].first
+	if p.slow >= max(p.opts.Concurrency/2, 1) {
+		slow = nil
+	}
+	c := quick
+	if quick == nil || slow != nil && slow.due < quick.due {
+		c = slow
+	}
+	if c != nil {
+		c.remove()
+	}
+	return c
+}
+
+func (p *Prober) beginLook(c *check) {
+	now := p.opts.Now()
+	if now.Sub(p.began.Add(time.Duration(c.due)*Tick)) > lateAfter {
+		p.opts.Observer.Late()
+	}
+	c.looking = true
+	c.looked = max(int64(now.Sub(p.began)), 1)
+	p.running++
+	p.slow += queueOf(c)
+}
+
+// work carries out looks until none is due.
+func (p *Prober) work(ctx context.Context, c *check) {
+	buffer := make([]byte, maxBody)
+	for c != nil {
+		p.mu.Lock()
+		address, target, began, queue := c.of.address, c.target, p.opts.Now(), queueOf(c)
+		p.mu.Unlock()
+		f := p.opts.Look(ctx, &target, address, buffer)
+		p.mu.Lock()
+		p.running--
+		p.slow -= queue
+		c.looking = false
+		if ctx.Err() == nil {
+			p.looked(c, &target, f, began)
+		}
+		if c = p.nextDue(); c != nil && p.running < p.opts.Concurrency && ctx.Err() == nil {
+			p.beginLook(c)
+		} else if c != nil {
+			p.ready[queueOf(c)].pushFront(c)
+			c = nil
+		}
+		p.mu.Unlock()
+	}
+}
+
+// looked notes the result of a look, and schedules the next.
+func (p *Prober) looked(c *check, t *Target, f Finding, began time.Time) {
+	result := p.resultOf(t, f, began)
+	p.opts.Observer.Looked(c.of.key.ServiceKey(), t.Kind.String(), result, f.Took)
+	if c.gone || c.place < 0 { // the result is nobody's any more
+		p.hold.left(c)
+		return
+	}
+	interval := time.Duration(c.interval) * time.Millisecond
+	if result == Void {
+		p.hold.left(c)
+		p.schedule(c, min(interval, time.Second))
+		return
+	}
+	c.slow = errors.Is(f.Err, context.DeadlineExceeded)
+	c.silent = result == Unanswered
+	switch {
+	case result == Passed:
+		c.row = min(max(c.row, 0), 126) + 1
+	default:
+		c.row = max(min(c.row, 0), -126) - 1
+	}
+	p.hold.saw(c)
+	if !c.silent {
+		p.hold.forget(c)
+	}
+	switch {
+	case c.row >= int8(c.successes) && c.status != passing:
+		p.report(c, passing, t.Words(f), f.Took)
+	case -c.row >= int8(c.failures) && c.status != critical:
+		if c.silent {
+			p.suspect(c, t.Words(f), f.Took)
+		} else { // the target answered: the failure is not this node's
+			p.report(c, critical, t.Words(f), f.Took)
+		}
+	}
+	p.again(c, interval)
+}
+
+// again schedules the next look: an interval after this one was due, give or take a little, so that looks that began
+// together do not stay together. The phase of a check whose first look came soon is drawn now.
+func (p *Prober) again(c *check, interval time.Duration) {
+	c.remove() // it may have been queued again, for a trial
+	if !c.spread {
+		c.spread = true
+		p.schedule(c, interval/2+rand.N(interval/2))
+		return
+	}
+	late := time.Duration(0)
+	if due := p.began.Add(time.Duration(c.due) * Tick); c.due > 0 {
+		late = min(max(p.opts.Now().Sub(due), 0), interval/2)
+	}
+	p.schedule(c, max(interval-late-interval/64+rand.N(interval/32+1)-Tick/2, Tick))
+}
+
+// resultOf says what a look tells of the target. A look during which the process stood still tells nothing, unless the
+// target passed: its answer may have come in time, and the process may have seen the end of its own deadline only.
+func (p *Prober) resultOf(t *Target, f Finding, began time.Time) string {
+	now := p.opts.Now()
+	stood := now.Sub(p.ticked) > stoodFor || !p.stood.Before(began) || f.Took > t.Timeout+stoodFor
+	switch {
+	case f.Passed:
+		return Passed
+	case stood || ours(f.Err):
+		return Void
+	case errors.As(f.Err, new(refused)):
+		return Refused
+	case f.answered():
+		return Failed
+	}
+	return Unanswered
+}

@@ -1,0 +1,145 @@
+package probes
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/grpc/codes"
+	health "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+// Words say what a look saw, in one line, and then what the answer began with. They fit into an event's output.
+func (t *Target) Words(f Finding) string {
+	words := clean([]byte(t.line(f)), domain.MaxOutput)
+	if room := domain.MaxOutput - len(words) - 1; len(f.Body) > 0 && room > 0 {
+		if body := strings.TrimSpace(clean(f.Body, room)); body != "" {
+			return words + "\n" + body
+		}
+	}
+	return words
+}
+
+func (t *Target) line(f Finding) string {
+	what := t.what()
+	switch {
+	case f.Err == nil && t.Kind == HTTP:
+		return fmt.Sprintf("%s answered %d after %s", what, f.Status, briefly(f.Took))
+	case f.Err == nil && t.Kind == GRPC:
+		return fmt.Sprintf("%s answered %s after %s", what, health.HealthCheckResponse_ServingStatus(f.Status), briefly(f.Took))
+	case f.Err == nil:
+		return fmt.Sprintf("%s succeeded after %s", what, briefly(f.Took))
+	case errors.As(f.Err, new(refused)):
+		return fmt.Sprintf("%s is not allowed: %s", what, f.Err)
+	case f.Status != 0 && errors.Is(f.Err, context.DeadlineExceeded):
+		return fmt.Sprintf("%s answered %d, but not the whole answer came within %s", what, f.Status, briefly(t.Timeout))
+	case f.Status != 0:
+		return fmt.Sprintf("%s answered %d after %s, but %s", what, f.Status, briefly(f.Took), reason(f.Err))
+	case errors.Is(f.Err, context.DeadlineExceeded), status.Code(f.Err) == codes.DeadlineExceeded:
+		return fmt.Sprintf("%s got no answer within %s", what, briefly(t.Timeout))
+	}
+	return fmt.Sprintf("%s failed after %s: %s", what, briefly(f.Took), reason(f.Err))
+}
+
+// what names the probe. The query of a URL is left out, because it may hold a secret.
+func (t *Target) what() string {
+	switch t.Kind {
+	case TCP:
+		return "connecting to " + t.authority()
+	case GRPC:
+		if t.Path == "" {
+			return "gRPC health of " + t.authority()
+		}
+		return "gRPC health of " + t.Path + " at " + t.authority()
+	}
+	path, _, _ := strings.Cut(t.Path, "?")
+	return t.method() + " " + path
+}
+
+// reason says in words why there was no answer. What it does not know, it gives as the library says it.
+func reason(err error) string {
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "the connection was reset"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "the address cannot be reached"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "the registry has no free connection"
+	case errors.As(err, &name):
+		return fmt.Sprintf("the certificate is not valid for %s", name.Host)
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return "the certificate is signed by an unknown authority"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "the certificate has expired or is not yet valid"
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return "the certificate is not valid"
+	case errors.As(err, new(tls.RecordHeaderError)):
+		return "the answer is not TLS"
+	case errors.As(err, &dns) && dns.IsNotFound:
+		return fmt.Sprintf("the name %s is not known", dns.Name)
+	case errors.As(err, &dns):
+		return fmt.Sprintf("the name %s could not be resolved", dns.Name)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was closed without a whole answer"
+	}
+	switch s, isStatus := status.FromError(err); {
+	case !isStatus:
+		return err.Error()
+	case s.Code() == codes.NotFound:
+		return "the server does not know the service"
+	case s.Code() == codes.Unimplemented:
+		return "the server has no health service"
+	default:
+		return s.Code().String() + ": " + s.Message()
+	}
+}
+
+// ours says whether a look failed because of the registry's machine, so that it tells nothing of the target.
+func ours(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.EADDRNOTAVAIL)
+}
+
+// briefly is a duration as people say it: 12 ms, 1.5 s.
+func briefly(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return "less than 1 ms"
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Seconds()), ".0") + " s"
+}
+
+// clean gives text of at most that many bytes, as an event takes it: valid UTF-8 without control characters.
+func clean(b []byte, most int) string {
+	out := make([]byte, 0, min(len(b), most))
+	for len(b) > 0 {
+		r, size := utf8.DecodeRune(b)
+		b = b[size:]
+		switch {
+		case r == utf8.RuneError && size == 1, r < ' ' && r != '\n' && r != '\t', r >= 0x7f && r < 0xa0:
+			continue
+		}
+		if len(out)+utf8.RuneLen(r) > most {
+			break
+		}
+		out = utf8.AppendRune(out, r)
+	}
+	return string(out)
+}
