@@ -53,7 +53,7 @@ func (h *Heartbeats) Send(ctx context.Context, beat domain.SendHeartbeat) Result
 // that counts, and the caller must use Send.
 func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (result Result, known bool) {
 	entry := h.service.catalog().Find(beat.Key)
-	if entry == nil {
+	if entry == nil || h.caller.mayWrite(beat.Key) != nil {
 		return Result{}, false
 	}
 	result, received, ok := decideHeartbeat(entry, &beat)
@@ -126,7 +126,7 @@ func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, precon
 	results := into[from:]
 	b.entries = h.service.catalog().FindAll(b.entries, instances)
 	for i, entry := range b.entries {
-		if entry == nil {
+		if entry == nil || h.caller.mayWrite(instances[i]) != nil {
 			b.undecided = append(b.undecided, i)
 			continue
 		}

@@ -64,6 +64,16 @@ type Caller struct {
 	Source    string // network address
 	Via       string // http, cli, expiry …
 	RequestID string
+
+	Registry bool // the registry itself, not a client: it may change what is in its own namespace
+}
+
+// mayWrite refuses a client's command for an instance of the registry itself.
+func (c *Caller) mayWrite(key domain.Key) error {
+	if key.Namespace == domain.RegistryNamespace && !c.Registry {
+		return domain.InvalidField{Field: "namespace", Rule: "must not be " + domain.RegistryNamespace + ": only the registry changes what is in it"}
+	}
+	return nil
 }
 
 // Request is a command with its caller's preconditions.
@@ -155,7 +165,9 @@ type task struct {
 func (s *Service) do(ctx context.Context, caller Caller, tasks []task) {
 	for i := range tasks {
 		if t := &tasks[i]; !t.done {
-			t.Err = s.validate(t.Command)
+			if t.Err = caller.mayWrite(t.Command.Instance()); t.Err == nil {
+				t.Err = s.validate(t.Command)
+			}
 			t.done = t.Err != nil
 		}
 	}

@@ -32,6 +32,9 @@ const (
 // DefaultNamespace is the namespace of a request that names none.
 const DefaultNamespace = "default"
 
+// RegistryNamespace is the namespace of the registry's own instances: its nodes. Only the registry writes there.
+const RegistryNamespace = "rollcall-system"
+
 // Key names an instance: one network endpoint set of a service in a namespace.
 type Key struct {
 	Namespace string

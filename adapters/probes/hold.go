@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
 )
 
 // A node that is cut off from the network sees no answer from anybody. That says nothing of the targets, so it must not
@@ -211,7 +213,9 @@ func (p *Prober) judgeHold(now time.Time) {
 		p.opts.Logger.Warn("most probes get answers again: this node reports failures", "held", now.Sub(h.since).Round(time.Second).String())
 		h.suspects = nil
 		for _, c := range p.mine {
-			c.row = max(c.row, 0)
+			if c.streak.Failing {
+				c.streak = domain.Streak{}
+			}
 		}
 	case recovered:
 		h.worn = false

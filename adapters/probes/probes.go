@@ -139,7 +139,7 @@ type check struct {
 	target         Target
 	failures       uint8
 	successes      uint8
-	row            int8 // results in a row: above 0 passed, below 0 failed
+	streak         domain.Streak
 	status         level
 	looking        bool
 	slow           bool // the newest look got no answer in time
@@ -328,7 +328,7 @@ func (p *Prober) claim(c *check, mine, fresh bool) {
 	case c.place < 0:
 		c.place = int32(len(p.mine))
 		p.mine = append(p.mine, c)
-		c.row, c.spread = 0, !fresh
+		c.streak, c.spread = domain.Streak{}, !fresh
 		within := time.Duration(c.interval) * time.Millisecond
 		if fresh {
 			within = min(within, soon)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/rollcall-registry/rollcall/domain"
 )
 
 // Run looks at the instances until the context ends. Reports that were not taken then are dropped.
@@ -152,25 +154,22 @@ func (p *Prober) looked(c *check, t *Target, f Finding, began time.Time) {
 	}
 	c.slow = errors.Is(f.Err, context.DeadlineExceeded)
 	c.silent = result == Unanswered
-	switch {
-	case result == Passed:
-		c.row = min(max(c.row, 0), 126) + 1
-	default:
-		c.row = max(min(c.row, 0), -126) - 1
+	saw := critical
+	if result == Passed {
+		saw = passing
 	}
+	var decided bool
+	c.streak, decided = c.streak.After(domain.Check{Failures: int(c.failures), Successes: int(c.successes)}, statuses[saw])
 	p.hold.saw(c)
 	if !c.silent {
 		p.hold.forget(c)
 	}
 	switch {
-	case c.row >= int8(c.successes) && c.status != passing:
-		p.report(c, passing, t.Words(f), f.Took)
-	case -c.row >= int8(c.failures) && c.status != critical:
-		if c.silent {
-			p.suspect(c, t.Words(f), f.Took)
-		} else { // the target answered: the failure is not this node's
-			p.report(c, critical, t.Words(f), f.Took)
-		}
+	case !decided || c.status == saw:
+	case c.silent:
+		p.suspect(c, t.Words(f), f.Took)
+	default: // the target answered: a failure is not this node's
+		p.report(c, saw, t.Words(f), f.Took)
 	}
 	p.again(c, interval)
 }

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
 )
 
 // Kind is what a probe does.
@@ -40,10 +42,10 @@ type Extra struct {
 	Method     string // "": GET
 	Headers    [][2]string
 	Body       string
-	Statuses   [][2]uint16 // ranges of statuses that pass; empty: 200 to 299
-	Redirects  bool        // whether redirects are followed, up to maxRedirects
-	ServerName string      // for which the certificate is verified; "": the host
-	Unverified bool        // whether any certificate will do
+	Statuses   []domain.StatusRange // that pass; empty: 200 to 299
+	Redirects  bool                 // whether redirects are followed, up to maxRedirects
+	ServerName string               // for which the certificate is verified; "": the host
+	Unverified bool                 // whether any certificate will do
 }
 
 var plainExtra = new(Extra)
@@ -64,15 +66,7 @@ func (t *Target) method() string {
 
 // passes says whether a status of HTTP passes.
 func (t *Target) passes(status int) bool {
-	if wanted := t.extra().Statuses; len(wanted) > 0 {
-		for _, s := range wanted {
-			if int(s[0]) <= status && status <= int(s[1]) {
-				return true
-			}
-		}
-		return false
-	}
-	return status >= 200 && status < 300
+	return domain.Check{ExpectedStatuses: t.extra().Statuses}.ExpectedStatus(status)
 }
 
 // authority is the host and port as they stand in a URL.

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
 	health "google.golang.org/grpc/health/grpc_health_v1"
@@ -22,13 +21,11 @@ import (
 
 // Words say what a look saw, in one line, and then what the answer began with. They fit into an event's output.
 func (t *Target) Words(f Finding) string {
-	words := clean([]byte(t.line(f)), domain.MaxOutput)
-	if room := domain.MaxOutput - len(words) - 1; len(f.Body) > 0 && room > 0 {
-		if body := strings.TrimSpace(clean(f.Body, room)); body != "" {
-			return words + "\n" + body
-		}
+	words := t.line(f)
+	if body := strings.TrimSpace(string(f.Body)); body != "" {
+		words += "\n" + body
 	}
-	return words
+	return domain.CleanOutput(words)
 }
 
 func (t *Target) line(f Finding) string {
@@ -124,22 +121,4 @@ func briefly(d time.Duration) string {
 		return fmt.Sprintf("%d ms", d.Milliseconds())
 	}
 	return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Seconds()), ".0") + " s"
-}
-
-// clean gives text of at most that many bytes, as an event takes it: valid UTF-8 without control characters.
-func clean(b []byte, most int) string {
-	out := make([]byte, 0, min(len(b), most))
-	for len(b) > 0 {
-		r, size := utf8.DecodeRune(b)
-		b = b[size:]
-		switch {
-		case r == utf8.RuneError && size == 1, r < ' ' && r != '\n' && r != '\t', r >= 0x7f && r < 0xa0:
-			continue
-		}
-		if len(out)+utf8.RuneLen(r) > most {
-			break
-		}
-		out = utf8.AppendRune(out, r)
-	}
-	return string(out)
 }
