@@ -2,9 +2,11 @@ package stream
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -56,35 +58,81 @@ func (c *Checkpoints) acquire(ctx context.Context, consumer string) (release fun
 	}
 }
 
+// checkpoint is the content of a file. Files of earlier versions have no sum.
 type checkpoint struct {
 	Consumer string              `json:"consumer"`
 	Position eventstore.Position `json:"position,string"`
 	Timeline string              `json:"timeline,omitempty"` // of the source, where it has told one
+	Sum      string              `json:"sum,omitempty"`      // CRC-32 of the other fields, in hexadecimal digits
 }
+
+func (c checkpoint) sum() string {
+	return fmt.Sprintf("%08x", crc32.ChecksumIEEE(fmt.Appendf(nil, "%q %d %q", c.Consumer, c.Position, c.Timeline)))
+}
+
+// longestName is the length in bytes of the longest file name that has the consumer's name as it is. File systems take 255.
+const longestName = 200
 
 func (c *Checkpoints) path(consumer string) string {
-	return filepath.Join(c.dir, url.QueryEscape(consumer)+".json")
+	name := url.QueryEscape(consumer)
+	if len(name) > longestName {
+		name = fmt.Sprintf("%s-%x", name[:longestName/2], sha256.Sum256([]byte(consumer)))
+	}
+	return filepath.Join(c.dir, name+".json")
 }
 
-// Load is a consumer's position; ok is false when it has none.
+// Lost is the error of a checkpoint that is there and cannot be used. Its file is put aside.
+type Lost struct {
+	Consumer string
+	Aside    string // where the file is now
+	Cause    error
+}
+
+func (l Lost) Error() string {
+	return fmt.Sprintf("checkpoint of %s cannot be read, and is put aside as %s: %v", l.Consumer, l.Aside, l.Cause)
+}
+
+func (l Lost) Unwrap() error { return l.Cause }
+
+// Load is a consumer's position; ok is false when it has none. A file that cannot be read, or that holds anything else than
+// what Save wrote, is put aside under its name with .bad, and the error is a Lost. The next Load finds no position then.
 func (c *Checkpoints) Load(consumer string) (p wire.Position, ok bool, err error) {
-	b, err := os.ReadFile(c.path(consumer))
+	path := c.path(consumer)
+	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return p, false, nil
 	}
 	var saved checkpoint
 	if err == nil {
-		err = json.Unmarshal(b, &saved)
+		saved, err = parseCheckpoint(b, consumer)
 	}
 	if err != nil {
-		return p, false, fmt.Errorf("checkpoint of %s: %w", consumer, err)
+		aside := path + ".bad"
+		if moved := errors.Join(os.RemoveAll(aside), os.Rename(path, aside)); moved != nil {
+			return p, false, fmt.Errorf("checkpoint of %s cannot be read, nor put aside: %w", consumer, errors.Join(err, moved))
+		}
+		return p, false, Lost{consumer, aside, err}
 	}
 	return wire.Position{Timeline: saved.Timeline, Number: saved.Position}, true, nil
 }
 
+func parseCheckpoint(b []byte, consumer string) (c checkpoint, err error) {
+	err = json.Unmarshal(b, &c)
+	switch {
+	case err != nil:
+	case c.Consumer != consumer:
+		err = fmt.Errorf("it is of %q", c.Consumer)
+	case c.Sum != "" && c.Sum != c.sum():
+		err = errors.New("its checksum does not fit")
+	}
+	return c, err
+}
+
 // Save keeps a consumer's position. It is there whole, or the one before is.
 func (c *Checkpoints) Save(consumer string, p wire.Position) error {
-	b, err := json.Marshal(checkpoint{consumer, p.Number, p.Timeline})
+	saved := checkpoint{Consumer: consumer, Position: p.Number, Timeline: p.Timeline}
+	saved.Sum = saved.sum()
+	b, err := json.Marshal(saved)
 	if err != nil {
 		return err
 	}

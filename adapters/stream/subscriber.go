@@ -36,8 +36,10 @@ type Config struct {
 	// subscription begins at From. Only one subscription of a consumer to a topic delivers at a time: a second
 	// subscription waits for the end of the first.
 	Consumer    string
-	Checkpoints *Checkpoints        // must be set if Consumer is set
-	From        eventstore.Position // without a checkpoint a subscription begins after this position
+	Checkpoints *Checkpoints // must be set if Consumer is set
+	// From is the position after which a subscription begins without a checkpoint, or with one that cannot be read: 0 is the
+	// beginning of what is kept, and leaves nothing out. A consumer that is to miss nothing gives the same From each time.
+	From eventstore.Position
 	// Select says which events a topic picks; nil: ParseTopic.
 	Select func(topic string) (Selection, error)
 	// Message makes an event's message; nil: NewMessage.
@@ -156,8 +158,7 @@ func (d *delivery) run(ctx context.Context) {
 		defer release()
 		at, ok, err := d.config.Checkpoints.Load(name)
 		if err != nil {
-			d.config.Logger.Error("checkpoint cannot be read; the consumer does not start", err, watermill.LogFields{"consumer": name})
-			return
+			d.config.Logger.Error("checkpoint cannot be read; the consumer gets its events again", err, watermill.LogFields{"consumer": name, "after": d.position.String()})
 		}
 		if ok {
 			d.position, d.saved = at, at

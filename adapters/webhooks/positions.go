@@ -143,11 +143,14 @@ func (p *Positions) take(webhook string) (record, bool) {
 }
 
 // earlier gives the position that an earlier version saved.
-func (p *Positions) earlier(consumer string) (wire.Position, bool) {
+func (p *Positions) earlier(consumer string, logger *slog.Logger) (wire.Position, bool) {
 	if p.old == nil {
 		return wire.Position{}, false
 	}
 	at, ok, err := p.old.Load(consumer)
+	if err != nil {
+		logger.Error("the position of a webhook cannot be read; events are delivered again", "consumer", consumer, "cause", err)
+	}
 	if ok && err == nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()

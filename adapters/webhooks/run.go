@@ -91,7 +91,7 @@ func (d *Deliverer) restore(h *hook) {
 		h.done, h.saved = max(h.done, d.own(consumer, r.Position)), r
 		return
 	default:
-		if at, ok := d.opts.Positions.earlier(consumer + "/" + h.webhook.Spec.URL); ok {
+		if at, ok := d.opts.Positions.earlier(consumer+"/"+h.webhook.Spec.URL, d.opts.Logger); ok {
 			h.done = max(h.done, d.own(consumer, at))
 		}
 	}
