@@ -28,7 +28,7 @@ type Log struct {
 
 	mu      sync.RWMutex
 	db      *disposable.DB    // nil while there is none
-	next    map[string]uint64 // number of the webhook's next attempt
+	next    map[string]uint64 // number of the next attempt of each webhook that has made attempts since the start
 	flushed time.Time         // when attempts were last written to disk, by the attempts' clock
 	skip    int               // attempts that pass before a folder that cannot be opened is tried again
 }
@@ -140,6 +140,31 @@ func (l *Log) add(webhook string, a Attempt) error {
 	}
 	l.flushed = a.At
 	return l.db.Flush()
+}
+
+// Forget removes the attempts of webhooks that were deleted.
+func (l *Log) Forget(webhooks []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, webhook := range webhooks {
+		delete(l.next, webhook)
+	}
+	if l.db == nil {
+		return
+	}
+	b := l.db.NewBatch()
+	defer b.Close()
+	var err error
+	for _, webhook := range webhooks {
+		err = errors.Join(err, b.DeleteRange(attemptKey(webhook, 0), attemptKey(webhook, ^uint64(0)), nil))
+	}
+	if err == nil {
+		err = l.db.Commit(b)
+	}
+	if err != nil {
+		l.db.Fail(err)
+		l.logger.Error("attempts of deleted webhooks cannot be removed", "cause", err)
+	}
 }
 
 // last is the number that the webhook's next attempt gets.

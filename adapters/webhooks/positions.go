@@ -173,6 +173,7 @@ type changes struct {
 	records  []record
 	followed wire.Position
 	moved    []string        // consumers of earlier versions, to be forgotten afterwards
+	ended    []string        // webhooks whose attempts are to be forgotten afterwards
 	hooks    int             // webhooks there are
 	all      func() []record // the records of all
 }

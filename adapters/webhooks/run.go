@@ -184,6 +184,9 @@ func (d *Deliverer) saveEvery(end <-chan struct{}) {
 		}
 		if changes, any := d.changes(); any || ended || quiet >= 30 {
 			d.opts.Positions.save(changes, d.opts.Logger)
+			if len(changes.ended) > 0 {
+				d.opts.Log.Forget(changes.ended)
+			}
 			quiet = 0
 			continue
 		}
@@ -212,8 +215,9 @@ func (d *Deliverer) changes() (c changes, any bool) {
 	for _, id := range d.gone {
 		c.records = append(c.records, record{Webhook: id, Gone: true})
 	}
-	any = len(c.records) > 0 || d.delivered
-	d.unsaved, d.gone, d.delivered = nil, nil, false
+	c.ended = d.ended
+	any = len(c.records) > 0 || len(c.ended) > 0 || d.delivered
+	d.unsaved, d.gone, d.ended, d.delivered = nil, nil, nil, false
 	c.all = d.records
 	return c, any
 }

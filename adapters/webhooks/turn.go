@@ -205,6 +205,7 @@ func (d *Deliverer) endTurn(h *hook, of standing) {
 	h.state = unplaced
 	switch pausing := h.pausing; {
 	case h.gone:
+		d.ended = append(d.ended, h.webhook.ID)
 	case pausing && h.active():
 		d.set(h, waiting)
 		d.schedule.wait(h)

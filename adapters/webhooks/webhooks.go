@@ -70,6 +70,7 @@ type Deliverer struct {
 	refollow  context.CancelFunc  // has the follower begin again with another filter; nil: it is about to
 	unsaved   []*hook             // whose place in the log has changed since it was saved
 	gone      []string            // webhooks to be removed from what is saved
+	ended     []string            // webhooks that are gone and make no attempt any more: the log forgets them
 	delivered bool                // something was delivered since the last saving
 }
 
@@ -137,6 +138,9 @@ func (d *Deliverer) remove(h *hook) {
 	d.observers.end(h.webhook.ID)
 	h.gone = true
 	d.gone = append(d.gone, h.webhook.ID)
+	if h.state != underWay {
+		d.ended = append(d.ended, h.webhook.ID)
+	}
 }
 
 // place gives a webhook that is not under way the state that fits what it is to be.
