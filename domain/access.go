@@ -176,3 +176,24 @@ func (e NotHeld) Error() string {
 func Holds(holder, owner string) bool {
 	return len(owner) >= len(holder) && owner[:len(holder)] == holder && (len(owner) == len(holder) || owner[len(holder)] == ':')
 }
+
+// HolderNamed is the holder that a caller with a name is. A token's name is its own holder. Any other name (a SPIFFE id,
+// the subject of a certificate, the claim of an issuer's token) has characters that an owner cannot have, or that end a
+// holder: "/" becomes "~", ":" becomes "=", and any other byte that a token's name cannot have becomes "!" and two
+// hexadecimal digits. So no two names are one holder, and no owner belongs to two holders.
+func HolderNamed(name string) string {
+	var b []byte
+	for i := range len(name) {
+		switch c := name[i]; {
+		case inAccessName(c):
+			b = append(b, c)
+		case c == '/':
+			b = append(b, '~')
+		case c == ':':
+			b = append(b, '=')
+		default:
+			b = fmt.Appendf(b, "!%02x", c)
+		}
+	}
+	return string(b)
+}

@@ -93,6 +93,29 @@ func TestAHolderHoldsItsOwners(t *testing.T) {
 	}
 }
 
+func TestEachNameIsAHolderOfItsOwn(t *testing.T) {
+	for name, want := range map[string]string{
+		"checkout":                          "checkout",
+		"spiffe://prod.example/ns/a/sa/b":   "spiffe=~~prod.example~ns~a~sa~b",
+		"k8s:system:serviceaccount:shop:go": "k8s=system=serviceaccount=shop=go",
+		"ci:a~b=c!é d":                      "ci=a!7eb!3dc!21!c3!a9!20d",
+	} {
+		if got := domain.HolderNamed(name); got != want {
+			t.Errorf("%q: %q", name, got)
+		}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		someText := rapid.StringMatching(`[a:/~=!]{1,6}`)
+		a, b, owner := someText.Draw(t, "a"), someText.Draw(t, "b"), rapid.StringMatching(`[a:~=!0-9f]{1,12}`).Draw(t, "owner")
+		if a != b && domain.Holds(domain.HolderNamed(a), owner) && domain.Holds(domain.HolderNamed(b), owner) {
+			t.Fatalf("%q belongs to %q and to %q", owner, a, b)
+		}
+		if a != b && domain.Holds(domain.HolderNamed(a), domain.HolderNamed(b)) {
+			t.Fatalf("%q holds what %q registered", a, b)
+		}
+	})
+}
+
 func TestAHolderReachesOnlyWhatItRegistered(t *testing.T) {
 	key := domain.Key{Namespace: "default", Service: "web", ID: "a"}
 	live := domain.Instance{Key: key, Phase: domain.Registered, Epoch: 1, Owner: "billing", Status: domain.Passing, Events: 1}

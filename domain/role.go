@@ -94,13 +94,24 @@ func validateGrants(grants []RoleGrant) ([]RoleGrant, error) {
 func validateAccessName(field, name string) error {
 	valid := len(name) > 0 && len(name) <= MaxAccessName && isAlphanumeric(name[0]) && isAlphanumeric(name[len(name)-1])
 	for i := 0; valid && i < len(name); i++ {
-		c := name[i]
-		valid = isAlphanumeric(c) || c == '.' || c == '_' || c == '-' || c == '@'
+		valid = inAccessName(name[i])
 	}
 	if !valid || reservedNames[name] {
 		return InvalidField{Field: field, Rule: fmt.Sprintf("must be 1-%d bytes of A-Z a-z 0-9 . _ - @, starting and ending with a letter or digit, and not %s, %s or rollcall", MaxAccessName, Anonymous, LocalActor)}
 	}
 	return nil
+}
+
+func inAccessName(c byte) bool {
+	return isAlphanumeric(c) || c == '.' || c == '_' || c == '-' || c == '@'
+}
+
+// ValidateRoleName holds a name to the rule of roles. The role need not exist.
+func ValidateRoleName(field, name string) error {
+	if _, ok := builtIn(name); ok {
+		return nil
+	}
+	return validateAccessName(field, name)
 }
 
 // LocalActor is the actor of requests that come through the socket in the data folder.

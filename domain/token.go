@@ -223,7 +223,7 @@ func (a *Access) createToken(c CreateToken) (Event, error) {
 	if _, taken := a.Tokens[c.Name]; taken {
 		return nil, Taken{Name: c.Name}
 	}
-	if err := c.Spec.validate(); err != nil {
+	if err := c.Spec.Validate(); err != nil {
 		return nil, err
 	}
 	for _, name := range c.Spec.Roles {
@@ -234,7 +234,8 @@ func (a *Access) createToken(c CreateToken) (Event, error) {
 	return TokenCreated{Name: c.Name, TokenSpec: c.Spec, SHA256: c.Secret}, nil
 }
 
-func (s TokenSpec) validate() error {
+// Validate holds the description, the number of roles and the bounds to their rules. The roles need not exist.
+func (s TokenSpec) Validate() error {
 	if err := validateText("description", s.Description, 0, MaxDescription); err != nil {
 		return err
 	}

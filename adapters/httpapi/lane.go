@@ -3,6 +3,8 @@ package httpapi
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -19,10 +21,11 @@ import (
 
 // laneFace answers the plain heartbeats and lookups of one connection with the same bytes as the routes.
 type laneFace struct {
-	api    *api
-	client string // its address
-	who    *web.Identity
-	beats  *commands.Heartbeats // of who
+	api         *api
+	client      string            // its address
+	certificate *x509.Certificate // its verified certificate; nil: none was shown
+	who         *web.Identity
+	beats       *commands.Heartbeats // of who
 
 	authorization []byte // what who was known by; nil: nothing was sent
 
@@ -31,7 +34,14 @@ type laneFace struct {
 	position, id, body []byte
 }
 
-func (a *api) laneFace(client net.Addr) lane.Face { return &laneFace{api: a, client: client.String()} }
+func (a *api) laneFace(c net.Conn) lane.Face {
+	f := &laneFace{api: a, client: c.RemoteAddr().String()}
+	if secure, ok := c.(*tls.Conn); ok {
+		state := secure.ConnectionState()
+		f.certificate = web.CertificateOf(&state)
+	}
+	return f
+}
 
 // Authorize implements lane.Face. Who a connection's client is, is looked up once for each token, and again after a
 // change of any token or role.
@@ -39,7 +49,7 @@ func (f *laneFace) Authorize(authorization []byte) bool {
 	if f.who != nil && f.who.Still() && (!f.who.Controlled() || bytes.Equal(authorization, f.authorization) && (authorization == nil) == (f.authorization == nil)) {
 		return true
 	}
-	who, err := f.api.Access.Authorize(authorization, f.client)
+	who, err := f.api.Access.Authorize(authorization, f.client, f.certificate)
 	if err != nil {
 		f.who = nil
 		return false

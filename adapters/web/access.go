@@ -2,8 +2,10 @@ package web
 
 import (
 	"bytes"
+	"crypto/x509"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -15,9 +17,12 @@ import (
 
 // Access says who callers are and what they may do. A nil *Access lets everybody do everything.
 type Access struct {
-	Tokens    *access.Table
-	Anonymous []domain.Grant // of callers without a token
-	Now       func() time.Time
+	Tokens  *access.Table
+	Vouched Vouched // nil: callers are known by the registry's tokens only, and others may do nothing
+	Now     func() time.Time
+
+	nobody Caller                    // has the grants of anonymous callers
+	told   [methods][2]atomic.Uint64 // how many were refused and accepted
 }
 
 // Identity is who makes a request.
@@ -26,11 +31,11 @@ type Identity struct {
 	Grants []domain.Grant
 	Local  bool // the request came through the socket in the data folder
 
-	access  *Access // nil: access is not controlled, or the identity is the socket's
-	bearer  *access.Bearer
-	secret  domain.SecretHash // of the bearer
+	access  *Access        // nil: access is not controlled, or the identity is the socket's
+	bearer  *access.Bearer // of a token of the registry; nil: the caller is another
+	caller  *Caller        // whom others vouch for, or who is anonymous; nil: there is a bearer
 	address netip.Addr
-	version uint64 // of the table of tokens that the grants are from
+	version uint64 // of what the grants are from
 }
 
 var everything = []domain.Grant{{Verbs: domain.AllVerbs, Namespace: "*", Service: "*", Instance: "*"}}
@@ -46,7 +51,8 @@ var unauthorized = NewProblem(http.StatusUnauthorized, "unauthorized", "The requ
 // Challenge is the WWW-Authenticate of a 401.
 const Challenge = `Bearer realm="rollcall"`
 
-// Identify says who makes a request: the socket's user, the bearer of a token, or nobody in particular.
+// Identify says who makes a request: the socket's user, the bearer of a token, whom a certificate names, or nobody in
+// particular. A token that is sent counts more than a certificate.
 func (a *Access) Identify(r *http.Request) (*Identity, error) {
 	if IsLocal(r.Context()) {
 		if proxied(r) {
@@ -59,64 +65,71 @@ func (a *Access) Identify(r *http.Request) (*Identity, error) {
 	}
 	switch sent := r.Header["Authorization"]; len(sent) {
 	case 0:
-		return a.Authorize(nil, r.RemoteAddr)
+		return a.unnamed(a.version(), CertificateOf(r.TLS)), nil
 	case 1:
-		return a.Authorize([]byte(sent[0]), r.RemoteAddr)
+		return a.authorize([]byte(sent[0]), r.RemoteAddr, func(token []byte) *Caller { return a.Vouched.Verify(r.Context(), token) })
 	}
-	return nil, unauthorized
+	return nil, a.refuse(ByToken)
 }
 
-// Authorize says who sends an Authorization header (nil: none) from an address.
-func (a *Access) Authorize(authorization []byte, from string) (*Identity, error) {
+// Authorize says who sends an Authorization header (nil: none) from an address over a connection with a verified
+// certificate (nil: none), by what is known already: an issuer's token that was not verified before is refused.
+func (a *Access) Authorize(authorization []byte, from string, certificate *x509.Certificate) (*Identity, error) {
 	if a == nil {
 		return anybody, nil
 	}
-	version := a.Tokens.Version() // before the look-up: a change during it is noticed
 	if authorization == nil {
-		return &Identity{Name: domain.Anonymous, Grants: a.Anonymous, access: a, version: version}, nil
+		return a.unnamed(a.version(), certificate), nil
 	}
+	return a.authorize(authorization, from, func(token []byte) *Caller { return a.Vouched.Remembered(token) })
+}
+
+func (a *Access) authorize(authorization []byte, from string, vouched func(token []byte) *Caller) (*Identity, error) {
+	version := a.version() // before the look-up: a change during it is noticed
 	scheme, secret, _ := bytes.Cut(authorization, []byte{' '})
-	hash, ok := commands.HashSecret(bytes.TrimLeft(secret, " "))
-	if !ok || !bytes.EqualFold(scheme, []byte("Bearer")) {
-		return nil, unauthorized
+	if !bytes.EqualFold(scheme, []byte("Bearer")) {
+		return nil, a.refuse(ByToken)
 	}
-	id := &Identity{access: a, secret: hash, version: version, bearer: a.Tokens.Find(hash)}
-	id.address = AddressOf(from)
+	secret = bytes.TrimLeft(secret, " ")
+	if bytes.Count(secret, []byte{'.'}) == 2 { // the registry's tokens have none
+		if a.Vouched == nil {
+			return nil, a.refuse(ByJWT)
+		}
+		caller := vouched(secret)
+		if caller == nil || !caller.admitted(a.Now()) {
+			return nil, a.refuse(ByJWT)
+		}
+		return a.identity(version, caller), nil
+	}
+	hash, ok := commands.HashSecret(secret)
+	if !ok {
+		return nil, a.refuse(ByToken)
+	}
+	id := &Identity{access: a, version: version, bearer: a.Tokens.Find(hash), address: AddressOf(from)}
 	if id.bearer == nil || !id.bearer.Admits(a.Now(), id.address) {
-		return nil, unauthorized
+		return nil, a.refuse(ByToken)
 	}
 	id.Name, id.Grants = id.bearer.Name, id.bearer.Grants
 	id.bearer.Used(a.Now())
+	a.tell(ByToken, true)
 	return id, nil
 }
 
 // Still says whether the identity is what it was: whoever waits or streams asks again before each reply. It allocates
-// nothing as long as no token or role has changed.
+// nothing as long as no token, role or rule has changed.
 func (i *Identity) Still() bool {
-	if i.bearer == nil {
+	if i.access == nil {
 		return true
 	}
+	if i.version != i.access.version() {
+		return false
+	}
+	if i.bearer == nil {
+		return i.caller.Expires.IsZero() || i.caller.admitted(i.access.Now())
+	}
 	now := i.access.Now()
-	if i.version == i.access.Tokens.Version() {
-		i.bearer.Used(now)
-		return i.bearer.Admits(now, i.address)
-	}
-	return false
-}
-
-// Renewed is the identity with its present rights, or an error when it has ended.
-func (i *Identity) Renewed() (*Identity, error) {
-	if i.Still() {
-		return i, nil
-	}
-	version := i.access.Tokens.Version()
-	bearer := i.access.Tokens.Find(i.secret)
-	if bearer == nil || !bearer.Admits(i.access.Now(), i.address) {
-		return nil, unauthorized
-	}
-	renewed := *i
-	renewed.version, renewed.bearer, renewed.Grants = version, bearer, bearer.Grants
-	return &renewed, nil
+	i.bearer.Used(now)
+	return i.bearer.Admits(now, i.address)
 }
 
 // Controlled says whether the identity's rights are limited at all.
@@ -138,24 +151,32 @@ func (i *Identity) MaySomewhere(verb domain.Verb) error {
 	return i.Refusal(verb, domain.Key{})
 }
 
-// Refusal asks a caller without a token for one, and tells any other which right is lacking.
+// Refusal asks a caller for a token whom nothing gives a right, and tells any other which right is lacking.
 func (i *Identity) Refusal(verb domain.Verb, key domain.Key) error {
-	if i.bearer == nil {
+	if c := i.caller; c != nil && (c.By == ByNothing || c.By == ByCertificate && len(c.Rights) == 0) {
 		return unauthorized
 	}
 	return domain.Forbidden{Actor: i.Name, Verb: verb, Key: key}
 }
 
-// Holder is whose instances a command that needs the right to write may change: "" for any, the identity's name for its
-// own only.
+// Holder is whose instances a command that needs the right to write may change: "" for any, the identity's holder
+// for its own only.
 func (i *Identity) Holder(any domain.Verb, key domain.Key) (holder string, err error) {
 	if domain.Allow(i.Grants, any, key) {
 		return "", nil
 	}
 	if domain.Allow(i.Grants, domain.WriteOwn, key) {
-		return i.Name, nil
+		return i.holder(), nil
 	}
 	return "", i.Refusal(any|domain.WriteOwn, key)
+}
+
+// holder is the beginning of the owners that are the identity's.
+func (i *Identity) holder() string {
+	if i.caller != nil && i.caller.holder != "" {
+		return i.caller.holder
+	}
+	return i.Name
 }
 
 // Command is a command as the identity may give it, or why it may not.
@@ -177,7 +198,7 @@ func (i *Identity) Command(command domain.Command) (domain.Command, error) {
 			c.Owner = holder
 		}
 		if holder != "" && !domain.Holds(holder, c.Owner) {
-			return nil, domain.InvalidField{Field: "owner", Rule: "must be left out, be the token's name, or begin with the name and a colon"}
+			return nil, domain.InvalidField{Field: "owner", Rule: "must be left out, be " + holder + ", or begin with that and a colon"}
 		}
 		c.Holder = holder
 		return c, nil

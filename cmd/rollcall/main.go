@@ -75,7 +75,7 @@ func root() *cobra.Command {
 	flags.StringVar(&remote.namespace, "ns", fromEnv("ROLLCALL_NS", "default"), "namespace (ROLLCALL_NS)")
 	flags.StringVar(&remote.token, "token", "", "secret of the token to show to the server (ROLLCALL_TOKEN, which other users of the machine do not see)")
 	flags.StringVarP(&remote.output, "output", "o", "table", "table or json")
-	for _, sub := range []*cobra.Command{serveCommand(), demoCommand(), rebuildCommand(), migrateCommand(), backupCommand(&remote), restoreCommand(), storeCommand(), bench.Command(versionName(), func() bench.Target { return bench.Target{URL: remote.url, JSON: remote.output == "json"} })} {
+	for _, sub := range []*cobra.Command{serveCommand(), demoCommand(), rebuildCommand(), migrateCommand(), backupCommand(&remote), restoreCommand(), storeCommand(), accessRulesCommand(), bench.Command(versionName(), func() bench.Target { return bench.Target{URL: remote.url, JSON: remote.output == "json"} })} {
 		sub.GroupID = "server"
 		c.AddCommand(sub)
 	}

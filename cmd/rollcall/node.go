@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
 
+	vouched "github.com/rollcall-registry/rollcall/adapters/access"
 	"github.com/rollcall-registry/rollcall/adapters/backup"
 	"github.com/rollcall-registry/rollcall/adapters/httpapi"
 	"github.com/rollcall-registry/rollcall/adapters/metrics"
@@ -49,6 +50,8 @@ type node struct {
 	listening  *leases.Listening
 	expiry     *commands.Expiry
 	tokens     *access.Table
+	vouched    *vouched.Callers // nil: access is not controlled
+	access     *web.Access      // nil: access is not controlled
 	queries    *queries.Service
 	api        *httpapi.API
 
@@ -138,21 +141,23 @@ func (n *node) openDeliveries(ctx context.Context) (err error) {
 	return nil
 }
 
+// openAccess finds out who callers are. While access is not controlled, everybody may do everything.
 func (n *node) openAccess(ctx context.Context) (err error) {
-	n.tokens, err = access.Open(ctx, n.store, n.logger)
-	return err
-}
-
-// access says who callers are; nil: access is not controlled.
-func (n *node) access() *web.Access {
-	if !n.settings.controlled() {
-		return nil
+	if n.tokens, err = access.Open(ctx, n.store, n.logger); err != nil || !n.settings.controlled() {
+		return err
 	}
-	a := &web.Access{Tokens: n.tokens, Now: time.Now}
+	options := vouched.Options{File: n.settings.accessFile, Now: time.Now, Logger: n.logger, Role: func(name string) bool {
+		_, ok := n.tokens.Role(name)
+		return ok
+	}}
 	if n.settings.anonymous != "" {
-		a.Anonymous = new(domain.Access).Grants(domain.TokenSpec{Roles: []string{n.settings.anonymous}})
+		options.Anonymous = []domain.TokenSpec{{Roles: []string{n.settings.anonymous}}}
 	}
-	return a
+	if n.vouched, err = vouched.Open(options); err != nil {
+		return err
+	}
+	n.access = &web.Access{Tokens: n.tokens, Vouched: n.vouched, Now: time.Now}
+	return nil
 }
 
 func (n *node) openCommands(context.Context) error {
@@ -189,13 +194,14 @@ func (n *node) openAPI(context.Context) (err error) {
 		BackupTo: backupFunc(n.settings.data, n.store, n.history),
 		Webhooks: n.deliveries.list, WebhookCommands: n.deliveries.commands, Deliveries: n.deliveries,
 		PreservationCommands: &commands.Preservation{Store: n.store, Projections: n.live},
-		Access:               n.access(), Tokens: n.tokens, AccessCommands: &commands.Access{Store: n.store, State: n.tokens, Now: time.Now},
+		Access:               n.access, Tokens: n.tokens, AccessCommands: &commands.Access{Store: n.store, State: n.tokens, Now: time.Now},
 		Shed:             func() { n.listening.Refused(domain.DeafOverload) },
 		HeartbeatsAtOnce: n.settings.heartbeatsAtOnce,
 		Observer:         n.metrics.HTTP(), Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
 		Proxies: n.proxies, Hosts: web.NewHosts(n.settings.listen, n.settings.allowHosts), Logger: n.logger,
 	})
 	n.metrics.WatchLane(n.api.Lane().Answered)
+	n.metrics.WatchAccess(n.access)
 	return nil
 }
 
@@ -238,6 +244,10 @@ func (n *node) run(ctx context.Context, group *errgroup.Group) {
 	})
 	group.Go(func() error { return n.deliveries.run(ctx) })
 	group.Go(func() error { return n.tokens.Run(ctx, n.store) })
+	if n.vouched != nil {
+		group.Go(func() error { return n.vouched.Run(ctx) })
+		group.Go(func() error { return n.reloadRules(ctx) })
+	}
 	group.Go(func() error { return tick(n.stopping, leases.Tick, n.expiry.Run) }) // no lease lapses while requests are refused
 	group.Go(func() error { return n.store.watch(ctx) })
 	group.Go(func() error { return tick(ctx, time.Second, n.live.Measure) })

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	vouched "github.com/rollcall-registry/rollcall/adapters/access"
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/domain"
 )
@@ -28,6 +29,7 @@ type settings struct {
 	tls        web.TLS
 	allowHosts []string
 	access     string // on, or off; "": off
+	accessFile string // the rules for JWTs and certificates; "": none
 	anonymous  string // the role of callers without a token; "": none
 	proxies    trusting
 	insecure   bool // others may reach the registry without access control
@@ -79,6 +81,7 @@ func (s *settings) flags(c *cobra.Command) {
 	f.StringVar(&s.tls.ClientCA, "tls-client-ca", "", "authorities that sign clients' certificates, in PEM")
 	f.StringVar((*string)(&s.tls.ClientAuth), "tls-client-auth", string(web.ClientAuthOff), "whether clients must show a certificate: off, optional or required")
 	f.StringVar(&s.access, "access", "off", "on: callers need a token, and may do what its roles grant; off: everybody may do everything, which is for a loopback address")
+	f.StringVar(&s.accessFile, "access-config", "", "with --access on, YAML or JSON file of the token issuers (OpenID Connect) and client certificates that are trusted, and of the roles that they get; read again when it changes and on SIGHUP")
 	f.StringVar(&s.anonymous, "anonymous-role", "", "with --access on, the built-in role of callers without a token, such as reader; none when left out")
 	s.proxies.flags(f)
 	f.BoolVar(&s.insecure, "insecure", false, "listen on an address that others can reach although access is off")
@@ -134,6 +137,18 @@ func (s *settings) controlled() bool { return s.access == "on" }
 func (s *settings) checkAccess() error {
 	if s.access != "on" && s.access != "off" && s.access != "" {
 		return usageError{fmt.Errorf("access must be on or off, not %q", s.access)}
+	}
+	if s.accessFile != "" {
+		if !s.controlled() {
+			return usageError{errors.New("access-config needs --access on: without it everybody may do everything")}
+		}
+		config, err := vouched.Read(s.accessFile)
+		if err != nil {
+			return usageError{fmt.Errorf("access-config: %w", err)}
+		}
+		if config.Anonymous != nil && s.anonymous != "" {
+			return usageError{errors.New("anonymous-role and the anonymous of access-config say the same thing: give one of them")}
+		}
 	}
 	if s.anonymous != "" {
 		if !s.controlled() {

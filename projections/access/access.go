@@ -197,6 +197,16 @@ func (t *Table) Find(hash domain.SecretHash) *Bearer {
 	return t.byHash[hash]
 }
 
+// Grants are what each of the specs grants by the present roles.
+func (t *Table) Grants(specs []domain.TokenSpec) (grants []domain.Grant) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, spec := range specs {
+		grants = append(grants, t.state.Grants(spec)...)
+	}
+	return slices.Clip(grants)
+}
+
 // Version changes when any token or role has changed: what was found before may then be different.
 func (t *Table) Version() uint64 { return t.version.Load() }
 

@@ -222,7 +222,7 @@ func (c *conn) carryOut(request plainRequest) outcome {
 		_ = c.SetWriteDeadline(c.until.Add(writeTimeout))
 	}
 	if c.face == nil {
-		c.face = c.lane.options.Face(c.RemoteAddr())
+		c.face = c.lane.options.Face(c.Conn)
 	}
 	if !c.face.Authorize(request.authorization) {
 		return notMine

@@ -50,8 +50,9 @@ type Reply struct {
 
 // Options are the options of a Lane.
 type Options struct {
-	// Face makes the Face of a connection from the client's address.
-	Face func(client net.Addr) Face
+	// Face makes the Face of a connection. It must not read, write or close the connection, which is a *tls.Conn where
+	// the listener speaks TLS.
+	Face func(net.Conn) Face
 	// Host says whether the lane may answer requests to a host (the Host header, with its port). nil: to any host. The
 	// HTTP server refuses the other requests.
 	Host func(host []byte) bool

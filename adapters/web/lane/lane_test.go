@@ -42,7 +42,7 @@ func start(t *testing.T, f face) *registry {
 	}
 	r := &registry{t: t, address: l.Addr().String(), ended: make(chan error, 1)}
 	r.lane = lane.New(lane.Options{
-		Face: func(net.Addr) lane.Face { return f },
+		Face: func(net.Conn) lane.Face { return f },
 		Host: func(host []byte) bool { return string(host) == "x" },
 	})
 	handler := http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {

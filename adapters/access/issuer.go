@@ -1,0 +1,168 @@
+package access
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+// maxToken is the length of the longest token that is looked at, in bytes.
+const maxToken = 16 << 10
+
+// maxActor is the length of the longest name of a caller, in bytes.
+const maxActor = 256
+
+// issuer verifies the tokens of one issuer.
+type issuer struct {
+	*Issuer
+	keys     *keys
+	verifier *oidc.IDTokenVerifier
+	now      func() time.Time
+}
+
+func newIssuer(settings *Issuer, keys *keys, now func() time.Time) *issuer {
+	return &issuer{Issuer: settings, keys: keys, now: now, verifier: oidc.NewVerifier(settings.URL, keys, &oidc.Config{
+		SupportedSigningAlgs: settings.Algorithms,
+		SkipClientIDCheck:    true, // there may be more than one audience, and the clocks may be apart: registered checks these
+		SkipExpiryCheck:      true,
+	})}
+}
+
+// issuerOf is the issuer that an unverified token names; ok is false where it is no token.
+func issuerOf(token []byte) (name string, ok bool) {
+	if len(token) > maxToken {
+		return "", false
+	}
+	_, rest, _ := bytes.Cut(token, []byte{'.'})
+	payload, _, _ := bytes.Cut(rest, []byte{'.'})
+	decoded, err := base64.RawURLEncoding.AppendDecode(nil, payload)
+	if err != nil {
+		return "", false
+	}
+	var claims struct {
+		Issuer string `json:"iss"`
+	}
+	err = json.Unmarshal(decoded, &claims)
+	return claims.Issuer, err == nil && claims.Issuer != ""
+}
+
+// registered are the claims that every token has (RFC 7519). Times are Unix seconds.
+type registered struct {
+	Audience  audience `json:"aud"`
+	Expires   *float64 `json:"exp"`
+	NotBefore *float64 `json:"nbf"`
+	IssuedAt  *float64 `json:"iat"`
+}
+
+// audience is a text or a list of texts.
+type audience []string
+
+// UnmarshalJSON reads either.
+func (a *audience) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*a = audience{one}
+		return nil
+	}
+	return json.Unmarshal(b, (*[]string)(a))
+}
+
+// The reasons for which a token is refused. They are for the log; its bearer learns none of them.
+var (
+	errAudience  = errors.New("the token is for another audience")
+	errNoExpiry  = errors.New("the token never expires")
+	errExpired   = errors.New("the token has expired")
+	errNotYet    = errors.New("the token is not good yet")
+	errNoActor   = errors.New("the token names nobody in the claim that names the caller")
+	errLongActor = fmt.Errorf("the token's name for the caller is longer than %d bytes", maxActor)
+)
+
+// check checks what the claims say about the token itself, and gives the time at which it ends.
+func (i *issuer) check(r registered) (expires time.Time, err error) {
+	now, skew := float64(i.now().Unix()), i.skew().Seconds()
+	switch {
+	case !slices.ContainsFunc(r.Audience, func(a string) bool { return slices.Contains(i.Audiences, a) }):
+		return expires, errAudience
+	case r.Expires == nil:
+		return expires, errNoExpiry
+	case now >= *r.Expires+skew:
+		return expires, errExpired
+	case r.NotBefore != nil && now+skew < *r.NotBefore, r.IssuedAt != nil && now+skew < *r.IssuedAt:
+		return expires, errNotYet
+	}
+	const century = 100 * 365 * 24 * 3600 // what ends later ends never
+	return time.Unix(int64(min(*r.Expires+skew, now+century)), 0), nil
+}
+
+// caller is whom a token names, with what the rules grant.
+func (i *issuer) caller(ctx context.Context, token string) (*web.Caller, error) {
+	verified, err := i.verifier.Verify(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	var about registered
+	var payload json.RawMessage
+	if err := errors.Join(verified.Claims(&about), verified.Claims(&payload)); err != nil {
+		return nil, err
+	}
+	expires, err := i.check(about)
+	if err != nil {
+		return nil, err
+	}
+	var claims map[string]any
+	decoder := json.NewDecoder(bytes.NewReader(payload))
+	decoder.UseNumber()
+	if err := decoder.Decode(&claims); err != nil {
+		return nil, err
+	}
+	actor, _ := claims[i.Actor].(string)
+	if !namesSomebody(actor) {
+		return nil, errNoActor
+	}
+	if actor = i.Name + ":" + actor; len(actor) > maxActor {
+		return nil, errLongActor
+	}
+	return web.NewCaller(web.ByJWT, actor, i.grant(claims), expires), nil
+}
+
+// grant is what all rules grant.
+func (i *issuer) grant(claims map[string]any) (all []domain.TokenSpec) {
+	for j := range i.Rules {
+		all = append(all, i.Rules[j].rule.grant(claims)...)
+	}
+	return all[:min(len(all), maxRights)]
+}
+
+// namesSomebody says whether a text can be shown as a caller's name.
+func namesSomebody(text string) bool {
+	if text == "" || !utf8.ValidString(text) {
+		return false
+	}
+	for _, r := range text {
+		if !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return true
+}
+
+func hostOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil { // the file was checked
+		return ""
+	}
+	return u.Host
+}

@@ -1,0 +1,303 @@
+package access
+
+import (
+	"context"
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+	"golang.org/x/time/rate"
+)
+
+// When an issuer's keys are fetched.
+const (
+	fetchEvery   = 5 * time.Minute
+	retryFirst   = time.Second // after a failure; each further pause is twice as long
+	retryMost    = time.Minute
+	fetchTimeout = 10 * time.Second
+	// A token whose key is not known makes the keys be fetched. Nobody can make the registry ask more often than this.
+	askEvery = 10 * time.Second
+	askBurst = 3
+	// askTimeout is how long the bearer of such a token waits.
+	askTimeout = 3 * time.Second
+
+	maxReply = 1 << 20 // bytes of what an issuer answers
+	maxKeys  = 128     // of an issuer
+)
+
+// keys are the keys of an issuer. They stay in force while the issuer cannot be reached. It is an oidc.KeySet.
+type keys struct {
+	issuer *Issuer
+	logger *slog.Logger
+	ask    *rate.Limiter
+
+	mu      sync.Mutex // held during a fetch
+	known   atomic.Pointer[jose.JSONWebKeySet]
+	fetches atomic.Uint64 // that succeeded
+	lost    bool          // the last fetch failed; guarded by mu
+
+	withdrawn atomic.Uint64 // how often a key was gone
+	onLoss    func()        // called when a key is gone
+}
+
+var errUnknownKey = errors.New("the issuer has no such key")
+
+// VerifySignature gives the payload of a token that one of the keys signed. It fetches the keys when they do not have the
+// token's key.
+func (k *keys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+	signed, err := jose.ParseSignedCompact(token, signatures(k.issuer.Algorithms))
+	if err != nil {
+		return nil, err
+	}
+	fetches := k.fetches.Load()
+	payload, err := k.verify(signed)
+	if !errors.Is(err, errUnknownKey) || !k.ask.Allow() {
+		return payload, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout) // others wait for the keys, too
+	defer cancel()
+	if err := k.fetch(ctx, fetches); err != nil {
+		return nil, err
+	}
+	return k.verify(signed)
+}
+
+func (k *keys) verify(signed *jose.JSONWebSignature) ([]byte, error) {
+	known, header := k.known.Load(), signed.Signatures[0].Header
+	if known == nil {
+		return nil, errUnknownKey
+	}
+	err := errUnknownKey
+	for i := range known.Keys {
+		key := &known.Keys[i]
+		if header.KeyID != "" && key.KeyID != header.KeyID || key.Algorithm != "" && key.Algorithm != header.Algorithm {
+			continue
+		}
+		payload, wrong := signed.Verify(key.Key)
+		if wrong == nil {
+			return payload, nil
+		}
+		if header.KeyID != "" { // a token that names no key may be signed with one that is not known yet
+			err = wrong
+		}
+	}
+	return nil, err
+}
+
+func signatures(names []string) (all []jose.SignatureAlgorithm) {
+	for _, name := range names {
+		all = append(all, jose.SignatureAlgorithm(name))
+	}
+	return all
+}
+
+// run fetches the keys now and then until the context ends.
+func (k *keys) run(ctx context.Context) {
+	retry := retryFirst
+	for {
+		pause := fetchEvery
+		if err := k.fetch(ctx, k.fetches.Load()); err != nil {
+			pause, retry = retry, min(2*retry, retryMost)
+		} else {
+			retry = retryFirst
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// fetch fetches the keys, unless others did since the number of fetches was seen.
+func (k *keys) fetch(ctx context.Context, seen uint64) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.fetches.Load() != seen {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	fresh, err := k.get(ctx)
+	if err != nil {
+		if !k.lost && ctx.Err() != context.Canceled {
+			k.lost = true
+			k.logger.Error("an issuer's keys cannot be fetched: the keys that are known stay in force, and it is tried again", "issuer", k.issuer.Name, "url", k.issuer.URL, "keys", k.len(), "cause", err)
+		}
+		return err
+	}
+	before := k.known.Swap(fresh)
+	k.fetches.Add(1)
+	if k.lost || before == nil {
+		k.logger.Info("an issuer's keys were fetched", "issuer", k.issuer.Name, "url", k.issuer.URL, "keys", len(fresh.Keys))
+	}
+	k.lost = false
+	if before != nil && gone(before, fresh) {
+		k.logger.Info("an issuer has withdrawn a key: its tokens are verified anew", "issuer", k.issuer.Name)
+		k.withdrawn.Add(1)
+		k.onLoss()
+	}
+	return nil
+}
+
+func (k *keys) len() int {
+	if known := k.known.Load(); known != nil {
+		return len(known.Keys)
+	}
+	return 0
+}
+
+// gone says whether a key of before is none of after.
+func gone(before, after *jose.JSONWebKeySet) bool {
+	prints := map[string]bool{}
+	for i := range after.Keys {
+		prints[thumbprint(&after.Keys[i])] = true
+	}
+	for i := range before.Keys {
+		if !prints[thumbprint(&before.Keys[i])] {
+			return true
+		}
+	}
+	return false
+}
+
+// thumbprint tells two keys apart (RFC 7638).
+func thumbprint(key *jose.JSONWebKey) string {
+	b, err := key.Thumbprint(crypto.SHA256)
+	if err != nil { // a key that is valid has one
+		return err.Error()
+	}
+	return string(b)
+}
+
+// get asks the issuer where its keys are, and then for the keys.
+func (k *keys) get(ctx context.Context) (*jose.JSONWebKeySet, error) {
+	client, err := k.client()
+	if err != nil {
+		return nil, err
+	}
+	defer client.CloseIdleConnections()
+	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, client), k.issuer.URL)
+	if err != nil {
+		return nil, err
+	}
+	var where struct {
+		Keys string `json:"jwks_uri"`
+	}
+	if err := provider.Claims(&where); err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, where.Keys, nil)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer reply.Body.Close()
+	body, err := io.ReadAll(reply.Body)
+	if err != nil {
+		return nil, err
+	}
+	if reply.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answers %s", where.Keys, reply.Status)
+	}
+	return readKeys(body)
+}
+
+// readKeys reads the public keys with which tokens may be signed. Others are left out, also those that cannot be read.
+func readKeys(body []byte) (*jose.JSONWebKeySet, error) {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(body, &set); err != nil {
+		return nil, fmt.Errorf("the issuer's keys: %w", err)
+	}
+	usable := &jose.JSONWebKeySet{}
+	for _, raw := range set.Keys[:min(len(set.Keys), maxKeys)] {
+		var key jose.JSONWebKey
+		if key.UnmarshalJSON(raw) == nil && key.Valid() && key.IsPublic() && (key.Use == "" || key.Use == "sig") {
+			usable.Keys = append(usable.Keys, key)
+		}
+	}
+	if len(usable.Keys) == 0 {
+		return nil, errors.New("the issuer has no key that tokens could be signed with")
+	}
+	return usable, nil
+}
+
+// client is for one fetch: files may have changed since the last one.
+func (k *keys) client() (*http.Client, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if k.issuer.CA != "" {
+		pool, err := authorities(k.issuer.CA)
+		if err != nil {
+			return nil, err
+		}
+		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
+	}
+	careful := &carefulTransport{next: transport}
+	if k.issuer.TokenFile != "" {
+		token, err := readBounded(k.issuer.TokenFile)
+		if err != nil {
+			return nil, err
+		}
+		careful.authorization, careful.host = "Bearer "+strings.TrimSpace(string(token)), hostOf(k.issuer.URL)
+	}
+	return &http.Client{Transport: careful}, nil
+}
+
+// carefulTransport asks no server whose answer others could change, reads no endless answer, and shows the token to the
+// issuer's host only.
+type carefulTransport struct {
+	next                *http.Transport
+	authorization, host string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t *carefulTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != "https" && !loopback(r.URL.Hostname()) {
+		return nil, fmt.Errorf("%s is not asked: it is not https", r.URL)
+	}
+	if t.authorization != "" && r.URL.Host == t.host && r.URL.Scheme == "https" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", t.authorization)
+	}
+	reply, err := t.next.RoundTrip(r)
+	if err == nil {
+		reply.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(reply.Body, maxReply), reply.Body}
+	}
+	return reply, err
+}
+
+// CloseIdleConnections lets http.Client close them.
+func (t *carefulTransport) CloseIdleConnections() { t.next.CloseIdleConnections() }
+
+func authorities(path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate", path)
+	}
+	return pool, nil
+}
