@@ -3,7 +3,7 @@
 GO ?= go
 BIN := bin/rollcall
 
-TOOLS := curl jq node npm openssl redis-server
+TOOLS := curl jq node npm openssl prometheus redis-server
 
 # Modules of their own, with servers and clients that only tests need, so that the product's go.mod stays clean.
 MODULES := $(patsubst %/go.mod,%,$(shell find adapters -name go.mod))

@@ -171,6 +171,7 @@ func (a *api) router() *echo.Echo {
 	web.Get(v1, "/services/:service/instances", a.instances, takes(changing, filters, []string{"leases"}), lookup, a.afterOwnWrites)
 	web.Get(v1, "/services/:service/instances/:id", a.instance, takes([]string{"ns", "after", "at"}), lookup, a.afterOwnWrites)
 	web.Get(v1, "/catalog", a.everything, takes([]string{"ns", "after", "at"}), lookup, a.afterOwnWrites)
+	web.Get(v1, "/sd/prometheus", a.scrapeTargets, takes([]string{"ns", "after", "service", "port", "status+", "tag+", "zone", "version", "ready", "meta.*"}), lookup, a.afterOwnWrites)
 	web.Get(v1, "/diff", a.diff, takes([]string{"after", "from", "to", "limit", "cursor"}), scan, a.afterOwnWrites)
 
 	web.Get(v1, "/services/:service/instances/:id/history", a.instanceHistory, takes([]string{"ns"}, historyParameters), scan, a.afterOwnWrites)
