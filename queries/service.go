@@ -138,6 +138,9 @@ func (s *Service) assigned(ctx context.Context, field string, p wire.Position) (
 	return number, err
 }
 
+// Known says whether an instance is in the catalog.
+func (s *Service) Known(key domain.Key) bool { return s.Live.Catalog().Find(key) != nil }
+
 // View is a service's view in the live catalog. That of a service whose last instance is gone is at the position of the
 // end, or at a later one.
 func (s *Service) View(key domain.ServiceKey) *catalog.View {

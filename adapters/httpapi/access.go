@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"net/http"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -108,40 +109,35 @@ var rights = func() map[route]Right {
 	return all
 }()
 
+// rightOf is the right that a request's route needs; declared is false for a route that has none.
+func rightOf(c echo.Context) (right Right, declared bool) {
+	method := c.Request().Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	right, declared = rights[route{method, c.Path()}]
+	return right, declared
+}
+
 // authorize finds out who the caller is, and refuses what the caller has no right to, before anything else is done.
 func (a *api) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		method := c.Request().Method
-		if method == "HEAD" {
-			method = "GET"
-		}
-		right, ok := rights[route{method, c.Path()}]
-		if ok && right.On == OnNothing {
+		right, declared := rightOf(c)
+		if declared && right.On == OnNothing {
+			if err := a.limit(c, nil); err != nil {
+				return err
+			}
 			return next(c)
 		}
 		who, err := a.Access.Identify(c.Request())
+		if limited := a.limit(c, who); limited != nil { // guesses, too, are limited
+			return limited
+		}
 		if err != nil {
 			return err
 		}
 		web.SetIdentity(c, who)
-		if !who.Controlled() {
-			return next(c)
-		}
-		if !ok {
-			right = Right{Verb: domain.Operate, On: OnRegistry}
-		}
-		switch {
-		case right.On == OnItems || right.On == OnNewID: // each command is looked at later
-			err = who.MaySomewhere(right.Verb)
-		case right.On == OnFollowed && c.QueryParams().Has("service"):
-			err = mayFollow(c, who, right.Verb)
-		default:
-			var key domain.Key
-			if key, err = scopeOf(c, right.On); err == nil {
-				err = who.May(right.Verb, key)
-			}
-		}
-		if err != nil {
+		if err := a.allow(c, who, right, declared); err != nil {
 			return err
 		}
 		return next(c)
@@ -164,6 +160,43 @@ func mayFollow(c echo.Context, who *web.Identity, verb domain.Verb) error {
 		}
 	}
 	return nil
+}
+
+// limit counts a request for its caller; nil: nobody knows who calls. The looks at the process's health are not limited.
+func (a *api) limit(c echo.Context, who *web.Identity) error {
+	limit := web.Requests
+	switch c.Path() {
+	case "/healthz", "/readyz":
+		return nil
+	case heartbeatsPath:
+		limit = web.Heartbeats
+	case heartbeatPath:
+		if a.Limits != nil && a.Queries.Known(instanceKey(c)) {
+			limit = web.Heartbeats
+		}
+	}
+	return a.Limits.Limit(c, who, limit)
+}
+
+// allow refuses what a caller has no right to. declared says whether the route has a right.
+func (a *api) allow(c echo.Context, who *web.Identity, right Right, declared bool) error {
+	if !who.Controlled() {
+		return nil
+	}
+	if !declared {
+		right = Right{Verb: domain.Operate, On: OnRegistry}
+	}
+	switch {
+	case right.On == OnItems || right.On == OnNewID: // each command is looked at later
+		return who.MaySomewhere(right.Verb)
+	case right.On == OnFollowed && c.QueryParams().Has("service"):
+		return mayFollow(c, who, right.Verb)
+	}
+	key, err := scopeOf(c, right.On)
+	if err != nil {
+		return err
+	}
+	return who.May(right.Verb, key)
 }
 
 // scopeOf is the key, with empty parts for all, of what a request asks about. The parameters have not been checked yet:
@@ -199,5 +232,11 @@ func (a *api) still(c echo.Context) error {
 	if who.Still() {
 		return nil
 	}
-	return a.authorize(func(echo.Context) error { return nil })(c)
+	renewed, err := a.Access.Identify(c.Request())
+	if err != nil {
+		return err
+	}
+	web.SetIdentity(c, renewed)
+	right, declared := rightOf(c)
+	return a.allow(c, renewed, right, declared)
 }

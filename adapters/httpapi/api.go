@@ -60,6 +60,9 @@ type Config struct {
 	// Proxies tell where requests come from; nil: each comes from its connection's address.
 	Proxies *web.Proxies
 
+	// Limits bound what each caller may ask for; nil: nothing is bounded.
+	Limits *web.Limits
+
 	// Observer gets every request; nil: no observer.
 	Observer web.Observer
 	// Hosts are the hosts for which requests are answered; nil: any host.
@@ -140,6 +143,16 @@ func streams(c echo.Context) bool {
 	return strings.HasPrefix(c.Path(), "/v1/streams/") || c.Path() == "/v1/events" && c.QueryParam("follow") != ""
 }
 
+const (
+	heartbeatPath  = "/v1/services/:service/instances/:id/heartbeat"
+	heartbeatsPath = "/v1/heartbeats"
+)
+
+// uncounted says whether the bytes of a request do not count for the limit of its caller.
+func uncounted(c echo.Context) bool {
+	return streams(c) || c.Path() == heartbeatPath || c.Path() == heartbeatsPath
+}
+
 func (a *api) router() *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
@@ -148,7 +161,7 @@ func (a *api) router() *echo.Echo {
 	if a.Observer != nil {
 		e.Use(web.Observe(a.Observer, a.Logger, streams))
 	}
-	e.Use(web.Recover, a.authorize, a.positioned, web.Guard(a.Hosts, "/v1/commands"))
+	e.Use(web.Recover, a.Limits.Count(uncounted), a.authorize, a.positioned, web.Guard(a.Hosts, "/v1/commands"))
 	e.Use(a.outgoing.Bound)
 	heartbeat, command, lookup := a.heartbeatTurns.Admit, a.commandTurns.Admit, a.lookupTurns.Admit
 	scan, stream := a.scanTurns.Admit, a.streamTurns.Admit

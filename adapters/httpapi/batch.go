@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -174,6 +175,7 @@ func (a *api) commands(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	web.Charge(c, web.Requests, len(items)-1) // one is counted already
 	if single {
 		return a.oneCommand(c, items[0])
 	}
@@ -260,10 +262,24 @@ func (a *api) heartbeats(c echo.Context) error {
 		}
 		buffers.setOwner(owner)
 	}
+	web.Charge(c, web.Heartbeats, len(buffers.refused)-1) // one is counted already
 	buffers.keepAllowed(web.IdentityOf(c))
 	buffers.results = a.Commands.Heartbeats(caller(c)).SendAll(c.Request().Context(), buffers.keys, buffers.preconditions, buffers.results[:0])
+	if a.Limits != nil {
+		web.Charge(c, web.Requests, unknownInstances(buffers.results))
+	}
 	buffers.reply, err = a.answerBatch(c, buffers.reply[:0], buffers.refused, func(i int) domain.Key { return buffers.keys[i] }, buffers.results)
 	return err
+}
+
+// unknownInstances counts the heartbeats of instances that are not registered: the generous limit is not for those.
+func unknownInstances(results []commands.Result) (n int) {
+	for _, r := range results {
+		if errors.As(r.Err, new(domain.UnknownInstance)) {
+			n++
+		}
+	}
+	return n
 }
 
 // batchBuffers hold a batch of heartbeats from the request's body to the reply. A pool keeps them for later requests.

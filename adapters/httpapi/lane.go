@@ -26,6 +26,7 @@ type laneFace struct {
 	certificate *x509.Certificate // its verified certificate; nil: none was shown
 	who         *web.Identity
 	beats       *commands.Heartbeats // of who
+	usage       web.Account          // of who
 
 	authorization []byte // what who was known by; nil: nothing was sent
 
@@ -55,6 +56,7 @@ func (f *laneFace) Authorize(authorization []byte) bool {
 		return false
 	}
 	f.who, f.authorization = who, bytes.Clone(authorization)
+	f.usage = f.api.Limits.Account(who, f.client)
 	f.beats = f.api.Commands.Heartbeats(commands.Caller{Actor: who.Name, Source: web.SourceOf(f.client), Via: viaHTTP})
 	return true
 }
@@ -88,7 +90,7 @@ func observeLane(observer web.Observer) func(heartbeat bool, status int, took ti
 func (f *laneFace) Heartbeat(service, id []byte) (reply lane.Reply, mine bool) {
 	key := domain.Key{Namespace: domain.DefaultNamespace, Service: string(service), ID: string(id)}
 	holder, err := f.who.Holder(domain.WriteInstances, key)
-	if err != nil || !f.api.needsNoWarning() || !f.api.heartbeatTurns.TryEnter() {
+	if err != nil || !f.api.needsNoWarning() || !f.mayBeat(key) || !f.api.heartbeatTurns.TryEnter() {
 		return lane.Reply{}, false
 	}
 	defer f.api.heartbeatTurns.Leave()
@@ -107,6 +109,19 @@ func (f *laneFace) Heartbeat(service, id []byte) (reply lane.Reply, mine bool) {
 	reply = f.reply(http.StatusOK, max(result.Position, f.api.Queries.Position()))
 	reply.Type, reply.Body = echo.MIMEApplicationJSON, f.body
 	return reply, true
+}
+
+// mayBeat uses one of what the client may send; false: the server refuses the heartbeat. A heartbeat that the server gets for
+// another reason after that is counted twice.
+func (f *laneFace) mayBeat(key domain.Key) bool {
+	limit := web.Heartbeats
+	if f.api.Limits == nil {
+		return true
+	}
+	if !f.api.Queries.Known(key) {
+		limit = web.Requests
+	}
+	return f.usage.Take(limit) == nil
 }
 
 // largestInLane is the length in bytes of the largest list that the lane sends. The server writes a larger list in pieces, so
@@ -128,7 +143,7 @@ func (f *laneFace) Lookup(service, match []byte) (reply lane.Reply, mine bool) {
 		return lane.Reply{}, false
 	}
 	list, ok := f.api.Queries.AllInstances(view)
-	if !ok {
+	if !ok || f.usage.Take(web.Requests) != nil {
 		return lane.Reply{}, false
 	}
 	switch {
@@ -144,6 +159,7 @@ func (f *laneFace) Lookup(service, match []byte) (reply lane.Reply, mine bool) {
 		}
 	}
 	reply.ETag = list.ETag
+	f.usage.Charge(web.Bytes, len(reply.Body))
 	return reply, true
 }
 

@@ -134,6 +134,18 @@ func (m *Metrics) WatchLane(requests func() int64) {
 	}, func() float64 { return float64(requests()) }))
 }
 
+// Limited gives the function that counts the requests refused because of a limit, by the limit's name.
+func (m *Metrics) Limited(names []string) func(name string) {
+	total := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "rollcall_http_limited_requests_total", Help: "Requests that were refused because their caller sent more than it may, by limit.",
+	}, []string{"limit"})
+	for _, name := range names { // all limits from the start: no gap in a graph
+		total.WithLabelValues(name)
+	}
+	m.registry.MustRegister(total)
+	return func(name string) { total.WithLabelValues(name).Inc() }
+}
+
 // Committed notes a commit of the event store.
 func (m *Metrics) Committed(events int, sync, append time.Duration) {
 	m.batch.Observe(float64(events))

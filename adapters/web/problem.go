@@ -46,6 +46,7 @@ func ProblemOf(err error) *wire.Problem {
 		mismatch   domain.RevisionMismatch
 		tooLarge   *http.MaxBytesError
 		forbidden  domain.Forbidden
+		exceeded   LimitExceeded
 		notHeld    domain.NotHeld
 		token      domain.UnknownToken
 		role       domain.UnknownRole
@@ -69,6 +70,8 @@ func ProblemOf(err error) *wire.Problem {
 		p := NewProblem(http.StatusForbidden, "forbidden", "The caller lacks a right", err.Error())
 		p.Verb, p.Pattern = forbidden.Verb.String(), forbidden.Pattern()
 		return p
+	case errors.As(err, &exceeded):
+		return NewProblem(http.StatusTooManyRequests, "too-many-requests", "The caller sends more than it may", err.Error())
 	case errors.As(err, &notHeld):
 		return NewProblem(http.StatusForbidden, "not-held", "The instance is another caller's", err.Error())
 	case errors.As(err, &token):
@@ -179,7 +182,9 @@ func Fail(logger *slog.Logger) echo.HTTPErrorHandler {
 		if p.Status == http.StatusInternalServerError {
 			log(logger, slog.LevelError, "request failed", c, err)
 		}
-		if after := RetryAfter(p); after != "" {
+		if exceeded := (LimitExceeded{}); errors.As(err, &exceeded) {
+			c.Response().Header().Set("Retry-After", exceeded.retryAfter())
+		} else if after := RetryAfter(p); after != "" {
 			c.Response().Header().Set("Retry-After", after)
 		}
 		if p.Status == http.StatusUnauthorized {
@@ -194,7 +199,7 @@ const MIMEProblem = "application/problem+json"
 
 // RetryAfter is the seconds after which a request may be sent again; "": no time is known.
 func RetryAfter(p *wire.Problem) string {
-	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
+	if p.Status == http.StatusServiceUnavailable {
 		return "1"
 	}
 	return ""

@@ -160,6 +160,16 @@ func (n *node) openAccess(ctx context.Context) (err error) {
 	return nil
 }
 
+// limits are those of callers; nil: there are none.
+func (n *node) limits() (*web.Limits, error) {
+	perSecond, err := n.settings.limits.perSecond(n.settings.alone())
+	if err != nil {
+		return nil, err
+	}
+	limited := n.metrics.Limited(web.AllLimits())
+	return web.NewLimits(perSecond, func(l web.Limit) { limited(l.String()) }, time.Now), nil
+}
+
 func (n *node) openCommands(context.Context) error {
 	n.listening = leases.NewListening(n.live.Leases())
 	n.metrics.WatchListening(n.listening, time.Now)
@@ -189,6 +199,10 @@ func (n *node) openAPI(context.Context) (err error) {
 	if n.proxies, err = n.settings.proxies.proxies(); err != nil {
 		return err
 	}
+	bounds, err := n.limits()
+	if err != nil {
+		return err
+	}
 	n.api = httpapi.New(httpapi.Config{
 		Commands: n.commands, Queries: n.queries,
 		BackupTo: backupFunc(n.settings.data, n.store, n.history),
@@ -198,7 +212,7 @@ func (n *node) openAPI(context.Context) (err error) {
 		Shed:             func() { n.listening.Refused(domain.DeafOverload) },
 		HeartbeatsAtOnce: n.settings.heartbeatsAtOnce,
 		Observer:         n.metrics.HTTP(), Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
-		Proxies: n.proxies, Hosts: web.NewHosts(n.settings.listen, n.settings.allowHosts), Logger: n.logger,
+		Proxies: n.proxies, Limits: bounds, Hosts: web.NewHosts(n.settings.listen, n.settings.allowHosts), Logger: n.logger,
 	})
 	n.metrics.WatchLane(n.api.Lane().Answered)
 	n.metrics.WatchAccess(n.access)

@@ -32,6 +32,7 @@ type settings struct {
 	accessFile string // the rules for JWTs and certificates; "": none
 	anonymous  string // the role of callers without a token; "": none
 	proxies    trusting
+	limits     limits
 	insecure   bool // others may reach the registry without access control
 	data       string
 	store      string
@@ -84,6 +85,7 @@ func (s *settings) flags(c *cobra.Command) {
 	f.StringVar(&s.accessFile, "access-config", "", "with --access on, YAML or JSON file of the token issuers (OpenID Connect) and client certificates that are trusted, and of the roles that they get; read again when it changes and on SIGHUP")
 	f.StringVar(&s.anonymous, "anonymous-role", "", "with --access on, the built-in role of callers without a token, such as reader; none when left out")
 	s.proxies.flags(f)
+	s.limits.flags(f)
 	f.BoolVar(&s.insecure, "insecure", false, "listen on an address that others can reach although access is off")
 	f.StringVar(&s.data, "data", "./rollcall-data", "folder for events and snapshots")
 	f.StringVar(&s.store, "store", "embedded", "event store: embedded, or EventStoreDB's or KurrentDB's connection string, esdb://… or esdb+discover://…")
@@ -161,6 +163,9 @@ func (s *settings) checkAccess() error {
 	if _, err := s.proxies.proxies(); err != nil {
 		return usageError{err}
 	}
+	if _, err := s.limits.perSecond(s.alone()); err != nil {
+		return usageError{err}
+	}
 	if !s.controlled() && !s.insecure && s.proxies.any() {
 		return usageError{errors.New("others can reach the registry through a trusted proxy, and access is off: give --access on and make tokens with rollcall token, or --insecure to let everybody do everything")}
 	}
@@ -169,6 +174,9 @@ func (s *settings) checkAccess() error {
 	}
 	return nil
 }
+
+// alone says whether only this machine reaches the registry.
+func (s *settings) alone() bool { return web.LoopbackListen(s.listen) && !s.proxies.any() }
 
 // storeKind is the kind of the event store, without its address and password.
 func (s *settings) storeKind() string {

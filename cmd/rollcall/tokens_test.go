@@ -87,7 +87,7 @@ func TestOthersReachARegistryOnlyWithAccessControl(t *testing.T) {
 			t.Errorf("%v: exit code %d: %s", args, code, errs)
 		}
 	}
-	for _, args := range [][]string{{"--access", "maybe"}, {"--anonymous-role", "reader"}, {"--proxy-protocol"}, {"--access", "on", "--trusted-proxy", "proxy"}, {"--access", "on", "--trusted-proxy", "::1", "--trusted-proxy-header", "x-real-ip"}, {"--access", "on", "--anonymous-role", "nobody"}} {
+	for _, args := range [][]string{{"--access", "maybe"}, {"--anonymous-role", "reader"}, {"--proxy-protocol"}, {"--limit-requests", "many"}, {"--limit-mib", "-1"}, {"--limit-heartbeats", "NaN"}, {"--access", "on", "--trusted-proxy", "proxy"}, {"--access", "on", "--trusted-proxy", "::1", "--trusted-proxy-header", "x-real-ip"}, {"--access", "on", "--anonymous-role", "nobody"}} {
 		if _, errs, code := run(t, nil, append([]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0"}, args...)...); code != exitUsage {
 			t.Errorf("%v: exit code %d: %s", args, code, errs)
 		}
