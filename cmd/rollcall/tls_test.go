@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,12 +71,19 @@ func (a *authority) write(name, kind string, der []byte) string {
 func (a *authority) ca() string { return filepath.Join(a.dir, "ca.pem") }
 
 // issue writes a certificate and its key under a name, over those that are there.
-func (a *authority) issue(name string) (cert, key string) {
+func (a *authority) issue(name string, uris ...string) (cert, key string) {
 	a.t.Helper()
 	a.made++
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1 + a.made), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	for _, text := range uris {
+		uri, err := url.Parse(text)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		template.URIs = append(template.URIs, uri)
 	}
 	private := a.newKey()
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &private.PublicKey, a.key)
