@@ -72,9 +72,13 @@ func (t Target) publisher(logger watermill.LoggerAdapter) (message.Publisher, er
 	return nats.NewPublisher(nats.PublisherConfig{
 		URL: "nats://" + t.host, NatsOptions: options, Marshaler: &nats.NATSMarshaler{},
 		// The broker drops an event whose id it has seen lately, so that a repeated event is stored once.
-		JetStream: nats.JetStreamConfig{AutoProvision: true, TrackMsgId: true},
+		JetStream: nats.JetStreamConfig{AutoProvision: true, TrackMsgId: true, ConnectOptions: []natsgo.JSOpt{natsgo.MaxWait(natsTimeout)}},
 	}, logger)
 }
+
+// natsTimeout is how long NATS may take for an answer. One attempt waits for two answers, and a registry that stops waits for
+// the attempt.
+const natsTimeout = 2 * time.Second
 
 // Observer gets the deliveries to one broker.
 type Observer interface {

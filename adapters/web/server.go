@@ -1,10 +1,7 @@
 package web
 
 import (
-	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -21,9 +18,6 @@ const (
 	writeTimeout  = 30 * time.Second
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 64 << 10 // bytes
-
-	// ShutdownTimeout is how long the requests that are open when a server stops may take.
-	ShutdownTimeout = 15 * time.Second
 )
 
 // Server serves a face over HTTP.
@@ -38,6 +32,7 @@ type Server struct {
 	configure sync.Once
 	http      *http.Server
 	lane      *lane.Lane // nil: no lane
+	open      connections
 }
 
 // NewServer makes a server for the handler. The lane answers plain requests before the handler. nil: no lane.
@@ -47,10 +42,15 @@ func NewServer(handler http.Handler, lane *lane.Lane, logger *slog.Logger) *Serv
 		ReadHeaderTimeout: HeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
+	server := &Server{http: s, lane: lane, logger: logger, open: connections{open: make(map[net.Conn]struct{})}}
+	s.ConnState = server.open.note
 	if lane != nil {
-		s.ConnState = lane.ConnState
+		s.ConnState = func(c net.Conn, state http.ConnState) {
+			lane.ConnState(c, state)
+			server.open.note(c, state)
+		}
 	}
-	return &Server{http: s, lane: lane, logger: logger}
+	return server
 }
 
 // Serve serves until Shutdown is called, and then returns http.ErrServerClosed.
@@ -96,19 +96,4 @@ func (n boundedListener) Accept() (net.Conn, error) {
 		_ = b.SetWriteBuffer(writeBuffer) // the next read of a closed connection returns the error
 	}
 	return c, err
-}
-
-// Shutdown waits until the open requests are answered. When the context ends, or after ShutdownTimeout, Shutdown closes
-// the connections of the requests that are left, and returns an error.
-func (s *Server) Shutdown(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, ShutdownTimeout)
-	defer cancel()
-	err := s.http.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(fmt.Errorf("some requests were cut off: %w", err), s.http.Close())
-	}
-	if s.lane != nil {
-		err = errors.Join(err, s.lane.Wait(ctx))
-	}
-	return err
 }

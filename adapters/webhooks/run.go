@@ -13,8 +13,10 @@ import (
 // maxSourcePause is the longest pause before a store that keeps failing is asked again.
 const maxSourcePause = 5 * time.Second
 
-// Run delivers until the context ends, then waits for the attempts under way and saves how far the webhooks are.
+// Run delivers until the context ends, then waits for the attempts under way and saves how far the webhooks are. Attempts
+// that are not over after Options.Grace are cut off.
 func (d *Deliverer) Run(ctx context.Context) error {
+	defer d.cut()
 	if !d.begin(ctx) {
 		return nil
 	}
@@ -29,7 +31,9 @@ func (d *Deliverer) Run(ctx context.Context) error {
 		d.schedule.timer.Stop()
 	}
 	d.mu.Unlock()
+	grace := time.AfterFunc(d.opts.Grace, d.cut)
 	d.turns.Wait()
+	grace.Stop()
 	close(saving)
 	<-done
 	d.mu.Lock()

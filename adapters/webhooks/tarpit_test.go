@@ -84,3 +84,20 @@ func TestWhatAWebhookBecameWhileItHungHoldsAfterwards(t *testing.T) {
 		t.Errorf("the target was asked %d times, want 4", n)
 	}
 }
+
+// A target that never answers holds up a stop for the grace only, and gets the event again after the next start.
+func TestAStopWaitsForAnAttemptForItsGraceOnly(t *testing.T) {
+	var began time.Time
+	t.Cleanup(func() { // runs after the rig has stopped
+		if took := time.Since(began); took > 20*time.Second {
+			t.Errorf("the stop took %s", took)
+		}
+	})
+	url, asked, letGo := tarpit(t)
+	t.Cleanup(letGo)
+	r := start(t, func(o *webhooks.Options) { o.Timeout, o.Grace = time.Minute, 10*time.Millisecond })
+	r.create(domain.WebhookSpec{URL: url})
+	r.happen("a", 1)
+	r.until("the attempt", func([]string) bool { return asked.Load() == 1 })
+	t.Cleanup(func() { began = time.Now() })
+}

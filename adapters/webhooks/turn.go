@@ -232,13 +232,15 @@ func (d *Deliverer) deliver(ctx context.Context, h *hook, w *work, secret string
 	}
 	began := d.opts.Now()
 	// An attempt under way goes on to its end, so that a pause sends nothing twice.
-	status, err := d.post(context.WithoutCancel(ctx), w.webhook.Spec.URL, secret, m)
+	status, err := d.post(d.posts, w.webhook.Spec.URL, secret, m)
 	took := d.opts.Now().Sub(began)
 	a := Attempt{
 		Event: m.UUID, Position: wire.PositionOf(&i.RecordedEvent), Type: i.Type, Attempt: w.attempts + 1, At: began, Took: domain.Duration(took), Status: status,
 	}
 	result := failed
 	switch {
+	case err != nil && d.posts.Err() != nil:
+		err = errors.New("the registry stopped before the target answered")
 	case err != nil:
 	case status >= 200 && status < 300:
 		result, a.Delivered = delivered, true

@@ -36,6 +36,7 @@ type Options struct {
 	StoreID    string
 	Allow      bool          // targets on loopback, link-local, private and reserved addresses
 	Timeout    time.Duration // of one attempt; 10 s
+	Grace      time.Duration // for attempts under way when Run is to end; 5 s
 	FirstPause time.Duration // before the second attempt; then doubled; 500 ms
 	MaxPause   time.Duration // 1 min
 	PauseAfter time.Duration // a webhook whose target failed for so long is paused; 24 h
@@ -49,14 +50,21 @@ type Options struct {
 	Logger     *slog.Logger
 }
 
-// DefaultTimeout is that of an attempt.
-const DefaultTimeout = 10 * time.Second
+const (
+	// DefaultTimeout is that of an attempt.
+	DefaultTimeout = 10 * time.Second
+	// DefaultGrace is how long attempts under way may take when the registry stops. An event that was not acknowledged
+	// until then is delivered again.
+	DefaultGrace = 5 * time.Second
+)
 
 // Deliverer runs the deliveries of all webhooks.
 type Deliverer struct {
 	opts   Options
 	client *http.Client
-	turns  sync.WaitGroup // what goes on beside: turns, and pauses of webhooks that failed for long
+	turns  sync.WaitGroup  // what goes on beside: turns, and pauses of webhooks that failed for long
+	posts  context.Context // of attempts; ends Grace after that of Run
+	cut    func()          // ends posts
 
 	mu        sync.Mutex // guards what follows; never held while anything waits
 	hooks     map[string]*hook
@@ -77,6 +85,7 @@ type Deliverer struct {
 // New is a Deliverer without webhooks; tell it of them by Changed, and Run it.
 func New(opts Options) *Deliverer {
 	opts.Timeout = or(opts.Timeout, DefaultTimeout)
+	opts.Grace = or(opts.Grace, DefaultGrace)
 	opts.FirstPause = or(opts.FirstPause, 500*time.Millisecond)
 	opts.MaxPause = or(opts.MaxPause, time.Minute)
 	opts.PauseAfter = or(opts.PauseAfter, 24*time.Hour)
@@ -85,6 +94,7 @@ func New(opts Options) *Deliverer {
 	opts.PerHost = or(opts.PerHost, 64)
 	opts.SaveEvery = or(opts.SaveEvery, time.Second)
 	d := &Deliverer{opts: opts, client: newClient(opts.Allow, opts.Timeout), hooks: make(map[string]*hook), index: newIndex()}
+	d.posts, d.cut = context.WithCancel(context.Background())
 	d.schedule = newSchedule(opts.AtOnce, opts.PerHost)
 	d.observers = newObservers(opts.Observe)
 	return d

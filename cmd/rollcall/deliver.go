@@ -87,18 +87,22 @@ func openDeliveries(ctx context.Context, s settings, store eventstore.Store, sto
 // subscribe makes the subscriber of one broker: what is published is the event in the JSON form of CloudEvents.
 func (d *deliveries) subscribe(consumer string, after eventstore.Position, selection queries.Selection) (message.Subscriber, error) {
 	return stream.NewSubscriber(stream.Config{
-		Source: d.store, Consumer: consumer, Checkpoints: d.checkpoints, From: after, Grace: webhooks.DefaultTimeout, Message: webhooks.NewMessage(d.storeID.String()),
+		Source: d.store, Consumer: consumer, Checkpoints: d.checkpoints, From: after, Grace: webhooks.DefaultGrace, Message: webhooks.NewMessage(d.storeID.String()),
 		Select: func(string) (stream.Selection, error) { return selection, nil }, Logger: watermill.NewSlogLoggerWithLevelMapping(d.logger, map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug}),
 	})
 }
 
-// run delivers until the context ends.
-func (d *deliveries) run(ctx context.Context) error {
+// run delivers until stopping ends, and knows the webhooks until ctx ends: commands about webhooks wait for that. Attempts
+// under way end while the server still answers its last requests.
+func (d *deliveries) run(ctx, stopping context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
+	delivering, end := context.WithCancel(ctx)
+	defer end()
+	defer context.AfterFunc(stopping, end)()
 	for _, w := range d.list.All() { // so that the follower finds them
 		d.deliverer.Changed(w)
 	}
-	group.Go(func() error { return d.deliverer.Run(ctx) })
+	group.Go(func() error { return d.deliverer.Run(delivering) })
 	group.Go(func() error { return d.list.Run(ctx, d.store, d.logger, d.deliverer.Changed) })
 	for _, t := range d.targets {
 		group.Go(func() error {
@@ -110,7 +114,7 @@ func (d *deliveries) run(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			return errors.Join(brokers.Run(ctx, t, sub, d.observed.Target("broker", t.URL), d.logger), sub.Close())
+			return errors.Join(brokers.Run(delivering, t, sub, d.observed.Target("broker", t.URL), d.logger), sub.Close())
 		})
 	}
 	return group.Wait()

@@ -256,7 +256,7 @@ func (n *node) run(ctx context.Context, group *errgroup.Group) {
 		}
 		return nil
 	})
-	group.Go(func() error { return n.deliveries.run(ctx) })
+	group.Go(func() error { return n.deliveries.run(ctx, n.stopping) })
 	group.Go(func() error { return n.tokens.Run(ctx, n.store) })
 	if n.vouched != nil {
 		group.Go(func() error { return n.vouched.Run(ctx) })
