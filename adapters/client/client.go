@@ -79,6 +79,9 @@ func keepMethod(r *http.Request, via []*http.Request) error {
 // URL is the URL of the registry.
 func (c *Client) URL() string { return c.url }
 
+// Namespace is the namespace of keys that name none.
+func (c *Client) Namespace() string { return c.options.Namespace }
+
 // Reply is a reply of the registry, with the values of its headers.
 type Reply[T any] struct {
 	Value    T

@@ -1,0 +1,131 @@
+package watch
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// cacheFile is the form of the cache.
+type cacheFile struct {
+	Services []cacheEntry `json:"services"`
+}
+
+type cacheEntry struct {
+	wire.ServiceInstances
+	At time.Time `json:"at"` // the instances were right at this time
+}
+
+// cachedService is what the cache has of a service.
+type cachedService struct {
+	instances []*wire.Instance
+	at        time.Time
+}
+
+// loadCache takes what the cache has. A cache that cannot be read is no cache: the state says why.
+func (w *Watcher) loadCache() {
+	if w.options.Cache == "" {
+		return
+	}
+	b, err := os.ReadFile(w.options.Cache)
+	if errors.Is(err, os.ErrNotExist) {
+		return
+	}
+	var file cacheFile
+	if err == nil {
+		err = json.Unmarshal(b, &file)
+	}
+	if err != nil {
+		w.err = fmt.Errorf("the cache %s is not used: %w", w.options.Cache, err)
+		w.report(w.state())
+		return
+	}
+	for _, s := range file.Services {
+		instances := make([]*wire.Instance, len(s.Instances))
+		for i := range s.Instances {
+			instances[i] = &s.Instances[i]
+		}
+		w.cached[domain.ServiceKey{Namespace: s.Namespace, Service: s.Service}] = cachedService{instances, s.At}
+	}
+}
+
+// keepCache writes the cache after changes, and at the end.
+func (w *Watcher) keepCache(ctx context.Context) {
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+			w.noteCache()
+			return
+		case <-w.dirty:
+		}
+		w.noteCache()
+		wait(ctx, nil, cacheEvery)
+	}
+	w.noteCache()
+}
+
+func (w *Watcher) noteCache() {
+	err := w.writeCache()
+	if err == nil {
+		return
+	}
+	w.mu.Lock()
+	w.err = fmt.Errorf("the cache is not written: %w", err)
+	state := w.state()
+	w.mu.Unlock()
+	w.report(state)
+}
+
+// writeCache replaces the cache: a reader finds the old file or the new one, whole.
+func (w *Watcher) writeCache() error {
+	w.mu.Lock()
+	file := cacheFile{Services: []cacheEntry{}}
+	for key, s := range w.services {
+		if p := s.instances.Load(); p != nil {
+			file.Services = append(file.Services, entry(key, *p, w.rightAt(s)))
+		}
+	}
+	for key, c := range w.cached {
+		file.Services = append(file.Services, entry(key, c.instances, c.at))
+	}
+	w.mu.Unlock()
+	b, err := json.Marshal(file)
+	if err != nil {
+		return err
+	}
+	return replaceFile(w.options.Cache, b)
+}
+
+func entry(key domain.ServiceKey, instances []*wire.Instance, at time.Time) cacheEntry {
+	e := cacheEntry{At: at, ServiceInstances: wire.ServiceInstances{Namespace: key.Namespace, Service: key.Service, Instances: make([]wire.Instance, len(instances))}}
+	for i, one := range instances {
+		e.Instances[i] = *one
+	}
+	return e
+}
+
+// replaceFile replaces a file atomically, and syncs it.
+func replaceFile(path string, content []byte) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,171 @@
+package watch
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/adapters/client"
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// run follows the services until the context ends: with one stream, and with another when services were added.
+func (w *Watcher) run(ctx context.Context) {
+	defer close(w.done)
+	var writing sync.WaitGroup
+	if w.options.Cache != "" {
+		writing.Go(func() { w.keepCache(ctx) })
+	}
+	defer writing.Wait()
+	for ctx.Err() == nil {
+		keys := w.begin()
+		if len(keys) == 0 {
+			wait(ctx, w.grown, time.Hour)
+			continue
+		}
+		w.follow(ctx, keys)
+	}
+}
+
+// wait waits for a token, the end of the context, or some time.
+func wait(ctx context.Context, token <-chan struct{}, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-token:
+	case <-timer.C:
+	}
+}
+
+// begin gives the services that the next stream is to tell of.
+func (w *Watcher) begin() []domain.ServiceKey {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-w.grown:
+	default:
+	}
+	keys := make([]domain.ServiceKey, 0, len(w.services))
+	for key, s := range w.services {
+		s.followed = true
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b domain.ServiceKey) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Service, b.Service))
+	})
+	return keys
+}
+
+// follow follows some services until the context ends, services were added, or the registry refuses the stream.
+func (w *Watcher) follow(ctx context.Context, keys []domain.ServiceKey) {
+	ctx, cancel := context.WithCancel(ctx)
+	var growing sync.WaitGroup
+	growing.Go(func() {
+		select {
+		case <-ctx.Done():
+		case <-w.grown:
+			wait(ctx, nil, gather)
+			cancel()
+		}
+	})
+	defer growing.Wait()
+	defer cancel()
+	query := client.FollowQuery{
+		Services: keys, KeepTrying: true, Lost: w.lost,
+		Heard: func() { w.heard.Store(time.Now().UnixNano()) },
+	}
+	for u, err := range w.client.Follow(ctx, query) {
+		if err != nil {
+			w.lost(err)
+			wait(ctx, nil, refusedWait)
+			return
+		}
+		w.apply(keys, &u)
+	}
+}
+
+// lost notes that the stream is not up.
+func (w *Watcher) lost(err error) {
+	w.mu.Lock()
+	if w.live {
+		w.at = time.Unix(0, w.heard.Load())
+	}
+	w.live, w.err = false, err
+	state := w.state()
+	w.mu.Unlock()
+	w.report(state)
+}
+
+func (w *Watcher) report(s State) {
+	if w.options.OnChange != nil {
+		w.options.OnChange(s)
+	}
+}
+
+// apply applies an update of the stream.
+func (w *Watcher) apply(followed []domain.ServiceKey, u *client.Update) {
+	w.mu.Lock()
+	switch u.Kind {
+	case wire.StreamSnapshot, wire.StreamReset:
+		w.replace(followed, u.Instances)
+	case wire.StreamChange:
+		w.applyChange(u.Change)
+	}
+	back := !w.live && u.Kind != wire.StreamCut
+	if back {
+		w.live, w.err = true, nil
+	}
+	state := w.state()
+	w.mu.Unlock()
+	signal(w.dirty)
+	if back {
+		w.report(state)
+	}
+}
+
+// replace takes a snapshot. REQUIRES: the caller holds mu.
+func (w *Watcher) replace(followed []domain.ServiceKey, all []wire.Instance) {
+	byService := make(map[domain.ServiceKey][]*wire.Instance, len(followed))
+	for i := range all {
+		one := all[i] // a copy: the slice must not be kept for one instance
+		key := domain.ServiceKey{Namespace: one.Namespace, Service: one.Service}
+		byService[key] = append(byService[key], &one)
+	}
+	for _, key := range followed {
+		if s := w.services[key]; s != nil {
+			instances := byService[key]
+			slices.SortFunc(instances, func(a, b *wire.Instance) int { return cmp.Compare(a.ID, b.ID) })
+			s.told = true
+			w.set(s, instances)
+		}
+	}
+}
+
+// applyChange puts or deletes an instance, in a new list. REQUIRES: the caller holds mu.
+func (w *Watcher) applyChange(c *wire.Change) {
+	s := w.services[domain.ServiceKey{Namespace: c.Namespace, Service: c.Service}]
+	if s == nil || !s.followed {
+		return
+	}
+	var before []*wire.Instance
+	if p := s.instances.Load(); p != nil {
+		before = *p
+	}
+	i, there := find(before, c.ID)
+	switch {
+	case c.Op == wire.Put && there:
+		after := slices.Clone(before)
+		after[i] = c.Instance
+		w.set(s, after)
+	case c.Op == wire.Put:
+		after := make([]*wire.Instance, 0, len(before)+1)
+		w.set(s, append(append(append(after, before[:i]...), c.Instance), before[i:]...))
+	case there:
+		after := make([]*wire.Instance, 0, len(before))
+		w.set(s, append(append(after, before[:i]...), before[i+1:]...))
+	}
+}
