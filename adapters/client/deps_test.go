@@ -7,14 +7,15 @@ import (
 	"testing"
 )
 
-// A program that imports the client gets no server with it.
+// A program that imports the client, or one of the packages below but rollcallgrpc, gets no server and no gRPC with it.
 func TestTheClientImportsNoServer(t *testing.T) {
 	const module = "github.com/rollcall-registry/rollcall/"
-	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").Output()
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".", "./watch", "./pick", "./rollcallhttp").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	may := []string{
+		module + "adapters/client/watch", module + "adapters/client/pick", module + "adapters/client/rollcallhttp",
 		module + "adapters/client", module + "queries/wire", module + "domain", module + "domain/eventstore",
 		"github.com/google/uuid", "github.com/tmaxmax/go-sse", "github.com/tmaxmax/go-sse/internal/parser",
 	}

@@ -205,13 +205,14 @@ func (s *Service) Listen(changed func([]*wire.Instance)) (stop func()) {
 	}
 }
 
-// set replaces a service's instances. REQUIRES: the caller holds mu; nobody changes instances afterwards.
+// set replaces a service's instances. The listeners get them first, so that what Instances gives has been listened to.
+// REQUIRES: the caller holds mu; nobody changes instances afterwards.
 func (w *Watcher) set(s *service, instances []*wire.Instance) {
-	if s.instances.Swap(&instances) == nil {
-		close(s.known)
-	}
 	for listener := range s.listeners {
 		(*listener)(instances)
+	}
+	if s.instances.Swap(&instances) == nil {
+		close(s.known)
 	}
 }
 
