@@ -21,20 +21,21 @@ type Wait struct {
 // Longest is the longest time that Await takes.
 func (w *Wait) Longest() time.Duration { return w.For + w.For/16 }
 
-// ParseWait reads the parameters index and wait of a long poll; nil: both are "".
+// ParseWait reads the parameters index and wait of a long poll. Without an index there is nothing to wait for, and the
+// answer comes at once (nil): the first request of a client that polls has no index yet.
 func ParseWait(index, wait string) (*Wait, error) {
-	if index == "" && wait == "" {
-		return nil, nil
-	}
 	w := &Wait{For: MaxWait}
 	var err error
-	if w.Index, err = wire.ParsePosition("index", index); err != nil {
-		return nil, err
-	}
 	if wait != "" {
 		if w.For, err = time.ParseDuration(wait); err != nil || w.For < 0 || w.For > MaxWait {
 			return nil, domain.InvalidField{Field: "wait", Rule: "must be a duration from 0s to " + MaxWait.String()}
 		}
+	}
+	if index == "" {
+		return nil, nil
+	}
+	if w.Index, err = wire.ParsePosition("index", index); err != nil {
+		return nil, err
 	}
 	return w, nil
 }

@@ -95,14 +95,16 @@ func TestAWaitForAnotherTimelineIsAnsweredAtOnce(t *testing.T) {
 }
 
 func TestBadWaitsAreRefused(t *testing.T) {
-	for _, c := range [][3]string{{"", "1s", "index"}, {"x", "", "index"}, {"0", "x", "wait"}, {"0", "-1s", "wait"}, {"0", "6m", "wait"}} {
+	for _, c := range [][3]string{{"", "1y", "wait"}, {"x", "", "index"}, {"0", "x", "wait"}, {"0", "-1s", "wait"}, {"0", "6m", "wait"}} {
 		var invalid domain.InvalidField
 		if _, err := queries.ParseWait(c[0], c[1]); !errors.As(err, &invalid) || invalid.Field != c[2] {
 			t.Errorf("index %q, wait %q: %v", c[0], c[1], err)
 		}
 	}
-	if w, err := queries.ParseWait("", ""); w != nil || err != nil {
-		t.Errorf("no wait is %+v, %v", w, err)
+	for _, wait := range []string{"", "1s"} { // the first request of a client that polls has no index
+		if w, err := queries.ParseWait("", wait); w != nil || err != nil {
+			t.Errorf("wait %q without an index is %+v, %v", wait, w, err)
+		}
 	}
 }
 

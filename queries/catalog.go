@@ -47,13 +47,21 @@ func (c *Catalog) Heavy(key domain.ServiceKey) bool {
 // AllNamespaces is what a query gives for its namespace to mean all of them.
 const AllNamespaces = "*"
 
+// OneNamespace is the namespace that a query gives, or "" where the query gives AllNamespaces.
+func OneNamespace(namespace string) string {
+	if namespace == AllNamespaces {
+		return ""
+	}
+	return namespace
+}
+
 // Services summarizes the services of a namespace, in JSON.
 func (c *Catalog) Services(ctx context.Context, namespace string) (encoded.Form, error) {
-	within := namespace
-	if namespace == AllNamespaces {
-		within = ""
-	} else if err := domain.ValidateLabel("ns", namespace); err != nil {
-		return encoded.Form{}, err
+	within := OneNamespace(namespace)
+	if within != "" || namespace == "" {
+		if err := domain.ValidateLabel("ns", namespace); err != nil {
+			return encoded.Form{}, err
+		}
 	}
 	return c.service.made(ctx, "services "+namespace+c.name(), c.catalog.Len(), func() encoded.Form {
 		list := wire.ServiceList{Position: c.service.At(c.catalog.Changed())}
@@ -62,6 +70,15 @@ func (c *Catalog) Services(ctx context.Context, namespace string) (encoded.Form,
 			list.ExpiryHeld = c.service.expiryHeld(within)
 		}
 		return encoded.Tagged(mustJSON(list))
+	})
+}
+
+// Namespaces summarizes the namespaces that have instances, in JSON.
+func (c *Catalog) Namespaces(ctx context.Context) (encoded.Form, error) {
+	return c.service.made(ctx, "namespaces"+c.name(), c.catalog.Len(), func() encoded.Form {
+		return encoded.Tagged(mustJSON(wire.NamespaceList{
+			Position: c.service.At(c.catalog.Changed()), Namespaces: namespaces(summaries(c.service.Timelines(), c.catalog, "")),
+		}))
 	})
 }
 

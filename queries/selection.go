@@ -43,6 +43,10 @@ func ParseSelection(values url.Values, also ...string) (s Selection, err error) 
 		return s, err
 	}
 	s.Service, s.Instance = values.Get("service"), values.Get("instance")
+	if s.Namespace == AllNamespaces && s.Service != "" {
+		return s, domain.InvalidField{Field: "ns", Rule: "must be one namespace where a service is given"}
+	}
+	s.Namespace = OneNamespace(s.Namespace)
 	for _, list := range values["type"] {
 		s.Types = append(s.Types, strings.Split(list, ",")...)
 	}

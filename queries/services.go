@@ -18,6 +18,24 @@ func summaries(timelines eventstore.Timelines, c *catalog.Catalog, namespace str
 	return all
 }
 
+// namespaces adds up the services of each namespace. REQUIRES: services are in the order of their namespaces.
+func namespaces(services []wire.ServiceSummary) []wire.NamespaceSummary {
+	all := []wire.NamespaceSummary{}
+	for _, s := range services {
+		if len(all) == 0 || all[len(all)-1].Namespace != s.Namespace {
+			all = append(all, wire.NamespaceSummary{Namespace: s.Namespace})
+		}
+		n := &all[len(all)-1]
+		n.Services++
+		n.Instances += s.Instances
+		n.Ready += s.Ready
+		if n.Services == 1 || s.Position.Number > n.Position.Number {
+			n.Position = s.Position
+		}
+	}
+	return all
+}
+
 // summary counts the instances of one service.
 func summary(timelines eventstore.Timelines, v *catalog.View) wire.ServiceSummary {
 	s := wire.ServiceSummary{

@@ -68,6 +68,13 @@ func (c *Client) service(k domain.ServiceKey) (path string, query url.Values, er
 	return "/v1/services/" + url.PathEscape(k.Service), url.Values{"ns": {k.Namespace}}, k.Validate()
 }
 
+// Namespaces lists the namespaces that have instances, now or at a moment.
+func (c *Client) Namespaces(ctx context.Context, at Moment) (Reply[wire.NamespaceList], error) {
+	query := url.Values{}
+	set(query, "at", at)
+	return ask[wire.NamespaceList](ctx, c, get("/v1/namespaces", query))
+}
+
 // Services lists a namespace's services ("": of every namespace), now or at a moment.
 func (c *Client) Services(ctx context.Context, namespace string, at Moment) (Reply[wire.ServiceList], error) {
 	if namespace == "" {

@@ -137,7 +137,7 @@ func TestCommandsSayWhatTheAPITakes(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		asked = strings.TrimSpace(fmt.Sprint(r.Method, " ", r.URL.RequestURI(), " ", r.Header.Get("If-Match"), " ", string(body)))
 		w.WriteHeader(http.StatusCreated)
-		_, _ = io.WriteString(w, `{"position":"7","epoch":2,"results":[{"id":"a","position":"6"},{"problem":{"type":"urn:rollcall:problem:unknown-instance","status":404}}],"accepted":1,"refused":1}`)
+		_, _ = io.WriteString(w, `{"position":"7","epoch":2,"succeeded":[{"index":0,"id":"a","position":"6"}],"failed":[{"index":1,"problem":{"type":"urn:rollcall:problem:unknown-instance","status":404}}]}`)
 	})
 	for name, send := range map[string]func() error{
 		`PUT /v1/services/web/instances/a/heartbeat?ns=default`:         func() error { _, err := c.Heartbeat(t.Context(), key); return err },
@@ -156,9 +156,13 @@ func TestCommandsSayWhatTheAPITakes(t *testing.T) {
 		},
 		`POST /v1/heartbeats  ["default/web/a","prod/web/b"]`: func() error {
 			done, err := c.Heartbeats(t.Context(), []domain.Key{key, {Namespace: "prod", Service: "web", ID: "b"}})
-			if r := done.Value.Results; err == nil && (len(r) != 2 || r[0].Problem != nil || r[0].ID != "a" || r[1].Problem.Status != 404 || done.Value.Refused != 1) {
+			if r, ok := done.Value.InOrder(2); err == nil && (!ok || r[0].Problem != nil || r[0].ID != "a" || r[1].Problem.Status != 404) {
 				t.Errorf("a batch's answer is %+v", done.Value)
 			}
+			if _, err := c.Heartbeats(t.Context(), []domain.Key{key, key, key}); !errors.As(err, new(*client.NotRollcall)) {
+				t.Errorf("an answer without the third item gave %v", err)
+			}
+			done, err = c.Heartbeats(t.Context(), []domain.Key{key, {Namespace: "prod", Service: "web", ID: "b"}})
 			return err
 		},
 	} {

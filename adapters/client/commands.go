@@ -105,7 +105,8 @@ func (c *Client) Heartbeat(ctx context.Context, k domain.Key, options ...Command
 	return c.command(ctx, http.MethodPut, k, "/heartbeat", nil, preconditionsOf(options), nil)
 }
 
-// Heartbeats renews the leases of many instances at once. The reply has one result for each instance, in the order of keys.
+// Heartbeats renews the leases of many instances at once. Each instance is in Succeeded or in Failed of the reply, by its
+// index in keys; InOrder gives them in the order of keys.
 func (c *Client) Heartbeats(ctx context.Context, keys []domain.Key) (Reply[wire.BatchResult], error) {
 	names := make([]string, len(keys))
 	for i, k := range keys {
@@ -115,7 +116,14 @@ func (c *Client) Heartbeats(ctx context.Context, keys []domain.Key) (Reply[wire.
 		}
 		names[i] = k.String()
 	}
-	return ask[wire.BatchResult](ctx, c, request{method: http.MethodPost, path: "/v1/heartbeats", body: names})
+	reply, err := ask[wire.BatchResult](ctx, c, request{method: http.MethodPost, path: "/v1/heartbeats", body: names})
+	if err != nil {
+		return reply, err
+	}
+	if _, ok := reply.Value.InOrder(len(keys)); !ok {
+		return Reply[wire.BatchResult]{}, &NotRollcall{URL: c.url, Answer: "with something else than the results of a batch"}
+	}
+	return reply, nil
 }
 
 // Health is a report of an instance's health.

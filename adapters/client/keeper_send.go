@@ -154,9 +154,10 @@ func (k *keeper) sendHeartbeats(ctx context.Context, all []*Kept) bool {
 	_, reply, err := k.client.call(ctx, request{
 		method: http.MethodPost, path: "/v1/heartbeats", query: url.Values{"owner": {all[0].Owner}}, body: json.RawMessage(body), timeout: timeout,
 	})
-	var result wire.BatchResult
+	var items []wire.BatchItem
+	var position wire.Position
 	if err == nil {
-		result, err = readBatch(reply, len(all), k.client.url)
+		items, position, err = readBatch(reply, len(all), k.client.url)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -168,11 +169,11 @@ func (k *keeper) sendHeartbeats(ctx context.Context, all []*Kept) bool {
 		if one.state.Phase.final() {
 			continue
 		}
-		if result.Results == nil || result.Results[i].Problem == nil {
-			one.heard(now, result.Position, 0)
+		if items == nil || items[i].Problem == nil {
+			one.heard(now, position, 0)
 			continue
 		}
-		one.refused(now, heartbeat, result.Results[i].Problem)
+		one.refused(now, heartbeat, items[i].Problem)
 	}
 	return true
 }
@@ -199,19 +200,22 @@ func (k *keeper) tell(now time.Time, all []*Kept, err error) bool {
 	return true
 }
 
-// readBatch reads the reply to a batch of n items. If no item was refused, it does not read the results: Results is nil.
-func readBatch(reply []byte, n int, registry string) (result wire.BatchResult, err error) {
-	if end := bytes.LastIndex(reply, []byte(`],"accepted":`)); end >= 0 {
+// readBatch reads the reply to a batch of n items. If no item was refused, it only counts the items: items is nil.
+func readBatch(reply []byte, n int, registry string) (items []wire.BatchItem, position wire.Position, err error) {
+	var result wire.BatchResult
+	if end := bytes.LastIndex(reply, []byte(`],"failed":[],`)); end >= 0 && bytes.Count(reply[:end], []byte(`{"index":`)) == n {
 		tail := append([]byte{'{'}, reply[end+2:]...)
-		if json.Unmarshal(tail, &result) == nil && result.Accepted == n && result.Refused == 0 {
-			return result, nil
+		if json.Unmarshal(tail, &result) == nil {
+			return nil, result.Position, nil
 		}
 	}
 	result = wire.BatchResult{}
-	if err := json.Unmarshal(reply, &result); err != nil || len(result.Results) != n {
-		return result, &NotRollcall{URL: registry, Answer: "with something else than the results of a batch"}
+	err = json.Unmarshal(reply, &result)
+	items, ok := result.InOrder(n)
+	if err != nil || !ok {
+		return nil, position, &NotRollcall{URL: registry, Answer: "with something else than the results of a batch"}
 	}
-	return result, nil
+	return items, result.Position, nil
 }
 
 // sendCommands sends commands, and says whether the registry answered.
@@ -224,7 +228,8 @@ func (k *keeper) sendCommands(ctx context.Context, commands []pending) bool {
 	timeout := k.attempt(all)
 	k.mu.Unlock()
 	reply, err := ask[wire.BatchResult](ctx, k.client, request{method: http.MethodPost, path: "/v1/commands", body: items, timeout: timeout})
-	if err == nil && len(reply.Value.Results) != len(commands) {
+	results, ok := reply.Value.InOrder(len(commands))
+	if err == nil && !ok {
 		err = &NotRollcall{URL: k.client.url, Answer: "with something else than the results of a batch"}
 	}
 	k.mu.Lock()
@@ -234,7 +239,7 @@ func (k *keeper) sendCommands(ctx context.Context, commands []pending) bool {
 		return !isAway(err)
 	}
 	for i, c := range commands {
-		item := reply.Value.Results[i]
+		item := results[i]
 		switch {
 		case c.kept.state.Phase.final():
 		case item.Problem != nil:

@@ -51,6 +51,7 @@ var Rights = []Right{
 	{"DELETE /v1/services/:service/instances/:id", register, OnInstance},
 	{"POST /v1/commands", register | traffic, OnItems},
 	{"POST /v1/heartbeats", register, OnItems},
+	{"GET /v1/namespaces", domain.ReadCatalog, OnRegistry},
 	{"GET /v1/services", domain.ReadCatalog, OnNamespace},
 	{"GET /v1/services/:service", domain.ReadCatalog, OnService},
 	{"GET /v1/services/:service/instances", domain.ReadCatalog, OnService},
@@ -210,7 +211,7 @@ func scopeOf(c echo.Context, on Scope) (key domain.Key, err error) {
 		return key, err
 	}
 	named := key.Namespace != ""
-	key.Namespace = strings.TrimPrefix(key.Namespace, "*") // as preservation takes it: "*" is every one
+	key.Namespace = queries.OneNamespace(key.Namespace)
 	switch on {
 	case OnInstance:
 		key.ID = pathPart(c, "id")

@@ -176,9 +176,11 @@ func (a *api) router() *echo.Echo {
 	v1.POST("/commands", a.commands, web.Takes(), command)
 	v1.POST("/heartbeats", a.heartbeats, web.Takes("ns", "owner"), heartbeat)
 
-	changing := []string{"ns", "after", "at", "index", "wait"}
+	moments := []string{"after", "at", "index", "wait"}
+	changing := append([]string{"ns"}, moments...)
 	filters := []string{"status+", "tag+", "zone", "version", "ready", "max_silence", "meta.*"}
 	selection := []string{"ns", "service", "instance", "type+", "heartbeats"}
+	web.Get(v1, "/namespaces", a.namespaces, takes(moments), lookup, a.afterOwnWrites)
 	web.Get(v1, "/services", a.services, takes(changing), lookup, a.afterOwnWrites)
 	web.Get(v1, "/services/:service", a.service, takes(changing), lookup, a.afterOwnWrites)
 	web.Get(v1, "/services/:service/instances", a.instances, takes(changing, filters, []string{"leases"}), lookup, a.afterOwnWrites)

@@ -325,7 +325,7 @@ func TestBadInputIsRefusedWithItsFieldAndWritesNothing(t *testing.T) {
 		"ready":             {func() reply { return s.send("GET", "/v1/services/checkout/instances?ready=maybe", "") }, 422, "invalid-field", "ready"},
 		"after":             {func() reply { return s.send("GET", "/v1/services?after=-1", "") }, 422, "invalid-field", "after"},
 		"wait":              {func() reply { return s.send("GET", "/v1/services?index=1&wait=1y", "") }, 422, "invalid-field", "wait"},
-		"command type":      {func() reply { return s.send("POST", "/v1/commands", `{"type":"Explode"}`) }, 422, "invalid-field", "type"},
+		"command type":      {func() reply { return s.send("POST", "/v1/commands", `{"type":"Explode"}`) }, 422, "invalid-field", "body"},
 		"heartbeat keys":    {func() reply { return s.send("POST", "/v1/heartbeats", `{"a":1}`) }, 422, "invalid-field", "body"},
 		"too many": {func() reply {
 			return s.send("POST", "/v1/heartbeats", "["+strings.Repeat(`"web/a",`, httpapi.MaxBatch)+`"web/a"]`)
@@ -347,13 +347,6 @@ func TestBadInputIsRefusedWithItsFieldAndWritesNothing(t *testing.T) {
 
 func TestABatchGivesEachItemItsResult(t *testing.T) {
 	s := start(t)
-	var result struct {
-		Results []struct {
-			ID      string
-			Problem *wire.Problem
-		}
-		Accepted, Refused int
-	}
 	items := []string{
 		`{"type":"RegisterInstance","service":"web","id":"1","address":"10.0.0.1"}`,
 		`{"type":"RegisterInstance","service":"web","id":"2","address":"10.0.0.2","nonsense":true}`,
@@ -369,23 +362,54 @@ func TestABatchGivesEachItemItsResult(t *testing.T) {
 			return s.send("POST", "/v1/commands", strings.Join(items, "\n"), "Content-Type", "application/x-ndjson")
 		},
 	} {
-		send().want(t, 200).json(t, &result)
-		if result.Accepted != 2 || result.Refused != 5 || len(result.Results) != 7 {
-			t.Fatalf("the batch gave %+v", result)
-		}
+		results := send().want(t, 200).batch(t, len(items))
 		for i, field := range map[int]string{1: "nonsense", 2: "ports.http", 3: "id", 5: "", 6: "body"} {
-			if p := result.Results[i].Problem; p == nil || p.Field != field {
+			if p := results[i].Problem; p == nil || p.Field != field {
 				t.Errorf("item %d gave %+v, want field %q", i, p, field)
 			}
 		}
+		if results[0].Problem != nil || results[0].ID != "1" || results[4].Problem != nil || results[4].ID != "4" {
+			t.Errorf("the right items gave %+v and %+v", results[0], results[4])
+		}
 	}
-	s.send("POST", "/v1/heartbeats", `["web/1","default/web/4","web/5","web/1","a/b/c/d"]`).want(t, 200).json(t, &result)
-	if result.Accepted != 2 || result.Refused != 3 || result.Results[2].Problem.Type != "urn:rollcall:problem:unknown-instance" || result.Results[0].ID != "1" {
-		t.Errorf("the heartbeats gave %+v", result)
+	var beats wire.BatchResult
+	s.send("POST", "/v1/heartbeats", `["web/1","default/web/4","web/5","web/1","a/b/c/d"]`).want(t, 200).json(t, &beats)
+	want := []int{0, 1, 2, 3, 4}
+	for i, failure := range beats.Failed {
+		if failure.Index != want[i+2] {
+			t.Errorf("failure %d is of item %d", i, failure.Index)
+		}
 	}
-	s.send("POST", "/v1/commands", `{"type":"DeregisterInstance","service":"web","id":"1","reason":"x","if_match":7}`).problem(t, 412, "revision-mismatch", "")
-	s.send("POST", "/v1/commands", `{"type":"DeregisterInstance","service":"web","id":"1","reason":"x","if_match":0}`).want(t, 200)
-	s.send("POST", "/v1/commands", `{"type":"RegisterInstance","service":"web","id":"1","address":"::1"}`).want(t, 201)
+	if len(beats.Succeeded) != 2 || len(beats.Failed) != 3 || beats.Failed[0].Problem.Type != wire.UnknownInstance || beats.Succeeded[0].ID != "1" || beats.Succeeded[1].Index != 1 {
+		t.Errorf("the heartbeats gave %+v", beats)
+	}
+	deregister := func(match string) wire.BatchItem {
+		return s.send("POST", "/v1/commands", `[{"type":"DeregisterInstance","service":"web","id":"1","reason":"x","if_match":`+match+`}]`).want(t, 200).batch(t, 1)[0]
+	}
+	for match, field := range map[string]string{`""`: "if_match", `"x"`: "if_match", `0`: "if_match", `"\"0\""`: "if_match", `"7"`: ""} {
+		if p := deregister(match).Problem; p == nil || p.Field != field || field == "" && p.Type != wire.TypePrefix+"revision-mismatch" {
+			t.Errorf("if_match %s gave %+v", match, p)
+		}
+	}
+	if done := deregister(`"0"`); done.Problem != nil {
+		t.Errorf("if_match 0 gave %+v", done.Problem)
+	}
+	if p := s.send("POST", "/v1/commands", `[{"type":"RegisterInstance","service":"web","id":"1","address":"::1","if_match":"*"}]`).want(t, 200).batch(t, 1)[0].Problem; p == nil || p.Type != wire.TypePrefix+"revision-mismatch" {
+		t.Errorf("if_match * where nothing is live gave %+v", p)
+	}
+	s.send("POST", "/v1/commands", `{"type":"RegisterInstance","service":"web","id":"1","address":"::1"}`).problem(t, 422, "invalid-field", "body")
+}
+
+// batch is what became of the n items of a batch, in their order.
+func (r reply) batch(t *testing.T, n int) []wire.BatchItem {
+	t.Helper()
+	var result wire.BatchResult
+	r.json(t, &result)
+	items, ok := result.InOrder(n)
+	if !ok {
+		t.Fatalf("of %d items a batch told %s", n, r.body)
+	}
+	return items
 }
 
 func TestCatalogQueries(t *testing.T) {

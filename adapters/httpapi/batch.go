@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -27,7 +28,24 @@ type envelope struct {
 	Namespace string  `json:"namespace"`
 	Service   string  `json:"service"`
 	ID        string  `json:"id"`
-	IfMatch   *uint64 `json:"if_match"`
+	IfMatch   *string `json:"if_match"` // a revision, or "*": the instance must be live
+}
+
+// precondition reads if_match. It is text, as the header If-Match is: 0, which generated clients send for a number that
+// was left out, is a revision.
+func (e envelope) precondition(request commands.Request) (commands.Request, error) {
+	switch {
+	case e.IfMatch == nil:
+	case *e.IfMatch == "*":
+		request.IfLive = true
+	default:
+		revision, err := strconv.ParseUint(*e.IfMatch, 10, 64)
+		if err != nil {
+			return request, invalidField("if_match", `must be a revision, e.g. "3", or *`)
+		}
+		request.IfMatch = &revision
+	}
+	return request, nil
 }
 
 func (e envelope) key() domain.Key {
@@ -106,15 +124,18 @@ func parseCommand(item []byte) (commands.Request, error) {
 	default:
 		return commands.Request{}, invalidField("type", "must be RegisterInstance, SendHeartbeat, ReportHealth, ChangeTraffic or DeregisterInstance")
 	}
-	return commands.Request{Command: command, IfMatch: e.IfMatch}, err
+	if err != nil {
+		return commands.Request{}, err
+	}
+	return e.precondition(commands.Request{Command: command})
 }
 
-// items splits a body into its commands. A body is one object, an array, or NDJSON. single is true for one object.
-func items(c echo.Context, body []byte) (items []json.RawMessage, single bool, err error) {
+// items splits a body into its commands. A body is an array, or NDJSON.
+func items(c echo.Context, body []byte) (items []json.RawMessage, err error) {
 	body = bytes.TrimSpace(body)
 	switch {
 	case len(body) == 0:
-		return nil, false, problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "the body is empty")
+		return nil, problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "the body is empty")
 	case strings.Contains(c.Request().Header.Get(echo.HeaderContentType), "ndjson"):
 		for line := range bytes.Lines(body) {
 			line = bytes.TrimSpace(line)
@@ -122,16 +143,19 @@ func items(c echo.Context, body []byte) (items []json.RawMessage, single bool, e
 				continue
 			}
 			if len(items) == MaxBatch {
-				return nil, false, tooMany()
+				return nil, tooMany()
 			}
 			items = append(items, line)
 		}
 	case body[0] == '[':
-		items, err = elements[json.RawMessage](body)
+		return elements[json.RawMessage](body)
 	default:
-		items, single = []json.RawMessage{body}, true
+		if err := json.Unmarshal(body, new(json.RawMessage)); err != nil {
+			return nil, decodeError(err)
+		}
+		return nil, invalidField("body", "must be an array of commands: each single command has a route of its own")
 	}
-	return items, single, err
+	return items, nil
 }
 
 func tooMany() error {
@@ -164,21 +188,18 @@ func elements[T any](body []byte) (elements []T, err error) {
 	return elements, nil
 }
 
-// commands carries out one command or a batch. Each command of a batch gets a result of its own: a command that is
-// refused does not affect the other commands.
+// commands carries out a batch of commands. Each command gets a result of its own: a command that is refused does not
+// affect the other commands.
 func (a *api) commands(c echo.Context) error {
 	body, err := readBody(c, MaxBatchBody)
 	if err != nil {
 		return err
 	}
-	items, single, err := items(c, body)
+	items, err := items(c, body)
 	if err != nil {
 		return err
 	}
 	web.Charge(c, web.Requests, len(items)-1) // one is counted already
-	if single {
-		return a.oneCommand(c, items[0])
-	}
 	who := web.IdentityOf(c)
 	refused := make([]error, len(items))
 	requests := make([]commands.Request, 0, len(items))
@@ -197,49 +218,42 @@ func (a *api) commands(c echo.Context) error {
 	return err
 }
 
-func (a *api) oneCommand(c echo.Context, item []byte) error {
-	request, err := parseCommand(item)
-	if err != nil {
-		return err
-	}
-	return a.do(c, request)
-}
-
-// answerBatch answers a batch with one result for each item, in the order of the items. refused has an error for each
-// item that was not carried out, nil for any other item. results are those of the other items, in order, and key gives
-// the instance of a result. The reply is encoded into b. answerBatch returns b, which may have grown, after the reply
-// is written: then the caller may use b again.
+// answerBatch answers a batch: which items succeeded and which failed, each with its index, in the order of the items.
+// refused has an error for each item that was not carried out, nil for any other item. results are those of the other
+// items, in order, and key gives the instance of a result. The reply is encoded into b. answerBatch returns b, which may
+// have grown, after the reply is written: then the caller may use b again.
 func (a *api) answerBatch(c echo.Context, b []byte, refused []error, key func(int) domain.Key, results []commands.Result) ([]byte, error) {
-	b = append(slices.Grow(b, 64+128*len(refused)), `{"results":[`...)
-	next, failed, newest := 0, 0, a.Queries.Position()
+	b = append(slices.Grow(b, 64+144*len(refused)), `{"succeeded":[`...)
+	none := len(b)
+	next, newest, failures := 0, a.Queries.Position(), []wire.BatchFailure{}
 	timelines := a.Queries.Timelines()
 	for i, err := range refused {
-		if i > 0 {
-			b = append(b, ',')
-		}
 		if err == nil {
 			r := results[next]
 			err = r.Err
 			if err == nil {
+				if len(b) > none {
+					b = append(b, ',')
+				}
+				b = append(b, `{"index":`...)
+				b = append(strconv.AppendInt(b, int64(i), 10), ',')
 				at := wire.Position{Timeline: timelines.Of(r.Position), Number: r.Position}
-				b = appendResult(b, at, key(next), r)
+				b = appendFields(b, at, key(next), r)
 				newest = max(newest, r.Position)
 			}
 			next++
 		}
 		if err != nil {
-			failed++
-			encoded, err := json.Marshal(struct {
-				Problem *wire.Problem `json:"problem"`
-			}{web.ProblemOf(err)})
-			if err != nil {
-				return b, err
-			}
-			b = append(b, encoded...)
+			failures = append(failures, wire.BatchFailure{Index: i, Problem: *web.ProblemOf(err)})
 		}
 	}
 	a.setPosition(c, newest)
-	b = fmt.Appendf(b, `],"accepted":%d,"refused":%d,"position":"%s"}`, len(refused)-failed, failed, a.Queries.At(newest))
+	failed, err := json.Marshal(failures)
+	if err != nil {
+		return b, err
+	}
+	b = append(append(b, `],"failed":`...), failed...)
+	b = append(a.Queries.At(newest).Append(append(b, `,"position":"`...)), `"}`...)
 	return b, web.AnswerJSON(c, http.StatusOK, b)
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/rollcall-registry/rollcall/adapters/httpapi"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // A body is refused when its items are found to be too many, not when all of them have been read.
@@ -78,8 +79,9 @@ func (s *server) post(path, body string, header ...string) reply {
 func TestAnItemOfABatchIsNoLongerThanACommand(t *testing.T) {
 	s := start(t)
 	long := `{"type":"RegisterInstance","service":"a","id":"b","tags":[` + strings.Repeat(`"",`, httpapi.MaxBody/3) + `""]}`
-	s.send("POST", "/v1/commands", long).problem(t, 413, "too-large", "")
-	s.send("POST", "/v1/commands", "["+long+"]").want(t, 200)
+	if p := s.post("/v1/commands", "["+long+"]").want(t, 200).batch(t, 1)[0].Problem; p == nil || p.Type != wire.TypePrefix+"too-large" {
+		t.Errorf("it gave %+v", p)
+	}
 }
 
 func TestABatchEndsWhereItsArrayEnds(t *testing.T) {
@@ -114,18 +116,14 @@ func TestBatchesAtOnceAreKeptApart(t *testing.T) {
 						items, want = append(items, fmt.Sprintf(`"default/checkout/i%d"`, id)), append(want, fmt.Sprintf("i%d", id))
 					}
 				}
-				var got struct {
-					Results []struct {
-						ID      string
-						Problem *struct{ Detail string }
-					}
-				}
+				var got wire.BatchResult
 				s.send("POST", "/v1/heartbeats", "["+strings.Join(items, ",")+"]").want(t, 200).json(t, &got)
-				if len(got.Results) != len(items) {
-					t.Errorf("%d results of %d items", len(got.Results), len(items))
+				results, ok := got.InOrder(len(items))
+				if !ok {
+					t.Errorf("the results of %d items are %+v", len(items), got)
 					return
 				}
-				for i, r := range got.Results {
+				for i, r := range results {
 					switch {
 					case strings.HasPrefix(want[i], "i") && (r.Problem != nil || r.ID != want[i]),
 						strings.HasPrefix(want[i], "gone") && (r.Problem == nil || !strings.Contains(r.Problem.Detail, want[i])),

@@ -26,6 +26,18 @@ func (a *api) services(c echo.Context) error {
 	return answer(c, list)
 }
 
+func (a *api) namespaces(c echo.Context) error {
+	shown, err := a.catalog(c, domain.ServiceKey{})
+	if err != nil {
+		return err
+	}
+	list, err := shown.Namespaces(c.Request().Context())
+	if err != nil {
+		return err
+	}
+	return answer(c, list)
+}
+
 func (a *api) service(c echo.Context) error {
 	key, err := serviceKey(c)
 	if err != nil {
@@ -91,7 +103,7 @@ func (a *api) everything(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	all, err := shown.Everything(c.Request().Context(), c.QueryParam("ns"))
+	all, err := shown.Everything(c.Request().Context(), chosenNamespace(c))
 	if err != nil {
 		return err
 	}
@@ -99,7 +111,7 @@ func (a *api) everything(c echo.Context) error {
 }
 
 // catalog is the catalog that the request asks about: the catalog at the moment ?at=, or the live catalog. A request
-// with ?wait= waits first until the service (the zero key: any service) has changed.
+// with ?index= waits first until the service (the zero key: any service) has changed.
 func (a *api) catalog(c echo.Context, key domain.ServiceKey) (*queries.Catalog, error) {
 	at := ""
 	if c.Request().URL.RawQuery != "" {
@@ -130,16 +142,14 @@ func (a *api) catalog(c echo.Context, key domain.ServiceKey) (*queries.Catalog, 
 	return shown, nil
 }
 
-// await waits, for a request with ?wait=, until the service's position is not ?index= any more, the wait is over, or the
+// await waits, for a request with ?index=, until the service's position is not ?index= any more, the wait is over, or the
 // server stops.
 func (a *api) await(c echo.Context, key domain.ServiceKey, at string) error {
-	w, err := queries.ParseWait(c.QueryParam("index"), c.QueryParam("wait"))
-	switch {
-	case w == nil && err == nil:
-		return nil
-	case at != "":
+	if query := c.QueryParams(); at != "" && (query.Has("index") || query.Has("wait")) {
 		return invalidField("at", "must not be used with wait or index: the past does not change")
-	case err != nil:
+	}
+	w, err := queries.ParseWait(c.QueryParam("index"), c.QueryParam("wait"))
+	if w == nil || err != nil {
 		return err
 	}
 	extendWriteDeadline(c, w.Longest()+time.Minute)

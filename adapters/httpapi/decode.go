@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries"
 )
 
 // namespace is the request's ?ns=.
@@ -26,6 +28,9 @@ func namespace(c echo.Context) string {
 	}
 	return domain.DefaultNamespace
 }
+
+// chosenNamespace is the request's ?ns= on a route that asks about every namespace where none is named; "": every one.
+func chosenNamespace(c echo.Context) string { return queries.OneNamespace(c.QueryParam("ns")) }
 
 // instanceKey is the key of the instance that the path names. The key may be illegal: commands check their key, and
 // queries use checkedKey.
@@ -112,12 +117,29 @@ func decodeStrict(data []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
+		if wrongType := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrongType) {
+			wrongType.Field = withoutEmbedded(wrongType.Field, reflect.TypeOf(v).Elem())
+		}
 		return decodeError(err)
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "something follows the JSON value")
 	}
 	return refuseMended(data, v)
+}
+
+// withoutEmbedded is the path of a field of t without the names of embedded structs, which encoding/json puts before it:
+// the client's document does not have them.
+func withoutEmbedded(path string, t reflect.Type) string {
+	for t.Kind() == reflect.Struct {
+		first, rest, ok := strings.Cut(path, ".")
+		f, named := t.FieldByName(first)
+		if !ok || !named || !f.Anonymous {
+			break
+		}
+		path, t = rest, f.Type
+	}
+	return path
 }
 
 // decodeError turns an error of encoding/json into an error that names the field of the client's document.

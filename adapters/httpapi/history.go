@@ -10,7 +10,7 @@ import (
 )
 
 func (a *api) allHistory(c echo.Context) error {
-	return a.historyOf(c, queries.HistoryQuery{Selection: queries.Selection{Namespace: c.QueryParam("ns")}})
+	return a.historyOf(c, queries.HistoryQuery{Selection: queries.Selection{Namespace: chosenNamespace(c)}})
 }
 
 func (a *api) serviceHistory(c echo.Context) error {

@@ -195,7 +195,12 @@ func (a *api) do(c echo.Context, request commands.Request) error {
 // appendResult appends the JSON of a command's result. No part of the JSON needs escapes: a legal key has no quotes,
 // backslashes or control characters, and a command with an illegal key has no result.
 func appendResult(b []byte, at wire.Position, key domain.Key, r commands.Result) []byte {
-	b = append(b, `{"namespace":"`...)
+	return appendFields(append(b, '{'), at, key, r)
+}
+
+// appendFields is appendResult without the brace at the beginning.
+func appendFields(b []byte, at wire.Position, key domain.Key, r commands.Result) []byte {
+	b = append(b, `"namespace":"`...)
 	b = append(b, key.Namespace...)
 	b = append(b, `","service":"`...)
 	b = append(b, key.Service...)

@@ -34,34 +34,36 @@ func TestThePredecessorsLateRequestsAreRefused(t *testing.T) {
 			return s.send("PUT", a1+"/traffic", `{"traffic":"draining","owner":"old"}`, h...)
 		}, "other-owner"},
 		"register by epoch": {func(h ...string) reply { return s.send("PUT", a1, `{"address":"10.0.0.5","epoch":1}`, h...) }, "stale-epoch"},
-		"command by owner": {func(h ...string) reply {
-			return s.send("POST", "/v1/commands", item(`"type":"DeregisterInstance","owner":"old"`), h...)
-		}, "other-owner"},
 	} {
 		late.send().problem(t, 409, late.kind, "")
 		if got := late.send("If-Match", etag); got.StatusCode != 409 {
 			t.Errorf("%s with the successor's ETag: %d %s", name, got.StatusCode, got.body)
 		}
 	}
-	for path, body := range map[string]string{
+	bodies := map[string]string{
 		"/v1/heartbeats": "[" + item(`"owner":"old"`) + `,"checkout/nobody",` + item(`"owner":"new","epoch":2`) + `,null,` + item(`"colour":"red"`) + "]",
-		"/v1/commands":   "[" + item(`"type":"SendHeartbeat","owner":"old"`) + `,null,` + strings.Replace(item(`"type":"RegisterInstance","address":"10.0.0.5","if_none_match":"*"`), "a-1", "b", 1) + "]",
-	} {
-		var result struct {
-			Results []struct {
-				Epoch   uint64        `json:"epoch"`
-				Problem *wire.Problem `json:"problem"`
-			} `json:"results"`
-		}
-		s.send("POST", path, body).want(t, 200).json(t, &result)
-		if p := result.Results[0].Problem; p == nil || p.Type != wire.TypePrefix+"other-owner" {
+		"/v1/commands":   "[" + item(`"type":"SendHeartbeat","owner":"old"`) + `,null,` + strings.Replace(item(`"type":"RegisterInstance","address":"10.0.0.5","if_none_match":"*"`), "a-1", "b", 1) + `,` + strings.Replace(item(`"type":"DeregisterInstance","owner":"old"`), "a-1", "c", 1) + `,{"type":"Explode"}]`,
+	}
+	s.send("PUT", strings.Replace(a1, "a-1", "c", 1), `{"address":"10.0.0.5","owner":"new"}`).want(t, 201)
+	for path, body := range bodies {
+		results := s.send("POST", path, body).want(t, 200).batch(t, 5)
+		if p := results[0].Problem; p == nil || p.Type != wire.TypePrefix+"other-owner" {
 			t.Errorf("%s: the predecessor's gave %+v", path, p)
 		}
-		if result.Results[1].Problem == nil {
+		if results[1].Problem == nil {
 			t.Errorf("%s: item 1 was taken", path)
 		}
-		if r := result.Results[2]; path == "/v1/commands" && (r.Problem != nil || r.Epoch != 1) {
-			t.Errorf("%s: item 2 gave %+v", path, r)
+		if path == "/v1/heartbeats" {
+			continue
+		}
+		if r := results[2]; r.Problem != nil || r.Epoch != 1 {
+			t.Errorf("the registration gave %+v", r)
+		}
+		if p := results[3].Problem; p == nil || p.Type != wire.TypePrefix+"other-owner" {
+			t.Errorf("the predecessor's shutdown gave %+v", p)
+		}
+		if p := results[4].Problem; p == nil || p.Field != "type" {
+			t.Errorf("an unknown type gave %+v", p)
 		}
 	}
 	var i wire.Instance
@@ -161,7 +163,7 @@ func TestIdsOfAllThatIsAllowedComeBackAsTheyWere(t *testing.T) {
 			t.Errorf("%q is shown as %+v", id, i)
 		}
 		name, _ := json.Marshal("Web.App_v2/" + id)
-		if got := s.send("POST", "/v1/heartbeats", "["+string(name)+"]").want(t, 200); !strings.Contains(string(got.body), `"accepted":1`) {
+		if got := s.send("POST", "/v1/heartbeats", "["+string(name)+"]").want(t, 200); !strings.HasPrefix(string(got.body), `{"succeeded":[{"index":0,`) {
 			t.Errorf("%q in a batch gave %s", id, got.body)
 		}
 		if !strings.ContainsAny(id, "<>[]^`{|}") { // as it is in the lane
@@ -191,9 +193,11 @@ func TestNullIsRefusedWhereAValueMustBe(t *testing.T) {
 	s.send("POST", "/v1/heartbeats", `null`).problem(t, 422, "invalid-field", "body")
 	s.send("POST", "/v1/webhooks", `null`).problem(t, 422, "invalid-field", "body")
 	s.send("POST", "/v1/webhooks", `{"url":"http://x","types":[null]}`).problem(t, 422, "invalid-field", "types[0]")
-	s.send("POST", "/v1/commands", `{"type":"RegisterInstance","service":"web","id":"a","address":"::1","metadata":{"a":null}}`).problem(t, 422, "invalid-field", "metadata.a")
-	if got := s.send("POST", "/v1/heartbeats", `["checkout/a-1",null]`).want(t, 200); !strings.Contains(string(got.body), `"accepted":1,"refused":1`) {
-		t.Errorf("null in a batch gave %s", got.body)
+	if p := s.send("POST", "/v1/commands", `[{"type":"RegisterInstance","service":"web","id":"a","address":"::1","metadata":{"a":null}}]`).want(t, 200).batch(t, 1)[0].Problem; p == nil || p.Field != "metadata.a" {
+		t.Errorf("null in a map gave %+v", p)
+	}
+	if got := s.send("POST", "/v1/heartbeats", `["checkout/a-1",null]`).want(t, 200).batch(t, 2); got[0].Problem != nil || got[1].Problem == nil {
+		t.Errorf("null in a batch gave %+v", got)
 	}
 	s.send("PUT", a1, `{"address":"10.0.0.5","zone":null,"ttl":null,"tags":null,"metadata":null,"status":null,"note":null}`).problem(t, 422, "invalid-field", "note")
 	s.send("PUT", a1, `{"address":"10.0.0.5","zone":null,"ttl":null,"tags":null,"metadata":null,"status":null}`).want(t, 200)
@@ -250,16 +254,13 @@ func TestABatchOfHeartbeatsNamesItsOwnerOnce(t *testing.T) {
 	s.send("PUT", "/v1/services/checkout/instances/a-1", `{"address":"10.0.0.5","owner":"new"}`).want(t, 201)
 	s.send("PUT", "/v1/services/checkout/instances/a-2", `{"address":"10.0.0.5","owner":"old"}`).want(t, 201)
 	for _, body := range []string{`["checkout/a-1","checkout/none/","checkout/a-2"]`, `[{"service":"checkout","id":"a-1"},null,"checkout/a-2"]`} {
-		var result wire.BatchResult
-		s.send("POST", "/v1/heartbeats?owner=old", body).want(t, 200).json(t, &result)
-		if p := result.Results[0].Problem; p == nil || p.Type != wire.TypePrefix+"other-owner" || result.Results[1].Problem == nil || result.Results[2].Problem != nil {
-			t.Errorf("%s gave %+v", body, result)
+		items := s.send("POST", "/v1/heartbeats?owner=old", body).want(t, 200).batch(t, 3)
+		if p := items[0].Problem; p == nil || p.Type != wire.TypePrefix+"other-owner" || items[1].Problem == nil || items[2].Problem != nil {
+			t.Errorf("%s gave %+v", body, items)
 		}
 	}
-	var result wire.BatchResult
-	s.send("POST", "/v1/heartbeats?owner=old", `[{"service":"checkout","id":"a-1","owner":"new"}]`).want(t, 200).json(t, &result)
-	if result.Accepted != 1 {
-		t.Errorf("the item's own owner does not count: %+v", result)
+	if own := s.send("POST", "/v1/heartbeats?owner=old", `[{"service":"checkout","id":"a-1","owner":"new"}]`).want(t, 200).batch(t, 1); own[0].Problem != nil {
+		t.Errorf("the item's own owner does not count: %+v", own[0].Problem)
 	}
 	s.send("POST", "/v1/heartbeats?owner=", `["checkout/a-1"]`).problem(t, 422, "invalid-field", "owner")
 }

@@ -2,12 +2,12 @@ package httpapi
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -17,7 +17,7 @@ func (a *api) warnOfPreservation(c echo.Context) {
 	namespace := domain.DefaultNamespace
 	for _, name := range []string{"ns", "namespace"} {
 		if named := c.QueryParams()[name]; len(named) > 0 {
-			namespace = strings.TrimPrefix(named[0], "*")
+			namespace = queries.OneNamespace(named[0])
 		}
 	}
 	if !a.Queries.SelfPreserving(namespace) {
@@ -30,7 +30,7 @@ func (a *api) warnOfPreservation(c echo.Context) {
 }
 
 func (a *api) preservation(c echo.Context) error {
-	namespace := strings.TrimPrefix(c.QueryParam("ns"), "*")
+	namespace := chosenNamespace(c)
 	if err := domain.ValidatePreservation(namespace, ""); err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (a *api) changePreservation(c echo.Context) error {
 	if body.Held == nil {
 		return invalidField("held", "must be true or false")
 	}
-	namespace := strings.TrimPrefix(namespace(c), "*")
+	namespace := queries.OneNamespace(namespace(c))
 	change := a.PreservationCommands.End
 	if *body.Held {
 		change = a.PreservationCommands.Hold

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,6 +27,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/live"
 	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // Every read refuses what it does not take by its name, whatever else is asked.
@@ -312,4 +314,50 @@ func TestReadsThatBreakEndVisibly(t *testing.T) {
 			t.Errorf("%s answered %s though there is no subscription", path, resp.Status)
 		}
 	}
+}
+
+// * means every namespace wherever a query may ask about more than one.
+func TestAStarIsEveryNamespace(t *testing.T) {
+	s := start(t)
+	for _, ns := range []string{"", "?ns=shop", "?ns=pay"} {
+		s.send("PUT", a1+ns, `{"address":"10.0.0.5"}`).want(t, 201)
+	}
+	s.send("PUT", "/v1/services/cart/instances/c?ns=pay", `{"address":"10.0.0.5","status":"critical"}`).want(t, 201)
+	for path, want := range map[string]int{
+		"/v1/services?ns=*": 3, "/v1/services?namespace=*": 3, "/v1/services": 0, "/v1/catalog?ns=*": 3, "/v1/catalog": 3, "/v1/catalog?at=now&ns=*": 3,
+		"/v1/history?ns=*": 3, "/v1/history": 3, "/v1/events?ns=*": 3, "/v1/namespaces": 2, "/v1/namespaces?at=now": 2,
+	} {
+		body := string(s.send("GET", path, "").want(t, 200).body)
+		if got := strings.Count(body, `"namespace":"pay"`) + strings.Count(body, `"namespace":"shop"`) + strings.Count(body, "instance-pay/") + strings.Count(body, "instance-shop/"); got < want || want == 0 && got > 0 {
+			t.Errorf("GET %s has the other namespaces %d times, want %d:\n%s", path, got, want, body)
+		}
+	}
+	for _, path := range []string{"/v1/services?ns=*shop", "/v1/catalog?ns=*shop", "/v1/history?ns=**", "/v1/events?ns=*&service=checkout", a1 + "?ns=*", "/v1/services/checkout?ns=*", "/v1/preservation?ns=*shop"} {
+		s.send("GET", path, "").want(t, 422)
+	}
+	var list wire.NamespaceList
+	s.send("GET", "/v1/namespaces", "").want(t, 200).json(t, &list)
+	want := []wire.NamespaceSummary{
+		{Namespace: "default", Services: 1, Instances: 1, Ready: 1, Position: list.Namespaces[0].Position},
+		{Namespace: "pay", Services: 2, Instances: 2, Ready: 1, Position: list.Position},
+		{Namespace: "shop", Services: 1, Instances: 1, Ready: 1, Position: list.Namespaces[2].Position},
+	}
+	if !slices.Equal(list.Namespaces, want) || list.Namespaces[0].Position.Number >= list.Namespaces[2].Position.Number {
+		t.Errorf("the namespaces are %+v", list)
+	}
+	s.send("GET", "/v1/namespaces?index="+list.Position.String()+"&wait=10ms", "").want(t, 200)
+}
+
+// The first request of a client that polls has no index yet, and is answered at once, as Consul does it.
+func TestAWaitWithoutAnIndexIsAnsweredAtOnce(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	began := time.Now()
+	for _, path := range []string{"/v1/services/checkout/instances?wait=5m", "/v1/services/checkout?wait=5m", "/v1/services?wait=5m", "/v1/namespaces?wait=5m&index="} {
+		s.send("GET", path, "").want(t, 200)
+	}
+	if took := time.Since(began); took > time.Minute {
+		t.Errorf("the answers took %v", took)
+	}
+	s.send("GET", "/v1/services?wait=6m", "").problem(t, 422, "invalid-field", "wait")
 }

@@ -29,7 +29,7 @@ func (a *api) streamCatalog(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.stream(c, queries.FollowQuery{Namespace: ns, Services: services})
+	return a.stream(c, queries.FollowQuery{Namespace: queries.OneNamespace(ns), Services: services})
 }
 
 // next waits for the next update of a stream, and refuses it to a caller who has lost the right meanwhile.

@@ -56,6 +56,21 @@ type ServiceList struct {
 	ExpiryHeld map[string]ExpiryHeld `json:"expiry_held,omitempty"`
 }
 
+// NamespaceSummary counts what a namespace has.
+type NamespaceSummary struct {
+	Namespace string   `json:"namespace"`
+	Services  int      `json:"services"`
+	Instances int      `json:"instances"`
+	Ready     int      `json:"ready"`    // may get traffic
+	Position  Position `json:"position"` // of the newest change to a service that has instances
+}
+
+// NamespaceList is the namespaces that have instances.
+type NamespaceList struct {
+	Position   Position           `json:"position"` // of the newest change to any service
+	Namespaces []NamespaceSummary `json:"namespaces"`
+}
+
 // ServiceInstances is a service with all its instances.
 type ServiceInstances struct {
 	Namespace string     `json:"namespace"`

@@ -16,18 +16,56 @@ type Result struct {
 	Revision  uint64   `json:"revision"`
 }
 
-// BatchResult is what became of each command of a batch, in their order.
+// BatchResult is what became of the commands of a batch: each is in Succeeded or in Failed, by its index in the batch.
 type BatchResult struct {
-	Results  []BatchItem `json:"results"`
-	Accepted int         `json:"accepted"`
-	Refused  int         `json:"refused"`
-	Position Position    `json:"position"` // of the newest change
+	Succeeded []BatchSuccess `json:"succeeded"`
+	Failed    []BatchFailure `json:"failed"`
+	Position  Position       `json:"position"` // of the newest change
 }
 
-// BatchItem is a command's answer, or the problem with it.
+// BatchSuccess is the answer to a command that was carried out.
+type BatchSuccess struct {
+	Index int `json:"index"` // of the command in the batch, from 0
+	Result
+}
+
+// BatchFailure is the problem with a command that was refused.
+type BatchFailure struct {
+	Index   int     `json:"index"` // of the command in the batch, from 0
+	Problem Problem `json:"problem"`
+}
+
+// BatchItem is what became of one command of a batch.
 type BatchItem struct {
 	Result
-	Problem *Problem `json:"problem,omitempty"` // nil: the command was carried out
+	Problem *Problem // nil: the command was carried out
+}
+
+// InOrder is what became of each of the n commands of the batch, in their order. ok is false if the result does not tell
+// it of each command just once.
+func (r *BatchResult) InOrder(n int) (items []BatchItem, ok bool) {
+	if len(r.Succeeded)+len(r.Failed) != n {
+		return nil, false
+	}
+	items, told := make([]BatchItem, n), make([]bool, n)
+	tell := func(index int, item BatchItem) bool {
+		if index < 0 || index >= n || told[index] {
+			return false
+		}
+		items[index], told[index] = item, true
+		return true
+	}
+	for _, s := range r.Succeeded {
+		if !tell(s.Index, BatchItem{Result: s.Result}) {
+			return nil, false
+		}
+	}
+	for i := range r.Failed {
+		if !tell(r.Failed[i].Index, BatchItem{Problem: &r.Failed[i].Problem}) {
+			return nil, false
+		}
+	}
+	return items, true
 }
 
 // Webhook is a webhook as replies have it. The secret is shown once, when it is made.

@@ -258,16 +258,14 @@ func show(i domain.Instance) wire.Instance {
 }
 
 func (r *Registry) batch(request *http.Request, n int, do func(i int) (wire.Result, error)) *http.Response {
-	result := wire.BatchResult{Results: make([]wire.BatchItem, n)}
+	result := wire.BatchResult{Succeeded: []wire.BatchSuccess{}, Failed: []wire.BatchFailure{}}
 	for i := range n {
 		done, err := do(i)
 		if err != nil {
-			result.Results[i].Problem = problemOf(err)
-			result.Refused++
+			result.Failed = append(result.Failed, wire.BatchFailure{Index: i, Problem: *problemOf(err)})
 			continue
 		}
-		result.Results[i].Result = done
-		result.Accepted++
+		result.Succeeded = append(result.Succeeded, wire.BatchSuccess{Index: i, Result: done})
 	}
 	result.Position = r.at()
 	return r.answer(request, http.StatusOK, result)

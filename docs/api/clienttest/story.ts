@@ -36,7 +36,9 @@ check(instances.length === 1 && must(instances[0], "instance").address === "127.
 
 // A batch of which one fails.
 const batch = await rollcall.POST("/v1/heartbeats", { body: ["checkout/ts-1", "checkout/nobody"] });
-check(must(batch.data, "batch").accepted === 1 && must(batch.data, "batch").refused === 1, "one is renewed, one is refused");
+const { succeeded, failed } = must(batch.data, "batch");
+check(succeeded.length === 1 && succeeded[0]?.index === 0 && succeeded[0].id === "ts-1", "the first is renewed");
+check(failed.length === 1 && failed[0]?.index === 1 && failed[0].problem.type === "urn:rollcall:problem:unknown-instance", "the second is refused");
 
 // A problem has a type and names the field.
 const refused = await rollcall.PUT("/v1/services/{service}/instances/{id}", {
