@@ -199,7 +199,7 @@ func (a *api) commands(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	web.Charge(c, web.Requests, len(items)-1) // one is counted already
+	web.Charge(c, web.Requests, max(len(items)-1, 0)) // one is counted already
 	who := web.IdentityOf(c)
 	refused := make([]error, len(items))
 	requests := make([]commands.Request, 0, len(items))
@@ -276,7 +276,7 @@ func (a *api) heartbeats(c echo.Context) error {
 		}
 		buffers.setOwner(owner)
 	}
-	web.Charge(c, web.Heartbeats, len(buffers.refused)-1) // one is counted already
+	web.Charge(c, web.Heartbeats, max(len(buffers.refused)-1, 0)) // one is counted already
 	buffers.keepAllowed(web.IdentityOf(c))
 	buffers.results = a.Commands.Heartbeats(caller(c)).SendAll(c.Request().Context(), buffers.keys, buffers.preconditions, buffers.results[:0])
 	if a.Limits != nil {
