@@ -10,9 +10,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -38,6 +40,9 @@ type Options struct {
 	Transport http.RoundTripper // nil: http.DefaultTransport
 	// Token is the secret of the token that the client shows; "": none. It goes to the registry's URL only.
 	Token string
+	// TokenFile is a file with the token, in place of Token. It is read for each request, since whoever issues tokens that
+	// end soon, as Kubernetes does, renews them in the file. "": there is none.
+	TokenFile string
 }
 
 // Client is a client of one registry. Several goroutines may use a Client at once.
@@ -89,6 +94,18 @@ type Reply[T any] struct {
 	Created  bool          // the registry answered 201: the command created something
 	Position wire.Position // the position that the catalog had reached
 	Warning  string        // of the registry, e.g. that expiry is held; "": no warning
+}
+
+// token is what the client shows to the registry; "": nothing.
+func (c *Client) token() (string, error) {
+	if c.options.TokenFile == "" {
+		return c.options.Token, nil
+	}
+	b, err := os.ReadFile(c.options.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("the token's file: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
 }
 
 // request is one call of the API.
@@ -192,8 +209,12 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
 	for name, value := range r.header {
 		sent.Header.Set(name, value)
 	}
-	if c.options.Token != "" {
-		sent.Header.Set("Authorization", "Bearer "+c.options.Token) // a redirect to another host drops it (net/http)
+	token, err := c.token()
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		sent.Header.Set("Authorization", "Bearer "+token) // a redirect to another host drops it (net/http)
 	}
 	if c.options.Via != "" {
 		sent.Header.Set("Rollcall-Via", c.options.Via)

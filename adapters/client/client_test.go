@@ -4,7 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -30,6 +34,31 @@ func TestBadURLsAreRefused(t *testing.T) {
 		if _, err := client.New(url, client.Options{}); !errors.As(err, new(domain.InvalidField)) {
 			t.Errorf("%q: %v", url, err)
 		}
+	}
+}
+
+func TestATokenIsReadFromItsFileForEachRequest(t *testing.T) {
+	var shown string
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { shown = r.Header.Get("Authorization") }))
+	defer server.Close()
+	file := filepath.Join(t.TempDir(), "token")
+	c, err := client.New(server.URL, client.Options{TokenFile: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, token := range []string{"first", "second"} {
+		if err := os.WriteFile(file, []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Call(t.Context(), http.MethodGet, "/", nil, nil); err != nil || shown != "Bearer "+token {
+			t.Errorf("%q is shown for %s: %v", shown, token, err)
+		}
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Call(t.Context(), http.MethodGet, "/", nil, nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without the file: %v", err)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 type guarded struct {
 	*server
 	commands *commands.Access
+	access   *web.Access
 }
 
 func startGuarded(t testing.TB) guarded {

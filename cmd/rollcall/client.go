@@ -19,6 +19,7 @@ import (
 type commandLine struct {
 	url, namespace, output string
 
+	tokenFile     string          // file with a secret that others renew; "": none
 	token         string          // secret that is shown to the registry; "": that of ROLLCALL_TOKEN, or none
 	ca, cert, key string          // PEM files for TLS; "": the system's authorities, no certificate
 	transport     *http.Transport // made of them, once
@@ -26,7 +27,7 @@ type commandLine struct {
 
 // client is the client of the registry at --url.
 func (c *commandLine) client() (*client.Client, error) {
-	options := client.Options{Namespace: c.namespace, Via: "cli", Token: c.secret()}
+	options := client.Options{Namespace: c.namespace, Via: "cli", Token: c.secret(), TokenFile: c.secretFile()}
 	if err := c.secure(&options); err != nil {
 		return nil, usageError{err}
 	}
@@ -43,6 +44,14 @@ func (c *commandLine) secret() string {
 		return c.token
 	}
 	return os.Getenv("ROLLCALL_TOKEN")
+}
+
+// secretFile is --token-file or ROLLCALL_TOKEN_FILE, unless a secret is given.
+func (c *commandLine) secretFile() string {
+	if c.secret() != "" {
+		return ""
+	}
+	return c.tokenFile
 }
 
 // secure has calls trust the authorities of --ca and show the certificate of --cert.

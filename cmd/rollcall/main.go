@@ -74,6 +74,7 @@ func root() *cobra.Command {
 	flags.StringVar(&remote.key, "key", fromEnv("ROLLCALL_KEY", ""), "private key of the certificate, in PEM (ROLLCALL_KEY)")
 	flags.StringVar(&remote.namespace, "ns", fromEnv("ROLLCALL_NS", "default"), "namespace (ROLLCALL_NS)")
 	flags.StringVar(&remote.token, "token", "", "secret of the token to show to the server (ROLLCALL_TOKEN, which other users of the machine do not see)")
+	flags.StringVar(&remote.tokenFile, "token-file", fromEnv("ROLLCALL_TOKEN_FILE", ""), "file with the token to show to the server, such as the token of a Kubernetes service account (ROLLCALL_TOKEN_FILE)")
 	flags.StringVarP(&remote.output, "output", "o", "table", "table or json")
 	for _, sub := range []*cobra.Command{serveCommand(), demoCommand(), rebuildCommand(), migrateCommand(), backupCommand(&remote), restoreCommand(), storeCommand(), accessRulesCommand(), bench.Command(versionName(), func() bench.Target { return bench.Target{URL: remote.url, JSON: remote.output == "json"} })} {
 		sub.GroupID = "server"

@@ -21,7 +21,7 @@ type accessLine struct {
 }
 
 func (a *accessLine) client(c *cobra.Command) (*client.Client, error) {
-	if c.Flags().Changed("url") || a.secret() != "" {
+	if c.Flags().Changed("url") || a.secret() != "" || a.secretFile() != "" {
 		return a.commandLine.client()
 	}
 	local, runs, err := localClient(a.data, a.commandLine)
