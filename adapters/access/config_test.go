@@ -117,3 +117,30 @@ func TestABadFileIsRefusedByItsLine(t *testing.T) {
 		t.Errorf("a large file: %v", err)
 	}
 }
+
+// The document shows files that a server can use.
+func TestTheFilesOfTheDocumentAreGood(t *testing.T) {
+	document, err := os.ReadFile("../../docs/access.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, block := range strings.Split(string(document), "```yaml\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		if !strings.Contains(block, "issuers:") {
+			continue
+		}
+		found++
+		for _, line := range strings.Split(block, "\n") { // the registry's machine has the file, the test's has not
+			if strings.Contains(line, " ca: ") {
+				block = strings.Replace(block, line+"\n", "", 1)
+			}
+		}
+		if _, err := Read(write(t, block)); err != nil {
+			t.Error(err)
+		}
+	}
+	if found != 2 {
+		t.Errorf("the document has %d files", found)
+	}
+}
