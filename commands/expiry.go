@@ -55,7 +55,7 @@ const (
 )
 
 // registry is the caller of every expiry.
-var registry = Caller{Actor: "rollcall", Via: "expiry"}
+var registry = Caller{Actor: "rollcall", Via: domain.ViaExpiry}
 
 // Run looks for lapsed leases at every tick until the context ends. Looks run in a goroutine of their own, so that a
 // look that takes long does not delay the samples of Listening.

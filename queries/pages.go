@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -46,6 +47,11 @@ func (s *Service) HistoryPage(ctx context.Context, q HistoryQuery) (page wire.Hi
 	if err != nil {
 		return page, err
 	}
+	if len(found.Entries) == 0 && q.Cursor == "" {
+		if err := s.refuseNever(ctx, &q, &find); err != nil {
+			return page, err
+		}
+	}
 	for i := range found.Entries {
 		page.Entries = append(page.Entries, ShowEntry(s.Timelines(), &found.Entries[i]))
 	}
@@ -60,6 +66,27 @@ func (s *Service) HistoryPage(ctx context.Context, q HistoryQuery) (page wire.Hi
 	return page, err
 }
 
+// refuseNever refuses the history of an instance, a service or a webhook that never was: an empty page would say that nothing
+// happened to it.
+func (s *Service) refuseNever(ctx context.Context, q *HistoryQuery, find *history.Query) error {
+	var never error
+	switch {
+	case q.Webhook != "":
+		never = domain.UnknownWebhook{ID: q.Webhook}
+	case q.Instance != "":
+		never = domain.UnknownInstance{Key: domain.Key{Namespace: find.Namespace, Service: q.Service, ID: q.Instance}}
+	case q.Service != "":
+		never = UnknownService{domain.ServiceKey{Namespace: find.Namespace, Service: q.Service}}
+	default:
+		return nil
+	}
+	any, err := s.History.Find(ctx, history.Query{Namespace: find.Namespace, Service: find.Service, ID: find.ID, Stream: find.Stream, Limit: 1})
+	if err != nil || len(any.Entries) > 0 || any.More {
+		return err
+	}
+	return never
+}
+
 func (s *Service) readHistoryQuery(ctx context.Context, q HistoryQuery) (find history.Query, err error) {
 	if err := q.refuseImpossibleTypes(); err != nil {
 		return find, err
@@ -69,6 +96,9 @@ func (s *Service) readHistoryQuery(ctx context.Context, q HistoryQuery) (find hi
 	}
 	if q.Service != "" && q.Namespace == "" {
 		find.Namespace = domain.DefaultNamespace
+	}
+	if q.Via != "" && !slices.Contains(domain.Vias(), q.Via) {
+		return find, domain.InvalidField{Field: "via", Rule: "must be one of " + strings.Join(domain.Vias(), ", ")}
 	}
 	if q.Webhook != "" {
 		find.Stream = eventstore.WebhookStream(q.Webhook)

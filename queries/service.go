@@ -132,7 +132,8 @@ func (s *Service) assigned(ctx context.Context, field string, p wire.Position) (
 		return 0, err
 	}
 	head, err := s.Store.Head(ctx)
-	if err == nil && number > head {
+	// The catalog may stand behind the newest event: a database tells how far it has looked for events, too.
+	if err == nil && number > max(head, s.Live.Position()) {
 		err = domain.InvalidField{Field: field, Rule: fmt.Sprintf("must be a position that was assigned; the newest is %d", head)}
 	}
 	return number, err

@@ -65,7 +65,7 @@ func TestTheHistoryTellsWhoDidWhatAndWhy(t *testing.T) {
 		t.Errorf("the heartbeats are %+v", p.Heartbeats)
 	}
 	for query, n := range map[string]int{
-		"/v1/history": 6, "/v1/history?ns=shop": 1, "/v1/services/checkout/history": 5, "/v1/services/cart/history": 0, "/v1/services/cart/history?ns=shop": 1,
+		"/v1/history": 6, "/v1/history?ns=shop": 1, "/v1/services/checkout/history": 5, "/v1/services/cart/history?ns=shop": 1,
 		"/v1/history?type=InstanceRegistered": 2, "/v1/history?type=InstanceRegistered,HealthChanged": 3, "/v1/history?actor=anonymous": 6, "/v1/history?actor=ann": 0,
 		"/v1/history?via=cli": 1, "/v1/history?reason=MEMORY": 1, "/v1/history?from=1h%20ago": 6, "/v1/history?to=1h%20ago": 0, "/v1/history?from=2&to=3": 2,
 		"/v1/history?from=2006-01-02T15:04:05Z": 6,
@@ -82,6 +82,38 @@ func TestTheHistoryTellsWhoDidWhatAndWhy(t *testing.T) {
 	gone.json(t, &why)
 	if why.Event == nil || why.Event.Summary != "deregistered: scaled down" || why.History != a1+"/history" {
 		t.Errorf("the reason given is %s", gone.body)
+	}
+}
+
+// An empty history would say that nothing happened to what is asked about. What never was is refused, and so is a way by
+// which no event comes; a filter that picks nothing of what was gives an empty page.
+func TestTheHistoryOfWhatNeverWasIsRefused(t *testing.T) {
+	s := start(t)
+	s.send("PUT", "/v1/services/web/instances/a", `{"address":"::1"}`).want(t, 201)
+	s.send("DELETE", "/v1/services/web/instances/a", "").want(t, 200)
+	for path, problem := range map[string]string{
+		"/v1/services/web/instances/never/history":    "unknown-instance",
+		"/v1/services/never/instances/a/history":      "unknown-instance",
+		"/v1/services/web/instances/a/history?ns=dev": "unknown-instance",
+		"/v1/services/never/history":                  "unknown-service",
+		"/v1/services/web/history?ns=dev":             "unknown-service",
+		"/v1/services/never/history?from=1h%20ago":    "unknown-service",
+		"/v1/webhooks/never/history":                  "unknown-webhook",
+	} {
+		s.send("GET", path, "").problem(t, 404, problem, "")
+	}
+	for _, path := range []string{"/v1/history", "/v1/services/web/history", "/v1/services/web/instances/a/history", "/v1/webhooks/w/history"} {
+		s.send("GET", path+"?via=bogus", "").problem(t, 422, "invalid-field", "via")
+		s.send("GET", path+"?type=bogus", "").problem(t, 422, "invalid-field", "type")
+		s.send("GET", path+"?order=bogus", "").problem(t, 422, "invalid-field", "order")
+	}
+	for _, path := range []string{
+		"/v1/services/web/history?actor=nobody", "/v1/services/web/history?type=LeaseExpired", "/v1/services/web/instances/a/history?to=1h%20ago", "/v1/history?ns=dev", "/v1/history?via=webhooks",
+	} {
+		p := page{}
+		if s.send("GET", path, "").want(t, 200).json(t, &p); len(p.Entries) != 0 {
+			t.Errorf("%s has %d entries", path, len(p.Entries))
+		}
 	}
 }
 

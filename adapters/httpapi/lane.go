@@ -57,7 +57,7 @@ func (f *laneFace) Authorize(authorization []byte) bool {
 	}
 	f.who, f.authorization = who, bytes.Clone(authorization)
 	f.usage = f.api.Limits.Account(who, f.client)
-	f.beats = f.api.Commands.Heartbeats(commands.Caller{Actor: who.Name, Source: web.SourceOf(f.client), Via: viaHTTP})
+	f.beats = f.api.Commands.Heartbeats(commands.Caller{Actor: who.Name, Source: web.SourceOf(f.client), Via: domain.ViaHTTP})
 	return true
 }
 

@@ -26,9 +26,6 @@ const (
 // warnFromLag is the lag behind the event store from which on a node's replies carry a warning.
 const warnFromLag = 3 * time.Second
 
-// viaHTTP is the via of commands whose request does not name another.
-const viaHTTP = "http"
-
 // positioned sets the catalog's position and the warnings in the headers of every reply.
 func (a *api) positioned(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
@@ -80,9 +77,9 @@ func (a *api) afterOwnWrites(next echo.HandlerFunc) echo.HandlerFunc {
 
 // caller is the caller of the request's commands.
 func caller(c echo.Context) commands.Caller {
-	via, who := viaHTTP, web.IdentityOf(c)
-	if c.Request().Header.Get(headerVia) == "cli" && who.MaySomewhere(domain.Operate) == nil {
-		via = "cli"
+	via, who := domain.ViaHTTP, web.IdentityOf(c)
+	if c.Request().Header.Get(headerVia) == domain.ViaCLI && who.MaySomewhere(domain.Operate) == nil {
+		via = domain.ViaCLI
 	}
 	return commands.Caller{Actor: who.Name, Source: web.SourceOf(c.Request().RemoteAddr), Via: via, RequestID: requestID(c)}
 }

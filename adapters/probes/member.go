@@ -32,7 +32,7 @@ type Member struct {
 }
 
 // Caller is on whose behalf nodes are registered and checks are reported.
-var Caller = commands.Caller{Actor: "rollcall", Via: "probes", Registry: true}
+var Caller = commands.Caller{Actor: "rollcall", Via: domain.ViaProbes, Registry: true}
 
 func (m *Member) key() domain.Key {
 	return domain.Key{Namespace: NodesService.Namespace, Service: NodesService.Service, ID: m.Node.name}

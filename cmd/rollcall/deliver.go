@@ -41,7 +41,7 @@ type deliveries struct {
 }
 
 // deliverer is on whose behalf a failing webhook is paused.
-var deliverer = commands.Caller{Actor: "rollcall", Via: "webhooks"}
+var deliverer = commands.Caller{Actor: "rollcall", Via: domain.ViaWebhooks}
 
 func openDeliveries(ctx context.Context, s settings, store eventstore.Store, storeID uuid.UUID, observed *metrics.Deliveries, logger *slog.Logger) (*deliveries, error) {
 	d := &deliveries{observed: observed, store: store, storeID: storeID, allow: s.webhookAllowPrivate, logger: logger}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -158,17 +159,17 @@ func whyCommand(remote *commandLine) *cobra.Command {
 				return err
 			}
 			page, err := registry.History(c.Context(), client.HistoryQuery{Instance: key, Limit: 10})
+			if never := new(wire.Problem); errors.As(err, &never) && never.Type == wire.UnknownInstance {
+				return &wire.Problem{Type: wire.UnknownInstance, Status: http.StatusNotFound, Detail: fmt.Sprintf("instance %s was never registered", args[0])}
+			}
 			if err != nil {
 				return err
-			}
-			if len(page.Value.Entries) == 0 {
-				return &wire.Problem{Type: wire.UnknownInstance, Status: http.StatusNotFound, Detail: fmt.Sprintf("instance %s was never registered", args[0])}
 			}
 			return remote.print(c, page.Raw, func(w io.Writer) error {
 				if err := explain(w, page.Value, time.Now()); err != nil {
 					return err
 				}
-				defer warnHeld(c, registry, key.Namespace)
+				explainHeld(c.Context(), w, registry, key)
 				deaf, err := interruptions(c.Context(), registry, &page.Value.Entries[0])
 				if err != nil || len(deaf) == 0 {
 					return err
@@ -181,6 +182,28 @@ func whyCommand(remote *commandLine) *cobra.Command {
 			})
 		},
 	}
+}
+
+// explainHeld says that an instance is there only because expiry is held. An instance that is gone has nothing to be said of.
+func explainHeld(ctx context.Context, w io.Writer, registry *client.Client, key domain.Key) {
+	reply, err := registry.Instance(ctx, key, "")
+	held := reply.Value.ExpiryHeld
+	if err != nil || held == nil {
+		return // the answer itself is there
+	}
+	fmt.Fprintf(w, "Note: expiry is held in namespace %s since %s, by %s%s.\n", key.Namespace, held.Since.Format(time.RFC3339), dash(held.Actor), because(held.Reason))
+	until := reply.Value.LeaseExpiresAt
+	if now := time.Now(); until != nil && until.Before(now) {
+		fmt.Fprintf(w, "Its lease is overdue since %s (%s ago): no heartbeat renewed it, and the instance stays because expiry is held.\n",
+			until.Format("2006-01-02 15:04:05 MST"), queries.Spaced(now.Sub(*until).Round(time.Second)))
+	}
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + oneLine(reason)
 }
 
 // explain tells the newest entries as a story, the answer first.

@@ -155,7 +155,7 @@ func TestOperatorsHoldExpiryFromTheCommandLine(t *testing.T) {
 		{"preservation", []string{"default", "held", "anonymous", "rack-4"}},
 		{"services", []string{"web", "expiry is held in namespace default since", "by anonymous"}},
 		{"instances web", []string{"10.0.0.5", "expiry is held in namespace default since"}},
-		{"why web/0", []string{"is registered", "expiry is held in namespace default since"}},
+		{"why web/0", []string{"is registered", "expiry is held in namespace default since", "by anonymous: rack-4", "Its lease is overdue since"}},
 		{"preservation end --reason done", []string{"default", "goes on", "done"}},
 	} {
 		out, err := rollcall(append(strings.Fields(c.args), "--url", p.url)...)

@@ -1,0 +1,15 @@
+package domain
+
+// The ways by which commands and events come.
+const (
+	ViaHTTP     = "http"     // the native API
+	ViaCLI      = "cli"      // the command line
+	ViaExpiry   = "expiry"   // the registry, for leases that lapsed
+	ViaProbes   = "probes"   // the registry, for checks that it looks at itself
+	ViaWebhooks = "webhooks" // the registry, for webhooks that failed for long
+)
+
+// Vias are all ways, the reasons of timelines among them.
+func Vias() []string {
+	return []string{ViaHTTP, ViaCLI, ViaExpiry, ViaProbes, ViaWebhooks, string(Restored), string(TailLost), string(Migrated)}
+}
