@@ -241,6 +241,14 @@ func (k *Kept) End(reason string) {
 	})
 }
 
+// LetGo ends the keeping without a word to the registry: the registration stays until its lease ends, or until the next
+// process with the same owner keeps it. It is for a process that is about to start again.
+func (k *Kept) LetGo() {
+	k.keeper.mu.Lock()
+	defer k.keeper.mu.Unlock()
+	k.finish(Ended, nil)
+}
+
 // change changes what is wanted of the instance, and has the keeper look at it.
 func (k *Kept) change(apply func()) {
 	k.keeper.mu.Lock()

@@ -34,6 +34,13 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	if registry, id, ok := strings.Cut(os.Getenv(shopEnv), " "); ok {
+		if err := serveShop(registry, id); err != nil {
+			fmt.Fprintln(os.Stderr, "instance", id, err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := m.Run()
 	if path, err := binary(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(path))

@@ -16,7 +16,7 @@ import (
 
 func clientCommands(remote *commandLine) []*cobra.Command {
 	return []*cobra.Command{
-		registerCommand(remote), heartbeatCommand(remote), deregisterCommand(remote), healthCommand(remote),
+		registerCommand(remote), runCommand(remote), heartbeatCommand(remote), deregisterCommand(remote), healthCommand(remote),
 		drainCommand(remote), servicesCommand(remote), instancesCommand(remote), watchCommand(remote), webhooksCommand(remote), preservationCommand(remote), statusCommand(remote),
 	}
 }
@@ -115,38 +115,6 @@ func registerCommand(remote *commandLine) *cobra.Command {
 		return remote.command(c, args[0], "registered", func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
 			return r.Register(ctx, key, d, options...)
 		})
-	}
-	return c
-}
-
-func heartbeatCommand(remote *commandLine) *cobra.Command {
-	var every time.Duration
-	var of precondition
-	c := &cobra.Command{
-		Use:   "heartbeat SERVICE/ID",
-		Short: "Renew an instance's lease, once or --every so often",
-		Args:  cobra.ExactArgs(1),
-	}
-	c.Flags().DurationVar(&every, "every", 0, "go on until interrupted, at this interval")
-	of.flags(c)
-	c.RunE = func(c *cobra.Command, args []string) error {
-		options, err := of.options(c)
-		if err != nil {
-			return err
-		}
-		for {
-			err := remote.command(c, args[0], "renewed", func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
-				return r.Heartbeat(ctx, key, options...)
-			})
-			if err != nil || every <= 0 {
-				return err
-			}
-			select {
-			case <-c.Context().Done():
-				return nil
-			case <-time.After(every):
-			}
-		}
 	}
 	return c
 }

@@ -1,0 +1,115 @@
+// Package agent runs checks on the host of the instances.
+package agent
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+// Look looks once at what a check names, and ends within the check's timeout. output says in words what was seen.
+type Look func(ctx context.Context, c domain.Check, d domain.Details) (passed bool, output string)
+
+// Checks runs the checks of an instance on this machine, and says what its status is: the worst of all checks.
+type Checks struct {
+	Checks  []domain.Check // normalized; of the kinds http, tcp and grpc
+	Details domain.Details // of the instance
+	Look    Look
+	// Report is called with the status and the words of the check that is to blame: first when all checks have answered
+	// or one is critical, and then after each change. One call at a time. It must not block.
+	Report func(status domain.Status, output string)
+
+	mu       sync.Mutex
+	statuses []domain.Status // of the checks
+	outputs  []string
+	reported domain.Status // "": nothing was reported
+}
+
+// Run runs the checks until the context ends.
+func (c *Checks) Run(ctx context.Context) {
+	c.statuses, c.outputs = make([]domain.Status, len(c.Checks)), make([]string, len(c.Checks))
+	var group sync.WaitGroup
+	for n := range c.Checks {
+		c.statuses[n] = c.Checks[n].Initial()
+		group.Go(func() { c.run(ctx, n) })
+	}
+	group.Wait()
+}
+
+// run runs one check. Its looks begin at a random time within a tenth of its interval, so that the checks of an agent that
+// has started do not all look at once.
+func (c *Checks) run(ctx context.Context, n int) {
+	check := &c.Checks[n]
+	interval := time.Duration(check.Interval)
+	sleep(ctx, rand.N(interval/10+1))
+	failed, passed := 0, 0 // in a row
+	for ctx.Err() == nil {
+		ok, output := c.Look(ctx, *check, c.Details)
+		if ctx.Err() != nil {
+			return
+		}
+		if ok {
+			failed, passed = 0, passed+1
+		} else {
+			failed, passed = failed+1, 0
+		}
+		switch {
+		case ok && passed >= max(check.Successes, 1):
+			c.set(n, domain.Passing, output)
+		case !ok && failed >= max(check.Failures, 1):
+			c.set(n, domain.Critical, output)
+		}
+		sleep(ctx, interval-interval/20+rand.N(interval/10+1))
+	}
+}
+
+// set sets the status of a check, and reports that of the instance if it changed.
+func (c *Checks) set(n int, status domain.Status, output string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.statuses[n] == status {
+		return
+	}
+	c.statuses[n], c.outputs[n] = status, output
+	blamed := n
+	for i, s := range c.statuses {
+		if rank(s) > rank(c.statuses[blamed]) {
+			blamed = i
+		}
+	}
+	worst := c.statuses[blamed]
+	if worst == domain.Starting || worst == c.reported {
+		return
+	}
+	c.reported = worst
+	words := c.outputs[blamed]
+	if len(c.Checks) > 1 {
+		words = c.Checks[blamed].ID + ": " + words
+	}
+	c.Report(worst, domain.CleanOutput(words))
+}
+
+// rank orders statuses from good to bad. One that is not known yet is worse than any but critical.
+func rank(s domain.Status) int {
+	switch s {
+	case domain.Passing:
+		return 0
+	case domain.Warning:
+		return 1
+	case domain.Starting:
+		return 2
+	}
+	return 3
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+// instanceFlags are the flags that describe an instance that a command keeps registered.
+type instanceFlags struct {
+	given domain.Details
+	ports map[string]int
+	ttl   time.Duration
+}
+
+// flags adds the flags.
+func (s *instanceFlags) flags(f *pflag.FlagSet) {
+	d := &s.given
+	f.StringVar(&d.Address, "address", "", "IP address or host name; left out, an address of this machine")
+	f.StringToIntVar(&s.ports, "port", nil, "named port, e.g. http=8080; may be given again")
+	f.StringSliceVar(&d.Tags, "tag", nil, "tag; may be given again")
+	f.StringToStringVar(&d.Metadata, "meta", nil, "metadata pair, e.g. team=shop; may be given again")
+	f.StringVar(&d.Zone, "zone", "", "zone")
+	f.StringVar(&d.Version, "service-version", "", "version of the service")
+	f.Uint16Var(&d.Weight, "weight", domain.DefaultWeight, "share of traffic, relative to the others, at least 1")
+	f.DurationVar(&s.ttl, "ttl", domain.DefaultTTL, "how long the lease holds without a heartbeat")
+}
+
+// details are those that the flags name.
+func (s *instanceFlags) details() (domain.Details, error) {
+	d := s.given
+	d.TTL = domain.Duration(s.ttl)
+	if d.Weight == 0 {
+		return d, fmt.Errorf("--weight must be at least 1: an instance that is to get no traffic drains")
+	}
+	d.Ports = map[string]uint16{}
+	for name, port := range s.ports {
+		if port < 1 || port > 65535 {
+			return d, fmt.Errorf("port %s must be 1-65535, not %d", name, port)
+		}
+		d.Ports[name] = uint16(port)
+	}
+	if d.Address == "" {
+		d.Address = ownAddress()
+	}
+	return d, nil
+}
+
+// ownAddress is an address of this machine at which others may reach it: the first one that is no loopback and no
+// link-local address, or else the loopback address.
+func ownAddress() string {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return "127.0.0.1"
+	}
+	for _, a := range addresses {
+		if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+			return n.IP.String()
+		}
+	}
+	return "127.0.0.1"
+}
