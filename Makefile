@@ -3,7 +3,8 @@
 GO ?= go
 BIN := bin/rollcall
 
-TOOLS := curl jq node npm openssl prometheus redis-server
+TOOLS := curl dig dnsmasq haproxy jq node nginx npm openssl prometheus redis-server unbound
+PACKAGES := $(patsubst dig,bind9-dnsutils,$(patsubst dnsmasq,dnsmasq-base,$(patsubst nginx,nginx-light,$(patsubst node,nodejs,$(TOOLS)))))
 
 # Modules of their own, with servers and clients that only tests need, so that the product's go.mod stays clean.
 MODULES := $(patsubst %/go.mod,%,$(shell find adapters -name go.mod))
@@ -17,7 +18,7 @@ test: tools vet race ## everything that must pass before a commit
 
 tools: ## installs the programs that tests run, where they are missing (Debian)
 	@for tool in $(TOOLS); do command -v $$tool >/dev/null || missing=1; done; \
-	if [ -n "$$missing" ]; then apt-get update -q && apt-get install -qy --no-install-recommends $(subst node,nodejs,$(TOOLS)); fi
+	if [ -n "$$missing" ]; then apt-get update -q && apt-get install -qy --no-install-recommends $(PACKAGES); fi
 
 vet:
 	$(GO) vet ./...
@@ -33,7 +34,7 @@ race:
 KILLS ?= 200
 SEEDS ?= 5000
 FUZZTIME ?= 30s
-FUZZ := ./domain:FuzzDecodeEvent ./domain:FuzzParseKey ./domain/eventstore:FuzzParseJSON ./adapters/pebblestore:FuzzStoredValues \
+FUZZ := ./adapters/dns:FuzzPackets ./domain:FuzzDecodeEvent ./domain:FuzzParseKey ./domain/eventstore:FuzzParseJSON ./adapters/pebblestore:FuzzStoredValues \
 	./adapters/httpapi:FuzzBodies ./adapters/httpapi:FuzzTheLane ./adapters/web/lane:FuzzPlainRequests ./adapters/httpapi:FuzzPlainStrings ./adapters/httpapi:FuzzQueries ./projections/history:FuzzStoredPostings \
 	./projections/history:FuzzCheckpoint ./projections/catalog:FuzzSnapshotsAndEvents
 

@@ -54,6 +54,7 @@ type node struct {
 	access     *web.Access      // nil: access is not controlled
 	queries    *queries.Service
 	api        *httpapi.API
+	dns        *nameServer // nil: there is none
 
 	started  time.Time
 	at       func(what string, cause func() error)
@@ -67,7 +68,7 @@ type node struct {
 func openNode(ctx context.Context, s settings, logger *slog.Logger, at func(what string, cause func() error)) (*node, error) {
 	n := &node{settings: s, logger: logger, metrics: metrics.New(versionName()), started: time.Now(), at: at}
 	n.stopping, n.stop = context.WithCancel(context.Background())
-	for _, open := range []func(context.Context) error{n.openStore, n.openHistory, n.openLive, n.openDeliveries, n.openAccess, n.openCommands, n.openQueries, n.openAPI} {
+	for _, open := range []func(context.Context) error{n.openStore, n.openHistory, n.openLive, n.openDeliveries, n.openAccess, n.openCommands, n.openQueries, n.openAPI, n.openDNS} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, n.close())
 		}
@@ -258,6 +259,9 @@ func (n *node) run(ctx context.Context, group *errgroup.Group) {
 	})
 	group.Go(func() error { return n.deliveries.run(ctx, n.stopping) })
 	group.Go(func() error { return n.tokens.Run(ctx, n.store) })
+	if n.dns != nil {
+		group.Go(func() error { return n.dns.server.Serve(ctx, n.dns.packets, n.dns.streams) })
+	}
 	if n.vouched != nil {
 		group.Go(func() error { return n.vouched.Run(ctx) })
 		group.Go(func() error { return n.reloadRules(ctx) })

@@ -33,6 +33,7 @@ type settings struct {
 	anonymous  string // the role of callers without a token; "": none
 	proxies    trusting
 	limits     limits
+	dns        naming
 	insecure   bool // others may reach the registry without access control
 	data       string
 	store      string
@@ -87,6 +88,7 @@ func (s *settings) flags(c *cobra.Command) {
 	s.proxies.flags(f)
 	s.limits.flags(f)
 	f.BoolVar(&s.insecure, "insecure", false, "listen on an address that others can reach although access is off")
+	s.dns.flags(f)
 	f.StringVar(&s.data, "data", "./rollcall-data", "folder for events and snapshots")
 	f.StringVar(&s.store, "store", "embedded", "event store: embedded, or EventStoreDB's or KurrentDB's connection string, esdb://… or esdb+discover://…")
 	f.DurationVar(&s.retention, "heartbeat-retention", 72*time.Hour, "how long heartbeats are kept; lifecycle events are kept for ever")
@@ -117,7 +119,7 @@ func (s *settings) logger(w io.Writer) (*slog.Logger, error) {
 
 func (s *settings) check() error {
 	if !embedded(s.store) && !isESDB(s.store) {
-		return usageError{errors.New("store must be embedded, esdb://… or esdb+discover://…")} // it may hold a password, so that it is not shown
+		return usageError{fmt.Errorf("store must be embedded, esdb://… or esdb+discover://…, not %q", s.store)}
 	}
 	if s.tls.On() {
 		if _, err := s.tlsConfig(slog.New(slog.DiscardHandler)); err != nil {
@@ -130,7 +132,10 @@ func (s *settings) check() error {
 	if s.retention < time.Hour {
 		return usageError{fmt.Errorf("heartbeat-retention must be at least 1h, not %s", s.retention)}
 	}
-	return s.checkAccess()
+	if err := s.checkAccess(); err != nil {
+		return err
+	}
+	return s.checkDNS()
 }
 
 // controlled says whether callers need a token.

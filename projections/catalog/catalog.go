@@ -24,6 +24,7 @@ type Catalog struct {
 	shards    [64]shard
 	instances atomic.Int64
 	changed   atomic.Uint64 // position of the newest change to any service
+	listed    atomic.Uint64 // how often a service got its first instance or lost its last
 }
 
 type shard struct {
@@ -204,6 +205,7 @@ func (c *Catalog) put(s *service, found location, now *Entry, at eventstore.Posi
 			shard.services[s.key] = s
 		}
 		shard.mu.Unlock()
+		c.listed.Add(1)
 	}
 	if was == nil {
 		c.instances.Add(1)
@@ -226,6 +228,9 @@ func (c *Catalog) Len() int { return int(c.instances.Load()) }
 
 // Changed is the position of the newest change to any instance, 0 if there was none.
 func (c *Catalog) Changed() eventstore.Position { return eventstore.Position(c.changed.Load()) }
+
+// Listed is a number that grows whenever the list of services changes.
+func (c *Catalog) Listed() uint64 { return c.listed.Load() }
 
 // View is the service with its instances as they are now. A service without instances has an empty view.
 func (c *Catalog) View(key domain.ServiceKey) *View {

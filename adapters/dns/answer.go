@@ -1,0 +1,275 @@
+package dns
+
+import (
+	"encoding/hex"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+// answer makes the reply to a question. here is the server's own address, which its name server has.
+func (s *Server) answer(question *dns.Msg, here netip.Addr) *dns.Msg {
+	reply := new(dns.Msg)
+	reply.SetReply(question)
+	if opt := question.IsEdns0(); opt != nil {
+		reply.SetEdns0(maxUDP, false)
+		if opt.Version() != 0 {
+			reply.Rcode = dns.RcodeBadVers
+			return reply
+		}
+	}
+	switch {
+	case question.Opcode != dns.OpcodeQuery:
+		reply.Rcode = dns.RcodeNotImplemented
+		return reply
+	case len(question.Question) != 1:
+		reply.Rcode = dns.RcodeFormatError
+		return reply
+	}
+	q := question.Question[0]
+	switch {
+	case q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR:
+		reply.Rcode = dns.RcodeNotImplemented
+		return reply
+	case q.Qclass != dns.ClassINET && q.Qclass != dns.ClassANY:
+		reply.Rcode = dns.RcodeRefused
+		return reply
+	}
+	name := strings.ToLower(q.Name)
+	if q.Qtype == dns.TypePTR {
+		if address, ok := addressOfArpa(name); ok {
+			s.pointer(reply, q, address)
+			return reply
+		}
+	}
+	zone, before, ok := s.zoneOf(name)
+	if !ok {
+		reply.Rcode = dns.RcodeRefused
+		return reply
+	}
+	if err := s.registry.Ready(); err != nil {
+		reply.Rcode = dns.RcodeServerFailure
+		return reply
+	}
+	reply.Authoritative = true
+	a := answering{s: s, reply: reply, q: q, zone: zone, here: here}
+	if !a.find(s.parse(before, q.Qtype == dns.TypeSRV || q.Qtype == dns.TypeANY)) {
+		reply.Rcode = dns.RcodeNameError
+	}
+	if len(reply.Answer) == 0 {
+		reply.Ns = append(reply.Ns, a.soa(strings.TrimPrefix(zone, ".")))
+	}
+	return reply
+}
+
+// zoneOf is the zone of a name in lower case, with a dot before it, and the name without the zone.
+func (s *Server) zoneOf(name string) (zone, before string, ok bool) {
+	for _, zone := range s.zones {
+		if name == zone[1:] {
+			return zone, "", true
+		}
+		if before, ok := strings.CutSuffix(name, zone); ok {
+			return zone, before, true
+		}
+	}
+	return "", "", false
+}
+
+// answering is a reply in the making.
+type answering struct {
+	s     *Server
+	reply *dns.Msg
+	q     dns.Question
+	zone  string // with a dot before it
+	here  netip.Addr
+}
+
+// find answers by the first meaning that exists, and says whether one does.
+func (a *answering) find(meanings []asked) bool {
+	for _, m := range meanings {
+		switch m.what {
+		case apex:
+			a.soaAndServers()
+			return true
+		case nameServer:
+			a.add(a.q.Name, a.here)
+			return true
+		case inner:
+			if m.namespace == "default" || a.s.registry.HasNamespace(m.namespace) {
+				return true
+			}
+		case addrName:
+			a.add(a.q.Name, m.address)
+			return true
+		case nodeName:
+			if a.node(m) {
+				return true
+			}
+		case serviceName:
+			if a.service(m) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (a *answering) header(name string, t uint16) dns.RR_Header {
+	return dns.RR_Header{Name: name, Rrtype: t, Class: dns.ClassINET, Ttl: a.s.ttl}
+}
+
+// wants says whether records of a type are asked for.
+func (a *answering) wants(t uint16) bool { return a.q.Qtype == t || a.q.Qtype == dns.TypeANY }
+
+// add answers with an address, if records of its type are asked for.
+func (a *answering) add(name string, address netip.Addr) {
+	if rr := a.record(name, address); rr != nil && a.wants(rr.Header().Rrtype) {
+		a.reply.Answer = append(a.reply.Answer, rr)
+	}
+}
+
+// record is the A or AAAA record of an address; nil: the address is not valid.
+func (a *answering) record(name string, address netip.Addr) dns.RR {
+	switch {
+	case address.Is4():
+		return &dns.A{Hdr: a.header(name, dns.TypeA), A: address.AsSlice()}
+	case address.Is6():
+		return &dns.AAAA{Hdr: a.header(name, dns.TypeAAAA), AAAA: address.AsSlice()}
+	}
+	return nil
+}
+
+// service answers about a service, whose instances that are ready come in random order. found is false if no instance
+// is ready, so that resolvers take the service for gone, and do not keep what they had.
+func (a *answering) service(m asked) (found bool) {
+	for i := range m.labels { // the longest name that exists is the service, and what stands before it a tag
+		group, ok := a.s.registry.Find(m.namespace, strings.Join(m.labels[i:], "."))
+		if !ok {
+			continue
+		}
+		svc := serviceOf(group)
+		tag := strings.Join(m.labels[:i], ".")
+		if strings.HasPrefix(tag, "_") && !strings.Contains(tag, ".") && len(svc.ready) > 0 && len(svc.withTag(tag)) == 0 {
+			return true // _tcp.<service> has names below it
+		}
+		if ready := svc.withTag(tag); len(ready) > 0 {
+			a.instances(ready, m)
+			return true
+		}
+	}
+	return false
+}
+
+func (a *answering) instances(ready []*endpoint, m asked) {
+	start := len(a.reply.Answer)
+	if a.wants(dns.TypeSRV) {
+		a.servers(ready, m)
+	}
+	if a.wants(dns.TypeA) || a.wants(dns.TypeAAAA) {
+		a.addresses(ready)
+	}
+	added := a.reply.Answer[start:]
+	rand.Shuffle(len(added), func(i, j int) { added[i], added[j] = added[j], added[i] })
+}
+
+// addresses answers with the addresses of instances, each once. A service that has host names for addresses only is an
+// alias of one of them.
+func (a *answering) addresses(ready []*endpoint) {
+	seen := make(map[netip.Addr]bool, len(ready))
+	var hosts []string
+	for _, e := range ready {
+		switch {
+		case !e.address.IsValid():
+			hosts = append(hosts, e.host)
+		case !seen[e.address]:
+			seen[e.address] = true
+			a.add(a.q.Name, e.address)
+		}
+	}
+	if len(seen) == 0 && len(hosts) > 0 {
+		a.reply.Answer = append(a.reply.Answer, &dns.CNAME{Hdr: a.header(a.q.Name, dns.TypeCNAME), Target: hosts[rand.IntN(len(hosts))]})
+	}
+}
+
+// servers answers with an SRV record for each instance that has the port, and with the address of each target. Every
+// instance with an address has a target name of its own: clients take records with one target for one server.
+func (a *answering) servers(ready []*endpoint, m asked) {
+	for _, e := range ready {
+		port := e.port
+		if m.port != "" {
+			port = e.ports[m.port]
+		}
+		if port == 0 {
+			continue
+		}
+		target := e.host
+		if e.address.IsValid() {
+			if target = nodeNameOf(e, m.namespace, a.zone); !isName(target) { // too long
+				target = hex.EncodeToString(e.address.AsSlice()) + ".addr" + a.zone
+			}
+			a.reply.Extra = append(a.reply.Extra, a.record(target, e.address))
+		}
+		a.reply.Answer = append(a.reply.Answer, &dns.SRV{Hdr: a.header(a.q.Name, dns.TypeSRV), Priority: 1, Weight: max(e.weight, 1), Port: port, Target: target})
+	}
+}
+
+// nodeNameOf is the name of an instance in a zone that has a dot before it.
+func nodeNameOf(e *endpoint, namespace, zone string) string {
+	name := e.label + "." + e.service + ".node"
+	if namespace != "default" {
+		name += "." + namespace
+	}
+	return name + zone
+}
+
+// node answers about one instance, ready or not.
+func (a *answering) node(m asked) (found bool) {
+	var e *endpoint
+	if len(m.labels) > 1 {
+		if group, ok := a.s.registry.Find(m.namespace, strings.Join(m.labels[1:], ".")); ok {
+			e = serviceOf(group).nodes[m.labels[0]]
+		}
+	}
+	if e == nil { // the name of a service has its instances below it
+		_, ok := a.s.registry.Find(m.namespace, strings.Join(m.labels, "."))
+		return ok
+	}
+	if e.host != "" {
+		a.reply.Answer = append(a.reply.Answer, &dns.CNAME{Hdr: a.header(a.q.Name, dns.TypeCNAME), Target: e.host})
+		return true
+	}
+	a.add(a.q.Name, e.address)
+	if a.wants(dns.TypeTXT) {
+		for _, text := range e.texts {
+			a.reply.Answer = append(a.reply.Answer, &dns.TXT{Hdr: a.header(a.q.Name, dns.TypeTXT), Txt: []string{escapeText(text)}})
+		}
+	}
+	return true
+}
+
+// escapeText writes a text as the library expects it: a backslash begins an escape there.
+func escapeText(text string) string { return strings.ReplaceAll(text, `\`, `\\`) }
+
+// soa is the record that says who answers for the zone, and for how long nobody needs to ask again for what is not there.
+func (a *answering) soa(name string) *dns.SOA {
+	zone := a.zone[1:]
+	return &dns.SOA{
+		Hdr: a.header(name, dns.TypeSOA), Ns: "ns." + zone, Mbox: "hostmaster." + zone, Serial: uint32(a.s.options.Now().Unix()),
+		Refresh: 3600, Retry: 600, Expire: 86400, Minttl: a.s.ttl,
+	}
+}
+
+func (a *answering) soaAndServers() {
+	if a.wants(dns.TypeSOA) {
+		a.reply.Answer = append(a.reply.Answer, a.soa(a.q.Name))
+	}
+	if a.wants(dns.TypeNS) {
+		server := "ns." + a.zone[1:]
+		a.reply.Answer = append(a.reply.Answer, &dns.NS{Hdr: a.header(a.q.Name, dns.TypeNS), Ns: server})
+		if glue := a.record(server, a.here); glue != nil {
+			a.reply.Extra = append(a.reply.Extra, glue)
+		}
+	}
+}

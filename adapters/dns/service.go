@@ -1,0 +1,144 @@
+package dns
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/miekg/dns"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// service is what answers need of a group of instances. It is made once for a group.
+type service struct {
+	ready []*endpoint          // may get traffic
+	nodes map[string]*endpoint // all, by label
+}
+
+// endpoint is an instance.
+type endpoint struct {
+	label   string     // names the instance below its service
+	service string     // in lower case
+	address netip.Addr // not valid: host is set
+	host    string     // the host name that is the address, with a dot at its end
+	ports   map[string]uint16
+	port    uint16 // the default port; 0: none
+	weight  uint16
+	tags    []string // in lower case
+	texts   []string // metadata as key=value
+}
+
+// serviceOf is what answers need of the group.
+func serviceOf(group Group) *service {
+	return group.Value(func() any {
+		s := &service{nodes: map[string]*endpoint{}}
+		var idle []*endpoint // ready, with the weight 0
+		for _, i := range group.Instances() {
+			e := endpointOf(&i)
+			s.nodes[e.label] = e
+			switch {
+			case !e.address.IsValid() && !isName(e.host):
+			case i.Traffic != domain.Serving || i.Status != domain.Passing && i.Status != domain.Warning:
+			case e.weight == 0:
+				idle = append(idle, e)
+			default:
+				s.ready = append(s.ready, e)
+			}
+		}
+		if len(s.ready) == 0 {
+			s.ready = idle
+		}
+		return s
+	}).(*service)
+}
+
+func endpointOf(i *wire.Instance) *endpoint {
+	e := &endpoint{label: labelOf(i.ID), service: strings.ToLower(i.Service), weight: i.Weight, ports: make(map[string]uint16, len(i.Ports))}
+	if a, err := netip.ParseAddr(strings.Trim(i.Address, "[]")); err == nil {
+		e.address = a.WithZone("").Unmap()
+	} else {
+		e.host = strings.ToLower(strings.TrimSuffix(i.Address, ".")) + "."
+	}
+	names := slices.Sorted(maps.Keys(i.Ports))
+	for _, name := range names {
+		e.ports[strings.ToLower(name)] = i.Ports[name]
+	}
+	e.port = defaultPort(names, i.Ports)
+	for _, tag := range i.Tags {
+		e.tags = append(e.tags, strings.ToLower(tag))
+	}
+	for _, key := range slices.Sorted(maps.Keys(i.Metadata)) {
+		if text := escapeKey(key) + "=" + i.Metadata[key]; len(text) <= maxText {
+			e.texts = append(e.texts, text)
+		}
+	}
+	return e
+}
+
+// defaultPort is the port named default, or else http, or else the first by name; 0: there is none.
+func defaultPort(names []string, ports map[string]uint16) uint16 {
+	for _, usual := range []string{"default", "http"} {
+		if port, ok := ports[usual]; ok {
+			return port
+		}
+	}
+	if len(names) == 0 {
+		return 0
+	}
+	return ports[names[0]]
+}
+
+// maxText is the most bytes that a text of a TXT record has. Longer metadata is left out.
+const maxText = 255
+
+// escapeKey puts a backquote before each backquote and equals sign of a key (RFC 1464).
+func escapeKey(key string) string { return strings.NewReplacer("`", "``", "=", "`=").Replace(key) }
+
+// labelOf is the label that names an instance: its id if that is a host name's label in lower case, or else a hash of it.
+// No id gets the label of another one, for an id that looks like a hash is hashed, too.
+func labelOf(id string) string {
+	if isLabel(id) && !strings.HasPrefix(id, hashed) {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return hashed + hex.EncodeToString(sum[:12])
+}
+
+const hashed = "id--"
+
+// isName says whether DNS can carry a name.
+func isName(name string) bool {
+	_, ok := dns.IsDomainName(name)
+	return ok
+}
+
+func isLabel(id string) bool {
+	if len(id) > 63 || id[0] == '-' || id[len(id)-1] == '-' {
+		return false
+	}
+	for _, b := range []byte(id) {
+		if (b < 'a' || b > 'z') && (b < '0' || b > '9') && b != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// withTag are the ready instances that have a tag; "": all.
+func (s *service) withTag(tag string) []*endpoint {
+	if tag == "" {
+		return s.ready
+	}
+	var some []*endpoint
+	for _, e := range s.ready {
+		if slices.Contains(e.tags, tag) {
+			some = append(some, e)
+		}
+	}
+	return some
+}

@@ -1,0 +1,138 @@
+package queries
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// Directory finds the live services by names in which case does not count, as DNS asks for them. Services of a namespace
+// whose names differ in case only are found together.
+type Directory struct {
+	service *Service
+	list    atomic.Pointer[listing]
+	listing sync.Mutex // held to make a new list
+}
+
+// listing is the services of a catalog at one moment, by namespace and lower-case name.
+type listing struct {
+	of       *catalog.Catalog
+	listed   uint64 // see catalog.Catalog
+	services map[domain.ServiceKey]*listed
+	spaces   map[string]bool
+}
+
+// listed is what one name in lower case stands for.
+type listed struct {
+	keys  []domain.ServiceKey
+	group atomic.Pointer[Group] // the newest one
+}
+
+// Group is the instances of a name at one moment. A Group never changes.
+type Group struct {
+	views []*catalog.View
+	once  sync.Once
+	value any
+}
+
+// Directory is the directory of the live catalog.
+func (s *Service) Directory() *Directory { return &Directory{service: s} }
+
+// Find is the group of a name in lower case, as it is now; nil: no service has instances under that name.
+func (d *Directory) Find(namespace, name string) *Group {
+	l := d.current()
+	found := l.services[domain.ServiceKey{Namespace: namespace, Service: name}]
+	if found == nil {
+		return nil
+	}
+	last := found.group.Load()
+	if last != nil && last.current(l.of, found.keys) {
+		return last
+	}
+	group := &Group{views: make([]*catalog.View, len(found.keys))}
+	size := 0
+	for i, key := range found.keys {
+		group.views[i] = l.of.View(key)
+		size += len(group.views[i].Entries)
+	}
+	if size == 0 {
+		return nil
+	}
+	if !found.group.CompareAndSwap(last, group) {
+		if newer := found.group.Load(); newer.current(l.of, found.keys) {
+			return newer // what another caller makes of the group is made once
+		}
+	}
+	return group
+}
+
+// HasNamespace says whether a namespace has services.
+func (d *Directory) HasNamespace(namespace string) bool { return d.current().spaces[namespace] }
+
+// All yields every live instance, in no order.
+func (d *Directory) All(yield func(wire.Instance) bool) {
+	for entry := range d.service.Live.Catalog().All {
+		if !yield(Show(entry, nil)) {
+			return
+		}
+	}
+}
+
+// current is the list of the services that are live now.
+func (d *Directory) current() *listing {
+	live := d.service.Live.Catalog()
+	if l := d.list.Load(); l != nil && l.of == live && l.listed == live.Listed() {
+		return l
+	}
+	d.listing.Lock()
+	defer d.listing.Unlock()
+	l := &listing{of: live, listed: live.Listed(), services: map[domain.ServiceKey]*listed{}, spaces: map[string]bool{}}
+	if old := d.list.Load(); old != nil && old.of == live && old.listed == l.listed {
+		return old
+	}
+	for _, key := range live.Services("") {
+		l.spaces[key.Namespace] = true
+		lower := domain.ServiceKey{Namespace: key.Namespace, Service: strings.ToLower(key.Service)}
+		if l.services[lower] == nil {
+			l.services[lower] = new(listed)
+		}
+		l.services[lower].keys = append(l.services[lower].keys, key)
+	}
+	d.list.Store(l)
+	return l
+}
+
+func (g *Group) current(live *catalog.Catalog, keys []domain.ServiceKey) bool {
+	return len(g.views) == len(keys) && !slices.ContainsFunc(g.views, func(v *catalog.View) bool { return live.View(v.Service) != v })
+}
+
+// Services yields the services of the group.
+func (g *Group) Services(yield func(domain.ServiceKey) bool) {
+	for _, view := range g.views {
+		if !yield(view.Service) {
+			return
+		}
+	}
+}
+
+// Instances are the group's, in order of their services' names and their ids.
+func (g *Group) Instances() []wire.Instance {
+	var all []wire.Instance
+	for _, view := range g.views {
+		for _, entry := range view.Entries {
+			all = append(all, Show(entry, nil))
+		}
+	}
+	return all
+}
+
+// Value is what the first call's make gives, for all calls. A face keeps with it what it makes of the group.
+func (g *Group) Value(make func() any) any {
+	g.once.Do(func() { g.value = make() })
+	return g.value
+}
