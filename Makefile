@@ -36,7 +36,7 @@ SEEDS ?= 5000
 FUZZTIME ?= 30s
 FUZZ := ./adapters/dns:FuzzPackets ./domain:FuzzDecodeEvent ./domain:FuzzParseKey ./domain/eventstore:FuzzParseJSON ./adapters/pebblestore:FuzzStoredValues \
 	./adapters/httpapi:FuzzBodies ./adapters/httpapi:FuzzTheLane ./adapters/web/lane:FuzzPlainRequests ./adapters/httpapi:FuzzPlainStrings ./adapters/httpapi:FuzzQueries ./projections/history:FuzzStoredPostings \
-	./projections/history:FuzzCheckpoint ./projections/catalog:FuzzSnapshotsAndEvents
+	./adapters/access:FuzzFiles ./adapters/access:FuzzTokens ./projections/history:FuzzCheckpoint ./projections/catalog:FuzzSnapshotsAndEvents
 
 torture: ## long runs: KILLS kills of the real binary, SEEDS simulated worlds, errors at every file operation, every fuzz target for FUZZTIME, loads that are to exhaust the server
 	ROLLCALL_TORTURE=$(KILLS) $(GO) test -v -timeout 4h -run 'TestTheCrashCampaign' ./cmd/rollcall

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
-	"golang.org/x/time/rate"
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/domain"
@@ -90,11 +89,10 @@ func (c *Callers) use(content []byte, config *Config) {
 	before := c.rules.Load()
 	for i := range config.Issuers {
 		settings := &config.Issuers[i]
-		k := &keys{issuer: settings, logger: c.options.Logger, ask: rate.NewLimiter(rate.Every(askEvery), askBurst)}
+		k := newKeys(settings, c.options.Logger, func() { c.version.Add(1) })
 		if before != nil && before.issuers[settings.URL] != nil {
 			k.known.Store(before.issuers[settings.URL].keys.known.Load())
 		}
-		k.onLoss = func() { c.version.Add(1) }
 		next.issuers[settings.URL] = newIssuer(settings, k, c.options.Now)
 	}
 	c.rules.Store(next)

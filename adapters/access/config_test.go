@@ -144,3 +144,18 @@ func TestTheFilesOfTheDocumentAreGood(t *testing.T) {
 		t.Errorf("the document has %d files", found)
 	}
 }
+
+func FuzzFiles(f *testing.F) {
+	f.Add([]byte(goodFile))
+	f.Add([]byte("issuers: [{rules: [{claims: &a {b: *a}}]}]"))
+	f.Add([]byte("a: &a [*a]\nissuers: *a"))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		c, err := parse("file", content)
+		if err != nil && strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q gives more than a line: %s", content, err)
+		}
+		if err == nil {
+			_ = c.Summary()
+		}
+	})
+}

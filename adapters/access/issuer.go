@@ -10,8 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 
@@ -21,9 +19,6 @@ import (
 
 // maxToken is the length of the longest token that is looked at, in bytes.
 const maxToken = 16 << 10
-
-// maxActor is the length of the longest name of a caller, in bytes.
-const maxActor = 256
 
 // issuer verifies the tokens of one issuer.
 type issuer struct {
@@ -87,7 +82,7 @@ var (
 	errExpired   = errors.New("the token has expired")
 	errNotYet    = errors.New("the token is not good yet")
 	errNoActor   = errors.New("the token names nobody in the claim that names the caller")
-	errLongActor = fmt.Errorf("the token's name for the caller is longer than %d bytes", maxActor)
+	errLongActor = fmt.Errorf("the token's name for the caller is longer than %d bytes", web.MaxName)
 )
 
 // check checks what the claims say about the token itself, and gives the time at which it ends.
@@ -129,10 +124,10 @@ func (i *issuer) caller(ctx context.Context, token string) (*web.Caller, error) 
 		return nil, err
 	}
 	actor, _ := claims[i.Actor].(string)
-	if !namesSomebody(actor) {
+	if actor == "" || !web.Printable(actor) {
 		return nil, errNoActor
 	}
-	if actor = i.Name + ":" + actor; len(actor) > maxActor {
+	if actor = i.Name + ":" + actor; len(actor) > web.MaxName {
 		return nil, errLongActor
 	}
 	return web.NewCaller(web.ByJWT, actor, i.grant(claims), expires), nil
@@ -144,19 +139,6 @@ func (i *issuer) grant(claims map[string]any) (all []domain.TokenSpec) {
 		all = append(all, i.Rules[j].rule.grant(claims)...)
 	}
 	return all[:min(len(all), maxRights)]
-}
-
-// namesSomebody says whether a text can be shown as a caller's name.
-func namesSomebody(text string) bool {
-	if text == "" || !utf8.ValidString(text) {
-		return false
-	}
-	for _, r := range text {
-		if !unicode.IsPrint(r) {
-			return false
-		}
-	}
-	return true
 }
 
 func hostOf(text string) string {

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -344,7 +345,7 @@ func TestATokenThatIsNotGoodHereIsRefused(t *testing.T) {
 		"no subject":                   sign(claims{"sub": nil}),
 		"an empty subject":             sign(claims{"sub": ""}),
 		"a subject of two lines":       sign(claims{"sub": "a\nb"}),
-		"a long subject":               sign(claims{"sub": strings.Repeat("a", maxActor)}),
+		"a long subject":               sign(claims{"sub": strings.Repeat("a", web.MaxName)}),
 		"a subject that is a list":     sign(claims{"sub": []string{"a"}}),
 		"another key with the id":      other.sign(t, good),
 		"a key of another type":        ec.sign(t, good),
@@ -443,6 +444,78 @@ func TestALostIssuerStopsNobodyWhoseKeyIsKnown(t *testing.T) {
 	if n := strings.Count(w.log.String(), "were fetched"); n != 1 {
 		t.Errorf("the log tells %d times that keys were fetched\n%s", n, w.log)
 	}
+}
+
+// Kubernetes gives its keys to known callers only.
+func TestTheTokenFileIsShownToTheIssuerAlone(t *testing.T) {
+	key := rsaKey(t, "one")
+	var shown sync.Map // by path
+	keys := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown.Store("keys", r.Header.Get("Authorization"))
+		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.key.Public(), KeyID: key.id}}})
+	}))
+	defer keys.Close()
+	var issuer *httptest.Server
+	issuer = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown.Store("discovery", r.Header.Get("Authorization"))
+		fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, issuer.URL, keys.URL)
+	}))
+	defer issuer.Close()
+	dir := t.TempDir()
+	ca, token := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "token")
+	pem := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: issuer.Certificate().Raw}) // all servers of httptest have it
+	for path, content := range map[string][]byte{ca: pem, token: []byte("mine\n")} {
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	k := newKeys(&Issuer{URL: issuer.URL, CA: ca, TokenFile: token}, slog.New(slog.DiscardHandler), func() {})
+	if err := k.fetch(t.Context(), 0); err != nil || k.len() != 1 {
+		t.Fatal(err)
+	}
+	if got, _ := shown.Load("discovery"); got != "Bearer mine" {
+		t.Errorf("the issuer sees %q", got)
+	}
+	if got, _ := shown.Load("keys"); got != "" {
+		t.Errorf("another server sees %q", got)
+	}
+}
+
+func TestAnswersThatOthersCouldChangeAreNotTaken(t *testing.T) {
+	for name, where := range map[string]string{"plain HTTP elsewhere": "http://keys.example/", "no URL": ":", "nothing": ""} {
+		var issuer *httptest.Server
+		issuer = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, issuer.URL, where)
+		}))
+		k := newKeys(&Issuer{URL: issuer.URL}, slog.New(slog.DiscardHandler), func() {})
+		if err := k.fetch(t.Context(), 0); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+		issuer.Close()
+	}
+	for name, body := range map[string]string{
+		"no JSON": "<html>", "no keys": `{"keys":[]}`, "a secret key": `{"keys":[{"kty":"oct","k":"AAAA"}]}`,
+		"a key for encryption": `{"keys":[{"kty":"EC","crv":"P-256","use":"enc","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}`,
+	} {
+		if set, err := readKeys([]byte(body)); err == nil {
+			t.Errorf("%s: %v", name, set)
+		}
+	}
+	if set, err := readKeys([]byte(`{"keys":[{"kty":"new"},{"kty":"EC","crv":"P-256","use":"sig","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}`)); err != nil || len(set.Keys) != 1 {
+		t.Errorf("a key of a kind that is not known hides another: %v", err)
+	}
+}
+
+func FuzzTokens(f *testing.F) {
+	w := newWorld(f)
+	good := w.key.sign(f, w.good())
+	f.Add([]byte(good))
+	f.Add([]byte(unsigned(f, `{"alg":"none"}`, w.good(), "")))
+	f.Fuzz(func(t *testing.T, token []byte) {
+		if c := w.Verify(t.Context(), token); c != nil && c.Name != "ci:build-7" {
+			t.Errorf("%q is taken for %s", token, c.Name)
+		}
+	})
 }
 
 func TestABadFileLeavesTheOldRulesInForce(t *testing.T) {

@@ -3,21 +3,11 @@ package access
 import (
 	"context"
 	"crypto"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
-	"os"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/time/rate"
 )
@@ -33,9 +23,6 @@ const (
 	askBurst = 3
 	// askTimeout is how long the bearer of such a token waits.
 	askTimeout = 3 * time.Second
-
-	maxReply = 1 << 20 // bytes of what an issuer answers
-	maxKeys  = 128     // of an issuer
 )
 
 // keys are the keys of an issuer. They stay in force while the issuer cannot be reached. It is an oidc.KeySet.
@@ -44,13 +31,17 @@ type keys struct {
 	logger *slog.Logger
 	ask    *rate.Limiter
 
-	mu      sync.Mutex // held during a fetch
+	turn    chan struct{} // holds a value during a fetch
 	known   atomic.Pointer[jose.JSONWebKeySet]
 	fetches atomic.Uint64 // that succeeded
-	lost    bool          // the last fetch failed; guarded by mu
+	lost    bool          // the last fetch failed; whoever fetches may use it
 
 	withdrawn atomic.Uint64 // how often a key was gone
 	onLoss    func()        // called when a key is gone
+}
+
+func newKeys(issuer *Issuer, logger *slog.Logger, onLoss func()) *keys {
+	return &keys{issuer: issuer, logger: logger, ask: rate.NewLimiter(rate.Every(askEvery), askBurst), turn: make(chan struct{}, 1), onLoss: onLoss}
 }
 
 var errUnknownKey = errors.New("the issuer has no such key")
@@ -124,13 +115,17 @@ func (k *keys) run(ctx context.Context) {
 
 // fetch fetches the keys, unless others did since the number of fetches was seen.
 func (k *keys) fetch(ctx context.Context, seen uint64) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	select {
+	case k.turn <- struct{}{}:
+		defer func() { <-k.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if k.fetches.Load() != seen {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
-	defer cancel()
 	fresh, err := k.get(ctx)
 	if err != nil {
 		if !k.lost && ctx.Err() != context.Canceled {
@@ -181,123 +176,4 @@ func thumbprint(key *jose.JSONWebKey) string {
 		return err.Error()
 	}
 	return string(b)
-}
-
-// get asks the issuer where its keys are, and then for the keys.
-func (k *keys) get(ctx context.Context) (*jose.JSONWebKeySet, error) {
-	client, err := k.client()
-	if err != nil {
-		return nil, err
-	}
-	defer client.CloseIdleConnections()
-	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, client), k.issuer.URL)
-	if err != nil {
-		return nil, err
-	}
-	var where struct {
-		Keys string `json:"jwks_uri"`
-	}
-	if err := provider.Claims(&where); err != nil {
-		return nil, err
-	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, where.Keys, nil)
-	if err != nil {
-		return nil, err
-	}
-	reply, err := client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer reply.Body.Close()
-	body, err := io.ReadAll(reply.Body)
-	if err != nil {
-		return nil, err
-	}
-	if reply.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answers %s", where.Keys, reply.Status)
-	}
-	return readKeys(body)
-}
-
-// readKeys reads the public keys with which tokens may be signed. Others are left out, also those that cannot be read.
-func readKeys(body []byte) (*jose.JSONWebKeySet, error) {
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err := json.Unmarshal(body, &set); err != nil {
-		return nil, fmt.Errorf("the issuer's keys: %w", err)
-	}
-	usable := &jose.JSONWebKeySet{}
-	for _, raw := range set.Keys[:min(len(set.Keys), maxKeys)] {
-		var key jose.JSONWebKey
-		if key.UnmarshalJSON(raw) == nil && key.Valid() && key.IsPublic() && (key.Use == "" || key.Use == "sig") {
-			usable.Keys = append(usable.Keys, key)
-		}
-	}
-	if len(usable.Keys) == 0 {
-		return nil, errors.New("the issuer has no key that tokens could be signed with")
-	}
-	return usable, nil
-}
-
-// client is for one fetch: files may have changed since the last one.
-func (k *keys) client() (*http.Client, error) {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	if k.issuer.CA != "" {
-		pool, err := authorities(k.issuer.CA)
-		if err != nil {
-			return nil, err
-		}
-		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
-	}
-	careful := &carefulTransport{next: transport}
-	if k.issuer.TokenFile != "" {
-		token, err := readBounded(k.issuer.TokenFile)
-		if err != nil {
-			return nil, err
-		}
-		careful.authorization, careful.host = "Bearer "+strings.TrimSpace(string(token)), hostOf(k.issuer.URL)
-	}
-	return &http.Client{Transport: careful}, nil
-}
-
-// carefulTransport asks no server whose answer others could change, reads no endless answer, and shows the token to the
-// issuer's host only.
-type carefulTransport struct {
-	next                *http.Transport
-	authorization, host string
-}
-
-// RoundTrip implements http.RoundTripper.
-func (t *carefulTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Scheme != "https" && !loopback(r.URL.Hostname()) {
-		return nil, fmt.Errorf("%s is not asked: it is not https", r.URL)
-	}
-	if t.authorization != "" && r.URL.Host == t.host && r.URL.Scheme == "https" {
-		r = r.Clone(r.Context())
-		r.Header.Set("Authorization", t.authorization)
-	}
-	reply, err := t.next.RoundTrip(r)
-	if err == nil {
-		reply.Body = struct {
-			io.Reader
-			io.Closer
-		}{io.LimitReader(reply.Body, maxReply), reply.Body}
-	}
-	return reply, err
-}
-
-// CloseIdleConnections lets http.Client close them.
-func (t *carefulTransport) CloseIdleConnections() { t.next.CloseIdleConnections() }
-
-func authorities(path string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate", path)
-	}
-	return pool, nil
 }

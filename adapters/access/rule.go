@@ -84,9 +84,6 @@ func conditions(n *yaml.Node, path []string) (all []condition, err error) {
 	if len(path) > maxDepth {
 		return nil, atLine{n.Line, fmt.Errorf("claims must not be nested deeper than %d", maxDepth)}
 	}
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
 	switch n.Kind {
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(n.Content); i += 2 {
@@ -120,7 +117,7 @@ func conditions(n *yaml.Node, path []string) (all []condition, err error) {
 			return []condition{c}, nil
 		}
 	}
-	return nil, atLine{n.Line, errors.New("claims must be a mapping of names to texts")}
+	return nil, atLine{n.Line, errors.New("claims must be a mapping of names to texts, without aliases")}
 }
 
 func sameNames(a, b []string) bool {

@@ -61,7 +61,7 @@ func (a *Access) Identify(r *http.Request) (*Identity, error) {
 		return local, nil
 	}
 	if a == nil {
-		return anybody, nil
+		return uncontrolled(CertificateOf(r.TLS)), nil
 	}
 	switch sent := r.Header["Authorization"]; len(sent) {
 	case 0:
@@ -76,7 +76,7 @@ func (a *Access) Identify(r *http.Request) (*Identity, error) {
 // certificate (nil: none), by what is known already: an issuer's token that was not verified before is refused.
 func (a *Access) Authorize(authorization []byte, from string, certificate *x509.Certificate) (*Identity, error) {
 	if a == nil {
-		return anybody, nil
+		return uncontrolled(certificate), nil
 	}
 	if authorization == nil {
 		return a.unnamed(a.version(), certificate), nil

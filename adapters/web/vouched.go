@@ -3,7 +3,6 @@ package web
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"sync/atomic"
 	"time"
@@ -74,14 +73,6 @@ func (a *Access) version() uint64 {
 	return version
 }
 
-// CertificateOf is the verified certificate of a connection's client; nil: the client showed none.
-func CertificateOf(state *tls.ConnectionState) *x509.Certificate {
-	if state == nil || len(state.VerifiedChains) == 0 {
-		return nil
-	}
-	return state.VerifiedChains[0][0]
-}
-
 // unnamed says who sends no token: whom the certificate names, or nobody in particular.
 func (a *Access) unnamed(version uint64, certificate *x509.Certificate) *Identity {
 	if a.Vouched != nil && certificate != nil {
@@ -90,6 +81,17 @@ func (a *Access) unnamed(version uint64, certificate *x509.Certificate) *Identit
 		}
 	}
 	return a.identity(version, &a.nobody)
+}
+
+// uncontrolled is who may do everything, since access is not controlled: whom the certificate names, or nobody in
+// particular.
+func uncontrolled(certificate *x509.Certificate) *Identity {
+	if certificate != nil {
+		if name := NameOf(certificate); name != "" {
+			return &Identity{Name: name, Grants: everything}
+		}
+	}
+	return anybody
 }
 
 // identity is a caller with the grants of the present roles.

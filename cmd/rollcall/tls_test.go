@@ -185,6 +185,14 @@ func TestClientsMustShowACertificateWhereItIsRequired(t *testing.T) {
 	if _, err := rollcall("services", "--url", p.url, "--ca", ours.ca()); err == nil {
 		t.Error("no certificate is taken")
 	}
+	// The actor is the certificate's name also where access is not controlled.
+	shown := []string{"--url", p.url, "--ca", ours.ca(), "--cert", good, "--key", goodKey}
+	if out, err := rollcall(append([]string{"register", "web/a", "--address", "10.0.0.5"}, shown...)...); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if out, err := rollcall(append([]string{"history", "web/a", "-o", "json"}, shown...)...); err != nil || !strings.Contains(out, `"actor":"cn:client"`) {
+		t.Errorf("the actor is not the certificate's: %v\n%s", err, out)
+	}
 	if _, err := rollcall("services", "--url", p.url, "--ca", ours.ca(), "--cert", bad, "--key", badKey); err == nil {
 		t.Error("a certificate of another authority is taken")
 	}
