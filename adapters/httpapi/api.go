@@ -213,7 +213,7 @@ func (a *api) router() *echo.Echo {
 	web.Get(v1, "/checkpoint/key", a.checkpointKey, takes(), lookup)
 	web.Get(v1, "/checkpoint/leaves", a.leaves, takes([]string{"after", "from", "limit"}), scan, a.afterOwnWrites)
 	web.Get(v1, "/proofs/inclusion", a.inclusion, takes([]string{"after", "position", "size"}), scan, a.afterOwnWrites)
-	web.Get(v1, "/proofs/consistency", a.consistency, takes([]string{"after", "from", "to", "limit", "cursor"}), scan, a.afterOwnWrites)
+	web.Get(v1, "/proofs/consistency", a.consistency, takes([]string{"after", "from", "to"}), scan, a.afterOwnWrites)
 
 	tokens := v1.Group("/access", a.socketOnly)
 	web.Get(tokens, "/tokens", a.listTokens, web.Takes(), lookup)

@@ -197,6 +197,8 @@ func (s *server) hold(r *http.Request, resp *http.Response, body []byte) {
 	if kind := resp.Header.Get("Content-Type"); strings.Contains(kind, "ndjson") || strings.Contains(kind, "cloudevents") {
 		return // lines; tests of them look at each
 	}
+	s.holdProblem(r, resp, body)
+	s.holdRequest(r, resp, body)
 	if resp.StatusCode == http.StatusNotModified || bytes.Contains(body, []byte("no-such-route")) || bytes.Contains(body, []byte("method-not-allowed")) {
 		return // nothing is described there
 	}
@@ -422,7 +424,7 @@ func TestCatalogQueries(t *testing.T) {
 	s.send("PUT", "/v1/services/web/instances/0/traffic", `{"traffic":"draining"}`).want(t, 200)
 	for query, want := range map[string]string{
 		"": "012345", "?ready=true": "134", "?status=critical": "25", "?status=passing&status=warning": "0134", "?status=passing,warning": "0134",
-		"?tag=t1": "135", "?tag=all&tag=t0": "024", "?tag=none": "", "?zone=z1": "14", "?version=v1&ready=1": "13", "?meta.k=1": "135", "?meta.x=": "",
+		"?tag=t1": "135", "?tag=all&tag=t0": "024", "?tag=none": "", "?zone=z1": "14", "?version=v1&ready=1": "13", "?meta.k=1": "135", "?meta[k]=1": "135", "?meta%5Bk%5D=1": "135", "?meta.x=": "",
 		"?ns=other": "", "?leases=true&zone=z0": "03",
 	} {
 		var list struct{ Instances []wire.Instance }

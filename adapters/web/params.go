@@ -16,7 +16,8 @@ import (
 // refused by its name: a misspelt parameter must not change the meaning of the request. A parameter may be given once.
 //
 //   - "tag+" is a parameter that may be given many times.
-//   - "meta.*" is every parameter that begins with "meta.".
+//   - "meta.*" is every parameter that begins with "meta.". "meta[key]", as generated clients write it, is another name of
+//     "meta.key". Params puts the value under "meta.key", and refuses both at once.
 //   - "ns" may also be given as "namespace". Params puts the value under "ns", and refuses two that differ. An empty
 //     one is refused, too: a script whose variable is not set must not reach another namespace.
 //
@@ -34,6 +35,9 @@ func Params(c echo.Context, names ...string) error {
 		if err := foldNamespace(given); err != nil {
 			return err
 		}
+	}
+	if err := foldKeys(given, names); err != nil {
+		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		many, known := takes(names, name)
@@ -76,6 +80,29 @@ func takes(names []string, name string) (many, known bool) {
 		}
 	}
 	return false, false
+}
+
+// foldKeys puts the values of "prefix[key]" under "prefix.key", for each "prefix.*" of names.
+func foldKeys(given url.Values, names []string) error {
+	for _, name := range names {
+		prefix, many := strings.CutSuffix(name, ".*")
+		if !many {
+			continue
+		}
+		for bracketed, values := range given {
+			key, ok := strings.CutPrefix(bracketed, prefix+"[")
+			key, closed := strings.CutSuffix(key, "]")
+			if !ok || !closed || key == "" {
+				continue
+			}
+			if _, both := given[prefix+"."+key]; both {
+				return domain.InvalidField{Field: bracketed, Rule: "must be given once: " + prefix + "." + key + " is another name of it"}
+			}
+			delete(given, bracketed)
+			given[prefix+"."+key] = values
+		}
+	}
+	return nil
 }
 
 // foldNamespace puts the value of "namespace" under "ns", and refuses two values that differ.
