@@ -1,4 +1,3 @@
-// Package agent runs checks on the host of the instances.
 package agent
 
 import (

@@ -16,7 +16,7 @@ import (
 
 func clientCommands(remote *commandLine) []*cobra.Command {
 	return []*cobra.Command{
-		registerCommand(remote), runCommand(remote), heartbeatCommand(remote), deregisterCommand(remote), healthCommand(remote),
+		registerCommand(remote), runCommand(remote), agentCommand(remote), heartbeatCommand(remote), deregisterCommand(remote), healthCommand(remote),
 		drainCommand(remote), servicesCommand(remote), instancesCommand(remote), watchCommand(remote), webhooksCommand(remote), preservationCommand(remote), statusCommand(remote),
 	}
 }

@@ -73,7 +73,7 @@ func runCommand(remote *commandLine) *cobra.Command {
 	spec.flags(f)
 	f.StringArrayVar(&checks, "check", nil, "/path, http://…, tcp://host:port or grpc://host:port/service; may be given again: the worst counts")
 	f.DurationVar(&interval, "check-interval", 5*time.Second, "from one look of a check to the next")
-	f.DurationVar(&timeout, "check-timeout", 0, "how long a look may take; 0: as long as the interval, at most 10s")
+	f.DurationVar(&timeout, "check-timeout", 0, "how long a look may take; 0: as long as the interval, at most 2s")
 	f.DurationVar(&r.drain, "drain", 0, "how long the instance drains before the process is stopped")
 	f.DurationVar(&r.stopTimeout, "stop-timeout", 10*time.Second, "how long the process may take to end before it is killed")
 	f.StringVar(&restart, "restart", "no", "no, on-failure or always: whether the process is started again when it has ended")

@@ -1,0 +1,292 @@
+// Package agent keeps the instances of a host registered: those that files of definitions name. It runs their checks on the
+// host, sends all heartbeats in one request (client.Keep), and answers lookups from a cache that is there while the
+// registry is away.
+//
+// It leaves the looks of checks to the caller (Look), and names and processes to the operating system.
+package agent
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"reflect"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/adapters/client"
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+// Options are what an Agent needs.
+type Options struct {
+	Client   *client.Client
+	Paths    []string // files and folders of definitions
+	Defaults Defaults
+	// Owner is the owner of all registrations. It must be the same after a restart of the agent, so that the instances go
+	// on in their epochs.
+	Owner  string
+	Look   Look
+	Node   *Definition // the host itself; nil: it is not registered
+	Logger *slog.Logger
+	// Leave has the agent drain and deregister its instances when it ends. Otherwise they stay until their leases end: an
+	// agent that is started again in time is not noticed.
+	Leave bool
+}
+
+// lookEvery is how often the files are looked at.
+const lookEvery = time.Second
+
+// Agent keeps instances registered.
+type Agent struct {
+	options Options
+	files   map[string]*file
+	running map[domain.Key]*instance
+	reload  chan struct{} // holds a token when the files must be read again; never closed
+
+	mu       sync.Mutex
+	problems []error // of the files, newest state
+}
+
+// file is what the agent knows of a file.
+type file struct {
+	modified    time.Time
+	size        int64
+	definitions []Definition // of the newest version without a mistake
+	err         error        // of the newest version
+}
+
+// instance is an instance that is kept registered.
+type instance struct {
+	Definition
+	kept *client.Kept       // nil: its checks have not answered yet; until done is closed, it belongs to the goroutine of the checks
+	stop context.CancelFunc // ends the checks
+	done chan struct{}      // closed when the checks have ended
+}
+
+// New is an Agent.
+func New(options Options) *Agent {
+	return &Agent{options: options, files: map[string]*file{}, running: map[domain.Key]*instance{}, reload: make(chan struct{}, 1)}
+}
+
+// Reload has the agent read all files again, also those that look the same.
+func (a *Agent) Reload() {
+	select {
+	case a.reload <- struct{}{}:
+	default: // it is to read them already
+	}
+}
+
+// Problems are the mistakes in the files as they are now.
+func (a *Agent) Problems() []error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.problems
+}
+
+// Run keeps the instances registered until the context ends. ready is called when all that the files define is being
+// registered; nil: no call.
+func (a *Agent) Run(ctx context.Context, ready func()) {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	a.read(true)
+	if ready != nil {
+		ready()
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			a.end()
+			return
+		case <-a.reload:
+			a.read(true)
+		case <-look.C:
+			a.read(false)
+		}
+	}
+}
+
+// read reads the files that changed, or all, and brings the instances in line. A file with a mistake keeps what it defined
+// before: a slip of the pen takes nothing out of the registry.
+func (a *Agent) read(all bool) {
+	paths, problems := Files(a.options.Paths)
+	known := map[string]*file{}
+	changed := len(paths) != len(a.files)
+	for _, path := range paths {
+		f := a.files[path]
+		if f == nil {
+			f = &file{}
+			changed = true
+		}
+		known[path] = f
+		info, err := os.Stat(path)
+		if err == nil && !all && info.ModTime().Equal(f.modified) && info.Size() == f.size {
+			continue
+		}
+		changed = true
+		definitions, err := ReadFile(path, a.options.Defaults)
+		if info != nil {
+			f.modified, f.size = info.ModTime(), info.Size()
+		}
+		if f.err = err; err == nil {
+			f.definitions = definitions
+			a.options.Logger.Info("definitions read", "file", path, "instances", len(definitions))
+		} else {
+			a.options.Logger.Error("a file of definitions is wrong; what it defined before stays", "cause", err)
+		}
+	}
+	a.files = known
+	if !changed {
+		return
+	}
+	wanted := map[domain.Key]Definition{}
+	if n := a.options.Node; n != nil {
+		wanted[n.Key] = *n
+	}
+	for _, path := range paths {
+		f := known[path]
+		if f.err != nil {
+			problems = append(problems, f.err)
+		}
+		for _, d := range f.definitions {
+			if _, twice := wanted[d.Key]; twice {
+				err := &BadFile{File: path, Err: errors.New("defines " + d.Key.String() + ", which is defined already")}
+				a.options.Logger.Error("an instance is defined twice", "cause", err)
+				problems = append(problems, err)
+				continue
+			}
+			wanted[d.Key] = d
+		}
+	}
+	a.mu.Lock()
+	a.problems = problems
+	a.mu.Unlock()
+	a.apply(wanted)
+}
+
+// apply keeps the instances that are wanted, as they are wanted, and ends the others.
+func (a *Agent) apply(wanted map[domain.Key]Definition) {
+	for key, i := range a.running {
+		d, still := wanted[key]
+		if still && reflect.DeepEqual(d, i.Definition) {
+			continue
+		}
+		i.stop()
+		<-i.done
+		if !still {
+			delete(a.running, key)
+			if i.kept != nil {
+				i.kept.End("its definition was removed from host " + a.options.Defaults.Host)
+			}
+			continue
+		}
+		i.Definition = d
+		if i.kept != nil {
+			if err := i.kept.Update(d.Details); err != nil {
+				a.options.Logger.Error("an instance cannot be updated", "instance", key, "cause", err)
+			}
+		}
+		a.start(i)
+	}
+	for key, d := range wanted {
+		if a.running[key] == nil {
+			i := &instance{Definition: d}
+			a.running[key] = i
+			a.start(i)
+		}
+	}
+}
+
+// start begins to keep an instance, and runs its checks. An instance with checks is registered when they have answered,
+// with the status that they give.
+func (a *Agent) start(i *instance) {
+	ctx, stop := context.WithCancel(context.Background())
+	i.stop, i.done = stop, make(chan struct{})
+	checks := &Checks{Checks: i.Checks, Details: i.Details, Look: a.options.Look, Report: func(status domain.Status, output string) {
+		health := client.Health{Status: status, Output: output, Source: domain.FromCheck}
+		if i.kept == nil {
+			i.kept = a.keep(ctx, i.Definition, health)
+		} else if err := i.kept.ReportHealth(health); err != nil {
+			a.options.Logger.Error("a status cannot be reported", "instance", i.Key, "cause", err)
+		}
+	}}
+	done := i.done
+	go func() {
+		defer close(done)
+		if i.kept == nil && len(i.Checks) == 0 {
+			i.kept = a.keep(ctx, i.Definition, client.Health{})
+		}
+		checks.Run(ctx)
+	}()
+}
+
+// keep begins to keep an instance, with a status if health has one. While a predecessor whose definition was removed still
+// ends, keep waits. nil: ctx has ended.
+func (a *Agent) keep(ctx context.Context, d Definition, health client.Health) *client.Kept {
+	logger := a.options.Logger.With("instance", d.Key)
+	details := d.Details
+	details.Status = health.Status
+	registration := client.Registration{
+		Key: d.Key, Details: details, Owner: a.options.Owner, Drain: d.Drain, Reason: "the agent of host " + a.options.Defaults.Host + " ends",
+		OnChange: func(s client.State) {
+			if s.Err != nil {
+				logger.Warn("an instance cannot be kept registered", "phase", s.Phase, "cause", s.Err)
+				return
+			}
+			logger.Info("an instance is "+string(s.Phase), "epoch", s.Epoch)
+		},
+	}
+	for {
+		kept, err := a.options.Client.Keep(context.Background(), registration)
+		switch {
+		case err == nil:
+			if health.Output != "" {
+				_ = kept.ReportHealth(health) // the values are right; the output goes with the status
+			}
+			return kept
+		case !errors.As(err, new(client.AlreadyKept)):
+			logger.Error("an instance cannot be registered", "cause", err)
+			return nil
+		}
+		if sleep(ctx, time.Second); ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// end ends the checks, and with Leave the registrations.
+func (a *Agent) end() {
+	for _, i := range a.running {
+		i.stop()
+		<-i.done
+		switch {
+		case i.kept == nil:
+		case a.options.Leave:
+			i.kept.End("")
+		default:
+			i.kept.LetGo()
+		}
+	}
+	for _, i := range a.running {
+		if i.kept != nil {
+			<-i.kept.Done()
+		}
+	}
+}
+
+// NodeOf is the definition of the host itself.
+func NodeOf(service string, d Defaults, port uint16, version string) *Definition {
+	details := domain.Details{
+		Address: d.Address, Zone: d.Zone, Version: version, Weight: domain.DefaultWeight, TTL: domain.Duration(domain.DefaultTTL),
+		Metadata: map[string]string{"os": runtime.GOOS, "arch": runtime.GOARCH},
+	}
+	if port != 0 {
+		details.Ports = map[string]uint16{"agent": port}
+	}
+	namespace := d.Namespace
+	if namespace == "" {
+		namespace = domain.DefaultNamespace
+	}
+	return &Definition{Key: domain.Key{Namespace: namespace, Service: service, ID: d.Host}, Details: details}
+}
