@@ -295,21 +295,14 @@ func (s *Service) load(ctx context.Context, t *task, again bool) error {
 	return nil
 }
 
-// state gives the entry's state for the task's command. Only registrations need the instance's details, which cost
-// a decoding.
+// state gives the entry's state for the task's command. Only commands that define anew need the instance's details, which
+// cost a decoding.
 func state(e *catalog.Entry, t *task) domain.Instance {
-	if t.registers() {
+	switch t.Command.(type) {
+	case domain.RegisterInstance, domain.AddCheck, domain.RemoveCheck:
 		return e.Instance()
 	}
-	return shortState(e)
-}
-
-func shortState(e *catalog.Entry) domain.Instance {
-	return domain.Instance{
-		Key: e.Key(), Phase: domain.Registered, Epoch: e.Epoch, Owner: e.Owner(), Events: e.Events,
-		Status: e.Status(), Traffic: e.Traffic(), Maintenance: e.Maintenance(),
-		Details: domain.Details{TTL: domain.Duration(e.TTL)},
-	}
+	return e.Brief()
 }
 
 func (t *task) decide() ([]domain.Event, error) {

@@ -30,12 +30,29 @@ func details(t *rapid.T) domain.Details {
 		Tags:     rapid.SampledFrom([][]string{nil, {"b", "a"}, {`"`, "\u2028<"}}).Draw(t, "tags"),
 		Ports:    rapid.SampledFrom([]map[string]uint16{nil, {"http": 80}, {"a": 1, "b": 65535}}).Draw(t, "ports"),
 		Status:   rapid.SampledFrom([]domain.Status{"", domain.Starting, domain.Passing, domain.Critical}).Draw(t, "status"),
-		TTL:      domain.Duration(rapid.SampledFrom([]time.Duration{time.Second, 30 * time.Second, 90 * time.Minute}).Draw(t, "ttl")),
+		TTL:      domain.Duration(rapid.SampledFrom([]time.Duration{time.Second, 30 * time.Second, 90 * time.Minute, time.Duration(domain.NoTTL)}).Draw(t, "ttl")),
+		OnLapse:  rapid.SampledFrom([]domain.LapsePolicy{"", "", "", domain.LapseCritical}).Draw(t, "on lapse"),
+		Checks: rapid.SampledFrom([][]domain.Check{
+			nil, nil, nil, {}, {worker}, {worker, {ID: "web", Kind: domain.CheckHTTP, URL: "http://a/?q=\"}", RemoveAfter: domain.Duration(time.Minute)}},
+		}).Draw(t, "checks"),
 	}
 }
 
+var worker = domain.Check{ID: "worker", Kind: domain.CheckTTL, TTL: domain.Duration(time.Minute)}
+
 func command(t *rapid.T, key domain.Key) domain.Command {
-	switch rapid.IntRange(0, 5).Draw(t, "kind") {
+	answer := rapid.SampledFrom([]domain.Status{domain.Passing, domain.Warning, domain.Critical}).Draw(t, "answer")
+	switch rapid.IntRange(0, 10).Draw(t, "kind") {
+	case 6:
+		return domain.AddCheck{Key: key, Check: worker}
+	case 7:
+		return domain.RemoveCheck{Key: key, Check: rapid.SampledFrom([]string{"worker", "web"}).Draw(t, "check")}
+	case 8:
+		return domain.ReportCheck{Key: key, Check: "worker", Status: answer, Output: rapid.SampledFrom([]string{"", "\"} oom"}).Draw(t, "output")}
+	case 9:
+		return domain.ReportProbe{Key: key, Check: "web", Revision: rapid.Uint64Range(0, 3).Draw(t, "revision"), Status: answer, By: "n1", Latency: time.Second}
+	case 10:
+		return domain.SendHeartbeat{Key: key}
 	case 0, 1:
 		return domain.RegisterInstance{Key: key, Owner: rapid.SampledFrom([]string{"", "", "pod-1", "a<b"}).Draw(t, "owner"), Details: details(t)}
 	case 2:
@@ -105,7 +122,8 @@ func garbled(t *rapid.T, data []byte) []byte {
 		data = slices.Delete(data, at, min(len(data), at+rapid.IntRange(1, 9).Draw(t, "bytes")))
 	case 3:
 		field := rapid.SampledFrom([]string{`"epoch":7,`, `"Status":"warning",`, `"status":"fine",`, `"owner":"x",`, `"ttl":"1s",`, `"to":"critical",`,
-			`"maintenance":{"by":"x","at":"2026-01-01T00:00:00Z"},`, `"changed":["status"],`, `"address":null,`}).Draw(t, "field")
+			`"maintenance":{"by":"x","at":"2026-01-01T00:00:00Z"},`, `"changed":["status"],`, `"address":null,`,
+			`"reported":"warning",`, `"source":"lease","lapsed":true,`, `"checks":[{"id":"worker"},{"id":"worker"}],`, `"on_lapse":"critical",`}).Draw(t, "field")
 		if comma := bytes.IndexByte(data[at:], ','); comma >= 0 {
 			data = slices.Insert(data, at+comma+1, []byte(field)...)
 		}

@@ -30,11 +30,12 @@ type facts struct {
 
 	service    *service
 	name       string // namespace/service/id
-	source     string // data of the event that holds the details
+	source     string // data of the event that holds the details; of an instance whose checks changed since, with the present ones
 	registered int64  // when the epoch began, Unix nanoseconds
 	changed    int64  // when the newest lifecycle event was recorded, Unix nanoseconds
 
 	maintenance *domain.InMaintenance // immutable; nil: the instance is not in maintenance
+	health      *health               // nil: the instance has no checks, and no lease that lapses to critical
 }
 
 // states are facts, too. They are a struct of their own so that an Entry has no padding before them.
@@ -156,7 +157,7 @@ func (e *Entry) Owner() string {
 // Maintenance is the decision that keeps the instance in maintenance; nil: there is none. REQUIRES: nobody changes it.
 func (e *Entry) Maintenance() *domain.InMaintenance { return e.maintenance }
 
-// Details are the details of the newest registration or update.
+// Details are the details of the newest registration or update, with the checks that the instance has now.
 func (e *Entry) Details() domain.Details {
 	switch event := e.event().(type) {
 	case domain.InstanceRegistered:
@@ -191,10 +192,9 @@ func (e *Entry) event() domain.Event {
 
 // Instance is the state that commands are decided on.
 func (e *Entry) Instance() domain.Instance {
-	return domain.Instance{
-		Key: e.Key(), Phase: domain.Registered, Epoch: e.Epoch, Owner: e.Owner(), Events: e.Events,
-		Status: e.Status(), Traffic: e.Traffic(), Details: e.Details(), Maintenance: e.maintenance,
-	}
+	i := e.Brief()
+	i.Details = e.Details()
+	return i
 }
 
 // passedOver is the entry after an event that cannot be read. Only the revision changes.
@@ -224,10 +224,13 @@ func next(before *Entry, s *service, name string, event *eventstore.RecordedEven
 			return nil, err
 		}
 		e.registered, e.Epoch, e.TTL = e.changed, r.epoch, r.ttl
-		e.maintenance = r.maintenance
+		e.maintenance, e.health = r.maintenance, nil
 		e.states = states{status: r.status, owned: r.owned}
 		if r.maintenance != nil {
 			e.traffic = maintenance
+		}
+		if r.decoded != nil {
+			e.evolve(domain.Instance{}, r.decoded, eventstore.RecordOf(event))
 		}
 		keep(&e, name, data)
 		return &e, nil
@@ -251,13 +254,34 @@ func next(before *Entry, s *service, name string, event *eventstore.RecordedEven
 			e.status = r.status
 		}
 		e.TTL, e.updated, e.owned = r.ttl, true, r.owned
+		if before.health != nil || r.decoded != nil {
+			if r.decoded == nil {
+				if r.decoded, err = domain.DecodeEvent(event.Type, data); err != nil {
+					return nil, err
+				}
+			}
+			e.evolve(before.Instance(), r.decoded, eventstore.RecordOf(event))
+		}
 		keep(&e, name, data)
 	case domain.TypeHealthChanged:
-		to, err := readHealth(data)
+		to, plain, err := readHealth(data)
 		if err != nil {
 			return nil, err
 		}
-		e.status = to
+		if plain && before.health == nil {
+			e.status = to
+			break
+		}
+		return &e, e.decodeAndEvolve(before.Brief(), event, data)
+	case domain.TypeCheckChanged:
+		return &e, e.decodeAndEvolve(before.Brief(), event, data)
+	case domain.TypeCheckAdded, domain.TypeCheckRemoved:
+		changed, err := domain.DecodeEvent(event.Type, data)
+		if err != nil {
+			return nil, err
+		}
+		after := e.evolve(before.Instance(), changed, eventstore.RecordOf(event))
+		e.redefined(name, before, after.Details)
 	case domain.TypeTrafficChanged:
 		to, reason, err := readTraffic(data)
 		if err != nil {
@@ -274,6 +298,15 @@ func next(before *Entry, s *service, name string, event *eventstore.RecordedEven
 		}
 	}
 	return &e, nil
+}
+
+// decodeAndEvolve applies an event that changes only the health of the instance.
+func (e *Entry) decodeAndEvolve(state domain.Instance, event *eventstore.RecordedEvent, data []byte) error {
+	changed, err := domain.DecodeEvent(event.Type, data)
+	if err == nil {
+		e.evolve(state, changed, eventstore.RecordOf(event))
+	}
+	return err
 }
 
 // keep copies the name and the source of the entry into one piece of memory.

@@ -22,6 +22,7 @@ type registration struct {
 	status      code
 	setsStatus  bool // the update changes the status
 	ttl         time.Duration
+	decoded     domain.Event // of an instance that needs health; nil: it needs none
 }
 
 func readRegistration(eventType string, data []byte) (r registration, err error) {
@@ -35,12 +36,16 @@ func readRegistration(eventType string, data []byte) (r registration, err error)
 	}
 	var details domain.Details
 	var owner string
+	var reported domain.Status
 	r = registration{}
 	switch e := decoded.(type) {
 	case domain.InstanceRegistered:
-		r.epoch, r.maintenance, owner, details = e.Epoch, e.Maintenance, e.Owner, e.Details
+		r.epoch, r.maintenance, owner, details, reported = e.Epoch, e.Maintenance, e.Owner, e.Details, e.Reported
 	case domain.InstanceUpdated:
-		r.epoch, r.setsStatus, owner, details = e.Epoch, slices.Contains(e.Changed, "status"), e.Owner, e.Details
+		r.epoch, r.setsStatus, owner, details, reported = e.Epoch, slices.Contains(e.Changed, "status"), e.Owner, e.Details, e.Reported
+	}
+	if reported != "" || len(details.Checks) > 0 || details.OnLapse != "" {
+		r.decoded = decoded
 	}
 	if owner != "" {
 		r.owned = otherOwner
@@ -50,8 +55,8 @@ func readRegistration(eventType string, data []byte) (r registration, err error)
 	return r, nil
 }
 
-// readHealth is the status that a HealthChanged leads to.
-func readHealth(data []byte) (to code, err error) {
+// readHealth is the status that a HealthChanged leads to. plain says that it tells nothing else that the catalog needs.
+func readHealth(data []byte) (to code, plain bool, err error) {
 	s := scanner{rest: data}
 	status := s.change()
 	s.need(`,"source":`)
@@ -62,14 +67,15 @@ func readHealth(data []byte) (to code, err error) {
 	s.end()
 	to, known := statusCode(status)
 	if known && !s.failed {
-		return to, nil
+		return to, true, nil
 	}
 	event, err := domain.DecodeEvent(domain.TypeHealthChanged, data)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	to, _ = statusCode(event.(domain.HealthChanged).To)
-	return to, nil
+	changed := event.(domain.HealthChanged)
+	to, _ = statusCode(changed.To)
+	return to, changed.Reported == "" && !changed.Lapsed, nil
 }
 
 // readTraffic is the state that a TrafficChanged leads to, and the reason where that is maintenance.

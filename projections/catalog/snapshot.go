@@ -22,6 +22,8 @@ const (
 	flagUpdated     = 1
 	flagMaintenance = 2
 	ownedShift      = 2 // of the two bits that are the ownership
+	ownedBits       = 3
+	flagHealth      = 16
 )
 
 // Frozen is a catalog's state at one position. It has pointers to the entries, which are immutable, so the state can be
@@ -93,6 +95,9 @@ func appendEntry(b []byte, e *Entry, id string) []byte {
 	if e.maintenance != nil {
 		flags |= flagMaintenance
 	}
+	if e.health != nil {
+		flags |= flagHealth
+	}
 	flags |= uint64(e.owned) << ownedShift
 	b = appendString(b, id)
 	for _, n := range [...]uint64{
@@ -106,6 +111,9 @@ func appendEntry(b []byte, e *Entry, id string) []byte {
 		b = appendString(b, m.By)
 		b = appendString(b, m.At.Format(time.RFC3339Nano))
 		b = appendString(b, m.Reason)
+	}
+	if e.health != nil {
+		b = appendHealth(b, e.health)
 	}
 	return appendString(b, e.source)
 }
@@ -227,7 +235,7 @@ func (r *snapshotReader) entry(s *service) *Entry {
 		id := r.bytes()
 		flags := r.number()
 		e.updated = flags&flagUpdated != 0
-		e.owned = ownership(flags >> ownedShift)
+		e.owned = ownership(flags >> ownedShift & ownedBits)
 		e.Epoch, e.Events, e.TTL = r.number(), r.number(), time.Duration(r.number())
 		e.registered, e.changed = int64(r.number()), int64(r.number())
 		e.Position = eventstore.Position(r.number())
@@ -235,13 +243,16 @@ func (r *snapshotReader) entry(s *service) *Entry {
 		if flags&flagMaintenance != 0 {
 			e.maintenance = r.maintenance()
 		}
+		if flags&flagHealth != 0 {
+			e.health = r.health()
+		}
 		source := r.bytes()
 		if r.short {
 			return
 		}
 		var ok1, ok2 bool
 		e.status, ok1 = statusCode(status)
-		if e.traffic, ok2 = trafficCode(traffic); !ok1 || !ok2 || e.owned > otherOwner {
+		if e.traffic, ok2 = trafficCode(traffic); !ok1 || !ok2 || e.owned > otherOwner || flags > flagHealth<<1-1 {
 			r.err = ErrBadSnapshot
 			return
 		}
