@@ -25,6 +25,9 @@ func healthOf(i *domain.Instance) *health {
 	return &health{i.Reported, i.Lapsed, i.Details.OnLapse, i.Details.RemoveAfter, i.Checks}
 }
 
+// Watched says whether the instance has checks, or a lease that lapses to critical.
+func (e *Entry) Watched() bool { return e != nil && e.health != nil }
+
 // Checks are the states of the instance's checks, in the order of their definitions. REQUIRES: nobody changes them.
 func (e *Entry) Checks() []domain.CheckState {
 	if e.health == nil {

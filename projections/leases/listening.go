@@ -211,6 +211,7 @@ func (l *Listening) able(now, since time.Time) {
 		l.over = append(l.over[max(len(l.over)-maxOver+1, 0):], domain.ListeningInterrupted{From: l.from.UTC(), To: since.UTC(), Cause: l.cause})
 	}
 	l.clear = time.Time{}
+	l.table.Deafness(now.Sub(l.from))
 	l.table.Grace(now)
 	l.deaf.Store(false)
 }

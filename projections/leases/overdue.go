@@ -56,6 +56,9 @@ func (t *Table) Grace(now time.Time) {
 	}
 }
 
+// Deafness adds a time in which no renewal could be taken. It does not count towards a removal.
+func (t *Table) Deafness(d time.Duration) { t.deaf.Add(int64(d)) }
+
 // Anew is when all leases last began anew: at the last call of Grace, or when the table was made.
 func (t *Table) Anew() time.Time { return t.began.Add(time.Duration(t.floor.Load())) }
 
@@ -65,8 +68,10 @@ func (t *Table) ShortestTTL() (shortest time.Duration) {
 		s := &t.shards[i]
 		s.mu.Lock()
 		for _, l := range s.leases {
-			if shortest == 0 || time.Duration(l.ttl) < shortest {
-				shortest = time.Duration(l.ttl)
+			for l := range l.all {
+				if l.runs && (shortest == 0 || time.Duration(l.ttl) < shortest) {
+					shortest = time.Duration(l.ttl)
+				}
 			}
 		}
 		s.mu.Unlock()
@@ -85,7 +90,7 @@ func (t *Table) Sweep(now time.Time) {
 		l.shard.mu.Lock()
 		t.mu.Lock()
 		switch deadline := t.deadline(l); {
-		case l.ended.Load() || l.tick >= 0: // it ended, or got another place in the wheel meanwhile
+		case !l.runs || l.tick >= 0: // it ended, or got another place in the wheel meanwhile
 		case deadline >= at:
 			t.schedule(l, deadline)
 		default:

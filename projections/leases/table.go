@@ -26,9 +26,11 @@ import (
 // Tick is the resolution of deadlines in the timing wheel.
 const Tick = 100 * time.Millisecond
 
-// Lease is what the registry knows of one lease.
+// Lease is what the registry knows of one lease: of an instance, or of one of its ttl checks.
 type Lease struct {
 	Key      domain.Key
+	Check    string // id of the check; "": the lease is the instance's
+	Revision uint64 // of the check's definition
 	Epoch    uint64
 	TTL      time.Duration
 	Deadline time.Time // the lease lapses then, unless a heartbeat comes before
@@ -54,6 +56,7 @@ type Table struct {
 	shards [64]shard
 	count  atomic.Int64
 	late   atomic.Int64 // overdue leases
+	deaf   atomic.Int64 // nanoseconds in which no renewal could be taken; see Deafness
 	floor  atomic.Int64 // every lease counts as renewed at this time at least, nanoseconds since began; see Grace
 
 	numbered sparse.List[lease] // by heartbeat stream numbers; nil: look the lease up by its name; only Heard and End use it
@@ -68,7 +71,7 @@ type Table struct {
 
 type shard struct {
 	mu     sync.Mutex
-	leases map[string]*lease // by namespace/service/id
+	leases map[string]*lease // by namespace/service/id; leases of checks are in the lease of their instance
 	most   int               // leases there were since the map was made
 }
 
@@ -97,9 +100,11 @@ type lease struct {
 	longestGap   int64       // between two heartbeats, nanoseconds
 	number       uint32      // of its heartbeat stream, 0: not known; only Heard and End use it
 	overdue      bool        // the lease is in its namespace's list of overdue leases
+	runs         bool        // the lease can lapse. Otherwise it has no place in the wheel, and no number counts it
 	ended        atomic.Bool // the lease is removed from the table
 	tick         int64       // its place in the wheel, -1: it has none; guarded by the table's mutex
 	overdueIndex int         // in the namespace's list of overdue leases; guarded by the table's mutex
+	checks       *checks     // of an instance's lease: the leases of its ttl checks; nil: it has none
 }
 
 // NewTable is an empty table with capacity for size leases. Its time begins now.
@@ -126,57 +131,63 @@ func (t *Table) Start(key domain.Key, epoch uint64, ttl time.Duration, recorded,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.leases[name]
-	fresh := l == nil
-	if fresh {
+	if l == nil {
 		l = &lease{shard: s, name: name, tick: -1}
 		s.leases[name] = l
-		t.count.Add(1)
+		t.mu.Lock()
+		l.in = t.namespace(key.Namespace)
+		t.mu.Unlock()
 	}
 	if l.epoch != epoch {
 		l.heartbeats, l.longestGap, l.recorded = 0, 0, 0
 	}
-	sooner, longer := int64(ttl) < l.ttl, int64(ttl)-l.ttl
-	l.epoch, l.ttl, l.heard = epoch, int64(ttl), heard
+	l.epoch, l.heard = epoch, heard
 	if !recorded.IsZero() {
 		l.recorded = recorded.UnixNano()
 	}
+	t.run(l, ttl)
+}
+
+// run gives a lease, which was renewed now, another ttl. With a ttl that is not positive the lease does not run any more.
+// REQUIRES: the shard is locked.
+func (t *Table) run(l *lease, ttl time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if fresh {
-		l.in = t.namespace(key.Namespace)
+	if ttl <= 0 {
+		t.rest(l, false)
+		l.ttl = 0
+		return
 	}
-	l.in.ttls += longer
+	sooner, longer := int64(ttl) < l.ttl, int64(ttl)-l.ttl
+	l.ttl = int64(ttl)
 	switch {
-	case fresh:
+	case !l.runs:
+		l.runs = true
+		l.in = t.namespace(l.in.name) // it may have been forgotten
+		t.count.Add(1)
 		l.in.leases++
+		l.in.ttls += l.ttl
 		t.note(l.in, func(c *Change) { c.Joined++ })
 		t.schedule(l, t.deadline(l))
 	case l.overdue:
+		l.in.ttls += longer
 		t.renew(l)
-	case sooner:
-		t.schedule(l, t.deadline(l))
+	default:
+		l.in.ttls += longer
+		if sooner {
+			t.schedule(l, t.deadline(l))
+		}
 	}
 }
 
-// End removes a lease. lapsed says that the instance ended because its lease lapsed, not because someone deregistered it.
-func (t *Table) End(key domain.Key, lapsed bool) {
-	name := key.String()
-	s := t.shard(name)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.leases[name]
-	if l == nil {
+// rest has a lease not run any more. lapsed says that it ended because it lapsed. REQUIRES: the shard and the table are
+// locked.
+func (t *Table) rest(l *lease, lapsed bool) {
+	if !l.runs {
 		return
 	}
-	l.ended.Store(true)
-	delete(s.leases, name)
-	s.shrink()
-	if l.number > 0 {
-		t.numbered.Set(l.number, nil)
-	}
+	l.runs = false
 	t.count.Add(-1)
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.unschedule(l)
 	l.in.leases--
 	l.in.ttls -= l.ttl
@@ -192,6 +203,42 @@ func (t *Table) End(key domain.Key, lapsed bool) {
 	t.forget(l.in)
 }
 
+// End removes the leases of an instance. lapsed says that the instance ended because its lease lapsed, not because someone
+// deregistered it.
+func (t *Table) End(key domain.Key, lapsed bool) {
+	name := key.String()
+	s := t.shard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.leases[name]
+	if l == nil {
+		return
+	}
+	l.ended.Store(true)
+	delete(s.leases, name)
+	s.shrink()
+	if l.number > 0 {
+		t.numbered.Set(l.number, nil)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rest(l, lapsed)
+	t.endChecks(l)
+}
+
+// Lapsed notes that a lease lapsed to critical. It runs again after the next call of Start.
+func (t *Table) Lapsed(key domain.Key) {
+	name := key.String()
+	s := t.shard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.leases[name]; l != nil {
+		t.mu.Lock()
+		t.rest(l, true)
+		t.mu.Unlock()
+	}
+}
+
 // Heard renews the lease whose heartbeat stream got an event. A heartbeat without a lease is ignored, and a heartbeat of
 // another epoch renews nothing.
 func (t *Table) Heard(e *eventstore.RecordedEvent, now time.Time) {
@@ -203,6 +250,10 @@ func (t *Table) Heard(e *eventstore.RecordedEvent, now time.Time) {
 	l.shard.mu.Lock()
 	defer l.shard.mu.Unlock()
 	l.streamEvents = uint64(e.Revision) + 1
+	if check, ok := renewedCheck(e.Data); ok {
+		t.heardCheck(l, check, e, heard)
+		return
+	}
 	if l.epoch > 1 && !ofEpoch(e.Data, l.epoch) {
 		return
 	}
@@ -258,7 +309,7 @@ func (t *Table) Find(key domain.Key) (Lease, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.leases[name]
-	if l == nil {
+	if l == nil || l.ttl == 0 {
 		return Lease{}, false
 	}
 	return t.show(l), true
@@ -272,7 +323,7 @@ func (t *Table) Silence(key domain.Key, upTo time.Time) (silence, ttl time.Durat
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.leases[name]
-	if l == nil {
+	if l == nil || l.ttl == 0 {
 		return 0, 0, false
 	}
 	ttl = time.Duration(l.ttl)
@@ -286,6 +337,10 @@ func (t *Table) show(l *lease) Lease {
 		HeartbeatEvents: l.streamEvents, Deadline: t.began.Add(time.Duration(t.deadline(l))),
 	}
 	shown.Key, _ = domain.ParseKey(l.name)
+	if l.checks != nil && l.checks.self != nil {
+		c := l.checks.self
+		shown.Check, shown.Revision, shown.HeartbeatEvents = c.id, c.revision, c.of.streamEvents
+	}
 	if l.recorded != 0 {
 		shown.LastHeard = time.Unix(0, l.recorded).UTC()
 	}

@@ -45,6 +45,7 @@ type State struct {
 	began    time.Time
 	catalog  atomic.Pointer[catalog.Catalog]
 	leases   *leases.Table
+	removals *leases.Removals
 	changing sync.Mutex // held while an event changes the catalog and the feed
 	feed     *feed.Feed
 	registry atomic.Pointer[registry]
@@ -86,8 +87,9 @@ func Open(ctx context.Context, opts Options) (*State, error) {
 	}
 	now := opts.Now()
 	s.leases = leases.NewTable(now, s.Catalog().Len())
-	for e := range s.Catalog().All {
-		s.leases.Start(e.Key(), e.Epoch, e.TTL, time.Time{}, now)
+	s.removals = leases.NewRemovals(s.leases)
+	if err := s.startLeases(ctx, now); err != nil {
+		return nil, err
 	}
 	if !s.stale.Load() {
 		s.level.Store(&now)
@@ -221,6 +223,9 @@ func (s *State) SnapshotOf(keys []domain.ServiceKey) ([]*catalog.View, eventstor
 // Leases is the live lease table.
 func (s *State) Leases() *leases.Table { return s.leases }
 
+// Removals are the removals of what stays critical.
+func (s *State) Removals() *leases.Removals { return s.removals }
+
 // Skipped is the number of events that could not be applied.
 func (s *State) Skipped() int64 { return s.skipped.Load() }
 
@@ -325,9 +330,15 @@ func (s *State) apply(e *eventstore.RecordedEvent, now time.Time) {
 	case err != nil:
 		s.skip(e, err)
 	case entry == nil && before != nil:
-		s.leases.End(before.Key(), e.Type == domain.TypeLeaseExpired)
+		s.leases.End(before.Key(), e.Type == domain.TypeLeaseExpired && before.Lapsed().IsZero())
+		if before.Watched() {
+			s.removals.Set(before.Key(), nil, nil, now)
+		}
 	case entry != nil && (before == nil || e.Type == domain.TypeInstanceRegistered || e.Type == domain.TypeInstanceUpdated):
 		s.leases.Start(entry.Key(), entry.Epoch, entry.TTL, e.RecordedAt, now)
+		fallthrough
+	case entry != nil && (entry.Watched() || before.Watched()):
+		s.watch(e, before, entry, now)
 	}
 }
 

@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -13,6 +14,7 @@ import (
 type registry struct {
 	events    uint64 // of the stream
 	standings *leases.Standings
+	deaf      []domain.ListeningInterrupted // times in which no renewal could be taken, oldest first
 }
 
 func newRegistry() *registry { return &registry{standings: &leases.Standings{}} }
@@ -22,8 +24,11 @@ func (r *registry) after(e *eventstore.RecordedEvent) *registry {
 	if uint64(e.Revision) < r.events { // loadRegistry has read ahead
 		return r
 	}
-	next := &registry{events: uint64(e.Revision) + 1, standings: r.standings}
+	next := &registry{events: uint64(e.Revision) + 1, standings: r.standings, deaf: r.deaf}
 	if event, err := eventstore.Decode(e); err == nil {
+		if interrupted, ok := event.(domain.ListeningInterrupted); ok {
+			next.deaf = append(slices.Clip(r.deaf), interrupted)
+		}
 		var m domain.Metadata
 		_ = json.Unmarshal(e.Metadata, &m) // another writer's may be anything
 		next.standings = r.standings.After(event, m.Actor, e.RecordedAt)

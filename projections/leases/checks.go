@@ -1,0 +1,182 @@
+package leases
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// A ttl check has a lease like an instance's. It runs until the check is critical: nothing more can lapse then. The leases of
+// checks count as leases of their namespace, for self-preservation too.
+
+// checks are the leases of an instance's ttl checks. They are guarded by the shard of the instance's lease, which is theirs, too.
+type checks struct {
+	leases []*checkLease
+	self   *checkLease // of a check's lease: itself
+}
+
+// checkLease is the lease of one ttl check. Its fields streamEvents, number and checks mean nothing: the instance's count.
+type checkLease struct {
+	lease
+	id       string
+	revision uint64 // of the check's definition
+	of       *lease // the instance's
+	own      checks // what the lease points to, so that it can be told from an instance's
+}
+
+// Checks gives an instance's lease the leases of its ttl checks, as the states of the checks say. A lease of a check that is
+// new, or that has another definition, begins; so does that of the check with the id renewed. lapsed is the id of the check
+// whose lease has lapsed; "": no lease has. recorded is the recorded time of
+// the event that changed the checks; zero: the event is from before this process started. REQUIRES: Start was called for the
+// instance.
+func (t *Table) Checks(key domain.Key, epoch uint64, states []domain.CheckState, renewed, lapsed string, recorded, now time.Time) {
+	name := key.String()
+	s := t.shard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.leases[name]
+	if l == nil {
+		return
+	}
+	var kept []*checkLease
+	for i := range states {
+		state := &states[i]
+		if state.Kind != domain.CheckTTL {
+			continue
+		}
+		c := l.checks.find(state.ID)
+		begins := c == nil || c.revision != state.Revision || c.epoch != epoch || state.ID == renewed
+		if c == nil {
+			c = &checkLease{lease: lease{shard: s, name: name, in: l.in, tick: -1}, id: state.ID, of: l}
+			c.own.self = c
+			c.checks = &c.own
+		}
+		if begins {
+			c.revision, c.epoch, c.heard = state.Revision, epoch, t.since(now)
+			if !recorded.IsZero() {
+				c.recorded = recorded.UnixNano()
+			}
+		}
+		if state.Status == domain.Critical {
+			t.mu.Lock()
+			t.rest(&c.lease, state.ID == lapsed)
+			t.mu.Unlock()
+		} else if begins || !c.runs {
+			t.run(&c.lease, time.Duration(state.TTL))
+		}
+		kept = append(kept, c)
+	}
+	if l.checks != nil {
+		t.mu.Lock()
+		for _, c := range l.checks.leases {
+			if !slices.Contains(kept, c) {
+				c.ended.Store(true)
+				t.rest(&c.lease, false)
+			}
+		}
+		t.mu.Unlock()
+	}
+	l.checks = nil
+	if kept != nil {
+		l.checks = &checks{leases: kept}
+	}
+}
+
+// endChecks ends the leases of an instance's checks. REQUIRES: the shard and the table are locked.
+func (t *Table) endChecks(l *lease) {
+	if l.checks == nil {
+		return
+	}
+	for _, c := range l.checks.leases {
+		c.ended.Store(true)
+		t.rest(&c.lease, false)
+	}
+}
+
+func (c *checks) find(id string) *checkLease {
+	if c == nil {
+		return nil
+	}
+	for _, l := range c.leases {
+		if l.id == id {
+			return l
+		}
+	}
+	return nil
+}
+
+// all yields an instance's lease and those of its checks.
+func (l *lease) all(yield func(*lease) bool) {
+	if !yield(l) || l.checks == nil {
+		return
+	}
+	for _, c := range l.checks.leases {
+		if !yield(&c.lease) {
+			return
+		}
+	}
+}
+
+// heardCheck renews the lease of a check. REQUIRES: the shard is locked.
+func (t *Table) heardCheck(l *lease, check []byte, e *eventstore.RecordedEvent, heard int64) {
+	c := l.checks.find(string(check))
+	if c == nil || !ofEpoch(epochOf(e.Data), c.epoch) {
+		return
+	}
+	c.longestGap = max(c.longestGap, heard-c.heard)
+	c.heard, c.recorded = heard, e.RecordedAt.UnixNano()
+	c.heartbeats++
+	if c.overdue {
+		t.mu.Lock()
+		t.renew(&c.lease)
+		t.mu.Unlock()
+	}
+}
+
+// FindCheck gives the lease of a ttl check; false: there is none.
+func (t *Table) FindCheck(key domain.Key, id string) (Lease, bool) {
+	name := key.String()
+	s := t.shard(name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.leases[name]
+	if l == nil {
+		return Lease{}, false
+	}
+	c := l.checks.find(id)
+	if c == nil {
+		return Lease{}, false
+	}
+	return t.show(&c.lease), true
+}
+
+// Same finds the lease anew; false: it ended.
+func (t *Table) Same(l Lease) (Lease, bool) {
+	if l.Check != "" {
+		return t.FindCheck(l.Key, l.Check)
+	}
+	return t.Find(l.Key)
+}
+
+const checkField = `,"check":"`
+
+// renewedCheck is the check that a heartbeat's data names, in the form in which Rollcall writes it.
+func renewedCheck(data []byte) (check []byte, ok bool) {
+	if len(data) < 2 || data[len(data)-2] != '"' { // nearly every heartbeat
+		return nil, false
+	}
+	at := bytes.Index(data, []byte(checkField))
+	if at < 0 {
+		return nil, false
+	}
+	return data[at+len(checkField) : len(data)-2], true
+}
+
+// epochOf is the data of a renewal without its check.
+func epochOf(data []byte) []byte {
+	at := bytes.Index(data, []byte(checkField))
+	return append(slices.Clone(data[:at]), '}')
+}
