@@ -9,6 +9,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/leases"
 )
 
@@ -16,6 +17,7 @@ import (
 type Projections interface {
 	Progress
 	Leases() *leases.Table
+	Removals() *leases.Removals
 	// SelfPreservation gives the namespaces in which expiry is held, and the number of events of the registry's stream
 	// that the answer is based on.
 	SelfPreservation() (standings *leases.Standings, events uint64)
@@ -105,7 +107,11 @@ func (x *Expiry) look(ctx context.Context) error {
 	table := x.Projections.Leases()
 	table.Sweep(now)
 	standings, _ := x.Projections.SelfPreservation()
-	if !slices.ContainsFunc(x.preservation.Look(table, standings, table.Anew(), now), x.needsAction) {
+	rulings := x.preservation.Look(table, standings, table.Anew(), now)
+	if err := x.removeCritical(ctx, standings, mark, now); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(rulings, x.needsAction) {
 		return nil
 	}
 	// A heartbeat that is durable, but that the projections have not applied yet, renews its lease, too.
@@ -167,6 +173,7 @@ func (x *Expiry) lapsed(r leases.Ruling, now time.Time) []leases.Lease {
 // expiring is a lease with the request that ends it.
 type expiring struct {
 	lease   leases.Lease
+	command domain.Command
 	request eventstore.AppendRequest
 }
 
@@ -203,7 +210,7 @@ func (x *Expiry) expire(ctx context.Context, lapsed []leases.Lease, mark leases.
 	var newest eventstore.Position
 	for i := range results {
 		key := ends[i].lease.Key
-		x.Service.observe(Outcome{Command: domain.ExpireLease{}, Err: results[i].Err, Times: 1})
+		x.Service.observe(Outcome{Command: ends[i].command, Err: results[i].Err, Times: 1})
 		var conflict *eventstore.WrongExpectedRevision
 		switch {
 		case results[i].Err == nil:
@@ -230,7 +237,7 @@ func (x *Expiry) lookAgain(ctx context.Context, ends []expiring) (still []expiri
 		return nil, nil, err
 	}
 	for _, end := range ends {
-		if l, ok := x.Projections.Leases().Find(end.lease.Key); ok && l.Deadline.Equal(end.lease.Deadline) && l.Epoch == end.lease.Epoch {
+		if l, ok := x.Projections.Leases().Same(end.lease); ok && l.Deadline.Equal(end.lease.Deadline) && l.Epoch == end.lease.Epoch {
 			still = append(still, end)
 			requests = append(requests, end.request)
 		}
@@ -248,22 +255,32 @@ func (x *Expiry) prepare(ctx context.Context, l leases.Lease, now time.Time) (en
 	if err != nil {
 		return end, false, err
 	}
-	events, err := domain.Decide(entry.Instance(), domain.ExpireLease{
-		Key: l.Key, Epoch: l.Epoch, LastHeartbeat: heard.at, Late: now.Sub(l.Deadline),
-	})
-	if err != nil || len(events) == 0 {
-		return end, false, nil
+	end.lease = l
+	end.command = domain.ExpireLease{Key: l.Key, Epoch: l.Epoch, LastHeartbeat: heard.at, Late: now.Sub(l.Deadline)}
+	if l.Check != "" {
+		end.command = domain.LapseCheck{Key: l.Key, Epoch: l.Epoch, Check: l.Check, Revision: l.Revision, Last: heard.at}
 	}
-	request := eventstore.AppendRequest{
-		Stream: eventstore.LifecycleStream(l.Key), Expected: eventstore.Unchanged(entry.Events), Other: eventstore.Unchanged(heard.events),
+	end.request, ok, err = decided(entry, end.command)
+	end.request.Other = eventstore.Unchanged(heard.events)
+	return end, ok, err
+}
+
+// decided is the request that appends what a command of the registry leads to. ok is false if that is nothing.
+func decided(entry *catalog.Entry, command domain.Command) (request eventstore.AppendRequest, ok bool, err error) {
+	events, err := domain.Decide(entry.Brief(), command)
+	if err != nil || len(events) == 0 {
+		return request, false, nil
+	}
+	request = eventstore.AppendRequest{
+		Stream: eventstore.LifecycleStream(command.Instance()), Expected: eventstore.Unchanged(entry.Events),
 		Events: make([]eventstore.EventData, len(events)),
 	}
 	for i, e := range events {
 		data, err := domain.Encode(e)
 		if err != nil {
-			return end, false, err
+			return request, false, err
 		}
 		request.Events[i] = eventstore.EventData{Type: e.EventType(), Data: data, Metadata: registry.metadata(false)}
 	}
-	return expiring{l, request}, true, nil
+	return request, true, nil
 }

@@ -70,7 +70,7 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 		noteStream(entry, &appended[0])
 		caughtUp := h.service.awaitUntied(ctx, appended)
 		var valid bool
-		if valid, err = h.service.accepted(ctx, entry, &appended[0], caughtUp); err == nil && !valid {
+		if valid, err = h.service.accepted(ctx, entry, renewal{}, &appended[0], caughtUp); err == nil && !valid {
 			return Result{}, false
 		}
 	} else {
@@ -90,6 +90,9 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 // catalog: then the append fails.
 func decideHeartbeat(entry *catalog.Entry, beat *domain.SendHeartbeat) (result Result, received domain.HeartbeatReceived, ok bool) {
 	result = Result{Epoch: entry.Epoch, Revision: entry.Revision()}
+	if entry.Watched() && !entry.Lapsed().IsZero() { // the heartbeat gives back a status
+		return result, received, false
+	}
 	if !beat.Conditional() { // most heartbeats: this spares them the state of an instance
 		return result, domain.HeartbeatReceived{Epoch: entry.Epoch}, true
 	}
@@ -156,7 +159,7 @@ func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, precon
 			results[i].Position = appended[j].Position
 			continue
 		}
-		valid, lookErr := h.service.accepted(ctx, b.entries[i], &appended[j], caughtUp)
+		valid, lookErr := h.service.accepted(ctx, b.entries[i], renewal{}, &appended[j], caughtUp)
 		switch {
 		case lookErr != nil:
 			results[i] = Result{Err: lookErr}

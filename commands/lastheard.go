@@ -29,7 +29,7 @@ func (x *Expiry) lastHeard(ctx context.Context, l leases.Lease, entry *catalog.E
 	}
 	var heard lastHeard
 	known := true
-	opts := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: heartbeatsRead}
+	opts := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: heartbeatsRead * (1 + len(entry.Checks()))}
 	for e, err := range x.Service.store.ReadStream(ctx, eventstore.HeartbeatStream(l.Key), opts) {
 		if err != nil {
 			if unavailable(err) {
@@ -40,7 +40,7 @@ func (x *Expiry) lastHeard(ctx context.Context, l leases.Lease, entry *catalog.E
 			break
 		}
 		heard.events = max(heard.events, uint64(e.Revision)+1)
-		if event, err := eventstore.Decode(&e); err == nil && event == (domain.HeartbeatReceived{Epoch: l.Epoch}) {
+		if event, err := eventstore.Decode(&e); err == nil && event == (domain.HeartbeatReceived{Epoch: l.Epoch, Check: l.Check}) {
 			heard.at = e.RecordedAt
 			break
 		}
@@ -61,12 +61,25 @@ func (x *Expiry) lastHeard(ctx context.Context, l leases.Lease, entry *catalog.E
 	return heard, nil
 }
 
+// checkSince is when the event was recorded that gave a check its status: the check began then, or was reported.
+func checkSince(entry *catalog.Entry, id string) time.Time {
+	for _, c := range entry.Checks() {
+		if c.ID == id {
+			return c.Since
+		}
+	}
+	return time.Time{}
+}
+
 // registered gives the time at which the instance's registration or its last update was recorded: the newer of both.
 func (x *Expiry) registered(ctx context.Context, l leases.Lease, entry *catalog.Entry) (time.Time, error) {
 	if !l.LastHeard.IsZero() {
 		return l.LastHeard, nil
 	}
 	newest := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true}
+	if l.Check != "" {
+		return checkSince(entry, l.Check), nil
+	}
 	for e, err := range x.Service.store.ReadStream(ctx, eventstore.LifecycleStream(l.Key), newest) {
 		if err != nil {
 			return time.Time{}, err

@@ -109,6 +109,9 @@ var ErrContended = errors.New("others keep changing the same instance; try again
 
 // Do carries out one command.
 func (s *Service) Do(ctx context.Context, caller Caller, request Request) Result {
+	if report, ok := request.Command.(domain.ReportCheck); ok && request.IfMatch == nil && !request.IfLive {
+		return s.Heartbeats(caller).Report(ctx, report)
+	}
 	if beat, ok := request.Command.(domain.SendHeartbeat); ok && request.IfMatch == nil {
 		return s.Heartbeats(caller).Send(ctx, beat)
 	}
@@ -129,25 +132,88 @@ func (s *Service) DoAll(ctx context.Context, caller Caller, requests []Request) 
 	return s.doAll(ctx, caller, requests, func(i int) int { return i })
 }
 
-// doAll is DoAll for a part of a batch: item gives a request's place in the whole.
+// doAll is DoAll for a part of a batch: item gives a request's place in the whole. Reports of several checks of one instance
+// are carried out one after the other.
 func (s *Service) doAll(ctx context.Context, caller Caller, requests []Request, item func(int) int) []Result {
 	tasks := make([]task, len(requests))
-	seen := make(map[domain.Key]int, len(requests))
-	for i, r := range requests {
-		tasks[i].Request = r
-		if first, twice := seen[r.Command.Instance()]; twice {
-			tasks[i].Err = namedTwice(item(first))
-			tasks[i].done = true
-			continue
-		}
-		seen[r.Command.Instance()] = i
+	left, again := begin(requests, tasks, item)
+	if !again {
+		s.do(ctx, caller, tasks)
+		left = nil
 	}
-	s.do(ctx, caller, tasks)
+	for len(left) > 0 {
+		left = s.doRound(ctx, caller, tasks, left)
+	}
 	results := make([]Result, len(tasks))
 	for i := range tasks {
 		results[i] = tasks[i].Result
 	}
 	return results
+}
+
+// target is what a command is for: an instance, or a check of it.
+type target struct {
+	key   domain.Key
+	check string
+}
+
+func targetOf(command domain.Command) target {
+	switch c := command.(type) {
+	case domain.ReportCheck:
+		return target{c.Key, c.Check}
+	case domain.ReportProbe:
+		return target{c.Key, c.Check}
+	}
+	return target{key: command.Instance()}
+}
+
+// begin fills the tasks, and refuses those whose target an earlier one has. It gives the indexes of the others. again says
+// that an instance has several.
+func begin(requests []Request, tasks []task, item func(int) int) (left []int, again bool) {
+	seen := make(map[target]int, len(requests))
+	left = make([]int, 0, len(requests))
+	for i, r := range requests {
+		tasks[i].Request = r
+		of := targetOf(r.Command)
+		first, twice := seen[of]
+		whole := target{key: of.key}
+		if of != whole {
+			if first, several := seen[whole]; several && !twice { // of the instance, or of another of its checks
+				again = true
+				twice = targetOf(requests[first].Command) == whole
+			} else if !several {
+				seen[whole] = i
+			}
+		}
+		if twice {
+			tasks[i].Err, tasks[i].done = namedTwice(item(first)), true
+			continue
+		}
+		seen[of] = i
+		left = append(left, i)
+	}
+	return left, again
+}
+
+// doRound carries out the first of the tasks that are left of each instance. It gives the others.
+func (s *Service) doRound(ctx context.Context, caller Caller, tasks []task, left []int) (others []int) {
+	round := make([]task, 0, len(left))
+	at := make([]int, 0, len(left))
+	named := make(map[domain.Key]bool, len(left))
+	for _, i := range left {
+		key := tasks[i].Command.Instance()
+		if named[key] {
+			others = append(others, i)
+			continue
+		}
+		named[key] = true
+		round, at = append(round, tasks[i]), append(at, i)
+	}
+	s.do(ctx, caller, round)
+	for j, i := range at {
+		tasks[i] = round[j]
+	}
+	return others
 }
 
 // task is a command on its way.
@@ -158,6 +224,7 @@ type task struct {
 	request int32 // index of the task's append in this attempt
 	assumed bool  // the state is the catalog's, or that of an unknown instance: the state may be behind the stream
 	pending bool  // the task has an append in this attempt
+	renewed bool  // the task only appended a heartbeat
 	done    bool
 }
 
@@ -179,7 +246,7 @@ func (s *Service) do(ctx context.Context, caller Caller, tasks []task) {
 		if !t.done {
 			t.Err = ErrContended
 		}
-		if _, beat := t.Command.(domain.SendHeartbeat); !beat && t.Err == nil {
+		if t.Err == nil && !t.renewed {
 			changed = max(changed, t.Position)
 		}
 		s.observe(Outcome{Command: t.Command, Err: t.Err, Times: 1})
@@ -207,7 +274,7 @@ func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bo
 	requests := make([]eventstore.AppendRequest, 0, len(tasks))
 	for i := range tasks {
 		t := &tasks[i]
-		t.pending = false
+		t.pending, t.renewed = false, false
 		if t.done {
 			continue
 		}
@@ -247,7 +314,7 @@ func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bo
 			continue
 		}
 		if results[t.request].Untied {
-			valid, err := s.validAt(ctx, t.Command.Instance(), t.Epoch, results[t.request].Position, caughtUp)
+			valid, err := s.validAt(ctx, t.Command.Instance(), t.Epoch, renewalBy(t.Command), results[t.request].Position, caughtUp)
 			if err != nil {
 				t.Err, t.done = err, true
 				continue
@@ -258,7 +325,7 @@ func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bo
 			}
 		}
 		t.Position, t.done = results[t.request].Position, true
-		if !requests[t.request].Stream.IsHeartbeat() {
+		if t.renewed = requests[t.request].Stream.IsHeartbeat(); !t.renewed {
 			t.Revision = uint64(results[t.request].Revision)
 		}
 	}

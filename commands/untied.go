@@ -37,26 +37,49 @@ func (s *Service) awaitUntied(ctx context.Context, results []eventstore.AppendRe
 
 // accepted says whether the append of a heartbeat that was decided on the entry is valid. false: the caller must
 // decide again on the instance's stream.
-func (s *Service) accepted(ctx context.Context, decidedOn *catalog.Entry, appended *eventstore.AppendResult, caughtUp bool) (bool, error) {
+func (s *Service) accepted(ctx context.Context, decidedOn *catalog.Entry, renewed renewal, appended *eventstore.AppendResult, caughtUp bool) (bool, error) {
 	if appended.Err != nil {
 		return false, nil
 	}
 	if !appended.Untied {
 		return true, nil
 	}
-	return s.validAt(ctx, decidedOn.Key(), decidedOn.Epoch, appended.Position, caughtUp)
+	return s.validAt(ctx, decidedOn.Key(), decidedOn.Epoch, renewed, appended.Position, caughtUp)
+}
+
+// renewal is what a heartbeat renews: the lease, or a ttl check whose status stays. The zero renewal is that of the lease.
+type renewal struct {
+	check  string
+	status domain.Status
+}
+
+func renewalBy(command domain.Command) renewal {
+	if report, ok := command.(domain.ReportCheck); ok {
+		return renewal{report.Check, report.Status}
+	}
+	return renewal{}
+}
+
+// holds says whether a renewal changes nothing else in an instance's state. Otherwise the lease or the check has lapsed, or
+// the check has changed, without regard to the heartbeat.
+func (r renewal) holds(i domain.Instance) bool {
+	if r.check == "" {
+		return i.Lapsed.IsZero()
+	}
+	c, ok := i.Check(r.check)
+	return ok && c.Status == r.status
 }
 
 // validAt says whether an untied heartbeat of the epoch is valid at its position. caughtUp says that the projections
 // have reached the position. A heartbeat of an epoch that has expired is not valid, also if the heartbeat came before
 // the expiry: the expiry was decided without the heartbeat, and the instance is gone.
-func (s *Service) validAt(ctx context.Context, key domain.Key, epoch uint64, position eventstore.Position, caughtUp bool) (bool, error) {
+func (s *Service) validAt(ctx context.Context, key domain.Key, epoch uint64, renewed renewal, position eventstore.Position, caughtUp bool) (bool, error) {
 	if caughtUp {
 		if entry := s.catalog().Find(key); entry != nil && entry.Epoch == epoch {
-			return true, nil
+			return !entry.Watched() || renewed.holds(entry.Brief()), nil
 		}
 	}
-	state := domain.Instance{Key: key}
+	state, now := domain.Instance{Key: key}, domain.Instance{Key: key}
 	for e, err := range s.store.ReadStream(ctx, eventstore.LifecycleStream(key), eventstore.ReadOptions{}) {
 		if err != nil {
 			return false, err
@@ -68,9 +91,10 @@ func (s *Service) validAt(ctx context.Context, key domain.Key, epoch uint64, pos
 		if expired, ok := event.(domain.LeaseExpired); ok && expired.Epoch == epoch {
 			return false, nil
 		}
+		now = domain.Evolve(now, event, eventstore.RecordOf(&e))
 		if e.Position < position {
-			state = domain.Evolve(state, event, eventstore.RecordOf(&e))
+			state = now
 		}
 	}
-	return state.Live() && state.Epoch == epoch, nil
+	return state.Live() && state.Epoch == epoch && (now.Epoch != epoch || renewed.holds(now)), nil
 }
