@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -53,6 +54,19 @@ func encodeRenewal(e HeartbeatReceived) []byte {
 	b := append(make([]byte, 0, 48), heartbeatPrefix...)
 	b = append(strconv.AppendUint(b, e.Epoch, 10), renewalField...)
 	return append(append(b, e.Check...), '"', '}')
+}
+
+// RenewedCheck is the id of the check that a heartbeat's data names, in the form in which Encode writes it. ok is false for
+// the heartbeat of a lease. It is cheap.
+func RenewedCheck(data []byte) (check []byte, ok bool) {
+	if len(data) < 2 || data[len(data)-2] != '"' { // nearly every heartbeat
+		return nil, false
+	}
+	at := bytes.Index(data, []byte(renewalField))
+	if at < 0 {
+		return nil, false
+	}
+	return data[at+len(renewalField) : len(data)-2], true
 }
 
 // upcasters turn data of one schema version into data of the next version, by event type and the version from which they

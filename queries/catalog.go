@@ -117,10 +117,13 @@ func (c *Catalog) Instance(ctx context.Context, key domain.Key) (wire.Instance, 
 	switch {
 	case entry != nil && c.Live:
 		shown := Show(entry, c.service.Live.Leases())
+		c.service.observeChecks(entry, shown.Checks)
 		shown.ExpiryHeld = c.service.expiryHeldIn(key.Namespace)
 		return shown, nil
 	case entry != nil:
-		return Show(entry, nil), nil
+		shown := Show(entry, nil)
+		flapping(entry, shown.Checks, c.Moment.Time)
+		return shown, nil
 	case c.Live:
 		return wire.Instance{}, c.service.gone(ctx, key, 0)
 	case c.Moment.Early:

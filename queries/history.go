@@ -1,6 +1,7 @@
 package queries
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -45,24 +46,36 @@ func Words(event domain.Event, recordedAt time.Time) string {
 		if e.Epoch > 1 {
 			again = fmt.Sprintf(" again, for the %s time", ordinal(e.Epoch))
 		}
-		return fmt.Sprintf("registered%s at %s, %s, ttl %s", again, endpoint(e.Details), e.Status, Spaced(time.Duration(e.TTL))) +
-			ownerWords(e) + maintenanceWords(e.Maintenance)
+		return fmt.Sprintf("registered%s at %s, %s, %s", again, endpoint(e.Details), e.Status, leaseWords(e.Details)) +
+			checksWords(e.Checks) + ownerWords(e) + maintenanceWords(e.Maintenance)
 	case domain.InstanceUpdated:
 		return "registered with other details: " + strings.Join(e.Changed, ", ") + " changed"
 	case domain.HealthChanged:
+		if words, ok := healthWords(e, recordedAt); ok {
+			return words
+		}
 		return because(fmt.Sprintf("health went from %s to %s, says the %s", e.From, e.To, e.Source), e.Output)
 	case domain.TrafficChanged:
 		return because(fmt.Sprintf("traffic went from %s to %s", e.From, e.To), e.Reason)
 	case domain.InstanceDeregistered:
+		if e.Check != "" {
+			return fmt.Sprintf("removed: check %s was critical since %s, and remove_after is %s",
+				e.Check, e.CriticalSince.UTC().Format(time.RFC3339), Spaced(time.Duration(e.RemoveAfter)))
+		}
 		return because("deregistered", e.Reason)
 	case domain.LeaseExpired:
-		heard := "the last heartbeat is not known"
-		if !e.LastHeartbeat.IsZero() {
-			heard = "last heartbeat " + Spaced(recordedAt.Sub(e.LastHeartbeat)) + " before"
+		if !e.CriticalSince.IsZero() {
+			return fmt.Sprintf("removed: no heartbeat since the lease lapsed at %s, and remove_after is %s",
+				e.CriticalSince.UTC().Format(time.RFC3339), Spaced(time.Duration(e.RemoveAfter)))
 		}
-		return "lease expired: " + heard + ", ttl " + Spaced(time.Duration(e.TTL))
+		return "lease expired: " + heardWords(e.LastHeartbeat, recordedAt) + ", ttl " + Spaced(time.Duration(e.TTL))
 	case domain.HeartbeatReceived:
+		if e.Check != "" {
+			return "check " + e.Check + " reported as before"
+		}
 		return "heartbeat"
+	case domain.CheckAdded, domain.CheckRemoved, domain.CheckChanged:
+		return checkWords(event, recordedAt)
 	case domain.WebhookCreated:
 		return "webhook to " + e.URL + " created"
 	case domain.WebhookPaused:
@@ -178,6 +191,12 @@ func changes(event domain.Event, previous *eventstore.RecordedEvent) []wire.Fiel
 		return []wire.FieldChange{{Field: "status", From: e.From, To: e.To}}
 	case domain.TrafficChanged:
 		return []wire.FieldChange{{Field: "traffic", From: e.From, To: e.To}}
+	case domain.CheckAdded:
+		return statusChange(nil, e.PreviousStatus, e.Status)
+	case domain.CheckRemoved:
+		return statusChange(nil, e.PreviousStatus, e.Status)
+	case domain.CheckChanged:
+		return statusChange([]wire.FieldChange{{Field: "checks." + e.Check, From: e.From, To: e.To}}, e.PreviousStatus, e.Status)
 	case domain.InstanceUpdated:
 		if previous == nil {
 			return nil
@@ -201,8 +220,12 @@ func changes(event domain.Event, previous *eventstore.RecordedEvent) []wire.Fiel
 // change has no From.
 func updateChanges(before domain.Details, e domain.InstanceUpdated) []wire.FieldChange {
 	after := e.Details
-	before.Status, after.Status = "", "" // the status is added last
+	before.Status, after.Status = "", ""   // the status is added last
+	before.Checks, after.Checks = nil, nil // events in between may have changed the checks
 	all := detailChanges(before, after)
+	if slices.Contains(e.Changed, "checks") {
+		all = append(all, wire.FieldChange{Field: "checks", To: checkIDs(e.Checks)})
+	}
 	if !slices.Contains(e.Changed, "status") {
 		return all
 	}
@@ -237,6 +260,12 @@ func detailChanges(a, b domain.Details) []wire.FieldChange {
 			all = append(all, wire.FieldChange{Field: field, From: a.Status, To: b.Status})
 		case "ttl":
 			all = append(all, wire.FieldChange{Field: field, From: a.TTL, To: b.TTL})
+		case "on_lapse":
+			all = append(all, wire.FieldChange{Field: field, From: cmp.Or(a.OnLapse, domain.LapseRemoves), To: cmp.Or(b.OnLapse, domain.LapseRemoves)})
+		case "remove_after":
+			all = append(all, wire.FieldChange{Field: field, From: a.RemoveAfter, To: b.RemoveAfter})
+		case "checks":
+			all = append(all, wire.FieldChange{Field: field, From: checkIDs(a.Checks), To: checkIDs(b.Checks)})
 		}
 	}
 	return all

@@ -29,11 +29,12 @@ type InstanceFilter struct {
 	// MaxSilence leaves out instances that were silent for more than so many times their ttl; 0: none. It changes with time,
 	// without an event: no answer is kept, and nothing that waits for changes takes it.
 	MaxSilence float64
+	Checks     []CheckFilter // all of them
 }
 
 // InstanceParameters are the names of what ParseInstanceFilter reads; "meta.*" is every name that begins
 // with "meta.".
-var InstanceParameters = []string{"status", "tag", "zone", "version", "ready", "max_silence", "meta.*"}
+var InstanceParameters = []string{"status", "tag", "zone", "version", "ready", "max_silence", "check", "meta.*"}
 
 // ParseInstanceFilter reads the parameters status, tag, zone, version, ready, max_silence and meta.<key>. Other
 // parameters are refused, but for those in also, which are the caller's.
@@ -56,6 +57,10 @@ func ParseInstanceFilter(values url.Values, also ...string) (f InstanceFilter, e
 			f.Version = value
 		case "ready":
 			if f.Ready, err = ParseBool(name, value); err != nil {
+				return f, err
+			}
+		case "check":
+			if f.Checks, err = parseCheckFilters(values[name]); err != nil {
 				return f, err
 			}
 		case "max_silence":
@@ -115,6 +120,10 @@ func (f InstanceFilter) text() string {
 	if f.Ready {
 		values.Set("ready", "")
 	}
+	for _, check := range f.Checks {
+		values.Add("check", check.text())
+	}
+	slices.Sort(values["check"])
 	if f.MaxSilence > 0 {
 		values.Set(maxSilence, strconv.FormatFloat(f.MaxSilence, 'g', -1, 64))
 	}
@@ -123,12 +132,17 @@ func (f InstanceFilter) text() string {
 
 // narrow says whether the filter has a condition besides Ready.
 func (f InstanceFilter) narrow() bool {
-	return len(f.Statuses)+len(f.Tags)+len(f.Metadata) > 0 || f.Zone != "" || f.Version != ""
+	return len(f.Statuses)+len(f.Tags)+len(f.Metadata)+len(f.Checks) > 0 || f.Zone != "" || f.Version != ""
 }
 
 func (f InstanceFilter) match(e *catalog.Entry) bool {
 	if f.Ready && !e.Ready() || len(f.Statuses) > 0 && !slices.Contains(f.Statuses, e.Status()) {
 		return false
+	}
+	for _, check := range f.Checks {
+		if !check.match(e) {
+			return false
+		}
 	}
 	if len(f.Tags)+len(f.Metadata) == 0 && f.Zone == "" && f.Version == "" {
 		return true

@@ -28,6 +28,7 @@ type Service struct {
 	Now       func() time.Time
 	Listening *leases.Listening // knows when this node could take heartbeats; nil: it always could
 	Node      Node              // what the process says of itself
+	Probes    Probes            // what this node knows of the probes of checks; nil: nothing
 	// Stopping ends when the registry shuts down: waiting queries are answered at once, and followers get a Cut.
 	Stopping context.Context
 

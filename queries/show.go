@@ -22,6 +22,7 @@ func Show(e *catalog.Entry, table *leases.Table) wire.Instance {
 		Traffic: e.Traffic(), Maintenance: e.Maintenance(), Epoch: e.Epoch, Owner: e.Owner(), Revision: e.Revision(), RegisteredAt: e.RegisteredAt(), ChangedAt: e.ChangedAt(),
 	}
 	i.Status = e.Status()
+	showHealth(&i, e)
 	if table == nil {
 		return i
 	}

@@ -194,6 +194,9 @@ func decodeSummary(hour int64, v []byte) (s summary) {
 }
 
 func (h *History) noteHeartbeat(e *eventstore.RecordedEvent) error {
+	if _, ok := domain.RenewedCheck(e.Data); ok { // a report of a check is no heartbeat of its instance
+		return nil
+	}
 	h.unflushed++
 	n := e.StreamNumber
 	if s := h.numbered.At(n); s != nil {

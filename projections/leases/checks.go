@@ -161,22 +161,8 @@ func (t *Table) Same(l Lease) (Lease, bool) {
 	return t.Find(l.Key)
 }
 
-const checkField = `,"check":"`
-
-// renewedCheck is the check that a heartbeat's data names, in the form in which Rollcall writes it.
-func renewedCheck(data []byte) (check []byte, ok bool) {
-	if len(data) < 2 || data[len(data)-2] != '"' { // nearly every heartbeat
-		return nil, false
-	}
-	at := bytes.Index(data, []byte(checkField))
-	if at < 0 {
-		return nil, false
-	}
-	return data[at+len(checkField) : len(data)-2], true
-}
-
 // epochOf is the data of a renewal without its check.
 func epochOf(data []byte) []byte {
-	at := bytes.Index(data, []byte(checkField))
-	return append(slices.Clone(data[:at]), '}')
+	epoch, _, _ := bytes.Cut(data, []byte(","))
+	return append(slices.Clone(epoch), '}')
 }

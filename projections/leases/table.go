@@ -250,7 +250,7 @@ func (t *Table) Heard(e *eventstore.RecordedEvent, now time.Time) {
 	l.shard.mu.Lock()
 	defer l.shard.mu.Unlock()
 	l.streamEvents = uint64(e.Revision) + 1
-	if check, ok := renewedCheck(e.Data); ok {
+	if check, ok := domain.RenewedCheck(e.Data); ok {
 		t.heardCheck(l, check, e, heard)
 		return
 	}

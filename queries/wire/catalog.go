@@ -12,6 +12,9 @@ type Instance struct {
 	Service   string `json:"service"`
 	ID        string `json:"id"`
 	domain.Details
+	Checks         []Check               `json:"checks,omitempty"`    // in place of Details.Checks: with their state
+	Reported       domain.Status         `json:"reported,omitempty"`  // what it says of itself, where its status is another
+	LapsedAt       *time.Time            `json:"lapsed_at,omitempty"` // when its lease lapsed to critical; absent: it did not
 	Traffic        domain.Traffic        `json:"traffic"`
 	Maintenance    *domain.InMaintenance `json:"maintenance,omitempty"` // who put it into maintenance, when and why
 	Epoch          uint64                `json:"epoch"`
@@ -26,6 +29,38 @@ type Instance struct {
 // Key names the instance.
 func (i *Instance) Key() domain.Key {
 	return domain.Key{Namespace: i.Namespace, Service: i.Service, ID: i.ID}
+}
+
+// Check is a check of an instance with its state.
+type Check struct {
+	domain.Check
+	Status domain.Status `json:"status"`
+	Since  time.Time     `json:"since"`            // of the status
+	Output string        `json:"output,omitempty"` // of the change to the status
+	By     string        `json:"by,omitempty"`     // the node that saw the change
+
+	// Only where one instance, or the checks of a service, are asked for.
+	Flapping bool       `json:"flapping,omitempty"`  // the status changed very often of late
+	LapsesAt *time.Time `json:"lapses_at,omitempty"` // of a ttl check: unless it is reported before
+	NextLook *time.Time `json:"next_look,omitempty"` // of a probed check, where this node knows it
+	LookedBy string     `json:"looked_by,omitempty"` // the node that looks now, where this node knows it
+}
+
+// InstanceChecks are the checks of one instance.
+type InstanceChecks struct {
+	Namespace string        `json:"namespace"`
+	Service   string        `json:"service"`
+	ID        string        `json:"id"`
+	Status    domain.Status `json:"status"` // the instance's
+	Checks    []Check       `json:"checks"`
+}
+
+// CheckList is the checks of a service's instances, in the order of their ids. Instances without a check are left out.
+type CheckList struct {
+	Namespace string           `json:"namespace"`
+	Service   string           `json:"service"`
+	Position  Position         `json:"position"`
+	Instances []InstanceChecks `json:"instances"`
 }
 
 // InstanceList is some or all instances of a service.
