@@ -173,18 +173,25 @@ func (a *api) router() *echo.Echo {
 	v1.PUT("/services/:service/instances/:id/health", a.reportHealth, web.Takes("ns"), command)
 	v1.PUT("/services/:service/instances/:id/traffic", a.changeTraffic, web.Takes("ns"), command)
 	v1.DELETE("/services/:service/instances/:id", a.deregister, web.Takes("ns", "epoch", "owner", "reason"), command)
+	v1.PUT("/services/:service/instances/:id/checks/:check", a.addCheck, web.Takes("ns"), command)
+	v1.DELETE("/services/:service/instances/:id/checks/:check", a.removeCheck, web.Takes("ns", "epoch", "owner"), command)
+	v1.POST("/services/:service/instances/:id/checks/:check/pass", a.passCheck, web.Takes("ns"), heartbeat)
+	v1.POST("/services/:service/instances/:id/checks/:check/warn", a.warnCheck, web.Takes("ns"), heartbeat)
+	v1.POST("/services/:service/instances/:id/checks/:check/fail", a.failCheck, web.Takes("ns"), heartbeat)
+	v1.POST("/check-reports", a.checkReports, web.Takes("ns"), heartbeat)
 	v1.POST("/commands", a.commands, web.Takes(), command)
 	v1.POST("/heartbeats", a.heartbeats, web.Takes("ns", "owner"), heartbeat)
 
 	moments := []string{"after", "at", "index", "wait"}
 	changing := append([]string{"ns"}, moments...)
-	filters := []string{"status+", "tag+", "zone", "version", "ready", "max_silence", "meta.*"}
+	filters := []string{"status+", "tag+", "zone", "version", "ready", "max_silence", "check+", "meta.*"}
 	selection := []string{"ns", "service", "instance", "type+", "heartbeats"}
 	web.Get(v1, "/namespaces", a.namespaces, takes(moments), lookup, a.afterOwnWrites)
 	web.Get(v1, "/services", a.services, takes(changing), lookup, a.afterOwnWrites)
 	web.Get(v1, "/services/:service", a.service, takes(changing), lookup, a.afterOwnWrites)
 	web.Get(v1, "/services/:service/instances", a.instances, takes(changing, filters, []string{"leases"}), lookup, a.afterOwnWrites)
 	web.Get(v1, "/services/:service/instances/:id", a.instance, takes([]string{"ns", "after", "at"}), lookup, a.afterOwnWrites)
+	web.Get(v1, "/services/:service/checks", a.serviceChecks, takes([]string{"ns", "after", "instance", "status+"}), lookup, a.afterOwnWrites)
 	web.Get(v1, "/catalog", a.everything, takes([]string{"ns", "after", "at"}), lookup, a.afterOwnWrites)
 	web.Get(v1, "/sd/prometheus", a.scrapeTargets, takes([]string{"ns", "after", "service", "port", "status+", "tag+", "zone", "version", "ready", "meta.*"}), lookup, a.afterOwnWrites)
 	web.Get(v1, "/diff", a.diff, takes([]string{"after", "from", "to", "limit", "cursor"}), scan, a.afterOwnWrites)

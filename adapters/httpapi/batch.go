@@ -24,7 +24,7 @@ import (
 
 // envelope has the fields that every item of POST /v1/commands has, whatever its command.
 type envelope struct {
-	Type      string  `json:"type"` // RegisterInstance, SendHeartbeat, ReportHealth, ChangeTraffic or DeregisterInstance
+	Type      string  `json:"type"` // one of those that parseCommand knows
 	Namespace string  `json:"namespace"`
 	Service   string  `json:"service"`
 	ID        string  `json:"id"`
@@ -121,8 +121,39 @@ func parseCommand(item []byte) (commands.Request, error) {
 		}
 		err = decodeStrict(item, &i)
 		e, command = i.envelope, domain.DeregisterInstance{Key: i.key(), Epoch: i.Epoch, Owner: i.Owner, Reason: i.Reason}
+	case "AddCheck":
+		var i struct {
+			envelope
+			Check check  `json:"check"`
+			Epoch uint64 `json:"epoch"`
+			Owner string `json:"owner"`
+		}
+		if err = decodeStrict(item, &i); err != nil {
+			break
+		}
+		var definition domain.Check
+		definition, err = i.Check.definition("check.")
+		e, command = i.envelope, domain.AddCheck{Key: i.key(), Epoch: i.Epoch, Owner: i.Owner, Check: definition}
+	case "RemoveCheck":
+		var i struct {
+			envelope
+			Check string `json:"check"`
+			Epoch uint64 `json:"epoch"`
+			Owner string `json:"owner"`
+		}
+		err = decodeStrict(item, &i)
+		e, command = i.envelope, domain.RemoveCheck{Key: i.key(), Epoch: i.Epoch, Owner: i.Owner, Check: i.Check}
+	case "ReportCheck":
+		var i struct {
+			envelope
+			Check  string        `json:"check"`
+			Status domain.Status `json:"status"`
+			checkReport
+		}
+		err = decodeStrict(item, &i)
+		e, command = i.envelope, domain.ReportCheck{Key: i.key(), Epoch: i.Epoch, Owner: i.Owner, Check: i.Check, Status: i.Status, Output: i.Output}
 	default:
-		return commands.Request{}, invalidField("type", "must be RegisterInstance, SendHeartbeat, ReportHealth, ChangeTraffic or DeregisterInstance")
+		return commands.Request{}, invalidField("type", "must be RegisterInstance, SendHeartbeat, ReportHealth, ChangeTraffic, DeregisterInstance, AddCheck, RemoveCheck or ReportCheck")
 	}
 	if err != nil {
 		return commands.Request{}, err
@@ -153,7 +184,7 @@ func items(c echo.Context, body []byte) (items []json.RawMessage, err error) {
 		if err := json.Unmarshal(body, new(json.RawMessage)); err != nil {
 			return nil, decodeError(err)
 		}
-		return nil, invalidField("body", "must be an array of commands: each single command has a route of its own")
+		return nil, invalidField("body", "must be an array: each single command has a route of its own")
 	}
 	return items, nil
 }

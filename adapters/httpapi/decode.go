@@ -170,7 +170,7 @@ func decodeError(err error) error {
 
 func typeName(e *json.UnmarshalTypeError) string {
 	switch kind := e.Type.Kind().String(); {
-	case e.Type == durationType:
+	case e.Type == durationType, e.Type == reflect.TypeFor[duration]():
 		return `a duration such as "30s" or "5m"`
 	case kind == "uint16":
 		return "a whole number from 0 to 65535"

@@ -23,17 +23,20 @@ const unchanged domain.Status = "unchanged"
 
 // registration is the body of a registration. A field that the body leaves out gets its default.
 type registration struct {
-	Address  string            `json:"address"`
-	Ports    map[string]int    `json:"ports"`
-	Tags     []string          `json:"tags"`
-	Metadata map[string]string `json:"metadata"`
-	Zone     string            `json:"zone"`
-	Version  string            `json:"version"`
-	Weight   *uint16           `json:"weight"` // default 100
-	Status   *domain.Status    `json:"status"` // default unchanged
-	TTL      *domain.Duration  `json:"ttl"`    // default 30s
-	Owner    string            `json:"owner"`
-	Epoch    uint64            `json:"epoch"` // the epoch that must be live; 0: no precondition
+	Address     string            `json:"address"`
+	Ports       map[string]int    `json:"ports"`
+	Tags        []string          `json:"tags"`
+	Metadata    map[string]string `json:"metadata"`
+	Zone        string            `json:"zone"`
+	Version     string            `json:"version"`
+	Weight      *uint16           `json:"weight"` // default 100
+	Status      *domain.Status    `json:"status"` // default unchanged
+	TTL         *domain.Duration  `json:"ttl"`    // default 30s
+	Checks      []check           `json:"checks"` // default: those of the live instance
+	OnLapse     *string           `json:"on_lapse"`
+	RemoveAfter *duration         `json:"remove_after"`
+	Owner       string            `json:"owner"`
+	Epoch       uint64            `json:"epoch"` // the epoch that must be live; 0: no precondition
 }
 
 func (r registration) command(key domain.Key) (domain.Command, error) {
@@ -57,6 +60,20 @@ func (r registration) details() (domain.Details, error) {
 	}
 	if r.TTL != nil {
 		d.TTL = *r.TTL
+	}
+	if r.OnLapse != nil {
+		if d.OnLapse = domain.LapsePolicy(*r.OnLapse); d.OnLapse == "" {
+			return d, invalidField("on_lapse", "must be remove or critical")
+		}
+	}
+	var err error
+	if r.RemoveAfter != nil && *r.RemoveAfter != "none" {
+		if d.RemoveAfter, err = r.RemoveAfter.read("remove_after"); err != nil {
+			return d, err
+		}
+	}
+	if d.Checks, err = definitions(r.Checks); err != nil {
+		return d, err
 	}
 	if len(r.Ports) > 0 {
 		d.Ports = make(map[string]uint16, len(r.Ports))
@@ -186,10 +203,19 @@ func (a *api) do(c echo.Context, request commands.Request) error {
 		}
 		c.Response().Header().Set("Location", location)
 	}
-	if _, beat := command.(domain.SendHeartbeat); !beat {
+	if !renews(command) {
 		c.Response().Header().Set("ETag", `"`+strconv.FormatUint(r.Revision, 10)+`"`)
 	}
 	return web.AnswerJSON(c, status, appendResult(make([]byte, 0, 192), a.Queries.At(r.Position), command.Instance(), r))
+}
+
+// renews says whether a command is answered without an ETag, as the most frequent commands are.
+func renews(command domain.Command) bool {
+	switch command.(type) {
+	case domain.SendHeartbeat, domain.ReportCheck:
+		return true
+	}
+	return false
 }
 
 // appendResult appends the JSON of a command's result. No part of the JSON needs escapes: a legal key has no quotes,

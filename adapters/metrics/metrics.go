@@ -30,7 +30,7 @@ type Metrics struct {
 // results are the values of the label "result".
 var results = [...]string{"ok", "invalid", "unknown", "expired", "conflict", "failed"}
 
-var commandNames = [...]string{"RegisterInstance", "SendHeartbeat", "ReportHealth", "ChangeTraffic", "DeregisterInstance", "ExpireLease"}
+var commandNames = [...]string{"RegisterInstance", "SendHeartbeat", "ReportHealth", "ChangeTraffic", "DeregisterInstance", "ExpireLease", "AddCheck", "RemoveCheck", "ReportCheck", "ReportProbe", "LapseCheck", "RemoveCritical"}
 
 // New registers the metrics that do not depend on the projections.
 func New(version string) *Metrics {
@@ -171,6 +171,18 @@ func commandIndex(c domain.Command) int {
 		return 3
 	case domain.DeregisterInstance:
 		return 4
+	case domain.AddCheck:
+		return 6
+	case domain.RemoveCheck:
+		return 7
+	case domain.ReportCheck:
+		return 8
+	case domain.ReportProbe:
+		return 9
+	case domain.LapseCheck:
+		return 10
+	case domain.RemoveCritical:
+		return 11
 	}
 	return 5
 }
@@ -182,11 +194,11 @@ func resultIndex(err error) int {
 		return 0
 	case errors.As(err, new(domain.InvalidField)):
 		return 1
-	case errors.As(err, new(domain.UnknownInstance)):
+	case errors.As(err, new(domain.UnknownInstance)), errors.As(err, new(domain.UnknownCheck)):
 		return 2
 	case errors.As(err, new(domain.LeaseLapsed)):
 		return 3
-	case errors.As(err, new(domain.StaleEpoch)), errors.As(err, new(domain.RevisionMismatch)), errors.Is(err, commands.ErrContended):
+	case errors.As(err, new(domain.StaleEpoch)), errors.As(err, new(domain.StaleCheck)), errors.As(err, new(domain.RevisionMismatch)), errors.Is(err, commands.ErrContended):
 		return 4
 	}
 	return 5

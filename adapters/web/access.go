@@ -219,6 +219,15 @@ func (i *Identity) Command(command domain.Command) (domain.Command, error) {
 	case domain.DeregisterInstance:
 		c.Holder = holder
 		return c, nil
+	case domain.AddCheck:
+		c.Holder = holder
+		return c, nil
+	case domain.RemoveCheck:
+		c.Holder = holder
+		return c, nil
+	case domain.ReportCheck:
+		c.Holder = holder
+		return c, nil
 	}
 	return nil, i.Refusal(domain.Operate, key)
 }

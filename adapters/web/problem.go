@@ -31,6 +31,8 @@ func ProblemOf(err error) *wire.Problem {
 		own        *wire.Problem
 		field      domain.InvalidField
 		unknown    domain.UnknownInstance
+		noCheck    domain.UnknownCheck
+		oldCheck   domain.StaleCheck
 		webhook    domain.UnknownWebhook
 		service    queries.UnknownService
 		gone       queries.Gone
@@ -64,6 +66,10 @@ func ProblemOf(err error) *wire.Problem {
 		return p
 	case errors.As(err, &unknown):
 		return NewProblem(http.StatusNotFound, "unknown-instance", "The instance is not registered", err.Error())
+	case errors.As(err, &noCheck):
+		return NewProblem(http.StatusNotFound, "unknown-check", "The instance has no such check", err.Error())
+	case errors.As(err, &oldCheck):
+		return NewProblem(http.StatusConflict, "stale-check", "The check has another definition", err.Error())
 	case errors.As(err, &webhook):
 		return NewProblem(http.StatusNotFound, "unknown-webhook", "The webhook does not exist", err.Error())
 	case errors.As(err, &forbidden):
