@@ -31,6 +31,8 @@ type InstanceFilter struct {
 	// MaxSilence leaves out instances that were silent for more than so many times their ttl, at least 1; 0: none.
 	// It goes with no past moment, no wait and no stream, and a registry that has just started leaves out none.
 	MaxSilence float64
+	// Checks are checks that the instance has, each as "id", "id:status" or "*:status".
+	Checks []string
 }
 
 func (f InstanceFilter) set(q url.Values) {
@@ -47,6 +49,9 @@ func (f InstanceFilter) set(q url.Values) {
 	set(q, "version", f.Version)
 	for name, value := range f.Metadata {
 		q.Set("meta."+name, value)
+	}
+	for _, check := range f.Checks {
+		q.Add("check", check)
 	}
 	if f.MaxSilence != 0 {
 		q.Set("max_silence", strconv.FormatFloat(f.MaxSilence, 'g', -1, 64))

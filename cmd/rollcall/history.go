@@ -158,7 +158,7 @@ func whyCommand(remote *commandLine) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			page, err := registry.History(c.Context(), client.HistoryQuery{Instance: key, Limit: 10})
+			page, err := registry.History(c.Context(), client.HistoryQuery{Instance: key, Limit: 20})
 			if never := new(wire.Problem); errors.As(err, &never) && never.Type == wire.UnknownInstance {
 				return &wire.Problem{Type: wire.UnknownInstance, Status: http.StatusNotFound, Detail: fmt.Sprintf("instance %s was never registered", args[0])}
 			}
@@ -206,9 +206,12 @@ func because(reason string) string {
 	return ": " + oneLine(reason)
 }
 
+// toldOf is how many of the newest entries explain tells. More are looked at for what flaps.
+const toldOf = 10
+
 // explain tells the newest entries as a story, the answer first.
 func explain(w io.Writer, page wire.HistoryPage, now time.Time) error {
-	last, before := &page.Entries[0], page.Entries[1:]
+	last, before := &page.Entries[0], page.Entries[1:min(len(page.Entries), toldOf)]
 	if len(before) > 0 && last.Type == domain.TypeTrafficChanged && ends(before[0].Type) {
 		fmt.Fprintf(w, "After it was gone, at %s: %s (by %s).\n", last.RecordedAt.Format("2006-01-02 15:04:05 MST"), oneLine(last.Summary), dash(last.Actor))
 		last, before = &before[0], before[1:]
@@ -216,6 +219,12 @@ func explain(w io.Writer, page wire.HistoryPage, now time.Time) error {
 	when := fmt.Sprintf("%s (%s ago)", last.RecordedAt.Format("2006-01-02 15:04:05 MST"), queries.Spaced(now.Sub(last.RecordedAt).Round(time.Second)))
 	switch last.Type {
 	case domain.TypeInstanceDeregistered:
+		if why, removed := strings.CutPrefix(oneLine(last.Summary), "removed: "); removed {
+			fmt.Fprintf(w, "%s is gone: it was removed at %s.\n", instanceOf(last), when)
+			fmt.Fprintf(w, "Who:  nobody; the registry took it out because a check stayed critical.\n")
+			fmt.Fprintf(w, "Why:  %s\n", why)
+			break
+		}
 		fmt.Fprintf(w, "%s is gone: it was deregistered at %s.\n", instanceOf(last), when)
 		fmt.Fprintf(w, "Who:  %s, from %s, via %s (request %s)\n", dash(last.Actor), dash(last.Source), dash(last.Via), dash(last.RequestID))
 		fmt.Fprintf(w, "Why:  %s\n", strings.TrimPrefix(strings.TrimPrefix(oneLine(last.Summary), "deregistered"), ": ")+noReason(last.Summary))
@@ -225,6 +234,9 @@ func explain(w io.Writer, page wire.HistoryPage, now time.Time) error {
 		fmt.Fprintf(w, "Why:  %s\n", oneLine(last.Summary))
 	default:
 		fmt.Fprintf(w, "%s is registered. The last thing that happened to it, at %s: %s (by %s).\n", instanceOf(last), when, oneLine(last.Summary), dash(last.Actor))
+	}
+	for _, id := range flapping(page.Entries) {
+		fmt.Fprintf(w, "Check %s is flapping: it changed %d times within %s.\n", id, domain.FlappingChanges, queries.Spaced(domain.FlappingWithin))
 	}
 	if n := len(page.Heartbeats); n > 0 {
 		h := page.Heartbeats[n-1]
@@ -237,6 +249,24 @@ func explain(w io.Writer, page wire.HistoryPage, now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// flapping are the checks that flapped at the time of the newest entry, as its changes among the entries tell.
+func flapping(entries []wire.HistoryEntry) (ids []string) {
+	changed := map[string]int{}
+	for _, e := range entries {
+		if e.Type != domain.TypeCheckChanged || entries[0].RecordedAt.Sub(e.RecordedAt) > domain.FlappingWithin {
+			continue
+		}
+		var data struct{ Check string }
+		if json.Unmarshal(e.Data, &data) != nil {
+			continue
+		}
+		if changed[data.Check]++; changed[data.Check] == domain.FlappingChanges {
+			ids = append(ids, data.Check)
+		}
+	}
+	return ids
 }
 
 // ends says whether an event of that type takes an instance out of the catalog.

@@ -18,6 +18,7 @@ func clientCommands(remote *commandLine) []*cobra.Command {
 	return []*cobra.Command{
 		registerCommand(remote), runCommand(remote), agentCommand(remote), heartbeatCommand(remote), deregisterCommand(remote), healthCommand(remote),
 		drainCommand(remote), servicesCommand(remote), instancesCommand(remote), watchCommand(remote), webhooksCommand(remote), preservationCommand(remote), statusCommand(remote),
+		checksCommand(remote), checkCommand(remote),
 	}
 }
 
@@ -71,7 +72,9 @@ func registerCommand(remote *commandLine) *cobra.Command {
 	var ports map[string]int
 	var weight uint16
 	var status string
-	var ttl time.Duration
+	var ttl, removeAfter leaseTime
+	var onLapse string
+	var checks []string
 	var of precondition
 	var createOnly bool
 	c := &cobra.Command{
@@ -89,7 +92,11 @@ func registerCommand(remote *commandLine) *cobra.Command {
 	f.StringVar(&d.Version, "service-version", "", "version of the service")
 	f.Uint16Var(&weight, "weight", domain.DefaultWeight, "share of traffic, relative to the others")
 	f.StringVar(&status, "status", "", "starting, passing, warning or critical; left out, the present one stays, or it begins as passing")
-	f.DurationVar(&ttl, "ttl", domain.DefaultTTL, "how long the lease holds without a heartbeat")
+	ttl = leaseTime(domain.DefaultTTL)
+	f.Var(&ttl, "ttl", "how long the lease holds without a heartbeat; none: there is no lease")
+	f.StringVar(&onLapse, "on-lapse", "", "what happens when the lease lapses: remove (default) or critical")
+	f.Var(&removeAfter, "remove-after", "with --on-lapse critical: removed when it was critical for this long")
+	f.StringArrayVar(&checks, "check", nil, "check, e.g. id=worker,kind=ttl,ttl=15s, or as JSON; may be given again. Left out, the present ones stay")
 	f.BoolVar(&createOnly, "create-only", false, "only if no such instance is registered")
 	of.flags(c)
 	f.Lookup("owner").Usage = "who registers, e.g. a pod's UID; another owner's live instance is replaced, in the next epoch"
@@ -105,6 +112,14 @@ func registerCommand(remote *commandLine) *cobra.Command {
 			return usageError{errors.New("--address is needed")}
 		}
 		d.Weight, d.Status, d.TTL = weight, domain.Status(status), domain.Duration(ttl)
+		d.OnLapse, d.RemoveAfter = domain.LapsePolicy(onLapse), domain.Duration(removeAfter)
+		for _, text := range checks {
+			check, err := parseCheck(text)
+			if err != nil {
+				return err
+			}
+			d.Checks = append(d.Checks, check)
+		}
 		d.Ports = map[string]uint16{}
 		for name, port := range ports {
 			if port < 1 || port > 65535 {
