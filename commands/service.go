@@ -228,6 +228,16 @@ type task struct {
 	done    bool
 }
 
+// onlyRenews says whether the task was a heartbeat or a report of a check that changed nothing. Its answer does not wait for
+// the projections.
+func (t *task) onlyRenews() bool {
+	switch t.Command.(type) {
+	case domain.SendHeartbeat, domain.ReportCheck:
+		return t.renewed
+	}
+	return false
+}
+
 // do carries out the tasks that are not done yet. Afterwards every task has its result.
 func (s *Service) do(ctx context.Context, caller Caller, tasks []task) {
 	for i := range tasks {
@@ -246,7 +256,7 @@ func (s *Service) do(ctx context.Context, caller Caller, tasks []task) {
 		if !t.done {
 			t.Err = ErrContended
 		}
-		if t.Err == nil && !t.renewed {
+		if t.Err == nil && !t.onlyRenews() {
 			changed = max(changed, t.Position)
 		}
 		s.observe(Outcome{Command: t.Command, Err: t.Err, Times: 1})
