@@ -133,7 +133,7 @@ func addCheckCommand(remote *commandLine) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		check, err := parseCheck(args[1])
+		check, err := readCheck(args[1])
 		if err != nil {
 			return err
 		}
@@ -168,8 +168,8 @@ func removeCheckCommand(remote *commandLine) *cobra.Command {
 const checkForm = `A check is JSON as the API takes it, or fields of that JSON as name=value, separated by commas,
 such as id=worker,kind=ttl,ttl=15s.`
 
-// parseCheck reads a check from the command line.
-func parseCheck(text string) (c domain.Check, err error) {
+// readCheck reads a check from the command line.
+func readCheck(text string) (c domain.Check, err error) {
 	document := []byte(text)
 	if !strings.HasPrefix(strings.TrimSpace(text), "{") {
 		fields := map[string]any{}

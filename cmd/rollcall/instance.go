@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -114,7 +113,7 @@ func registerCommand(remote *commandLine) *cobra.Command {
 		d.Weight, d.Status, d.TTL = weight, domain.Status(status), domain.Duration(ttl)
 		d.OnLapse, d.RemoveAfter = domain.LapsePolicy(onLapse), domain.Duration(removeAfter)
 		for _, text := range checks {
-			check, err := parseCheck(text)
+			check, err := readCheck(text)
 			if err != nil {
 				return err
 			}
