@@ -248,10 +248,12 @@ func (c *Callers) Workload(certificate *x509.Certificate) *web.Caller {
 	if caller := r.find(hash, c.options.Now()); caller != nil {
 		return caller
 	}
-	caller := workload(certificate, r.config.Certificates)
-	if caller != nil {
-		r.remembered.Add(hash, remembered{caller: caller})
+	name := web.NameOf(certificate)
+	if name == "" {
+		return nil
 	}
+	caller := workload(name, certificate.NotAfter, r.config.Certificates)
+	r.remembered.Add(hash, remembered{caller: caller})
 	return caller
 }
 

@@ -1,33 +1,29 @@
 package access
 
 import (
-	"crypto/x509"
 	"strings"
+	"time"
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
-// workload is whom a verified certificate names; nil: nobody.
-func workload(certificate *x509.Certificate, rules []CertificateRule) *web.Caller {
-	actor := web.NameOf(certificate)
-	if actor == "" {
-		return nil
-	}
-	subject, isSubject := strings.CutPrefix(actor, web.SubjectPrefix)
+// workload is the caller with the name of a certificate (web.NameOf), with what the rules grant.
+func workload(name string, expires time.Time, rules []CertificateRule) *web.Caller {
+	subject, isSubject := strings.CutPrefix(name, web.SubjectPrefix)
 	var rights []domain.TokenSpec
 	for i := range rules {
 		r := &rules[i]
-		name := actor
+		value := name
 		if isSubject {
-			name = subject
+			value = subject
 		}
 		if isSubject != (r.SPIFFE == "") {
 			continue
 		}
-		if found, ok := r.text.join(nil, name); ok && len(rights) < maxRights {
+		if found, ok := r.text.join(nil, value); ok && len(rights) < maxRights {
 			rights = append(rights, r.spec(found))
 		}
 	}
-	return web.NewCaller(web.ByCertificate, actor, rights, certificate.NotAfter)
+	return web.NewCaller(web.ByCertificate, name, rights, expires)
 }

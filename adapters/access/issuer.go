@@ -117,12 +117,23 @@ func (i *issuer) caller(ctx context.Context, token string) (*web.Caller, error) 
 	if err != nil {
 		return nil, err
 	}
-	var claims map[string]any
-	decoder := json.NewDecoder(bytes.NewReader(payload))
-	decoder.UseNumber()
-	if err := decoder.Decode(&claims); err != nil {
+	claims, err := readClaims(payload)
+	if err != nil {
 		return nil, err
 	}
+	return i.Issuer.caller(claims, expires)
+}
+
+// readClaims reads a token's claims. Numbers stay as they are written.
+func readClaims(payload []byte) (claims map[string]any, err error) {
+	decoder := json.NewDecoder(bytes.NewReader(payload))
+	decoder.UseNumber()
+	err = decoder.Decode(&claims)
+	return claims, err
+}
+
+// caller is whom claims name, with what the rules grant.
+func (i *Issuer) caller(claims map[string]any, expires time.Time) (*web.Caller, error) {
 	actor, _ := claims[i.Actor].(string)
 	if actor == "" || !web.Printable(actor) {
 		return nil, errNoActor
@@ -130,15 +141,11 @@ func (i *issuer) caller(ctx context.Context, token string) (*web.Caller, error) 
 	if actor = i.Name + ":" + actor; len(actor) > web.MaxName {
 		return nil, errLongActor
 	}
-	return web.NewCaller(web.ByJWT, actor, i.grant(claims), expires), nil
-}
-
-// grant is what all rules grant.
-func (i *issuer) grant(claims map[string]any) (all []domain.TokenSpec) {
+	var rights []domain.TokenSpec
 	for j := range i.Rules {
-		all = append(all, i.Rules[j].rule.grant(claims)...)
+		rights = append(rights, i.Rules[j].rule.grant(claims)...)
 	}
-	return all[:min(len(all), maxRights)]
+	return web.NewCaller(web.ByJWT, actor, rights[:min(len(rights), maxRights)], expires), nil
 }
 
 func hostOf(text string) string {
