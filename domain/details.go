@@ -1,6 +1,8 @@
 package domain
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math"
@@ -135,6 +137,47 @@ type Details struct {
 	RemoveAfter Duration    `json:"remove_after,omitzero"` // with LapseCritical: from the lapse to the removal; 0: never
 	// Checks in a command are nil if the client named none. Checks in an event are all that the instance has after the event.
 	Checks []Check `json:"checks,omitempty"`
+	// Origin is what a face keeps of the registration that its protocol carries and Rollcall has no use for.
+	Origin Origin `json:"origin,omitzero"`
+}
+
+// Origin is the text of a JSON object, or "" for none. Clients get it back as it came, but for white space.
+type Origin string
+
+// MaxOrigin is the most bytes of an origin.
+const MaxOrigin = 8 << 10
+
+// MarshalJSON writes the object.
+func (o Origin) MarshalJSON() ([]byte, error) { return []byte(o), nil }
+
+// UnmarshalJSON keeps an object in the form in which the JSON library writes it, so that an origin is equal to itself after
+// it was written and read.
+func (o *Origin) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		*o = ""
+		return nil
+	}
+	var compact, escaped bytes.Buffer
+	if b[0] != '{' || json.Compact(&compact, b) != nil {
+		return InvalidField{Field: "origin", Rule: "must be a JSON object"}
+	}
+	json.HTMLEscape(&escaped, compact.Bytes())
+	*o = Origin(escaped.String())
+	return nil
+}
+
+// Validate holds an origin to its limit.
+func (o Origin) Validate() error {
+	if o == "" {
+		return nil
+	}
+	if len(o) > MaxOrigin {
+		return InvalidField{Field: "origin", Rule: fmt.Sprintf("must be at most %d bytes long", MaxOrigin)}
+	}
+	if o[0] != '{' || !json.Valid([]byte(o)) {
+		return InvalidField{Field: "origin", Rule: "must be a JSON object"}
+	}
+	return nil
 }
 
 // Normalize gives equal details one form: one spelling of an address, and nil for empty collections.
@@ -188,6 +231,9 @@ func (d Details) Validate() error {
 		return err
 	}
 	if err := validateText("version", d.Version, 0, MaxVersion); err != nil {
+		return err
+	}
+	if err := d.Origin.Validate(); err != nil {
 		return err
 	}
 	if d.Status != "" {
@@ -278,6 +324,7 @@ func (d Details) Diff(other Details) []string {
 	note("ttl", d.TTL != other.TTL)
 	note("on_lapse", d.OnLapse != other.OnLapse)
 	note("remove_after", d.RemoveAfter != other.RemoveAfter)
+	note("origin", d.Origin != other.Origin)
 	note("checks", !equalChecks(d.Checks, other.Checks))
 	return changed
 }

@@ -1,6 +1,7 @@
 package domain_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -158,5 +159,31 @@ func TestAnAddressHasOneSpelling(t *testing.T) {
 		if again.Normalize().Address != again.Address {
 			t.Errorf("%s is no form that stays", again.Address)
 		}
+	}
+}
+
+func TestAnOriginIsAJSONObject(t *testing.T) {
+	for text, ok := range map[string]bool{
+		"": true, `{}`: true, `{"a":[1,{"b":"<x>"}]}`: true, `{"a":"` + strings.Repeat("x", domain.MaxOrigin-8) + `"}`: true,
+		`{"a":"` + strings.Repeat("x", domain.MaxOrigin) + `"}`: false, `[]`: false, `"a"`: false, `{`: false, `{} {}`: false,
+	} {
+		d := domain.Details{Address: "a", TTL: domain.Duration(time.Minute), Origin: domain.Origin(text)}
+		if err := d.Validate(); (err == nil) != ok {
+			t.Errorf("%.40q gives %v", text, err)
+		}
+	}
+	var d, again domain.Details
+	if err := json.Unmarshal([]byte(`{"origin": { "a" : "<&>" } }`), &d); err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &again); err != nil || d.Origin != again.Origin || d.Origin == "" {
+		t.Errorf("%q was read again as %q, %v", d.Origin, again.Origin, err)
+	}
+	if json.Unmarshal([]byte(`{"origin":[]}`), &d) == nil {
+		t.Error("an array is an origin")
 	}
 }

@@ -24,6 +24,7 @@ type Catalog struct {
 	shards    [64]shard
 	instances atomic.Int64
 	changed   atomic.Uint64 // position of the newest change to any service
+	described atomic.Uint64 // position of the newest change besides those of status and traffic
 	listed    atomic.Uint64 // how often a service got its first instance or lost its last
 }
 
@@ -212,6 +213,9 @@ func (c *Catalog) put(s *service, found location, now *Entry, at eventstore.Posi
 	} else if now == nil {
 		c.instances.Add(-1)
 	}
+	if was == nil || now == nil || was.source != now.source {
+		c.described.Store(uint64(at))
+	}
 	c.changed.Store(uint64(at))
 }
 
@@ -228,6 +232,10 @@ func (c *Catalog) Len() int { return int(c.instances.Load()) }
 
 // Changed is the position of the newest change to any instance, 0 if there was none.
 func (c *Catalog) Changed() eventstore.Position { return eventstore.Position(c.changed.Load()) }
+
+// Described is the position of the newest change to any instance besides those of its status and traffic: an instance
+// began, was updated or ended. It may be a later position, but is never after Changed, and it never falls.
+func (c *Catalog) Described() eventstore.Position { return eventstore.Position(c.described.Load()) }
 
 // Listed is a number that grows whenever the list of services changes.
 func (c *Catalog) Listed() uint64 { return c.listed.Load() }

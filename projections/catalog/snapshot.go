@@ -147,6 +147,7 @@ func load(r *snapshotReader) (*Catalog, error) {
 		c.shard(s.key).services[s.key] = s
 		c.instances.Add(int64(len(s.entries)))
 		c.changed.Store(max(c.changed.Load(), uint64(s.last)))
+		c.described.Store(c.changed.Load())
 	}
 	if r.err != nil {
 		return nil, r.err
