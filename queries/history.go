@@ -254,6 +254,8 @@ func detailChanges(a, b domain.Details) []wire.FieldChange {
 			all = append(all, wire.FieldChange{Field: field, From: a.Zone, To: b.Zone})
 		case "version":
 			all = append(all, wire.FieldChange{Field: field, From: a.Version, To: b.Version})
+		case "origin":
+			all = append(all, wire.FieldChange{Field: field, From: a.Origin, To: b.Origin})
 		case "weight":
 			all = append(all, wire.FieldChange{Field: field, From: a.Weight, To: b.Weight})
 		case "status":

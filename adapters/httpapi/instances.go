@@ -35,6 +35,7 @@ type registration struct {
 	Checks      []check           `json:"checks"` // default: those of the live instance
 	OnLapse     *string           `json:"on_lapse"`
 	RemoveAfter *duration         `json:"remove_after"`
+	Origin      domain.Origin     `json:"origin"`
 	Owner       string            `json:"owner"`
 	Epoch       uint64            `json:"epoch"` // the epoch that must be live; 0: no precondition
 }
@@ -47,7 +48,7 @@ func (r registration) command(key domain.Key) (domain.Command, error) {
 func (r registration) details() (domain.Details, error) {
 	d := domain.Details{
 		Address: r.Address, Tags: r.Tags, Metadata: r.Metadata, Zone: r.Zone, Version: r.Version,
-		Weight: domain.DefaultWeight, TTL: domain.Duration(domain.DefaultTTL),
+		Weight: domain.DefaultWeight, TTL: domain.Duration(domain.DefaultTTL), Origin: r.Origin,
 	}
 	if r.Weight != nil {
 		d.Weight = *r.Weight
