@@ -36,7 +36,7 @@ func OpenTarget(dir string) (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !ok && len(entries) > 0 && !onlyIncoming(entries) {
+	if !ok && len(entries) > 0 && !onlyIncoming(entries) && !planned(dir) {
 		return nil, fmt.Errorf("%s is not empty and holds no backup: a backup goes into a new folder, or one that holds a backup of the same store", dir)
 	}
 	t := &Target{dir: dir, before: m}
@@ -68,19 +68,27 @@ func (t *Target) Size() (size int64) {
 // were received.
 func (t *Target) Receive(r io.Reader, progress func(bytes int64)) (m Manifest, err error) {
 	incoming := filepath.Join(t.dir, incomingFolder)
-	if err := os.RemoveAll(incoming); err != nil { // left by a backup that was interrupted
+	if err := errors.Join(sweep(t.dir), os.RemoveAll(incoming)); err != nil { // left by a backup that was killed
 		return m, err
 	}
 	if err := os.MkdirAll(incoming, 0o750); err != nil {
 		return m, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(incoming)) }()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, sweep(t.dir))
+		}
+		err = errors.Join(err, os.RemoveAll(incoming))
+	}()
 	m, received, err := t.unpack(r, incoming, progress)
 	if err != nil {
 		return m, err
 	}
 	if t.before.Files != nil && t.before.StoreID != m.StoreID {
 		return m, fmt.Errorf("the folder holds a backup of store %s, this is %s", t.before.StoreID, m.StoreID)
+	}
+	if err := t.plan(&m, received, incoming); err != nil {
+		return m, err
 	}
 	for i := range m.Files {
 		f := &m.Files[i]
@@ -150,7 +158,7 @@ func (t *Target) unpack(r io.Reader, incoming string, progress func(int64)) (m M
 // place moves a received file to the path of its name. If that path has another file, which the earlier backup may need, it
 // takes another path beside it.
 func (t *Target) place(f *File, a arrival) error {
-	for _, path := range []string{"", f.Name + "~" + f.SHA256[:16]} {
+	for _, path := range paths(*f) {
 		f.Path = path
 		if checkFile(t.dir, *f) == nil {
 			return nil // the same content is there
@@ -169,6 +177,9 @@ func (t *Target) place(f *File, a arrival) error {
 	}
 	return fmt.Errorf("%s cannot be written: other files are in its place", f.Name)
 }
+
+// paths are where a received file may go.
+func paths(f File) []string { return []string{"", f.Name + "~" + f.SHA256[:16]} }
 
 // damaged says whether a path is the path of a damaged file of the earlier backup.
 func (t *Target) damaged(path string) bool {
