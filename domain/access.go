@@ -129,6 +129,16 @@ func Allow(grants []Grant, verb Verb, key Key) bool {
 	return false
 }
 
+// AllowWithin decides whether grants have a verb for anything within a namespace; "": within any.
+func AllowWithin(grants []Grant, verb Verb, namespace string) bool {
+	for i := range grants {
+		if g := &grants[i]; g.Verbs&verb != 0 && (namespace == "" || g.Namespace.Match(namespace)) {
+			return true
+		}
+	}
+	return false
+}
+
 // AllowAnywhere decides whether grants have a verb for anything at all.
 func AllowAnywhere(grants []Grant, verb Verb) bool {
 	for i := range grants {

@@ -16,8 +16,19 @@ type Catalog struct {
 	Moment Moment // where the catalog stood when the query began
 	Live   bool
 
+	// Visible limits what lists of more than one service show; nil: they show all. What is limited is made for each query anew.
+	Visible Visible
+
 	catalog *catalog.Catalog
 	service *Service
+}
+
+// made is Service.made for a list of more than one service. A list that shows only a part is shared with no other query.
+func (c *Catalog) made(ctx context.Context, name string, encode func() encoded.Form) (encoded.Form, error) {
+	if c.Visible != nil {
+		name += fmt.Sprintf(" for %p", c)
+	}
+	return c.service.made(ctx, name, c.catalog.Len(), encode)
 }
 
 // Catalog is the catalog as it was at a moment; "" is the live one.
@@ -63,11 +74,11 @@ func (c *Catalog) Services(ctx context.Context, namespace string) (encoded.Form,
 			return encoded.Form{}, err
 		}
 	}
-	return c.service.made(ctx, "services "+namespace+c.name(), c.catalog.Len(), func() encoded.Form {
+	return c.made(ctx, "services "+namespace+c.name(), func() encoded.Form {
 		list := wire.ServiceList{Position: c.service.At(c.catalog.Changed())}
-		list.Services = summaries(c.service.Timelines(), c.catalog, within)
+		list.Services = c.Visible.summaries(summaries(c.service.Timelines(), c.catalog, within))
 		if c.Live {
-			list.ExpiryHeld = c.service.expiryHeld(within)
+			list.ExpiryHeld = c.Visible.held(c.service.expiryHeld(within), list.Services)
 		}
 		return encoded.Tagged(mustJSON(list))
 	})
@@ -75,9 +86,9 @@ func (c *Catalog) Services(ctx context.Context, namespace string) (encoded.Form,
 
 // Namespaces summarizes the namespaces that have instances, in JSON.
 func (c *Catalog) Namespaces(ctx context.Context) (encoded.Form, error) {
-	return c.service.made(ctx, "namespaces"+c.name(), c.catalog.Len(), func() encoded.Form {
+	return c.made(ctx, "namespaces"+c.name(), func() encoded.Form {
 		return encoded.Tagged(mustJSON(wire.NamespaceList{
-			Position: c.service.At(c.catalog.Changed()), Namespaces: namespaces(summaries(c.service.Timelines(), c.catalog, "")),
+			Position: c.service.At(c.catalog.Changed()), Namespaces: namespaces(c.Visible.summaries(summaries(c.service.Timelines(), c.catalog, ""))),
 		}))
 	})
 }
@@ -139,7 +150,7 @@ func (c *Catalog) Everything(ctx context.Context, namespace string) (encoded.For
 			return encoded.Form{}, err
 		}
 	}
-	return c.service.made(ctx, "catalog "+namespace+c.name(), c.catalog.Len(), func() encoded.Form {
+	return c.made(ctx, "catalog "+namespace+c.name(), func() encoded.Form {
 		moment := c.Moment
 		if c.Live {
 			moment.Position = c.service.Live.Position()
@@ -149,7 +160,7 @@ func (c *Catalog) Everything(ctx context.Context, namespace string) (encoded.For
 		for i, key := range keys {
 			views[i] = c.catalog.View(key)
 		}
-		return encodeServices(wire.Catalog{Place: moment.place(c.service.Timelines()), Services: []wire.ServiceInstances{}}, views, InstanceFilter{})
+		return encodeServices(wire.Catalog{Place: moment.place(c.service.Timelines()), Services: []wire.ServiceInstances{}}, c.Visible.views(views), InstanceFilter{})
 	})
 }
 

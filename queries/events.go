@@ -30,6 +30,8 @@ func (s *Service) Events(ctx context.Context, selection Selection, span Span) it
 				return
 			case e.RecordedAt.Before(span.From):
 				continue
+			case !selection.Visible.stream(e.Stream):
+				continue
 			}
 			if !yield(e, nil) {
 				return
@@ -46,6 +48,7 @@ func (Events) update() {}
 // EventFollowing gives the events of the log to one follower. The follower must call Close.
 type EventFollowing struct {
 	service      *Service
+	visible      Visible
 	from         time.Time // events that were recorded earlier are left out
 	subscription eventstore.Subscription
 	at           eventstore.Position // the follower has been told of everything up to here
@@ -66,7 +69,7 @@ func (s *Service) FollowEvents(ctx context.Context, selection Selection, span Sp
 	if err != nil {
 		return nil, err
 	}
-	return &EventFollowing{service: s, from: span.From, subscription: subscription, at: span.After}, nil
+	return &EventFollowing{service: s, visible: selection.Visible, from: span.From, subscription: subscription, at: span.After}, nil
 }
 
 // Close ends the following.
@@ -100,8 +103,17 @@ func (f *EventFollowing) Next(ctx context.Context) (Update, error) {
 	return nil, io.EOF
 }
 
-// pick leaves out the events before the beginning of the span.
+// pick leaves out the events that the follower may not see, and those before the beginning of the span.
 func (f *EventFollowing) pick(events []eventstore.RecordedEvent) []eventstore.RecordedEvent {
+	if f.visible != nil {
+		var seen []eventstore.RecordedEvent // other subscribers have the same slice
+		for i := range events {
+			if f.visible.stream(events[i].Stream) {
+				seen = append(seen, events[i])
+			}
+		}
+		events = seen
+	}
 	for i := range events {
 		if !events[i].RecordedAt.Before(f.from) { // recorded_at never decreases: all later events are in the span
 			f.from = time.Time{}

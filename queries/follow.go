@@ -69,6 +69,7 @@ type FollowQuery struct {
 	Services  []domain.ServiceKey
 	Namespace string // without Service and Services: of this namespace; "": of every namespace
 	Filter    InstanceFilter
+	Visible   Visible        // limits what is told of more than one service; nil: all is told
 	After     *wire.Position // the follower has been told of everything up to here; nil: it begins anew
 }
 
@@ -183,6 +184,9 @@ func (f *Following) snapshot(ctx context.Context, reset bool) (Update, error) {
 // snapshot is what there is for a follower to begin with. All who ask for the same at one position share it.
 func (s *Service) snapshot(ctx context.Context, q *FollowQuery) (made, error) {
 	name := fmt.Sprintf("snapshot %s %v %s", q.Namespace, q.keys(), q.Filter.text())
+	if q.Visible != nil {
+		name += fmt.Sprintf(" for %p", q) // it is shared with nobody
+	}
 	at := s.Live.Feed().Position()
 	if form, ok := s.work.find(fmt.Sprint(name, "@", at)); ok {
 		return made{form, at}, nil
@@ -215,7 +219,7 @@ func (s *Service) takeSnapshot(name string, q *FollowQuery) (taken made) {
 			views, at = s.Live.SnapshotAll(q.Namespace)
 		}
 		return made{at: at, form: s.work.keep(fmt.Sprint(name, "@", at), func() encoded.Form {
-			return encodeServices(wire.CatalogSnapshot{Position: s.At(at), Services: []wire.ServiceInstances{}}, views, q.Filter)
+			return encodeServices(wire.CatalogSnapshot{Position: s.At(at), Services: []wire.ServiceInstances{}}, q.Visible.views(views), q.Filter)
 		})}
 	}
 	view, at := s.Live.Snapshot(q.Service)
@@ -318,6 +322,9 @@ func (f *Following) pick(changes []*feed.Change) Changes {
 		}
 		f.at = c.Position()
 		if len(f.query.Services) == 0 && f.query.Namespace != "" && c.Service.Namespace != f.query.Namespace {
+			continue
+		}
+		if f.query.Visible != nil && !f.query.Visible(c.Service) {
 			continue
 		}
 		was, is := c.Before != nil && f.query.Filter.match(c.Before), c.After != nil && f.query.Filter.match(c.After)

@@ -94,6 +94,9 @@ func (s *Service) readHistoryQuery(ctx context.Context, q HistoryQuery) (find hi
 	find = history.Query{
 		Namespace: q.Namespace, Service: q.Service, ID: q.Instance, Actor: q.Actor, Via: q.Via, Reason: q.Reason, Types: q.Types,
 	}
+	if q.Visible != nil {
+		find.Visible = q.Visible.stream
+	}
 	if q.Service != "" && q.Namespace == "" {
 		find.Namespace = domain.DefaultNamespace
 	}

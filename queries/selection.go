@@ -19,6 +19,7 @@ type Selection struct {
 	Types      []string // any of these types, which may name heartbeats; empty: every type
 	Heartbeats bool     // also heartbeats; used only if Types is empty
 	Instances  bool     // only events of instances, of any namespace
+	Visible    Visible  // limits what is picked; nil: everything is. It is not a part of the selection's text
 }
 
 var webhookTypes = []string{

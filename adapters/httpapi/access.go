@@ -204,7 +204,7 @@ func (a *api) allow(c echo.Context, who *web.Identity, right Right, declared boo
 	if err != nil {
 		return err
 	}
-	return who.May(right.Verb, key)
+	return a.see(c, who, right, key)
 }
 
 // scopeOf is the key, with empty parts for all, of what a request asks about. The parameters have not been checked yet:

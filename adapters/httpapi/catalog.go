@@ -129,6 +129,7 @@ func (a *api) catalog(c echo.Context, key domain.ServiceKey) (*queries.Catalog, 
 	if err != nil {
 		return nil, err
 	}
+	shown.Visible = visible(c)
 	if shown.Heavy(key) {
 		web.Leave(c) // the encoding of a large reply has turns of its own
 	}

@@ -24,6 +24,7 @@ func (a *api) events(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	selection.Visible = visible(c)
 	follow, err := queries.ParseBool("follow", or(c.QueryParam("follow"), "false"))
 	if err != nil {
 		return err

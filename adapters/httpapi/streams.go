@@ -29,7 +29,7 @@ func (a *api) streamCatalog(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return a.stream(c, queries.FollowQuery{Namespace: queries.OneNamespace(ns), Services: services})
+	return a.stream(c, queries.FollowQuery{Namespace: queries.OneNamespace(ns), Services: services, Visible: visible(c)})
 }
 
 // next waits for the next update of a stream, and refuses it to a caller who has lost the right meanwhile.
@@ -135,6 +135,7 @@ func (a *api) streamEvents(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	selection.Visible = visible(c)
 	ctx := c.Request().Context()
 	field, text := "Last-Event-ID", c.Request().Header.Get("Last-Event-ID")
 	if text == "" {

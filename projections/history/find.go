@@ -26,6 +26,8 @@ type Query struct {
 	Before    eventstore.Position // 0: no bound
 	Newest    bool                // newest first
 	Limit     int                 // 0: no limit
+	// Visible limits the entries to those of some streams; nil: those of all.
+	Visible func(eventstore.StreamName) bool
 }
 
 // Entry is a recorded event as the history has it.
@@ -95,7 +97,7 @@ func (h *History) find(ctx context.Context, q *Query) (page Page, err error) {
 			return page, err
 		}
 		s.cost += decodeCost
-		if !q.match(&e) {
+		if !q.match(&e) || q.Visible != nil && !q.Visible(e.Stream) {
 			continue
 		}
 		if size >= maxPageBytes || q.Limit > 0 && len(page.Entries) == q.Limit {
