@@ -161,3 +161,14 @@ func BenchmarkAnIdentityThatStands(b *testing.B) {
 		}
 	}
 }
+
+// A heartbeat that shows an issuer's token of a kilobyte, beside one that shows a token of the registry.
+func BenchmarkHeartbeatsInTheLane(b *testing.B) {
+	g, v, _ := startVouched(b)
+	long := "a." + strings.Repeat("b", 1000) + ".c"
+	v.bearers[long] = v.bearers["a.b.c"]
+	own := g.token("own", domain.TokenSpec{Roles: []string{"operator"}})
+	g.send("PUT", a1, `{"address":"10.0.0.5"}`, "Authorization", "Bearer "+long).want(b, 201)
+	b.Run("token", func(b *testing.B) { blast(b, g.server, 32, request("PUT", beatA1, own[0]+": "+own[1])) })
+	b.Run("jwt", func(b *testing.B) { blast(b, g.server, 32, request("PUT", beatA1, "Authorization: Bearer "+long)) })
+}
