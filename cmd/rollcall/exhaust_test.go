@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -23,45 +24,51 @@ type attack struct {
 	name  string
 	fleet int
 	run   func(t *testing.T, p *process) (answered string)
+	// writes says that the attack appends events all the time. Heartbeats wait for its commits: their time is logged, not
+	// judged.
+	writes bool
 }
 
 var attacks = []attack{
-	{"60 subscribers of the catalog that never read", 40_000, func(t *testing.T, p *process) string {
+	{name: "60 subscribers of the catalog that never read", fleet: 40_000, run: func(t *testing.T, p *process) string {
 		unread(t, p, 60, "/v1/streams/catalog")
 		time.Sleep(8 * time.Second)
 		return ""
 	}},
-	{"300 clients that do not read a list of 8 MB", 20_000, func(t *testing.T, p *process) string {
+	{name: "300 clients that do not read a list of 8 MB", fleet: 20_000, run: func(t *testing.T, p *process) string {
 		unread(t, p, 300, "/v1/services/fleet/instances")
 		return lookups(p, 8*time.Second)
 	}},
-	{"300 clients that do not read the whole catalog", 20_000, func(t *testing.T, p *process) string {
+	{name: "300 clients that do not read the whole catalog", fleet: 20_000, run: func(t *testing.T, p *process) string {
 		unread(t, p, 300, "/v1/catalog")
 		return lookups(p, 8*time.Second)
 	}},
-	{"300 long polls with one filter, and one change", 20_000, func(t *testing.T, p *process) string {
+	{name: "300 long polls with one filter, and one change", fleet: 20_000, run: func(t *testing.T, p *process) string {
 		return polls(p, 300, func(int) string { return "zone=z1" })
 	}},
-	{"100 long polls with a filter each, and one change", 20_000, func(t *testing.T, p *process) string {
+	{name: "100 long polls with a filter each, and one change", fleet: 20_000, run: func(t *testing.T, p *process) string {
 		return polls(p, 100, func(i int) string { return fmt.Sprint("zone=z", i) })
 	}},
+	{name: "600,000 ids that are registered and gone", fleet: 4_000, run: comeAndGo, writes: true},
+	{name: "50,000 webhooks to which nothing is due", fleet: 4_000, run: idleWebhooks},
+	{name: "1,500 webhooks at targets that never answer", fleet: 4_000, run: hangingWebhooks},
 }
 
 // Each load that is to exhaust the server finds it within its memory, and heartbeats within three times what they
-// take at rest, or 15 ms.
+// take at rest, or 9 ms. The system gives the server no more memory than that (RLIMIT_DATA), so that it cannot take more for a
+// moment either.
 func TestNoLoadExhaustsTheServer(t *testing.T) {
 	if os.Getenv("ROLLCALL_TORTURE") == "" {
 		t.Skip("make torture runs it: it takes minutes")
 	}
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
-			path, err := binary()
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := exec.Command(path, "serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--log-format", "json")
-			c.Env = append(os.Environ(), "GOMEMLIMIT=900MiB")
-			p := startCommand(t, c)
+			p := startCommand(t, limited(t, "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--log-format", "json", "--webhook-allow-private"))
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("the server's log begins\n%.4000s", p.logs)
+				}
+			})
 			populate(t, p, a.fleet)
 			rest := beatFor(p, time.After(4*time.Second))
 			ended := make(chan time.Time)
@@ -75,11 +82,34 @@ func TestNoLoadExhaustsTheServer(t *testing.T) {
 			if memory > exhaustMemory {
 				t.Errorf("the server took %d MB", memory>>20)
 			}
-			if p99(under) > 3*max(p99(rest), 5*time.Millisecond) {
+			if !a.writes && p99(under) > 3*max(p99(rest), 3*time.Millisecond) {
 				t.Errorf("a heartbeat's p99 is %s, at rest %s", p99(under), p99(rest))
+			}
+			if err := p.end(syscall.SIGTERM); err != nil {
+				t.Errorf("the server ended with %v", err)
 			}
 		})
 	}
+}
+
+// limited is a server that gets no more memory than exhaustMemory from the system. Where a shell cannot limit that, GOMEMLIMIT
+// alone holds.
+func limited(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	args = append([]string{path, "serve"}, args...)
+	limit := fmt.Sprintf("ulimit -d %d", exhaustMemory>>10)
+	if err := exec.Command("sh", "-c", limit).Run(); err == nil {
+		args = append([]string{"sh", "-c", limit + ` && exec "$0" "$@"`}, args...)
+	} else {
+		t.Log("the system does not limit the memory of a process here: GOMEMLIMIT alone does")
+	}
+	c := exec.Command(args[0], args[1:]...)
+	c.Env = append(os.Environ(), "GOMEMLIMIT=900MiB")
+	return c
 }
 
 func populate(t *testing.T, p *process, fleet int) {
@@ -156,8 +186,16 @@ func lookups(p *process, during time.Duration) string {
 	return fmt.Sprintf("%d lookups, the slowest took %.0f ms", n, ms(slowest))
 }
 
-// polls waits with long polls for one change, and says how long the answers took.
+// polls waits with long polls for a change, again and again, and says how long the slowest round of answers took.
 func polls(p *process, clients int, filter func(i int) string) string {
+	slowest, statuses := time.Duration(0), map[int]int{}
+	for round := range 5 {
+		slowest = max(slowest, pollOnce(p, clients, filter, statuses, fmt.Sprint("i1000", round)))
+	}
+	return fmt.Sprintf("all answered within %.1f s: %v", slowest.Seconds(), statuses)
+}
+
+func pollOnce(p *process, clients int, filter func(i int) string, statuses map[int]int, leaves string) time.Duration {
 	_, reply, err := p.send("GET", "/v1/services/fleet", "")
 	var service struct{ Position string }
 	if err != nil || json.Unmarshal(reply, &service) != nil {
@@ -165,7 +203,6 @@ func polls(p *process, clients int, filter func(i int) string) string {
 	}
 	var polling sync.WaitGroup
 	var mu sync.Mutex
-	statuses := map[int]int{}
 	for i := range clients {
 		polling.Go(func() {
 			resp, err := http.Get(p.url + "/v1/services/fleet/instances?wait=1m&index=" + service.Position + "&" + filter(i))
@@ -182,13 +219,13 @@ func polls(p *process, clients int, filter func(i int) string) string {
 			}
 		})
 	}
-	time.Sleep(2 * time.Second)
+	time.Sleep(time.Second)
 	began := time.Now()
-	if status, reply, err := p.send("DELETE", "/v1/services/fleet/instances/i10007", ""); err != nil || status != 200 {
+	if status, reply, err := p.send("DELETE", "/v1/services/fleet/instances/"+leaves, ""); err != nil || status != 200 {
 		p.t.Errorf("%d %s %v", status, reply, err)
 	}
 	polling.Wait()
-	return fmt.Sprintf("answered within %.1f s: %v", time.Since(began).Seconds(), statuses)
+	return time.Since(began)
 }
 
 // mostMemory is the most that the server has had resident (VmHWM).
