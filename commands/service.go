@@ -40,6 +40,9 @@ type Service struct {
 	catalog  func() Catalog
 	progress Progress
 	observe  func(Outcome)
+
+	// Reach says which targets checks may have. It is set before the first command.
+	Reach domain.Reach
 }
 
 // New makes a service that appends to the store. catalog gives the live catalog of the projections whose progress is
@@ -245,6 +248,9 @@ func (s *Service) do(ctx context.Context, caller Caller, tasks []task) {
 			if t.Err = caller.mayWrite(t.Command.Instance()); t.Err == nil {
 				t.Err = s.validate(t.Command)
 			}
+			if t.Err == nil {
+				t.Err = s.targets(t.Command)
+			}
 			t.done = t.Err != nil
 		}
 	}
@@ -277,6 +283,19 @@ func (s *Service) validate(command domain.Command) error {
 		}
 	}
 	return err
+}
+
+// targets refuses checks whose target must not be probed.
+func (s *Service) targets(command domain.Command) error {
+	switch c := command.(type) {
+	case domain.RegisterInstance:
+		return s.Reach.Targets("checks[%d].", c.Details.Checks, c.Details.Address)
+	case domain.AddCheck:
+		if entry := s.catalog().Find(c.Key); entry != nil && c.Check.Kind.Probed() {
+			return s.Reach.Targets("", []domain.Check{c.Check}, entry.Details().Address)
+		}
+	}
+	return nil
 }
 
 // try decides and appends the tasks that are not done yet. It returns true if a task needs another attempt.

@@ -1,8 +1,12 @@
 package domain
 
 import (
+	"net"
 	"net/netip"
+	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // Reach says which addresses probes may reach. By default a probe reaches the instance's own address only, because whoever
@@ -105,6 +109,31 @@ func (r Reach) Target(field, host, address string) error {
 	}
 	if why := r.Refusal(ip, own); why != "" {
 		return InvalidField{Field: field, Rule: "must be a target that may be probed: " + ip.String() + " " + why}
+	}
+	return nil
+}
+
+// Targets refuses the first check whose target is never allowed for an instance with that address. field comes before the
+// names of the check's fields, with the check's number in place of %d.
+func (r Reach) Targets(field string, checks []Check, address string) error {
+	for i, c := range checks {
+		prefix := strings.Replace(field, "%d", strconv.Itoa(i), 1)
+		var err error
+		switch {
+		case c.Kind == CheckHTTP:
+			if u, bad := url.Parse(c.URL); bad == nil {
+				err = r.Target(prefix+"url", u.Hostname(), address)
+			}
+		case c.Kind.Probed() && c.Target != "":
+			if host, _, bad := net.SplitHostPort(c.Target); bad == nil {
+				err = r.Target(prefix+"target", host, address)
+			}
+		case c.Kind.Probed():
+			err = r.Target(prefix+"port", address, address)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -85,3 +85,25 @@ func TestATargetIsRefusedByItsFieldAtTheRegistration(t *testing.T) {
 		}
 	}
 }
+
+func TestTheTargetsOfChecksAreHeldToTheRule(t *testing.T) {
+	own := []Check{
+		{Kind: CheckTTL}, {Kind: CheckHTTP, URL: "http://10.0.0.5:8080/health"}, {Kind: CheckTCP, Port: "db"}, {Kind: CheckGRPC, Target: "10.0.0.5:9000"},
+		{Kind: CheckHTTP, URL: "https://web.internal"},
+	}
+	if err := (Reach{}).Targets("checks[%d].", own, "10.0.0.5"); err != nil {
+		t.Error(err)
+	}
+	for field, c := range map[string]Check{
+		"checks[1].url":    {Kind: CheckHTTP, URL: "http://10.0.0.6/"},
+		"checks[1].target": {Kind: CheckTCP, Target: "[fd00::1]:1"},
+	} {
+		err, ok := (Reach{}).Targets("checks[%d].", []Check{own[0], c}, "10.0.0.5").(InvalidField)
+		if !ok || err.Field != field {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if err, ok := (Reach{}).Targets("", []Check{{Kind: CheckTCP, Port: "db"}}, "127.0.0.1").(InvalidField); !ok || err.Field != "port" {
+		t.Errorf("a port of a loopback address: %v", err)
+	}
+}

@@ -12,9 +12,9 @@ func TestEventsOfChecksAreToldInWords(t *testing.T) {
 	at := time.Date(2026, 3, 1, 12, 0, 20, 0, time.UTC)
 	for want, event := range map[string]domain.Event{
 		"check http went critical: GET /health answered 503 after 12 ms, seen by node n1": domain.CheckChanged{
-			Check: "http", To: domain.Critical, Cause: domain.CheckProbed, Output: "GET /health answered 503", By: "n1", Latency: domain.Duration(12 * time.Millisecond), Looks: 1},
-		"check http went passing after 1.5 s, 3 times in a row, seen by node n1": domain.CheckChanged{
-			Check: "http", To: domain.Passing, Cause: domain.CheckProbed, By: "n1", Latency: domain.Duration(1500 * time.Millisecond), Looks: 3},
+			Check: "http", To: domain.Critical, Cause: domain.CheckProbed, Output: "GET /health answered 503 after 12 ms\nno database", By: "n1", Latency: domain.Duration(12 * time.Millisecond), Looks: 1},
+		"check http went passing: GET /health answered 200 after 1.5 s, 3 times in a row, seen by node n1": domain.CheckChanged{
+			Check: "http", To: domain.Passing, Cause: domain.CheckProbed, Output: "GET /health answered 200 after 1.5 s", By: "n1", Latency: domain.Duration(1500 * time.Millisecond), Looks: 3},
 		"check worker went critical: no report came, last report 20 s before, ttl 15 s": domain.CheckChanged{
 			Check: "worker", To: domain.Critical, Cause: domain.CheckLapsed, Last: at.Add(-20 * time.Second), TTL: domain.Duration(15 * time.Second)},
 		"check worker went warning, says the client: queue is long": domain.CheckChanged{Check: "worker", To: domain.Warning, Cause: domain.CheckReported, Output: "queue is long"},

@@ -37,23 +37,14 @@ func changedWords(e domain.CheckChanged, recordedAt time.Time) string {
 		}
 		return words + ": no report came, " + heard + ", ttl " + Spaced(time.Duration(e.TTL))
 	case domain.CheckProbed:
-		words = because(words, e.Output)
-		if e.Latency > 0 {
-			words += " after " + latencyWords(time.Duration(e.Latency))
-		}
+		saw, _, _ := strings.Cut(e.Output, "\n") // and then what the target's answer began with
+		words = because(words, saw)
 		if e.Looks > 1 {
 			words += fmt.Sprintf(", %d times in a row", e.Looks)
 		}
 		return words + ", seen by node " + e.By
 	}
 	return because(words+", says the client", e.Output)
-}
-
-func latencyWords(d time.Duration) string {
-	if d < time.Second {
-		return fmt.Sprintf("%d ms", max(d.Round(time.Millisecond).Milliseconds(), 1))
-	}
-	return Spaced(d)
 }
 
 // statusWords name a change of the instance's status.

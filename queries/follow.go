@@ -321,7 +321,7 @@ func (f *Following) pick(changes []*feed.Change) Changes {
 			continue
 		}
 		f.at = c.Position()
-		if len(f.query.Services) == 0 && f.query.Namespace != "" && c.Service.Namespace != f.query.Namespace {
+		if len(f.query.Services) == 0 && f.query.Service == (domain.ServiceKey{}) && !catalog.Within(f.query.Namespace, c.Service.Namespace) {
 			continue
 		}
 		if f.query.Visible != nil && !f.query.Visible(c.Service) {

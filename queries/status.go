@@ -18,6 +18,7 @@ type Node struct {
 	StoreErr  func() error  // why the event store takes no appends; nil: it takes them
 	Bytes     func() uint64 // of the event store's files on this machine
 	Disk      func() (free, total uint64, err error)
+	Probes    func() *wire.ProbeStatus // nil: the node does not probe
 }
 
 // statusWait is how long the event store may take to say where it is.
@@ -39,6 +40,9 @@ func (s *Service) Status(ctx context.Context) wire.Status {
 		if free, total, err := s.Node.Disk(); err == nil {
 			status.Disk = &wire.DiskStatus{Free: free, Total: total}
 		}
+	}
+	if s.Node.Probes != nil {
+		status.Probes = s.Node.Probes()
 	}
 	var behind func(eventstore.Position) *uint64
 	status.Store, behind = s.storeStatus(ctx)

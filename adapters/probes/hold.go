@@ -20,9 +20,10 @@ import (
 const (
 	holdAtLeast = 10 // checks without an answer
 	sampleSize  = 32
-	freshLook   = time.Second     // a look that began this short before the trial is as good as a new one
-	trialFor    = 3 * time.Second // a sample that gave no answer in this time gives none
-	judgeEvery  = time.Second     // while it is held
+	freshLook   = time.Second            // an answer that did not come in a look that began this short before is not asked for again
+	trialEvery  = 250 * time.Millisecond // from the beginning of a trial to that of the next
+	trialFor    = 3 * time.Second        // a sample that gave no answer in this time gives none
+	judgeEvery  = time.Second            // while it is held
 )
 
 // DefaultHold is the longest time for which a node holds failures back.
@@ -32,6 +33,7 @@ const DefaultHold = 5 * time.Minute
 type hold struct {
 	suspects map[*check]suspicion
 	trial    *trial
+	tried    time.Time // when the newest trial began
 	on       bool
 	worn     bool // a hold ended by its bound, and most targets have not answered since
 	since    time.Time
@@ -75,7 +77,8 @@ func (p *Prober) judge(now time.Time) {
 		}
 	case h.trial != nil:
 		p.judgeTrial(now)
-	case len(h.suspects) > 0:
+	case len(h.suspects) > 0 && now.Sub(h.tried) >= trialEvery:
+		h.tried = now
 		p.beginTrial(now)
 		p.judgeTrial(now)
 	}
@@ -84,7 +87,8 @@ func (p *Prober) judge(now time.Time) {
 	}
 }
 
-// beginTrial draws a sample of the checks that are not critical, and looks at those that were not looked at just now.
+// beginTrial draws a sample of the checks that are not critical, and looks at each that did not fail to answer just now. An
+// answer from before the trial says nothing of the network as it is now.
 func (p *Prober) beginTrial(now time.Time) {
 	t := &trial{began: now}
 	p.hold.trial = t
@@ -93,10 +97,8 @@ func (p *Prober) beginTrial(now time.Time) {
 		t.sample = nil
 	}
 	for _, c := range t.sample {
-		if !c.looking && c.looked > 0 && now.Sub(p.began.Add(time.Duration(c.looked))) < freshLook {
-			if c.silent {
-				t.silent++
-			}
+		if !c.looking && c.silent && now.Sub(p.began.Add(time.Duration(c.looked))) < freshLook+c.target.Timeout {
+			t.silent++
 			continue
 		}
 		if !c.looking {

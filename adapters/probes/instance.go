@@ -10,26 +10,28 @@ import (
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries"
 )
 
-// InstanceOf picks what is probed of an instance: its checks whose target can be told. Checks of a ttl are left out.
-func InstanceOf(i domain.Instance) Instance {
-	probed := Instance{Key: i.Key, Epoch: i.Epoch, Address: i.Details.Address}
-	for _, c := range i.Details.Checks {
-		state, known := i.Check(c.ID)
-		target, ok := TargetOf(c, i.Details)
-		if !known || !ok {
+// InstanceOf makes the targets of an instance's checks. A check whose port the instance does not have is left out.
+func InstanceOf(i queries.ProbedInstance) Instance {
+	probed := Instance{Key: i.Key, Epoch: i.Epoch, Address: i.Address, Checks: make([]Check, 0, len(i.Checks))}
+	for _, c := range i.Checks {
+		target, ok := TargetOf(c.Check, i.Address, i.Ports)
+		if !ok {
 			continue
 		}
 		probed.Checks = append(probed.Checks, Check{
-			ID: c.ID, Revision: state.Revision, Target: target, Interval: time.Duration(c.Interval), Failures: c.Failures, Successes: c.Successes, Status: state.Status,
+			ID: c.Check.ID, Revision: c.Revision, Target: target, Interval: time.Duration(c.Check.Interval),
+			Failures: c.Check.Failures, Successes: c.Check.Successes, Status: c.Status,
 		})
 	}
 	return probed
 }
 
-// TargetOf is what a check looks at. false: the check is not probed, or its port is none of the instance's.
-func TargetOf(c domain.Check, d domain.Details) (t Target, ok bool) {
+// TargetOf is what a check of an instance with that address and those ports looks at. false: the check is not probed, or
+// its port is none of the instance's.
+func TargetOf(c domain.Check, address string, ports map[string]uint16) (t Target, ok bool) {
 	t = Target{Timeout: time.Duration(c.Timeout), TLS: c.TLS}
 	switch c.Kind {
 	case domain.CheckHTTP:
@@ -38,19 +40,19 @@ func TargetOf(c domain.Check, d domain.Details) (t Target, ok bool) {
 		ok = err == nil && t.SetURL(u)
 	case domain.CheckTCP:
 		t.Kind = TCP
-		ok = t.setPlace(c, d)
+		ok = t.setPlace(c, address, ports)
 	case domain.CheckGRPC:
 		t.Kind, t.Path = GRPC, c.GRPCService
-		ok = t.setPlace(c, d)
+		ok = t.setPlace(c, address, ports)
 	}
 	t.Extra = extraOf(c)
 	return t, ok
 }
 
 // setPlace sets host and port: those of the check's target, or of a port of the instance.
-func (t *Target) setPlace(c domain.Check, d domain.Details) bool {
+func (t *Target) setPlace(c domain.Check, address string, ports map[string]uint16) bool {
 	if c.Target == "" {
-		t.Host, t.Port = strings.Trim(d.Address, "[]"), d.Ports[c.Port]
+		t.Host, t.Port = strings.Trim(address, "[]"), ports[c.Port]
 		return t.Port > 0
 	}
 	host, port, err := net.SplitHostPort(c.Target)

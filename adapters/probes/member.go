@@ -29,6 +29,8 @@ type Member struct {
 	Do       func(context.Context, commands.Caller, commands.Request) commands.Result
 	Logger   *slog.Logger
 	OnChange func() // called when the node is registered, or is not any more
+
+	yields bool // another process has the node's name: this one registers only where nobody has it
 }
 
 // Caller is on whose behalf nodes are registered and checks are reported.
@@ -63,7 +65,7 @@ func (m *Member) Run(ctx context.Context) error {
 func (m *Member) renew(ctx context.Context, registered bool) (still bool, wait time.Duration) {
 	var command domain.Command = domain.SendHeartbeat{Key: m.key(), Owner: m.Process}
 	if !registered {
-		command = domain.RegisterInstance{Key: m.key(), Owner: m.Process, Details: domain.Details{
+		command = domain.RegisterInstance{Key: m.key(), Owner: m.Process, CreateOnly: m.yields, Details: domain.Details{
 			Address: m.Address, Version: m.Version, TTL: domain.Duration(LeaseTTL),
 		}}
 	}
@@ -74,6 +76,7 @@ func (m *Member) renew(ctx context.Context, registered bool) (still bool, wait t
 	switch {
 	case err == nil:
 		m.Node.renewed(sent)
+		m.yields = false
 		return true, renewEvery
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return registered, renewEvery
@@ -81,8 +84,9 @@ func (m *Member) renew(ctx context.Context, registered bool) (still bool, wait t
 		m.Node.lost()
 		m.Logger.Warn("this node was away, and others probed its instances", "node", m.Node.name)
 		return false, 0
-	case errors.As(err, new(domain.OtherOwner)):
+	case errors.As(err, new(domain.OtherOwner)), errors.As(err, new(domain.AlreadyLive)):
 		m.Node.lost()
+		m.yields = true
 		m.Logger.Error("another process has this node's name, so this one probes nothing; give each node a --node-name of its own", "node", m.Node.name)
 		return false, otherEvery
 	}

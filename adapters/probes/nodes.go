@@ -1,6 +1,7 @@
 package probes
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/feed"
 )
 
 // NodesService is the service in the registry's own namespace whose instances are the nodes that probe.
@@ -83,6 +85,20 @@ func (n *OneOfMany) Mine(key domain.Key) bool { return n.leased() && n.Owner(key
 func (n *OneOfMany) leased() bool {
 	until := n.until.Load()
 	return until > 0 && n.now().Sub(n.began) < time.Duration(until)
+}
+
+// Watch calls changed after each change of the nodes, until the context ends.
+func (n *OneOfMany) Watch(ctx context.Context, f *feed.Feed, changed func()) error {
+	nodes, stop := f.Watch(NodesService)
+	defer stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-nodes:
+			changed()
+		}
+	}
 }
 
 // renewed notes that the registry took a renewal that was sent at a moment.

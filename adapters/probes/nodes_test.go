@@ -44,7 +44,7 @@ func TestTheOwnerIsTheSameInEveryVersion(t *testing.T) {
 }
 
 func TestTargetsAreThoseOfTheCheckOrOfAPortOfTheInstance(t *testing.T) {
-	d := domain.Details{Address: "10.0.0.5", Ports: map[string]uint16{"grpc": 9000}}
+	ports := map[string]uint16{"grpc": 9000}
 	for _, c := range []struct {
 		check domain.Check
 		want  string
@@ -57,7 +57,7 @@ func TestTargetsAreThoseOfTheCheckOrOfAPortOfTheInstance(t *testing.T) {
 		{domain.Check{Kind: domain.CheckTCP, Port: "other"}, ""},
 		{domain.Check{Kind: domain.CheckTTL}, ""},
 	} {
-		target, ok := TargetOf(c.check, d)
+		target, ok := TargetOf(c.check, "10.0.0.5", ports)
 		got := fmt.Sprintf("%s %s:%d %s %v", target.Kind, target.Host, target.Port, target.Path, target.TLS)
 		if ok != (c.want != "") || ok && got != c.want {
 			t.Errorf("%+v: %q, %v", c.check, got, ok)

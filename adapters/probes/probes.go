@@ -265,13 +265,18 @@ type Numbers struct {
 	Waiting  int // reports that were not taken yet
 	Held     int // checks whose failure is held back
 	Holding  bool
+	Since    time.Time // while it is holding
 }
 
 // Numbers counts.
 func (p *Prober) Numbers() Numbers {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return Numbers{Checks: len(p.mine), InFlight: p.running, Waiting: len(p.reports), Held: len(p.hold.suspects), Holding: p.hold.on}
+	n := Numbers{Checks: len(p.mine), InFlight: p.running, Waiting: len(p.reports), Held: len(p.hold.suspects), Holding: p.hold.on}
+	if n.Holding {
+		n.Since = p.hold.since
+	}
+	return n
 }
 
 func newCheck(c *Check) *check {

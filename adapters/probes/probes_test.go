@@ -388,10 +388,18 @@ func TestALookDuringWhichTheProcessStoodStillSaysNothing(t *testing.T) {
 }
 
 func TestANodeThatIsCutOffReportsNoFailure(t *testing.T) {
+	for _, interval := range []time.Duration{time.Second, 3 * time.Second, 10 * time.Second} {
+		for _, checks := range []int{10, 40, 400} {
+			t.Run(fmt.Sprint(checks, " checks every ", interval), func(t *testing.T) { cutOff(t, checks, interval) })
+		}
+	}
+}
+
+func cutOff(t *testing.T, checks int, interval time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t)
-		for n := range 40 {
-			w.Set(instanceOf(n+1), true)
+		for n := range checks {
+			w.Set(instanceOf(n+1, func(c *Check) { c.Interval, c.Target.Timeout = interval, min(interval, 2*time.Second) }), true)
 		}
 		time.Sleep(30 * time.Second)
 		w.said()

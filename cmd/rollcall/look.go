@@ -22,7 +22,7 @@ func localLook() (look agent.Look, done func()) {
 	}})
 	buffers := sync.Pool{New: func() any { return new([4 << 10]byte) }}
 	return func(ctx context.Context, c domain.Check, d domain.Details) (bool, string) {
-		target, ok := probes.TargetOf(c, d)
+		target, ok := probes.TargetOf(c, d.Address, d.Ports)
 		if !ok {
 			return false, "the check " + c.ID + " has no target: the instance lacks the port"
 		}

@@ -49,6 +49,7 @@ type node struct {
 	commands   *commands.Service
 	listening  *leases.Listening
 	expiry     *commands.Expiry
+	probing    *probing // nil: this node does not probe
 	tokens     *access.Table
 	vouched    *vouched.Callers // nil: access is not controlled
 	access     *web.Access      // nil: access is not controlled
@@ -68,7 +69,9 @@ type node struct {
 func openNode(ctx context.Context, s settings, logger *slog.Logger, at func(what string, cause func() error)) (*node, error) {
 	n := &node{settings: s, logger: logger, metrics: metrics.New(versionName()), started: time.Now(), at: at}
 	n.stopping, n.stop = context.WithCancel(context.Background())
-	for _, open := range []func(context.Context) error{n.openStore, n.openHistory, n.openLive, n.openDeliveries, n.openAccess, n.openCommands, n.openQueries, n.openAPI, n.openDNS} {
+	for _, open := range []func(context.Context) error{
+		n.openStore, n.openHistory, n.openLive, n.openDeliveries, n.openAccess, n.openCommands, n.openProbing, n.openQueries, n.openAPI, n.openDNS,
+	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, n.close())
 		}
@@ -193,6 +196,9 @@ func (n *node) openQueries(ctx context.Context) error {
 		Store: n.store.Store, StoreID: n.store.id.String(), Signer: signer, Now: n.store.now, Listening: n.listening, Stopping: n.stopping,
 		Node: queries.Node{Version: versionName(), StoreKind: n.settings.storeKind(), Started: n.started, Ready: n.ready, StoreErr: n.store.err, Bytes: n.store.diskBytes, Disk: n.disk},
 	}
+	if n.probing != nil {
+		n.queries.Probes, n.queries.Node.Probes = n.probing, n.probing.status
+	}
 	return nil
 }
 
@@ -267,6 +273,9 @@ func (n *node) run(ctx context.Context, group *errgroup.Group) {
 		group.Go(func() error { return n.reloadRules(ctx) })
 	}
 	group.Go(func() error { return tick(n.stopping, leases.Tick, n.expiry.Run) }) // no lease lapses while requests are refused
+	if n.probing != nil {
+		group.Go(func() error { return n.probing.run(n.stopping, n) })
+	}
 	group.Go(func() error { return n.store.watch(ctx) })
 	group.Go(func() error { return tick(ctx, time.Second, n.live.Measure) })
 	group.Go(func() error { return tick(ctx, time.Second, tuneCollector) })

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	vouched "github.com/rollcall-registry/rollcall/adapters/access"
+	"github.com/rollcall-registry/rollcall/adapters/probes"
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/domain"
 )
@@ -42,6 +43,12 @@ type settings struct {
 	logLevel   string
 	logFormat  string
 	debug      string // where profiles are served; "": nowhere
+
+	probes           string   // on, or off; "": on
+	probeAllow       []string // networks that probes may reach
+	probeConcurrency int      // 0: the default
+	probeCA          string   // file with authorities of targets' certificates; "": the system's
+	nodeName         string   // "": made of the machine's name and the port
 
 	minFree             uint64 // MiB
 	heartbeatsAtOnce    int    // 0: as many as the API takes; no flag, tests take fewer
@@ -93,6 +100,11 @@ func (s *settings) flags(c *cobra.Command) {
 	f.StringVar(&s.store, "store", "embedded", "event store: embedded, or EventStoreDB's or KurrentDB's connection string, esdb://… or esdb+discover://…")
 	f.DurationVar(&s.retention, "heartbeat-retention", 72*time.Hour, "how long heartbeats are kept; lifecycle events are kept for ever")
 	f.BoolVar(&s.preserve, "self-preservation", true, "hold expiry in a namespace where at least 10 and over 15 % of the leases lapse at once")
+	f.StringVar(&s.probes, "probes", "on", "on: this node looks at instances as their checks ask for; off: it leaves that to other nodes")
+	f.StringArrayVar(&s.probeAllow, "probe-allow", nil, "network that probes may reach besides the instance's own address, such as 10.0.0.0/8; may be given again")
+	f.IntVar(&s.probeConcurrency, "probe-concurrency", probes.DefaultConcurrency, "how many probes may be under way at once")
+	f.StringVar(&s.probeCA, "probe-ca", "", "authorities that sign the certificates of probed instances, in PEM; the system's when left out")
+	f.StringVar(&s.nodeName, "node-name", "", "name of this node among those of the registry; made of the machine's name and the port when left out")
 	f.Uint64Var(&s.minFree, "min-free-mib", defaultMinFree, "refuse commands while the disk has less free space than this, in MiB")
 	f.StringArrayVar(&s.publish, "publish", nil, "publish events to a broker, nats://host:4222/subject or redis://host:6379/stream, with ?type=, ns= or service= to pick some; may be given again")
 	f.BoolVar(&s.webhookAllowPrivate, "webhook-allow-private", false, "let webhooks reach loopback, link-local and private addresses")
@@ -131,6 +143,9 @@ func (s *settings) check() error {
 	}
 	if s.retention < time.Hour {
 		return usageError{fmt.Errorf("heartbeat-retention must be at least 1h, not %s", s.retention)}
+	}
+	if _, err := s.probing(); err != nil {
+		return usageError{err}
 	}
 	if err := s.checkAccess(); err != nil {
 		return err
@@ -230,6 +245,9 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	logger.Info("rollcall is starting", "url", url)
 	if !s.controlled() {
 		logger.Warn("access is not controlled: whoever reaches the port may do everything", "url", url)
+	}
+	if s.nodeName == "" {
+		s.nodeName = nodeNameOf(start.listener.Addr())
 	}
 	n, err := openNode(ctx, s, logger, start.at)
 	if err != nil {

@@ -51,6 +51,12 @@ func statusTable(w io.Writer, url string, s *wire.Status) error {
 			held := s.Leases.ExpiryHeld[namespace]
 			row("", oneLine(fmt.Sprintf("expiry is held in namespace %s since %s, by %s %s", namespace, held.Since.Format(time.RFC3339), dash(held.Actor), held.Reason)))
 		}
+		if p := s.Probes; p != nil {
+			row("probes", fmt.Sprintf("%d checks, by node %s", p.Checks, p.Node))
+			if p.Holding {
+				row("", fmt.Sprintf("most targets are silent since %s: %d failures are held back", p.HeldSince.Format(time.RFC3339), p.Held))
+			}
+		}
 		row("heartbeats", listeningLine(&s.Listening))
 		for _, cause := range slices.Sorted(maps.Keys(s.Listening.ByCause)) {
 			row("", fmt.Sprintf("not taken for %s: %s", seconds(s.Listening.ByCause[cause]), cause))

@@ -301,14 +301,19 @@ func (c *Catalog) all(yield func(*service) bool) {
 	}
 }
 
-// Services are the services that have instances, in order of their names. namespace limits them to one namespace; "": all.
+// Within says whether a namespace is the one that was asked for; with "" every namespace is but the registry's own.
+func Within(asked, namespace string) bool {
+	return namespace == asked || asked == "" && namespace != domain.RegistryNamespace
+}
+
+// Services are the services that have instances, in order of their names. namespace limits them, see Within.
 func (c *Catalog) Services(namespace string) []domain.ServiceKey {
 	var keys []domain.ServiceKey
 	for i := range c.shards {
 		shard := &c.shards[i]
 		shard.mu.RLock()
 		for key := range shard.services {
-			if namespace == "" || namespace == key.Namespace {
+			if Within(namespace, key.Namespace) {
 				keys = append(keys, key)
 			}
 		}

@@ -397,3 +397,16 @@ func told(v *catalog.View) string {
 	}
 	return b.String()
 }
+
+func TestTheRegistrysOwnNamespaceIsListedWhereItIsAskedFor(t *testing.T) {
+	for _, c := range []struct {
+		asked, namespace string
+		want             bool
+	}{
+		{"", "default", true}, {"", domain.RegistryNamespace, false}, {domain.RegistryNamespace, domain.RegistryNamespace, true}, {"default", "other", false},
+	} {
+		if got := catalog.Within(c.asked, c.namespace); got != c.want {
+			t.Errorf("%q is within %q: %v", c.namespace, c.asked, got)
+		}
+	}
+}

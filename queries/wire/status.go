@@ -19,6 +19,16 @@ type Status struct {
 	History   HistoryStatus   `json:"history"`
 	Leases    LeaseStatus     `json:"leases"`
 	Listening ListeningStatus `json:"listening"`
+	Probes    *ProbeStatus    `json:"probes,omitempty"` // absent: the node does not probe
+}
+
+// ProbeStatus is what the node's prober is doing.
+type ProbeStatus struct {
+	Node      string     `json:"node"`                 // its name
+	Checks    int        `json:"checks"`               // that it looks at
+	Holding   bool       `json:"holding"`              // most targets are silent, so that it reports no failure without an answer
+	HeldSince *time.Time `json:"held_since,omitempty"` // while it is holding
+	Held      int        `json:"held"`                 // checks whose failure is held back
 }
 
 // StoreStatus is how the event store is.
