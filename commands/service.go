@@ -104,8 +104,17 @@ type Result struct {
 	Revision uint64              // of the instance's lifecycle stream after the command
 	Epoch    uint64
 	Created  bool // the command began an epoch
-	Err      error
+	// Outcome is what a registration came to: created, updated or renewed; "": another command.
+	Outcome string
+	Err     error
 }
+
+// Outcomes of a registration.
+const (
+	RegistrationCreated = "created" // it began an epoch
+	RegistrationUpdated = "updated" // it changed a live instance
+	RegistrationRenewed = "renewed" // nothing differed: it renewed the lease
+)
 
 // ErrContended refuses a command because others kept changing the same instance. It may be sent again.
 var ErrContended = errors.New("others keep changing the same instance; try again")
@@ -410,9 +419,16 @@ func (t *task) decide() ([]domain.Event, error) {
 	if t.state.Events > 0 {
 		t.Revision = t.state.Revision()
 	}
+	t.Created, t.Outcome = false, "" // of an attempt that lost a race
+	if t.registers() {
+		t.Outcome = RegistrationRenewed
+	}
 	for _, e := range events {
-		if r, ok := e.(domain.InstanceRegistered); ok {
-			t.Epoch, t.Created = r.Epoch, true
+		switch r := e.(type) {
+		case domain.InstanceRegistered:
+			t.Epoch, t.Created, t.Outcome = r.Epoch, true, RegistrationCreated
+		case domain.InstanceUpdated:
+			t.Outcome = RegistrationUpdated
 		}
 	}
 	return events, err

@@ -40,8 +40,9 @@ func ParseWait(index, wait string) (*Wait, error) {
 	return w, nil
 }
 
-// Await returns when the position of a service (the zero key: of any) is no longer the index, when the
-// wait is over, or when the registry stops. A position of another timeline differs from all of this one.
+// Await returns when a service (the zero key: any) has changed after the index, when the wait is over, or when the registry
+// stops. The index is the position of the newest change, or one up to which the registry has said that there was none. A
+// position of another timeline differs from all of this one.
 func (s *Service) Await(ctx context.Context, key domain.ServiceKey, w *Wait) error {
 	if !s.known(w.Index) {
 		return nil
@@ -52,7 +53,8 @@ func (s *Service) Await(ctx context.Context, key domain.ServiceKey, w *Wait) err
 	// The random part spreads the clients that asked at the same time.
 	waiting, cancel := context.WithTimeout(ctx, w.For+rand.N(w.For/16+1))
 	defer cancel()
-	for s.changedAt(key) == w.Index.Number {
+	given := s.Live.Position() // no reply has named a later position
+	for at := s.changedAt(key); at == w.Index.Number || at < w.Index.Number && w.Index.Number <= given; at = s.changedAt(key) {
 		select {
 		case <-changed:
 		case <-waiting.Done():

@@ -68,11 +68,9 @@ func OneNamespace(namespace string) string {
 
 // Services summarizes the services of a namespace, in JSON.
 func (c *Catalog) Services(ctx context.Context, namespace string) (encoded.Form, error) {
-	within := OneNamespace(namespace)
-	if within != "" || namespace == "" {
-		if err := domain.ValidateLabel("ns", namespace); err != nil {
-			return encoded.Form{}, err
-		}
+	within, err := within(namespace)
+	if err != nil {
+		return encoded.Form{}, err
 	}
 	return c.made(ctx, "services "+namespace+c.name(), func() encoded.Form {
 		list := wire.ServiceList{Position: c.service.At(c.catalog.Changed())}
@@ -91,6 +89,14 @@ func (c *Catalog) Namespaces(ctx context.Context) (encoded.Form, error) {
 			Position: c.service.At(c.catalog.Changed()), Namespaces: namespaces(c.Visible.summaries(summaries(c.service.Timelines(), c.catalog, ""))),
 		}))
 	})
+}
+
+// within is the namespace of a list; "": all.
+func within(namespace string) (string, error) {
+	if one := OneNamespace(namespace); one == "" && namespace != "" {
+		return "", nil
+	}
+	return namespace, domain.ValidateLabel("ns", namespace)
 }
 
 // Service summarizes one service.
@@ -143,25 +149,43 @@ func (c *Catalog) Instance(ctx context.Context, key domain.Key) (wire.Instance, 
 	return wire.Instance{}, c.service.gone(ctx, key, c.Moment.Position)
 }
 
-// Everything is every service with its instances, of a namespace or ("") of all, in JSON.
-func (c *Catalog) Everything(ctx context.Context, namespace string) (encoded.Form, error) {
-	if namespace != "" {
-		if err := domain.ValidateLabel("ns", namespace); err != nil {
-			return encoded.Form{}, err
-		}
+// Everything is every service with the instances that a filter picks, of a namespace or ("") of all, in JSON. Services of
+// which the filter picks none are left out.
+func (c *Catalog) Everything(ctx context.Context, namespace string, filter InstanceFilter) (encoded.Form, error) {
+	if err := c.checkEverything(namespace, filter); err != nil {
+		return encoded.Form{}, err
 	}
-	return c.made(ctx, "catalog "+namespace+c.name(), func() encoded.Form {
-		moment := c.Moment
-		if c.Live {
-			moment.Position = c.service.Live.Position()
-		}
+	return c.made(ctx, "catalog "+namespace+" "+filter.Text()+c.name(), func() encoded.Form {
+		frame := wire.Catalog{Place: c.place(), Services: []wire.ServiceInstances{}}
 		keys := c.catalog.Services(namespace)
 		views := make([]*catalog.View, len(keys))
 		for i, key := range keys {
 			views[i] = c.catalog.View(key)
+			if filter.MaxSilence > 0 {
+				views[i] = &catalog.View{Service: key, Entries: c.service.heard(views[i].Entries, filter.MaxSilence)}
+			}
 		}
-		return encodeServices(wire.Catalog{Place: moment.place(c.service.Timelines()), Services: []wire.ServiceInstances{}}, c.Visible.views(views), InstanceFilter{})
+		return encodeServices(frame, c.Visible.views(views), filter)
 	})
+}
+
+func (c *Catalog) checkEverything(namespace string, filter InstanceFilter) error {
+	if filter.MaxSilence > 0 && !c.Live {
+		return filter.refuseSilence("at", silencePast)
+	}
+	if namespace == "" {
+		return nil
+	}
+	return domain.ValidateLabel("ns", namespace)
+}
+
+// place is where the catalog stands.
+func (c *Catalog) place() wire.Place {
+	moment := c.Moment
+	if c.Live {
+		moment.Position = c.service.Live.Position()
+	}
+	return moment.place(c.service.Timelines())
 }
 
 // changedAt is the position of the newest change to a service, or with the zero key to any

@@ -15,9 +15,10 @@ import (
 
 // DiffQuery asks for the difference between two moments, and for a page of it.
 type DiffQuery struct {
-	From, To string // moments; To is now unless it is named
-	Limit    string // changes of a page; "": MaxPage
-	Cursor   string // Next of the page before: the moments are those of the first page
+	Namespace string // "": every namespace
+	From, To  string // moments; To is now unless it is named
+	Limit     string // changes of a page; "": MaxPage
+	Cursor    string // Next of the page before: the moments are those of the first page
 }
 
 // Diff compares the catalogs at two moments. Each change costs a look into the history, so a page has MaxPage changes at most.
@@ -28,6 +29,11 @@ func (s *Service) Diff(ctx context.Context, q DiffQuery) (d wire.Diff, err error
 	from, to, after := q.From, q.To, domain.Key{}
 	if to == "" {
 		to = "now"
+	}
+	if q.Namespace != "" {
+		if err := domain.ValidateLabel("ns", q.Namespace); err != nil {
+			return d, err
+		}
 	}
 	limit, err := ParseNumber("limit", q.Limit, MaxPage, 1, MaxPage)
 	if err != nil {
@@ -61,7 +67,7 @@ func (s *Service) Diff(ctx context.Context, q DiffQuery) (d wire.Diff, err error
 		return d, err
 	}
 	d.From, d.To = begin.place(s.Timelines()), end.place(s.Timelines())
-	c := comparison{service: s, at: end.Position, after: after, limit: int(limit)}
+	c := comparison{service: s, namespace: q.Namespace, at: end.Position, after: after, limit: int(limit)}
 	last, more, err := c.difference(ctx, before, later)
 	if more {
 		d.Next = diffCursor(d.From.Position, d.To.Position, last)
@@ -91,18 +97,19 @@ func parseDiffCursor(text string) (from, to string, last domain.Key, err error) 
 
 // comparison is the making of a page.
 type comparison struct {
-	service *Service
-	at      eventstore.Position // of the later catalog
-	after   domain.Key          // the page has what comes after this instance
-	limit   int
-	found   wire.Difference
+	service   *Service
+	namespace string              // "": every one
+	at        eventstore.Position // of the later catalog
+	after     domain.Key          // the page has what comes after this instance
+	limit     int
+	found     wire.Difference
 }
 
 // difference compares two catalogs. It gives the last instance in the page, and whether there are more changes.
 func (c *comparison) difference(ctx context.Context, from, to *catalog.Catalog) (last domain.Key, more bool, err error) {
 	c.found = wire.Difference{Added: []wire.InstanceChange{}, Removed: []wire.InstanceChange{}, Changed: []wire.InstanceChange{}}
 	begin := domain.ServiceKey{Namespace: c.after.Namespace, Service: c.after.Service}
-	for _, service := range union(from.Services(""), to.Services("")) {
+	for _, service := range union(from.Services(c.namespace), to.Services(c.namespace)) {
 		if catalog.ByName(service, begin) < 0 {
 			continue
 		}

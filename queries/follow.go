@@ -183,7 +183,7 @@ func (f *Following) snapshot(ctx context.Context, reset bool) (Update, error) {
 
 // snapshot is what there is for a follower to begin with. All who ask for the same at one position share it.
 func (s *Service) snapshot(ctx context.Context, q *FollowQuery) (made, error) {
-	name := fmt.Sprintf("snapshot %s %v %s", q.Namespace, q.keys(), q.Filter.text())
+	name := fmt.Sprintf("snapshot %s %v %s", q.Namespace, q.keys(), q.Filter.Text())
 	if q.Visible != nil {
 		name += fmt.Sprintf(" for %p", q) // it is shared with nobody
 	}

@@ -96,9 +96,9 @@ func parseStatuses(lists []string) (statuses []domain.Status, err error) {
 	return statuses, nil
 }
 
-// text is the filter's canonical text: two filters that differ only in the order of their statuses, tags and metadata
+// Text is the filter's canonical text: two filters that differ only in the order of their statuses, tags and metadata
 // have the same text.
-func (f InstanceFilter) text() string {
+func (f InstanceFilter) Text() string {
 	values := url.Values{}
 	for _, status := range f.Statuses {
 		values.Add("status", string(status))
@@ -198,7 +198,7 @@ func (c *Catalog) Instances(ctx context.Context, key domain.ServiceKey, filter I
 			return form, nil
 		}
 	}
-	name := "list " + key.String() + " " + filter.text() + c.name()
+	name := "list " + key.String() + " " + filter.Text() + c.name()
 	encode := func() encoded.Form { return s.list(c.view(key), filter) }
 	switch {
 	case c.Live && filter.MaxSilence > 0 && !leases:
@@ -251,7 +251,7 @@ func (f InstanceFilter) format() (name string, ok bool) {
 // listName is of one list only, as long as the registry runs: no two views of a service in the live catalog are at
 // one position.
 func listName(view *catalog.View, filter InstanceFilter) string {
-	return fmt.Sprintf("list %s@%d %s", view.Service, view.Position, filter.text())
+	return fmt.Sprintf("list %s@%d %s", view.Service, view.Position, filter.Text())
 }
 
 func (s *Service) encode(view *catalog.View, filter InstanceFilter, table *leases.Table) encoded.Form {

@@ -45,7 +45,7 @@ func TestListsAreEncodedAsTheirValuesAre(t *testing.T) {
 		same(fmt.Sprintf("the snapshot by %v", filter), update.(queries.Snapshot).JSON.Bytes, new(wire.CatalogSnapshot))
 	}
 	for _, namespace := range []string{"", "default", "none"} {
-		all, err := live.Everything(t.Context(), namespace)
+		all, err := live.Everything(t.Context(), namespace, queries.InstanceFilter{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,8 +23,8 @@ func registryWords(event domain.Event) string {
 		}
 		return fmt.Sprintf("self-preservation ended in %s: %d of %d leases are renewed", namespaceWords(e.Namespace), e.RenewalsSeen, e.RenewalsExpected)
 	case domain.ListeningInterrupted:
-		const clock = "2006-01-02 15:04:05.0"
-		return fmt.Sprintf("between %s and %s the registry could not take heartbeats: %s", e.From.UTC().Format(clock), e.To.UTC().Format(clock+" MST"), deafWords(e.Cause))
+		const clock = "2006-01-02 15:04:05.0Z" // each with its zone, for each may be copied
+		return fmt.Sprintf("between %s and %s the registry could not take heartbeats: %s", e.From.UTC().Format(clock), e.To.UTC().Format(clock), deafWords(e.Cause))
 	}
 	return event.EventType()
 }

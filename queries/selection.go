@@ -29,6 +29,14 @@ var webhookTypes = []string{
 // eventTypes are the types that a selection may name. The types of instances' events come first.
 var eventTypes = slices.Concat(domain.LifecycleTypes, []string{domain.TypeHeartbeatReceived, domain.TypeSelfPreservationStarted, domain.TypeSelfPreservationEnded, domain.TypeListeningInterrupted, domain.TypeTimelineBegan}, webhookTypes, domain.AccessTypes)
 
+// EventTypes are the types that a selection may name.
+func EventTypes() []string { return slices.Clone(eventTypes) }
+
+// OfNamespaces says whether events of one of the types are of a namespace; no type means all types.
+func OfNamespaces(types []string) bool {
+	return len(types) == 0 || slices.ContainsFunc(types, ofInstance)
+}
+
 // SelectionParameters are the names of the parameters that ParseSelection reads.
 var SelectionParameters = []string{"ns", "namespace", "service", "instance", "type", "heartbeats"}
 

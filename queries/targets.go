@@ -38,7 +38,7 @@ func (c *Catalog) Targets(ctx context.Context, q TargetQuery) (encoded.Form, err
 			return encoded.Form{}, err
 		}
 	}
-	name := "targets " + q.Namespace + "/" + q.Service + ":" + q.Port + " " + q.Filter.text() + c.name()
+	name := "targets " + q.Namespace + "/" + q.Service + ":" + q.Port + " " + q.Filter.Text() + c.name()
 	return c.service.made(ctx, name, c.catalog.Len(), func() encoded.Form {
 		targets := []wire.ScrapeTarget{}
 		for _, key := range c.catalog.Services(q.Namespace) {

@@ -90,6 +90,16 @@ func (c *Client) Services(ctx context.Context, namespace string, at Moment) (Rep
 	return ask[wire.ServiceList](ctx, c, get("/v1/services", query))
 }
 
+// Service summarizes one service, now or at a moment.
+func (c *Client) Service(ctx context.Context, k domain.ServiceKey, at Moment) (Reply[wire.ServiceSummary], error) {
+	path, query, err := c.service(k)
+	if err != nil {
+		return Reply[wire.ServiceSummary]{}, err
+	}
+	set(query, "at", at)
+	return ask[wire.ServiceSummary](ctx, c, get(path, query))
+}
+
 // InstancesQuery picks instances of a service.
 type InstancesQuery struct {
 	InstanceFilter
@@ -142,7 +152,13 @@ func (c *Client) Catalog(ctx context.Context, namespace string, at Moment) (Repl
 
 // Diff gives the differences of the catalog between two moments ("": now), with the newest event of each instance.
 func (c *Client) Diff(ctx context.Context, from, to Moment) (Reply[wire.Diff], error) {
+	return c.DiffIn(ctx, "", from, to)
+}
+
+// DiffIn is Diff within a namespace; "": within all.
+func (c *Client) DiffIn(ctx context.Context, namespace string, from, to Moment) (Reply[wire.Diff], error) {
 	query := url.Values{"from": {string(from)}}
+	set(query, "ns", namespace)
 	set(query, "to", to)
 	return pages(ctx, c, "/v1/diff", query, func(d *wire.Diff) *string { return &d.Next }, func(d *wire.Diff, next wire.Diff) {
 		d.Added, d.Removed, d.Changed = append(d.Added, next.Added...), append(d.Removed, next.Removed...), append(d.Changed, next.Changed...)

@@ -65,7 +65,7 @@ var Rights = []Right{
 	{"GET /v1/services/:service/checks", domain.ReadCatalog, OnService},
 	{"GET /v1/catalog", domain.ReadCatalog, OnChosen},
 	{"GET /v1/sd/prometheus", domain.ReadCatalog, OnChosen},
-	{"GET /v1/diff", domain.ReadCatalog, OnRegistry},
+	{"GET /v1/diff", domain.ReadCatalog, OnChosen},
 	{"GET /v1/services/:service/instances/:id/history", domain.ReadHistory, OnService},
 	{"GET /v1/services/:service/history", domain.ReadHistory, OnService},
 	{"GET /v1/history", domain.ReadHistory, OnChosen},

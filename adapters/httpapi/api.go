@@ -80,6 +80,7 @@ type api struct {
 	heartbeatTurns, commandTurns, lookupTurns, polledTurns, pastTurns, scanTurns, streamTurns, operatorTurns *web.Turns
 
 	outgoing *web.Outgoing
+	gzip     *web.Gzip
 
 	requestIDs *web.RequestIDs
 	lane       *lane.Lane
@@ -100,6 +101,9 @@ const (
 
 	// outgoingBytes is how many bytes of large replies and snapshots may be sent at once.
 	outgoingBytes = 128 << 20
+
+	// compressedBytes is how many bytes of compressed replies are kept for clients that ask for the same.
+	compressedBytes = 16 << 20
 )
 
 // API is the handler of all routes. Its Lane makes heartbeats and lookups cheaper.
@@ -114,7 +118,7 @@ func New(config Config) *API {
 		Config: config, requestIDs: web.NewRequestIDs(),
 		heartbeatTurns: web.NewTurns(cmp.Or(config.HeartbeatsAtOnce, heartbeatsAtOnce)), commandTurns: web.NewTurns(commandsAtOnce), lookupTurns: web.NewTurns(lookupsAtOnce),
 		polledTurns: web.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)), pastTurns: web.NewTurns(pastAtOnce), scanTurns: web.NewTurns(scansAtOnce), streamTurns: web.NewTurns(streamsAtOnce), operatorTurns: web.NewTurns(operatorsAtOnce),
-		outgoing: web.NewOutgoing(outgoingBytes),
+		outgoing: web.NewOutgoing(outgoingBytes), gzip: web.NewGzip(compressedBytes),
 	}
 	a.heartbeatTurns.OnRefused, a.heartbeatTurns.OnWaiting = config.Shed, config.Shed
 	a.lane = lane.New(lane.Options{Face: a.laneFace, Host: config.Hosts.AllowBytes, Observe: observeLane(config.Observer)})
@@ -162,7 +166,7 @@ func (a *api) router() *echo.Echo {
 		e.Use(web.Observe(a.Observer, a.Logger, streams))
 	}
 	e.Use(web.Recover, a.Limits.Count(uncounted), a.authorize, a.positioned, web.Guard(a.Hosts, "/v1/commands"))
-	e.Use(a.outgoing.Bound)
+	e.Use(a.outgoing.Bound, a.gzip.Offer)
 	heartbeat, command, lookup := a.heartbeatTurns.Admit, a.commandTurns.Admit, a.lookupTurns.Admit
 	scan, stream := a.scanTurns.Admit, a.streamTurns.Admit
 
@@ -184,17 +188,18 @@ func (a *api) router() *echo.Echo {
 
 	moments := []string{"after", "at", "index", "wait"}
 	changing := append([]string{"ns"}, moments...)
+	paged := []string{"limit", "cursor"}
 	filters := []string{"status+", "tag+", "zone", "version", "ready", "max_silence", "check+", "meta.*"}
 	selection := []string{"ns", "service", "instance", "type+", "heartbeats"}
 	web.Get(v1, "/namespaces", a.namespaces, takes(moments), lookup, a.afterOwnWrites)
-	web.Get(v1, "/services", a.services, takes(changing), lookup, a.afterOwnWrites)
+	web.Get(v1, "/services", a.services, takes(changing, paged), lookup, a.afterOwnWrites)
 	web.Get(v1, "/services/:service", a.service, takes(changing), lookup, a.afterOwnWrites)
-	web.Get(v1, "/services/:service/instances", a.instances, takes(changing, filters, []string{"leases"}), lookup, a.afterOwnWrites)
+	web.Get(v1, "/services/:service/instances", a.instances, takes(changing, filters, paged, []string{"leases"}), lookup, a.afterOwnWrites)
 	web.Get(v1, "/services/:service/instances/:id", a.instance, takes([]string{"ns", "after", "at"}), lookup, a.afterOwnWrites)
 	web.Get(v1, "/services/:service/checks", a.serviceChecks, takes([]string{"ns", "after", "instance", "status+"}), lookup, a.afterOwnWrites)
-	web.Get(v1, "/catalog", a.everything, takes([]string{"ns", "after", "at"}), lookup, a.afterOwnWrites)
+	web.Get(v1, "/catalog", a.everything, takes(changing, filters, paged), lookup, a.afterOwnWrites)
 	web.Get(v1, "/sd/prometheus", a.scrapeTargets, takes([]string{"ns", "after", "service", "port", "status+", "tag+", "zone", "version", "ready", "meta.*"}), lookup, a.afterOwnWrites)
-	web.Get(v1, "/diff", a.diff, takes([]string{"after", "from", "to", "limit", "cursor"}), scan, a.afterOwnWrites)
+	web.Get(v1, "/diff", a.diff, takes([]string{"ns", "after", "from", "to", "limit", "cursor"}), scan, a.afterOwnWrites)
 
 	web.Get(v1, "/services/:service/instances/:id/history", a.instanceHistory, takes([]string{"ns"}, historyParameters), scan, a.afterOwnWrites)
 	web.Get(v1, "/services/:service/history", a.serviceHistory, takes([]string{"ns"}, historyParameters), scan, a.afterOwnWrites)

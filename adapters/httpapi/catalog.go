@@ -15,11 +15,15 @@ import (
 )
 
 func (a *api) services(c echo.Context) error {
-	shown, err := a.catalog(c, domain.ServiceKey{})
+	page, err := listPage(c, "services", namespace(c))
 	if err != nil {
 		return err
 	}
-	list, err := shown.Services(c.Request().Context(), namespace(c))
+	shown, err := a.catalogOf(c, domain.ServiceKey{}, page)
+	if err != nil {
+		return err
+	}
+	list, err := shown.ServicesPage(c.Request().Context(), namespace(c), page)
 	if err != nil {
 		return err
 	}
@@ -66,11 +70,15 @@ func (a *api) instances(c echo.Context) error {
 	if err := filter.CheckSilence(c.QueryParams()); err != nil {
 		return err
 	}
-	shown, err := a.catalog(c, key)
+	page, err := listPage(c, "instances", key.String(), filter.Text())
 	if err != nil {
 		return err
 	}
-	list, err := shown.Instances(c.Request().Context(), key, filter, withLeases)
+	shown, err := a.catalogOf(c, key, page)
+	if err != nil {
+		return err
+	}
+	list, err := shown.InstancesPage(c.Request().Context(), key, filter, withLeases, page)
 	if err != nil {
 		return err
 	}
@@ -94,16 +102,27 @@ func (a *api) instance(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return answer(c, encoded.Form{Bytes: body, ETag: `"` + strconv.FormatUint(instance.Revision, 10) + `"`})
+	return web.AnswerRevision(c, body, `"`+strconv.FormatUint(instance.Revision, 10)+`"`)
 }
 
 // everything is the whole catalog, now or at a moment.
 func (a *api) everything(c echo.Context) error {
-	shown, err := a.catalog(c, domain.ServiceKey{})
+	filter, _, err := instanceFilter(c)
 	if err != nil {
 		return err
 	}
-	all, err := shown.Everything(c.Request().Context(), chosenNamespace(c))
+	if err := filter.CheckSilence(c.QueryParams()); err != nil {
+		return err
+	}
+	page, err := listPage(c, "catalog", chosenNamespace(c), filter.Text())
+	if err != nil {
+		return err
+	}
+	shown, err := a.catalogOf(c, domain.ServiceKey{}, page)
+	if err != nil {
+		return err
+	}
+	all, err := shown.EverythingPage(c.Request().Context(), chosenNamespace(c), filter, page)
 	if err != nil {
 		return err
 	}
@@ -113,12 +132,32 @@ func (a *api) everything(c echo.Context) error {
 // catalog is the catalog that the request asks about: the catalog at the moment ?at=, or the live catalog. A request
 // with ?index= waits first until the service (the zero key: any service) has changed.
 func (a *api) catalog(c echo.Context, key domain.ServiceKey) (*queries.Catalog, error) {
+	return a.catalogOf(c, key, nil)
+}
+
+// listPage reads the page that the request asks for; nil: the whole list. The list is told from others by its scope, and by
+// the moment.
+func listPage(c echo.Context, scope ...string) (*queries.ListPage, error) {
+	if c.Request().URL.RawQuery == "" {
+		return nil, nil
+	}
+	if c.QueryParam("cursor") != "" && (c.QueryParam("wait") != "" || c.QueryParam("index") != "") {
+		return nil, invalidField("cursor", "must not be used with wait or index: a page goes on where the page before ended")
+	}
+	return queries.ParseListPage(c.QueryParam("limit"), c.QueryParam("cursor"), append(scope, c.QueryParam("at"))...)
+}
+
+// catalogOf is catalog for a page of a list.
+func (a *api) catalogOf(c echo.Context, key domain.ServiceKey, page *queries.ListPage) (*queries.Catalog, error) {
 	at := ""
 	if c.Request().URL.RawQuery != "" {
 		at = c.QueryParam("at")
 		if err := a.await(c, key, at); err != nil {
 			return nil, err
 		}
+	}
+	if page != nil && page.At != "" {
+		at = page.At
 	}
 	if at != "" {
 		if err := a.pastTurns.Switch(c); err != nil {
@@ -171,7 +210,7 @@ func instanceFilter(c echo.Context) (f queries.InstanceFilter, withLeases bool, 
 		return f, false, nil
 	}
 	values := c.QueryParams()
-	f, err = queries.ParseInstanceFilter(values, "ns", "after", "index", "wait", "at", "from", "leases")
+	f, err = queries.ParseInstanceFilter(values, "ns", "after", "index", "wait", "at", "from", "leases", "limit", "cursor")
 	if err != nil {
 		return f, false, err
 	}

@@ -234,7 +234,11 @@ func appendFields(b []byte, at wire.Position, key domain.Key, r commands.Result)
 	b = append(b, `","id":"`...)
 	b = append(b, key.ID...)
 	b = append(b, `",`...)
-	return appendOutcome(b, at, r.Epoch, r.Revision)
+	b = appendOutcome(b, at, r.Epoch, r.Revision)
+	if r.Outcome != "" {
+		b = append(append(append(b[:len(b)-1], `,"outcome":"`...), r.Outcome...), `"}`...)
+	}
+	return b
 }
 
 func appendOutcome(b []byte, position wire.Position, epoch, revision uint64) []byte {

@@ -130,7 +130,7 @@ const largestInLane = 1 << 20
 
 // Lookup implements lane.Face. The turn ends before the lane writes the reply, so that a client that does not read its
 // reply keeps no turn.
-func (f *laneFace) Lookup(service, match []byte) (reply lane.Reply, mine bool) {
+func (f *laneFace) Lookup(service, match, encodings []byte) (reply lane.Reply, mine bool) {
 	key := domain.ServiceKey{Namespace: domain.DefaultNamespace, Service: string(service)}
 	allowed := domain.Allow(f.who.Grants, domain.ReadCatalog, domain.Key{Namespace: key.Namespace, Service: key.Service})
 	if !allowed || !f.api.needsNoWarning() || !f.api.lookupTurns.TryEnter() {
@@ -146,6 +146,9 @@ func (f *laneFace) Lookup(service, match []byte) (reply lane.Reply, mine bool) {
 	if !ok || f.usage.Take(web.Requests) != nil {
 		return lane.Reply{}, false
 	}
+	if len(list.Bytes) >= web.GzipFrom && encodings != nil && web.AcceptsGzip(string(encodings)) {
+		return lane.Reply{}, false // the server compresses it
+	}
 	switch {
 	case web.Matches(string(match), list.ETag):
 		reply = f.reply(http.StatusNotModified, position)
@@ -159,6 +162,9 @@ func (f *laneFace) Lookup(service, match []byte) (reply lane.Reply, mine bool) {
 		}
 	}
 	reply.ETag = list.ETag
+	if len(list.Bytes) >= web.GzipFrom {
+		reply.Vary = "Accept-Encoding"
+	}
 	f.usage.Charge(web.Bytes, len(reply.Body))
 	return reply, true
 }

@@ -46,8 +46,8 @@ func TestReadsRefuseParametersTheyDoNotKnow(t *testing.T) {
 		s.send("GET", path+with+"colour=red", "").problem(t, 422, "invalid-field", "colour")
 	}
 	for path, field := range map[string]string{
-		"/v1/services?zone=z": "zone", "/v1/services/checkout?status=passing": "status", a1 + "?wait=1s": "wait", "/v1/catalog?index=0": "index", "/v1/catalog?service=checkout": "service",
-		"/v1/services/checkout/instances?instance=a": "instance", "/v1/diff?from=0&ns=default": "ns", a1 + "/history?service=checkout": "service", "/v1/checkpoint?ns=default": "ns",
+		"/v1/services?zone=z": "zone", "/v1/services/checkout?status=passing": "status", a1 + "?wait=1s": "wait", "/v1/services/checkout?limit=1": "limit", a1 + "?cursor=x": "cursor", "/v1/catalog?service=checkout": "service",
+		"/v1/services/checkout/instances?instance=a": "instance", "/v1/diff?from=0&service=checkout": "service", a1 + "/history?service=checkout": "service", "/v1/checkpoint?ns=default": "ns",
 		"/v1/services/checkout/instances?zone=a&zone=b": "zone", "/v1/events?from=1&from=2": "from", "/v1/catalog?ns=a&namespace=b": "namespace", "/v1/events?ns=a&namespace=b": "namespace",
 		"/v1/streams/catalog?ns=a&namespace=b": "namespace",
 	} {

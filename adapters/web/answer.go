@@ -18,22 +18,51 @@ func Answer(c echo.Context, status int, kind string, body []byte) error {
 	return c.Blob(status, kind, body)
 }
 
-// AnswerJSON sends encoded JSON.
+// AnswerJSON sends encoded JSON, compressed if the client accepts that.
 func AnswerJSON(c echo.Context, status int, body []byte) error {
-	return Answer(c, status, echo.MIMEApplicationJSON, body)
+	return answerJSON(c, status, body, "")
+}
+
+func answerJSON(c echo.Context, status int, body []byte, etag string) error {
+	if small, ok := compressed(c, etag, body); ok {
+		h := c.Response().Header()
+		h["Content-Encoding"] = []string{"gzip"}
+		if etag != "" {
+			h["Etag"] = []string{Weak(etag)}
+		}
+		body = small
+	}
+	if etag == "" || len(body) < turnBody || len(body) >= LargeBody {
+		return Answer(c, status, echo.MIMEApplicationJSON, body)
+	}
+	announce(c, body)
+	return inTurns(c, status, echo.MIMEApplicationJSON, body)
 }
 
 // AnswerTagged sends encoded JSON with its entity tag, or 304 if the client has the JSON already.
 func AnswerTagged(c echo.Context, body []byte, etag string) error {
+	h := c.Response().Header()
+	h["Etag"] = []string{etag}
+	if !Matches(c.Request().Header.Get("If-None-Match"), etag) {
+		return answerJSON(c, http.StatusOK, body, etag)
+	}
+	if len(body) >= GzipFrom {
+		h.Add("Vary", "Accept-Encoding")
+		if c.Get(gzipKey) != nil {
+			h["Etag"] = []string{Weak(etag)}
+		}
+	}
+	return c.NoContent(http.StatusNotModified)
+}
+
+// AnswerRevision is AnswerTagged of a value whose tag is a revision. A client may name the tag in If-Match, for which it must
+// be strong, so that the reply is not compressed.
+func AnswerRevision(c echo.Context, body []byte, etag string) error {
 	c.Response().Header()["Etag"] = []string{etag}
 	if Matches(c.Request().Header.Get("If-None-Match"), etag) {
 		return c.NoContent(http.StatusNotModified)
 	}
-	if len(body) < turnBody || len(body) >= LargeBody {
-		return AnswerJSON(c, http.StatusOK, body)
-	}
-	announce(c, body)
-	return inTurns(c, http.StatusOK, echo.MIMEApplicationJSON, body)
+	return Answer(c, http.StatusOK, echo.MIMEApplicationJSON, body)
 }
 
 // announce gives back the request's turn and sets the length of the body.

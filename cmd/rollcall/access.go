@@ -16,16 +16,13 @@ import (
 )
 
 // accessRulesCommand has the commands about the file of --access-config.
-func accessRulesCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use: "access", Short: "Check the rules of --access-config", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	c.AddCommand(checkRulesCommand())
+func accessRulesCommand(remote *commandLine) *cobra.Command {
+	c := group("access", "Check the rules of --access-config")
+	c.AddCommand(checkRulesCommand(remote))
 	return c
 }
 
-func checkRulesCommand() *cobra.Command {
+func checkRulesCommand(remote *commandLine) *cobra.Command {
 	var claims, issuer, certificate string
 	c := &cobra.Command{
 		Use: "check FILE", Short: "Say whether a server can use a file of rules, and what it grants to whom", Args: cobra.ExactArgs(1),
@@ -52,13 +49,16 @@ server is needed, and no issuer is asked. Whether the roles exist that the rules
 		case certificate != "":
 			caller, err = config.TryCertificate(certificate)
 		default:
-			_, err = fmt.Fprintln(c.OutOrStdout(), config.Summary())
-			return err
+			return remote.printText(c, "rules", config.Summary()+"\n")
 		}
 		if err != nil {
 			return err
 		}
-		return showCaller(c.OutOrStdout(), caller)
+		var text strings.Builder
+		if err := showCaller(&text, caller); err != nil {
+			return err
+		}
+		return remote.printText(c, "caller", text.String())
 	}
 	return c
 }

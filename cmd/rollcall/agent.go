@@ -54,7 +54,7 @@ func agentCommand(remote *commandLine) *cobra.Command {
 	f.StringSliceVar(&s.watched, "watch", nil, "service, or namespace/service, that is in the cache before its first lookup; may be given again")
 	f.BoolVar(&s.leave, "leave", false, "drain and deregister all instances when the agent ends; otherwise they stay until their leases end")
 	c.RunE = func(c *cobra.Command, args []string) error { return runAgent(c, remote, s, args) }
-	return c
+	return printsWords(c, "it runs until it is stopped, and logs")
 }
 
 func runAgent(c *cobra.Command, remote *commandLine, s agentSettings, paths []string) error {

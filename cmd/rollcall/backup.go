@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -79,10 +78,12 @@ the registry's keys: keep it as safe as the data folder.`,
 		if err := errors.Join(err, archive.Close()); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(c.OutOrStdout(), "backed up to %s: %d files, up to position %d at least\n", args[0], len(m.Files), m.Position)
-		return err
+		return remote.printValue(c, m, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "backed up to %s: %d files, up to position %d at least\n", args[0], len(m.Files), m.Position)
+			return err
+		})
 	}
-	c.AddCommand(verifyBackupCommand())
+	c.AddCommand(verifyBackupCommand(remote))
 	return c
 }
 
@@ -156,7 +157,7 @@ func offlineBackup(data string, have []backup.File) (io.ReadCloser, error) {
 	return r, nil
 }
 
-func verifyBackupCommand() *cobra.Command {
+func verifyBackupCommand(remote *commandLine) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify DIR",
 		Short: "Check every file of a backup without restoring it",
@@ -169,9 +170,10 @@ func verifyBackupCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(c.OutOrStdout(), "%s is whole: %d files of store %s, made %s, up to position %d at least\n",
-			args[0], len(m.Files), m.StoreID, m.CreatedAt.Format(time.RFC3339), m.Position)
-		return err
+		return remote.printValue(c, m, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "%s is whole: %d files of store %s, made %s, up to position %d at least\n", args[0], len(m.Files), m.StoreID, stamp(m.CreatedAt), m.Position)
+			return err
+		})
 	}
 	return c
 }
@@ -195,7 +197,7 @@ func (p *lazyProgress) end() {
 	}
 }
 
-func restoreCommand() *cobra.Command {
+func restoreCommand(remote *commandLine) *cobra.Command {
 	var data string
 	c := &cobra.Command{
 		Use:   "restore DIR --data NEW",
@@ -221,9 +223,13 @@ backup is told so, and gets a fresh snapshot.`,
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(c.OutOrStdout(), "restored to %s in %s: events up to position %d, where timeline %s begins; start rollcall serve --data %s\n",
-			data, time.Since(began).Round(time.Millisecond), timeline.After, timeline.Timeline, data)
-		return err
+		took := time.Since(began).Round(time.Millisecond)
+		restored := map[string]any{"data": data, "position": timeline.After, "timeline": timeline.Timeline, "took": domain.Duration(took)}
+		return remote.printValue(c, restored, func(w io.Writer) error {
+			_, err := fmt.Fprintf(w, "restored to %s in %s: events up to position %d, where timeline %s begins; start rollcall serve --data %s\n",
+				data, took, timeline.After, timeline.Timeline, data)
+			return err
+		})
 	}
 	return c
 }
@@ -241,22 +247,20 @@ func leaveTimeline(ctx context.Context, folder string, m backup.Manifest) (began
 	return store.BeginTimeline(ctx, domain.TimelineBegan{Reason: domain.Restored, Backup: &m.CreatedAt})
 }
 
-func storeCommand() *cobra.Command {
-	c := &cobra.Command{Use: "store", Short: "Look into a data folder", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
-	c.AddCommand(storeStatsCommand(), storeForgetCommand())
+func storeCommand(remote *commandLine) *cobra.Command {
+	c := group("store", "Look into a data folder")
+	c.AddCommand(storeStatsCommand(remote), storeForgetCommand(remote))
 	return c
 }
 
-func storeStatsCommand() *cobra.Command {
-	var data, output string
+func storeStatsCommand(remote *commandLine) *cobra.Command {
+	var data string
 	c := &cobra.Command{
 		Use:   "stats",
 		Short: "Count streams, events by type and bytes of a registry that is not running",
 		Args:  cobra.NoArgs,
 	}
 	c.Flags().StringVar(&data, "data", fromEnv("ROLLCALL_DATA", "./rollcall-data"), "data folder (ROLLCALL_DATA)")
-	c.Flags().StringVarP(&output, "output", "o", "table", "table or json")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		store, err := pebblestore.Open(filepath.Join(data, "events"), pebblestore.Options{ReadOnly: true})
 		if err != nil {
@@ -273,15 +277,10 @@ func storeStatsCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		b, err := json.Marshal(st)
-		if err != nil {
-			return err
-		}
-		show := commandLine{output: output}
-		return show.print(c, bytes.TrimSpace(b), func(w io.Writer) error {
+		return remote.printValue(c, st, func(w io.Writer) error {
 			oldest := "none"
 			if !st.OldestHeartbeat.IsZero() {
-				oldest = st.OldestHeartbeat.Format(time.RFC3339)
+				oldest = stamp(st.OldestHeartbeat)
 			}
 			fmt.Fprintf(w, "newest position    %d\nlifecycle streams  %d\nheartbeat streams  %d\noldest heartbeat   %s\nbytes on disk      %d (lifecycle events %d, heartbeats %d, as the engine estimates)\n\n",
 				st.Head, st.LifecycleStreams, st.HeartbeatStreams, oldest, st.DiskBytes, st.LifecycleBytes, st.HeartbeatBytes)

@@ -31,13 +31,16 @@ func checksCommand(remote *commandLine) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		service, id := remote.service(args[0]), ""
+		var service domain.ServiceKey
+		id := ""
 		if strings.Contains(args[0], "/") {
 			key, err := remote.instance(args[0])
 			if err != nil {
 				return err
 			}
 			service, id = key.ServiceKey(), key.ID
+		} else if service, err = remote.service(args[0]); err != nil {
+			return err
 		}
 		picked := make([]domain.Status, len(statuses))
 		for i, s := range statuses {
@@ -47,7 +50,10 @@ func checksCommand(remote *commandLine) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return remote.print(c, list.Raw, func(w io.Writer) error { return checkTable(w, list.Value, time.Now()) })
+		return remote.print(c, list.Raw, func(w io.Writer) error {
+			title(w, "checks of %s in namespace %s", args[0], service.Namespace)
+			return checkTable(w, list.Value, time.Now())
+		})
 	}
 	return c
 }
@@ -79,12 +85,7 @@ func checkTable(w io.Writer, list wire.CheckList, now time.Time) error {
 }
 
 func checkCommand(remote *commandLine) *cobra.Command {
-	c := &cobra.Command{
-		Use:   "check",
-		Short: "Report a ttl check, or add and remove checks",
-		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
+	c := group("check", "Report a ttl check, or add and remove checks")
 	for _, report := range []struct {
 		verb, does string
 		status     domain.Status
@@ -101,10 +102,12 @@ func reportCommand(remote *commandLine, verb, does string, status domain.Status)
 	c := &cobra.Command{
 		Use:     verb + " SERVICE/ID CHECK",
 		Short:   fmt.Sprintf("Report that a ttl check %s, and renew it", does),
-		Example: fmt.Sprintf("  rollcall check %s checkout/a-1 worker --note 'queue is %s'", verb, map[domain.Status]string{domain.Passing: "short", domain.Warning: "long", domain.Critical: "stuck"}[status]),
+		Example: fmt.Sprintf("  rollcall check %s checkout/a-1 worker --reason 'queue is %s'", verb, map[domain.Status]string{domain.Passing: "short", domain.Warning: "long", domain.Critical: "stuck"}[status]),
 		Args:    cobra.ExactArgs(2),
 	}
+	c.Flags().StringVar(&output, "reason", "", "what was seen; kept with a change of status")
 	c.Flags().StringVar(&output, "note", "", "what was seen; kept with a change of status")
+	_ = c.Flags().MarkDeprecated("note", "it is called --reason now") // fails for an unknown flag only
 	of.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		options, err := of.options(c)

@@ -1,33 +1,142 @@
 package main
 
 import (
-	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries"
 )
 
-// commandLine is what all client commands share: which registry they ask, and how they show its answers.
+// commandLine is what all client commands share: which registry they ask, and how they show its answers. settle completes
+// it from the environment and the context.
 type commandLine struct {
 	url, namespace, output string
+	everywhere             bool   // of all namespaces, as --ns '*'
+	noHeaders              bool   // tables without titles and headers
+	context                string // name of the context; "": that of ROLLCALL_CONTEXT, or the current one
 
 	tokenFile     string          // file with a secret that others renew; "": none
-	token         string          // secret that is shown to the registry; "": that of ROLLCALL_TOKEN, or none
+	token         string          // secret that is shown to the registry; "": none
 	ca, cert, key string          // PEM files for TLS; "": the system's authorities, no certificate
 	transport     *http.Transport // made of them, once
+
+	settled     bool
+	fault       error // why the context is not known; commands that need no registry do not care
+	fromContext bool  // the URL is the context's
+	chosen      bool  // the namespace was named, by a flag, the environment or the context
+}
+
+func (c *commandLine) flags(flags *pflag.FlagSet) {
+	flags.StringVar(&c.url, "url", defaultURL, "where the server is: a URL, host:port, or a host (ROLLCALL_URL)")
+	flags.StringVar(&c.context, "context", "", "the context to use (ROLLCALL_CONTEXT); see: rollcall context")
+	flags.StringVar(&c.ca, "ca", "", "authorities that the server's certificate is checked with, in PEM (ROLLCALL_CA)")
+	flags.StringVar(&c.cert, "cert", "", "certificate to show to the server, in PEM (ROLLCALL_CERT)")
+	flags.StringVar(&c.key, "key", "", "private key of the certificate, in PEM (ROLLCALL_KEY)")
+	flags.StringVar(&c.namespace, "ns", domain.DefaultNamespace, "namespace; '*' for all, where a command lists (ROLLCALL_NS); events are of all unless it is named")
+	flags.BoolVarP(&c.everywhere, "all-namespaces", "A", false, "the same as --ns '*'")
+	flags.StringVar(&c.token, "token", "", "secret of the token to show to the server (ROLLCALL_TOKEN, which other users of the machine do not see)")
+	flags.StringVar(&c.tokenFile, "token-file", "", "file with the token to show to the server, such as the token of a Kubernetes service account (ROLLCALL_TOKEN_FILE)")
+	flags.StringVarP(&c.output, "output", "o", asTable, "table, wide, json, yaml or name")
+	flags.BoolVar(&c.noHeaders, "no-headers", false, "tables without titles and headers")
+}
+
+const defaultURL = "http://127.0.0.1:" + defaultPort
+
+// settle completes what the flags left open: a flag goes before the environment, the environment before the context, the
+// context before the default. The secrets of a context go with the context's URL only: another URL must not get them.
+func (c *commandLine) settle(flags *pflag.FlagSet) error {
+	if c.settled {
+		return nil
+	}
+	c.settled = true
+	var context registryContext
+	file, err := loadContexts()
+	if err != nil {
+		c.fault = err
+	} else if name := c.contextInUse(&file); name != "" {
+		context, c.fault = file.find(name)
+	}
+	own := !flags.Changed("url") && os.Getenv("ROLLCALL_URL") == "" || flags.Changed("url") && c.url == context.URL
+	c.fromContext = context.URL != "" && own
+	c.chosen = flags.Changed("ns") || c.everywhere || os.Getenv("ROLLCALL_NS") != "" || context.Namespace != ""
+	for _, s := range []struct {
+		flag     string
+		value    *string
+		variable string
+		context  string
+		secret   bool
+	}{
+		{"url", &c.url, "ROLLCALL_URL", context.URL, false},
+		{"ns", &c.namespace, "ROLLCALL_NS", context.Namespace, false},
+		{"ca", &c.ca, "ROLLCALL_CA", context.CA, true},
+		{"cert", &c.cert, "ROLLCALL_CERT", context.Cert, true},
+		{"key", &c.key, "ROLLCALL_KEY", context.Key, true},
+	} {
+		if flags.Changed(s.flag) {
+			continue
+		}
+		if s.secret && !c.fromContext {
+			s.context = ""
+		}
+		*s.value = cmp.Or(os.Getenv(s.variable), s.context, *s.value)
+	}
+	c.settleToken(flags, context)
+	if c.everywhere {
+		if flags.Changed("ns") && c.namespace != queries.AllNamespaces {
+			return usageError{errors.New("--all-namespaces and --ns do not go together")}
+		}
+		c.namespace = queries.AllNamespaces
+	}
+	if flags.Changed("ns") && c.namespace == "" {
+		return usageError{errors.New("--ns must not be empty")} // a script whose variable is not set must not reach another namespace
+	}
+	c.url, err = registryURL(c.url, c.ca != "" || c.cert != "")
+	if err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// settleToken finds the token or the file of the first of the flags, the environment and the context that names either.
+func (c *commandLine) settleToken(flags *pflag.FlagSet, context registryContext) {
+	if flags.Changed("token") || flags.Changed("token-file") {
+		return
+	}
+	c.token, c.tokenFile = os.Getenv("ROLLCALL_TOKEN"), os.Getenv("ROLLCALL_TOKEN_FILE")
+	if c.token == "" && c.tokenFile == "" && c.fromContext {
+		c.token, c.tokenFile = context.Token, context.TokenFile
+	}
+	if c.token != "" {
+		c.tokenFile = ""
+	}
+}
+
+// contextInUse is the name of the context that is meant; "": none.
+func (c *commandLine) contextInUse(file *contextFile) string {
+	return cmp.Or(c.context, os.Getenv("ROLLCALL_CONTEXT"), file.Current)
 }
 
 // client is the client of the registry at --url.
-func (c *commandLine) client() (*client.Client, error) {
-	options := client.Options{Namespace: c.namespace, Via: "cli", Token: c.secret(), TokenFile: c.secretFile()}
+func (c *commandLine) client() (*client.Client, error) { return c.clientWith(client.Options{}) }
+
+// clientWith is client with options, which it completes.
+func (c *commandLine) clientWith(options client.Options) (*client.Client, error) {
+	if c.fault != nil {
+		return nil, c.fault
+	}
+	options.Namespace, options.Via, options.Token, options.TokenFile = c.namespace, "cli", c.token, c.tokenFile
 	if err := c.secure(&options); err != nil {
 		return nil, usageError{err}
 	}
@@ -36,22 +145,6 @@ func (c *commandLine) client() (*client.Client, error) {
 		return nil, usageError{err}
 	}
 	return remote, nil
-}
-
-// secret is that of --token or ROLLCALL_TOKEN. The variable is no flag's default: --help would show it.
-func (c *commandLine) secret() string {
-	if c.token != "" {
-		return c.token
-	}
-	return os.Getenv("ROLLCALL_TOKEN")
-}
-
-// secretFile is --token-file or ROLLCALL_TOKEN_FILE, unless a secret is given.
-func (c *commandLine) secretFile() string {
-	if c.secret() != "" {
-		return ""
-	}
-	return c.tokenFile
 }
 
 // secure has calls trust the authorities of --ca and show the certificate of --cert.
@@ -74,6 +167,9 @@ func (c *commandLine) secure(options *client.Options) error {
 // instance parses service/id or namespace/service/id.
 func (c *commandLine) instance(arg string) (domain.Key, error) {
 	if strings.Count(arg, "/") == 1 {
+		if c.namespace == queries.AllNamespaces {
+			return domain.Key{}, usageError{fmt.Errorf("an instance is in one namespace: give --ns, or namespace/%s", arg)}
+		}
 		arg = c.namespace + "/" + arg
 	}
 	key, err := domain.ParseKey(arg)
@@ -84,43 +180,47 @@ func (c *commandLine) instance(arg string) (domain.Key, error) {
 }
 
 // service is a service in --ns.
-func (c *commandLine) service(name string) domain.ServiceKey {
-	return domain.ServiceKey{Namespace: c.namespace, Service: name}
-}
-
-// scope is the namespace that was named on the command line; "": none was, so all are meant.
-func (c *commandLine) scope(cmd *cobra.Command) string {
-	if cmd.Flags().Changed("ns") {
-		return c.namespace
+func (c *commandLine) service(name string) (domain.ServiceKey, error) {
+	if c.namespace == queries.AllNamespaces {
+		return domain.ServiceKey{}, usageError{fmt.Errorf("service %s is in one namespace: give --ns", name)}
 	}
-	return ""
+	return domain.ServiceKey{Namespace: c.namespace, Service: name}, nil
 }
 
-// print shows a reply: as it is to programs, as a table or a line to people.
-func (c *commandLine) print(cmd *cobra.Command, reply []byte, people func(w io.Writer) error) error {
-	out := cmd.OutOrStdout()
-	switch c.output {
-	case "json":
-		_, err := fmt.Fprintf(out, "%s\n", bytes.TrimSpace(reply))
+// scope is the namespace that a list is of; "": all.
+func (c *commandLine) scope() string {
+	if c.namespace == queries.AllNamespaces {
+		return ""
+	}
+	return c.namespace
+}
+
+// scopeWords name the scope.
+func (c *commandLine) scopeWords() string {
+	return scopeText(c.scope())
+}
+
+// showValue is show for what is not a reply of the registry.
+func (c *commandLine) showValue(cmd *cobra.Command, value any, names func() []string, people func(w io.Writer) error) error {
+	b, err := json.Marshal(value)
+	if err != nil {
 		return err
-	case "table":
-		return people(out)
 	}
-	return usageError{fmt.Errorf("output must be table or json, not %q", c.output)}
+	return c.show(cmd, b, names, people)
 }
 
-// table writes columns that line up.
-func table(w io.Writer, header string, rows func(row func(cells ...any))) error {
-	t := tabwriter.NewWriter(w, 2, 8, 2, ' ', 0)
-	fmt.Fprintln(t, header)
-	rows(func(cells ...any) {
-		for i, cell := range cells {
-			if i > 0 {
-				fmt.Fprint(t, "\t")
-			}
-			fmt.Fprint(t, cell)
-		}
-		fmt.Fprintln(t)
+// printDone says what was done to something that has a name.
+func (c *commandLine) printDone(cmd *cobra.Command, kind, name, did string) error {
+	return c.showValue(cmd, map[string]string{kind: name, "done": did}, func() []string { return []string{name} }, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s %s %s\n", kind, name, did)
+		return err
 	})
-	return t.Flush()
+}
+
+// absolute makes a path independent of the folder in which a command runs; "" stays.
+func absolute(path *string) (err error) {
+	if *path != "" {
+		*path, err = filepath.Abs(*path)
+	}
+	return err
 }

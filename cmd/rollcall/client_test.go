@@ -106,7 +106,7 @@ func TestExitCodesTellWhatIsMissingFromWhatIsWrong(t *testing.T) {
 		{"services", "http://127.0.0.1:1", exitFailed, "no answer from http://127.0.0.1:1: "},
 		{"watch", "http://127.0.0.1:1", exitFailed, "no answer from"},
 		{"events tail", "http://127.0.0.1:1", exitFailed, "no answer from"},
-		{"services", "nonsense", exitUsage, "url must be like"},
+		{"services", "ftp://nonsense", exitUsage, "url must be like"},
 		{"heartbeat web", p.url, exitUsage, ""},
 		{"services -o xml", p.url, exitUsage, "output must be"},
 	} {

@@ -54,7 +54,7 @@ func demoCommand() *cobra.Command {
 		fleet.Wait()
 		return err
 	}
-	return c
+	return alone(printsWords(c, "it runs until it is stopped, and tells what to try"))
 }
 
 const demoText = `Rollcall runs at %[1]s with a few dozen simulated instances. Try, in another terminal:

@@ -25,9 +25,16 @@ func (s *instanceFlags) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&d.Tags, "tag", nil, "tag; may be given again")
 	f.StringToStringVar(&d.Metadata, "meta", nil, "metadata pair, e.g. team=shop; may be given again")
 	f.StringVar(&d.Zone, "zone", "", "zone")
-	f.StringVar(&d.Version, "service-version", "", "version of the service")
+	versionVar(f, &d.Version, "version of the service")
 	f.Uint16Var(&d.Weight, "weight", domain.DefaultWeight, "share of traffic, relative to the others, at least 1")
 	f.DurationVar(&s.ttl, "ttl", domain.DefaultTTL, "how long the lease holds without a heartbeat")
+}
+
+// versionVar adds the flag of an instance's version, and its earlier name.
+func versionVar(f *pflag.FlagSet, version *string, usage string) {
+	f.StringVar(version, "version", "", usage)
+	f.StringVar(version, "service-version", "", usage)
+	_ = f.MarkDeprecated("service-version", "it is called --version now") // fails for an unknown flag only
 }
 
 // details are those that the flags name.

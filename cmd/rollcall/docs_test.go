@@ -13,7 +13,7 @@ import (
 )
 
 // documents are the documents whose commands are run, in an order in which a reader would read them.
-var documents = []string{"README.md", "docs/streams.md", "docs/audit.md", "docs/access.md", "docs/operations.md", "docs/reliability.md", "docs/performance.md"}
+var documents = []string{"README.md", "docs/streams.md", "docs/audit.md", "docs/access.md", "docs/operations.md", "docs/reliability.md", "docs/performance.md", "docs/cli.md"}
 
 // notRun are the commands that TestTheCommandsOfTheDocuments leaves out, with the reason.
 var notRun = []struct{ begins, because string }{
@@ -62,7 +62,7 @@ func TestTheCommandsOfTheDocuments(t *testing.T) {
 			}
 			c := exec.Command("sh", "-c", written.Replace(command))
 			c.Dir = folder
-			c.Env = append(os.Environ(), "HOME="+folder, "ROLLCALL_URL="+p.url, "PATH="+filepath.Join(folder, "bin")+":"+os.Getenv("PATH"))
+			c.Env = append(os.Environ(), "HOME="+folder, "XDG_CONFIG_HOME=", "ROLLCALL_URL="+p.url, "PATH="+filepath.Join(folder, "bin")+":"+os.Getenv("PATH"))
 			if endless.MatchString(command) {
 				firstOutput(t, document, c)
 				continue

@@ -22,16 +22,17 @@ const maxLine = 64 << 20
 
 // eventSelection is which events a subcommand asks for.
 type eventSelection struct {
-	from, to, service, instance string
-	types                       []string
-	heartbeats                  bool
+	from, to          momentFlag
+	service, instance string
+	types             []string
+	heartbeats        bool
 }
 
 func (s *eventSelection) flags(c *cobra.Command, to bool) {
 	f := c.Flags()
-	f.StringVar(&s.from, "from", "", `only from this moment on: RFC 3339 time, position, or "5m ago"`)
+	momentVar(f, &s.from, "from", "only from this moment on: "+momentWords)
 	if to {
-		f.StringVar(&s.to, "to", "", "only up to this moment")
+		momentVar(f, &s.to, "to", "only up to this moment")
 	}
 	f.StringVar(&s.service, "service", "", "only of this service (in --ns)")
 	f.StringVar(&s.instance, "instance", "", "only of this instance of the service")
@@ -41,14 +42,13 @@ func (s *eventSelection) flags(c *cobra.Command, to bool) {
 
 func (s *eventSelection) query(c *cobra.Command, remote *commandLine) client.EventQuery {
 	return client.EventQuery{
-		Namespace: remote.scope(c), Service: s.service, Instance: s.instance, Types: s.types, Heartbeats: s.heartbeats,
-		From: client.Moment(s.from), To: client.Moment(s.to),
+		Namespace: remote.logScope(c, s.types, s.service), Service: s.service, Instance: s.instance, Types: s.types, Heartbeats: s.heartbeats,
+		From: s.from.moment, To: s.to.moment,
 	}
 }
 
 func eventsCommand(remote *commandLine) *cobra.Command {
-	c := &cobra.Command{Use: "events", Short: "Export events, or follow them as they come", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c := group("events", "Export events, or follow them as they come")
 	c.AddCommand(exportCommand(remote), tailCommand(remote))
 	return c
 }
@@ -67,7 +67,10 @@ func tailCommand(remote *commandLine) *cobra.Command {
 			return err
 		}
 		out := c.OutOrStdout()
-		raw := remote.output == "json" || !isTerminal(out)
+		raw := remote.forPrograms() || !isTerminal(out)
+		if !raw {
+			title(remote.page(out), "events of %s", scopeText(s.query(c, remote).Namespace))
+		}
 		for e, err := range registry.StreamEvents(c.Context(), s.query(c, remote)) {
 			if c.Context().Err() != nil {
 				return nil // interrupted: the end of what was asked for
@@ -76,7 +79,7 @@ func tailCommand(remote *commandLine) *cobra.Command {
 				return err
 			}
 			if raw {
-				_, err = fmt.Fprintf(out, "%s\n", e.Raw)
+				err = remote.writeItem(out, e.Raw)
 			} else {
 				_, err = fmt.Fprintln(out, eventLine(&e.RecordedEvent))
 			}
@@ -99,7 +102,7 @@ func eventLine(e *eventstore.RecordedEvent) string {
 	if key, ok := e.Stream.InstanceKey(); ok {
 		whose = key.String()
 	}
-	return fmt.Sprintf("%s  %s  %s", e.RecordedAt.Format("2006-01-02 15:04:05.000"), whose, what)
+	return fmt.Sprintf("%s  %s  %s", stamp(e.RecordedAt), whose, what)
 }
 
 func exportCommand(remote *commandLine) *cobra.Command {
@@ -120,7 +123,10 @@ FILE - writes to standard output.`,
 		}
 		query := s.query(c, remote)
 		if args[0] != "-" {
-			return export(c, registry, query, args[0])
+			return export(c, remote, registry, query, args[0])
+		}
+		if remote.output == asYAML {
+			return usageError{errors.New("rollcall events export - has no output yaml: it writes JSON lines")}
 		}
 		out := bufio.NewWriterSize(c.OutOrStdout(), 64<<10)
 		for e, err := range registry.Events(c.Context(), query) {
@@ -137,7 +143,7 @@ FILE - writes to standard output.`,
 }
 
 // export adds to a file the events that it does not have.
-func export(cmd *cobra.Command, registry *client.Client, query client.EventQuery, path string) (err error) {
+func export(cmd *cobra.Command, remote *commandLine, registry *client.Client, query client.EventQuery, path string) (err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
 		return err
@@ -168,8 +174,11 @@ func export(cmd *cobra.Command, registry *client.Client, query client.EventQuery
 	if err := errors.Join(err, out.Flush(), f.Sync()); err != nil {
 		return fmt.Errorf("%s: %w; %d events were added, run it again to go on", path, err, n)
 	}
-	_, err = fmt.Fprintf(cmd.ErrOrStderr(), "%d events added to %s, up to position %d\n", n, path, position)
-	return err
+	done := map[string]any{"file": path, "added": n, "position": position, "namespace": query.Namespace}
+	return remote.printValue(cmd, done, func(io.Writer) error {
+		_, err := fmt.Fprintf(cmd.ErrOrStderr(), "%s of %s added to %s, up to position %d\n", count(n, "event"), scopeText(query.Namespace), path, position)
+		return err
+	})
 }
 
 // refusedResume says why a file cannot be completed: it ends with an event that the registry does not have, after a

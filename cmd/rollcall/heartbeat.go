@@ -73,7 +73,7 @@ func heartbeatCommand(remote *commandLine) *cobra.Command {
 
 // changedDetail is a flag that describes the instance and was given; "": none was.
 func changedDetail(c *cobra.Command) string {
-	for _, name := range []string{"port", "tag", "meta", "zone", "service-version", "weight", "ttl"} {
+	for _, name := range []string{"port", "tag", "meta", "zone", "version", "service-version", "weight", "ttl"} {
 		if c.Flags().Changed(name) {
 			return name
 		}

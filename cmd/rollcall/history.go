@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"strings"
 	"time"
 
@@ -32,13 +31,14 @@ func (c *commandLine) historyOf(arg string) (q client.HistoryQuery, err error) {
 	case strings.Contains(arg, "/"):
 		q.Instance, err = c.instance(arg)
 	default:
-		q.Service = c.service(arg)
+		q.Service, err = c.service(arg)
 	}
 	return q, err
 }
 
 func historyCommand(remote *commandLine) *cobra.Command {
-	var from, to, actor, via, reason string
+	var from, to momentFlag
+	var actor, via, reason string
 	var types []string
 	var limit int
 	var oldest bool
@@ -50,8 +50,8 @@ func historyCommand(remote *commandLine) *cobra.Command {
 		Args: cobra.MaximumNArgs(1),
 	}
 	f := c.Flags()
-	f.StringVar(&from, "from", "", `only from this moment on: RFC 3339 time, position, or "5m ago"`)
-	f.StringVar(&to, "to", "", "only up to this moment")
+	momentVar(f, &from, "from", "only from this moment on: "+momentWords)
+	momentVar(f, &to, "to", "only up to this moment")
 	f.StringVar(&actor, "actor", "", "only by this actor")
 	f.StringVar(&via, "via", "", "only by this way: http, cli, expiry …")
 	f.StringVar(&reason, "reason", "", "only with this text in the reason or output")
@@ -70,8 +70,8 @@ func historyCommand(remote *commandLine) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		q.Namespace = remote.scope(c) // of everything, where no service is named
-		q.From, q.To, q.Actor, q.Via, q.Reason, q.Types, q.Oldest = client.Moment(from), client.Moment(to), actor, via, reason, types, oldest
+		q.Namespace = remote.scopeOf(c, types)
+		q.From, q.To, q.Actor, q.Via, q.Reason, q.Types, q.Oldest = from.moment, to.moment, actor, via, reason, types, oldest
 		all := wire.HistoryPage{Entries: []wire.HistoryEntry{}}
 		for {
 			q.Limit = min(limit-len(all.Entries), 1000)
@@ -88,19 +88,47 @@ func historyCommand(remote *commandLine) *cobra.Command {
 			}
 			q.Cursor = page.Value.Next
 		}
-		b, err := json.Marshal(map[string]any{"entries": all.Entries, "heartbeats": all.Heartbeats})
-		if err != nil {
-			return err
-		}
-		return remote.print(c, b, func(w io.Writer) error { return historyTable(w, all) })
+		found := map[string]any{"entries": all.Entries, "heartbeats": all.Heartbeats}
+		return remote.printValue(c, found, func(w io.Writer) error {
+			if len(args) == 0 {
+				title(w, "history of %s", scopeText(q.Namespace))
+			} else {
+				title(w, "history of %s in namespace %s", args[0], remote.namespace)
+			}
+			return historyTable(w, all)
+		})
 	}
 	return c
+}
+
+// scopeOf is the scope of a history or of events. Types that are of no namespace are looked for in the whole registry.
+func (c *commandLine) scopeOf(cmd *cobra.Command, types []string) string {
+	if !cmd.Flags().Changed("ns") && !queries.OfNamespaces(types) {
+		return ""
+	}
+	return c.scope()
+}
+
+// logScope is the scope of commands that read the log itself. The log is one for all namespaces, and an export that left
+// some out without a word would be no export: a namespace counts only where it was named.
+func (c *commandLine) logScope(cmd *cobra.Command, types []string, service string) string {
+	if !c.chosen && service == "" {
+		return ""
+	}
+	return c.scopeOf(cmd, types)
+}
+
+func scopeText(namespace string) string {
+	if namespace == "" {
+		return "all namespaces"
+	}
+	return "namespace " + namespace
 }
 
 func historyTable(w io.Writer, page wire.HistoryPage) error {
 	err := table(w, "TIME\tPOSITION\tINSTANCE\tREV\tWHAT\tACTOR\tFROM\tVIA", func(row func(...any)) {
 		for _, e := range page.Entries {
-			row(e.RecordedAt.Format("2006-01-02 15:04:05.000Z"), e.Position, instanceOf(&e), e.Revision, oneLine(e.Summary), dash(e.Actor), dash(e.Source), dash(e.Via))
+			row(stamp(e.RecordedAt), e.Position, instanceOf(&e), e.Revision, oneLine(e.Summary), dash(e.Actor), dash(e.Source), dash(e.Via))
 			for _, change := range e.Changes {
 				if e.Type == domain.TypeInstanceUpdated {
 					row("", "", "", "", fmt.Sprintf("  %s: %s → %s", change.Field, compact(change.From), compact(change.To)), "", "", "")
@@ -114,7 +142,7 @@ func historyTable(w io.Writer, page wire.HistoryPage) error {
 	fmt.Fprintln(w)
 	return table(w, "HOUR\tHEARTBEATS\tEXPECTED\tLONGEST GAP\tLAST", func(row func(...any)) {
 		for _, h := range page.Heartbeats {
-			row(h.Hour.Format("2006-01-02 15:04Z"), h.Received, h.Expected, time.Duration(h.LongestGap).Round(time.Millisecond), h.Last.Format("15:04:05.000Z"))
+			row(h.Hour.UTC().Format("2006-01-02 15:04Z"), h.Received, h.Expected, time.Duration(h.LongestGap).Round(time.Millisecond), stamp(h.Last))
 		}
 	})
 }
@@ -160,7 +188,7 @@ func whyCommand(remote *commandLine) *cobra.Command {
 			}
 			page, err := registry.History(c.Context(), client.HistoryQuery{Instance: key, Limit: 20})
 			if never := new(wire.Problem); errors.As(err, &never) && never.Type == wire.UnknownInstance {
-				return &wire.Problem{Type: wire.UnknownInstance, Status: http.StatusNotFound, Detail: fmt.Sprintf("instance %s was never registered", args[0])}
+				return notFound("instance " + key.String() + " was never registered")
 			}
 			if err != nil {
 				return err
@@ -191,11 +219,11 @@ func explainHeld(ctx context.Context, w io.Writer, registry *client.Client, key 
 	if err != nil || held == nil {
 		return // the answer itself is there
 	}
-	fmt.Fprintf(w, "Note: expiry is held in namespace %s since %s, by %s%s.\n", key.Namespace, held.Since.Format(time.RFC3339), dash(held.Actor), because(held.Reason))
+	fmt.Fprintf(w, "Note: expiry is held in namespace %s since %s, by %s%s.\n", key.Namespace, stamp(held.Since), dash(held.Actor), because(held.Reason))
 	until := reply.Value.LeaseExpiresAt
 	if now := time.Now(); until != nil && until.Before(now) {
 		fmt.Fprintf(w, "Its lease is overdue since %s (%s ago): no heartbeat renewed it, and the instance stays because expiry is held.\n",
-			until.Format("2006-01-02 15:04:05 MST"), queries.Spaced(now.Sub(*until).Round(time.Second)))
+			stamp(*until), queries.Spaced(now.Sub(*until).Round(time.Second)))
 	}
 }
 
@@ -213,10 +241,10 @@ const toldOf = 10
 func explain(w io.Writer, page wire.HistoryPage, now time.Time) error {
 	last, before := &page.Entries[0], page.Entries[1:min(len(page.Entries), toldOf)]
 	if len(before) > 0 && last.Type == domain.TypeTrafficChanged && ends(before[0].Type) {
-		fmt.Fprintf(w, "After it was gone, at %s: %s (by %s).\n", last.RecordedAt.Format("2006-01-02 15:04:05 MST"), oneLine(last.Summary), dash(last.Actor))
+		fmt.Fprintf(w, "After it was gone, at %s: %s (by %s).\n", stamp(last.RecordedAt), oneLine(last.Summary), dash(last.Actor))
 		last, before = &before[0], before[1:]
 	}
-	when := fmt.Sprintf("%s (%s ago)", last.RecordedAt.Format("2006-01-02 15:04:05 MST"), queries.Spaced(now.Sub(last.RecordedAt).Round(time.Second)))
+	when := fmt.Sprintf("%s (%s ago)", stamp(last.RecordedAt), queries.Spaced(now.Sub(last.RecordedAt).Round(time.Second)))
 	switch last.Type {
 	case domain.TypeInstanceDeregistered:
 		if why, removed := strings.CutPrefix(oneLine(last.Summary), "removed: "); removed {
@@ -240,12 +268,12 @@ func explain(w io.Writer, page wire.HistoryPage, now time.Time) error {
 	}
 	if n := len(page.Heartbeats); n > 0 {
 		h := page.Heartbeats[n-1]
-		fmt.Fprintf(w, "Last heartbeat at %s; %d in that hour, the longest gap %s.\n", h.Last.Format("2006-01-02 15:04:05 MST"), h.Received, queries.Spaced(time.Duration(h.LongestGap)))
+		fmt.Fprintf(w, "Last heartbeat at %s; %d in that hour, the longest gap %s.\n", stamp(h.Last), h.Received, queries.Spaced(time.Duration(h.LongestGap)))
 	}
 	if len(before) > 0 {
 		fmt.Fprintln(w, "Before that:")
 		for _, e := range before {
-			fmt.Fprintf(w, "  %s  %s (by %s)\n", e.RecordedAt.Format("2006-01-02 15:04:05"), oneLine(e.Summary), dash(e.Actor))
+			fmt.Fprintf(w, "  %s  %s (by %s)\n", stamp(e.RecordedAt), oneLine(e.Summary), dash(e.Actor))
 		}
 	}
 	return nil
@@ -284,37 +312,46 @@ func noReason(summary string) string {
 // placeName names a moment as the server understood it.
 func placeName(p wire.Place) string {
 	if p.Time != nil {
-		return fmt.Sprintf("%s (position %s)", p.Time.Format(time.RFC3339), p.Position)
+		return fmt.Sprintf("%s (position %s)", stamp(*p.Time), p.Position)
 	}
 	return "position " + p.Position.String()
 }
 
 func catalogCommand(remote *commandLine) *cobra.Command {
-	var at string
+	var at momentFlag
 	c := &cobra.Command{
 		Use:     "catalog",
 		Short:   "List everything that is registered, or was --at a moment",
 		Example: "  rollcall catalog --at '5m ago'\n  rollcall catalog --at 2026-03-01T03:12:00Z",
 		Args:    cobra.NoArgs,
 	}
-	c.Flags().StringVar(&at, "at", "", atUsage)
+	momentVar(c.Flags(), &at, "at", atUsage)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		registry, err := remote.client()
 		if err != nil {
 			return err
 		}
-		all, err := registry.Catalog(c.Context(), remote.scope(c), client.Moment(at))
+		all, err := registry.Catalog(c.Context(), remote.scope(), at.moment)
 		if err != nil {
 			return err
 		}
-		return remote.print(c, all.Raw, func(w io.Writer) error {
+		names := func() (names []string) {
+			for _, s := range all.Value.Services {
+				for _, i := range s.Instances {
+					names = append(names, remote.nameOf(i.Namespace, i.Service+"/"+i.ID))
+				}
+			}
+			return names
+		}
+		return remote.show(c, all.Raw, names, func(w io.Writer) error {
+			title(w, "catalog of %s at %s", remote.scopeWords(), placeName(all.Value.Place))
 			if all.Value.Note != "" {
 				fmt.Fprintln(w, all.Value.Note)
 			}
-			return table(w, "NAMESPACE\tSERVICE\tID\tADDRESS\tSTATUS\tTRAFFIC\tVERSION\tSINCE", func(row func(...any)) {
+			return table(w, "NAMESPACE\tSERVICE\tID\tADDRESS\tSTATUS\tTRAFFIC\tVERSION\tSINCE|PORTS\tZONE\tWEIGHT\tTAGS\tEPOCH\tOWNER", func(row func(...any)) {
 				for _, s := range all.Value.Services {
 					for _, i := range s.Instances {
-						row(i.Namespace, i.Service, i.ID, i.Address, i.Status, i.Traffic, dash(i.Version), i.RegisteredAt.Format(time.RFC3339))
+						row(i.Namespace, i.Service, i.ID, i.Address, i.Status, i.Traffic, dash(i.Version), stamp(i.RegisteredAt), dash(portsText(i.Ports)), dash(i.Zone), i.Weight, dash(strings.Join(i.Tags, ",")), i.Epoch, dash(i.Owner))
 					}
 				}
 			})
@@ -324,30 +361,30 @@ func catalogCommand(remote *commandLine) *cobra.Command {
 }
 
 func diffCommand(remote *commandLine) *cobra.Command {
-	var from, to string
+	var from, to momentFlag
 	c := &cobra.Command{
 		Use:     "diff --from MOMENT [--to MOMENT]",
 		Short:   "Say what changed between two moments, and which event did it",
 		Example: "  rollcall diff --from '1h ago'\n  rollcall diff --from 2026-03-01T03:00:00Z --to 2026-03-01T03:15:00Z",
 		Args:    cobra.NoArgs,
 	}
-	c.Flags().StringVar(&from, "from", "", `earlier moment: RFC 3339 time, position, or "5m ago"`)
-	c.Flags().StringVar(&to, "to", "now", "later moment")
+	momentVar(c.Flags(), &from, "from", "earlier moment: "+momentWords)
+	momentVar(c.Flags(), &to, "to", "later moment; now when left out")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if from == "" {
+		if from.moment == "" {
 			return usageError{errors.New("--from is needed")}
 		}
 		registry, err := remote.client()
 		if err != nil {
 			return err
 		}
-		reply, err := registry.Diff(c.Context(), client.Moment(from), client.Moment(to))
+		reply, err := registry.DiffIn(c.Context(), remote.scope(), from.moment, to.moment)
 		if err != nil {
 			return err
 		}
 		return remote.print(c, reply.Raw, func(w io.Writer) error {
 			d := reply.Value
-			fmt.Fprintf(w, "from %s to %s: %d added, %d removed, %d changed\n", placeName(d.From), placeName(d.To), len(d.Added), len(d.Removed), len(d.Changed))
+			fmt.Fprintf(w, "%s, from %s to %s: %d added, %d removed, %d changed\n", remote.scopeWords(), placeName(d.From), placeName(d.To), len(d.Added), len(d.Removed), len(d.Changed))
 			showChanges(w, "+", d.Added)
 			showChanges(w, "-", d.Removed)
 			showChanges(w, "~", d.Changed)
@@ -361,7 +398,7 @@ func showChanges(w io.Writer, sign string, changes []wire.InstanceChange) {
 	for _, c := range changes {
 		fmt.Fprintf(w, "%s %s/%s/%s", sign, c.Namespace, c.Service, c.ID)
 		if e := c.Event; e != nil {
-			fmt.Fprintf(w, "  %s (%s, by %s)", oneLine(e.Summary), e.RecordedAt.Format(time.RFC3339), dash(e.Actor))
+			fmt.Fprintf(w, "  %s (%s, by %s)", oneLine(e.Summary), stamp(e.RecordedAt), dash(e.Actor))
 		}
 		fmt.Fprintln(w)
 		for _, f := range c.Fields {

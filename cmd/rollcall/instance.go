@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,12 +17,14 @@ import (
 func clientCommands(remote *commandLine) []*cobra.Command {
 	return []*cobra.Command{
 		registerCommand(remote), runCommand(remote), agentCommand(remote), heartbeatCommand(remote), deregisterCommand(remote), healthCommand(remote),
-		drainCommand(remote), servicesCommand(remote), instancesCommand(remote), watchCommand(remote), webhooksCommand(remote), preservationCommand(remote), statusCommand(remote),
+		drainCommand(remote), undrainCommand(remote), servicesCommand(remote), instancesCommand(remote), lsCommand(remote),
+		getCommand(remote), describeCommand(remote), watchCommand(remote), webhooksCommand(remote), preservationCommand(remote), statusCommand(remote),
 		checksCommand(remote), checkCommand(remote),
 	}
 }
 
-// command sends a command about the instance that the argument names, and prints the result in one line.
+// command sends a command about the instance that the argument names, and prints the result in one line. did says what was
+// done; "": what the registry says.
 func (c *commandLine) command(cmd *cobra.Command, arg, did string, send func(context.Context, *client.Client, domain.Key) (client.Reply[wire.Result], error)) error {
 	key, err := c.instance(arg)
 	if err != nil {
@@ -35,8 +38,11 @@ func (c *commandLine) command(cmd *cobra.Command, arg, did string, send func(con
 	if err != nil {
 		return err
 	}
-	return c.print(cmd, reply.Raw, func(w io.Writer) error {
-		r := reply.Value
+	r := reply.Value
+	if did == "" {
+		did = cmp.Or(r.Outcome, "registered") // an earlier registry does not say
+	}
+	return c.show(cmd, reply.Raw, func() []string { return []string{c.nameOf(r.Namespace, r.Service+"/"+r.ID)} }, func(w io.Writer) error {
 		_, err := fmt.Fprintf(w, "%s/%s/%s %s (epoch %d, revision %d, position %s)\n", r.Namespace, r.Service, r.ID, did, r.Epoch, r.Revision, r.Position)
 		return err
 	})
@@ -88,7 +94,7 @@ func registerCommand(remote *commandLine) *cobra.Command {
 	f.StringSliceVar(&d.Tags, "tag", nil, "tag; may be given again")
 	f.StringToStringVar(&d.Metadata, "meta", nil, "metadata pair, e.g. team=shop; may be given again")
 	f.StringVar(&d.Zone, "zone", "", "zone")
-	f.StringVar(&d.Version, "service-version", "", "version of the service")
+	versionVar(f, &d.Version, "version of the service")
 	f.Uint16Var(&weight, "weight", domain.DefaultWeight, "share of traffic, relative to the others")
 	f.StringVar(&status, "status", "", "starting, passing, warning or critical; left out, the present one stays, or it begins as passing")
 	ttl = leaseTime(domain.DefaultTTL)
@@ -126,7 +132,7 @@ func registerCommand(remote *commandLine) *cobra.Command {
 			}
 			d.Ports[name] = uint16(port)
 		}
-		return remote.command(c, args[0], "registered", func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
+		return remote.command(c, args[0], "", func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
 			return r.Register(ctx, key, d, options...)
 		})
 	}
@@ -156,22 +162,26 @@ func deregisterCommand(remote *commandLine) *cobra.Command {
 }
 
 func healthCommand(remote *commandLine) *cobra.Command {
-	var output string
+	var reason, source string
 	var of precondition
 	c := &cobra.Command{
-		Use:   "health SERVICE/ID starting|passing|warning|critical",
-		Short: "Report an instance's health",
-		Args:  cobra.ExactArgs(2),
+		Use:     "health SERVICE/ID starting|passing|warning|critical",
+		Short:   "Report an instance's health, as an operator or for the instance",
+		Example: "  rollcall health checkout/a-1 critical --reason 'answers with errors'",
+		Args:    cobra.ExactArgs(2),
 	}
-	c.Flags().StringVar(&output, "note", "", "what was seen; kept in the history")
+	c.Flags().StringVar(&reason, "reason", "", "what was seen; kept in the history")
+	c.Flags().StringVar(&reason, "note", "", "what was seen; kept in the history")
+	_ = c.Flags().MarkDeprecated("note", "it is called --reason now") // fails for an unknown flag only
+	c.Flags().StringVar(&source, "source", string(domain.FromOperator), "whose word it is: operator, client (the instance itself) or check")
 	of.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		options, err := of.options(c)
 		if err != nil {
 			return err
 		}
-		report := client.Health{Status: domain.Status(args[1]), Output: output, Source: domain.FromOperator}
-		return remote.command(c, args[0], "is "+args[1], func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
+		report := client.Health{Status: domain.Status(args[1]), Output: reason, Source: domain.HealthSource(source)}
+		return remote.command(c, args[0], "is "+args[1]+", says "+sourceWords(report.Source), func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
 			return r.ReportHealth(ctx, key, report, options...)
 		})
 	}
@@ -179,30 +189,40 @@ func healthCommand(remote *commandLine) *cobra.Command {
 }
 
 func drainCommand(remote *commandLine) *cobra.Command {
-	var reason string
 	var resume, maintenance bool
-	var of precondition
-	c := &cobra.Command{
-		Use:   "drain SERVICE/ID",
-		Short: "Stop traffic to an instance, or --resume it",
-		Args:  cobra.ExactArgs(1),
-	}
-	c.Flags().StringVar(&reason, "reason", "", "why; kept in the history")
+	c := trafficCommand(remote, "drain SERVICE/ID", "Stop traffic to an instance; undrain lets it come again", func() domain.Traffic {
+		switch {
+		case resume:
+			return domain.Serving
+		case maintenance:
+			return domain.Maintenance
+		}
+		return domain.Draining
+	})
+	c.Flags().BoolVar(&maintenance, "maintenance", false, "put it into maintenance instead, which outlives its registration")
 	c.Flags().BoolVar(&resume, "resume", false, "let traffic come again")
-	c.Flags().BoolVar(&maintenance, "maintenance", false, "put it into maintenance instead")
+	_ = c.Flags().MarkDeprecated("resume", "use rollcall undrain") // fails for an unknown flag only
 	c.MarkFlagsMutuallyExclusive("resume", "maintenance")
+	return c
+}
+
+func undrainCommand(remote *commandLine) *cobra.Command {
+	return trafficCommand(remote, "undrain SERVICE/ID", "Let traffic come again to an instance that is draining or in maintenance", func() domain.Traffic { return domain.Serving })
+}
+
+// trafficCommand changes the traffic of an instance to what is wanted once the flags are read.
+func trafficCommand(remote *commandLine, use, short string, wanted func() domain.Traffic) *cobra.Command {
+	var reason string
+	var of precondition
+	c := &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1)}
+	c.Flags().StringVar(&reason, "reason", "", "why; kept in the history")
 	of.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		options, err := of.options(c)
 		if err != nil {
 			return err
 		}
-		traffic := domain.Draining
-		if resume {
-			traffic = domain.Serving
-		} else if maintenance {
-			traffic = domain.Maintenance
-		}
+		traffic := wanted()
 		return remote.command(c, args[0], "is "+string(traffic), func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
 			return r.ChangeTraffic(ctx, key, traffic, reason, options...)
 		})

@@ -13,102 +13,181 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 func servicesCommand(remote *commandLine) *cobra.Command {
-	var at string
+	var at momentFlag
 	c := &cobra.Command{
 		Use:   "services",
 		Short: "List services (of every namespace with --ns '*')",
 		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			registry, err := remote.client()
-			if err != nil {
-				return err
-			}
-			list, err := registry.Services(c.Context(), remote.namespace, client.Moment(at))
-			if err != nil {
-				return err
-			}
-			return remote.print(c, list.Raw, func(w io.Writer) error {
-				defer warnHeld(c, registry, remote.namespace)
-				return table(w, "NAMESPACE\tSERVICE\tINSTANCES\tREADY\tSTATUSES", func(row func(...any)) {
-					for _, s := range list.Value.Services {
-						var statuses []string
-						for _, status := range slices.Sorted(maps.Keys(s.Statuses)) {
-							statuses = append(statuses, fmt.Sprintf("%d %s", s.Statuses[status], status))
-						}
-						row(s.Namespace, s.Service, s.Instances, s.Ready, strings.Join(statuses, ", "))
-					}
-				})
-			})
-		},
+		RunE:  func(c *cobra.Command, _ []string) error { return remote.listServices(c, at.moment) },
 	}
-	c.Flags().StringVar(&at, "at", "", atUsage)
+	momentVar(c.Flags(), &at, "at", atUsage)
 	return c
 }
 
-const atUsage = `as it was at a moment: RFC 3339 time, position, or "5m ago"`
+const atUsage = "as it was at a moment: " + momentWords
+
+func (c *commandLine) listServices(cmd *cobra.Command, at client.Moment) error {
+	registry, err := c.client()
+	if err != nil {
+		return err
+	}
+	list, err := registry.Services(cmd.Context(), c.namespace, at)
+	if err != nil {
+		return err
+	}
+	names := func() (all []string) {
+		for _, s := range list.Value.Services {
+			all = append(all, c.nameOf(s.Namespace, s.Service))
+		}
+		return all
+	}
+	return c.show(cmd, list.Raw, names, func(w io.Writer) error {
+		defer c.warnHeld(cmd, registry, c.namespace)
+		title(w, "%s in %s", count(len(list.Value.Services), "service"), c.scopeWords())
+		return serviceTable(w, list.Value.Services)
+	})
+}
+
+func serviceTable(w io.Writer, services []wire.ServiceSummary) error {
+	return table(w, "NAMESPACE\tSERVICE\tINSTANCES\tREADY\tSTATUSES|POSITION", func(row func(...any)) {
+		for _, s := range services {
+			row(s.Namespace, s.Service, s.Instances, s.Ready, statusesText(s.Statuses), s.Position)
+		}
+	})
+}
+
+func statusesText(n map[domain.Status]int) string {
+	var all []string
+	for _, status := range slices.Sorted(maps.Keys(n)) {
+		all = append(all, fmt.Sprintf("%d %s", n[status], status))
+	}
+	return strings.Join(all, ", ")
+}
+
+// nameOf is a name as other commands take it: with the namespace where that is not --ns.
+func (c *commandLine) nameOf(namespace, name string) string {
+	if namespace == c.namespace {
+		return name
+	}
+	return namespace + "/" + name
+}
+
+// count is a number of things in words.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// instanceListing is which instances of a service are listed.
+type instanceListing struct {
+	client.InstanceFilter
+	statuses []string
+	at       momentFlag
+}
+
+func (l *instanceListing) flags(c *cobra.Command) {
+	f := c.Flags()
+	momentVar(f, &l.at, "at", atUsage)
+	f.BoolVar(&l.Ready, "ready", false, "only those that may get traffic")
+	f.Float64Var(&l.MaxSilence, "max-silence", 0, "leave out those that were silent for more than so many times their ttl, at least 1")
+	f.StringSliceVar(&l.statuses, "status", nil, "only of this status; may be given again")
+	f.StringSliceVar(&l.Tags, "tag", nil, "only with this tag; may be given again")
+	f.StringVar(&l.Zone, "zone", "", "only in this zone")
+	versionVar(f, &l.Version, "only of this version")
+	f.StringToStringVar(&l.Metadata, "meta", nil, "only with this metadata pair; may be given again")
+}
+
+func (l *instanceListing) filter(c *cobra.Command) (client.InstanceFilter, error) {
+	if c.Flags().Changed("max-silence") && !(l.MaxSilence >= 1) {
+		return l.InstanceFilter, usageError{errors.New("--max-silence must be at least 1")}
+	}
+	for _, name := range []string{"zone", "version"} {
+		if c.Flags().Changed(name) && c.Flags().Lookup(name).Value.String() == "" {
+			return l.InstanceFilter, usageError{fmt.Errorf("--%s must not be empty", name)}
+		}
+	}
+	for _, s := range l.statuses {
+		l.Statuses = append(l.Statuses, domain.Status(s))
+	}
+	return l.InstanceFilter, nil
+}
 
 func instancesCommand(remote *commandLine) *cobra.Command {
-	var statuses, tags []string
-	var zone, serviceVersion, at string
-	var metadata map[string]string
-	var ready bool
-	var maxSilence float64
-	c := &cobra.Command{
-		Use:   "instances SERVICE",
-		Short: "List a service's instances",
-		Args:  cobra.ExactArgs(1),
-	}
-	f := c.Flags()
-	f.StringVar(&at, "at", "", atUsage)
-	f.BoolVar(&ready, "ready", false, "only those that may get traffic")
-	f.Float64Var(&maxSilence, "max-silence", 0, "leave out those that were silent for more than so many times their ttl, at least 1")
-	f.StringSliceVar(&statuses, "status", nil, "only of this status; may be given again")
-	f.StringSliceVar(&tags, "tag", nil, "only with this tag; may be given again")
-	f.StringVar(&zone, "zone", "", "only in this zone")
-	f.StringVar(&serviceVersion, "service-version", "", "only of this version")
-	f.StringToStringVar(&metadata, "meta", nil, "only with this metadata pair; may be given again")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		registry, err := remote.client()
-		if err != nil {
-			return err
-		}
-		if f.Changed("max-silence") && !(maxSilence >= 1) {
-			return usageError{errors.New("--max-silence must be at least 1")}
-		}
-		filter := client.InstanceFilter{Ready: ready, Tags: tags, Zone: zone, Version: serviceVersion, Metadata: metadata, MaxSilence: maxSilence}
-		for _, s := range statuses {
-			filter.Statuses = append(filter.Statuses, domain.Status(s))
-		}
-		list, err := registry.Instances(c.Context(), remote.service(args[0]), client.InstancesQuery{InstanceFilter: filter, At: client.Moment(at), Leases: true})
-		if err != nil {
-			return err
-		}
-		return remote.print(c, list.Raw, func(w io.Writer) error {
-			defer warnHeld(c, registry, remote.namespace)
-			return instanceTable(w, list.Value.Instances)
-		})
-	}
+	var l instanceListing
+	c := &cobra.Command{Use: "instances SERVICE", Short: "List a service's instances", Args: cobra.ExactArgs(1)}
+	l.flags(c)
+	c.RunE = func(c *cobra.Command, args []string) error { return remote.listInstances(c, args[0], &l) }
 	return c
+}
+
+func (c *commandLine) listInstances(cmd *cobra.Command, name string, l *instanceListing) error {
+	key, err := c.service(name)
+	if err != nil {
+		return err
+	}
+	filter, err := l.filter(cmd)
+	if err != nil {
+		return err
+	}
+	registry, err := c.client()
+	if err != nil {
+		return err
+	}
+	list, err := registry.Instances(cmd.Context(), key, client.InstancesQuery{InstanceFilter: filter, At: l.at.moment, Leases: true})
+	if err != nil {
+		return err
+	}
+	names := func() (all []string) {
+		for _, i := range list.Value.Instances {
+			all = append(all, i.Service+"/"+i.ID)
+		}
+		return all
+	}
+	return c.show(cmd, list.Raw, names, func(w io.Writer) error {
+		defer c.warnHeld(cmd, registry, c.namespace)
+		title(w, "%s of %s in namespace %s", count(len(list.Value.Instances), "instance"), name, c.namespace)
+		return instanceTable(w, list.Value.Instances)
+	})
 }
 
 func instanceTable(w io.Writer, instances []wire.Instance) error {
-	return table(w, "ID\tADDRESS\tPORTS\tSTATUS\tTRAFFIC\tZONE\tVERSION\tTAGS\tLEASE", func(row func(...any)) {
+	return table(w, "ID\tADDRESS\tPORTS\tSTATUS\tTRAFFIC\tZONE\tVERSION\tTAGS\tLEASE|WEIGHT\tEPOCH\tOWNER\tSINCE\tMETADATA", func(row func(...any)) {
 		for _, i := range instances {
-			var ports []string
-			for _, name := range slices.Sorted(maps.Keys(i.Ports)) {
-				ports = append(ports, fmt.Sprintf("%s=%d", name, i.Ports[name]))
-			}
-			lease := "-"
-			if i.LeaseExpiresAt != nil {
-				lease = time.Until(*i.LeaseExpiresAt).Round(time.Second).String()
-			}
-			row(i.ID, i.Address, dash(strings.Join(ports, ",")), i.Status, i.Traffic, dash(i.Zone), dash(i.Version), dash(strings.Join(i.Tags, ",")), lease)
+			row(i.ID, i.Address, dash(portsText(i.Ports)), i.Status, i.Traffic, dash(i.Zone), dash(i.Version), dash(strings.Join(i.Tags, ",")), leaseText(&i, time.Now()),
+				i.Weight, i.Epoch, dash(i.Owner), stamp(i.RegisteredAt), dash(pairsText(i.Metadata)))
 		}
 	})
+}
+
+func portsText(ports map[string]uint16) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(ports)) {
+		all = append(all, fmt.Sprintf("%s=%d", name, ports[name]))
+	}
+	return strings.Join(all, ",")
+}
+
+func pairsText(pairs map[string]string) string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(pairs)) {
+		all = append(all, name+"="+oneLine(pairs[name]))
+	}
+	return strings.Join(all, ",")
+}
+
+// leaseText is how long a lease still holds.
+func leaseText(i *wire.Instance, now time.Time) string {
+	if i.LeaseExpiresAt == nil {
+		return "-"
+	}
+	return i.LeaseExpiresAt.Sub(now).Round(time.Second).String()
 }
 
 func dash(s string) string {
@@ -116,4 +195,74 @@ func dash(s string) string {
 		return "-"
 	}
 	return s
+}
+
+// lsCommand lists what is below a name, as a file system does.
+func lsCommand(remote *commandLine) *cobra.Command {
+	var l instanceListing
+	c := &cobra.Command{
+		Use:     "ls [SERVICE]",
+		Short:   "List the services, or the instances of one",
+		Example: "  rollcall ls\n  rollcall ls checkout --ready",
+		Args:    cobra.MaximumNArgs(1),
+	}
+	l.flags(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			return remote.listInstances(c, args[0], &l)
+		}
+		for _, name := range []string{"ready", "max-silence", "status", "tag", "zone", "version", "meta"} {
+			if c.Flags().Changed(name) {
+				return usageError{fmt.Errorf("--%s is for the instances of a service: name one", name)}
+			}
+		}
+		return remote.listServices(c, l.at.moment)
+	}
+	return c
+}
+
+// namespaceSummary counts what is registered in a namespace.
+type namespaceSummary struct {
+	Namespace string `json:"namespace"`
+	Services  int    `json:"services"`
+	Instances int    `json:"instances"`
+	Ready     int    `json:"ready"`
+}
+
+func (c *commandLine) listNamespaces(cmd *cobra.Command, only string, at client.Moment) error {
+	registry, err := c.client()
+	if err != nil {
+		return err
+	}
+	list, err := registry.Services(cmd.Context(), queries.AllNamespaces, at)
+	if err != nil {
+		return err
+	}
+	all := []namespaceSummary{}
+	for _, s := range list.Value.Services { // in the order of the namespaces
+		if only != "" && s.Namespace != only {
+			continue
+		}
+		if len(all) == 0 || all[len(all)-1].Namespace != s.Namespace {
+			all = append(all, namespaceSummary{Namespace: s.Namespace})
+		}
+		n := &all[len(all)-1]
+		n.Services, n.Instances, n.Ready = n.Services+1, n.Instances+s.Instances, n.Ready+s.Ready
+	}
+	if only != "" && len(all) == 0 {
+		return notFound("nothing is registered in namespace " + only)
+	}
+	names := func() (names []string) {
+		for _, n := range all {
+			names = append(names, n.Namespace)
+		}
+		return names
+	}
+	return c.showValue(cmd, map[string]any{"namespaces": all}, names, func(w io.Writer) error {
+		return table(w, "NAMESPACE\tSERVICES\tINSTANCES\tREADY", func(row func(...any)) {
+			for _, n := range all {
+				row(n.Namespace, n.Services, n.Instances, n.Ready)
+			}
+		})
+	})
 }

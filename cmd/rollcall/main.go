@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -16,9 +16,6 @@ import (
 	"github.com/rollcall-registry/rollcall/cmd/rollcall/bench"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
-
-// version is set by the release build; a build from source names its commit.
-var version = ""
 
 // Exit codes. They are part of the public contract (README).
 const (
@@ -35,7 +32,7 @@ func main() {
 		os.Exit(int(code))
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "rollcall:", err)
+		fmt.Fprintln(os.Stderr, "rollcall:", errorLine(err))
 		os.Exit(exitCode(err))
 	}
 }
@@ -55,6 +52,24 @@ func exitCode(err error) int {
 // usageError is a mistake on the command line.
 type usageError struct{ error }
 
+func (e usageError) Unwrap() error { return e.error }
+
+// errorLine is an error in one line. Errors that were joined stand in lines of their own.
+func errorLine(err error) string {
+	var parts []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); line != "" {
+			parts = append(parts, line)
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// group is a command that has only commands below it.
+func group(name, short string) *cobra.Command {
+	return &cobra.Command{Use: name, Short: short, Args: knownCommand, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+}
+
 func root() *cobra.Command {
 	c := &cobra.Command{
 		Use:           "rollcall",
@@ -63,27 +78,30 @@ func root() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       versionName(),
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.SetVersionTemplate("rollcall {{.Version}}\n")
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	c.SetFlagErrorFunc(flagError)
 	c.AddGroup(&cobra.Group{ID: "server", Title: "Server:"}, &cobra.Group{ID: "client", Title: "Client:"}, &cobra.Group{ID: "audit", Title: "Audit:"})
 	var remote commandLine
-	flags := c.PersistentFlags()
-	flags.StringVar(&remote.url, "url", fromEnv("ROLLCALL_URL", "http://127.0.0.1:7700"), "where the server is (ROLLCALL_URL)")
-	flags.StringVar(&remote.ca, "ca", fromEnv("ROLLCALL_CA", ""), "authorities that the server's certificate is checked with, in PEM (ROLLCALL_CA)")
-	flags.StringVar(&remote.cert, "cert", fromEnv("ROLLCALL_CERT", ""), "certificate to show to the server, in PEM (ROLLCALL_CERT)")
-	flags.StringVar(&remote.key, "key", fromEnv("ROLLCALL_KEY", ""), "private key of the certificate, in PEM (ROLLCALL_KEY)")
-	flags.StringVar(&remote.namespace, "ns", fromEnv("ROLLCALL_NS", "default"), "namespace (ROLLCALL_NS)")
-	flags.StringVar(&remote.token, "token", "", "secret of the token to show to the server (ROLLCALL_TOKEN, which other users of the machine do not see)")
-	flags.StringVar(&remote.tokenFile, "token-file", fromEnv("ROLLCALL_TOKEN_FILE", ""), "file with the token to show to the server, such as the token of a Kubernetes service account (ROLLCALL_TOKEN_FILE)")
-	flags.StringVarP(&remote.output, "output", "o", "table", "table or json")
-	for _, sub := range []*cobra.Command{serveCommand(), demoCommand(), rebuildCommand(), migrateCommand(), backupCommand(&remote), restoreCommand(), storeCommand(), accessRulesCommand(), bench.Command(versionName(), func() bench.Target { return bench.Target{URL: remote.url, JSON: remote.output == "json"} })} {
+	remote.flags(c.PersistentFlags())
+	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if err := remote.checkOutput(c); err != nil {
+			return err
+		}
+		if c.Annotations[asksNothing] != "" {
+			return nil
+		}
+		return remote.settle(c.Flags())
+	}
+	measure := bench.Command(versionName(), func() bench.Target { return bench.Target{URL: remote.url, JSON: remote.output == asJSON} })
+	measure.Annotations = map[string]string{lacksYAML: "yes"}
+	for _, sub := range []*cobra.Command{serveCommand(), demoCommand(), rebuildCommand(&remote), migrateCommand(&remote), backupCommand(&remote), restoreCommand(&remote), storeCommand(&remote), accessRulesCommand(&remote), measure} {
 		sub.GroupID = "server"
 		c.AddCommand(sub)
 	}
-	for _, sub := range append(clientCommands(&remote), tokenCommand(&remote), roleCommand(&remote)) {
+	for _, sub := range append(clientCommands(&remote), tokenCommand(&remote), roleCommand(&remote), contextCommand(&remote)) {
 		sub.GroupID = "client"
 		c.AddCommand(sub)
 	}
@@ -91,14 +109,9 @@ func root() *cobra.Command {
 		sub.GroupID = "audit"
 		c.AddCommand(sub)
 	}
-	c.AddCommand(bench.FloorCommand())
-	c.AddCommand(&cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintln(c.OutOrStdout(), "rollcall", versionName())
-			return err
-		},
-	})
+	c.AddCommand(alone(printsWords(bench.FloorCommand(), "it is a part of rollcall bench")))
+	c.AddCommand(versionCommand(&remote))
+	complete(c, &remote)
 	markUsageErrors(c)
 	return c
 }
@@ -113,7 +126,11 @@ func markUsageErrors(c *cobra.Command) {
 		return
 	}
 	c.Args = func(c *cobra.Command, args []string) error {
-		if err := check(c, args); err != nil {
+		err := check(c, args)
+		if errors.As(err, new(usageError)) {
+			return err
+		}
+		if err != nil {
 			return usageError{fmt.Errorf("%w (see: %s --help)", err, c.CommandPath())}
 		}
 		return nil
@@ -125,18 +142,4 @@ func fromEnv(name, otherwise string) string {
 		return v
 	}
 	return otherwise
-}
-
-func versionName() string {
-	if version != "" {
-		return version
-	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				return "dev-" + s.Value[:min(12, len(s.Value))]
-			}
-		}
-	}
-	return "dev"
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"log/slog"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/esdbstore"
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
@@ -34,7 +36,7 @@ type migration struct {
 	shared  eventstore.Position              // up to which both stores have the same at each position
 }
 
-func migrateCommand() *cobra.Command {
+func migrateCommand(remote *commandLine) *cobra.Command {
 	var from, to string
 	var heartbeats bool
 	c := &cobra.Command{
@@ -71,10 +73,23 @@ begin anew with an empty store, for events are never put in between.`,
 		if err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintf(c.OutOrStdout(), "%d events copied; %d compared: both stores hold the same, in the same order\n", copied, compared); err != nil {
+		began, err := m.leaveTimeline()
+		if err != nil {
 			return err
 		}
-		return m.leaveTimeline(c)
+		done := map[string]any{"copied": copied, "compared": compared}
+		if began != nil {
+			done["timeline"], done["shared"] = began.Timeline, began.After
+		}
+		return remote.printValue(c, done, func(w io.Writer) error {
+			fmt.Fprintf(w, "%d events copied; %d compared: both stores hold the same, in the same order\n", copied, compared)
+			if began == nil {
+				_, err := fmt.Fprintln(w, "positions in a database are its own: have clients of the source begin anew")
+				return err
+			}
+			_, err := fmt.Fprintf(w, "the target goes on as timeline %s: positions up to %d are those of the source, clients that come with a later one are told to begin anew\n", began.Timeline, began.After)
+			return err
+		})
 	}
 	return c
 }
@@ -273,19 +288,14 @@ func (m *migration) compare(c *cobra.Command) (compared int64, err error) {
 }
 
 // leaveTimeline has an embedded target go on as a timeline of its own, so that clients of the source that come back to it
-// do not take its positions for those that they know.
-func (m *migration) leaveTimeline(c *cobra.Command) error {
+// do not take its positions for those that they know. nil: the target is a database.
+func (m *migration) leaveTimeline() (*domain.TimelineBegan, error) {
 	store, ok := m.to.(*pebblestore.Store)
 	if !ok {
-		_, err := fmt.Fprintln(c.OutOrStdout(), "positions in a database are its own: have clients of the source begin anew")
-		return err
+		return nil, nil
 	}
 	began, err := store.Descend(m.from.Timelines(), m.shared)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(c.OutOrStdout(), "the target goes on as timeline %s: positions up to %d are those of the source, clients that come with a later one are told to begin anew\n", began.Timeline, began.After)
-	return err
+	return &began, err
 }
 
 func sameEvent(a, b *eventstore.RecordedEvent) bool {

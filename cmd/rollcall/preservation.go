@@ -10,6 +10,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -38,11 +39,14 @@ func preservationStatusCommand(remote *commandLine) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			reply, err := registry.Preservation(c.Context(), remote.scope(c))
+			reply, err := registry.Preservation(c.Context(), remote.scope())
 			if err != nil {
 				return err
 			}
-			return remote.print(c, reply.Raw, func(w io.Writer) error { return preservationTable(w, reply.Value) })
+			return remote.print(c, reply.Raw, func(w io.Writer) error {
+				title(w, "expiry in %s", remote.scopeWords())
+				return preservationTable(w, reply.Value)
+			})
 		},
 	}
 }
@@ -77,7 +81,7 @@ func preservationTable(w io.Writer, p wire.Preservation) error {
 			}
 			since := "-"
 			if n.Since != nil {
-				since = n.Since.Format(time.RFC3339)
+				since = stamp(*n.Since)
 			}
 			row(n.Namespace, expiry, since, dash(n.Actor), dash(oneLine(n.Reason)), n.Leases, n.Overdue)
 		}
@@ -86,11 +90,11 @@ func preservationTable(w io.Writer, p wire.Preservation) error {
 
 // warnHeld prints a warning if expiry is held in a namespace ("*": in any): the instances that were just shown may be
 // gone.
-func warnHeld(c *cobra.Command, registry *client.Client, namespace string) {
-	if namespace == "*" {
+func (c *commandLine) warnHeld(cmd *cobra.Command, registry *client.Client, namespace string) {
+	if namespace == queries.AllNamespaces {
 		namespace = ""
 	}
-	reply, err := registry.Preservation(c.Context(), namespace)
+	reply, err := registry.Preservation(cmd.Context(), namespace)
 	if err != nil {
 		return // the command itself has succeeded
 	}
@@ -100,9 +104,9 @@ func warnHeld(c *cobra.Command, registry *client.Client, namespace string) {
 		}
 		since := ""
 		if n.Since != nil {
-			since = " since " + n.Since.Format(time.RFC3339)
+			since = " since " + stamp(*n.Since)
 		}
-		fmt.Fprintf(c.ErrOrStderr(), "expiry is held in namespace %s%s, by %s: %d of its %d leases are overdue\n", n.Namespace, since, dash(n.Actor), n.Overdue, n.Leases)
+		fmt.Fprintf(cmd.ErrOrStderr(), "expiry is held in namespace %s%s, by %s: %d of its %d leases are overdue\n", n.Namespace, since, dash(n.Actor), n.Overdue, n.Leases)
 	}
 }
 

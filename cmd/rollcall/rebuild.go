@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -10,12 +11,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/history"
 	"github.com/rollcall-registry/rollcall/projections/live"
 )
 
-func rebuildCommand() *cobra.Command {
+func rebuildCommand(remote *commandLine) *cobra.Command {
 	s := settings{}
 	var only string
 	c := &cobra.Command{
@@ -42,6 +44,13 @@ must not be running. Sums of heartbeats that the retention has removed are taken
 			return err
 		}
 		defer fewerCollections()()
+		type rebuilt struct {
+			Projection string              `json:"projection"`
+			Position   eventstore.Position `json:"position"`
+			Took       domain.Duration     `json:"took"`
+			result     string
+		}
+		all := []rebuilt{}
 		for _, p := range []struct {
 			name    string
 			rebuild func(context.Context, settings, *pebblestore.Store, *slog.Logger, func(at, head eventstore.Position)) (result string, err error)
@@ -56,11 +65,14 @@ must not be running. Sums of heartbeats that the retention has removed are taken
 			if err != nil {
 				return err
 			}
-			if _, err := fmt.Fprintf(c.OutOrStdout(), "rebuilt the %s up to position %d in %s%s\n", p.name, head, time.Since(began).Round(time.Millisecond), result); err != nil {
-				return err
-			}
+			all = append(all, rebuilt{p.name, head, domain.Duration(time.Since(began).Round(time.Millisecond)), result})
 		}
-		return nil
+		return remote.printValue(c, map[string]any{"rebuilt": all}, func(w io.Writer) error {
+			for _, r := range all {
+				fmt.Fprintf(w, "rebuilt the %s up to position %d in %s%s\n", r.Projection, r.Position, time.Duration(r.Took), r.result)
+			}
+			return nil
+		})
 	}
 	return c
 }

@@ -35,13 +35,16 @@ func replayCommand(remote *commandLine) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		player := &player{out: c.OutOrStdout(), speed: factor, live: map[string]bool{}, json: remote.output == "json"}
-		if s.from != "" {
-			all, err := registry.Catalog(c.Context(), "", client.Moment(s.from))
+		player := &player{out: c.OutOrStdout(), speed: factor, live: map[string]bool{}, remote: remote}
+		if s.from.moment != "" {
+			all, err := registry.Catalog(c.Context(), s.query(c, remote).Namespace, s.from.moment)
 			if err != nil {
 				return err
 			}
 			player.live = instanceKeys(all.Value.Services)
+		}
+		if !remote.forPrograms() {
+			title(remote.page(c.OutOrStdout()), "events of %s", scopeText(s.query(c, remote).Namespace))
 		}
 		defer player.clear()
 		return player.playAll(c.Context(), registry, s.query(c, remote))
@@ -83,12 +86,12 @@ func (p *player) playOnce(ctx context.Context, registry *client.Client, query cl
 
 // player shows events at their pace, and under them on a terminal the time and what is registered.
 type player struct {
-	out   io.Writer
-	speed float64
-	json  bool
-	live  map[string]bool
-	first time.Time // of the first event
-	began time.Time // when it was shown
+	out    io.Writer
+	speed  float64
+	remote *commandLine
+	live   map[string]bool
+	first  time.Time // of the first event
+	began  time.Time // when it was shown
 }
 
 func (p *player) play(ctx context.Context, e *client.Event) (err error) {
@@ -99,8 +102,8 @@ func (p *player) play(ctx context.Context, e *client.Event) (err error) {
 		return err
 	}
 	p.clear()
-	if p.json {
-		_, err = fmt.Fprintf(p.out, "%s\n", e.Raw)
+	if p.remote.forPrograms() {
+		err = p.remote.writeItem(p.out, e.Raw)
 	} else {
 		_, err = fmt.Fprintln(p.out, eventLine(&e.RecordedEvent))
 	}
@@ -137,7 +140,7 @@ func (p *player) wait(ctx context.Context, at time.Time) error {
 
 func (p *player) status(at time.Time) {
 	if isTerminal(p.out) {
-		fmt.Fprintf(p.out, "\r\x1b[K\x1b[7m %s  %gx  %d instances \x1b[0m", at.UTC().Format("2006-01-02 15:04:05"), p.speed, len(p.live))
+		fmt.Fprintf(p.out, "\r\x1b[K\x1b[7m %s  %gx  %d instances \x1b[0m", at.UTC().Format("2006-01-02 15:04:05Z"), p.speed, len(p.live))
 	}
 }
 

@@ -50,7 +50,7 @@ func TestAReplayAtItsOwnPaceGoesOnWhereItWasCutOff(t *testing.T) {
 		}
 		var out bytes.Buffer
 		began := time.Now()
-		p := &player{out: &out, speed: 1, live: map[string]bool{}}
+		p := &player{remote: &commandLine{}, out: &out, speed: 1, live: map[string]bool{}}
 		if err := p.playAll(t.Context(), c, client.EventQuery{}); err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func TestAReplayAtItsOwnPaceGoesOnWhereItWasCutOff(t *testing.T) {
 		if fmt.Sprint(registry.asked) != "[ 3]" {
 			t.Errorf("it asked from %q on", registry.asked)
 		}
-		fast := &player{out: io.Discard, live: map[string]bool{}}
+		fast := &player{remote: &commandLine{}, out: io.Discard, live: map[string]bool{}}
 		var broken *client.Broken
 		if err := fast.playAll(t.Context(), c, client.EventQuery{}); !errors.As(err, &broken) || broken.After != 3 {
 			t.Errorf("a break that the player is not to blame for: %v", err)

@@ -17,13 +17,13 @@ func roleCommand(remote *commandLine) *cobra.Command {
 	c, line := accessCommand(remote, "role", "List, make and remove the roles that tokens have",
 		"A role grants verbs within namespaces and services. The built-in roles cannot be changed.")
 	c.AddCommand(listRolesCommand(line), setRoleCommand(line),
-		endCommand(line, "remove NAME", "Remove a role that no token has", "role %s removed\n", (*client.Client).RemoveRole))
+		endCommand(line, "remove NAME", "Remove a role that no token has", "role", "removed", (*client.Client).RemoveRole))
 	return c
 }
 
 func listRolesCommand(line *accessLine) *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the roles and what they grant", Args: cobra.NoArgs,
+		Use: "list", Aliases: []string{"ls"}, Short: "List the roles and what they grant", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			registry, err := line.client(c)
 			if err != nil {
@@ -33,7 +33,13 @@ func listRolesCommand(line *accessLine) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return line.print(c, list.Raw, func(w io.Writer) error {
+			names := func() (names []string) {
+				for _, r := range list.Value.Roles {
+					names = append(names, r.Name)
+				}
+				return names
+			}
+			return line.show(c, list.Raw, names, func(w io.Writer) error {
 				return table(w, "NAME\tVERBS\tNAMESPACE\tSERVICE\tDESCRIPTION", func(row func(...any)) {
 					for _, r := range list.Value.Roles {
 						for _, g := range r.Grants {
@@ -81,7 +87,7 @@ func setRoleCommand(line *accessLine) *cobra.Command {
 }
 
 // endCommand ends what its argument names.
-func endCommand(line *accessLine, use, short, done string, end func(*client.Client, context.Context, string, string) error) *cobra.Command {
+func endCommand(line *accessLine, use, short, kind, did string, end func(*client.Client, context.Context, string, string) error) *cobra.Command {
 	var reason string
 	c := &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1)}
 	c.Flags().StringVar(&reason, "reason", "", "why; kept in the history")
@@ -93,8 +99,7 @@ func endCommand(line *accessLine, use, short, done string, end func(*client.Clie
 		if err := end(registry, c.Context(), args[0], reason); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(c.OutOrStdout(), done, args[0])
-		return err
+		return line.printDone(c, kind, args[0], did)
 	}
 	return c
 }

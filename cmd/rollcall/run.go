@@ -120,7 +120,7 @@ func runCommand(remote *commandLine) *cobra.Command {
 		r.say = func(format string, arguments ...any) { fmt.Fprintf(r.err, "rollcall: "+format+"\n", arguments...) }
 		return r.run()
 	}
-	return c
+	return printsWords(c, "its output is that of the process")
 }
 
 // run runs the process, and again if it is to be restarted. The error is a childExit if the process ran.

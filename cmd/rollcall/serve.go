@@ -78,7 +78,7 @@ command line goes before the environment, the environment before the file.`,
 		}
 		return serve(c.Context(), s, logger, nil)
 	}
-	return c
+	return alone(printsWords(c, "it logs, in JSON with --log-format json"))
 }
 
 func (s *settings) flags(c *cobra.Command) {

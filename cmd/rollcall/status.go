@@ -35,7 +35,7 @@ func statusCommand(remote *commandLine) *cobra.Command {
 func statusTable(w io.Writer, url string, s *wire.Status) error {
 	return table(w, "REGISTRY\t"+url, func(row func(...any)) {
 		row("version", s.Version)
-		row("up", fmt.Sprintf("%s, since %s", seconds(s.Uptime), s.StartedAt.Format(time.RFC3339)))
+		row("up", fmt.Sprintf("%s, since %s", seconds(s.Uptime), stamp(s.StartedAt)))
 		row("ready", yesOr(s.Ready, s.NotReady))
 		row("store", storeLine(&s.Store))
 		if s.Store.Problem != "" {
@@ -49,7 +49,7 @@ func statusTable(w io.Writer, url string, s *wire.Status) error {
 		row("leases", fmt.Sprintf("%d, of which %d overdue", s.Leases.Count, s.Leases.Overdue))
 		for _, namespace := range slices.Sorted(maps.Keys(s.Leases.ExpiryHeld)) {
 			held := s.Leases.ExpiryHeld[namespace]
-			row("", oneLine(fmt.Sprintf("expiry is held in namespace %s since %s, by %s %s", namespace, held.Since.Format(time.RFC3339), dash(held.Actor), held.Reason)))
+			row("", oneLine(fmt.Sprintf("expiry is held in namespace %s since %s, by %s %s", namespace, stamp(held.Since), dash(held.Actor), held.Reason)))
 		}
 		if p := s.Probes; p != nil {
 			row("probes", fmt.Sprintf("%d checks, by node %s", p.Checks, p.Node))
@@ -89,7 +89,7 @@ func catalogLine(s *wire.CatalogStatus) string {
 
 func listeningLine(s *wire.ListeningStatus) string {
 	if !s.Able {
-		return fmt.Sprintf("cannot be taken since %s: %s; no lease runs", s.Since.Format(time.RFC3339), s.Cause)
+		return fmt.Sprintf("cannot be taken since %s: %s; no lease runs", stamp(*s.Since), s.Cause)
 	}
 	if s.Total == 0 {
 		return "taken all the time"

@@ -116,7 +116,7 @@ func TestTheServerSpeaksTLS(t *testing.T) {
 		t.Fatalf("the server is at %s", p.url)
 	}
 	address := strings.TrimPrefix(p.url, "https://")
-	if out, err := rollcall("register", "web/a", "--address", "10.0.0.5", "--ttl", "1h", "--url", p.url, "--ca", ours.ca()); err != nil || !strings.Contains(out, "registered") {
+	if out, err := rollcall("register", "web/a", "--address", "10.0.0.5", "--ttl", "1h", "--url", p.url, "--ca", ours.ca()); err != nil || !strings.Contains(out, "created") {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for name, args := range map[string][]string{

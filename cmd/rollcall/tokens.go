@@ -21,7 +21,7 @@ type accessLine struct {
 }
 
 func (a *accessLine) client(c *cobra.Command) (*client.Client, error) {
-	if c.Flags().Changed("url") || a.secret() != "" || a.secretFile() != "" {
+	if c.Flags().Changed("url") || a.token != "" || a.tokenFile != "" || a.fromContext && !c.Flags().Changed("data") {
 		return a.commandLine.client()
 	}
 	local, runs, err := localClient(a.data, a.commandLine)
@@ -34,7 +34,8 @@ func (a *accessLine) client(c *cobra.Command) (*client.Client, error) {
 // accessCommand is a command that has the commands about tokens or roles.
 func accessCommand(remote *commandLine, use, short, long string) (*cobra.Command, *accessLine) {
 	line := &accessLine{commandLine: remote}
-	c := &cobra.Command{Use: use, Short: short, Long: long, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c := group(use, short)
+	c.Long = long
 	c.PersistentFlags().StringVar(&line.data, "data", fromEnv("ROLLCALL_DATA", "./rollcall-data"), "data folder of a registry on this machine, whose socket needs no token (ROLLCALL_DATA)")
 	return c, line
 }
@@ -97,7 +98,7 @@ func showSecret(w io.Writer, t wire.Token) error {
 
 func listTokensCommand(line *accessLine) *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the tokens that were not revoked", Args: cobra.NoArgs,
+		Use: "list", Aliases: []string{"ls"}, Short: "List the tokens that were not revoked", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			registry, err := line.client(c)
 			if err != nil {
@@ -107,7 +108,13 @@ func listTokensCommand(line *accessLine) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return line.print(c, list.Raw, func(w io.Writer) error { return tokenTable(w, list.Value.Tokens) })
+			names := func() (names []string) {
+				for _, t := range list.Value.Tokens {
+					names = append(names, t.Name)
+				}
+				return names
+			}
+			return line.show(c, list.Raw, names, func(w io.Writer) error { return tokenTable(w, list.Value.Tokens) })
 		},
 	}
 }
@@ -137,10 +144,10 @@ func tokenTable(w io.Writer, tokens []wire.Token) error {
 			case t.Revoked:
 				expires = strings.TrimSuffix("revoked: "+oneLine(t.Reason), ": ")
 			case !t.Expires.IsZero():
-				expires = t.Expires.Format(time.RFC3339)
+				expires = stamp(t.Expires)
 			}
 			if t.LastUsed != nil {
-				used = t.LastUsed.Format(time.RFC3339)
+				used = stamp(*t.LastUsed)
 			}
 			row(t.Name, strings.Join(t.Roles, ","), dash(joined(t.Namespaces)), dash(joined(t.Services)), dash(joined(t.Instances)), dash(strings.Join(t.Networks, ",")), expires, used, dash(oneLine(t.Description)))
 		}
@@ -180,5 +187,5 @@ func rotateTokenCommand(line *accessLine) *cobra.Command {
 }
 
 func revokeTokenCommand(line *accessLine) *cobra.Command {
-	return endCommand(line, "revoke NAME", "End a token for ever; every node refuses it within a second", "token %s revoked\n", (*client.Client).RevokeToken)
+	return endCommand(line, "revoke NAME", "End a token for ever; every node refuses it within a second", "token", "revoked", (*client.Client).RevokeToken)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -114,7 +115,7 @@ func putAside(path, why string) error {
 	return durable.SyncDir(filepath.Dir(path))
 }
 
-func storeForgetCommand() *cobra.Command {
+func storeForgetCommand(remote *commandLine) *cobra.Command {
 	var data string
 	c := &cobra.Command{
 		Use:   "forget",
@@ -141,11 +142,13 @@ good and there is no backup, this command renames the traces; nothing is deleted
 			if err := putAside(filepath.Join(data, name), "forgotten"); err != nil {
 				return err
 			}
-			if _, err := fmt.Fprintf(c.OutOrStdout(), "put aside %s\n", name); err != nil {
-				return err
-			}
 		}
-		return nil
+		return remote.showValue(c, map[string][]string{"put_aside": append([]string{}, found...)}, func() []string { return found }, func(w io.Writer) error {
+			for _, name := range found {
+				fmt.Fprintf(w, "put aside %s\n", name)
+			}
+			return nil
+		})
 	}
 	return c
 }

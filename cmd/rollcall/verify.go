@@ -38,15 +38,13 @@ func checkpointCommand(remote *commandLine) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = io.WriteString(c.OutOrStdout(), text)
-			return err
+			return remote.printText(c, "key", text)
 		}
 		b, err := registry.Checkpoint(c.Context())
 		if err != nil {
 			return err
 		}
-		_, err = c.OutOrStdout().Write(b)
-		return err
+		return remote.printText(c, "checkpoint", string(b))
 	}
 	return c
 }
@@ -75,13 +73,13 @@ It names the first event that differs, and exits with 1.`,
 	f.StringVar(&v.key, "key", "", "verifier key, or a file with it; the registry's own when left out")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if v.data != "" {
-			return v.folder(c)
+			return v.folder(c, remote)
 		}
 		registry, err := remote.client()
 		if err != nil {
 			return err
 		}
-		return v.remote(c, registry)
+		return v.remote(c, remote, registry)
 	}
 	return c
 }
@@ -107,7 +105,7 @@ func (v *verification) evidence(ownKey func() (string, error)) (*history.Checkpo
 	return &c, err
 }
 
-func (v *verification) folder(c *cobra.Command) error {
+func (v *verification) folder(c *cobra.Command, line *commandLine) error {
 	quiet := slog.New(slog.DiscardHandler)
 	store, err := pebblestore.Open(filepath.Join(v.data, "events"), pebblestore.Options{ReadOnly: true, Logger: quiet})
 	if err != nil {
@@ -135,10 +133,10 @@ func (v *verification) folder(c *cobra.Command) error {
 	if tree != nil {
 		total = tree.Leaves()
 	}
-	return v.run(c, events, evidence, total)
+	return v.run(c, line, events, evidence, total)
 }
 
-func (v *verification) remote(c *cobra.Command, registry *client.Client) error {
+func (v *verification) remote(c *cobra.Command, line *commandLine, registry *client.Client) error {
 	ctx := c.Context()
 	checkpoint, err := v.evidence(func() (string, error) { return registry.CheckpointKey(ctx) })
 	if err != nil {
@@ -168,10 +166,10 @@ func (v *verification) remote(c *cobra.Command, registry *client.Client) error {
 			}
 		}
 	}
-	return v.run(c, events, history.Evidence{Checkpoint: checkpoint, Leaves: leaves}, size)
+	return v.run(c, line, events, history.Evidence{Checkpoint: checkpoint, Leaves: leaves}, size)
 }
 
-func (v *verification) run(c *cobra.Command, events iter.Seq2[eventstore.RecordedEvent, error], evidence history.Evidence, total int64) error {
+func (v *verification) run(c *cobra.Command, line *commandLine, events iter.Seq2[eventstore.RecordedEvent, error], evidence history.Evidence, total int64) error {
 	bar := newProgress(c.ErrOrStderr(), "verifying", "events", total)
 	verdict, err := history.Verify(events, evidence, bar.set)
 	bar.end()
@@ -185,16 +183,21 @@ func (v *verification) run(c *cobra.Command, events iter.Seq2[eventstore.Recorde
 	if verdict.Fault != "" {
 		where := ""
 		if e := verdict.First; e != nil {
-			where = fmt.Sprintf("; the first event that differs is at position %d: revision %d of %s, %s, recorded at %s", e.Position, e.Revision, e.Stream, e.Type, e.RecordedAt.Format("2006-01-02T15:04:05.000Z07:00"))
+			where = fmt.Sprintf("; the first event that differs is at position %d: revision %d of %s, %s, recorded at %s", e.Position, e.Revision, e.Stream, e.Type, stamp(e.RecordedAt))
 		}
 		return fmt.Errorf("NOT VERIFIED: %s%s", verdict.Fault, where)
 	}
-	out := c.OutOrStdout()
-	fmt.Fprintf(out, "verified: %d events, root %s\n", verdict.Events, verdict.Root)
+	proved := map[string]any{"verified": true, "events": verdict.Events, "root": fmt.Sprint(verdict.Root)}
 	if k := evidence.Checkpoint; k != nil {
-		fmt.Fprintf(out, "the checkpoint of %d events (%s) stands: nothing before it was changed\n", k.Size, strings.TrimPrefix(k.Origin, "rollcall/"))
-	} else {
-		fmt.Fprintln(out, "no checkpoint was given: this only shows that the log agrees with its own tree")
+		proved["checkpoint"] = map[string]any{"origin": k.Origin, "events": k.Size}
 	}
-	return nil
+	return line.printValue(c, proved, func(out io.Writer) error {
+		fmt.Fprintf(out, "verified: %d events, root %s\n", verdict.Events, verdict.Root)
+		if k := evidence.Checkpoint; k != nil {
+			fmt.Fprintf(out, "the checkpoint of %d events (%s) stands: nothing before it was changed\n", k.Size, strings.TrimPrefix(k.Origin, "rollcall/"))
+		} else {
+			fmt.Fprintln(out, "no checkpoint was given: this only shows that the log agrees with its own tree")
+		}
+		return nil
+	})
 }

@@ -33,13 +33,15 @@ where it was, once the server is back.`,
 		if err != nil {
 			return err
 		}
-		query := client.FollowQuery{InstanceFilter: client.InstanceFilter{Ready: ready}, Namespace: remote.scope(c)}
+		query := client.FollowQuery{InstanceFilter: client.InstanceFilter{Ready: ready}, Namespace: remote.scope()}
 		if len(args) == 1 {
-			query.Service = remote.service(args[0])
+			if query.Service, err = remote.service(args[0]); err != nil {
+				return err
+			}
 		}
 		out := c.OutOrStdout()
-		var show watcher = &lineWatcher{out}
-		if remote.output != "json" && isTerminal(out) {
+		var show watcher = &lineWatcher{out, remote}
+		if !remote.forPrograms() && isTerminal(out) {
 			show = &tableWatcher{out: out, title: strings.Join(args, ""), instances: map[domain.Key]wire.Instance{}}
 		}
 		query.Lost = show.trouble
@@ -63,11 +65,13 @@ type watcher interface {
 }
 
 // lineWatcher writes JSON lines.
-type lineWatcher struct{ out io.Writer }
+type lineWatcher struct {
+	out    io.Writer
+	remote *commandLine
+}
 
 func (w *lineWatcher) update(u *client.Update) error {
-	_, err := fmt.Fprintf(w.out, "{\"event\":%q,\"data\":%s}\n", u.Kind, u.Raw)
-	return err
+	return w.remote.writeItem(w.out, fmt.Appendf(nil, `{"event":%q,"data":%s}`, u.Kind, u.Raw))
 }
 
 func (w *lineWatcher) trouble(error) {}
@@ -88,7 +92,7 @@ func (w *tableWatcher) update(u *client.Update) error {
 	w.lost = nil
 	u.Apply(w.instances)
 	if c := u.Change; c != nil {
-		w.news = append(w.news, fmt.Sprintf("%s  %s/%s/%s  %s (by %s)", c.RecordedAt.Format("15:04:05.000"), c.Namespace, c.Service, c.ID, oneLine(c.Summary), dash(c.Actor)))
+		w.news = append(w.news, fmt.Sprintf("%s  %s/%s/%s  %s (by %s)", c.RecordedAt.UTC().Format("15:04:05.000Z"), c.Namespace, c.Service, c.ID, oneLine(c.Summary), dash(c.Actor)))
 		w.news = w.news[max(0, len(w.news)-newsLines):]
 	}
 	return w.draw()

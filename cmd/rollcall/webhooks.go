@@ -15,13 +15,12 @@ import (
 )
 
 func webhooksCommand(remote *commandLine) *cobra.Command {
-	c := &cobra.Command{Use: "webhooks", Short: "Manage webhooks: events that are posted to a URL", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c := group("webhooks", "Manage webhooks: events that are posted to a URL")
 	c.AddCommand(
 		createWebhookCommand(remote), listWebhooksCommand(remote), webhookDeliveriesCommand(remote), webhookHistoryCommand(remote),
-		webhookActionCommand(remote, (*client.Client).PauseWebhook, "pause", "Stop a webhook's deliveries; what is due waits", "reason", "why; kept in the history"),
-		webhookActionCommand(remote, resumeWebhook, "resume", "Let a webhook's deliveries go on", "", ""),
-		webhookActionCommand(remote, replayWebhook, "replay", "Deliver again what happened from a moment on", "from", `moment: RFC 3339 time, position, or "5m ago"`),
+		webhookActionCommand(remote, (*client.Client).PauseWebhook, "pause", "Stop a webhook's deliveries; what is due waits", webhookReason),
+		webhookActionCommand(remote, resumeWebhook, "resume", "Let a webhook's deliveries go on", webhookNothing),
+		webhookActionCommand(remote, replayWebhook, "replay", "Deliver again what happened from a moment on", webhookFrom),
 		deleteWebhookCommand(remote),
 	)
 	return c
@@ -29,7 +28,8 @@ func webhooksCommand(remote *commandLine) *cobra.Command {
 
 func createWebhookCommand(remote *commandLine) *cobra.Command {
 	var spec domain.WebhookSpec
-	var secret, from string
+	var secret string
+	var from momentFlag
 	c := &cobra.Command{
 		Use:     "create URL",
 		Short:   "Post events to a URL, from now on or --from a moment",
@@ -40,23 +40,21 @@ func createWebhookCommand(remote *commandLine) *cobra.Command {
 	f.StringVar(&spec.Service, "service", "", "only events of this service (in --ns)")
 	f.StringSliceVar(&spec.Types, "type", nil, "only events of this type; may be given again")
 	f.StringVar(&secret, "secret", "", "signing secret, whsec_…; a new one when left out")
-	f.StringVar(&from, "from", "", `from this moment on: RFC 3339 time, position, or "5m ago"`)
+	momentVar(f, &from, "from", "from this moment on: "+momentWords)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		spec.URL = args[0]
-		if spec.Service != "" || c.Flags().Changed("ns") {
-			spec.Namespace = remote.namespace
-		}
+		spec.Namespace = remote.scopeOf(c, spec.Types)
 		registry, err := remote.client()
 		if err != nil {
 			return err
 		}
-		reply, err := registry.CreateWebhook(c.Context(), client.NewWebhook{WebhookSpec: spec, Secret: secret, From: client.Moment(from)})
+		reply, err := registry.CreateWebhook(c.Context(), client.NewWebhook{WebhookSpec: spec, Secret: secret, From: from.moment})
 		if err != nil {
 			return err
 		}
 		return remote.print(c, reply.Raw, func(out io.Writer) error {
 			w := reply.Value
-			fmt.Fprintf(out, "webhook %s posts to %s\n", w.ID, args[0])
+			fmt.Fprintf(out, "webhook %s posts events of %s to %s\n", w.ID, scopeText(w.Namespace), args[0])
 			if w.Secret != "" {
 				fmt.Fprintf(out, "its signing secret, which is not shown again: %s\n", w.Secret)
 			}
@@ -68,7 +66,7 @@ func createWebhookCommand(remote *commandLine) *cobra.Command {
 
 func listWebhooksCommand(remote *commandLine) *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List webhooks", Args: cobra.NoArgs,
+		Use: "list", Aliases: []string{"ls"}, Short: "List webhooks", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			registry, err := remote.client()
 			if err != nil {
@@ -78,7 +76,13 @@ func listWebhooksCommand(remote *commandLine) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return remote.print(c, list.Raw, func(w io.Writer) error {
+			names := func() (ids []string) {
+				for _, h := range list.Value.Webhooks {
+					ids = append(ids, h.ID)
+				}
+				return ids
+			}
+			return remote.show(c, list.Raw, names, func(w io.Writer) error {
 				return table(w, "ID\tURL\tNAMESPACE\tSERVICE\tTYPES\tSTATE", func(row func(...any)) {
 					for _, h := range list.Value.Webhooks {
 						state := "running"
@@ -113,7 +117,7 @@ func webhookDeliveriesCommand(remote *commandLine) *cobra.Command {
 					if !a.Delivered {
 						result = oneLine(a.Error)
 					}
-					row(a.At.Format("2006-01-02 15:04:05.000"), a.Position, a.Type, a.Attempt, a.Status, time.Duration(a.Took).Round(100*time.Microsecond), result)
+					row(stamp(a.At), a.Position, a.Type, a.Attempt, a.Status, time.Duration(a.Took).Round(100*time.Microsecond), result)
 				}
 			})
 		})
@@ -149,19 +153,32 @@ func replayWebhook(registry *client.Client, ctx context.Context, id, from string
 	return registry.ReplayWebhook(ctx, id, client.Moment(from))
 }
 
+// webhookSetting adds the flag of an action's setting; value is its value once the flags are read.
+type webhookSetting func(c *cobra.Command) (value func() string)
+
+func webhookNothing(*cobra.Command) func() string { return func() string { return "" } }
+
+func webhookReason(c *cobra.Command) func() string {
+	reason := c.Flags().String("reason", "", "why; kept in the history")
+	return func() string { return *reason }
+}
+
+func webhookFrom(c *cobra.Command) func() string {
+	var from momentFlag
+	momentVar(c.Flags(), &from, "from", momentWords)
+	return func() string { return string(from.moment) }
+}
+
 // webhookActionCommand is a command with one setting at most.
-func webhookActionCommand(remote *commandLine, action webhookAction, name, short, setting, usage string) *cobra.Command {
-	var value string
+func webhookActionCommand(remote *commandLine, action webhookAction, name, short string, setting webhookSetting) *cobra.Command {
 	c := &cobra.Command{Use: name + " ID", Short: short, Args: cobra.ExactArgs(1)}
-	if setting != "" {
-		c.Flags().StringVar(&value, setting, "", usage)
-	}
+	value := setting(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		registry, err := remote.client()
 		if err != nil {
 			return err
 		}
-		reply, err := action(registry, c.Context(), args[0], value)
+		reply, err := action(registry, c.Context(), args[0], value())
 		if err != nil {
 			return err
 		}
@@ -185,8 +202,7 @@ func deleteWebhookCommand(remote *commandLine) *cobra.Command {
 		if err := registry.DeleteWebhook(c.Context(), args[0], reason); err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(c.OutOrStdout(), "webhook %s deleted\n", args[0])
-		return err
+		return remote.printDone(c, "webhook", args[0], "deleted")
 	}
 	return c
 }

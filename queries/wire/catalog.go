@@ -67,7 +67,8 @@ type CheckList struct {
 type InstanceList struct {
 	Service   string     `json:"service"`
 	Namespace string     `json:"namespace"`
-	Position  Position   `json:"position"` // of the service's newest change; in a stream's snapshot, up to where the snapshot is
+	Position  Position   `json:"position"`       // of the service's newest change; in a stream's snapshot, up to where the snapshot is
+	Next      string     `json:"next,omitempty"` // cursor of the next page; "": this is the last
 	Instances []Instance `json:"instances"`
 }
 
@@ -85,7 +86,8 @@ type ServiceSummary struct {
 
 // ServiceList is the services of a namespace, or of all.
 type ServiceList struct {
-	Position Position         `json:"position"` // of the newest change to any service
+	Position Position         `json:"position"`       // of the newest change to any service
+	Next     string           `json:"next,omitempty"` // cursor of the next page; "": this is the last
 	Services []ServiceSummary `json:"services"`
 	// ExpiryHeld are the namespaces in which expiry is held now; "*": those that are not named.
 	ExpiryHeld map[string]ExpiryHeld `json:"expiry_held,omitempty"`
@@ -123,6 +125,7 @@ type Place struct {
 // Catalog is every service with its instances, now or at a moment.
 type Catalog struct {
 	Place
+	Next     string             `json:"next,omitempty"` // cursor of the next page; "": this is the last
 	Services []ServiceInstances `json:"services"`
 }
 

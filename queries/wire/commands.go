@@ -14,6 +14,7 @@ type Result struct {
 	Position  Position `json:"position"` // of the command's event, or of the newest change where none was needed
 	Epoch     uint64   `json:"epoch"`
 	Revision  uint64   `json:"revision"`
+	Outcome   string   `json:"outcome,omitempty"` // of a registration: created, updated or renewed
 }
 
 // BatchResult is what became of the commands of a batch: each is in Succeeded or in Failed, by its index in the batch.

@@ -230,7 +230,7 @@ func (c *conn) carryOut(request plainRequest) outcome {
 	var reply Reply
 	var mine bool
 	if request.id == nil {
-		reply, mine = c.face.Lookup(request.service, request.match)
+		reply, mine = c.face.Lookup(request.service, request.match, request.encodings)
 	} else {
 		reply, mine = c.face.Heartbeat(request.service, request.id)
 	}
@@ -274,6 +274,7 @@ func (c *conn) send(r Reply, now time.Time) error {
 	b = appendHeader(b, "\r\nEtag: ", r.ETag)
 	b = appendHeader(b, "\r\nRetry-After: ", r.RetryAfter)
 	b = appendHeader(b, "\r\nRollcall-Position: ", r.Position)
+	b = appendHeader(b, "\r\nVary: ", r.Vary)
 	b = appendHeader(b, "\r\nX-Request-Id: ", r.RequestID)
 	b = append(append(b, "\r\nDate: "...), c.lane.date.at(now)...)
 	c.reply = append(b, "\r\n\r\n"...)

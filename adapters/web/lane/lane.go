@@ -29,8 +29,9 @@ type Face interface {
 	Authorize(authorization []byte) bool
 	// Heartbeat renews the lease of an instance of the default namespace.
 	Heartbeat(service, id []byte) (reply Reply, mine bool)
-	// Lookup lists a service of the default namespace. match is the request's If-None-Match; nil: there is none.
-	Lookup(service, match []byte) (reply Reply, mine bool)
+	// Lookup lists a service of the default namespace. match is the request's If-None-Match, encodings its Accept-Encoding;
+	// nil: there is none.
+	Lookup(service, match, encodings []byte) (reply Reply, mine bool)
 }
 
 // Reply is the reply of a Face. The lane adds Date and Content-Length, and leaves out empty headers.
@@ -39,6 +40,7 @@ type Reply struct {
 	Type       string // Content-Type
 	ETag       string
 	RetryAfter string
+	Vary       string
 	Position   []byte // Rollcall-Position
 	RequestID  []byte // X-Request-Id
 	Body       []byte // must be nil with 304

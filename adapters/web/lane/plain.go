@@ -11,6 +11,7 @@ type plainRequest struct {
 	match   []byte // If-None-Match of a lookup; nil: there is none
 
 	authorization []byte // nil: there is none
+	encodings     []byte // Accept-Encoding; nil: there is none
 }
 
 var (
@@ -57,8 +58,11 @@ func readPlain(raw []byte) (request plainRequest, ok bool) {
 		case is(name, "authorization"):
 			ok = request.authorization == nil
 			request.authorization = value
+		case is(name, "accept-encoding"):
+			ok = request.encodings == nil
+			request.encodings = value
 		default:
-			ok = is(name, "user-agent") || is(name, "accept") || is(name, "accept-encoding") || is(name, "accept-language") || is(name, "content-type")
+			ok = is(name, "user-agent") || is(name, "accept") || is(name, "accept-language") || is(name, "content-type")
 		}
 		if !ok {
 			return plainRequest{}, false

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/rollcall-registry/rollcall/adapters/client"
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries"
+)
+
+// completionTimeout bounds how long a shell waits for names that the registry has to give.
+const completionTimeout = 700 * time.Millisecond
+
+// completion is a function that completes an argument or a flag.
+type completion = cobra.CompletionFunc
+
+// complete gives every flag and argument whose values are known a completion. A registry that does not answer in time
+// completes nothing, without a word: a shell has no place for an error.
+func complete(c *cobra.Command, remote *commandLine) {
+	completeAll(c, remote, map[string]completion{
+		"output": oneOf(outputs...), "context": completeContexts,
+		"ns":        remote.named(func(n *names) []string { return append(n.namespaces(), queries.AllNamespaces) }),
+		"namespace": remote.named((*names).namespaces), "service": remote.named((*names).services), "instance": remote.named((*names).instancesOfFlag),
+		"type": oneOf(queries.EventTypes()...), "status": oneOf(statuses...), "verb": oneOf(domain.AllVerbs.Names()...), "role": remote.named((*names).roles),
+		"access": oneOf("on", "off"), "log-level": oneOf("debug", "info", "warn", "error"), "log-format": oneOf("text", "json"),
+		"tls-client-auth": oneOf("off", "optional", "required"), "on-lapse": oneOf("remove", "critical"), "source": oneOf(healthSources...),
+		momentType: oneOf("now", "5m ago", "1h ago", "1d ago", "yesterday", "today"),
+	})
+}
+
+func completeAll(c *cobra.Command, remote *commandLine, flags map[string]completion) {
+	each := func(f *pflag.Flag) { completeFlag(c, f, flags) }
+	c.Flags().VisitAll(each)
+	c.PersistentFlags().VisitAll(each)
+	if c.ValidArgsFunction == nil {
+		if use := strings.Fields(c.Use); len(use) > 1 {
+			c.ValidArgsFunction = remote.argument(c.CommandPath(), use[1:])
+		}
+	}
+	for _, sub := range c.Commands() {
+		completeAll(sub, remote, flags)
+	}
+}
+
+func completeFlag(c *cobra.Command, f *pflag.Flag, flags map[string]completion) {
+	complete := flags[f.Name]
+	switch {
+	case f.Value.Type() == momentType:
+		complete = flags[momentType]
+	case f.Name == "only" && c.Name() == "rebuild":
+		complete = oneOf("history", "catalog")
+	case complete == nil:
+		return
+	}
+	_, isList := f.Value.(pflag.SliceValue)
+	_ = c.RegisterFlagCompletionFunc(f.Name, func(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		before := ""
+		if comma := strings.LastIndexByte(typed, ','); isList && comma >= 0 {
+			before, typed = typed[:comma+1], typed[comma+1:]
+		}
+		values, directive := complete(c, args, typed)
+		for i := range values {
+			values[i] = before + values[i]
+		}
+		return values, directive
+	}) // the error says that the flag has a completion already
+}
+
+var (
+	statuses      = []string{string(domain.Starting), string(domain.Passing), string(domain.Warning), string(domain.Critical)}
+	healthSources = []string{string(domain.FromClient), string(domain.FromCheck), string(domain.FromOperator)}
+)
+
+// oneOf completes a value of a few.
+func oneOf(values ...string) completion {
+	return func(_ *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		return beginning(values, typed), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func beginning(values []string, typed string) (fit []string) {
+	for _, v := range values {
+		if strings.HasPrefix(v, typed) {
+			fit = append(fit, v)
+		}
+	}
+	return fit
+}
+
+func completeContexts(_ *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	file, err := loadContexts()
+	if err != nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return beginning(file.names(), typed), cobra.ShellCompDirectiveNoFileComp
+}
+
+// argument completes the arguments of a command by how its usage calls them.
+func (c *commandLine) argument(path string, use []string) completion {
+	kinds := map[string]func(*names) []string{
+		"SERVICE/ID": (*names).instances, "SERVICE": (*names).services, "[SERVICE]": (*names).services, "[SERVICE[/ID]]": (*names).instances,
+		"SERVICE[/ID]": (*names).instances, "[NAMESPACE]": (*names).namespaces, "NAMESPACE": (*names).namespaces,
+	}
+	switch {
+	case strings.Contains(path, " webhooks "):
+		kinds["ID"] = (*names).webhooks
+	case strings.Contains(path, " role "):
+		kinds["NAME"] = (*names).roles
+	case strings.Contains(path, " token "):
+		kinds["NAME"] = (*names).tokens
+	}
+	return func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if len(args) >= len(use) {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		if kind := kinds[use[len(args)]]; kind != nil {
+			return c.named(kind)(cmd, args, typed)
+		}
+		if strings.Contains(use[len(args)], "|") {
+			return beginning(strings.Split(use[len(args)], "|"), typed), cobra.ShellCompDirectiveNoFileComp
+		}
+		if word := use[len(args)]; word == "FILE" || word == "DIR" {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// names asks the registry for names that begin as typed.
+type names struct {
+	*commandLine
+	cmd    *cobra.Command
+	ctx    context.Context
+	remote *client.Client
+	typed  string
+	more   bool // a name goes on: no space follows
+}
+
+// named completes with names that the registry has.
+func (c *commandLine) named(list func(*names) []string) completion {
+	return func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if c.settle(cmd.Flags()) != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		remote, err := c.clientWith(client.Options{Timeout: completionTimeout})
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		parent := cmd.Context()
+		if parent == nil {
+			parent = context.Background()
+		}
+		ctx, cancel := context.WithTimeout(parent, completionTimeout)
+		defer cancel()
+		n := &names{commandLine: c, cmd: cmd, ctx: ctx, remote: remote, typed: typed}
+		found := beginning(list(n), typed)
+		if n.more {
+			return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func (n *names) summaries(namespace string) (services, namespaces []string) {
+	list, err := n.remote.Services(n.ctx, namespace, "")
+	if err != nil {
+		return nil, nil
+	}
+	in := map[string]bool{}
+	for _, s := range list.Value.Services {
+		services = append(services, s.Service)
+		in[s.Namespace] = true
+	}
+	return services, slices.Sorted(maps.Keys(in))
+}
+
+func (n *names) namespaces() []string {
+	_, all := n.summaries(queries.AllNamespaces)
+	return all
+}
+
+func (n *names) services() []string {
+	all, _ := n.summaries(n.namespace)
+	return all
+}
+
+// instances are those of the service that is typed, or else the services, each with a slash.
+func (n *names) instances() (all []string) {
+	service, _, whole := strings.Cut(n.typed, "/")
+	if !whole {
+		n.more = true
+		for _, name := range n.services() {
+			all = append(all, name+"/")
+		}
+		return all
+	}
+	for _, id := range n.ids(service) {
+		all = append(all, service+"/"+id)
+	}
+	return all
+}
+
+// instancesOfFlag are the ids of the service of the flag --service.
+func (n *names) instancesOfFlag() []string {
+	if f := n.cmd.Flags().Lookup("service"); f != nil {
+		return n.ids(strings.Trim(f.Value.String(), "[]"))
+	}
+	return nil
+}
+
+func (n *names) ids(service string) (all []string) {
+	list, err := n.remote.Instances(n.ctx, domain.ServiceKey{Namespace: n.namespace, Service: service}, client.InstancesQuery{})
+	if err != nil {
+		return nil
+	}
+	for _, i := range list.Value.Instances {
+		all = append(all, i.ID)
+	}
+	return all
+}
+
+func (n *names) webhooks() (all []string) {
+	list, err := n.remote.Webhooks(n.ctx)
+	if err != nil {
+		return nil
+	}
+	for _, w := range list.Value.Webhooks {
+		all = append(all, w.ID)
+	}
+	return all
+}
+
+func (n *names) roles() (all []string) {
+	list, err := n.remote.Roles(n.ctx)
+	if err != nil {
+		for _, r := range domain.BuiltInRoles() {
+			all = append(all, r.Name)
+		}
+		return all
+	}
+	for _, r := range list.Value.Roles {
+		all = append(all, r.Name)
+	}
+	return all
+}
+
+func (n *names) tokens() (all []string) {
+	list, err := n.remote.Tokens(n.ctx)
+	if err != nil {
+		return nil
+	}
+	for _, t := range list.Value.Tokens {
+		all = append(all, t.Name)
+	}
+	return all
+}
