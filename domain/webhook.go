@@ -51,6 +51,20 @@ func (s WebhookSpec) Validate() error {
 	return nil
 }
 
+// ShownURL is what anyone may see of a target: its scheme, host and port. Paths and queries often hold a token, so that
+// "/..." stands for whatever follows.
+func ShownURL(target string) string {
+	u, err := url.Parse(target)
+	if err != nil {
+		return "..."
+	}
+	shown := u.Scheme + "://" + u.Host
+	if u.RequestURI() == "/" {
+		return shown + u.Path
+	}
+	return shown + "/..."
+}
+
 // LifecycleTypes are the types of the events in an instance's lifecycle stream.
 var LifecycleTypes = []string{
 	TypeInstanceRegistered, TypeInstanceUpdated, TypeHealthChanged, TypeTrafficChanged, TypeInstanceDeregistered, TypeLeaseExpired,
@@ -59,9 +73,10 @@ var LifecycleTypes = []string{
 
 // WebhookCreated creates a webhook. It delivers the events after a position.
 type WebhookCreated struct {
-	WebhookSpec
-	After  uint64 `json:"after,string"` // position
-	Secret []byte `json:"secret"`       // sealed: only the registry's key opens it
+	WebhookSpec        // Its URL is the ShownURL where Target has the whole one
+	After       uint64 `json:"after,string"`     // position
+	Secret      []byte `json:"secret"`           // sealed: only the registry's key opens it
+	Target      []byte `json:"target,omitempty"` // sealed URL; none: the spec's URL is whole, as in schema version 1
 }
 
 // WebhookPaused stops deliveries. Events wait until the webhook is resumed.
@@ -93,6 +108,7 @@ type Webhook struct {
 	ID      string
 	Spec    WebhookSpec
 	Secret  []byte // sealed
+	Target  []byte `json:",omitempty"` // sealed URL; none: the spec's URL is whole
 	After   uint64 // deliveries begin after this position, which its creation or its last replay set
 	Begun   uint64 // revision of the event that set After
 	Paused  bool
@@ -111,6 +127,7 @@ type (
 		Spec   WebhookSpec
 		After  uint64
 		Secret []byte // sealed
+		Target []byte // the spec's URL, sealed
 	}
 	// PauseWebhook stops deliveries.
 	PauseWebhook struct{ Reason string }
@@ -146,7 +163,7 @@ func DecideWebhook(w Webhook, command WebhookCommand) (Event, error) {
 		if err := c.Spec.Validate(); err != nil {
 			return nil, err
 		}
-		return WebhookCreated{WebhookSpec: c.Spec, After: c.After, Secret: c.Secret}, nil
+		return c.created()
 	}
 	if !w.Exists() {
 		return nil, UnknownWebhook{ID: w.ID}
@@ -170,11 +187,22 @@ func DecideWebhook(w Webhook, command WebhookCommand) (Event, error) {
 	panic(fmt.Sprintf("domain: no rule for command %T", command))
 }
 
+// created keeps of the URL only what anyone may see, and the whole in its sealed form.
+func (c CreateWebhook) created() (Event, error) {
+	e := WebhookCreated{WebhookSpec: c.Spec, After: c.After, Secret: c.Secret}
+	if e.URL = ShownURL(c.Spec.URL); e.URL != c.Spec.URL {
+		if e.Target = c.Target; len(e.Target) == 0 {
+			return nil, InvalidField{Field: "target", Rule: "must be the sealed url"}
+		}
+	}
+	return e, nil
+}
+
 // EvolveWebhook applies one event of a webhook's stream.
 func EvolveWebhook(w Webhook, event Event) Webhook {
 	switch e := event.(type) {
 	case WebhookCreated:
-		w.Spec, w.Secret, w.After, w.Begun = e.WebhookSpec, e.Secret, e.After, w.Events
+		w.Spec, w.Secret, w.Target, w.After, w.Begun = e.WebhookSpec, e.Secret, e.Target, e.After, w.Events
 	case WebhookPaused:
 		w.Paused, w.Reason = true, e.Reason
 	case WebhookResumed:

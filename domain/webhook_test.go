@@ -10,14 +10,16 @@ import (
 
 func TestAWebhooksLife(t *testing.T) {
 	spec := domain.WebhookSpec{URL: "https://example.com/hook", Service: "checkout", Types: []string{domain.TypeLeaseExpired}}
-	created := domain.WebhookCreated{WebhookSpec: spec, After: 7, Secret: []byte("s")}
+	shown := spec
+	shown.URL = "https://example.com/..."
+	created := domain.WebhookCreated{WebhookSpec: shown, After: 7, Secret: []byte("s"), Target: []byte("t")}
 	for name, c := range map[string]struct {
 		given   []domain.Event
 		command domain.WebhookCommand
 		want    domain.Event
 		err     error
 	}{
-		"create":               {nil, domain.CreateWebhook{Spec: spec, After: 7, Secret: []byte("s")}, created, nil},
+		"create":               {nil, domain.CreateWebhook{Spec: spec, After: 7, Secret: []byte("s"), Target: []byte("t")}, created, nil},
 		"pause":                {[]domain.Event{created}, domain.PauseWebhook{Reason: "noise"}, domain.WebhookPaused{Reason: "noise"}, nil},
 		"pause again":          {[]domain.Event{created, domain.WebhookPaused{}}, domain.PauseWebhook{}, nil, nil},
 		"resume":               {[]domain.Event{created, domain.WebhookPaused{}}, domain.ResumeWebhook{}, domain.WebhookResumed{}, nil},
@@ -42,6 +44,25 @@ func TestAWebhooksLife(t *testing.T) {
 		got, err := domain.DecideWebhook(w, c.command)
 		if !reflect.DeepEqual(got, c.want) || !errors.Is(err, c.err) {
 			t.Errorf("%s: got %+v, %v; want %+v, %v", name, got, err, c.want, c.err)
+		}
+	}
+}
+
+func TestAnEventOfAWebhookShowsTheHostOfItsTargetOnly(t *testing.T) {
+	for whole, want := range map[string]string{
+		"https://hooks.example.com/services/T0/B0/s3cr3t": "https://hooks.example.com/...", "http://10.0.0.1:8080/?token=s3cr3t": "http://10.0.0.1:8080/...",
+		"http://[::1]:8080?s3cr3t": "http://[::1]:8080/...", "https://example.com": "https://example.com", "https://example.com/": "https://example.com/", "https://example.com/%2Fs3cr3t": "https://example.com/...",
+	} {
+		command := domain.CreateWebhook{Spec: domain.WebhookSpec{URL: whole}, Secret: []byte("s")}
+		if whole != want {
+			if _, err := domain.DecideWebhook(domain.Webhook{}, command); !errors.As(err, new(domain.InvalidField)) {
+				t.Errorf("%s is taken without its sealed form: %v", whole, err)
+			}
+			command.Target = []byte("t")
+		}
+		event, err := domain.DecideWebhook(domain.Webhook{}, command)
+		if created, ok := event.(domain.WebhookCreated); !ok || err != nil || created.URL != want || string(created.Target) != string(command.Target) {
+			t.Errorf("%s becomes %+v, %v", whole, event, err)
 		}
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -36,7 +38,7 @@ func parse(connection string) (*target, error) {
 		err = config.Validate()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("event store connection string: %w", err)
+		return nil, fmt.Errorf("event store connection string: %w", withoutAddress(err))
 	}
 	t := &target{cluster: config.DnsDiscover || len(config.GossipSeeds) > 0}
 	for _, seed := range config.GossipSeeds {
@@ -75,6 +77,16 @@ func parse(connection string) (*target, error) {
 		t.dial = append(t.dial, grpc.WithPerRPCCredentials(basicAuth("Basic "+base64.StdEncoding.EncodeToString([]byte(config.Username+":"+config.Password)))))
 	}
 	return t, nil
+}
+
+// withoutAddress is the cause of an error of the URL parser, which itself names the whole connection string with its
+// password.
+func withoutAddress(err error) error {
+	var named *url.Error
+	if errors.As(err, &named) {
+		return named.Err
+	}
+	return err
 }
 
 // basicAuth sends a user's name and password with every call.

@@ -19,13 +19,21 @@ type Deliveries interface {
 	NewSecret() (string, error)
 	// Seal encrypts a secret, so that an event can hold the secret.
 	Seal(secret string) ([]byte, error)
+	// SealURL encrypts the URL of a target, and Target gives the whole URL again.
+	SealURL(url string) ([]byte, error)
+	Target(w domain.Webhook) (string, error)
 	// Check refuses a target that is not allowed.
 	Check(url string) error
 	// Attempts gives a webhook's newest attempts to deliver, newest first, in JSON.
 	Attempts(id string, limit int) ([]json.RawMessage, error)
 }
 
+// showWebhook shows the whole URL: whoever may ask may manage the webhook. If the key has changed, the webhook shows the
+// part that its events show.
 func (a *api) showWebhook(w domain.Webhook) wire.Webhook {
+	if target, err := a.Deliveries.Target(w); err == nil {
+		w.Spec.URL = target
+	}
 	after := a.Queries.At(eventstore.Position(w.After)) // an event of this log names it, so it is one of this log's
 	return wire.Webhook{ID: w.ID, WebhookSpec: w.Spec, Paused: w.Paused, Reason: w.Reason, After: after}
 }
@@ -60,7 +68,11 @@ func (a *api) createWebhook(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	id, err := a.WebhookCommands.Create(c.Request().Context(), caller(c), domain.CreateWebhook{Spec: body.WebhookSpec, After: uint64(after), Secret: sealed})
+	target, err := a.Deliveries.SealURL(body.URL)
+	if err != nil {
+		return err
+	}
+	id, err := a.WebhookCommands.Create(c.Request().Context(), caller(c), domain.CreateWebhook{Spec: body.WebhookSpec, After: uint64(after), Secret: sealed, Target: target})
 	if err != nil {
 		return err
 	}

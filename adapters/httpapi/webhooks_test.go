@@ -20,6 +20,13 @@ func (fakeDeliveries) Seal(secret string) ([]byte, error) {
 	}
 	return []byte("sealed"), nil
 }
+func (fakeDeliveries) SealURL(url string) ([]byte, error) { return []byte(url), nil }
+func (fakeDeliveries) Target(w domain.Webhook) (string, error) {
+	if len(w.Target) == 0 {
+		return w.Spec.URL, nil
+	}
+	return string(w.Target), nil
+}
 func (fakeDeliveries) Check(url string) error {
 	if strings.Contains(url, "127.0.0.1") {
 		return domain.InvalidField{Field: "url", Rule: "must not be private"}
@@ -41,6 +48,12 @@ func TestWebhooksAreManagedOverHTTP(t *testing.T) {
 		t.Errorf("a new webhook is %+v", w)
 	}
 	path := "/v1/webhooks/" + w.ID
+	if shown := s.send("GET", path, "").want(t, 200); !strings.Contains(string(shown.body), `"url":"https://example.com/x"`) {
+		t.Errorf("who may manage webhooks sees %s", shown.body)
+	}
+	if events := s.send("GET", "/v1/events", "").want(t, 200); strings.Contains(string(events.body), "example.com/x") {
+		t.Errorf("who may read events sees %s", events.body)
+	}
 	s.send("POST", path+"/pause", `{"reason":"noise"}`).want(t, 200).json(t, &w)
 	if !w.Paused || w.Reason != "noise" {
 		t.Errorf("a paused webhook is %+v", w)
@@ -60,7 +73,7 @@ func TestWebhooksAreManagedOverHTTP(t *testing.T) {
 	for _, e := range p.Entries {
 		told = append(told, e.Summary)
 	}
-	if got := strings.Join(told, "; "); got != "webhook to https://example.com/x created; webhook paused: noise; webhook resumed; webhook sent to what comes after position 0; webhook deleted: done" {
+	if got := strings.Join(told, "; "); got != "webhook to https://example.com/... created; webhook paused: noise; webhook resumed; webhook sent to what comes after position 0; webhook deleted: done" {
 		t.Errorf("its history is %s", got)
 	}
 	for body, field := range map[string]string{

@@ -35,7 +35,7 @@ func Observe(observer Observer, logger *slog.Logger, streams func(echo.Context) 
 				} else {
 					observer.Replied(r.Method, c.Path(), c.Response().Status, took)
 				}
-				logger.Debug("request", "method", r.Method, "path", r.URL.Path, "query", r.URL.RawQuery, "status", c.Response().Status,
+				logger.Debug("request", "method", r.Method, "path", redactText(r.URL.Path), "query", redactQuery(r.URL.RawQuery), "status", c.Response().Status,
 					"bytes", c.Response().Size, "took", took, "source", r.RemoteAddr, "request_id", RequestID(c))
 			}()
 			err := next(c)

@@ -233,7 +233,7 @@ func log(logger *slog.Logger, level slog.Level, message string, c echo.Context, 
 }
 
 func logFailure(ctx context.Context, logger *slog.Logger, level slog.Level, message, method, path, requestID string, err error) {
-	attributes := []any{"method", method, "path", path, "request_id", requestID, "cause", err}
+	attributes := []any{"method", method, "path", redactText(path), "request_id", requestID, "cause", err}
 	if p := new(Panic); errors.As(err, &p) {
 		attributes = append(attributes, "stack", string(p.Stack))
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"syscall"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 const maxAnswer = 64 << 10
 
 // post sends a message, signed as Standard Webhooks (standardwebhooks.com) have it.
-func (d *Deliverer) post(ctx context.Context, url, secret string, m *message.Message) (status int, err error) {
+func (d *Deliverer) post(ctx context.Context, target, secret string, m *message.Message) (status int, err error) {
 	signer, err := standardwebhooks.NewWebhook(secret)
 	if err != nil {
 		return 0, err
@@ -31,7 +32,7 @@ func (d *Deliverer) post(ctx context.Context, url, secret string, m *message.Mes
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.opts.Timeout)
 	defer cancel()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(m.Payload))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(m.Payload))
 	if err != nil {
 		return 0, err
 	}
@@ -42,13 +43,22 @@ func (d *Deliverer) post(ctx context.Context, url, secret string, m *message.Mes
 	r.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
 	resp, err := d.client.Do(r)
 	if err != nil {
-		return 0, err
+		return 0, withoutURL(err)
 	}
 	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		return 0, fmt.Errorf("the target's answer broke off: %w", err)
 	}
 	return resp.StatusCode, nil
+}
+
+// withoutURL is the cause of a client's error: the error itself names the URL, in which there may be a token.
+func withoutURL(err error) error {
+	var named *url.Error
+	if errors.As(err, &named) {
+		return named.Err
+	}
+	return err
 }
 
 // newClient is a client that looks at the address it is about to connect to: after the name was

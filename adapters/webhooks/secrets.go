@@ -15,7 +15,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
-// Secrets seals signing secrets, so that they can stand in events that anyone may read.
+// Secrets seals signing secrets and the URLs of targets, so that both can stand in events that others may read.
 type Secrets struct{ aead cipher.AEAD }
 
 const keyBytes = 32
@@ -66,19 +66,39 @@ func (s *Secrets) Seal(secret string) ([]byte, error) {
 	if !ok || err != nil || len(plain) < 24 || len(plain) > 64 { // what Standard Webhooks ask for
 		return nil, domain.InvalidField{Field: "secret", Rule: "must be whsec_ and 24-64 bytes in base64"}
 	}
+	return s.seal(secret, nil)
+}
+
+// Open decrypts what Seal made.
+func (s *Secrets) Open(sealed []byte) (string, error) { return s.open(sealed, nil) }
+
+// ofURL is authenticated with a sealed URL, so that no sealed secret can stand in its place.
+var ofURL = []byte("url")
+
+// SealURL encrypts the URL of a target.
+func (s *Secrets) SealURL(url string) ([]byte, error) { return s.seal(url, ofURL) }
+
+// Target is the whole URL of a webhook's target.
+func (s *Secrets) Target(w domain.Webhook) (string, error) {
+	if len(w.Target) == 0 {
+		return w.Spec.URL, nil
+	}
+	return s.open(w.Target, ofURL)
+}
+
+func (s *Secrets) seal(plain string, kind []byte) ([]byte, error) {
 	nonce := make([]byte, s.aead.NonceSize())
 	if _, err := rand.Read(nonce); err != nil {
 		return nil, err
 	}
-	return s.aead.Seal(nonce, nonce, []byte(secret), nil), nil
+	return s.aead.Seal(nonce, nonce, []byte(plain), kind), nil
 }
 
-// Open decrypts what Seal made.
-func (s *Secrets) Open(sealed []byte) (string, error) {
+func (s *Secrets) open(sealed, kind []byte) (string, error) {
 	n := s.aead.NonceSize()
 	if len(sealed) < n {
 		return "", errors.New("it is too short")
 	}
-	plain, err := s.aead.Open(nil, sealed[:n], sealed[n:], nil)
+	plain, err := s.aead.Open(nil, sealed[:n], sealed[n:], kind)
 	return string(plain), err
 }

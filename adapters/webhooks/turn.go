@@ -99,9 +99,14 @@ func (d *Deliverer) turn(ctx context.Context, h *hook, of standing) {
 			d.giveUp(h, fmt.Errorf("its secret cannot be opened: %w", err))
 			break
 		}
+		url, err := d.opts.Secrets.Target(w.webhook)
+		if err != nil {
+			d.giveUp(h, fmt.Errorf("its target cannot be opened: %w", err))
+			break
+		}
 		result := more
 		for _, i := range items {
-			if result = d.deliver(ctx, h, &w, secret, i); result != more {
+			if result = d.deliver(ctx, h, &w, url, secret, i); result != more {
 				break
 			}
 			left--
@@ -218,7 +223,7 @@ func (d *Deliverer) endTurn(h *hook, of standing) {
 }
 
 // deliver makes one attempt to deliver one event.
-func (d *Deliverer) deliver(ctx context.Context, h *hook, w *work, secret string, i *item) outcome {
+func (d *Deliverer) deliver(ctx context.Context, h *hook, w *work, url, secret string, i *item) outcome {
 	if ctx.Err() != nil {
 		return over
 	}
@@ -232,7 +237,7 @@ func (d *Deliverer) deliver(ctx context.Context, h *hook, w *work, secret string
 	}
 	began := d.opts.Now()
 	// An attempt under way goes on to its end, so that a pause sends nothing twice.
-	status, err := d.post(d.posts, w.webhook.Spec.URL, secret, m)
+	status, err := d.post(d.posts, url, secret, m)
 	took := d.opts.Now().Sub(began)
 	a := Attempt{
 		Event: m.UUID, Position: wire.PositionOf(&i.RecordedEvent), Type: i.Type, Attempt: w.attempts + 1, At: began, Took: domain.Duration(took), Status: status,

@@ -165,7 +165,11 @@ func (r *rig) create(spec domain.WebhookSpec) string {
 	if spec.URL == "" {
 		spec.URL = r.target.URL
 	}
-	id, err := r.command.Create(r.t.Context(), commands.Caller{Actor: "ann"}, domain.CreateWebhook{Spec: spec, Secret: sealed})
+	target, err := r.secrets.SealURL(spec.URL)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	id, err := r.command.Create(r.t.Context(), commands.Caller{Actor: "ann"}, domain.CreateWebhook{Spec: spec, Secret: sealed, Target: target})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -128,6 +128,12 @@ func (d *deliveries) NewSecret() (string, error) { return d.secrets.New() }
 // Seal implements httpapi.Deliveries.
 func (d *deliveries) Seal(secret string) ([]byte, error) { return d.secrets.Seal(secret) }
 
+// SealURL implements httpapi.Deliveries.
+func (d *deliveries) SealURL(url string) ([]byte, error) { return d.secrets.SealURL(url) }
+
+// Target implements httpapi.Deliveries.
+func (d *deliveries) Target(w domain.Webhook) (string, error) { return d.secrets.Target(w) }
+
 // Check implements httpapi.Deliveries.
 func (d *deliveries) Check(url string) error { return webhooks.CheckURL(url, d.allow) }
 

@@ -131,7 +131,7 @@ func (s *settings) logger(w io.Writer) (*slog.Logger, error) {
 
 func (s *settings) check() error {
 	if !embedded(s.store) && !isESDB(s.store) {
-		return usageError{fmt.Errorf("store must be embedded, esdb://… or esdb+discover://…, not %q", s.store)}
+		return usageError{errors.New("store must be embedded, esdb://… or esdb+discover://…")} // it may hold a password, so that it is not shown
 	}
 	if s.tls.On() {
 		if _, err := s.tlsConfig(slog.New(slog.DiscardHandler)); err != nil {
