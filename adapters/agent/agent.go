@@ -184,7 +184,7 @@ func (a *Agent) apply(wanted map[domain.Key]Definition) {
 		i.Definition = d
 		if i.kept != nil {
 			if err := i.kept.Update(d.Details); err != nil {
-				a.options.Logger.Error("an instance cannot be updated", "instance", key, "cause", err)
+				a.options.Logger.Error("an instance cannot be updated", "instance", key.String(), "cause", err)
 			}
 		}
 		a.start(i)
@@ -208,7 +208,7 @@ func (a *Agent) start(i *instance) {
 		if i.kept == nil {
 			i.kept = a.keep(ctx, i.Definition, health)
 		} else if err := i.kept.ReportHealth(health); err != nil {
-			a.options.Logger.Error("a status cannot be reported", "instance", i.Key, "cause", err)
+			a.options.Logger.Error("a status cannot be reported", "instance", i.Key.String(), "cause", err)
 		}
 	}}
 	done := i.done
@@ -224,17 +224,18 @@ func (a *Agent) start(i *instance) {
 // keep begins to keep an instance, with a status if health has one. While a predecessor whose definition was removed still
 // ends, keep waits. nil: ctx has ended.
 func (a *Agent) keep(ctx context.Context, d Definition, health client.Health) *client.Kept {
-	logger := a.options.Logger.With("instance", d.Key)
+	logger := a.options.Logger.With("instance", d.Key.String())
 	details := d.Details
 	details.Status = health.Status
 	registration := client.Registration{
 		Key: d.Key, Details: details, Owner: a.options.Owner, Drain: d.Drain, Reason: "the agent of host " + a.options.Defaults.Host + " ends",
 		OnChange: func(s client.State) {
-			if s.Err != nil {
+			switch {
+			case s.Err != nil:
 				logger.Warn("an instance cannot be kept registered", "phase", s.Phase, "cause", s.Err)
-				return
+			case s.Phase != client.Ended:
+				logger.Info("an instance is "+string(s.Phase), "epoch", s.Epoch)
 			}
-			logger.Info("an instance is "+string(s.Phase), "epoch", s.Epoch)
 		},
 	}
 	for {

@@ -38,6 +38,9 @@ func (c *Checks) Run(ctx context.Context) {
 	group.Wait()
 }
 
+// tick is what looks are put on, so that the looks of many checks wake the process together: waking costs more than looking.
+const tick = 200 * time.Millisecond
+
 // run runs one check. Its looks begin at a random time within a tenth of its interval, so that the checks of an agent that
 // has started do not all look at once.
 func (c *Checks) run(ctx context.Context, n int) {
@@ -61,7 +64,8 @@ func (c *Checks) run(ctx context.Context, n int) {
 		case !ok && failed >= max(check.Failures, 1):
 			c.set(n, domain.Critical, output)
 		}
-		sleep(ctx, interval-interval/20+rand.N(interval/10+1))
+		next := time.Now().Add(interval - interval/20 + rand.N(interval/10+1))
+		sleep(ctx, time.Until(next.Truncate(tick).Add(tick)))
 	}
 }
 

@@ -48,6 +48,10 @@ type Event struct {
 	Raw []byte // valid until the next event
 }
 
+// Typed is the event as a value of the domain, such as a domain.InstanceRegistered. An event that this version does not know
+// is an error.
+func (e *Event) Typed() (domain.Event, error) { return eventstore.Decode(&e.RecordedEvent) }
+
 // searchTimeout is how long a registry may search for the first event that a query picks.
 const searchTimeout = 5 * time.Minute
 

@@ -18,7 +18,7 @@ import (
 
 // line is an event as the registry writes it.
 func line(position int) string {
-	return fmt.Sprintf(`{"position":"%d","id":"00000000-0000-0000-0000-%012d","stream":"instance-default/web/a","revision":%d,"recorded_at":"2026-03-01T03:12:00Z","type":"HealthChanged","data":{"epoch":1},"metadata":{}}`, position, position, position)
+	return fmt.Sprintf(`{"position":"%d","id":"00000000-0000-0000-0000-%012d","stream":"instance-default/web/a","revision":%d,"recorded_at":"2026-03-01T03:12:00Z","type":"HealthChanged","data":{"epoch":1,"from":"passing","to":"critical","source":"check"},"metadata":{}}`, position, position, position)
 }
 
 // registry is a server that answers every request with handler.

@@ -129,11 +129,17 @@ func ExampleClient_Events() {
 		if err != nil {
 			panic(err) // the transfer broke off: what came is not all
 		}
-		fmt.Println(e.Position, e.Stream, e.Type)
+		typed, err := e.Typed()
+		if err != nil {
+			panic(err)
+		}
+		if changed, ok := typed.(domain.HealthChanged); ok {
+			fmt.Println(e.Position, e.Stream, changed.To)
+		}
 	}
 	// Output:
-	// 7 instance-default/web/a HealthChanged
-	// 8 instance-default/web/a HealthChanged
+	// 7 instance-default/web/a critical
+	// 8 instance-default/web/a critical
 }
 
 func ExampleClient_HistoryEntries() {
