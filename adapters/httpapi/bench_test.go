@@ -2,11 +2,19 @@ package httpapi_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/adapters/httpapi"
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/domain"
 )
 
 // fleet registers instances of the service checkout.
@@ -75,4 +83,58 @@ func BenchmarkHeartbeatBatch(b *testing.B) {
 	}
 	blast(b, s, 8, request("POST", "/v1/heartbeats", "Content-Type: application/json", fmt.Sprint("Content-Length: ", len(body)))+string(body))
 	b.ReportMetric(1000*float64(b.N)/b.Elapsed().Seconds(), "heartbeats/s")
+}
+
+// BenchmarkAccess is of heartbeats in the lane without and with a token, and without and with limits, over TCP and TLS, beside a
+// bare handler.
+func BenchmarkAccess(b *testing.B) {
+	limits := func(c *httpapi.Config) {
+		c.Limits = web.NewLimits(map[web.Limit]float64{web.Requests: 1e9, web.Heartbeats: 1e9, web.Bytes: 1e12}, nil, time.Now)
+	}
+	const beat = lookup + "/i7/heartbeat"
+	for _, secure := range []bool{false, true} {
+		name := "TCP"
+		var config *tls.Config
+		if secure {
+			name, config = "TLS", certificate(b)
+		}
+		over := func(s *server) *server {
+			if secure {
+				s.URL = "https://" + s.listen(config, nil)
+			}
+			return s
+		}
+		b.Run(name+"/bare", func(b *testing.B) {
+			s := start(b)
+			bare := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
+			if s.URL = "https://" + bare.Listener.Addr().String(); secure {
+				bare.TLS = &tls.Config{Certificates: config.Certificates, NextProtos: []string{"http/1.1"}}
+				bare.StartTLS()
+			} else {
+				bare.Start()
+				s.URL = bare.URL
+			}
+			defer bare.Close()
+			blast(b, s, 32, request("PUT", beat))
+		})
+		b.Run(name+"/open", func(b *testing.B) {
+			s := start(b)
+			s.fleet(20)
+			blast(b, over(s), 32, request("PUT", beat))
+		})
+		b.Run(name+"/limits", func(b *testing.B) {
+			s := startConfigured(b, pebblestore.Options{}, limits)
+			s.fleet(20)
+			blast(b, over(s), 32, request("PUT", beat))
+		})
+		b.Run(name+"/token", func(b *testing.B) {
+			g := startGuarded(b)
+			header := g.token("fleet", domain.TokenSpec{Roles: []string{"operator"}})
+			for i := range 20 {
+				g.send("PUT", fmt.Sprintf("%s/i%d", lookup, i), `{"address":"10.0.0.5"}`, header...).want(b, 201)
+			}
+			over(g.server)
+			blast(b, g.server, 32, request("PUT", beat, header[0]+": "+header[1]))
+		})
+	}
 }
