@@ -1,7 +1,6 @@
 package domain
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/url"
@@ -151,29 +150,24 @@ func (c Check) ExpectedStatus(status int) bool {
 // StatusRange is a range of statuses of HTTP. Its JSON form is a number, or a text such as "200-299".
 type StatusRange struct{ From, To uint16 }
 
-// MarshalJSON writes a number, or a text if the range has several.
-func (r StatusRange) MarshalJSON() ([]byte, error) {
+// MarshalText is "200", or "200-299". Both are text, so that generated clients have one type for them.
+func (r StatusRange) MarshalText() ([]byte, error) {
 	if r.From == r.To {
 		return strconv.AppendUint(nil, uint64(r.From), 10), nil
 	}
-	return fmt.Appendf(nil, `"%d-%d"`, r.From, r.To), nil
+	return fmt.Appendf(nil, "%d-%d", r.From, r.To), nil
 }
 
-// UnmarshalJSON reads what MarshalJSON writes, and a text with one number.
-func (r *StatusRange) UnmarshalJSON(b []byte) error {
-	bad := InvalidField{Field: "expected_statuses", Rule: `must have numbers from 100 to 599, and ranges such as "200-299"`}
-	text := string(b)
-	if b[0] == '"' && json.Unmarshal(b, &text) != nil {
-		return bad
-	}
-	from, to, several := strings.Cut(text, "-")
+// UnmarshalText reads what MarshalText writes.
+func (r *StatusRange) UnmarshalText(text []byte) error {
+	from, to, several := strings.Cut(string(text), "-")
 	if !several {
 		to = from
 	}
 	first, err1 := strconv.ParseUint(from, 10, 16)
 	last, err2 := strconv.ParseUint(to, 10, 16)
 	if err1 != nil || err2 != nil {
-		return bad
+		return InvalidField{Field: "expected_statuses", Rule: `must have statuses from "100" to "599", and ranges such as "200-299"`}
 	}
 	*r = StatusRange{uint16(first), uint16(last)}
 	return nil
@@ -296,7 +290,7 @@ func (c Check) validateHTTP(field string) error {
 	}
 	for _, r := range c.ExpectedStatuses {
 		if r.From < 100 || r.To > 599 || r.From > r.To {
-			return InvalidField{Field: field + "expected_statuses", Rule: `must have numbers from 100 to 599, and ranges such as "200-299"`}
+			return InvalidField{Field: field + "expected_statuses", Rule: `must have statuses from "100" to "599", and ranges such as "200-299"`}
 		}
 	}
 	return nil

@@ -10,7 +10,7 @@ import (
 )
 
 const checkedBody = `{"address":"10.0.0.5","ports":{"http":8080,"grpc":9090},"ttl":"30s","on_lapse":"critical","remove_after":"10m",
- "checks":[{"id":"http","kind":"http","url":"http://10.0.0.5:8080/health","interval":"10s","timeout":"2s","failures":2,"expected_statuses":[200,"300-399"]},
+ "checks":[{"id":"http","kind":"http","url":"http://10.0.0.5:8080/health","interval":"10s","timeout":"2s","failures":2,"expected_statuses":["200","300-399"]},
            {"id":"worker","kind":"ttl","ttl":"15s"},
            {"id":"grpc","kind":"grpc","port":"grpc","grpc_service":"checkout.v1.Checkout"}]}`
 
@@ -142,7 +142,7 @@ func TestBadChecksAreRefusedByField(t *testing.T) {
 		{`{"id":"a","kind":"http","url":"nowhere"}`, "checks[0].url"},
 		{`{"id":"a","kind":"http","url":"http://a/","interval":10}`, "checks.interval"},
 		{`{"id":"a","kind":"http","url":"http://a/","expected_statuses":["many"]}`, "expected_statuses"},
-		{`{"id":"a","kind":"http","url":"http://a/","expected_statuses":[700]}`, "checks[0].expected_statuses"},
+		{`{"id":"a","kind":"http","url":"http://a/","expected_statuses":["700"]}`, "checks[0].expected_statuses"},
 		{`{"id":"a","kind":"http","url":"http://a/","path":"/"}`, "path"},
 		{`{"id":"a","kind":"tcp","target":"a"}`, "checks[0].target"},
 		{`{"id":"a","kind":"ttl","ttl":"15s"},{"id":"a","kind":"ttl","ttl":"15s"}`, "checks[1].id"},

@@ -32,7 +32,6 @@ func ProblemOf(err error) *wire.Problem {
 		field      domain.InvalidField
 		unknown    domain.UnknownInstance
 		noCheck    domain.UnknownCheck
-		oldCheck   domain.StaleCheck
 		webhook    domain.UnknownWebhook
 		service    queries.UnknownService
 		gone       queries.Gone
@@ -68,8 +67,6 @@ func ProblemOf(err error) *wire.Problem {
 		return NewProblem(http.StatusNotFound, "unknown-instance", "The instance is not registered", err.Error())
 	case errors.As(err, &noCheck):
 		return NewProblem(http.StatusNotFound, "unknown-check", "The instance has no such check", err.Error())
-	case errors.As(err, &oldCheck):
-		return NewProblem(http.StatusConflict, "stale-check", "The check has another definition", err.Error())
 	case errors.As(err, &webhook):
 		return NewProblem(http.StatusNotFound, "unknown-webhook", "The webhook does not exist", err.Error())
 	case errors.As(err, &forbidden):
