@@ -19,7 +19,7 @@ import (
 
 const (
 	holdAtLeast = 10 // checks without an answer
-	sampleSize  = 32
+	sampleSize  = 64
 	freshLook   = time.Second            // an answer that did not come in a look that began this short before is not asked for again
 	trialEvery  = 250 * time.Millisecond // from the beginning of a trial to that of the next
 	trialFor    = 3 * time.Second        // a sample that gave no answer in this time gives none
