@@ -37,6 +37,7 @@ type hold struct {
 	on       bool
 	worn     bool // a hold ended by its bound, and most targets have not answered since
 	since    time.Time
+	ended    time.Time // when the newest hold ended because most targets answered again
 	judged   time.Time
 }
 
@@ -195,7 +196,7 @@ func massive(silent, size, candidates int) bool {
 }
 
 // judgeHold ends a hold when most targets answer again, or after its longest time. After a recovery each check must fail
-// anew, because its newest look may be from before.
+// anew, because its newest look may be from before, and a look that is under way says nothing if it gets no answer.
 func (p *Prober) judgeHold(now time.Time) {
 	h := &p.hold
 	silent, candidates := 0, 0
@@ -211,7 +212,7 @@ func (p *Prober) judgeHold(now time.Time) {
 	recovered := !massive(silent, candidates, candidates)
 	switch {
 	case recovered && h.on:
-		h.on = false
+		h.on, h.ended = false, now
 		p.opts.Logger.Warn("most probes get answers again: this node reports failures", "held", now.Sub(h.since).Round(time.Second).String())
 		h.suspects = nil
 		for _, c := range p.mine {

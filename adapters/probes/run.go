@@ -204,6 +204,8 @@ func (p *Prober) resultOf(t *Target, f Finding, began time.Time) string {
 		return Refused
 	case f.answered():
 		return Failed
+	case began.Before(p.hold.ended): // while the network was away
+		return Void
 	}
 	return Unanswered
 }
