@@ -340,3 +340,34 @@ func TestMistakesAreRefusedAtOnce(t *testing.T) {
 		<-again.Done()
 	})
 }
+
+func TestLargeRegistrationsGoInSeveralRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := live(t)
+		c := r.Client(client.Options{})
+		ctx, end := context.WithCancel(t.Context())
+		var all []*client.Kept
+		for n := range 200 {
+			large := at(domain.Key{Service: "checkout", ID: fmt.Sprint("i-", n)})
+			large.Details.Metadata = map[string]string{"a": strings.Repeat("x", 4000), "b": strings.Repeat("y", 4000), "c": strings.Repeat("z", 4000)}
+			k, err := c.Keep(ctx, large)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, k)
+		}
+		time.Sleep(time.Second)
+		for _, k := range all {
+			if k.State().Phase != client.Registered {
+				t.Fatalf("%s: %+v", k.Key, k.State())
+			}
+		}
+		if asked := r.Asked(); len(asked) < 3 || len(asked) > 10 {
+			t.Errorf("2.4 MB of registrations went in %d requests", len(asked))
+		}
+		end()
+		for _, k := range all {
+			<-k.Done()
+		}
+	})
+}

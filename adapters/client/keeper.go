@@ -16,6 +16,7 @@ const (
 	keepFirstPause  = 250 * time.Millisecond
 	refusedPause    = 30 * time.Second // after a refusal that a repetition will hardly change
 	maxCommands     = 500              // of one request
+	maxCommandBytes = 1 << 20          // of one request, about: escapes may make it six times as long, and a registry takes 8 MiB
 	maxHeartbeats   = 10_000           // of one request
 	beatsPerTTL     = 3
 	maxAttemptPause = 5 * time.Second

@@ -119,11 +119,32 @@ func (k *keeper) send(ctx context.Context, r round) {
 	for _, one := range r.inspects {
 		k.inspect(ctx, one)
 	}
-	for chunk := range slices.Chunk(r.commands, maxCommands) {
-		if !k.sendCommands(ctx, chunk) {
+	for rest := r.commands; len(rest) > 0; {
+		n, bytes := 1, rest[0].size()
+		for n < len(rest) && n < maxCommands && bytes+rest[n].size() <= maxCommandBytes {
+			bytes += rest[n].size()
+			n++
+		}
+		if !k.sendCommands(ctx, rest[:n]) {
 			return
 		}
+		rest = rest[n:]
 	}
+}
+
+// size is about how many bytes of a body the command takes.
+func (c *pending) size() int {
+	n := 512 + len(c.item.Output) + len(c.item.Reason)
+	if d := c.item.Details; d != nil {
+		for key, value := range d.Metadata {
+			n += 8 + len(key) + len(value)
+		}
+		for _, tag := range d.Tags {
+			n += 4 + len(tag)
+		}
+		n += 80 * len(d.Ports)
+	}
+	return n
 }
 
 // attempt is how long one request about some instances may take: at most until the next one would be due.

@@ -59,6 +59,7 @@ type Watcher struct {
 
 	mu       sync.Mutex
 	services map[domain.ServiceKey]*service
+	length   int           // of the names of the services, in the request of a stream
 	grown    chan struct{} // holds a token when services were added that the stream does not tell of; never closed
 	dirty    chan struct{} // holds a token when the cache is to be written; never closed
 	live     bool
@@ -108,6 +109,25 @@ func (w *Watcher) state() State {
 	return s
 }
 
+// A request for a stream names the services. A registry takes this many services, and headers of this many bytes.
+const (
+	maxServices = 2_000
+	maxLength   = 60_000
+)
+
+// cost is how many bytes a service takes in the request.
+func cost(key domain.ServiceKey) int {
+	return len("&service=%2F") + len(key.Namespace) + len(key.Service)
+}
+
+// TooMany refuses a service that does not fit into the request for one stream: about 2,000 services with names of 20 bytes
+// do. Another Watcher can watch it.
+type TooMany struct{ Service domain.ServiceKey }
+
+func (e TooMany) Error() string {
+	return "too many services are watched with one stream to watch " + e.Service.String() + ", too"
+}
+
 // Service is a service that is watched until Close.
 type Service struct {
 	w    *Watcher
@@ -125,6 +145,10 @@ func (w *Watcher) Service(key domain.ServiceKey) (*Service, error) {
 	defer w.mu.Unlock()
 	s := w.services[key]
 	if s == nil {
+		if w.length+cost(key) > maxLength || len(w.services) == maxServices {
+			return nil, TooMany{key}
+		}
+		w.length += cost(key)
 		s = &service{key: key, known: make(chan struct{}), listeners: map[*func([]*wire.Instance)]struct{}{}}
 		w.services[key] = s
 		if c, ok := w.cached[key]; ok {
@@ -145,6 +169,7 @@ func (s *Service) Close() {
 		defer s.w.mu.Unlock()
 		if s.of.handles--; s.of.handles == 0 {
 			delete(s.w.services, s.of.key)
+			s.w.length -= cost(s.of.key)
 		}
 	})
 }

@@ -207,3 +207,30 @@ func TestAClosedServiceIsNotFollowed(t *testing.T) {
 		}
 	})
 }
+
+func TestMoreServicesThanOneRequestCanNameAreRefused(t *testing.T) {
+	watching(t, watch.Options{}, func(t *testing.T, r *clienttest.Registry, w *watch.Watcher) {
+		long := strings.Repeat("a", 120)
+		n := 0
+		for ; ; n++ {
+			s, err := w.Service(domain.ServiceKey{Service: fmt.Sprint(long, n)})
+			if err != nil {
+				if !errors.As(err, new(watch.TooMany)) {
+					t.Error(err)
+				}
+				break
+			}
+			defer s.Close()
+		}
+		synctest.Wait()
+		time.Sleep(time.Second)
+		for _, asked := range r.Asked() {
+			if len(asked) > 64<<10 {
+				t.Errorf("a request of %d bytes", len(asked))
+			}
+		}
+		if n < 400 || n > 500 {
+			t.Errorf("%d services fit", n)
+		}
+	})
+}
