@@ -87,6 +87,10 @@ func (w *world) arrive() {
 		named: w.chance(2), batched: w.chance(3), home: w.rng.IntN(len(w.nodes)),
 	}
 	p.dies = time.Now().Add(time.Duration(w.rng.IntN(90_000)) * time.Millisecond)
+	if w.chance(3) {
+		p.check = minTTL + time.Duration(w.rng.IntN(int(maxTTL-minTTL)/1000))*1000
+	}
+	p.lapses = w.chance(4)
 	w.processes = append(w.processes, p)
 }
 

@@ -18,6 +18,8 @@ func (a *answer) fits(i domain.Instance) bool {
 		epoch, owner = c.Epoch, c.Owner
 	case domain.ChangeTraffic:
 		epoch, owner = c.Epoch, c.Owner
+	case domain.ReportCheck:
+		epoch, owner = c.Epoch, c.Owner
 	case domain.DeregisterInstance:
 		epoch, owner = c.Epoch, c.Owner
 	}

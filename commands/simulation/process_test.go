@@ -33,7 +33,18 @@ type process struct {
 	left     bool // it said good-bye, or gave up
 	tried    time.Time
 	said     domain.Status
+
+	check    time.Duration // ttl of the check that it reports; 0: it has none
+	reported time.Time
+	mute     time.Time // it reports no check until then
+	lapses   bool      // its lease lapses to critical
 }
+
+// worker is the id of the check of processes. removeAfter is how long a lease that lapsed to critical stays.
+const (
+	worker      = "worker"
+	removeAfter = 10 * time.Second
+)
 
 // live is what the process does in a tick.
 func (p *process) live() {
@@ -46,6 +57,8 @@ func (p *process) live() {
 		if time.Since(p.tried) > time.Second {
 			p.register()
 		}
+	case p.check > 0 && time.Since(p.reported) > p.check/3 && time.Now().After(p.mute):
+		p.report()
 	case time.Since(p.tried) > p.ttl/3 && p.batched:
 		p.tried = time.Now()
 		w.due = append(w.due, p)
@@ -82,6 +95,12 @@ func (p *process) register() {
 	details := domain.Details{Address: "10.0.0.5", Weight: uint16(p.world.rng.IntN(2)), TTL: domain.Duration(p.ttl), Zone: p.name}
 	if p.world.chance(2) {
 		details.Status = pick(p.world, []domain.Status{domain.Starting, domain.Passing, domain.Critical})
+	}
+	if p.check > 0 {
+		details.Checks = []domain.Check{{ID: worker, Kind: domain.CheckTTL, TTL: domain.Duration(p.check)}}
+	}
+	if p.lapses {
+		details.OnLapse, details.RemoveAfter = domain.LapseCritical, domain.Duration(removeAfter)
 	}
 	command := domain.RegisterInstance{Key: p.key, Details: details}
 	if p.named {
@@ -124,6 +143,26 @@ func (p *process) say() {
 	p.tried = tried
 }
 
+// report reports the process's check. Now and then the process forgets to for some time.
+func (p *process) report() {
+	w := p.world
+	status := domain.Passing
+	if w.chance(10) {
+		status = pick(w, []domain.Status{domain.Warning, domain.Critical})
+	}
+	if w.chance(20) {
+		p.mute = time.Now().Add(time.Duration(w.rng.IntN(20_000)) * time.Millisecond)
+	}
+	p.reported = time.Now()
+	tried := p.tried // a report renews no lease
+	command := domain.ReportCheck{Key: p.key, Epoch: p.epoch, Check: worker, Status: status}
+	if p.named {
+		command.Owner = p.name
+	}
+	p.heard(p.ask(command))
+	p.tried = tried
+}
+
 // ask tries one node after the other, as clients do, until one answers.
 func (p *process) ask(command domain.Command) (last *answer) {
 	w := p.world
@@ -148,6 +187,7 @@ func namedTwice(err error) bool { return errors.As(err, new(domain.InvalidField)
 func refused(err error) bool {
 	var (
 		field    domain.InvalidField
+		check    domain.UnknownCheck
 		unknown  domain.UnknownInstance
 		lapsed   domain.LeaseLapsed
 		stale    domain.StaleEpoch
@@ -156,6 +196,6 @@ func refused(err error) bool {
 		mismatch domain.RevisionMismatch
 		nothing  domain.NothingToMatch
 	)
-	return errors.As(err, &field) || errors.As(err, &unknown) || errors.As(err, &lapsed) || errors.As(err, &stale) || errors.As(err, &owner) ||
+	return errors.As(err, &field) || errors.As(err, &check) || errors.As(err, &unknown) || errors.As(err, &lapsed) || errors.As(err, &stale) || errors.As(err, &owner) ||
 		errors.As(err, &already) || errors.As(err, &mismatch) || errors.As(err, &nothing)
 }

@@ -144,7 +144,7 @@ const reachesLate = patience + time.Second
 // judgeHeld: nobody is taken out for silence while expiry is held.
 func (w *world) judgeHeld(key domain.Key, l *life, registry []*recorded) {
 	for _, e := range l.lifecycle {
-		if e.Type != domain.TypeLeaseExpired {
+		if !byRegistry(e.event) {
 			continue
 		}
 		var h holds

@@ -18,6 +18,7 @@ var everyRun = []string{
 	"a late report of health is refused", "a late drain is refused", "a late heartbeat is refused", "a late update is refused",
 	"several heartbeats in a batch", "a key that is named twice in a batch is refused", "maintenance ends where nothing is live",
 	"a crowd falls silent", "self-preservation started", "an operator held expiry", "an operator ended self-preservation",
+	"a check lapses", "a check changes by a report", "a lease lapses to critical", "a heartbeat gives back a status", "an instance that stays critical is removed",
 }
 
 // Whatever happens to processes, nodes, clocks and the store, the log tells what was so, and answers stand.
