@@ -45,30 +45,35 @@ var anyReport domain.Command = domain.ReportCheck{}
 // renew a check are carried out with one commit. Several checks of one instance may be among them.
 func (h *Heartbeats) ReportAll(ctx context.Context, reports []domain.ReportCheck) []Result {
 	results := make([]Result, len(reports))
-	seen := make(map[target]int, len(reports))
-	var requests []eventstore.AppendRequest
-	var entries []*catalog.Entry
-	var sent, undecided []int
+	keys := make([]domain.Key, len(reports))
 	for i := range reports {
-		if first, twice := seen[targetOf(reports[i])]; twice {
-			results[i].Err = namedTwice(first)
-			h.service.observe(Outcome{Command: anyReport, Err: results[i].Err, Times: 1})
-			continue
-		}
-		seen[targetOf(reports[i])] = i
-		entry := h.service.catalog().Find(reports[i].Key)
+		keys[i] = reports[i].Key
+	}
+	entries := h.service.catalog().FindAll(make([]*catalog.Entry, 0, len(keys)), keys)
+	batch := renewals{events: make([]eventstore.EventData, 0, len(reports))}
+	seen := make(map[renewedCheck]int, len(reports))
+	requests := make([]eventstore.AppendRequest, 0, len(reports))
+	var sent, undecided []int
+	for i, entry := range entries {
 		if entry == nil {
 			undecided = append(undecided, i)
 			continue
 		}
+		of := renewedCheck{entry, reports[i].Check}
+		if first, twice := seen[of]; twice {
+			results[i].Err = namedTwice(first)
+			h.service.observe(Outcome{Command: anyReport, Err: results[i].Err, Times: 1})
+			continue
+		}
+		seen[of] = i
 		result, received, ok := decideRenewal(entry, &reports[i])
 		if !ok {
 			undecided = append(undecided, i)
 			continue
 		}
 		results[i] = result
-		requests = append(requests, appendHeartbeat(entry, reports[i].Key, []eventstore.EventData{h.event(received)}))
-		entries, sent = append(entries, entry), append(sent, i)
+		requests = append(requests, appendHeartbeat(entry, reports[i].Key, batch.event(h, received)))
+		sent = append(sent, i)
 	}
 	undecided = append(undecided, h.renewAll(ctx, reports, requests, entries, sent, results)...)
 	slices.Sort(undecided)
@@ -84,6 +89,26 @@ func (h *Heartbeats) ReportAll(ctx context.Context, reports []domain.ReportCheck
 	return results
 }
 
+// renewedCheck is a check of a live instance.
+type renewedCheck struct {
+	entry *catalog.Entry
+	check string
+}
+
+// renewals make the events of a batch. Equal renewals that follow each other share one event, as most do: an agent reports
+// one check of many instances.
+type renewals struct {
+	events []eventstore.EventData // INVARIANT: it does not grow beyond its capacity, for requests point into it
+	last   domain.HeartbeatReceived
+}
+
+func (r *renewals) event(h *Heartbeats, received domain.HeartbeatReceived) []eventstore.EventData {
+	if len(r.events) == 0 || r.last != received {
+		r.events, r.last = append(r.events, h.event(received)), received
+	}
+	return r.events[len(r.events)-1:]
+}
+
 // renewAll appends renewals. It gives the items that must be decided again.
 func (h *Heartbeats) renewAll(ctx context.Context, reports []domain.ReportCheck, requests []eventstore.AppendRequest, entries []*catalog.Entry, sent []int, results []Result) (lost []int) {
 	if len(requests) == 0 {
@@ -96,8 +121,8 @@ func (h *Heartbeats) renewAll(ctx context.Context, reports []domain.ReportCheck,
 		failed := err
 		valid := false
 		if failed == nil {
-			noteStream(entries[j], &appended[j])
-			valid, failed = h.service.accepted(ctx, entries[j], renewalBy(reports[i]), &appended[j], caughtUp)
+			noteStream(entries[i], &appended[j])
+			valid, failed = h.service.accepted(ctx, entries[i], renewalBy(reports[i]), &appended[j], caughtUp)
 		}
 		switch {
 		case failed != nil:
@@ -119,7 +144,8 @@ func (h *Heartbeats) renewAll(ctx context.Context, reports []domain.ReportCheck,
 // decideRenewal decides a report on the catalog's entry of the instance. The result lacks its position. ok is false if the
 // report does not only renew the check.
 func decideRenewal(entry *catalog.Entry, report *domain.ReportCheck) (result Result, received domain.HeartbeatReceived, ok bool) {
-	if report.Validate() != nil {
+	// A live instance has a legal key, and its checks have legal ids.
+	if report.Status == domain.Starting || report.Owner != "" && report.Validate() != nil {
 		return result, received, false
 	}
 	live := domain.Instance{Phase: domain.Registered, Epoch: entry.Epoch, Checks: entry.Checks()} // the fields that decide

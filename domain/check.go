@@ -84,6 +84,16 @@ type Check struct {
 	RemoveAfter   Duration `json:"remove_after,omitzero"`    // the instance is removed when the check was critical for this long; 0: never
 }
 
+// CheckKindOf is the kind of that name. The kinds that this version knows take no memory of their own.
+func CheckKindOf[S ~string | ~[]byte](name S) CheckKind {
+	for _, known := range [...]CheckKind{CheckTTL, CheckHTTP, CheckTCP, CheckGRPC} {
+		if string(name) == string(known) {
+			return known
+		}
+	}
+	return CheckKind(name)
+}
+
 // Probed says whether the registry looks itself.
 func (k CheckKind) Probed() bool { return k == CheckHTTP || k == CheckTCP || k == CheckGRPC }
 

@@ -34,7 +34,7 @@ func (s CheckState) Flapping(at time.Time) bool {
 
 // begin is the state of a check that has not answered yet.
 func begin(c Check, revision uint64, at time.Time) CheckState {
-	return CheckState{ID: c.ID, Kind: c.Kind, TTL: c.TTL, RemoveAfter: c.RemoveAfter, Status: c.Initial(), Since: at, Revision: revision}
+	return CheckState{ID: c.ID, Kind: CheckKindOf(c.Kind), TTL: c.TTL, RemoveAfter: c.RemoveAfter, Status: c.Initial(), Since: at, Revision: revision}
 }
 
 // redefined is the state of a check that gets another definition. A check that asks the same question keeps its answer.

@@ -2,7 +2,9 @@ package catalog
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/rollcall-registry/rollcall/domain"
 )
@@ -10,11 +12,23 @@ import (
 // health is what an entry has besides its status, if its instance has checks or a lease that lapses to critical. Every other
 // entry has none: nil. It is immutable.
 type health struct {
-	reported    domain.Status // what the instance says of itself; "": the entry's status
-	lapsed      time.Time     // see domain.Instance
-	onLapse     domain.LapsePolicy
+	first       *domain.CheckState // of the states of its checks, which lie behind each other; a slice would be larger
+	lapsed      int64              // see domain.Instance, Unix nanoseconds; 0: it did not
 	removeAfter domain.Duration
-	checks      []domain.CheckState
+	count       uint32 // of the checks
+	says        code   // what the instance says of itself
+	critical    bool   // its lease lapses to critical
+}
+
+func (h *health) checks() []domain.CheckState {
+	if h.count == 0 {
+		return nil
+	}
+	return unsafe.Slice(h.first, h.count)
+}
+
+func (h *health) setChecks(checks []domain.CheckState) {
+	h.first, h.count = unsafe.SliceData(checks), uint32(len(checks))
 }
 
 // healthOf is the health of an instance; nil: it needs none.
@@ -22,7 +36,13 @@ func healthOf(i *domain.Instance) *health {
 	if len(i.Checks) == 0 && i.Lapsed.IsZero() && i.Details.OnLapse == "" {
 		return nil
 	}
-	return &health{i.Reported, i.Lapsed, i.Details.OnLapse, i.Details.RemoveAfter, i.Checks}
+	h := &health{removeAfter: i.Details.RemoveAfter, critical: i.Details.OnLapse == domain.LapseCritical}
+	h.setChecks(i.Checks)
+	h.says, _ = statusCode(i.Says())
+	if !i.Lapsed.IsZero() {
+		h.lapsed = i.Lapsed.UnixNano()
+	}
+	return h
 }
 
 // Watched says whether the instance has checks, or a lease that lapses to critical.
@@ -33,23 +53,23 @@ func (e *Entry) Checks() []domain.CheckState {
 	if e.health == nil {
 		return nil
 	}
-	return e.health.checks
+	return e.health.checks()
 }
 
 // Lapsed is when the lease lapsed to critical, with no heartbeat since; zero: it did not.
 func (e *Entry) Lapsed() time.Time {
-	if e.health == nil {
+	if e.health == nil || e.health.lapsed == 0 {
 		return time.Time{}
 	}
-	return e.health.lapsed
+	return time.Unix(0, e.health.lapsed).UTC()
 }
 
 // Says is what the instance says of itself. Its status may be worse.
 func (e *Entry) Says() domain.Status {
-	if e.health == nil || e.health.reported == "" {
+	if e.health == nil {
 		return e.Status()
 	}
-	return e.health.reported
+	return statuses[e.health.says]
 }
 
 // RemoveAfter is how long after its lease lapsed to critical the instance is removed; 0: never.
@@ -67,8 +87,13 @@ func (e *Entry) Brief() domain.Instance {
 		Status: e.Status(), Traffic: e.Traffic(), Maintenance: e.maintenance, Details: domain.Details{TTL: domain.Duration(e.TTL)},
 	}
 	if h := e.health; h != nil {
-		i.Details.OnLapse, i.Details.RemoveAfter = h.onLapse, h.removeAfter
-		i.Reported, i.Lapsed, i.Checks = h.reported, h.lapsed, h.checks
+		i.Details.RemoveAfter, i.Lapsed, i.Checks = h.removeAfter, e.Lapsed(), h.checks()
+		if h.critical {
+			i.Details.OnLapse = domain.LapseCritical
+		}
+		if h.count > 0 || h.lapsed != 0 {
+			i.Reported = e.Says()
+		}
 	}
 	return i
 }
@@ -102,13 +127,12 @@ func (e *Entry) redefined(name string, before *Entry, details domain.Details) {
 
 // appendHealth writes a health into a snapshot.
 func appendHealth(b []byte, h *health) []byte {
-	b = appendString(b, h.reported)
-	b = appendTime(b, h.lapsed)
-	b = appendString(b, h.onLapse)
+	b = appendString(b, statuses[h.says])
+	b = binary.AppendUvarint(b, uint64(h.lapsed))
+	b = binary.AppendUvarint(b, map[bool]uint64{true: 1}[h.critical])
 	b = binary.AppendUvarint(b, uint64(h.removeAfter))
-	b = binary.AppendUvarint(b, uint64(len(h.checks)))
-	for i := range h.checks {
-		c := &h.checks[i]
+	b = binary.AppendUvarint(b, uint64(h.count))
+	for _, c := range h.checks() {
 		b = appendString(b, c.ID)
 		b = appendString(b, c.Kind)
 		b = appendString(b, c.Status)
@@ -142,16 +166,20 @@ func (r *snapshotReader) time() time.Time {
 }
 
 func (r *snapshotReader) health() *health {
-	h := &health{reported: domain.Status(r.bytes()), lapsed: r.time(), onLapse: domain.LapsePolicy(r.bytes()), removeAfter: domain.Duration(r.number())}
+	h := &health{}
+	h.says, _ = statusCode(r.bytes())
+	h.lapsed, h.critical, h.removeAfter = int64(r.number()), r.number() == 1, domain.Duration(r.number())
+	var checks []domain.CheckState
 	for n := r.number(); n > 0 && !r.short; n-- {
 		c := domain.CheckState{
-			ID: string(r.bytes()), Kind: domain.CheckKind(r.bytes()), Status: domain.Status(r.bytes()), Output: string(r.bytes()), By: string(r.bytes()),
+			ID: string(r.bytes()), Kind: domain.CheckKindOf(r.bytes()), Status: domain.Status(r.bytes()), Output: string(r.bytes()), By: string(r.bytes()),
 			TTL: domain.Duration(r.number()), RemoveAfter: domain.Duration(r.number()), Revision: r.number(), Since: r.time(),
 		}
 		for n := r.number(); n > 0 && !r.short; n-- {
 			c.Changes = append(c.Changes, r.time())
 		}
-		h.checks = append(h.checks, c)
+		checks = append(checks, c)
 	}
+	h.setChecks(slices.Clip(checks))
 	return h
 }

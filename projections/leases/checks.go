@@ -12,19 +12,30 @@ import (
 // A ttl check has a lease like an instance's. It runs until the check is critical: nothing more can lapse then. The leases of
 // checks count as leases of their namespace, for self-preservation too.
 
-// checks are the leases of an instance's ttl checks. They are guarded by the shard of the instance's lease, which is theirs, too.
-type checks struct {
-	leases []*checkLease
-	self   *checkLease // of a check's lease: itself
-}
-
-// checkLease is the lease of one ttl check. Its fields streamEvents, number and checks mean nothing: the instance's count.
+// checkLease is the lease of one ttl check. It is guarded by the shard of its instance's lease, which is its own, too. Its
+// fields streamEvents and number mean nothing: the instance's count.
 type checkLease struct {
 	lease
 	id       string
-	revision uint64 // of the check's definition
-	of       *lease // the instance's
-	own      checks // what the lease points to, so that it can be told from an instance's
+	revision uint64      // of the check's definition
+	next     *checkLease // the next of the same instance
+}
+
+// check is the check's lease that a lease is a part of; nil: the lease is an instance's. A check's lease points to itself.
+func (l *lease) check() *checkLease {
+	if c := l.checks; c != nil && &c.lease == l {
+		return c
+	}
+	return nil
+}
+
+// each yields the leases of the checks of an instance's lease.
+func (l *lease) each(yield func(*checkLease) bool) {
+	for c := l.checks; c != nil; c = c.next {
+		if !yield(c) {
+			return
+		}
+	}
 }
 
 // Checks gives an instance's lease the leases of its ttl checks, as the states of the checks say. A lease of a check that is
@@ -47,12 +58,11 @@ func (t *Table) Checks(key domain.Key, epoch uint64, states []domain.CheckState,
 		if state.Kind != domain.CheckTTL {
 			continue
 		}
-		c := l.checks.find(state.ID)
+		c := l.find(state.ID)
 		begins := c == nil || c.revision != state.Revision || c.epoch != epoch || state.ID == renewed
 		if c == nil {
-			c = &checkLease{lease: lease{shard: s, name: name, in: l.in, tick: -1}, id: state.ID, of: l}
-			c.own.self = c
-			c.checks = &c.own
+			c = &checkLease{lease: lease{shard: s, name: name, in: l.in, tick: -1}, id: state.ID}
+			c.checks = c
 		}
 		if begins {
 			c.revision, c.epoch, c.heard = state.Revision, epoch, t.since(now)
@@ -69,40 +79,33 @@ func (t *Table) Checks(key domain.Key, epoch uint64, states []domain.CheckState,
 		}
 		kept = append(kept, c)
 	}
-	if l.checks != nil {
-		t.mu.Lock()
-		for _, c := range l.checks.leases {
-			if !slices.Contains(kept, c) {
-				c.ended.Store(true)
-				t.rest(&c.lease, false)
-			}
+	t.mu.Lock()
+	for c := range l.each {
+		if !slices.Contains(kept, c) {
+			c.ended.Store(true)
+			t.rest(&c.lease, false)
 		}
-		t.mu.Unlock()
 	}
+	t.mu.Unlock()
 	l.checks = nil
-	if kept != nil {
-		l.checks = &checks{leases: kept}
+	for _, c := range slices.Backward(kept) {
+		c.next, l.checks = l.checks, c
 	}
 }
 
 // endChecks ends the leases of an instance's checks. REQUIRES: the shard and the table are locked.
 func (t *Table) endChecks(l *lease) {
-	if l.checks == nil {
-		return
-	}
-	for _, c := range l.checks.leases {
+	for c := range l.each {
 		c.ended.Store(true)
 		t.rest(&c.lease, false)
 	}
 }
 
-func (c *checks) find(id string) *checkLease {
-	if c == nil {
-		return nil
-	}
-	for _, l := range c.leases {
-		if l.id == id {
-			return l
+// find is the lease of one of an instance's checks; nil: there is none.
+func (l *lease) find(id string) *checkLease {
+	for c := range l.each {
+		if c.id == id {
+			return c
 		}
 	}
 	return nil
@@ -110,10 +113,10 @@ func (c *checks) find(id string) *checkLease {
 
 // all yields an instance's lease and those of its checks.
 func (l *lease) all(yield func(*lease) bool) {
-	if !yield(l) || l.checks == nil {
+	if !yield(l) {
 		return
 	}
-	for _, c := range l.checks.leases {
+	for c := range l.each {
 		if !yield(&c.lease) {
 			return
 		}
@@ -122,7 +125,7 @@ func (l *lease) all(yield func(*lease) bool) {
 
 // heardCheck renews the lease of a check. REQUIRES: the shard is locked.
 func (t *Table) heardCheck(l *lease, check []byte, e *eventstore.RecordedEvent, heard int64) {
-	c := l.checks.find(string(check))
+	c := l.find(string(check))
 	if c == nil || !ofEpoch(epochOf(e.Data), c.epoch) {
 		return
 	}
@@ -146,7 +149,7 @@ func (t *Table) FindCheck(key domain.Key, id string) (Lease, bool) {
 	if l == nil {
 		return Lease{}, false
 	}
-	c := l.checks.find(id)
+	c := l.find(id)
 	if c == nil {
 		return Lease{}, false
 	}

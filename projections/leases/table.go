@@ -104,7 +104,7 @@ type lease struct {
 	ended        atomic.Bool // the lease is removed from the table
 	tick         int64       // its place in the wheel, -1: it has none; guarded by the table's mutex
 	overdueIndex int         // in the namespace's list of overdue leases; guarded by the table's mutex
-	checks       *checks     // of an instance's lease: the leases of its ttl checks; nil: it has none
+	checks       *checkLease // of an instance's lease: the first of the leases of its ttl checks, nil: it has none; see check
 }
 
 // NewTable is an empty table with capacity for size leases. Its time begins now.
@@ -337,9 +337,11 @@ func (t *Table) show(l *lease) Lease {
 		HeartbeatEvents: l.streamEvents, Deadline: t.began.Add(time.Duration(t.deadline(l))),
 	}
 	shown.Key, _ = domain.ParseKey(l.name)
-	if l.checks != nil && l.checks.self != nil {
-		c := l.checks.self
-		shown.Check, shown.Revision, shown.HeartbeatEvents = c.id, c.revision, c.of.streamEvents
+	if c := l.check(); c != nil {
+		shown.Check, shown.Revision, shown.HeartbeatEvents = c.id, c.revision, 0
+		if of := l.shard.leases[l.name]; of != nil {
+			shown.HeartbeatEvents = of.streamEvents
+		}
 	}
 	if l.recorded != 0 {
 		shown.LastHeard = time.Unix(0, l.recorded).UTC()
