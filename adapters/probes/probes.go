@@ -91,7 +91,7 @@ const (
 	lateAfter = time.Second            // a look that begins so much after it was due is late
 	stoodFor  = 400 * time.Millisecond // the process stood still if a tick came so much after the one before
 	soon      = 200 * time.Millisecond // within which a new check is looked at
-	reportMax = 512                    // reports at once
+	reportMax = 100                    // reports at once; more are not faster, and delay heartbeats
 	freshFor  = 5 * time.Second        // a report that waited longer is dropped; the next look makes another
 )
 
