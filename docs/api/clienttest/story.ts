@@ -34,11 +34,38 @@ const list = await rollcall.GET("/v1/services/{service}/instances", {
 const instances = must(list.data, "list").instances;
 check(instances.length === 1 && must(instances[0], "instance").address === "127.0.0.1", "the instance is ready");
 
+// Changes are followed from here on. A stream is text: lines "data: " and a change as JSON.
+const stream = await rollcall.GET("/v1/streams/services/{service}", {
+  params: { path: { service: "checkout" }, header: { "Last-Event-ID": result.position } },
+  parseAs: "stream",
+});
+const changes = must(stream.response.ok ? (stream.data as ReadableStream<Uint8Array> | null) ?? undefined : undefined, "stream").getReader();
+const decoder = new TextDecoder();
+async function change(): Promise<components["schemas"]["Change"]> {
+  for (let text = ""; ; ) {
+    text += decoder.decode(must((await changes.read()).value, "change"), { stream: true });
+    const data = /^data: (.*)\n\n/m.exec(text);
+    if (data?.[1] !== undefined) return JSON.parse(data[1]) as components["schemas"]["Change"];
+  }
+}
+
 // A batch of which one fails.
 const batch = await rollcall.POST("/v1/heartbeats", { body: ["checkout/ts-1", "checkout/nobody"] });
 const { succeeded, failed } = must(batch.data, "batch");
 check(succeeded.length === 1 && succeeded[0]?.index === 0 && succeeded[0].id === "ts-1", "the first is renewed");
 check(failed.length === 1 && failed[0]?.index === 1 && failed[0].problem.type === "urn:rollcall:problem:unknown-instance", "the second is refused");
+
+// A command is what its type says.
+const commands = await rollcall.POST("/v1/commands", {
+  body: [
+    { type: "ReportHealth", service: "checkout", id: "ts-1", status: "warning" },
+    { type: "RegisterInstance", service: "checkout", id: "ts-2", address: "not an address" },
+  ],
+});
+check(must(commands.data, "batch").succeeded.length === 1 && must(commands.data, "batch").failed[0]?.problem.field === "address", "one is carried out, one is refused");
+const changed = await change();
+check(changed.type === "HealthChanged" && changed.id === "ts-1", "the stream tells of the report");
+await changes.cancel();
 
 // A problem has a type and names the field.
 const refused = await rollcall.PUT("/v1/services/{service}/instances/{id}", {
@@ -70,7 +97,7 @@ do {
   types.push(...data.entries.map((entry) => entry.type));
   cursor = data.next;
 } while (cursor !== undefined);
-check(types.join() === "InstanceRegistered,InstanceDeregistered", `the history is whole: ${types.join()}`);
+check(types.join() === "InstanceRegistered,HealthChanged,InstanceDeregistered", `the history is whole: ${types.join()}`);
 
 // An event's type says what its data is.
 const log = await rollcall.GET("/v1/events", { params: { query: { service: "checkout" } }, parseAs: "text" });
