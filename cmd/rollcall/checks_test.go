@@ -24,7 +24,7 @@ func (p *process) says(t *testing.T, line string, wants ...string) {
 
 func TestTheStoryOfAChecksLife(t *testing.T) {
 	p := startServer(t, t.TempDir(), "--probes", "off", "--probe-allow", "10.0.0.0/8")
-	p.says(t, "register web/a --address 10.0.0.5 --ttl none --check id=worker,kind=ttl,ttl=5s,remove_after=1s --check id=job,kind=ttl,ttl=1h", "registered")
+	p.says(t, "register web/a --address 10.0.0.5 --ttl none --check id=worker,kind=ttl,ttl=5s,remove_after=1s --check id=job,kind=ttl,ttl=1h", "default/web/a", "(epoch 1, revision 0")
 	p.says(t, "check pass web/a job", "check job passes (epoch 1, revision 1")
 	p.says(t, "check pass web/a job", "(epoch 1, revision 1")
 	p.says(t, "check warn web/a job --note slow", "check job warns (epoch 1, revision 2")
