@@ -121,7 +121,7 @@ func TestATTLCheckLapsesToCriticalOnce(t *testing.T) {
 	last := time.Unix(1, 0).UTC()
 	lapse := domain.LapseCheck{Key: key, Epoch: 1, Check: "worker", Last: last}
 	h.does(lapse, domain.CheckChanged{
-		Epoch: 1, Check: "worker", Kind: domain.CheckTTL, From: domain.Starting, To: domain.Critical, Cause: domain.CheckLapsed, TTL: workerCheck.TTL, Last: last,
+		Epoch: 1, Check: "worker", Kind: domain.CheckTTL, From: domain.Starting, To: domain.Critical, Cause: domain.CheckLapsed, Output: "TTL expired", TTL: workerCheck.TTL, Last: last,
 		Status: domain.Critical, PreviousStatus: domain.Starting,
 	})
 	if events := h.do(lapse); len(events) > 0 {

@@ -1,6 +1,9 @@
 package domain
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // trial is the record with which an event is tried out: what Evolve makes of an event tells the instance's status after it.
 var trial = Recorded{At: time.Unix(0, 0)}
@@ -93,7 +96,16 @@ func (i Instance) lapseCheck(c LapseCheck) ([]Event, error) {
 	case check.Status == Critical:
 		return nil, nil
 	}
-	return i.changeCheck(check, CheckChanged{To: Critical, Cause: CheckLapsed, TTL: check.TTL, Last: c.Last}), nil
+	return i.changeCheck(check, CheckChanged{To: Critical, Cause: CheckLapsed, TTL: check.TTL, Last: c.Last, Output: lapsedOutput(check.Output)}), nil
+}
+
+// lapsedOutput is the output of a ttl check that lapsed, whose newest output is given.
+func lapsedOutput(last string) string {
+	const expired = "TTL expired"
+	if last == "" || strings.HasPrefix(last, expired) {
+		return expired
+	}
+	return CleanOutput(expired + " (last output before timeout follows): " + last)
 }
 
 func (i Instance) changeCheck(check CheckState, e CheckChanged) []Event {

@@ -3,6 +3,7 @@ package domain
 // The ways by which commands and events come.
 const (
 	ViaHTTP     = "http"     // the native API
+	ViaConsul   = "consul"   // the face that speaks Consul's API
 	ViaCLI      = "cli"      // the command line
 	ViaExpiry   = "expiry"   // the registry, for leases that lapsed
 	ViaProbes   = "probes"   // the registry, for checks that it looks at itself
@@ -11,5 +12,5 @@ const (
 
 // Vias are all ways, the reasons of timelines among them.
 func Vias() []string {
-	return []string{ViaHTTP, ViaCLI, ViaExpiry, ViaProbes, ViaWebhooks, string(Restored), string(TailLost), string(Migrated)}
+	return []string{ViaHTTP, ViaConsul, ViaCLI, ViaExpiry, ViaProbes, ViaWebhooks, string(Restored), string(TailLost), string(Migrated)}
 }

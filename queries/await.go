@@ -47,14 +47,23 @@ func (s *Service) Await(ctx context.Context, key domain.ServiceKey, w *Wait) err
 	if !s.known(w.Index) {
 		return nil
 	}
-	// The watch begins before the position is read, so that no change is missed between the two.
-	changed, stop := s.Live.Feed().Watch(key)
-	defer stop()
 	// The random part spreads the clients that asked at the same time.
-	waiting, cancel := context.WithTimeout(ctx, w.For+rand.N(w.For/16+1))
-	defer cancel()
 	given := s.Live.Position() // no reply has named a later position
-	for at := s.changedAt(key); at == w.Index.Number || at < w.Index.Number && w.Index.Number <= given; at = s.changedAt(key) {
+	return s.AwaitUntil(ctx, w.For+rand.N(w.For/16+1), func() bool {
+		at := s.changedAt(key)
+		return at != w.Index.Number && (at > w.Index.Number || w.Index.Number > given)
+	}, key)
+}
+
+// AwaitUntil returns when done says so, when the time is over, or when the registry stops. done is asked at the beginning,
+// and after each change to one of the services (the zero key: to any).
+func (s *Service) AwaitUntil(ctx context.Context, wait time.Duration, done func() bool, keys ...domain.ServiceKey) error {
+	// The watch begins before done is asked, so that no change is missed between the two.
+	changed, stop := s.Live.Feed().Watch(keys...)
+	defer stop()
+	waiting, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for !done() {
 		select {
 		case <-changed:
 		case <-waiting.Done():

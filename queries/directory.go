@@ -1,12 +1,14 @@
 package queries
 
 import (
+	"iter"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -24,7 +26,7 @@ type listing struct {
 	of       *catalog.Catalog
 	listed   uint64 // see catalog.Catalog
 	services map[domain.ServiceKey]*listed
-	spaces   map[string]bool
+	names    map[string][]string // by namespace, in order
 }
 
 // listed is what one name in lower case stands for.
@@ -35,9 +37,8 @@ type listed struct {
 
 // Group is the instances of a name at one moment. A Group never changes.
 type Group struct {
-	views []*catalog.View
-	once  sync.Once
-	value any
+	views  []*catalog.View
+	values sync.Map // what faces made of the group, by their names: of type func() any
 }
 
 // Directory is the directory of the live catalog.
@@ -72,7 +73,12 @@ func (d *Directory) Find(namespace, name string) *Group {
 }
 
 // HasNamespace says whether a namespace has services.
-func (d *Directory) HasNamespace(namespace string) bool { return d.current().spaces[namespace] }
+func (d *Directory) HasNamespace(namespace string) bool { return d.current().names[namespace] != nil }
+
+// Names yields the names in lower case of a namespace's services, in order.
+func (d *Directory) Names(namespace string) iter.Seq[string] {
+	return slices.Values(d.current().names[namespace])
+}
 
 // All yields every live instance, in no order.
 func (d *Directory) All(yield func(wire.Instance) bool) {
@@ -91,17 +97,20 @@ func (d *Directory) current() *listing {
 	}
 	d.listing.Lock()
 	defer d.listing.Unlock()
-	l := &listing{of: live, listed: live.Listed(), services: map[domain.ServiceKey]*listed{}, spaces: map[string]bool{}}
+	l := &listing{of: live, listed: live.Listed(), services: map[domain.ServiceKey]*listed{}, names: map[string][]string{}}
 	if old := d.list.Load(); old != nil && old.of == live && old.listed == l.listed {
 		return old
 	}
 	for _, key := range live.Services("") {
-		l.spaces[key.Namespace] = true
 		lower := domain.ServiceKey{Namespace: key.Namespace, Service: strings.ToLower(key.Service)}
 		if l.services[lower] == nil {
 			l.services[lower] = new(listed)
+			l.names[key.Namespace] = append(l.names[key.Namespace], lower.Service)
 		}
 		l.services[lower].keys = append(l.services[lower].keys, key)
+	}
+	for _, names := range l.names {
+		slices.Sort(names)
 	}
 	d.list.Store(l)
 	return l
@@ -131,8 +140,32 @@ func (g *Group) Instances() []wire.Instance {
 	return all
 }
 
-// Value is what the first call's make gives, for all calls. A face keeps with it what it makes of the group.
-func (g *Group) Value(make func() any) any {
-	g.once.Do(func() { g.value = make() })
-	return g.value
+// Position is that of the newest change to the group.
+func (g *Group) Position() (newest eventstore.Position) {
+	for _, view := range g.views {
+		newest = max(newest, view.Position)
+	}
+	return newest
+}
+
+// Placed yields the group's instances, each with the position of the newest change to it, in order of their services' names
+// and their ids.
+func (g *Group) Placed(yield func(wire.Instance, eventstore.Position) bool) {
+	for _, view := range g.views {
+		for _, entry := range view.Entries {
+			if !yield(Show(entry, nil), entry.Position) {
+				return
+			}
+		}
+	}
+}
+
+// Value is what the first call's make gave for that name, for all calls. A face keeps with it what it makes of the group.
+// REQUIRES: there are few names.
+func (g *Group) Value(name string, make func() any) any {
+	made, ok := g.values.Load(name)
+	if !ok {
+		made, _ = g.values.LoadOrStore(name, sync.OnceValue(make))
+	}
+	return made.(func() any)()
 }

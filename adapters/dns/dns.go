@@ -38,8 +38,8 @@ type Registry interface {
 // Group is the instances of a service at one moment. It never changes.
 type Group interface {
 	Instances() []wire.Instance
-	// Value gives what the first call's make gave.
-	Value(make func() any) any
+	// Value gives what the first call's make gave for that name.
+	Value(name string, make func() any) any
 }
 
 // Options are what a server can be told. The zero value of a field means its default.

@@ -32,7 +32,7 @@ type group struct {
 
 func (g *group) Instances() []wire.Instance { return g.instances }
 
-func (g *group) Value(make func() any) any {
+func (g *group) Value(_ string, make func() any) any {
 	g.once.Do(func() { g.value = make() })
 	return g.value
 }

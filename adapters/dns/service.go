@@ -35,7 +35,7 @@ type endpoint struct {
 
 // serviceOf is what answers need of the group.
 func serviceOf(group Group) *service {
-	return group.Value(func() any {
+	return group.Value("dns", func() any {
 		s := &service{nodes: map[string]*endpoint{}}
 		var idle []*endpoint // ready, with the weight 0
 		for _, i := range group.Instances() {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"time"
@@ -55,7 +56,10 @@ type node struct {
 	access     *web.Access      // nil: access is not controlled
 	queries    *queries.Service
 	api        *httpapi.API
-	dns        *nameServer // nil: there is none
+	dns        *nameServer  // nil: there is none
+	consul     net.Listener // of Consul's API; nil: it is not spoken
+	consulAPI  http.Handler
+	bounds     *web.Limits // of each caller
 
 	started  time.Time
 	at       func(what string, cause func() error)
@@ -70,7 +74,7 @@ func openNode(ctx context.Context, s settings, logger *slog.Logger, at func(what
 	n := &node{settings: s, logger: logger, metrics: metrics.New(versionName()), started: time.Now(), at: at}
 	n.stopping, n.stop = context.WithCancel(context.Background())
 	for _, open := range []func(context.Context) error{
-		n.openStore, n.openHistory, n.openLive, n.openDeliveries, n.openAccess, n.openCommands, n.openProbing, n.openQueries, n.openAPI, n.openDNS,
+		n.openStore, n.openHistory, n.openLive, n.openDeliveries, n.openAccess, n.openCommands, n.openProbing, n.openQueries, n.openAPI, n.openDNS, n.openConsul,
 	} {
 		if err := open(ctx); err != nil {
 			return nil, errors.Join(err, n.close())
@@ -206,8 +210,7 @@ func (n *node) openAPI(context.Context) (err error) {
 	if n.proxies, err = n.settings.proxies.proxies(); err != nil {
 		return err
 	}
-	bounds, err := n.limits()
-	if err != nil {
+	if n.bounds, err = n.limits(); err != nil {
 		return err
 	}
 	n.api = httpapi.New(httpapi.Config{
@@ -219,7 +222,7 @@ func (n *node) openAPI(context.Context) (err error) {
 		Shed:             func() { n.listening.Refused(domain.DeafOverload) },
 		HeartbeatsAtOnce: n.settings.heartbeatsAtOnce,
 		Observer:         n.metrics.HTTP(), Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
-		Proxies: n.proxies, Limits: bounds, Hosts: web.NewHosts(n.settings.listen, n.settings.allowHosts), Logger: n.logger,
+		Proxies: n.proxies, Limits: n.bounds, Hosts: web.NewHosts(n.settings.listen, n.settings.allowHosts), Logger: n.logger,
 	})
 	n.metrics.WatchLane(n.api.Lane().Answered)
 	n.metrics.WatchAccess(n.access)
@@ -238,9 +241,14 @@ func (n *node) serve(ctx context.Context, listeners ...net.Listener) (err error)
 	running, halt := context.WithCancel(context.Background())
 	background, running := errgroup.WithContext(running)
 	n.run(running, background)
-	served := make(chan error, len(listeners)) // gets one value for each listener, when its server has ended
+	other := web.NewServer(n.consulAPI, nil, n.logger)
+	other.TLS, other.ProxyProtocol = server.TLS, server.ProxyProtocol
+	served := make(chan error, len(listeners)+1) // gets one value for each listener, when its server has ended
 	for _, l := range listeners {
 		go func() { served <- server.Serve(l) }()
+	}
+	if n.consul != nil {
+		go func() { served <- other.Serve(n.consul) }()
 	}
 	select {
 	case <-ctx.Done():
@@ -249,7 +257,7 @@ func (n *node) serve(ctx context.Context, listeners ...net.Listener) (err error)
 	}
 	n.logger.Info("shutting down")
 	n.stop()
-	err = errors.Join(err, server.Shutdown(context.Background()))
+	err = errors.Join(err, server.Shutdown(context.Background()), other.Shutdown(context.Background()))
 	halt()
 	return errors.Join(err, background.Wait())
 }

@@ -35,6 +35,7 @@ type settings struct {
 	proxies    trusting
 	limits     limits
 	dns        naming
+	consul     consulFace
 	insecure   bool // others may reach the registry without access control
 	data       string
 	store      string
@@ -96,6 +97,7 @@ func (s *settings) flags(c *cobra.Command) {
 	s.limits.flags(f)
 	f.BoolVar(&s.insecure, "insecure", false, "listen on an address that others can reach although access is off")
 	s.dns.flags(f)
+	s.consul.flags(f)
 	f.StringVar(&s.data, "data", "./rollcall-data", "folder for events and snapshots")
 	f.StringVar(&s.store, "store", "embedded", "event store: embedded, or EventStoreDB's or KurrentDB's connection string, esdb://… or esdb+discover://…")
 	f.DurationVar(&s.retention, "heartbeat-retention", 72*time.Hour, "how long heartbeats are kept; lifecycle events are kept for ever")
@@ -150,7 +152,10 @@ func (s *settings) check() error {
 	if err := s.checkAccess(); err != nil {
 		return err
 	}
-	return s.checkDNS()
+	if err := s.checkDNS(); err != nil {
+		return err
+	}
+	return s.checkConsul()
 }
 
 // controlled says whether callers need a token.

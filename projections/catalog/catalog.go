@@ -26,6 +26,7 @@ type Catalog struct {
 	changed   atomic.Uint64 // position of the newest change to any service
 	described atomic.Uint64 // position of the newest change besides those of status and traffic
 	listed    atomic.Uint64 // how often a service got its first instance or lost its last
+	listedAt  atomic.Uint64 // position of the newest such change
 }
 
 type shard struct {
@@ -206,6 +207,7 @@ func (c *Catalog) put(s *service, found location, now *Entry, at eventstore.Posi
 			shard.services[s.key] = s
 		}
 		shard.mu.Unlock()
+		c.listedAt.Store(uint64(at))
 		c.listed.Add(1)
 	}
 	if was == nil {
@@ -239,6 +241,10 @@ func (c *Catalog) Described() eventstore.Position { return eventstore.Position(c
 
 // Listed is a number that grows whenever the list of services changes.
 func (c *Catalog) Listed() uint64 { return c.listed.Load() }
+
+// ListedAt is the position of the newest change to the list of services since this catalog was made or loaded; 0: there was
+// none.
+func (c *Catalog) ListedAt() eventstore.Position { return eventstore.Position(c.listedAt.Load()) }
 
 // View is the service with its instances as they are now. A service without instances has an empty view.
 func (c *Catalog) View(key domain.ServiceKey) *View {

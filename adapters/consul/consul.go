@@ -1,0 +1,152 @@
+// Package consul speaks the HTTP API of Consul's agents for service discovery, over the same commands and queries as the
+// native API. Clients that were written for Consul register, report checks and look services up without a change; the
+// events say `via: consul`.
+//
+// What Consul carries and the domain has no use for is kept verbatim with the registration (its origin). Everything that
+// is not service discovery (K/V, sessions, ACLs, the mesh) is refused with a line that says what to use instead. Errors are
+// plain text, and word for word those of Consul where clients match on them.
+package consul
+
+import (
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/commands"
+	"github.com/rollcall-registry/rollcall/queries"
+)
+
+// Config is what the face needs.
+type Config struct {
+	Commands   *commands.Service
+	Queries    *queries.Service
+	Access     *web.Access  // nil: everybody may do everything
+	Proxies    *web.Proxies // tell where requests come from; nil: from the connection's address
+	Limits     *web.Limits  // of each caller; nil: there are none
+	Hosts      *web.Hosts   // nil: every host is answered for
+	Datacenter string       // default dc1
+	NodeName   string       // of this registry
+	NodeID     string       // a UUID
+	Address    string       // of this registry, as agents would give it
+	Version    string       // of Rollcall
+	// DeregisterAfter removes an instance that a client registered without saying when, after its check was critical for so
+	// long; 0: never.
+	DeregisterAfter time.Duration
+	Ready           func() error // why the registry cannot take commands; nil: it can
+	Now             func() time.Time
+	Logger          *slog.Logger
+}
+
+// Level is the release of Consul whose API the face speaks.
+const Level = "1.20.0"
+
+// Limits of the face.
+const (
+	MaxBody    = 512 << 10        // bytes of a request's body, as with Consul
+	MaxWait    = 10 * time.Minute // the longest wait of a blocking query
+	usualWait  = 5 * time.Minute
+	maxBlocked = 20_000 // blocking queries that wait at once
+	maxAtOnce  = 256    // other requests that are answered at once
+)
+
+type face struct {
+	Config
+	directory *queries.Directory
+	floor     uint64 // no index is below the position at the start: what was removed before is not known
+	blocked   chan struct{}
+	working   chan struct{}
+	ids       *web.RequestIDs
+
+	mu    sync.Mutex
+	known map[agentID]target // what was found last, checked at each use
+}
+
+// New is the face as a handler.
+func New(c Config) http.Handler {
+	if c.Datacenter == "" {
+		c.Datacenter = "dc1"
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	f := &face{
+		Config: c, directory: c.Queries.Directory(), floor: max(uint64(c.Queries.Position()), 1),
+		blocked: make(chan struct{}, maxBlocked), working: make(chan struct{}, maxAtOnce), ids: web.NewRequestIDs(), known: map[agentID]target{},
+	}
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = func(err error, c echo.Context) { f.fail(c, err) }
+	e.Use(f.ids.Identify, c.Proxies.Resolve, web.Recover, c.Limits.Count(func(echo.Context) bool { return false }), web.OwnSite)
+	e.Any("/*", f.serve)
+	return e
+}
+
+// serve routes by the decoded path: what follows a route's beginning is an id, with all its slashes.
+func (f *face) serve(c echo.Context) error {
+	r := c.Request()
+	if !f.Hosts.Allow(r.Host) {
+		return failure{http.StatusMisdirectedRequest, "this server answers for localhost, loopback addresses and the hosts of --allow-host"}
+	}
+	c.Response().Header().Set("X-Consul-Default-Acl-Policy", f.policy())
+	path := r.URL.Path
+	if path == "/" {
+		return text(c, http.StatusOK, "Rollcall, with Consul's HTTP API for service discovery\n")
+	}
+	for i := range routes {
+		route := &routes[i]
+		id, ok := route.match(path)
+		if !ok {
+			continue
+		}
+		if r.Method == http.MethodOptions {
+			c.Response().Header().Set("Allow", "OPTIONS,"+route.method)
+			return c.NoContent(http.StatusOK)
+		}
+		if r.Method != route.method && (r.Method != http.MethodHead || route.method != http.MethodGet) && route.method != anyMethod {
+			c.Response().Header().Set("Allow", "OPTIONS,"+route.method)
+			return failure{http.StatusMethodNotAllowed, "method " + r.Method + " not allowed"}
+		}
+		q, err := f.read(c, id)
+		if err != nil {
+			return err
+		}
+		limit := web.Requests
+		if strings.HasPrefix(route.path, "/v1/agent/check/") {
+			limit = web.Heartbeats
+		}
+		if err := f.Limits.Limit(c, q.who, limit); err != nil {
+			c.Response().Header().Set("Retry-After", "1")
+			return failure{http.StatusTooManyRequests, "Your request was rejected: the caller sends more than it may"}
+		}
+		release, err := f.admit(c)
+		if err != nil {
+			return err
+		}
+		q.release = release
+		defer q.letGo()
+		return route.handle(f, q)
+	}
+	return failure{http.StatusNotFound, "Invalid URL path: not a recognized HTTP API endpoint"}
+}
+
+// admit waits for a turn.
+func (f *face) admit(c echo.Context) (release func(), err error) {
+	select {
+	case f.working <- struct{}{}:
+		return sync.OnceFunc(func() { <-f.working }), nil
+	case <-c.Request().Context().Done():
+		return nil, c.Request().Context().Err()
+	}
+}
+
+func (f *face) policy() string {
+	if f.Access == nil {
+		return "allow"
+	}
+	return "deny"
+}

@@ -1,0 +1,283 @@
+package consul
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/commands"
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+func (f *face) registerService(q *request) error {
+	var body serviceRegistration
+	if err := q.decode(&body); err != nil {
+		return err
+	}
+	if body.Name == "" {
+		return failure{http.StatusBadRequest, "Missing service name"}
+	}
+	if body.Namespace != "" {
+		q.namespace = body.Namespace
+	}
+	if body.Token != "" && f.Access != nil && q.Request().Header.Get("Authorization") == "" {
+		who, err := f.identify(q.Request(), body.Token)
+		if err != nil {
+			return err
+		}
+		q.who = who
+	}
+	if body.ID == "" {
+		body.ID = body.Name
+	}
+	replace, err := q.flag("replace-existing-checks")
+	if err != nil {
+		return err
+	}
+	if err := f.register(q, nodeOf(q), body, domain.Passing, replace, origin{}); err != nil {
+		return err
+	}
+	return done(q)
+}
+
+// registerAs registers a service at a node that the request names, with the status that the request says.
+func (f *face) registerAs(q *request, n node, body serviceRegistration, status domain.Status, o origin) error {
+	return f.register(q, n, body, status, true, o)
+}
+
+// register registers a service at a node. Checks of the registration before stay unless they are to be replaced.
+func (f *face) register(q *request, n node, body serviceRegistration, status domain.Status, replace bool, kept origin) error {
+	details, err := f.details(n, body, kept)
+	if err != nil {
+		return err
+	}
+	details.Status = status
+	before, _ := f.findAt(q, n, body.ID)
+	live := before != (target{})
+	key := domain.Key{Namespace: q.namespace, Service: body.Name, ID: escape(body.ID)}
+	moved := live && (before.key.Namespace != key.Namespace || before.key.Service != key.Service)
+	if live && !moved {
+		key = before.key
+		if !replace {
+			details, err = f.withKeptChecks(before.key, details)
+			if err != nil {
+				return err
+			}
+		}
+	}
+	command := domain.RegisterInstance{Key: key, Details: details, CreateOnly: !live || moved}
+	_, err = f.do(q, command)
+	if _, taken := err.(domain.AlreadyLive); taken { // the id is another node's
+		command.Key.ID += "@" + escape(n.name)
+		command.CreateOnly = false
+		_, err = f.do(q, command)
+	}
+	if err != nil {
+		return err
+	}
+	f.remember(agentID{namespace: q.namespace, node: n.name, id: body.ID}, target{key: command.Key})
+	if moved { // the same id under another name takes the place of the old one
+		_, err := f.do(q, domain.DeregisterInstance{Key: before.key, Reason: "consul: registered again as " + body.Name})
+		if _, gone := err.(domain.UnknownInstance); err != nil && !gone {
+			return err
+		}
+	}
+	return nil
+}
+
+// do carries out a command as the request's caller.
+func (f *face) do(q *request, command domain.Command) (commands.Result, error) {
+	allowed, err := q.who.Command(command)
+	if err != nil {
+		return commands.Result{}, err
+	}
+	result := f.Commands.Do(q.Request().Context(), q.caller(), commands.Request{Command: allowed})
+	return result, result.Err
+}
+
+// details are what a registration says, in the domain's words. What the domain has no words for goes into the origin.
+func (f *face) details(n node, body serviceRegistration, o origin) (d domain.Details, err error) {
+	o.Node, o.NodeAddress = n.name, n.address
+	o.Kind, o.SocketPath, o.EnableTagOverride, o.Proxy, o.Connect = body.Kind, body.SocketPath, body.EnableTagOverride, null(body.Proxy), null(body.Connect)
+	d = domain.Details{Address: body.Address, Weight: domain.DefaultWeight, TTL: domain.NoTTL, Status: domain.Passing}
+	if address, err := netip.ParseAddr(strings.Trim(body.Address, "[]")); err == nil && address.IsUnspecified() {
+		return d, failure{http.StatusBadRequest, "Invalid service address"}
+	}
+	switch normal := (domain.Details{Address: body.Address}).Normalize().Address; {
+	case body.Address == "":
+		d.Address, o.Address = n.address, new(string)
+	case normal != body.Address:
+		o.Address = &body.Address
+	}
+	o.ID = body.ID // the domain's id can be another: escaped, or with the node's name
+	if d.Ports, err = ports(body); err != nil {
+		return d, err
+	}
+	if len(body.Ports) > 0 {
+		o.Ports, _ = json.Marshal(body.Ports)
+		o.Port = &body.Port
+	} else if body.Port == 0 {
+		o.Port = new(int)
+	}
+	for _, tag := range body.Tags {
+		if tag != "" && !slices.Contains(d.Tags, tag) {
+			d.Tags = append(d.Tags, tag)
+		}
+	}
+	if len(d.Tags) != len(body.Tags) {
+		o.Tags = body.Tags
+	}
+	if err := metadata(body.Meta); err != nil {
+		return d, err
+	}
+	d.Metadata = body.Meta
+	if body.Locality != nil {
+		d.Zone = body.Locality.Zone
+		o.Locality, _ = json.Marshal(body.Locality)
+	}
+	if body.Weights != nil {
+		if w := *body.Weights; w.Passing < 1 || w.Warning < 0 || w.Passing > 65535 || w.Warning > 65535 {
+			return d, failure{http.StatusBadRequest, "Invalid Weights: Passing must be from 1 to 65535, and Warning from 0 to 65535"}
+		}
+		o.Weights = body.Weights
+		d.Weight = uint16(min(body.Weights.Passing*weightShare, 65535))
+	}
+	address := body.Address
+	o.TaggedAddresses = taggedAddresses(body.TaggedAddresses, address, body.Port)
+	if err := f.addChecks(&d, &o, body); err != nil {
+		return d, err
+	}
+	d.Origin, err = o.encode()
+	return d, err
+}
+
+// null is a value that a client sent, or nil for none.
+func null(b json.RawMessage) json.RawMessage {
+	if string(b) == "null" {
+		return nil
+	}
+	return b
+}
+
+func ports(body serviceRegistration) (map[string]uint16, error) {
+	all := map[string]uint16{}
+	add := func(name string, port int) error {
+		if port < 0 || port > 65535 {
+			return failure{http.StatusBadRequest, "Invalid port: " + strconv.Itoa(port) + " must be from 0 to 65535"}
+		}
+		if port > 0 {
+			all[name] = uint16(port)
+		}
+		return nil
+	}
+	if err := add("default", body.Port); err != nil {
+		return nil, err
+	}
+	for _, p := range body.Ports {
+		name := strings.ToLower(strings.ReplaceAll(p.Name, "_", "-"))
+		if p.Default && body.Port == 0 {
+			name = "default"
+		}
+		if err := add(name, p.Port); err != nil {
+			return nil, err
+		}
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	return all, nil
+}
+
+// metadata holds a service's metadata to Consul's rules.
+func metadata(meta map[string]string) error {
+	if len(meta) > 64 {
+		return failure{http.StatusBadRequest, "Invalid Service Meta: Node metadata cannot contain more than 64 key/value pairs"}
+	}
+	for key, value := range meta {
+		switch {
+		case key == "":
+			return failure{http.StatusBadRequest, `Invalid Service Meta: Couldn't load metadata pair ('` + key + `', '` + value + `'): Key cannot be blank`}
+		case len(key) > 128:
+			return failure{http.StatusBadRequest, "Invalid Service Meta: Key is too long (limit: 128 characters)"}
+		case len(value) > 512:
+			return failure{http.StatusBadRequest, "Invalid Service Meta: Value is too long (limit: 512 characters)"}
+		case strings.ContainsFunc(key, func(r rune) bool {
+			return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' || r == '-')
+		}):
+			return failure{http.StatusBadRequest, "Invalid Service Meta: Key contains invalid characters"}
+		}
+	}
+	return nil
+}
+
+func (f *face) deregisterService(q *request) error {
+	found, live := f.find(q, nodeOf(q), q.id)
+	if !live {
+		return unknownService(q.id)
+	}
+	if _, err := f.do(q, domain.DeregisterInstance{Key: found.key, Reason: "consul: deregistered by the client"}); err != nil {
+		return err
+	}
+	return done(q)
+}
+
+func (f *face) serviceMaintenance(q *request) error {
+	if q.id == "" {
+		return failure{http.StatusBadRequest, "Missing service ID"}
+	}
+	traffic, err := q.enabled()
+	if err != nil {
+		return err
+	}
+	found, live := f.find(q, nodeOf(q), q.id)
+	if !live {
+		return unknownService(q.id)
+	}
+	if _, err := f.do(q, domain.ChangeTraffic{Key: found.key, Traffic: traffic, Reason: q.query.Get("reason")}); err != nil {
+		return err
+	}
+	return done(q)
+}
+
+// enabled is the traffic that ?enable= of a maintenance asks for.
+func (q *request) enabled() (domain.Traffic, error) {
+	if !q.query.Has("enable") {
+		return "", failure{http.StatusBadRequest, "Missing value for enable"}
+	}
+	enable, err := strconv.ParseBool(q.query.Get("enable"))
+	if err != nil {
+		return "", failure{http.StatusBadRequest, fmt.Sprintf("Invalid value for enable: %q", q.query.Get("enable"))}
+	}
+	if enable {
+		return domain.Maintenance, nil
+	}
+	return domain.Serving, nil
+}
+
+// nodeMaintenance puts all instances at the caller's node into maintenance, or ends that.
+func (f *face) nodeMaintenance(q *request) error {
+	traffic, err := q.enabled()
+	if err != nil {
+		return err
+	}
+	n := nodeOf(q)
+	for _, s := range f.ofNode(q, n.name) {
+		if _, err := f.do(q, domain.ChangeTraffic{Key: s.key, Traffic: traffic, Reason: q.query.Get("reason")}); err != nil {
+			return err
+		}
+	}
+	return done(q)
+}
+
+// removeAfter is the time after which an instance is removed whose check is critical. Consul takes no less than a minute.
+func (f *face) removeAfter(d duration) domain.Duration {
+	if d <= 0 {
+		return domain.Duration(f.DeregisterAfter)
+	}
+	return domain.Duration(min(max(time.Duration(d), time.Minute), domain.MaxRemoveAfter))
+}

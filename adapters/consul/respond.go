@@ -1,0 +1,187 @@
+package consul
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/rollcall-registry/rollcall/commands"
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// failure is a reply that is no success: a status and a line of text.
+type failure struct {
+	status int
+	text   string
+}
+
+func (f failure) Error() string { return f.text }
+
+func text(c echo.Context, status int, body string) error {
+	return c.Blob(status, "text/plain; charset=utf-8", []byte(body))
+}
+
+// fail answers with an error. Commands are refused with the status and the text that Consul has for the same thing.
+func (f *face) fail(c echo.Context, err error) {
+	if c.Response().Committed {
+		return
+	}
+	failed := f.failureOf(err)
+	if failed.status >= 500 && failed.status != http.StatusNotImplemented {
+		f.Logger.Debug("a request of Consul's API failed", "path", c.Request().URL.Path, "cause", err)
+	}
+	_ = text(c, failed.status, failed.text) // the client is gone if the reply cannot be written
+}
+
+func (f *face) failureOf(err error) failure {
+	var failed failure
+	if errors.As(err, &failed) {
+		return failed
+	}
+	var field domain.InvalidField
+	var forbidden domain.Forbidden
+	var notHeld domain.NotHeld
+	var unknown domain.UnknownInstance
+	var lapsed domain.LeaseLapsed
+	var check domain.UnknownCheck
+	switch {
+	case errors.As(err, &field):
+		return failure{http.StatusBadRequest, fmt.Sprintf("Invalid %s: %s", field.Field, field.Rule)}
+	case errors.As(err, &forbidden), errors.As(err, &notHeld):
+		return failure{http.StatusForbidden, "Permission denied: " + err.Error()}
+	case errors.As(err, &check):
+		return unknownCheck(check.Check)
+	case errors.As(err, &unknown):
+		return unknownService(unknown.Key.ID)
+	case errors.As(err, &lapsed):
+		return unknownService(lapsed.Key.ID)
+	case errors.Is(err, commands.ErrContended):
+		return failure{http.StatusInternalServerError, err.Error()}
+	}
+	var unauthorized interface{ StatusCode() int }
+	if errors.As(err, &unauthorized) {
+		return failure{http.StatusForbidden, "Permission denied"}
+	}
+	if he := new(echo.HTTPError); errors.As(err, &he) {
+		return failure{he.Code, fmt.Sprint(he.Message)}
+	}
+	return failure{http.StatusInternalServerError, err.Error()}
+}
+
+func unknownCheck(id string) failure {
+	return failure{http.StatusNotFound, fmt.Sprintf("Unknown check ID %q. Ensure that the check ID is passed, not the check name.", id)}
+}
+
+func unknownService(id string) failure {
+	return failure{http.StatusNotFound, fmt.Sprintf("Unknown service ID %q. Ensure that the service ID is passed, not the service name.", id)}
+}
+
+// done answers a command: with nothing.
+func done(q *request) error { return q.NoContent(http.StatusOK) }
+
+// compressed is from how many bytes on a reply is compressed for a client that takes gzip.
+const compressed = 1024
+
+// send answers with JSON that is encoded already.
+func (q *request) send(status int, body []byte) error {
+	q.letGo() // a client that reads slowly keeps no turn
+	if q.query.Has("pretty") {
+		var indented bytes.Buffer
+		if json.Indent(&indented, body, "", "    ") == nil {
+			body = append(indented.Bytes(), '\n')
+		}
+	}
+	header := q.Response().Header()
+	header.Add("Vary", "Accept-Encoding")
+	if q.filtered {
+		header.Set("X-Consul-Results-Filtered-By-Acls", "true")
+	}
+	if len(body) >= compressed && strings.Contains(q.Request().Header.Get("Accept-Encoding"), "gzip") {
+		var small bytes.Buffer
+		w, _ := gzip.NewWriterLevel(&small, gzip.BestSpeed)
+		if _, err := w.Write(body); err == nil && w.Close() == nil {
+			header.Set("Content-Encoding", "gzip")
+			body = small.Bytes()
+		}
+	}
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	return q.Blob(status, "application/json", body)
+}
+
+func (q *request) json(v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return q.send(http.StatusOK, body)
+}
+
+func (f *face) emptyList(q *request) error {
+	f.headers(q, f.floor)
+	return q.send(http.StatusOK, []byte("[]"))
+}
+func (f *face) emptyObject(q *request) error { return q.send(http.StatusOK, []byte("{}")) }
+
+// headers says up to where an answer is. An index is never 0, for clients take that for a server that cannot block.
+func (f *face) headers(q *request, index uint64) {
+	header := q.Response().Header()
+	header.Set("X-Consul-Index", strconv.FormatUint(max(index, 1), 10))
+	lag := f.Queries.Live.LagTime()
+	if lag < 3*time.Second { // as the native API: what is measured once a second is no lag
+		lag = 0
+	}
+	header.Set("X-Consul-Lastcontact", strconv.FormatInt(lag.Milliseconds(), 10))
+	header.Set("X-Consul-Knownleader", strconv.FormatBool(f.Ready() == nil))
+	consistency := "leader"
+	for _, name := range []string{"stale", "consistent"} {
+		if q.query.Has(name) {
+			consistency = name
+		}
+	}
+	header.Set("X-Consul-Effective-Consistency", consistency)
+}
+
+// block waits until the index of the answer is greater than that of the request, for the wait of the request at most. The
+// index is what index gives, and at least the floor. A request whose index is ahead of the log, as after a restore, is
+// answered at once: waiting would help nobody. keys are the services whose changes can change the index; none: all.
+func (f *face) block(q *request, index func() uint64, keys ...domain.ServiceKey) (uint64, error) {
+	now := func() uint64 { return max(index(), f.floor) }
+	if q.index == 0 || q.index > max(uint64(f.Queries.Position()), f.floor) {
+		return now(), nil
+	}
+	select {
+	case f.blocked <- struct{}{}:
+		defer func() { <-f.blocked }()
+	default:
+		return 0, failure{http.StatusTooManyRequests, "Your request was rejected: too many blocking queries wait already"}
+	}
+	q.letGo()
+	_ = http.NewResponseController(q.Response()).SetWriteDeadline(f.Now().Add(q.wait + time.Minute)) // a test's recorder has none
+	if len(keys) == 0 {
+		keys = []domain.ServiceKey{{}}
+	}
+	if err := f.Queries.AwaitUntil(q.Request().Context(), q.wait, func() bool { return now() > q.index }, keys...); err != nil {
+		return 0, err
+	}
+	if !q.who.Still() {
+		return 0, failure{http.StatusForbidden, "ACL not found"}
+	}
+	release, err := f.admit(q)
+	if err != nil {
+		return 0, err
+	}
+	q.release = release
+	return now(), nil
+}
+
+// indexOf is the index of a position.
+func indexOf(p eventstore.Position) uint64 { return uint64(p) }
