@@ -82,6 +82,7 @@ func TestCallersAndInstancesLiveThroughEverything(t *testing.T) {
 	address := func(p *process) string { return strings.TrimPrefix(p.url, "http://") }
 	path := startRelay(t, address(p))    // of the instances
 	calling := startRelay(t, address(p)) // of the callers
+	only := startRelay(t, address(p))    // of one instance
 	registry, err := client.New(calling.url(), client.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -182,11 +183,11 @@ func TestCallersAndInstancesLiveThroughEverything(t *testing.T) {
 		p = startServer(t, data)
 		path.setTarget(address(p))
 		calling.setTarget(address(p))
+		only.setTarget(address(p))
 		time.Sleep(shopTTL + time.Second)
 		ready(3)
 	})
 	load.phase("one is cut off from the registry, until its lease has expired", func() {
-		only := startRelay(t, address(p))
 		startShop(t, only.url(), "g")
 		ready(4)
 		only.swallow(2 * shopTTL)
@@ -219,7 +220,16 @@ func TestCallersAndInstancesLiveThroughEverything(t *testing.T) {
 		p = startServer(t, restored)
 		path.setTarget(address(p))
 		calling.setTarget(address(p))
-		ready(5) // d to h; the leases of those that ended lapse
+		only.setTarget(address(p))
+		for began := time.Now(); !w.State().Live; time.Sleep(20 * time.Millisecond) {
+			if time.Since(began) > 20*time.Second {
+				t.Fatalf("the stream is not back: %+v", w.State())
+			}
+		}
+		ready(5) // d to h; those that the backup has, and that ended since, have leases that lapse
+		if s := w.State(); !s.Live || s.Age() > client.KeepAlive {
+			t.Errorf("after the restore the callers' instances are old: %+v", s)
+		}
 	})
 	close(load.stop)
 	load.group.Wait()
