@@ -67,7 +67,7 @@ type Check struct {
 	ExpectedStatuses []StatusRange     `json:"expected_statuses,omitempty"` // http: that pass; none: 200-299
 	FollowRedirects  bool              `json:"follow_redirects,omitempty"`  // http
 
-	Port        string `json:"port,omitempty"`         // tcp, grpc: a port of the instance by its name; or Target
+	Port        string `json:"port,omitempty"`         // tcp, grpc: a port of the instance by its name; or Target. Without that port the check is critical
 	Target      string `json:"target,omitempty"`       // tcp, grpc: host:port; or Port
 	GRPCService string `json:"grpc_service,omitempty"` // grpc; "": the server as a whole
 
@@ -184,8 +184,8 @@ func (r *StatusRange) UnmarshalText(text []byte) error {
 }
 
 // Validate gives an error that names the first field that breaks its rule. field comes before the names of the fields,
-// e.g. "checks[0]."; ports are the instance's. REQUIRES: the check is normalized.
-func (c Check) Validate(field string, ports map[string]uint16) error {
+// e.g. "checks[0].". REQUIRES: the check is normalized.
+func (c Check) Validate(field string) error {
 	if err := validateToken(field+"id", c.ID, MaxCheckID); err != nil {
 		return err
 	}
@@ -212,7 +212,7 @@ func (c Check) Validate(field string, ports map[string]uint16) error {
 	case CheckHTTP:
 		err = c.validateHTTP(field)
 	default:
-		err = c.validateTarget(field, ports)
+		err = c.validateTarget(field)
 	}
 	if err != nil {
 		return err
@@ -333,16 +333,16 @@ func validateURL(field, text string) error {
 }
 
 // validateTarget accepts a port of the instance, or a host and port.
-func (c Check) validateTarget(field string, ports map[string]uint16) error {
+func (c Check) validateTarget(field string) error {
 	switch {
 	case c.Port != "" && c.Target != "":
 		return InvalidField{Field: field + "target", Rule: "must be left out where port is given"}
 	case c.Port != "":
-		if _, known := ports[c.Port]; !known && ports != nil {
-			return InvalidField{Field: field + "port", Rule: "must be the name of one of the instance's ports"}
+		if !isLabel(c.Port) {
+			return InvalidField{Field: field + "port", Rule: "must be the name of a port"}
 		}
 	case c.Target == "":
-		return InvalidField{Field: field + "port", Rule: "must be the name of one of the instance's ports, unless target is given"}
+		return InvalidField{Field: field + "port", Rule: "must be the name of a port, unless target is given"}
 	default:
 		bad := InvalidField{Field: field + "target", Rule: `must be host:port, such as "10.0.0.5:5432" or "[2001:db8::1]:5432"`}
 		at := strings.LastIndexByte(c.Target, ':')
@@ -393,17 +393,14 @@ func (c Check) size() int {
 }
 
 // validateChecks holds an instance's checks to the limits.
-func validateChecks(checks []Check, ports map[string]uint16) error {
-	if ports == nil {
-		ports = map[string]uint16{} // the instance has none
-	}
+func validateChecks(checks []Check) error {
 	if len(checks) > MaxChecks {
 		return InvalidField{Field: "checks", Rule: fmt.Sprintf("must be at most %d", MaxChecks)}
 	}
 	total := 0
 	for i, c := range checks {
 		field := fmt.Sprintf("checks[%d].", i)
-		if err := c.Normalize().Validate(field, ports); err != nil {
+		if err := c.Normalize().Validate(field); err != nil {
 			return err
 		}
 		if first := checkIndex(checks, c.ID); first < i {

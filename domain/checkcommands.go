@@ -76,12 +76,12 @@ func (c ReportProbe) Instance() Key    { return c.Key }
 func (c LapseCheck) Instance() Key     { return c.Key }
 func (c RemoveCritical) Instance() Key { return c.Key }
 
-// Validate holds the key, the owner and the check to the limits. That the check's port is the instance's is decided later.
+// Validate holds the key, the owner and the check to the limits.
 func (c AddCheck) Validate() error {
 	if err := validateTarget(c.Key, c.Owner); err != nil {
 		return err
 	}
-	return c.Check.Normalize().Validate("", nil)
+	return c.Check.Normalize().Validate("")
 }
 
 // Validate holds the key, the owner and the check's id to the limits.

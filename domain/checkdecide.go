@@ -22,18 +22,14 @@ func (i Instance) addCheck(c AddCheck) ([]Event, error) {
 		return nil, err
 	}
 	check := c.Check.Normalize()
-	ports := i.Details.Ports
-	if ports == nil {
-		ports = map[string]uint16{}
-	}
-	if err := check.Validate("", ports); err != nil {
+	if err := check.Validate(""); err != nil {
 		return nil, err
 	}
 	at := checkIndex(i.Details.Checks, check.ID)
 	if at >= 0 && i.Details.Checks[at].Equal(check) {
 		return nil, nil
 	}
-	if err := validateChecks(withCheck(i.Details.Checks, check), i.Details.Ports); err != nil {
+	if err := validateChecks(withCheck(i.Details.Checks, check)); err != nil {
 		return nil, err
 	}
 	added := CheckAdded{Epoch: i.Epoch, Check: check, Replaces: at >= 0}
@@ -153,7 +149,7 @@ func (i *Instance) checkFor(key Key, epoch uint64, owner, holder, id string) (Ch
 func withChecks(d Details, kept []Check) (Details, error) {
 	if d.Checks == nil && len(kept) > 0 {
 		d.Checks = kept
-		if err := validateChecks(d.Checks, d.Ports); err != nil {
+		if err := validateChecks(d.Checks); err != nil {
 			return d, err
 		}
 	}

@@ -247,7 +247,7 @@ func (d Details) Validate() error {
 	if err := d.validateLapse(); err != nil {
 		return err
 	}
-	return validateChecks(d.Checks, d.Ports)
+	return validateChecks(d.Checks)
 }
 
 func (d Details) validateLapse() error {

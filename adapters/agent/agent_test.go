@@ -59,7 +59,6 @@ func TestDefinitionsAreReadStrictly(t *testing.T) {
 		"instances:\n- service: cart\n- service: cart\n  tags: red":               "instances[1].tags: must be a list",
 		"instances:\n- service: cart\n- service: '-'":                             "instances[1].service: must",
 		"service: cart\nchecks: [{kind: ttl, ttl: 5s}]":                           "checks[0].kind: must be http, tcp or grpc",
-		"service: cart\nchecks: [{kind: tcp, port: http}]":                        "checks[0].port",
 		"service: cart\nchecks: [{kind: http, url: 'http://h/', speed: 5}]":       "speed",
 		"service: cart\nports: {http: 80}\nchecks: [{kind: tcp, port: http}, {}]": "checks[1].kind",
 		"{": "line 1",

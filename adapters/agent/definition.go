@@ -163,7 +163,7 @@ func readDefinition(path, where string, item any, defaults Defaults) (d Definiti
 		if !c.Kind.Probed() {
 			return bad(fmt.Sprintf("checks[%d].kind", n), errors.New("must be http, tcp or grpc"))
 		}
-		if err := c.Validate(fmt.Sprintf("checks[%d].", n), d.Details.Ports); errors.As(err, &wrong) {
+		if err := c.Validate(fmt.Sprintf("checks[%d].", n)); errors.As(err, &wrong) {
 			return bad(wrong.Field, errors.New(wrong.Rule))
 		} else if err != nil {
 			return bad("checks", err)

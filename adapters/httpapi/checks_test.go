@@ -192,3 +192,11 @@ func TestCheckReportsComeInBatches(t *testing.T) {
 		t.Errorf("the checks are %+v", i.Checks)
 	}
 }
+
+// The port of a check may come later than the check.
+func TestACheckMayNameAPortThatTheInstanceLacks(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5","ports":{"http":8080},"ttl":"30s","on_lapse":"critical","remove_after":"10m",
+		"checks":[{"id":"http","kind":"http","url":"http://10.0.0.5:8080/health","interval":"10s","timeout":"2s","failures":2},
+		{"id":"worker","kind":"ttl","ttl":"15s"},{"id":"grpc","kind":"grpc","port":"grpc","grpc_service":"checkout.v1.Checkout"}]}`).want(t, http.StatusCreated)
+}

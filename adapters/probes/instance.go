@@ -13,7 +13,8 @@ import (
 	"github.com/rollcall-registry/rollcall/queries"
 )
 
-// InstanceOf makes the targets of an instance's checks. A check whose port the instance does not have is left out.
+// InstanceOf makes the targets of an instance's checks. The target of a check whose port the instance does not
+// have has the port 0: a look at it fails.
 func InstanceOf(i queries.ProbedInstance) Instance {
 	probed := Instance{Key: i.Key, Epoch: i.Epoch, Address: i.Address, Checks: make([]Check, 0, len(i.Checks))}
 	for _, c := range i.Checks {
@@ -29,8 +30,8 @@ func InstanceOf(i queries.ProbedInstance) Instance {
 	return probed
 }
 
-// TargetOf is what a check of an instance with that address and those ports looks at. false: the check is not probed, or
-// its port is none of the instance's.
+// TargetOf is what a check of an instance with that address and those ports looks at. The port of a target is 0 if the
+// instance lacks the port that the check names. false: the check is not probed.
 func TargetOf(c domain.Check, address string, ports map[string]uint16) (t Target, ok bool) {
 	t = Target{Timeout: time.Duration(c.Timeout), TLS: c.TLS}
 	switch c.Kind {
@@ -53,7 +54,7 @@ func TargetOf(c domain.Check, address string, ports map[string]uint16) (t Target
 func (t *Target) setPlace(c domain.Check, address string, ports map[string]uint16) bool {
 	if c.Target == "" {
 		t.Host, t.Port = strings.Trim(address, "[]"), ports[c.Port]
-		return t.Port > 0
+		return true
 	}
 	host, port, err := net.SplitHostPort(c.Target)
 	if err != nil {

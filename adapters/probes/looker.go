@@ -119,6 +119,9 @@ func (r refused) Error() string { return r.why }
 // addresses of a name can change at any time.
 func (l *Looker) place(ctx context.Context, t *Target, address string) (p place, err error) {
 	p = place{target: t, roots: l.roots}
+	if t.Port == 0 {
+		return p, refused{"the instance has no port of that name"}
+	}
 	if p.ips, err = l.addresses(ctx, t.Host); err != nil {
 		return p, err
 	}

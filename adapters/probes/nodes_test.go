@@ -54,7 +54,7 @@ func TestTargetsAreThoseOfTheCheckOrOfAPortOfTheInstance(t *testing.T) {
 		{domain.Check{Kind: domain.CheckHTTP, URL: "http://Web.test"}, "http web.test:80 / false"},
 		{domain.Check{Kind: domain.CheckGRPC, Port: "grpc", GRPCService: "checkout"}, "grpc 10.0.0.5:9000 checkout false"},
 		{domain.Check{Kind: domain.CheckTCP, Target: "[fd00::6]:5432", TLS: true}, "tcp fd00::6:5432  true"},
-		{domain.Check{Kind: domain.CheckTCP, Port: "other"}, ""},
+		{domain.Check{Kind: domain.CheckTCP, Port: "other"}, "tcp 10.0.0.5:0  false"},
 		{domain.Check{Kind: domain.CheckTTL}, ""},
 	} {
 		target, ok := TargetOf(c.check, "10.0.0.5", ports)

@@ -38,6 +38,9 @@ func (t *Target) line(f Finding) string {
 	case f.Err == nil:
 		return fmt.Sprintf("%s succeeded after %s", what, briefly(f.Took))
 	case errors.As(f.Err, new(refused)):
+		if t.Port == 0 {
+			return "there is nothing to look at: " + f.Err.Error()
+		}
 		return fmt.Sprintf("%s is not allowed: %s", what, f.Err)
 	case f.Status != 0 && errors.Is(f.Err, context.DeadlineExceeded):
 		return fmt.Sprintf("%s answered %d, but not the whole answer came within %s", what, f.Status, briefly(t.Timeout))

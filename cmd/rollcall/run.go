@@ -102,7 +102,7 @@ func runCommand(remote *commandLine) *cobra.Command {
 				check.ID = fmt.Sprint("check-", n+1)
 			}
 			check = check.Normalize()
-			if err := check.Validate("check.", r.details.Ports); err != nil {
+			if err := check.Validate("check."); err != nil {
 				return usageError{err}
 			}
 			r.checks = append(r.checks, check)
