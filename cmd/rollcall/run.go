@@ -234,11 +234,11 @@ func exitStatus(s *os.ProcessState) int {
 
 // exitWords say how a process ended.
 func exitWords(s *os.ProcessState) string {
-	words := fmt.Sprintf("exited with code %d", exitStatus(s))
+	signal := 0
 	if status, ok := s.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		words += fmt.Sprintf(", killed by signal %d", int(status.Signal()))
+		signal = int(status.Signal())
 	}
-	return words
+	return domain.ExitReason(exitStatus(s), signal)
 }
 
 // registration is that of a process: none, until its checks pass.

@@ -50,7 +50,13 @@ func (l *postings) seek(p eventstore.Position) (eventstore.Position, bool) {
 	if at, ok := l.within(p); ok {
 		return at, true
 	}
-	// The block that may hold p is the first whose last position is not below it.
+	// The block that may hold p is the first whose last position is not below it: often the next one.
+	if !l.newest && len(l.block) > 0 && l.it.Next() && tail(l.it.Key()) >= uint64(p) {
+		if !l.read(true) {
+			return 0, false
+		}
+		return l.within(p)
+	}
 	key := append(slices.Clone(l.prefix), key64(0, uint64(p))[1:]...)
 	ok := l.it.SeekGE(key)
 	if !ok && l.newest {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -26,48 +27,93 @@ func (h *History) PositionAt(ctx context.Context, at time.Time) (eventstore.Posi
 	return p, h.blame(err)
 }
 
-func (x *index) positionAt(at time.Time) (eventstore.Position, error) {
-	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: key64(rangeTime, 0), UpperBound: key64(rangeTime+1, 0)})
+// PositionsAt is PositionAt for several times. REQUIRES: the times are in order.
+func (h *History) PositionsAt(ctx context.Context, times []time.Time) (all []eventstore.Position, err error) {
+	if err := h.enter(); err != nil {
+		return nil, err
+	}
+	defer h.leave()
+	s, err := h.newSearch()
+	if err != nil {
+		return nil, h.blame(err)
+	}
+	defer func() { err = h.blame(errors.Join(err, s.close())) }()
+	for _, at := range times {
+		if err := h.interrupted(ctx); err != nil {
+			return nil, err
+		}
+		p, err := s.positionAt(at)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+func (x *index) positionAt(at time.Time) (p eventstore.Position, err error) {
+	s, err := x.newSearch()
 	if err != nil {
 		return 0, err
 	}
-	defer it.Close()
-	if at.UnixNano() < 0 || !it.SeekLT(timeKey(at.Add(1))) {
-		return 0, it.Error()
+	defer func() { err = errors.Join(err, s.close()) }()
+	return s.positionAt(at)
+}
+
+// search finds positions by times.
+type search struct{ times, entries *pebble.Iterator }
+
+func (x *index) newSearch() (*search, error) {
+	times, err := x.db.NewIter(&pebble.IterOptions{LowerBound: key64(rangeTime, 0), UpperBound: key64(rangeTime+1, 0)})
+	if err != nil {
+		return nil, err
+	}
+	entries, err := x.db.NewIter(&pebble.IterOptions{LowerBound: key64(rangeEntry, 0), UpperBound: key64(rangeEntry+1, 0)})
+	if err != nil {
+		return nil, errors.Join(err, times.Close())
+	}
+	return &search{times, entries}, nil
+}
+
+func (s *search) close() error { return errors.Join(s.times.Close(), s.entries.Close()) }
+
+func (s *search) positionAt(at time.Time) (eventstore.Position, error) {
+	if at.UnixNano() < 0 || !s.times.SeekLT(timeKey(at.Add(1))) {
+		return 0, s.times.Error()
 	}
 	// INVARIANT: the entry at low is recorded at or before the time; no entry from high on is.
-	low, high := binary.BigEndian.Uint64(it.Value()), ^uint64(0)
-	if it.Next() {
-		high = binary.BigEndian.Uint64(it.Value())
+	low, high := binary.BigEndian.Uint64(s.times.Value()), ^uint64(0)
+	if s.times.Next() {
+		high = binary.BigEndian.Uint64(s.times.Value())
 	}
-	if err := it.Error(); err != nil {
+	if err := s.times.Error(); err != nil {
 		return 0, err
 	}
-	entries, err := x.db.NewIter(&pebble.IterOptions{LowerBound: key64(rangeEntry, low), UpperBound: key64(rangeEntry, high)})
-	if err != nil {
-		return 0, err
-	}
-	defer entries.Close()
-	if entries.Last() {
-		high = tail(entries.Key()) + 1
+	if high == ^uint64(0) && s.entries.Last() {
+		high = tail(s.entries.Key()) + 1
 	}
 	for low+1 < high {
 		middle := low + (high-low)/2
-		if !entries.SeekGE(key64(rangeEntry, middle)) { // no entry from there on
+		if !s.entries.SeekGE(key64(rangeEntry, middle)) { // no entry from there on
 			high = middle
 			continue
 		}
-		recorded, err := recordedAt(entries.Value())
+		found := tail(s.entries.Key())
+		if found >= high { // no entry between middle and high
+			high = middle
+			continue
+		}
+		recorded, err := recordedAt(s.entries.Value())
 		if err != nil {
 			return 0, err
 		}
 		if recorded.After(at) {
 			high = middle // nor is any between middle and that entry
 		} else {
-			low = tail(entries.Key())
+			low = found
 		}
 	}
-	return eventstore.Position(low), entries.Error()
+	return eventstore.Position(low), s.entries.Error()
 }
 
 var recordedField = []byte(`,"recorded_at":"`)
