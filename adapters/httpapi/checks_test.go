@@ -99,7 +99,7 @@ func TestChecksAreAddedAndRemoved(t *testing.T) {
 		t.Errorf("the same check again gave revision %s", again.Header.Get("ETag"))
 	}
 	s.send("PUT", path, `{"id":"other","kind":"tcp","port":"pg"}`).refused(t, "id")
-	s.send("PUT", path, `{"kind":"tcp","port":"mysql"}`).refused(t, "port")
+	s.send("PUT", path, `{"kind":"tcp","port":"my sql"}`).refused(t, "port")
 	s.send("POST", path+"/pass", "").refused(t, "check")
 	s.send("DELETE", path+"?epoch=7", "").want(t, http.StatusConflict)
 	s.send("DELETE", path, "").want(t, http.StatusOK)
