@@ -69,6 +69,8 @@ type Caller struct {
 	RequestID string
 
 	Registry bool // the registry itself, not a client: it may change what is in its own namespace
+
+	reverts, reason string // see domain.Metadata
 }
 
 // mayWrite refuses a client's command for an instance of the registry itself.
@@ -515,6 +517,8 @@ func (c Caller) metadata(beat bool) []byte {
 	if !beat {
 		field("request_id", c.RequestID)
 	}
+	field("reverts", c.reverts)
+	field("reason", c.reason)
 	b = append(b, `"schema":`...)
 	return append(strconv.AppendInt(b, domain.SchemaVersion, 10), '}')
 }

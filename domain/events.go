@@ -162,6 +162,8 @@ type Metadata struct {
 	Source    string `json:"source,omitempty"`     // the caller's address
 	Via       string `json:"via,omitempty"`        // http, cli, expiry, …
 	RequestID string `json:"request_id,omitempty"` // the request that carried the command
+	Reverts   string `json:"reverts,omitempty"`    // of a revert: the id of the event whose effect it takes back
+	Reason    string `json:"reason,omitempty"`     // of a revert: why
 	Schema    int    `json:"schema"`               // schema version of the event
 }
 

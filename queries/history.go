@@ -21,6 +21,7 @@ func ShowEntry(timelines eventstore.Timelines, e *history.Entry) wire.HistoryEnt
 	shown := wire.HistoryEntry{
 		EventID: e.ID, Position: at(timelines, e.Position), Revision: e.Revision, RecordedAt: e.RecordedAt, Type: e.Type, Leaf: e.Leaf,
 		Actor: e.Metadata.Actor, Source: e.Metadata.Source, Via: e.Metadata.Via, RequestID: e.Metadata.RequestID, Data: json.RawMessage(e.Data),
+		Reverts: e.Metadata.Reverts, Reason: e.Metadata.Reason,
 	}
 	if !json.Valid(e.Data) { // an event of another program: the data is shown as text
 		shown.Data, _ = json.Marshal(string(e.Data))
@@ -34,6 +35,12 @@ func ShowEntry(timelines eventstore.Timelines, e *history.Entry) wire.HistoryEnt
 		return shown
 	}
 	shown.Summary = Words(event, e.RecordedAt)
+	if e.Metadata.Reverts != "" {
+		shown.Summary += "; this reverts event " + e.Metadata.Reverts
+		if reason := e.Metadata.Reason; reason != "" && !strings.Contains(shown.Summary, reason) {
+			shown.Summary += ", because: " + reason
+		}
+	}
 	shown.Changes = changes(event, e.Previous)
 	return shown
 }

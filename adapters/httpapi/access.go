@@ -57,6 +57,7 @@ var Rights = []Right{
 	{"POST /v1/check-reports", register, OnItems},
 	{"POST /v1/commands", register | traffic, OnItems},
 	{"POST /v1/heartbeats", register, OnItems},
+	{"POST /v1/reverts", register | traffic, OnItems}, // and to read the history of what is selected
 	{"GET /v1/namespaces", domain.ReadCatalog, OnRegistry},
 	{"GET /v1/services", domain.ReadCatalog, OnNamespace},
 	{"GET /v1/services/:service", domain.ReadCatalog, OnService},

@@ -184,6 +184,7 @@ func (a *api) router() *echo.Echo {
 	v1.POST("/services/:service/instances/:id/checks/:check/fail", a.failCheck, web.Takes("ns"), heartbeat)
 	v1.POST("/check-reports", a.checkReports, web.Takes("ns"), heartbeat)
 	v1.POST("/commands", a.commands, web.Takes(), command)
+	v1.POST("/reverts", a.revert, web.Takes(), scan)
 	v1.POST("/heartbeats", a.heartbeats, web.Takes("ns", "owner"), heartbeat)
 
 	moments := []string{"after", "at", "index", "wait"}

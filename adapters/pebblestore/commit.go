@@ -109,6 +109,9 @@ func (s *Store) write(c *commit) {
 		if c.save > 0 && c.batch == nil {
 			c.batch = s.db.NewBatch()
 		}
+		if p.requests != nil && p.requests[0].Together && s.notTogether(p) {
+			continue
+		}
 		for i := range p.requests {
 			if i%prefetchBatch == 0 {
 				prefetch(p.heads[i:min(i+prefetchBatch, len(p.heads))])
@@ -131,6 +134,26 @@ func (s *Store) write(c *commit) {
 	}
 	s.flush(c)
 	c.last = s.next - 1
+}
+
+// notTogether fills in the results of requests that are bound to each other, if one of them is to be refused.
+func (s *Store) notTogether(p *pending) (refused bool) {
+	for i := range p.requests {
+		p.results[i] = eventstore.AppendResult{Err: eventstore.ErrNotTogether}
+		if p.heads[i].forgotten {
+			head, err := s.head(p.heads[i].stream)
+			if err != nil {
+				p.results[i].Err, refused = err, true
+				continue
+			}
+			p.heads[i] = head
+		}
+		if r, h := &p.requests[i], p.heads[i]; !r.Expected.Holds(h.events) {
+			p.results[i].Err = &eventstore.WrongExpectedRevision{Stream: h.stream, Expected: r.Expected, Events: h.events}
+			refused = true
+		}
+	}
+	return refused
 }
 
 // imported is the time of an event from another store: its own time, but never before the time of an earlier event. The

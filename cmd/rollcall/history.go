@@ -20,7 +20,7 @@ import (
 func auditCommands(remote *commandLine) []*cobra.Command {
 	return []*cobra.Command{
 		historyCommand(remote), whyCommand(remote), catalogCommand(remote), diffCommand(remote), eventsCommand(remote), replayCommand(remote),
-		checkpointCommand(remote), verifyCommand(remote),
+		revertCommand(remote), checkpointCommand(remote), verifyCommand(remote),
 	}
 }
 

@@ -206,13 +206,17 @@ type AppendRequest struct {
 	// StreamNumber names the stream instead of Stream, so that the store need not look the name up. REQUIRES: the store
 	// gave the number in an AppendResult since it was opened. 0: Stream names the stream.
 	StreamNumber uint32
+	// Together, on the first request of a call, binds the requests to each other: unless Expected holds for all of them, none
+	// takes effect. REQUIRES: no two requests of the call are for one stream, and none is tied. A store that cannot bind
+	// streams carries out each request by itself.
+	Together bool
 }
 
 // AppendResult is the outcome of one request.
 type AppendResult struct {
 	Position Position // of the request's last event
 	Revision Revision // of the request's last event
-	Err      error    // *WrongExpectedRevision, or nil
+	Err      error    // *WrongExpectedRevision, ErrNotTogether, or nil
 	// StreamNumber is the number of the stream, see RecordedEvent; 0: it has none.
 	StreamNumber uint32
 	// Untied says that the request's Other was not checked, because this store cannot. The caller finds out from the

@@ -107,6 +107,8 @@ var (
 	ErrNoStreamNumber = errors.New("no stream has this number")
 	// ErrNoOtherStream refuses a tied request to a stream that has no other stream.
 	ErrNoOtherStream = errors.New("only streams of instances can be tied to another")
+	// ErrNotTogether refuses a request because the precondition of another request to which it is bound did not hold.
+	ErrNotTogether = errors.New("another request to which this one is bound was refused")
 	// ErrNoEvents refuses a request without events.
 	ErrNoEvents = errors.New("append without events")
 )

@@ -20,6 +20,7 @@ type Query struct {
 	ID        string // needs a service
 	Actor     string
 	Via       string
+	RequestID string
 	Types     []string // any of them; none: every type
 	Reason    string   // a part of the reason or the output; upper and lower case are the same
 	After     eventstore.Position
@@ -148,7 +149,7 @@ func (h *History) previousDetails(ctx context.Context, e *Entry, cost *int) (*ev
 // mayMatch looks at an entry as it is stored. False means that the query does not pick the entry. It checks fields that
 // have no index, and is much faster than decoding the entry.
 func (q *Query) mayMatch(raw []byte) bool {
-	if q.Via == "" && q.Reason == "" {
+	if q.Via == "" && q.Reason == "" && q.RequestID == "" {
 		return true
 	}
 	_, leaf := binary.Uvarint(raw)
@@ -157,6 +158,9 @@ func (q *Query) mayMatch(raw []byte) bool {
 		return true
 	}
 	if plain([]byte(q.Via)) && !bytes.Contains(raw, []byte(q.Via)) {
+		return false
+	}
+	if plain([]byte(q.RequestID)) && !bytes.Contains(raw, []byte(q.RequestID)) {
 		return false
 	}
 	return !plain([]byte(q.Reason)) || bytes.Contains(bytes.ToLower(raw), bytes.ToLower([]byte(q.Reason)))
@@ -178,6 +182,9 @@ func (q *Query) match(e *Entry) bool {
 		if !ok || key.Namespace != q.Namespace || q.Service != "" && key.Service != q.Service || q.ID != "" && key.ID != q.ID {
 			return false
 		}
+	}
+	if q.RequestID != "" && e.Metadata.RequestID != q.RequestID {
+		return false
 	}
 	if q.Actor != "" && e.Metadata.Actor != q.Actor || q.Via != "" && e.Metadata.Via != q.Via || len(q.Types) > 0 && !slices.Contains(q.Types, e.Type) {
 		return false

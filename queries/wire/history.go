@@ -25,6 +25,8 @@ type HistoryEntry struct {
 	Source     string              `json:"source,omitempty"`
 	Via        string              `json:"via,omitempty"`
 	RequestID  string              `json:"request_id,omitempty"`
+	Reverts    string              `json:"reverts,omitempty"` // of a revert: the id of the event whose effect this one takes back
+	Reason     string              `json:"reason,omitempty"`  // of a revert: why
 	Changes    []FieldChange       `json:"changes,omitempty"`
 	Leaf       int64               `json:"leaf"` // its number in the tamper-evident log
 	Data       json.RawMessage     `json:"data"`

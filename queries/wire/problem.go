@@ -3,6 +3,7 @@ package wire
 import (
 	"fmt"
 	"net/http"
+	"strings"
 )
 
 // Problem is the body of every error reply: application/problem+json (RFC 9457).
@@ -38,6 +39,9 @@ const (
 	OtherTimeline   = TypePrefix + "other-timeline" // the position counts other events in this log
 	NoSuchRoute     = TypePrefix + "no-such-route"  // the server has nothing at the path: the URL is wrong, or the server older
 )
+
+// Kind is the type without the prefix.
+func (p *Problem) Kind() string { return strings.TrimPrefix(p.Type, TypePrefix) }
 
 func (p *Problem) Error() string {
 	if p.Detail != "" {

@@ -54,7 +54,12 @@ func (m *Memory) Append(ctx context.Context, into []eventstore.AppendResult, req
 			return nil, eventstore.ErrNoOtherStream
 		}
 	}
-	for _, r := range requests {
+	refused := m.notTogether(requests)
+	for i, r := range requests {
+		if refused != nil {
+			into = append(into, refused[i])
+			continue
+		}
 		result := m.append(r)
 		result.Untied = m.Untying && !r.Other.IsAny() && result.Err == nil
 		into = append(into, result)
@@ -62,6 +67,24 @@ func (m *Memory) Append(ctx context.Context, into []eventstore.AppendResult, req
 	close(m.grown)
 	m.grown = make(chan struct{})
 	return into, nil
+}
+
+// notTogether are the results of requests that are bound to each other, if one of them is refused; nil: none is.
+func (m *Memory) notTogether(requests []eventstore.AppendRequest) []eventstore.AppendResult {
+	if len(requests) == 0 || !requests[0].Together {
+		return nil
+	}
+	results, refused := make([]eventstore.AppendResult, len(requests)), false
+	for i, r := range requests {
+		results[i].Err = eventstore.ErrNotTogether
+		if events := uint64(len(m.streams[r.Stream])); !r.Expected.Holds(events) {
+			results[i].Err, refused = &eventstore.WrongExpectedRevision{Stream: r.Stream, Expected: r.Expected, Events: events}, true
+		}
+	}
+	if !refused {
+		return nil
+	}
+	return results
 }
 
 func (m *Memory) append(r eventstore.AppendRequest) eventstore.AppendResult {

@@ -1,0 +1,135 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// Reversal is the part of a revert that concerns one instance. Its commands are carried out together, at the revision of the
+// instance that the plan saw.
+type Reversal struct {
+	Key    domain.Key
+	Events uint64 // lifecycle events of the instance that the plan saw
+	Steps  []ReversalStep
+}
+
+// ReversalStep is one command of a reversal.
+type ReversalStep struct {
+	Command domain.Command
+	Reverts string // id of the event whose effect the command takes back
+}
+
+// ChangedSince refuses a reversal because the instance changed after the plan was made.
+type ChangedSince struct{ Key domain.Key }
+
+func (e ChangedSince) Error() string {
+	return fmt.Sprintf("instance %s changed after the plan was made", e.Key)
+}
+
+// Revert carries out reversals of different instances. A reversal whose instance changed since the plan was made is refused
+// with ChangedSince, and so is one that the domain refuses. With allOrNothing, the first reversal that is refused refuses all
+// others with eventstore.ErrNotTogether. Each event of a reversal names the event that it reverts, and the reason.
+func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversal, reason string, allOrNothing bool) ([]Result, error) {
+	results := make([]Result, len(reversals))
+	var requests []eventstore.AppendRequest
+	var at []int // the reversal of a request
+	refused := false
+	for i := range reversals {
+		request, epoch, err := s.reverse(ctx, caller, &reversals[i], reason)
+		if err != nil {
+			results[i].Err, refused = err, true
+			continue
+		}
+		results[i].Epoch = epoch
+		requests, at = append(requests, request), append(at, i)
+	}
+	if allOrNothing && refused {
+		for _, i := range at {
+			results[i] = Result{Err: eventstore.ErrNotTogether}
+		}
+		return results, nil
+	}
+	if len(requests) == 0 {
+		return results, nil
+	}
+	requests[0].Together = allOrNothing
+	appended, err := s.store.Append(ctx, nil, requests...)
+	if err != nil {
+		return nil, err
+	}
+	var changed eventstore.Position
+	for j, i := range at {
+		results[i].Err = appended[j].Err
+		if conflict := (*eventstore.WrongExpectedRevision)(nil); errors.As(appended[j].Err, &conflict) {
+			results[i].Err = ChangedSince{Key: reversals[i].Key}
+		}
+		results[i].Position, results[i].Revision = appended[j].Position, uint64(appended[j].Revision)
+		changed = max(changed, appended[j].Position)
+	}
+	for i := range reversals {
+		for _, step := range reversals[i].Steps {
+			s.observe(Outcome{Command: step.Command, Err: results[i].Err, Times: 1})
+		}
+	}
+	if changed > 0 {
+		_ = s.progress.WaitFor(ctx, changed) // see Service.do
+	}
+	return results, nil
+}
+
+// reverse decides a reversal, and makes the request to append its events.
+func (s *Service) reverse(ctx context.Context, caller Caller, r *Reversal, reason string) (request eventstore.AppendRequest, epoch uint64, err error) {
+	if err := caller.mayWrite(r.Key); err != nil {
+		return request, 0, err
+	}
+	state, err := s.fold(ctx, r.Key)
+	if err != nil {
+		return request, 0, err
+	}
+	if state.Events != r.Events {
+		return request, 0, ChangedSince{Key: r.Key}
+	}
+	request = eventstore.AppendRequest{Stream: eventstore.LifecycleStream(r.Key), Expected: eventstore.Unchanged(state.Events)}
+	caller.reason = reason
+	for _, step := range r.Steps {
+		if err := errors.Join(step.Command.Validate(), s.targets(step.Command)); err != nil {
+			return request, 0, err
+		}
+		events, err := domain.Decide(state, step.Command)
+		if err != nil {
+			return request, 0, err
+		}
+		caller.reverts = step.Reverts
+		for _, e := range events {
+			data, err := domain.Encode(e)
+			if err != nil {
+				return request, 0, err
+			}
+			if _, renews := e.(domain.HeartbeatReceived); renews { // nothing differs any more
+				continue
+			}
+			request.Events = append(request.Events, eventstore.EventData{Type: e.EventType(), Data: data, Metadata: caller.metadata(false)})
+			state = domain.Evolve(state, e, domain.Recorded{Actor: caller.Actor})
+		}
+	}
+	if len(request.Events) == 0 {
+		return request, 0, ChangedSince{Key: r.Key}
+	}
+	return request, state.Epoch, nil
+}
+
+// fold is the state of an instance as its stream has it.
+func (s *Service) fold(ctx context.Context, key domain.Key) (domain.Instance, error) {
+	state := domain.Instance{Key: key}
+	for e, err := range s.store.ReadStream(ctx, eventstore.LifecycleStream(key), eventstore.ReadOptions{}) {
+		if err != nil {
+			return state, err
+		}
+		state, _ = eventstore.Evolve(state, &e) // see load
+	}
+	return state, nil
+}
