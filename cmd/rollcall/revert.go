@@ -13,6 +13,7 @@ import (
 
 func revertCommand(remote *commandLine) *cobra.Command {
 	var r wire.RevertRequest
+	var from, to momentFlag
 	c := &cobra.Command{
 		Use:   "revert",
 		Short: "Take back what happened since a moment, or the effect of an event, an actor or a request",
@@ -28,10 +29,10 @@ was made; what has is skipped and listed. A revert is events like any other, and
 	f := c.Flags()
 	f.StringVar(&r.Service, "service", "", "only instances of this service")
 	f.StringVar(&r.Instance, "instance", "", "only the instance of the service with this id")
-	f.StringVar(&r.To, "to", "", `moment to go back to: RFC 3339 time, time of day in UTC (03:11), position, or "5m ago"; with --actor, the end of the span`)
+	momentVar(f, &to, "to", "moment to go back to: "+momentWords+"; with --actor, the end of the span")
 	f.StringVar(&r.Event, "event", "", "take back one event: its position or its id")
 	f.StringVar(&r.Actor, "actor", "", "take back the events of one actor since --from")
-	f.StringVar(&r.From, "from", "", "with --actor: the moment from which on its events are taken back")
+	momentVar(f, &from, "from", "with --actor: the moment from which on its events are taken back")
 	f.StringVar(&r.Request, "request", "", "take back the events of one request, by its id")
 	f.StringSliceVar(&r.Kinds, "kinds", nil, "only these kinds: registrations, traffic, health, checks, metadata")
 	f.BoolVar(&r.IncludeLapsed, "include-lapsed", false, "register again also what lapsed; it lapses again unless it is heard")
@@ -44,10 +45,10 @@ was made; what has is skipped and listed. A revert is events like any other, and
 		if err != nil {
 			return err
 		}
-		if c.Flags().Changed("ns") || r.Service != "" || r.Event == "" && r.Actor == "" && r.Request == "" {
+		if r.Event == "" || c.Flags().Changed("ns") { // an event says itself what it is of
 			r.Namespace = remote.namespace
 		}
-		r.To, r.From = timeOfDay(r.To, time.Now()), timeOfDay(r.From, time.Now())
+		r.From, r.To = string(from.moment), string(to.moment)
 		reply, err := registry.Revert(c.Context(), r)
 		if err != nil {
 			return err
@@ -61,23 +62,6 @@ was made; what has is skipped and listed. A revert is events like any other, and
 		return nil
 	}
 	return c
-}
-
-// timeOfDay makes the newest such time of day, in UTC, of HH:MM or HH:MM:SS. Any other text stays as it is.
-func timeOfDay(text string, now time.Time) string {
-	for _, layout := range []string{"15:04", time.TimeOnly} {
-		at, err := time.Parse(layout, text)
-		if err != nil {
-			continue
-		}
-		now = now.UTC()
-		moment := time.Date(now.Year(), now.Month(), now.Day(), at.Hour(), at.Minute(), at.Second(), 0, time.UTC)
-		if moment.After(now) {
-			moment = moment.AddDate(0, 0, -1)
-		}
-		return moment.Format(time.RFC3339)
-	}
-	return text
 }
 
 // revertLine is a line of a revert's output: what happens to several instances alike.

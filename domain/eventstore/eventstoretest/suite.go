@@ -58,6 +58,7 @@ func Run(t *testing.T, newFixture func(t *testing.T) *Fixture) {
 		"an append's context may have ended":    appendCancelled,
 		"a closed store refuses":                closedStore,
 		"what was appended survives a reopen":   survivesReopen,
+		"bound requests take effect together":   together,
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t)

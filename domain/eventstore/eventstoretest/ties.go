@@ -151,3 +151,47 @@ func tiedRetries(t *testing.T, f *Fixture) {
 		t.Errorf("a retry gave %+v, %v, and the first %+v", again, err, first)
 	}
 }
+
+// together binds requests to each other. A store that cannot bind them carries out each by itself.
+func together(t *testing.T, f *Fixture) {
+	requests := func(label string, expected ...eventstore.ExpectedRevision) (requests []eventstore.AppendRequest) {
+		for i, e := range expected {
+			requests = append(requests, eventstore.AppendRequest{
+				Stream: lifecycle(fmt.Sprint("bound ", i)), Expected: e, Together: i == 0, Events: events(1, label),
+			})
+		}
+		return requests
+	}
+	results, err := f.Store.Append(ctx, nil, requests("first", eventstore.NoStream(), eventstore.NoStream(), eventstore.Any())...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range results {
+		if r.Err != nil || r.Revision != 0 {
+			t.Errorf("request %d of those that hold gave %+v", i, r)
+		}
+	}
+	results, err = f.Store.Append(ctx, nil, requests("second", eventstore.Exactly(0), eventstore.NoStream(), eventstore.Any())...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if conflict := (*eventstore.WrongExpectedRevision)(nil); !errors.As(results[1].Err, &conflict) {
+		t.Errorf("the request that does not hold gave %+v", results[1])
+	}
+	bound := errors.Is(results[0].Err, eventstore.ErrNotTogether)
+	for _, i := range []int{0, 2} {
+		if errors.Is(results[i].Err, eventstore.ErrNotTogether) != bound || !bound && results[i].Err != nil {
+			t.Errorf("request %d, bound to one that does not hold, gave %+v", i, results[i])
+		}
+		n := 0
+		for _, err := range f.Store.ReadStream(ctx, lifecycle(fmt.Sprint("bound ", i)), eventstore.ReadOptions{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if want := map[bool]int{true: 1, false: 2}[bound]; n != want {
+			t.Errorf("stream %d has %d events, not %d", i, n, want)
+		}
+	}
+}
