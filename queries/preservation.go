@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -13,12 +14,13 @@ import (
 // everyNamespace stands for the namespaces that are not named.
 const everyNamespace = "*"
 
-// Preservation says where expiry is held: in a namespace, or ("") in those that have leases or were ever held.
-func (s *Service) Preservation(namespace string) wire.Preservation {
+// Preservation says where expiry is held: in a namespace, or ("") in those that have leases or were ever held. A caller who sees
+// a part of the services is told of the namespaces that these are in, and of the leases of these services only.
+func (s *Service) Preservation(namespace string, visible Visible) wire.Preservation {
 	p := wire.Preservation{Position: wire.Position{Number: s.Live.Position()}, Namespaces: []wire.NamespacePreservation{}}
 	standings, _ := s.Live.SelfPreservation()
 	show := func(name string, standing leases.Standing) {
-		c := s.Live.Leases().Count(name)
+		c := s.census(name, visible)
 		shown := wire.NamespacePreservation{
 			Namespace: name, Held: standing.On, Forced: standing.Forced, Actor: standing.Actor, Reason: standing.Reason, Leases: c.Leases, Overdue: c.Overdue,
 		}
@@ -44,10 +46,34 @@ func (s *Service) Preservation(namespace string) wire.Preservation {
 		}
 	}
 	for name, standing := range named {
-		show(name, standing)
+		if visible == nil || len(s.seen(name, visible)) > 0 {
+			show(name, standing)
+		}
 	}
 	slices.SortFunc(p.Namespaces, func(a, b wire.NamespacePreservation) int { return strings.Compare(a.Namespace, b.Namespace) })
 	return p
+}
+
+// seen are the services of a namespace that a caller may see.
+func (s *Service) seen(namespace string, visible Visible) []domain.ServiceKey {
+	return slices.DeleteFunc(slices.Clone(s.Live.Catalog().Services(namespace)), func(key domain.ServiceKey) bool { return !visible(key) })
+}
+
+// census counts the leases of a namespace, or ("") of all, that a caller may see.
+func (s *Service) census(namespace string, visible Visible) leases.Census {
+	table := s.Live.Leases()
+	if visible == nil {
+		return table.Count(namespace)
+	}
+	c := leases.Census{Namespace: namespace, Overdue: table.CountOverdue(namespace, visible)}
+	for _, key := range s.seen(namespace, visible) {
+		for _, entry := range s.View(key).Entries {
+			if _, ok := table.Find(entry.Key()); ok {
+				c.Leases++
+			}
+		}
+	}
+	return c
 }
 
 // SelfPreserving says whether expiry is held in a namespace, or ("") in any.
@@ -59,9 +85,15 @@ func (s *Service) SelfPreserving(namespace string) bool {
 	return standings.Of(namespace).On
 }
 
-// HeldSince is since when expiry is held in a namespace, or ("") in the first of all; zero: it is not held.
-func (s *Service) HeldSince(namespace string) time.Time {
+// HeldSince is since when expiry is held in a namespace, or ("") in the first of all that the caller sees services of; zero: it
+// is not held.
+func (s *Service) HeldSince(namespace string, visible Visible) time.Time {
 	held := s.expiryHeld(namespace)
+	if namespace == "" && visible != nil {
+		maps.DeleteFunc(held, func(name string, _ wire.ExpiryHeld) bool {
+			return name != everyNamespace && len(s.seen(name, visible)) == 0
+		})
+	}
 	if len(held) == 0 {
 		return time.Time{}
 	}

@@ -39,10 +39,10 @@ func (c *Catalog) Targets(ctx context.Context, q TargetQuery) (encoded.Form, err
 		}
 	}
 	name := "targets " + q.Namespace + "/" + q.Service + ":" + q.Port + " " + q.Filter.Text() + c.name()
-	return c.service.made(ctx, name, c.catalog.Len(), func() encoded.Form {
+	return c.made(ctx, name, func() encoded.Form {
 		targets := []wire.ScrapeTarget{}
 		for _, key := range c.catalog.Services(q.Namespace) {
-			if q.Service != "" && key.Service != q.Service {
+			if q.Service != "" && key.Service != q.Service || c.Visible != nil && !c.Visible(key) {
 				continue
 			}
 			for _, entry := range c.catalog.View(key).Entries {

@@ -33,7 +33,7 @@ func serviceIDOf(i *wire.Instance) string {
 	return unescape(i.ID)
 }
 
-// find finds the instance of a service's id at a node. An id that the node does not have is that of the only other node that
+// find finds the instance of a service's id at a node, of those that the caller knows. An id that the node does not have is that of the only other node that
 // has it, for a client may report from another machine; of several, none is guessed.
 func (f *face) find(q *request, n node, id string) (target, bool) {
 	found, elsewhere := f.findAt(q, n, id)
@@ -51,13 +51,15 @@ func (f *face) findAt(q *request, n node, id string) (found target, elsewhere []
 	}
 	at := agentID{namespace: q.namespace, node: n.name, id: id}
 	if known, ok := f.recall(at); ok {
-		if i, live := f.live(known.key); live && nodeNameOf(&i) == n.name && serviceIDOf(&i) == id {
+		switch i, live := f.live(known.key); {
+		case !live || nodeNameOf(&i) != n.name || serviceIDOf(&i) != id:
+			f.forget(at)
+		case q.knows(known.key):
 			return known, nil
 		}
-		f.forget(at)
 	}
 	for _, key := range f.Queries.ByID(escape(id), escape(id)+"@"+escape(n.name)) {
-		if key.Namespace != q.namespace {
+		if key.Namespace != q.namespace || !q.knows(key) {
 			continue
 		}
 		i, live := f.live(key)
@@ -78,10 +80,12 @@ func (f *face) findAt(q *request, n node, id string) (found target, elsewhere []
 func (f *face) findCheck(q *request, n node, id string) (target, bool) {
 	at := agentID{namespace: q.namespace, node: n.name, id: id, check: true}
 	if known, ok := f.recall(at); ok {
-		if f.hasCheck(known, n.name) {
+		switch {
+		case !f.hasCheck(known, n.name):
+			f.forget(at)
+		case q.knows(known.key):
 			return known, true
 		}
-		f.forget(at)
 	}
 	check := escape(id)
 	if service, ok := strings.CutPrefix(id, "service:"); ok { // the id that Consul gives checks: look where it points first
@@ -96,7 +100,7 @@ func (f *face) findCheck(q *request, n node, id string) (target, bool) {
 	}
 	var elsewhere []domain.Key
 	for _, key := range f.Queries.ByCheck(check) {
-		if key.Namespace != q.namespace {
+		if key.Namespace != q.namespace || !q.knows(key) {
 			continue
 		}
 		found := target{key, check}
@@ -164,6 +168,7 @@ func (f *face) forget(at agentID) {
 
 // ofNode are the instances at a node that the caller may read.
 func (f *face) ofNode(q *request, node string) (all []shown) {
+	q.filtered = !q.reads(q.namespace, "")
 	for name := range f.directory.Names(q.namespace) {
 		group := f.directory.Find(q.namespace, name)
 		if group == nil {

@@ -13,7 +13,18 @@ import (
 // may read. Names count without regard to case.
 func (f *face) group(q *request, name string) (all []shown, err error) {
 	lower := strings.ToLower(name)
-	find := func() *queries.Group { return f.directory.Find(q.namespace, lower) }
+	q.filtered = !q.reads(q.namespace, name)
+	find := func() *queries.Group {
+		group := f.directory.Find(q.namespace, lower)
+		if group != nil {
+			for key := range group.Services {
+				if q.reads(key.Namespace, key.Service) {
+					return group
+				}
+			}
+		}
+		return nil // as if it was not there, also for the index
+	}
 	group := find()
 	// The services that a change can be of: those of the group, or any, where the name has none yet.
 	var keys []domain.ServiceKey
@@ -163,6 +174,7 @@ func (f *face) everything(q *request, index func() uint64) ([]shown, error) {
 		return nil, err
 	}
 	f.headers(q, at)
+	q.filtered = !q.reads(q.namespace, "")
 	var all []shown
 	for name := range f.directory.Names(q.namespace) {
 		group := f.directory.Find(q.namespace, name)

@@ -29,7 +29,7 @@ type request struct {
 	who       *web.Identity
 	index     uint64
 	wait      time.Duration
-	filtered  bool // rows were left out, because the caller may not read them
+	filtered  bool // the caller may not read all that is asked about, whether or not there is more
 	release   func()
 }
 
@@ -120,13 +120,14 @@ func (q *request) flag(name string) (bool, error) {
 	return false, failure{http.StatusBadRequest, "Invalid value for ?" + name}
 }
 
-// reads says whether the caller may read a service.
+// reads says whether the caller may read a service, or with "" all services of the namespace.
 func (q *request) reads(namespace, service string) bool {
-	if q.who.May(domain.ReadCatalog, domain.Key{Namespace: namespace, Service: service}) == nil {
-		return true
-	}
-	q.filtered = true
-	return false
+	return q.who.May(domain.ReadCatalog, domain.Key{Namespace: namespace, Service: service}) == nil
+}
+
+// knows says whether the caller may read or change an instance. Any other instance is to the caller as one that is not there.
+func (q *request) knows(key domain.Key) bool {
+	return q.reads(key.Namespace, key.Service) || q.who.May(domain.WriteInstances|domain.WriteOwn|domain.ChangeInstanceTraffic, key) == nil
 }
 
 // caller is who sends the request, for the events.

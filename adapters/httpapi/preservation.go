@@ -23,7 +23,7 @@ func (a *api) warnOfPreservation(c echo.Context) {
 	if !a.Queries.SelfPreserving(namespace) {
 		return
 	}
-	if since := a.Queries.HeldSince(namespace); !since.IsZero() {
+	if since := a.Queries.HeldSince(namespace, visible(c)); !since.IsZero() {
 		c.Response().Header().Set(headerHeld, since.Format(time.RFC3339Nano))
 		c.Response().Header().Add(headerWarning, "self-preservation: many leases lapsed at once; instances are kept that may be gone")
 	}
@@ -34,7 +34,7 @@ func (a *api) preservation(c echo.Context) error {
 	if err := domain.ValidatePreservation(namespace, ""); err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, a.Queries.Preservation(namespace))
+	return c.JSON(http.StatusOK, a.Queries.Preservation(namespace, visible(c)))
 }
 
 // changePreservation holds expiry in a namespace, or lets expiry go on.
@@ -54,5 +54,5 @@ func (a *api) changePreservation(c echo.Context) error {
 	if err := change(c.Request().Context(), caller(c), namespace, body.Reason); err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, a.Queries.Preservation(namespace))
+	return c.JSON(http.StatusOK, a.Queries.Preservation(namespace, nil))
 }

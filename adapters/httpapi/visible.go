@@ -15,6 +15,7 @@ import (
 // the right. Every other route is refused then.
 var Filtered = []string{
 	"GET /v1/services", "GET /v1/namespaces", "GET /v1/catalog", "GET /v1/streams/catalog", "GET /v1/history", "GET /v1/events", "GET /v1/streams/events",
+	"GET /v1/sd/prometheus", "GET /v1/preservation",
 }
 
 // viewer is a caller who sees a part of what a request asks about.

@@ -30,7 +30,7 @@ func startShared(t *testing.T) (g guarded, limited, all []string) {
 	}
 	limited = g.token("limited", domain.TokenSpec{Roles: []string{"reads"}, Namespaces: []domain.Pattern{"shop"}, Services: []domain.Pattern{"pay-*"}})
 	for _, path := range []string{"pay-in/instances/a?ns=shop", "hidden-1/instances/hidden-a?ns=shop", "pay-out/instances/b?ns=shop", "pay-in/instances/hidden-b?ns=hidden-ns", "hidden-2/instances/hidden-c"} {
-		g.send("PUT", "/v1/services/"+path, `{"address":"10.0.0.1","metadata":{"note":"`+strings.ReplaceAll(path, "/", " ")+`"}}`, all...).want(t, 201)
+		g.send("PUT", "/v1/services/"+path, `{"address":"10.0.0.1","ports":{"http":80},"metadata":{"note":"`+strings.ReplaceAll(path, "/", " ")+`"}}`, all...).want(t, 201)
 	}
 	return g, limited, all
 }
@@ -40,6 +40,7 @@ func TestListsHistoriesAndEventsShowWhatTheCallerMaySee(t *testing.T) {
 	g, limited, all := startShared(t)
 	for path, want := range map[string]int{ // how many services are there
 		"/v1/services?ns=shop": 2, "/v1/services?ns=*": 2, "/v1/services?ns=*&at=now": 2, "/v1/namespaces": 0, "/v1/catalog": 2, "/v1/catalog?ns=shop": 2, "/v1/catalog?at=now": 2,
+		"/v1/sd/prometheus": 2, "/v1/sd/prometheus?ns=shop": 2, "/v1/sd/prometheus?service=pay-in": 1, "/v1/sd/prometheus?service=hidden-1": 0, "/v1/preservation": 0,
 		"/v1/history": 2, "/v1/history?ns=shop": 2, "/v1/history?order=oldest&limit=1": 1, "/v1/events": 2, "/v1/events?ns=shop": 2, "/v1/events?format=cloudevents": 2,
 	} {
 		r := g.send("GET", path, "", limited...).want(t, 200)
@@ -53,7 +54,7 @@ func TestListsHistoriesAndEventsShowWhatTheCallerMaySee(t *testing.T) {
 		if n != want {
 			t.Errorf("%s shows %d services, want %d: %s", path, n, want, r.body)
 		}
-		if whole := g.send("GET", strings.Replace(path, "limit=1", "limit=9", 1), "", all...).want(t, 200); !strings.Contains(path, "ns=shop") && !strings.Contains(string(whole.body), "hidden") {
+		if whole := g.send("GET", strings.Replace(path, "limit=1", "limit=9", 1), "", all...).want(t, 200); !strings.Contains(path, "service=pay-in") && !strings.Contains(path, "ns=shop") && !strings.Contains(string(whole.body), "hidden") {
 			t.Errorf("%s does not show everything to who may see it: %s", path, whole.body)
 		}
 	}
@@ -66,6 +67,28 @@ func TestListsHistoriesAndEventsShowWhatTheCallerMaySee(t *testing.T) {
 	g.send("GET", "/v1/namespaces", "", limited...).want(t, 200).json(t, &list)
 	if fmt.Sprint(list.Namespaces) != "[{shop 2 2}]" {
 		t.Errorf("the namespaces are %v", list.Namespaces)
+	}
+	var held struct {
+		Namespaces []struct {
+			Namespace       string
+			Leases, Overdue int
+		}
+	}
+	for _, path := range []string{"/v1/preservation", "/v1/preservation?ns=shop"} {
+		g.send("GET", path, "", limited...).want(t, 200).json(t, &held)
+		if fmt.Sprint(held.Namespaces) != "[{shop 2 0}]" {
+			t.Errorf("%s tells of %v", path, held.Namespaces)
+		}
+	}
+	// That expiry is held elsewhere is not told, and that it is held here is.
+	for ns, want := range map[string]int{"hidden-ns": 0, "shop": 1} {
+		g.send("PUT", "/v1/preservation?ns="+ns, `{"held":true}`, all...).want(t, 200)
+		for _, path := range []string{"/v1/preservation?ns=*", "/v1/services?ns=*", "/v1/catalog?ns=*"} {
+			r := g.send("GET", path, "", limited...).want(t, 200)
+			if len(r.Header["Rollcall-Warning"]) != want || strings.Contains(string(r.body), "hidden") {
+				t.Errorf("held in %s, %s shows %v %s", ns, path, r.Header, r.body)
+			}
+		}
 	}
 	// All pages of the history together show no more than the first did, and end.
 	path, seen := "/v1/history?limit=1", 0
@@ -80,7 +103,7 @@ func TestListsHistoriesAndEventsShowWhatTheCallerMaySee(t *testing.T) {
 	if seen != 2 {
 		t.Errorf("the pages show %d entries", seen)
 	}
-	for _, path := range []string{"/v1/services?ns=hidden-ns", "/v1/services", "/v1/catalog?ns=other", "/v1/diff?from=1", "/metrics", "/v1/status"} {
+	for _, path := range []string{"/v1/services?ns=hidden-ns", "/v1/services", "/v1/catalog?ns=other", "/v1/sd/prometheus?ns=hidden-ns", "/v1/preservation?ns=hidden-ns", "/v1/diff?from=1", "/metrics", "/v1/status"} {
 		g.send("GET", path, "", limited...).problem(t, 403, "forbidden", "")
 	}
 }

@@ -3,6 +3,8 @@ package leases
 import (
 	"slices"
 	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
 )
 
 // namespace has the numbers of a namespace's leases. It is guarded by the table's mutex.
@@ -162,6 +164,24 @@ func (t *Table) Count(name string) Census {
 		}
 	}
 	return c
+}
+
+// CountOverdue is the number of overdue leases of instances of the services that are picked, in a namespace or ("") in all.
+func (t *Table) CountOverdue(name string, picked func(domain.ServiceKey) bool) (count int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, n := range t.namespaces {
+		if name != "" && n.name != name {
+			continue
+		}
+		for _, l := range n.overdue {
+			key, err := domain.ParseKey(l.name)
+			if err == nil && l.check() == nil && picked(domain.ServiceKey{Namespace: key.Namespace, Service: key.Service}) {
+				count++
+			}
+		}
+	}
+	return count
 }
 
 func (n *namespace) census() Census {
