@@ -1,6 +1,6 @@
 // Package agent keeps the instances of a host registered: those that files of definitions name. It runs their checks on the
-// host, sends all heartbeats in one request (client.Keep), and answers lookups from a cache that is there while the
-// registry is away.
+// host and reports each of them, sends all heartbeats in one request (client.Keep), and answers lookups from a cache that is
+// there while the registry is away.
 //
 // It leaves the looks of checks to the caller (Look), and names and processes to the operating system.
 package agent
@@ -43,6 +43,7 @@ type Agent struct {
 	options Options
 	files   map[string]*file
 	running map[domain.Key]*instance
+	reports *reports
 	reload  chan struct{} // holds a token when the files must be read again; never closed
 
 	mu       sync.Mutex
@@ -60,14 +61,17 @@ type file struct {
 // instance is an instance that is kept registered.
 type instance struct {
 	Definition
-	kept *client.Kept       // nil: its checks have not answered yet; until done is closed, it belongs to the goroutine of the checks
+	kept *client.Kept       // nil: not kept yet; until done is closed, it belongs to the goroutine of the checks
 	stop context.CancelFunc // ends the checks
 	done chan struct{}      // closed when the checks have ended
 }
 
 // New is an Agent.
 func New(options Options) *Agent {
-	return &Agent{options: options, files: map[string]*file{}, running: map[domain.Key]*instance{}, reload: make(chan struct{}, 1)}
+	return &Agent{
+		options: options, files: map[string]*file{}, running: map[domain.Key]*instance{}, reload: make(chan struct{}, 1),
+		reports: newReports(options.Client, options.Owner, options.Logger),
+	}
 }
 
 // Reload has the agent read all files again, also those that look the same.
@@ -88,6 +92,11 @@ func (a *Agent) Problems() []error {
 // Run keeps the instances registered until the context ends. ready is called when all that the files define is being
 // registered; nil: no call.
 func (a *Agent) Run(ctx context.Context, ready func()) {
+	reporting, stop := context.WithCancel(context.Background())
+	var reports sync.WaitGroup
+	reports.Go(func() { a.reports.run(reporting) })
+	defer reports.Wait()
+	defer stop()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	a.read(true)
@@ -198,38 +207,37 @@ func (a *Agent) apply(wanted map[domain.Key]Definition) {
 	}
 }
 
-// start begins to keep an instance, and runs its checks. An instance with checks is registered when they have answered,
-// with the status that they give.
+// start begins to keep an instance, and runs its checks. Until all checks have answered, the instance gets no traffic: the
+// registry has it as starting.
 func (a *Agent) start(i *instance) {
 	ctx, stop := context.WithCancel(context.Background())
 	i.stop, i.done = stop, make(chan struct{})
-	checks := &Checks{Checks: i.Checks, Details: i.Details, Look: a.options.Look, Report: func(status domain.Status, output string) {
-		health := client.Health{Status: status, Output: output, Source: domain.FromCheck}
-		if i.kept == nil {
-			i.kept = a.keep(ctx, i.Definition, health)
-		} else if err := i.kept.ReportHealth(health); err != nil {
-			a.options.Logger.Error("a status cannot be reported", "instance", i.Key.String(), "cause", err)
-		}
-	}}
 	done := i.done
 	go func() {
 		defer close(done)
-		if i.kept == nil && len(i.Checks) == 0 {
-			i.kept = a.keep(ctx, i.Definition, client.Health{})
+		if i.kept == nil {
+			i.kept = a.keep(ctx, i.Definition)
 		}
+		if i.kept == nil || len(i.Checks) == 0 {
+			return
+		}
+		looked, end := a.reports.begin(i.Definition, i.kept)
+		defer end()
+		checks := &Checks{Checks: i.Checks, Details: i.Details, Look: a.options.Look, Looked: looked}
 		checks.Run(ctx)
 	}()
 }
 
-// keep begins to keep an instance, with a status if health has one. While a predecessor whose definition was removed still
-// ends, keep waits. nil: ctx has ended.
-func (a *Agent) keep(ctx context.Context, d Definition, health client.Health) *client.Kept {
+// keep begins to keep an instance. While a predecessor whose definition was removed still ends, keep waits. nil: ctx has
+// ended.
+func (a *Agent) keep(ctx context.Context, d Definition) *client.Kept {
 	logger := a.options.Logger.With("instance", d.Key.String())
 	details := d.Details
-	details.Status = health.Status
+	details.Status = domain.Passing // all that is known of the instance itself; its checks say more
 	registration := client.Registration{
 		Key: d.Key, Details: details, Owner: a.options.Owner, Drain: d.Drain, Reason: "the agent of host " + a.options.Defaults.Host + " ends",
 		OnChange: func(s client.State) {
+			a.reports.rouse()
 			switch {
 			case s.Err != nil:
 				logger.Warn("an instance cannot be kept registered", "phase", s.Phase, "cause", s.Err)
@@ -242,9 +250,6 @@ func (a *Agent) keep(ctx context.Context, d Definition, health client.Health) *c
 		kept, err := a.options.Client.Keep(context.Background(), registration)
 		switch {
 		case err == nil:
-			if health.Output != "" {
-				_ = kept.ReportHealth(health) // the values are right; the output goes with the status
-			}
 			return kept
 		case !errors.As(err, new(client.AlreadyKept)):
 			logger.Error("an instance cannot be registered", "cause", err)

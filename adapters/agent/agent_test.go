@@ -56,11 +56,20 @@ func TestDefinitionsAreReadStrictly(t *testing.T) {
 		"service: cart\ndrain: -5s":         "drain: must not be negative",
 		"instances: {}":                     "instances: must be a list",
 		"instances: []\nservice: cart":      "service: is not known beside instances",
-		"instances:\n- service: cart\n- service: cart\n  tags: red":               "instances[1].tags: must be a list",
-		"instances:\n- service: cart\n- service: '-'":                             "instances[1].service: must",
-		"service: cart\nchecks: [{kind: ttl, ttl: 5s}]":                           "checks[0].kind: must be http, tcp or grpc",
-		"service: cart\nchecks: [{kind: http, url: 'http://h/', speed: 5}]":       "speed",
-		"service: cart\nports: {http: 80}\nchecks: [{kind: tcp, port: http}, {}]": "checks[1].kind",
+		"instances:\n- service: cart\n- service: cart\n  tags: red":                         "instances[1].tags: must be a list",
+		"instances:\n- service: cart\n- service: '-'":                                       "instances[1].service: must",
+		"service: cart\nchecks: [{kind: ttl, ttl: 5s}]":                                     "checks[0].kind: must be http, tcp or grpc",
+		"service: cart\nchecks: [{kind: http, url: 'http://h/', speed: 5}]":                 "speed",
+		"service: cart\nchecks: [{kind: http, url: 'http://h/', interval: 0.1s}]":           "checks[0].interval: must be from 1s to 1h",
+		"service: cart\nchecks: [{kind: http, url: 'http://h/', timeout: 20s}]":             "checks[0].timeout: must be from 10ms to the interval, 10s",
+		"service: cart\nchecks: [{kind: http, url: 'ftp://h/'}]":                            "checks[0].url: must be an http or https URL",
+		"service: cart\nchecks: [{kind: http, url: 'http://h/', failures: 101}]":            "checks[0].failures: must be 1-100",
+		"service: cart\nchecks: [{kind: tcp}]":                                              "checks[0].port: must be the name of a port",
+		"service: cart\nchecks: [{kind: tcp, port: http, url: 'http://h/'}]":                "checks[0].url: must be left out",
+		"service: cart\nchecks: [{kind: tcp, port: a, id: x}, {kind: tcp, port: b, id: x}]": "checks[1].id: must not be the same as checks[0].id",
+		"service: cart\nchecks: [" + strings.Repeat("{kind: tcp, port: a}, ", 33) + "]":     "checks: must be at most 32",
+		"service: cart\nchecks: [{kind: tcp, port: a, ttl: 5s}]":                            "checks[0].ttl: must be left out",
+		"service: cart\nports: {http: 80}\nchecks: [{kind: tcp, port: http}, {}]":           "checks[1].kind",
 		"{": "line 1",
 	} {
 		write(t, file, text)
@@ -85,7 +94,8 @@ type running struct {
 	folder  string
 	r       *clienttest.Registry
 	agent   *agent.Agent
-	passing atomic.Bool // what looks see
+	passing atomic.Bool  // what looks see
+	sick    atomic.Value // the id of the check at which looks see a failure
 	end     func()
 }
 
@@ -96,8 +106,8 @@ func run(t *testing.T, r *clienttest.Registry, folder string, leave bool) *runni
 	g.agent = agent.New(agent.Options{
 		Client: r.Client(client.Options{}), Paths: []string{folder}, Defaults: host, Owner: "agent:host-1", Leave: leave,
 		Node: agent.NodeOf("node", host, 7701, "v1"), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Look: func(context.Context, domain.Check, domain.Details) (bool, string) {
-			if g.passing.Load() {
+		Look: func(_ context.Context, c domain.Check, _ domain.Details) (bool, string) {
+			if g.passing.Load() && g.sick.Load() != c.ID {
 				return true, "it answered 200"
 			}
 			return false, "it answered 500"
@@ -135,7 +145,7 @@ func TestTheAgentKeepsWhatFilesDefine(t *testing.T) {
 		}
 		g.passing.Store(false)
 		time.Sleep(12 * time.Second) // two failures
-		if i := g.instance("cart", "host-1"); i.Status != domain.Critical || i.Epoch != 1 {
+		if i := g.instance("cart", "host-1"); i.Status != domain.Critical || i.Epoch != 1 || i.Reported != domain.Passing || i.Checks[0].Output != "it answered 500" {
 			t.Errorf("after the check failed: %+v", i)
 		}
 		g.passing.Store(true)
@@ -145,7 +155,7 @@ func TestTheAgentKeepsWhatFilesDefine(t *testing.T) {
 		}
 		g.r.Asked()
 		time.Sleep(10 * time.Minute)
-		if asked := g.r.Asked(); len(asked) > 80 {
+		if asked := g.r.Asked(); len(asked) > 110 { // 60 or more for heartbeats, and 30 for the check
 			t.Errorf("asked %d times in 10 minutes for 4 instances", len(asked))
 		}
 
@@ -205,7 +215,7 @@ func TestARestartOfTheAgentIsNotNoticed(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		again := run(t, r, folder, false)
 		time.Sleep(3 * time.Second)
-		if i := again.instance("cart", "host-1"); i.Epoch != 1 || i.Events != 1 || i.Status != domain.Passing {
+		if i := again.instance("cart", "host-1"); i.Epoch != 1 || i.Events != 2 || i.Status != domain.Passing { // registered, and its check passed
 			t.Errorf("after the restart: %+v", i)
 		}
 		again.end()
@@ -219,7 +229,7 @@ func TestAnInstanceWhoseCheckNeverAnsweredGetsNoTraffic(t *testing.T) {
 		g := run(t, clienttest.New(), folder, true)
 		g.passing.Store(false)
 		time.Sleep(3 * time.Second)
-		if i := g.instance("cart", "host-1"); i.Live() {
+		if i := g.instance("cart", "host-1"); i.Status != domain.Starting {
 			t.Errorf("after one look: %+v", i)
 		}
 		time.Sleep(6 * time.Second)

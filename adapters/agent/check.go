@@ -17,22 +17,28 @@ type Checks struct {
 	Checks  []domain.Check // normalized; of the kinds http, tcp and grpc
 	Details domain.Details // of the instance
 	Look    Look
-	// Report is called with the status and the words of the check that is to blame: first when all checks have answered
-	// or one is critical, and then after each change. One call at a time. It must not block.
+	// Report is called with the status of the instance and the words of the check that is to blame: first when all checks
+	// have answered or one is critical, and then after each change. One call at a time. It must not block. nil: no call.
 	Report func(status domain.Status, output string)
+	// Looked is called after each look at a check (its number in Checks) that has a status, with the status that the check
+	// has after the look, and what was seen when it got that status. One call at a time. It must not block. nil: no call.
+	Looked func(n int, status domain.Status, output string)
 
 	mu       sync.Mutex
 	statuses []domain.Status // of the checks
 	outputs  []string
+	answered []bool        // enough looks agreed to give the check a status
 	reported domain.Status // "": nothing was reported
 }
 
 // Run runs the checks until the context ends.
 func (c *Checks) Run(ctx context.Context) {
-	c.statuses, c.outputs = make([]domain.Status, len(c.Checks)), make([]string, len(c.Checks))
-	var group sync.WaitGroup
+	c.statuses, c.outputs, c.answered = make([]domain.Status, len(c.Checks)), make([]string, len(c.Checks)), make([]bool, len(c.Checks))
 	for n := range c.Checks {
 		c.statuses[n] = c.Checks[n].Initial()
+	}
+	var group sync.WaitGroup
+	for n := range c.Checks {
 		group.Go(func() { c.run(ctx, n) })
 	}
 	group.Wait()
@@ -64,8 +70,18 @@ func (c *Checks) run(ctx context.Context, n int) {
 		case !ok && failed >= max(check.Failures, 1):
 			c.set(n, domain.Critical, output)
 		}
+		c.looked(n)
 		next := time.Now().Add(interval - interval/20 + rand.N(interval/10+1))
 		sleep(ctx, time.Until(next.Truncate(tick).Add(tick)))
+	}
+}
+
+// looked tells of a look. What a check begins with is no answer, so nothing is told before the first one.
+func (c *Checks) looked(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.Looked != nil && c.answered[n] {
+		c.Looked(n, c.statuses[n], c.outputs[n])
 	}
 }
 
@@ -73,10 +89,13 @@ func (c *Checks) run(ctx context.Context, n int) {
 func (c *Checks) set(n int, status domain.Status, output string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.statuses[n] == status {
+	same := c.statuses[n] == status
+	if !same || !c.answered[n] {
+		c.statuses[n], c.outputs[n], c.answered[n] = status, domain.CleanOutput(output), true
+	}
+	if same {
 		return
 	}
-	c.statuses[n], c.outputs[n] = status, output
 	blamed := n
 	for i, s := range c.statuses {
 		if rank(s) > rank(c.statuses[blamed]) {
@@ -84,7 +103,7 @@ func (c *Checks) set(n int, status domain.Status, output string) {
 		}
 	}
 	worst := c.statuses[blamed]
-	if worst == domain.Starting || worst == c.reported {
+	if c.Report == nil || worst == domain.Starting || worst == c.reported {
 		return
 	}
 	c.reported = worst

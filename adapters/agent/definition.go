@@ -20,8 +20,8 @@ import (
 // Definition is one instance that a file defines.
 type Definition struct {
 	Key     domain.Key
-	Details domain.Details // without checks: the agent looks, not the registry
-	Checks  []domain.Check // normalized
+	Details domain.Details // with a ttl check for each of Checks: the agent looks, not the registry
+	Checks  []domain.Check // what the agent looks at; normalized
 	Drain   time.Duration
 }
 
@@ -151,24 +151,23 @@ func readDefinition(path, where string, item any, defaults Defaults) (d Definiti
 	if d.Drain < 0 {
 		return bad("drain", errors.New("must not be negative"))
 	}
+	for n, c := range e.Checks {
+		c.ID = cmp.Or(c.ID, fmt.Sprint("check-", n+1))
+		if !c.Kind.Probed() {
+			return bad(fmt.Sprintf("checks[%d].kind", n), errors.New("must be http, tcp or grpc"))
+		}
+		d.Checks = append(d.Checks, c.Normalize())
+	}
+	d.Details.Checks = d.Checks // their limits are those of a registration's checks
 	var wrong domain.InvalidField
 	if err := (domain.RegisterInstance{Key: d.Key, Details: d.Details}).Validate(); errors.As(err, &wrong) {
 		return bad(wrong.Field, errors.New(wrong.Rule))
 	} else if err != nil {
 		return bad("", err)
 	}
-	for n, c := range e.Checks {
-		c.ID = cmp.Or(c.ID, fmt.Sprint("check-", n+1))
-		c = c.Normalize()
-		if !c.Kind.Probed() {
-			return bad(fmt.Sprintf("checks[%d].kind", n), errors.New("must be http, tcp or grpc"))
-		}
-		if err := c.Validate(fmt.Sprintf("checks[%d].", n)); errors.As(err, &wrong) {
-			return bad(wrong.Field, errors.New(wrong.Rule))
-		} else if err != nil {
-			return bad("checks", err)
-		}
-		d.Checks = append(d.Checks, c)
+	d.Details.Checks = make([]domain.Check, len(d.Checks)) // not nil: a check that is not defined any more ends
+	for n, c := range d.Checks {
+		d.Details.Checks[n] = pushed(c, d.Details.TTL, defaults.Host)
 	}
 	return d, nil
 }

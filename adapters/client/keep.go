@@ -16,7 +16,8 @@ import (
 type Registration struct {
 	Key domain.Key
 	// Details describe the instance. TTL 0 stands for domain.DefaultTTL, and Weight 0 for domain.DefaultWeight: an
-	// instance that is to get no traffic drains. Without a Status the instance begins as passing.
+	// instance that is to get no traffic drains. Without a Status the instance begins as passing. Checks that are nil leave
+	// the checks of the instance as they are.
 	Details domain.Details
 	// Owner tells this process from others that register the key; "": a value made when the process started. With a token
 	// that may write its own instances only, Owner must be the token's name, or begin with the name and a colon.

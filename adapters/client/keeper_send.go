@@ -58,6 +58,7 @@ type commandItem struct {
 	Owner     string `json:"owner"`
 	Epoch     uint64 `json:"epoch,omitempty"`
 	*domain.Details
+	Checks      *[]domain.Check     `json:"checks,omitempty"` // nil: the registration names none, and keeps those of the instance
 	IfNoneMatch string              `json:"if_none_match,omitempty"`
 	Status      domain.Status       `json:"status,omitempty"`
 	Output      string              `json:"output,omitempty"`
@@ -73,6 +74,9 @@ func (k *Kept) command(next step) pending {
 	case register:
 		details := k.Details
 		c.version, c.item.Type, c.item.Details = k.details.want, "RegisterInstance", &details
+		if details.Checks != nil {
+			c.item.Checks = &details.Checks
+		}
 		if k.details.have == 0 { // the registration begins an epoch, or the registry was restored
 			c.item.Status = cmp.Or(k.health.Status, details.Status)
 		}
@@ -132,6 +136,9 @@ func (k *keeper) send(ctx context.Context, r round) {
 	}
 }
 
+// checkBytes is about how many bytes a check takes beside its longest texts.
+const checkBytes = 512
+
 // size is about how many bytes of a body the command takes.
 func (c *pending) size() int {
 	n := 512 + len(c.item.Output) + len(c.item.Reason)
@@ -143,6 +150,12 @@ func (c *pending) size() int {
 			n += 4 + len(tag)
 		}
 		n += 80 * len(d.Ports)
+		for _, check := range d.Checks {
+			n += checkBytes + len(check.Name) + len(check.Notes) + len(check.URL) + len(check.Body)
+			for name, value := range check.Headers {
+				n += 8 + len(name) + len(value)
+			}
+		}
 	}
 	return n
 }

@@ -53,16 +53,27 @@ func startAgent(t *testing.T, registry string, args ...string) *hostAgent {
 	if err != nil || string(buffer[:n]) != "READY=1" {
 		t.Fatalf("systemd was told %q, %v\n%s", buffer[:n], err, a.said)
 	}
-	for line := range strings.Lines(a.said.String()) {
-		var entry struct{ Msg, URL string }
-		if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "the agent is ready" {
-			a.url = entry.URL
-		}
+	for began := time.Now(); a.url == "" && time.Since(began) < 10*time.Second; time.Sleep(5 * time.Millisecond) { // the pipe of its log may be slower
+		a.url = a.logged("the agent is ready").URL
 	}
 	if a.url == "" {
 		t.Fatalf("the agent names no URL:\n%s", a.said)
 	}
 	return a
+}
+
+// logLine is what tests look at in a line of an agent's log.
+type logLine struct{ Msg, URL, Address string }
+
+// logged is the newest line of the log with a message; the zero line: there is none.
+func (a *hostAgent) logged(message string) (found logLine) {
+	for line := range strings.Lines(a.said.String()) {
+		var entry logLine
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == message {
+			found = entry
+		}
+	}
+	return found
 }
 
 func (a *hostAgent) end() {
@@ -101,7 +112,7 @@ func TestAnAgentServesItsHostWhileTheRegistryIsAway(t *testing.T) {
 	shop := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer shop.Close()
 	folder, state := t.TempDir(), t.TempDir()
-	definition := fmt.Sprintf("service: shop\nports: {http: 8080}\nttl: 3s\nchecks: [{kind: http, url: '%s/healthz', interval: 1s}]\n", shop.URL)
+	definition := fmt.Sprintf("service: shop\nports: {http: 8080}\nttl: 3s\nchecks: [{id: web, kind: http, url: '%s/healthz', interval: 1s}]\n", shop.URL)
 	if err := os.WriteFile(filepath.Join(folder, "shop.yaml"), []byte(definition), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -147,6 +158,12 @@ func TestAnAgentServesItsHostWhileTheRegistryIsAway(t *testing.T) {
 	}
 	shop.Close()
 	until("the check does not fail", func() bool { i := p.live(shopKey); return i != nil && i.Status == domain.Critical })
+	for _, words := range []string{"checks shop", "why shop/host-1"} { // each names the check, and what was seen
+		out, err := rollcall(append(strings.Fields(words), "--url", p.url)...)
+		if err != nil || !strings.Contains(out, "web") || !strings.Contains(out, "connection refused") {
+			t.Errorf("%s: %v\n%s", words, err, out)
+		}
+	}
 	a.end()
 	for _, args := range [][]string{{"--listen", "0.0.0.0:0"}, {"--watch", "-"}} {
 		if _, err := rollcall(append([]string{"agent", folder, "--url", p.url}, args...)...); exitCode(err) != exitUsage {

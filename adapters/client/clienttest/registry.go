@@ -1,10 +1,11 @@
 // Package clienttest has a registry in memory for tests of programs that use the client. It decides commands by the rules
-// of the domain, it answers heartbeats, batches, lookups of instances and streams of the catalog, and it can be away,
+// of the domain, it answers heartbeats, batches, reports of checks, lookups of instances and streams of the catalog, and it can be away,
 // swallow every request, expire leases and be restored. It checks no request for mistakes: that is left to the registry.
 package clienttest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -168,6 +169,8 @@ func (r *Registry) RoundTrip(request *http.Request) (*http.Response, error) {
 		return r.heartbeats(request, body), nil
 	case path[0] == "commands":
 		return r.commands(request, body), nil
+	case path[0] == "check-reports":
+		return r.checkReports(request, body), nil
 	case len(path) == 4 && request.Method == http.MethodGet:
 		key := domain.Key{Namespace: request.URL.Query().Get("ns"), Service: path[1], ID: path[3]}
 		i, known := r.instances[key]
@@ -205,6 +208,8 @@ func problemOf(err error) *wire.Problem {
 	switch {
 	case errors.As(err, new(domain.UnknownInstance)):
 		p.Type, p.Status = wire.UnknownInstance, http.StatusNotFound
+	case errors.As(err, new(domain.UnknownCheck)):
+		p.Type, p.Status = wire.TypePrefix+"unknown-check", http.StatusNotFound
 	case errors.As(err, new(domain.LeaseLapsed)):
 		p.Type, p.Status = wire.LeaseExpired, http.StatusNotFound
 	case errors.As(err, new(domain.StaleEpoch)):
@@ -234,9 +239,11 @@ func (r *Registry) do(command domain.Command) (wire.Result, error) {
 	after.Key = key
 	for _, e := range events {
 		r.position++
-		switch e.(type) {
-		case domain.HeartbeatReceived:
-			r.heard[key] = time.Now()
+		switch received := e.(type) {
+		case domain.HeartbeatReceived: // that of a check renews the check's ttl only
+			if received.Check == "" {
+				r.heard[key] = time.Now()
+			}
 			continue
 		case domain.InstanceRegistered, domain.InstanceUpdated:
 			r.heard[key] = time.Now()
@@ -311,6 +318,24 @@ func (r *Registry) commands(request *http.Request, body []byte) *http.Response {
 			return r.do(domain.DeregisterInstance{Key: key, Owner: i.Owner, Epoch: i.Epoch, Reason: i.Reason})
 		}
 		return wire.Result{}, domain.InvalidField{Field: "type", Rule: "is not known: " + i.Type}
+	})
+}
+
+func (r *Registry) checkReports(request *http.Request, body []byte) *http.Response {
+	var items []struct {
+		Namespace, Service, ID, Check, Output, Owner string
+		Status                                       domain.Status
+		Epoch                                        uint64
+	}
+	if err := json.Unmarshal(body, &items); err != nil {
+		return r.refuse(request, err)
+	}
+	return r.batch(request, len(items), func(n int) (wire.Result, error) {
+		i := items[n]
+		return r.do(domain.ReportCheck{
+			Key: domain.Key{Namespace: i.Namespace, Service: i.Service, ID: i.ID}, Owner: i.Owner, Epoch: i.Epoch,
+			Check: i.Check, Status: cmp.Or(i.Status, domain.Passing), Output: i.Output,
+		})
 	})
 }
 
