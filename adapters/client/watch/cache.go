@@ -16,6 +16,7 @@ import (
 // cacheFile is the form of the cache.
 type cacheFile struct {
 	Services []cacheEntry `json:"services"`
+	All      time.Time    `json:"all,omitzero"` // the services were all that have instances at this time; zero: they are some
 }
 
 type cacheEntry struct {
@@ -47,6 +48,7 @@ func (w *Watcher) loadCache() {
 		w.report(w.state())
 		return
 	}
+	w.cachedAll = file.All
 	for _, s := range file.Services {
 		instances := make([]*wire.Instance, len(s.Instances))
 		for i := range s.Instances {
@@ -65,8 +67,9 @@ func (w *Watcher) keepCache(ctx context.Context) {
 			return
 		case <-w.dirty:
 		}
+		began := time.Now()
 		w.noteCache()
-		wait(ctx, nil, cacheEvery)
+		wait(ctx, nil, max(cacheEvery, cacheCost*time.Since(began)))
 	}
 	w.noteCache()
 }
@@ -86,7 +89,7 @@ func (w *Watcher) noteCache() {
 // writeCache replaces the cache: a reader finds the old file or the new one, whole.
 func (w *Watcher) writeCache() error {
 	w.mu.Lock()
-	file := cacheFile{Services: []cacheEntry{}}
+	file := cacheFile{Services: []cacheEntry{}, All: w.wholeAt()}
 	for key, s := range w.services {
 		if p := s.instances.Load(); p != nil {
 			file.Services = append(file.Services, entry(key, *p, w.rightAt(s)))

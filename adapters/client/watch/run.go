@@ -21,12 +21,12 @@ func (w *Watcher) run(ctx context.Context) {
 	}
 	defer writing.Wait()
 	for ctx.Err() == nil {
-		keys := w.begin()
-		if len(keys) == 0 {
+		keys, all := w.begin()
+		if len(keys) == 0 && !all {
 			wait(ctx, w.grown, time.Hour)
 			continue
 		}
-		w.follow(ctx, keys)
+		w.follow(ctx, keys, all)
 	}
 }
 
@@ -41,15 +41,17 @@ func wait(ctx context.Context, token <-chan struct{}, d time.Duration) {
 	}
 }
 
-// begin gives the services that the next stream is to tell of.
-func (w *Watcher) begin() []domain.ServiceKey {
+// begin gives the services that the next stream is to tell of, or all.
+func (w *Watcher) begin() (keys []domain.ServiceKey, all bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	select {
 	case <-w.grown:
 	default:
 	}
-	keys := make([]domain.ServiceKey, 0, len(w.services))
+	if w.whole != nil {
+		return nil, true
+	}
 	for key, s := range w.services {
 		s.followed = true
 		keys = append(keys, key)
@@ -57,11 +59,11 @@ func (w *Watcher) begin() []domain.ServiceKey {
 	slices.SortFunc(keys, func(a, b domain.ServiceKey) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Service, b.Service))
 	})
-	return keys
+	return keys, false
 }
 
-// follow follows some services until the context ends, services were added, or the registry refuses the stream.
-func (w *Watcher) follow(ctx context.Context, keys []domain.ServiceKey) {
+// follow follows some services, or all, until the context ends, services were added, or the registry refuses the stream.
+func (w *Watcher) follow(ctx context.Context, keys []domain.ServiceKey, all bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	var growing sync.WaitGroup
 	growing.Go(func() {
@@ -84,7 +86,7 @@ func (w *Watcher) follow(ctx context.Context, keys []domain.ServiceKey) {
 			wait(ctx, nil, refusedWait)
 			return
 		}
-		w.apply(keys, &u)
+		w.apply(keys, all, &u)
 	}
 }
 
@@ -107,13 +109,13 @@ func (w *Watcher) report(s State) {
 }
 
 // apply applies an update of the stream.
-func (w *Watcher) apply(followed []domain.ServiceKey, u *client.Update) {
+func (w *Watcher) apply(followed []domain.ServiceKey, all bool, u *client.Update) {
 	w.mu.Lock()
 	switch u.Kind {
 	case wire.StreamSnapshot, wire.StreamReset:
-		w.replace(followed, u.Instances)
+		w.replace(followed, all, u.Instances)
 	case wire.StreamChange:
-		w.applyChange(u.Change)
+		w.applyChange(all, u.Change)
 	}
 	back := !w.live && u.Kind != wire.StreamCut
 	if back {
@@ -128,29 +130,37 @@ func (w *Watcher) apply(followed []domain.ServiceKey, u *client.Update) {
 }
 
 // replace takes a snapshot. REQUIRES: the caller holds mu.
-func (w *Watcher) replace(followed []domain.ServiceKey, all []wire.Instance) {
+func (w *Watcher) replace(followed []domain.ServiceKey, all bool, instances []wire.Instance) {
 	byService := make(map[domain.ServiceKey][]*wire.Instance, len(followed))
-	for i := range all {
-		one := all[i] // a copy: the slice must not be kept for one instance
+	for i := range instances {
+		one := instances[i] // a copy: the slice must not be kept for one instance
 		key := domain.ServiceKey{Namespace: one.Namespace, Service: one.Service}
 		byService[key] = append(byService[key], &one)
 	}
+	if all {
+		w.replaceAll(byService)
+		return
+	}
 	for _, key := range followed {
 		if s := w.services[key]; s != nil {
-			instances := byService[key]
-			slices.SortFunc(instances, func(a, b *wire.Instance) int { return cmp.Compare(a.ID, b.ID) })
 			s.told = true
-			w.set(s, instances)
+			w.set(s, sorted(byService[key]))
 		}
 	}
 }
 
 // applyChange puts or deletes an instance, in a new list. REQUIRES: the caller holds mu.
-func (w *Watcher) applyChange(c *wire.Change) {
-	s := w.services[domain.ServiceKey{Namespace: c.Namespace, Service: c.Service}]
+func (w *Watcher) applyChange(all bool, c *wire.Change) {
+	key := domain.ServiceKey{Namespace: c.Namespace, Service: c.Service}
+	s := w.services[key]
+	if s == nil && all && c.Op == wire.Put {
+		s = w.entry(key)
+		s.told, s.followed = true, true
+	}
 	if s == nil || !s.followed {
 		return
 	}
+	defer w.prune(s)
 	var before []*wire.Instance
 	if p := s.instances.Load(); p != nil {
 		before = *p

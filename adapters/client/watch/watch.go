@@ -1,5 +1,5 @@
 // Package watch keeps the instances of services in memory, as a registry has them. One stream tells of all services that
-// a process watches.
+// a process watches, or of the whole catalog.
 //
 // A Watcher never ends because the registry is away: it keeps the newest instances it knows and says how old they are
 // (State.Age). With a cache file, it knows the instances of its last run before the registry has answered.
@@ -32,6 +32,7 @@ const (
 	gather      = 20 * time.Millisecond // services that are added within this time begin with one stream
 	refusedWait = 10 * time.Second      // after the registry refused the stream
 	cacheEvery  = 2 * time.Second       // the shortest time between two writes of the cache
+	cacheCost   = 100                   // and this many times as long as a write took
 )
 
 // State is how current the instances of a Watcher are.
@@ -66,6 +67,9 @@ type Watcher struct {
 	at       time.Time // while the stream is not up: when the instances were right
 	err      error
 	cached   map[domain.ServiceKey]cachedService // what the cache has of services that are not watched yet
+	whole    *whole                              // nil: services are watched by their names only
+	// cachedAll is when the cache had every service with instances; zero: it never had.
+	cachedAll time.Time
 }
 
 // service is what a Watcher knows of one service. Its fields but instances belong to the Watcher's mu.
@@ -145,18 +149,29 @@ func (w *Watcher) Service(key domain.ServiceKey) (*Service, error) {
 	defer w.mu.Unlock()
 	s := w.services[key]
 	if s == nil {
-		if w.length+cost(key) > maxLength || len(w.services) == maxServices {
+		if w.whole == nil && (w.length+cost(key) > maxLength || len(w.services) == maxServices) {
 			return nil, TooMany{key}
 		}
-		w.length += cost(key)
-		s = &service{key: key, known: make(chan struct{}), listeners: map[*func([]*wire.Instance)]struct{}{}}
-		w.services[key] = s
-		if c, ok := w.cached[key]; ok {
+		s = w.entry(key)
+		c, ok := w.cached[key]
+		switch {
+		case w.whole != nil && w.whole.told: // of what is not in the catalog, it is known that there is none
+			s.told, s.followed = true, true
+			w.set(s, nil)
+		case w.whole != nil && !w.whole.at.IsZero():
+			s.at = w.whole.at
+			w.set(s, nil)
+		case ok:
 			delete(w.cached, key)
 			s.at = c.at
 			w.set(s, c.instances)
 		}
-		signal(w.grown)
+		if w.whole == nil {
+			signal(w.grown)
+		}
+	}
+	if s.handles == 0 {
+		w.length += cost(key)
 	}
 	s.handles++
 	return &Service{w: w, of: s}, nil
@@ -167,10 +182,15 @@ func (s *Service) Close() {
 	s.once.Do(func() {
 		s.w.mu.Lock()
 		defer s.w.mu.Unlock()
-		if s.of.handles--; s.of.handles == 0 {
-			delete(s.w.services, s.of.key)
-			s.w.length -= cost(s.of.key)
+		if s.of.handles--; s.of.handles > 0 {
+			return
 		}
+		s.w.length -= cost(s.of.key)
+		if s.w.whole == nil {
+			delete(s.w.services, s.of.key)
+			s.w.cachedAll = time.Time{} // the cache lacks the service from now on
+		}
+		s.w.prune(s.of)
 	})
 }
 
@@ -235,6 +255,12 @@ func (s *Service) Listen(changed func([]*wire.Instance)) (stop func()) {
 func (w *Watcher) set(s *service, instances []*wire.Instance) {
 	for listener := range s.listeners {
 		(*listener)(instances)
+	}
+	before := s.instances.Load()
+	if w.whole != nil && (len(instances) > 0 || before != nil && len(*before) > 0) {
+		for listener := range w.whole.listeners {
+			(*listener)(s.key, instances)
+		}
 	}
 	if s.instances.Swap(&instances) == nil {
 		close(s.known)
