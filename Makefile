@@ -29,7 +29,7 @@ vet:
 
 # The tests of other modules read the product, of whose changes their cache knows nothing.
 race:
-	$(GO) test -race ./...
+	$(GO) test -race -timeout 40m ./...
 	@for module in $(MODULES); do (cd $$module && $(GO) test -count=1 ./...) || exit 1; done
 
 KILLS ?= 200

@@ -319,7 +319,7 @@ func TestTheCommandLine(t *testing.T) {
 		code int
 		want string // in the output, or in the one line of an error
 	}{
-		{"register checkout/a-1 --address 10.0.0.5 --port http=8080 --tag canary --meta team=shop --ttl 1m", 0, "default/checkout/a-1 registered (epoch 1, revision 0"},
+		{"register checkout/a-1 --address 10.0.0.5 --port http=8080 --tag canary --meta team=shop --ttl 1m", 0, "default/checkout/a-1 created (epoch 1, revision 0"},
 		{"register shop/cart/a-1 --address cart.example.com -o json", 0, `"namespace":"shop"`},
 		{"register checkout/a-2 --address 10.0.0.300", 1, "address must be an IP address"},
 		{"register checkout/a-2 --address ::1 --port http=70000", 2, "port http must be 1-65535"},
@@ -334,7 +334,7 @@ func TestTheCommandLine(t *testing.T) {
 		{"drain checkout/a-1 --resume", 0, "is serving"},
 		{"instances checkout --ready --tag canary --meta team=shop -o json", 0, `"instances":[{"namespace":"default"`},
 		{"services --ns *", 0, "shop       cart      1"},
-		{"services -o xml", 2, "table or json"},
+		{"services -o xml", 2, "output must be table, wide, json, yaml or name"},
 		{"deregister checkout/a-1 --reason done", 0, "deregistered"},
 		{"deregister checkout/a-1", 3, "was deregistered"},
 		{"register checkout/o-1 --address 10.0.0.5 --owner old --create-only", 0, "epoch 1, revision 0"},
@@ -344,19 +344,19 @@ func TestTheCommandLine(t *testing.T) {
 		{"drain checkout/o-1 --maintenance --reason disk --epoch 1", 0, "is maintenance"},
 		{"register checkout/o-1 --address 10.0.0.5 --owner new", 0, "epoch 2, revision 3"},
 		{"heartbeat checkout/o-1 --epoch 1", 1, "epoch 1 of instance default/checkout/o-1 is not the live one, 2"},
-		{"drain checkout/o-1 --resume --owner old", 1, "was registered by"},
+		{"undrain checkout/o-1 --owner old", 1, "was registered by"},
 		{"deregister checkout/o-1 --owner old", 1, "was registered by"},
 		{"deregister checkout/o-1 --owner=", 2, "--owner must not be empty"},
 		{"deregister checkout/o-1 --epoch 0", 2, "--epoch must be at least 1"},
 		{"deregister checkout/o-1 --owner new --epoch 2", 0, "deregistered"},
-		{"drain checkout/o-1 --resume --reason mended", 0, "is serving"},
+		{"undrain checkout/o-1 --reason mended", 0, "is serving"},
 		{"why checkout/o-1", 0, "it was deregistered"},
 		{"history checkout/o-1", 0, "registered again, for the 2nd time at 10.0.0.5, passing, ttl 30 s, by owner new, in place of epoch 1; still in maintenance, by anonymous since"},
 		{"services --url http://127.0.0.1:1", 1, "no answer"},
 		{"version", 0, "rollcall "},
 		{"completion bash", 0, "bash completion"},
-		{"nonsense", 2, "unknown command"},
-		{"serve --nonsense", 2, "unknown flag"},
+		{"nonsense", 2, `rollcall has no command "nonsense"`},
+		{"serve --nonsense", 2, "has no flag --nonsense"},
 		{"serve --store redis://x", 2, "store must be"},
 		{"serve --config /nonexistent.yaml", 2, "no such file"},
 	} {
@@ -396,14 +396,14 @@ func TestSettingsComeFromFlagsThenEnvironmentThenFile(t *testing.T) {
 			t.Errorf("%q: exit code %d, %s; want %q", content, code, errs, want)
 		}
 	}
-	if err := os.WriteFile(file, []byte("store: from-file\nlog-format: from-file\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("log-level: from-file\nlog-format: from-file\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"ROLLCALL_STORE=from-environment", "ROLLCALL_LOG_FORMAT=json", "ROLLCALL_CONFIG=" + file}
+	env := []string{"ROLLCALL_LOG_LEVEL=from-environment", "ROLLCALL_LOG_FORMAT=json", "ROLLCALL_CONFIG=" + file}
 	if _, errs, _ := run(t, env, "serve"); !strings.Contains(errs, `"from-environment"`) {
 		t.Errorf("the environment does not go before the file: %s", errs)
 	}
-	if _, errs, _ := run(t, env, "serve", "--store", "from-flag"); !strings.Contains(errs, `"from-flag"`) {
+	if _, errs, _ := run(t, env, "serve", "--log-level", "from-flag"); !strings.Contains(errs, `"from-flag"`) {
 		t.Errorf("the flag does not go before the environment: %s", errs)
 	}
 }
