@@ -27,13 +27,15 @@ const (
 	OnInstance  Scope = "the instance"
 	OnService   Scope = "the service"
 	OnNamespace Scope = "the namespace"
-	OnFollowed  Scope = "the services that are named, or else the namespace, or the registry where none is named"
-	OnChosen    Scope = "the namespace, or the registry where none is named"
-	OnSelection Scope = "what the parameters pick"
-	OnItems     Scope = "the instance of each item"
-	OnNewID     Scope = "the new instance"
-	OnRegistry  Scope = "the whole registry"
-	OnSocket    Scope = "the whole registry; through the socket only"
+	// OnNamedNamespace is OnNamespace where the path names the namespace.
+	OnNamedNamespace Scope = "the namespace of the path"
+	OnFollowed       Scope = "the services that are named, or else the namespace, or the registry where none is named"
+	OnChosen         Scope = "the namespace, or the registry where none is named"
+	OnSelection      Scope = "what the parameters pick"
+	OnItems          Scope = "the instance of each item"
+	OnNewID          Scope = "the new instance"
+	OnRegistry       Scope = "the whole registry"
+	OnSocket         Scope = "the whole registry; through the socket only"
 )
 
 const (
@@ -70,6 +72,12 @@ var Rights = []Right{
 	{"GET /v1/services/:service/instances/:id/history", domain.ReadHistory, OnService},
 	{"GET /v1/services/:service/history", domain.ReadHistory, OnService},
 	{"GET /v1/history", domain.ReadHistory, OnChosen},
+	{"GET /v1/reports/namespaces/:namespace", domain.ReadHistory, OnNamedNamespace},
+	{"GET /v1/reports/services/:service", domain.ReadHistory, OnService},
+	{"GET /v1/reports/services/:service/instances/:id", domain.ReadHistory, OnService},
+	{"GET /v1/timeline/services/:service", domain.ReadHistory, OnService},
+	{"GET /v1/timeline/services/:service/instances/:id", domain.ReadHistory, OnService},
+	{"GET /v1/histogram", domain.ReadHistory, OnSelection},
 	{"GET /v1/events", domain.ReadEvents, OnSelection},
 	{"GET /v1/streams/services/:service", domain.ReadCatalog, OnService},
 	{"GET /v1/streams/catalog", domain.ReadCatalog, OnFollowed},
@@ -212,6 +220,10 @@ func (a *api) allow(c echo.Context, who *web.Identity, right Right, declared boo
 // what this takes for one of two values is refused later (web.Params).
 func scopeOf(c echo.Context, on Scope) (key domain.Key, err error) {
 	if on == OnRegistry || on == OnSocket {
+		return key, nil
+	}
+	if on == OnNamedNamespace {
+		key.Namespace = pathPart(c, "namespace")
 		return key, nil
 	}
 	values := c.QueryParams()
