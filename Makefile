@@ -4,7 +4,7 @@ GO ?= go
 BIN := bin/rollcall
 
 TOOLS := curl dig dnsmasq haproxy jq node nginx npm openssl prometheus redis-server unbound
-PACKAGES := $(patsubst dig,bind9-dnsutils,$(patsubst dnsmasq,dnsmasq-base,$(patsubst nginx,nginx-light,$(patsubst node,nodejs,$(TOOLS)))))
+PACKAGES := python3-consul $(patsubst dig,bind9-dnsutils,$(patsubst dnsmasq,dnsmasq-base,$(patsubst nginx,nginx-light,$(patsubst node,nodejs,$(TOOLS)))))
 
 # Modules of their own, with servers and clients that only tests need, so that the product's go.mod stays clean.
 MODULES := $(patsubst %/go.mod,%,$(shell find adapters -name go.mod))
@@ -18,6 +18,7 @@ test: tools vet race ## everything that must pass before a commit
 
 tools: ## installs the programs that tests run, where they are missing (Debian)
 	@for tool in $(TOOLS); do command -v $$tool >/dev/null || missing=1; done; \
+	/usr/bin/python3 -c 'import consul' 2>/dev/null || missing=1; \
 	if [ -n "$$missing" ]; then apt-get update -q && apt-get install -qy --no-install-recommends $(PACKAGES); fi
 
 vet:

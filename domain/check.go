@@ -35,7 +35,7 @@ const (
 	MaxCheckBody        = 4 << 10  // the body of an http check's request
 	MaxCheckNotes       = 1024     // a check's notes
 	MaxGRPCService      = 256      // the service that a grpc check asks for
-	MaxExpectedStatuses = 16       // an http check's expected statuses; a number
+	MaxExpectedStatuses = 16       // an http check's expected statuses, and its warning statuses; a number
 	MaxThreshold        = 100      // results in a row before a check changes its status; a number
 	MinInterval         = time.Second
 	MaxInterval         = time.Hour
@@ -65,6 +65,7 @@ type Check struct {
 	Headers          map[string]string `json:"headers,omitempty"`           // http; they are shown to everybody who may read the catalog
 	Body             string            `json:"body,omitempty"`              // http
 	ExpectedStatuses []StatusRange     `json:"expected_statuses,omitempty"` // http: that pass; none: 200-299
+	WarningStatuses  []StatusRange     `json:"warning_statuses,omitempty"`  // http: that make the check warning, where they are not expected; none: none
 	FollowRedirects  bool              `json:"follow_redirects,omitempty"`  // http
 
 	Port        string `json:"port,omitempty"`         // tcp, grpc: a port of the instance by its name; or Target. Without that port the check is critical
@@ -133,6 +134,9 @@ func (c Check) Normalize() Check {
 	if len(c.ExpectedStatuses) == 0 {
 		c.ExpectedStatuses = nil
 	}
+	if len(c.WarningStatuses) == 0 {
+		c.WarningStatuses = nil
+	}
 	return c
 }
 
@@ -154,7 +158,14 @@ func (c Check) ExpectedStatus(status int) bool {
 	if len(c.ExpectedStatuses) == 0 {
 		return status >= 200 && status <= 299
 	}
-	return slices.ContainsFunc(c.ExpectedStatuses, func(r StatusRange) bool { return int(r.From) <= status && status <= int(r.To) })
+	return within(c.ExpectedStatuses, status)
+}
+
+// WarningStatus says whether an http check is warning with a response of that status. REQUIRES: the status is not expected.
+func (c Check) WarningStatus(status int) bool { return within(c.WarningStatuses, status) }
+
+func within(ranges []StatusRange, status int) bool {
+	return slices.ContainsFunc(ranges, func(r StatusRange) bool { return int(r.From) <= status && status <= int(r.To) })
 }
 
 // StatusRange is a range of statuses of HTTP. Its JSON form is a number, or a text such as "200-299".
@@ -241,6 +252,7 @@ func (c Check) validateFields(field string) error {
 		{"headers", c.Headers != nil, c.Kind == CheckHTTP},
 		{"body", c.Body != "", c.Kind == CheckHTTP},
 		{"expected_statuses", c.ExpectedStatuses != nil, c.Kind == CheckHTTP},
+		{"warning_statuses", c.WarningStatuses != nil, c.Kind == CheckHTTP},
 		{"follow_redirects", c.FollowRedirects, c.Kind == CheckHTTP},
 		{"port", c.Port != "", dials},
 		{"target", c.Target != "", dials},
@@ -295,12 +307,19 @@ func (c Check) validateHTTP(field string) error {
 	if len(c.Body) > MaxCheckBody {
 		return InvalidField{Field: field + "body", Rule: fmt.Sprintf("must be at most %d bytes long", MaxCheckBody)}
 	}
-	if len(c.ExpectedStatuses) > MaxExpectedStatuses {
-		return InvalidField{Field: field + "expected_statuses", Rule: fmt.Sprintf("must be at most %d", MaxExpectedStatuses)}
+	if err := validateStatuses(field+"expected_statuses", c.ExpectedStatuses); err != nil {
+		return err
 	}
-	for _, r := range c.ExpectedStatuses {
+	return validateStatuses(field+"warning_statuses", c.WarningStatuses)
+}
+
+func validateStatuses(field string, ranges []StatusRange) error {
+	if len(ranges) > MaxExpectedStatuses {
+		return InvalidField{Field: field, Rule: fmt.Sprintf("must be at most %d", MaxExpectedStatuses)}
+	}
+	for _, r := range ranges {
 		if r.From < 100 || r.To > 599 || r.From > r.To {
-			return InvalidField{Field: field + "expected_statuses", Rule: `must have statuses from "100" to "599", and ranges such as "200-299"`}
+			return InvalidField{Field: field, Rule: `must have statuses from "100" to "599", and ranges such as "200-299"`}
 		}
 	}
 	return nil

@@ -267,6 +267,7 @@ func TestACheckIsHeldToTheLimitsByField(t *testing.T) {
 		"a long body":             {func(c *domain.Check) { c.Body = long }, "body"},
 		"status 99":               {func(c *domain.Check) { c.ExpectedStatuses = []domain.StatusRange{{From: 99, To: 200}} }, "expected_statuses"},
 		"statuses that go down":   {func(c *domain.Check) { c.ExpectedStatuses = []domain.StatusRange{{From: 300, To: 200}} }, "expected_statuses"},
+		"warning status 600":      {func(c *domain.Check) { c.WarningStatuses = []domain.StatusRange{{From: 429, To: 600}} }, "warning_statuses"},
 		"a fast interval":         {func(c *domain.Check) { c.Interval = second - 1 }, "interval"},
 		"a slow interval":         {func(c *domain.Check) { c.Interval = domain.Duration(time.Hour + 1) }, "interval"},
 		"a negative interval":     {func(c *domain.Check) { c.Interval = -second }, "interval"},

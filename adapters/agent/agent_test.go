@@ -106,11 +106,11 @@ func run(t *testing.T, r *clienttest.Registry, folder string, leave bool) *runni
 	g.agent = agent.New(agent.Options{
 		Client: r.Client(client.Options{}), Paths: []string{folder}, Defaults: host, Owner: "agent:host-1", Leave: leave,
 		Node: agent.NodeOf("node", host, 7701, "v1"), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Look: func(_ context.Context, c domain.Check, _ domain.Details) (bool, string) {
+		Look: func(_ context.Context, c domain.Check, _ domain.Details) (domain.Status, string) {
 			if g.passing.Load() && g.sick.Load() != c.ID {
-				return true, "it answered 200"
+				return domain.Passing, "it answered 200"
 			}
-			return false, "it answered 500"
+			return domain.Critical, "it answered 500"
 		},
 	})
 	ctx, cancel := context.WithCancel(t.Context())

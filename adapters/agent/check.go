@@ -9,8 +9,9 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
-// Look looks once at what a check names, and ends within the check's timeout. output says in words what was seen.
-type Look func(ctx context.Context, c domain.Check, d domain.Details) (passed bool, output string)
+// Look looks once at what a check names, and ends within the check's timeout: passing, warning or critical. output says in
+// words what was seen.
+type Look func(ctx context.Context, c domain.Check, d domain.Details) (saw domain.Status, output string)
 
 // Checks runs the checks of an instance on this machine, and says what its status is: the worst of all checks.
 type Checks struct {
@@ -53,22 +54,15 @@ func (c *Checks) run(ctx context.Context, n int) {
 	check := &c.Checks[n]
 	interval := time.Duration(check.Interval)
 	sleep(ctx, rand.N(interval/10+1))
-	failed, passed := 0, 0 // in a row
+	var streak domain.Streak
 	for ctx.Err() == nil {
-		ok, output := c.Look(ctx, *check, c.Details)
+		saw, output := c.Look(ctx, *check, c.Details)
 		if ctx.Err() != nil {
 			return
 		}
-		if ok {
-			failed, passed = 0, passed+1
-		} else {
-			failed, passed = failed+1, 0
-		}
-		switch {
-		case ok && passed >= max(check.Successes, 1):
-			c.set(n, domain.Passing, output)
-		case !ok && failed >= max(check.Failures, 1):
-			c.set(n, domain.Critical, output)
+		var decided bool
+		if streak, decided = streak.After(*check, saw); decided {
+			c.set(n, saw, output)
 		}
 		c.looked(n)
 		next := time.Now().Add(interval - interval/20 + rand.N(interval/10+1))

@@ -130,6 +130,7 @@ func (f *face) definition(id string, c checkDefinition) (check domain.Check, o c
 	switch {
 	case c.HTTP != "":
 		check.Kind, check.URL, check.Method, check.Body, check.FollowRedirects = domain.CheckHTTP, c.HTTP, strings.ToUpper(c.Method), c.Body, !c.DisableRedirects
+		check.WarningStatuses = []domain.StatusRange{{From: http.StatusTooManyRequests, To: http.StatusTooManyRequests}}
 		for name, values := range c.Header {
 			if check.Headers == nil {
 				check.Headers = map[string]string{}

@@ -107,7 +107,7 @@ func (f *face) serve(c echo.Context) error {
 			c.Response().Header().Set("Allow", "OPTIONS,"+route.method)
 			return c.NoContent(http.StatusOK)
 		}
-		if r.Method != route.method && (r.Method != http.MethodHead || route.method != http.MethodGet) && route.method != anyMethod {
+		if !route.takes(r.Method) {
 			c.Response().Header().Set("Allow", "OPTIONS,"+route.method)
 			return failure{http.StatusMethodNotAllowed, "method " + r.Method + " not allowed"}
 		}

@@ -252,6 +252,12 @@ func TestATTLCheckIsReportedAndLasts(t *testing.T) {
 	if c := entries[0].Checks[0]; c.Status != "critical" || !strings.HasPrefix(c.Output, "TTL expired (last output before timeout follows): xxx") {
 		t.Errorf("after it lapsed: %+v", c)
 	}
+	if got := r.send("GET", "/v1/agent/check/warn/service:web:1%2Fa%20b", ""); got.StatusCode != 200 { // as clients of old sent it
+		t.Errorf("by GET: %d %s", got.StatusCode, got.body)
+	}
+	if got := r.send("GET", "/v1/agent/check/warn/service:web:1%2Fa%20b", "", "Origin", "http://elsewhere.example"); got.StatusCode != 403 {
+		t.Errorf("by GET from a page of another site: %d %s", got.StatusCode, got.body)
+	}
 }
 
 func TestChecksOfAServiceAreToldApart(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -67,12 +68,16 @@ func (f *face) failureOf(err error) failure {
 	case errors.Is(err, commands.ErrContended):
 		return failure{http.StatusInternalServerError, err.Error()}
 	}
-	var unauthorized interface{ StatusCode() int }
-	if errors.As(err, &unauthorized) {
-		return failure{http.StatusForbidden, "Permission denied"}
-	}
 	if he := new(echo.HTTPError); errors.As(err, &he) {
 		return failure{he.Code, fmt.Sprint(he.Message)}
+	}
+	switch p := web.ProblemOf(err); {
+	case p.Status == http.StatusUnauthorized:
+		return failure{http.StatusForbidden, "Permission denied"}
+	case p.Status == http.StatusServiceUnavailable: // clients try again
+		return failure{http.StatusInternalServerError, "No cluster leader"}
+	case p.Status < 500:
+		return failure{p.Status, cmpOr(p.Detail, p.Title)}
 	}
 	return failure{http.StatusInternalServerError, err.Error()}
 }

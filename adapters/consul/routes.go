@@ -2,17 +2,31 @@ package consul
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
 // route is a route of Consul's API.
 type route struct {
-	method string
+	method string // or several, apart by commas
 	path   string // ends in a slash: the rest of the path is an id
 	handle func(*face, *request) error
 }
 
-const anyMethod = "*"
+const (
+	anyMethod = "*"
+	// putOrGet is for commands which Consul once took by GET and python3-consul still sends so. Pages of other sites cannot
+	// send them: web.OwnSite refuses a GET, too.
+	putOrGet = http.MethodPut + "," + http.MethodGet
+)
+
+// takes says whether the route takes a method.
+func (r *route) takes(method string) bool {
+	if method == http.MethodHead && r.method == http.MethodGet {
+		return true
+	}
+	return r.method == anyMethod || slices.Contains(strings.Split(r.method, ","), method)
+}
 
 // match gives the id behind the route's path.
 func (r *route) match(path string) (id string, ok bool) {
@@ -25,15 +39,15 @@ func (r *route) match(path string) (id string, ok bool) {
 // routes are in the order in which they are tried: a longer path comes before its beginning.
 var routes = []route{
 	{http.MethodPut, "/v1/agent/service/register", (*face).registerService},
-	{http.MethodPut, "/v1/agent/service/deregister/", (*face).deregisterService},
+	{putOrGet, "/v1/agent/service/deregister/", (*face).deregisterService},
 	{http.MethodPut, "/v1/agent/service/maintenance/", (*face).serviceMaintenance},
 	{http.MethodGet, "/v1/agent/service/", (*face).agentService},
 	{http.MethodGet, "/v1/agent/services", (*face).agentServices},
 	{http.MethodPut, "/v1/agent/check/register", (*face).registerCheck},
-	{http.MethodPut, "/v1/agent/check/deregister/", (*face).deregisterCheck},
-	{http.MethodPut, "/v1/agent/check/pass/", (*face).passCheck},
-	{http.MethodPut, "/v1/agent/check/warn/", (*face).warnCheck},
-	{http.MethodPut, "/v1/agent/check/fail/", (*face).failCheck},
+	{putOrGet, "/v1/agent/check/deregister/", (*face).deregisterCheck},
+	{putOrGet, "/v1/agent/check/pass/", (*face).passCheck},
+	{putOrGet, "/v1/agent/check/warn/", (*face).warnCheck},
+	{putOrGet, "/v1/agent/check/fail/", (*face).failCheck},
 	{http.MethodPut, "/v1/agent/check/update/", (*face).updateCheck},
 	{http.MethodGet, "/v1/agent/checks", (*face).agentChecks},
 	{http.MethodGet, "/v1/agent/health/service/id/", (*face).healthOfID},

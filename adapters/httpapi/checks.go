@@ -26,6 +26,7 @@ type check struct {
 	Headers          map[string]string    `json:"headers"`
 	Body             string               `json:"body"`
 	ExpectedStatuses []domain.StatusRange `json:"expected_statuses"`
+	WarningStatuses  []domain.StatusRange `json:"warning_statuses"`
 	FollowRedirects  bool                 `json:"follow_redirects"`
 
 	Port        string `json:"port"`
@@ -64,7 +65,7 @@ func (d *duration) read(field string) (domain.Duration, error) {
 func (c check) definition(at string) (d domain.Check, err error) {
 	d = domain.Check{
 		ID: c.ID, Name: c.Name, Kind: c.Kind, Notes: c.Notes, URL: c.URL, Method: c.Method, Headers: c.Headers, Body: c.Body,
-		ExpectedStatuses: c.ExpectedStatuses, FollowRedirects: c.FollowRedirects, Port: c.Port, Target: c.Target, GRPCService: c.GRPCService,
+		ExpectedStatuses: c.ExpectedStatuses, WarningStatuses: c.WarningStatuses, FollowRedirects: c.FollowRedirects, Port: c.Port, Target: c.Target, GRPCService: c.GRPCService,
 		TLS: c.TLS, TLSServerName: c.TLSServerName, TLSSkipVerify: c.TLSSkipVerify,
 	}
 	for _, f := range [...]struct {

@@ -10,7 +10,7 @@ import (
 )
 
 const checkedBody = `{"address":"10.0.0.5","ports":{"http":8080,"grpc":9090},"ttl":"30s","on_lapse":"critical","remove_after":"10m",
- "checks":[{"id":"http","kind":"http","url":"http://10.0.0.5:8080/health","interval":"10s","timeout":"2s","failures":2,"expected_statuses":["200","300-399"]},
+ "checks":[{"id":"http","kind":"http","url":"http://10.0.0.5:8080/health","interval":"10s","timeout":"2s","failures":2,"expected_statuses":["200","300-399"],"warning_statuses":["429"]},
            {"id":"worker","kind":"ttl","ttl":"15s"},
            {"id":"grpc","kind":"grpc","port":"grpc","grpc_service":"checkout.v1.Checkout"}]}`
 
@@ -22,7 +22,7 @@ func TestARegistrationHasChecks(t *testing.T) {
 	if i.Status != "starting" || i.Reported != "passing" || len(i.Checks) != 3 || i.Checks[1].LapsesAt == nil || i.OnLapse != "critical" || i.RemoveAfter.String() != "10m0s" {
 		t.Fatalf("shown as %+v", i)
 	}
-	if c := i.Checks[0]; c.Status != "starting" || c.Failures != 2 || c.Since.IsZero() || fmt.Sprint(c.ExpectedStatuses) != "[{200 200} {300 399}]" {
+	if c := i.Checks[0]; c.Status != "starting" || c.Failures != 2 || c.Since.IsZero() || fmt.Sprint(c.ExpectedStatuses, c.WarningStatuses) != "[{200 200} {300 399}] [{429 429}]" {
 		t.Errorf("http is %+v", c)
 	}
 	if c := i.Checks[2]; c.Interval.String() != "10s" || c.Timeout.String() != "2s" {
@@ -143,6 +143,8 @@ func TestBadChecksAreRefusedByField(t *testing.T) {
 		{`{"id":"a","kind":"http","url":"http://a/","interval":10}`, "checks.interval"},
 		{`{"id":"a","kind":"http","url":"http://a/","expected_statuses":["many"]}`, "expected_statuses"},
 		{`{"id":"a","kind":"http","url":"http://a/","expected_statuses":["700"]}`, "checks[0].expected_statuses"},
+		{`{"id":"a","kind":"http","url":"http://a/","warning_statuses":["99"]}`, "checks[0].warning_statuses"},
+		{`{"id":"a","kind":"ttl","ttl":"15s","warning_statuses":["429"]}`, "checks[0].warning_statuses"},
 		{`{"id":"a","kind":"http","url":"http://a/","path":"/"}`, "path"},
 		{`{"id":"a","kind":"tcp","target":"a"}`, "checks[0].target"},
 		{`{"id":"a","kind":"ttl","ttl":"15s"},{"id":"a","kind":"ttl","ttl":"15s"}`, "checks[1].id"},

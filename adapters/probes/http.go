@@ -46,7 +46,7 @@ func (l *Looker) lookHTTP(ctx context.Context, t *Target, address string, buffer
 			return f
 		}
 		if redirects == maxRedirects {
-			f.Passed, f.Err = false, errTooManyRedirects
+			f.Passed, f.Warned, f.Err = false, false, errTooManyRedirects
 			return f
 		}
 		t = next
@@ -75,6 +75,7 @@ func (l *Looker) request(ctx context.Context, t *Target, address string, buffer 
 	}
 	f.Body, f.Err = readSome(resp.Body, buffer)
 	f.Passed = f.Err == nil && t.passes(f.Status)
+	f.Warned = f.Err == nil && !f.Passed && t.warns(f.Status)
 	return f, nil
 }
 

@@ -67,7 +67,7 @@ func (t *Target) setPlace(c domain.Check, address string, ports map[string]uint1
 
 // extraOf is what few checks have; nil: the check has nothing of it.
 func extraOf(c domain.Check) *Extra {
-	e := &Extra{Method: c.Method, Body: c.Body, Statuses: c.ExpectedStatuses, Redirects: c.FollowRedirects, ServerName: c.TLSServerName, Unverified: c.TLSSkipVerify}
+	e := &Extra{Method: c.Method, Body: c.Body, Statuses: c.ExpectedStatuses, Warnings: c.WarningStatuses, Redirects: c.FollowRedirects, ServerName: c.TLSServerName, Unverified: c.TLSSkipVerify}
 	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
 		e.Headers = append(e.Headers, [2]string{name, c.Headers[name]})
 	}

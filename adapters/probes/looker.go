@@ -76,6 +76,7 @@ func (l *Looker) Close() { l.transport.CloseIdleConnections() }
 // Finding is what a look saw.
 type Finding struct {
 	Passed bool
+	Warned bool   // the target answered with a status of HTTP that is a warning
 	Status int    // of HTTP, or of the health protocol of gRPC; 0: there was no answer
 	Err    error  // why there was no answer, or not a whole one
 	Body   []byte // what the answer began with; it is valid until the buffer of the look is used again

@@ -75,6 +75,7 @@ type Observer interface {
 // The results of looks, as an Observer is told of them.
 const (
 	Passed     = "passed"
+	Warned     = "warned"
 	Failed     = "failed"
 	Unanswered = "unanswered"
 	Refused    = "refused"
@@ -82,7 +83,7 @@ const (
 )
 
 // Results are all results.
-var Results = [...]string{Passed, Failed, Unanswered, Refused, Void}
+var Results = [...]string{Passed, Warned, Failed, Unanswered, Refused, Void}
 
 // DefaultConcurrency is how many looks are under way at once at most.
 const DefaultConcurrency = 512

@@ -198,6 +198,23 @@ func TestOnlyAChangeIsReported(t *testing.T) {
 	})
 }
 
+func TestAWarningIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t)
+		w.answer = func(*Target) Finding { return Finding{Warned: true, Status: 429} }
+		w.Set(instanceOf(1, thresholds(3, 1)), true)
+		time.Sleep(time.Second)
+		if got := w.said(); got != "i1/http warning (1)" {
+			t.Errorf("reported: %s", got)
+		}
+		w.change(func() { w.answer = broken })
+		time.Sleep(40 * time.Second)
+		if got := w.said(); got != "i1/http critical (3)" {
+			t.Errorf("reported: %s", got)
+		}
+	})
+}
+
 func TestLooksKeepTheirInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t)

@@ -155,8 +155,11 @@ func (p *Prober) looked(c *check, t *Target, f Finding, began time.Time) {
 	c.slow = errors.Is(f.Err, context.DeadlineExceeded)
 	c.silent = result == Unanswered
 	saw := critical
-	if result == Passed {
+	switch result {
+	case Passed:
 		saw = passing
+	case Warned:
+		saw = warning
 	}
 	var decided bool
 	c.streak, decided = c.streak.After(domain.Check{Failures: int(c.failures), Successes: int(c.successes)}, statuses[saw])
@@ -198,6 +201,8 @@ func (p *Prober) resultOf(t *Target, f Finding, began time.Time) string {
 	switch {
 	case f.Passed:
 		return Passed
+	case f.Warned:
+		return Warned
 	case stood || ours(f.Err):
 		return Void
 	case errors.As(f.Err, new(refused)):

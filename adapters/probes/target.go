@@ -43,6 +43,7 @@ type Extra struct {
 	Headers    [][2]string
 	Body       string
 	Statuses   []domain.StatusRange // that pass; empty: 200 to 299
+	Warnings   []domain.StatusRange // that make the check warning
 	Redirects  bool                 // whether redirects are followed, up to maxRedirects
 	ServerName string               // for which the certificate is verified; "": the host
 	Unverified bool                 // whether any certificate will do
@@ -67,6 +68,11 @@ func (t *Target) method() string {
 // passes says whether a status of HTTP passes.
 func (t *Target) passes(status int) bool {
 	return domain.Check{ExpectedStatuses: t.extra().Statuses}.ExpectedStatus(status)
+}
+
+// warns says whether a status of HTTP that does not pass is a warning.
+func (t *Target) warns(status int) bool {
+	return domain.Check{WarningStatuses: t.extra().Warnings}.WarningStatus(status)
 }
 
 // authority is the host and port as they stand in a URL.
@@ -128,6 +134,6 @@ func literal(host string) netip.Addr {
 }
 
 func (e *Extra) equal(o *Extra) bool {
-	return e.Method == o.Method && slices.Equal(e.Headers, o.Headers) && e.Body == o.Body && slices.Equal(e.Statuses, o.Statuses) &&
+	return e.Method == o.Method && slices.Equal(e.Headers, o.Headers) && e.Body == o.Body && slices.Equal(e.Statuses, o.Statuses) && slices.Equal(e.Warnings, o.Warnings) &&
 		e.Redirects == o.Redirects && e.ServerName == o.ServerName && e.Unverified == o.Unverified
 }

@@ -205,7 +205,7 @@ func checkValue(name, value string) any {
 		if json.Valid([]byte(value)) {
 			return json.RawMessage(value)
 		}
-	case "expected_statuses":
+	case "expected_statuses", "warning_statuses":
 		return strings.Split(value, " ")
 	}
 	return value

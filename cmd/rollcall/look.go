@@ -21,15 +21,21 @@ func localLook() (look agent.Look, done func()) {
 		Loopback: true, Networks: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")},
 	}})
 	buffers := sync.Pool{New: func() any { return new([4 << 10]byte) }}
-	return func(ctx context.Context, c domain.Check, d domain.Details) (bool, string) {
+	return func(ctx context.Context, c domain.Check, d domain.Details) (domain.Status, string) {
 		target, ok := probes.TargetOf(c, d.Address, d.Ports)
 		if !ok {
-			return false, "the check " + c.ID + " has no target: the instance lacks the port"
+			return domain.Critical, "the check " + c.ID + " has no target: the instance lacks the port"
 		}
 		buffer := buffers.Get().(*[4 << 10]byte)
 		defer buffers.Put(buffer)
 		f := looker.Look(ctx, &target, d.Address, buffer[:])
-		return f.Passed, target.Words(f)
+		switch {
+		case f.Passed:
+			return domain.Passing, target.Words(f)
+		case f.Warned:
+			return domain.Warning, target.Words(f)
+		}
+		return domain.Critical, target.Words(f)
 	}, looker.Close
 }
 
