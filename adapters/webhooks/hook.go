@@ -9,41 +9,42 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// hook is a webhook and where its deliveries are. There may be very many: it is kept small. Deliverer.mu guards it.
+// hook is a webhook and the state of its deliveries. There may be very many hooks, so a hook is small. Deliverer.mu guards
+// every hook.
 type hook struct {
-	webhook domain.Webhook // as it is to be by now
-	host    string         // host and port of its target
+	webhook domain.Webhook // as its events have made it
+	host    string         // host and port of the target
 	done    eventstore.Position
 	state   state
 	picks   typeSet
 
-	standing standing  // what its last attempt says of its target
+	standing standing  // what the last attempt says of the target
 	attempt  int       // attempts made of the event after done
-	failing  time.Time // since when every attempt failed; zero: the last one did not
-	until    time.Time // when a waiting one goes on
-	pausing  bool      // it waits until then when its turn has ended
-	place    int       // in the heap of those that wait; -1: in none
-	sent     int       // deliveries in the second sentIn, which is Unix time
+	failing  time.Time // since when every attempt has failed; zero: the last attempt did not fail
+	until    time.Time // when a hook that waits goes on
+	pausing  bool      // the hook waits for until when the turn has ended
+	place    int       // index in the heap of the hooks that wait; -1: the hook is not in the heap
+	sent     int       // number of deliveries in the second sentIn, which is Unix time
 	sentIn   int64
 
-	queued  bool // it stands in a queue of the schedule
-	broken  bool // it cannot be delivered, whatever the target says; the log has a line on it
-	gone    bool // it was deleted
-	unsaved bool // it stands in Deliverer.unsaved
+	queued  bool // the hook is in a queue of the schedule
+	broken  bool // nothing can be delivered, whatever the target answers; the log has said why
+	gone    bool // the webhook was deleted
+	unsaved bool // the hook is in Deliverer.unsaved
 	saved   record
 }
 
-// state is what a webhook is at.
+// state is what a webhook's deliveries are doing.
 type state uint8
 
 const (
 	unplaced state = iota
-	idle           // it has been delivered all that it picks, and the follower looks for more
-	awaiting       // as idle, but the follower does not look at heartbeats yet
-	ready          // something may be due, and it waits for its turn
-	underWay       // it has its turn
-	waiting        // for its target's pause to end
-	stopped        // it is paused, or broken
+	idle           // all events that the webhook picks are delivered, and the follower looks for more
+	awaiting       // as idle, for a webhook that picks heartbeats, while the follower does not read heartbeats yet
+	ready          // an event may be due, and the webhook waits for its turn
+	underWay       // the webhook has its turn
+	waiting        // the webhook waits until its pause ends
+	stopped        // the webhook is paused or broken
 )
 
 func newHook(w domain.Webhook) *hook {
@@ -54,7 +55,7 @@ func newHook(w domain.Webhook) *hook {
 	return h
 }
 
-// begin sends a webhook to what comes after a position.
+// begin lets a webhook's deliveries begin with the first event after a position.
 func (h *hook) begin(after eventstore.Position) {
 	h.done, h.attempt, h.failing, h.broken, h.pausing = after, 0, time.Time{}, false, false
 	if h.state != underWay {
@@ -64,5 +65,5 @@ func (h *hook) begin(after eventstore.Position) {
 
 func (h *hook) active() bool { return h.webhook.Exists() && !h.webhook.Paused && !h.broken && !h.gone }
 
-// beats says whether it picks heartbeats.
+// beats says whether the webhook picks heartbeats.
 func (h *hook) beats() bool { return h.picks&heartbeatType != 0 }

@@ -7,7 +7,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// index finds the webhooks that pick an event. It means the same as queries.WebhookSelection, which a test holds.
+// index finds the webhooks that pick an event. A test holds index to the meaning of queries.WebhookSelection.
 type index struct {
 	by    map[domain.ServiceKey]map[*hook]struct{} // by what they are narrowed to; no service, no namespace: all
 	beats int                                      // webhooks in it that pick heartbeats

@@ -27,7 +27,7 @@ type Log struct {
 	logger *slog.Logger
 
 	mu      sync.RWMutex
-	db      *disposable.DB    // nil while there is none
+	db      *disposable.DB    // nil while no folder is open
 	next    map[string]uint64 // number of the next attempt of each webhook that has made attempts since the start
 	flushed time.Time         // when attempts were last written to disk, by the attempts' clock
 	skip    int               // attempts that pass before a folder that cannot be opened is tried again

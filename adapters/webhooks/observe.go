@@ -15,15 +15,15 @@ func (unobserved) Waiting(time.Time) {}
 func (unobserved) Attempted(string)  {}
 func (unobserved) End()              {}
 
-// maxObserved is how many webhooks have an observer of their own. The attempts of the rest are counted together: a metric
-// with 50,000 values of one label is of no use to anyone.
+// maxObserved is how many webhooks have an observer of their own. The attempts of the other webhooks are counted together:
+// nobody can use a metric with 50,000 values of one label.
 const maxObserved = 200
 
-// Others is the name under which the rest is observed.
+// Others is the name under which the other webhooks are observed.
 const Others = "others"
 
-// observers are those of the webhooks that were the first to deliver. One that fails takes the place of one that does
-// not, so that failing ones are seen.
+// observers are the observers of the webhooks that delivered first. A webhook that fails takes the place of a webhook that
+// does not fail, so that failing webhooks are seen.
 type observers struct {
 	observe func(webhook string) Observer
 	by      map[string]*observed
@@ -63,7 +63,7 @@ func (o *observers) attempted(webhook, result string) {
 	own.Attempted(result)
 }
 
-// of is the webhook's own observer; nil: it has none.
+// of is the webhook's own observer; nil: the webhook has no observer.
 func (o *observers) of(webhook string, failing bool) *observed {
 	own := o.by[webhook]
 	if own == nil && len(o.by) >= maxObserved && failing {

@@ -18,38 +18,38 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Checkpoints are where earlier versions kept the webhooks' positions, a file each.
+// Checkpoints have the positions of webhooks as earlier versions kept them, in a file for each webhook.
 type Checkpoints interface {
 	Load(consumer string) (wire.Position, bool, error)
 	Forget(consumer string) error
 }
 
-// Positions keeps how far the webhooks are in one file, to which what has changed is appended. A webhook that has been
-// delivered all that it picks is as far as the follower, so that nothing is written for it while events come that it
-// does not pick. The file is written anew when most of it is out of date.
+// Positions keeps the positions of the webhooks in one file. Changes are appended. A webhook to which all picked events were
+// delivered has the position of the follower, so that nothing is written for the webhook while other events come. The
+// file is written anew when most of its lines are out of date.
 //
-// Each line is a record in JSON after its CRC-32 in hexadecimal digits. The file ends for its reader before the first
-// line that is damaged or cut short. What stands before was so at some time, and what has changed since is delivered
-// again: a later line must not be believed without the one that is lost, which may have said that a webhook fell behind.
+// Each line is a record in JSON, after the CRC-32 of the record in hexadecimal digits. A reader stops before the first line
+// that is damaged or cut short. The lines before were true at some time, and events since then are delivered again. The lines
+// after must not be believed: the lost line may have said that a webhook fell behind.
 type Positions struct {
 	path  string
 	old   Checkpoints
-	file  *os.File // nil: it must be written anew
-	lines int      // in the file
+	file  *os.File // nil: the file must be written anew
+	lines int      // number of lines in the file
 
 	mu    sync.Mutex        // guards what follows
-	saved map[string]record // of webhooks that were not taken yet
-	place *wire.Position    // the follower's; nil: none is saved
-	moved []string          // consumers of earlier versions that the next saving has
+	saved map[string]record // of the webhooks that take was not called for
+	place *wire.Position    // of the follower; nil: none is saved
+	moved []string          // consumers of earlier versions whose positions are saved in this file next
 }
 
-// record is a line.
+// record is what a line says.
 type record struct {
-	Webhook  string        `json:"webhook,omitempty"` // its id; "": the record is the follower's
+	Webhook  string        `json:"webhook,omitempty"` // the id; "": the record is of the follower
 	Begun    uint64        `json:"begun,omitempty"`   // see domain.Webhook
-	Idle     bool          `json:"idle,omitempty"`    // it is as far as the follower
-	Gone     bool          `json:"gone,omitempty"`    // it was deleted
-	Position wire.Position `json:"position"`          // everything up to here was delivered, or looked through; of an idle one: no meaning
+	Idle     bool          `json:"idle,omitempty"`    // the webhook has the follower's position
+	Gone     bool          `json:"gone,omitempty"`    // the webhook was deleted
+	Position wire.Position `json:"position"`          // up to here the picked events were delivered; of an idle webhook: no meaning
 }
 
 // OpenPositions reads the file, if there is one.
@@ -65,7 +65,7 @@ func OpenPositions(path string, old Checkpoints, logger *slog.Logger) (*Position
 	if err == nil {
 		return p, nil
 	}
-	// Whatever it is, it is of no use here. Nothing else depends on it.
+	// What is there is no file that can be used, and nothing else depends on it.
 	aside := path + ".bad"
 	if err := errors.Join(os.RemoveAll(aside), os.Rename(path, aside)); err != nil {
 		return nil, fmt.Errorf("positions of webhooks: %w", err)
@@ -98,7 +98,7 @@ func (p *Positions) read(f io.Reader, logger *slog.Logger) error {
 	}
 }
 
-// keep keeps a file that is damaged from a line on for whoever wants to see it; it will be written anew.
+// keep puts a damaged file aside, for people to look at. The file will be written anew.
 func (p *Positions) keep(line int, logger *slog.Logger) error {
 	aside := p.path + ".bad"
 	b, err := os.ReadFile(p.path)
@@ -125,7 +125,7 @@ func appendRecord(b []byte, r record) ([]byte, error) {
 	return fmt.Appendf(b, "%08x %s\n", crc32.ChecksumIEEE(text), text), err
 }
 
-// followed is how far the follower was; ok is false if that is not known.
+// followed is the position of the follower; ok is false if no position is saved.
 func (p *Positions) followed() (at wire.Position, ok bool) {
 	if p.place == nil {
 		return at, false
@@ -133,7 +133,7 @@ func (p *Positions) followed() (at wire.Position, ok bool) {
 	return *p.place, true
 }
 
-// take gives what is saved of a webhook, and forgets it.
+// take gives the saved record of a webhook, and removes the record from memory.
 func (p *Positions) take(webhook string) (record, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,7 +159,7 @@ func (p *Positions) earlier(consumer string, logger *slog.Logger) (wire.Position
 	return at, ok && err == nil
 }
 
-// takeMoved gives the consumers of earlier versions whose webhooks the next saving has.
+// takeMoved gives the consumers of earlier versions whose positions are saved in this file next.
 func (p *Positions) takeMoved() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -168,18 +168,18 @@ func (p *Positions) takeMoved() []string {
 	return moved
 }
 
-// changes are what has happened since the last saving.
+// changes are the changes since the last saving.
 type changes struct {
 	records  []record
 	followed wire.Position
-	moved    []string        // consumers of earlier versions, to be forgotten afterwards
-	ended    []string        // webhooks whose attempts are to be forgotten afterwards
-	hooks    int             // webhooks there are
-	all      func() []record // the records of all
+	moved    []string        // consumers of earlier versions, to be removed afterwards
+	ended    []string        // webhooks whose attempts are to be removed afterwards
+	hooks    int             // number of all webhooks
+	all      func() []record // the records of all webhooks
 }
 
-// save appends what has changed. The follower's place comes last: a file that breaks off before it has webhooks only at
-// places that they were at.
+// save appends the changes. The position of the follower comes last: a file that breaks off before that line gives webhooks
+// only positions that they have had.
 func (p *Positions) save(c changes, logger *slog.Logger) {
 	err := p.append(c)
 	if err == nil {
@@ -212,7 +212,7 @@ func (p *Positions) append(c changes) error {
 	p.lines += len(records)
 	_, err = p.file.Write(b)
 	if err = errors.Join(err, p.file.Sync()); err != nil {
-		err = errors.Join(err, p.Close()) // what stands in it now is not known: the next saving writes it anew
+		err = errors.Join(err, p.Close()) // the content of the file is not known: the next saving writes the file anew
 	}
 	return err
 }

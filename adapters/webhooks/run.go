@@ -10,11 +10,11 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// maxSourcePause is the longest pause before a store that keeps failing is asked again.
+// maxSourcePause is the longest pause before a store that fails is read again.
 const maxSourcePause = 5 * time.Second
 
-// Run delivers until the context ends, then waits for the attempts under way and saves how far the webhooks are. Attempts
-// that are not over after Options.Grace are cut off.
+// Run delivers until the context ends. Then Run waits for the attempts that have begun, and saves the positions of the
+// webhooks. After Options.Grace the attempts are broken off.
 func (d *Deliverer) Run(ctx context.Context) error {
 	defer d.cut()
 	if !d.begin(ctx) {
@@ -42,7 +42,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 	return d.opts.Positions.Close()
 }
 
-// begin gives every webhook its place in the log, once the store answers. false: the context ended first.
+// begin gives every webhook its position in the log, as soon as the store answers. false: the context ended first.
 func (d *Deliverer) begin(ctx context.Context) bool {
 	var head eventstore.Position
 	d.again(ctx, func() (err error) {
@@ -68,8 +68,8 @@ func (d *Deliverer) begin(ctx context.Context) bool {
 	return true
 }
 
-// own is the store's own position for one that was saved. One of what a restore or a crash took away goes on after the
-// fork: the webhook gets what the log has instead.
+// own is the store's position for a position that was saved. A position of events that a restore or a crash has removed
+// becomes the position of the fork: the webhook gets the events that the log has instead.
 func (d *Deliverer) own(who string, at wire.Position) eventstore.Position {
 	own, relation := d.opts.Store.Timelines().Resolve(at.Timeline, at.Number)
 	if !relation.GoesOn() {
@@ -79,12 +79,12 @@ func (d *Deliverer) own(who string, at wire.Position) eventstore.Position {
 	return own
 }
 
-// restore sends a webhook to where it was when it was last saved. The caller holds mu.
+// restore gives a webhook the position that was last saved. The caller holds mu.
 func (d *Deliverer) restore(h *hook) {
 	consumer := fmt.Sprintf("webhook-%s-%d", h.webhook.ID, h.webhook.Begun) // of earlier versions
 	r, ok := d.opts.Positions.take(h.webhook.ID)
 	switch {
-	case ok && r.Begun != h.webhook.Begun: // it was sent elsewhere since
+	case ok && r.Begun != h.webhook.Begun: // a replay has given the webhook another position since
 	case ok && r.Idle:
 		if _, known := d.opts.Positions.followed(); known {
 			h.done = max(h.done, d.followed)
@@ -102,7 +102,7 @@ func (d *Deliverer) restore(h *hook) {
 	d.touch(h)
 }
 
-// follow looks for webhooks that pick what comes, until the context ends or the store is closed.
+// follow finds the webhooks that pick each new event, until the context ends or the store is closed.
 func (d *Deliverer) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		closed := false
@@ -120,7 +120,7 @@ func (d *Deliverer) follow(ctx context.Context) {
 	}
 }
 
-// from says what to follow. cancel ends that when something else is to be followed.
+// from says which events to follow. cancel ends the following when other events are to be followed.
 func (d *Deliverer) from(cancel context.CancelFunc) eventstore.SubscribeOptions {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -140,7 +140,7 @@ func (d *Deliverer) from(cancel context.CancelFunc) eventstore.SubscribeOptions 
 	return eventstore.SubscribeOptions{After: d.followed, Filter: filter}
 }
 
-// apply gives the webhooks that pick an event their turns.
+// apply makes the webhooks that pick an event ready for a turn.
 func (d *Deliverer) apply(events []eventstore.RecordedEvent, position eventstore.Position) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -176,7 +176,7 @@ func (d *Deliverer) again(ctx context.Context, f func() error) {
 	}
 }
 
-// saveEvery saves until the channel is closed, and then once more.
+// saveEvery saves the positions regularly until the channel is closed, and then once more.
 func (d *Deliverer) saveEvery(end <-chan struct{}) {
 	ticker := time.NewTicker(d.opts.SaveEvery)
 	defer ticker.Stop()
@@ -198,7 +198,7 @@ func (d *Deliverer) saveEvery(end <-chan struct{}) {
 	}
 }
 
-// changes are what is to be saved; any is false if nothing but the follower has moved.
+// changes are the changes to save; any is false if only the follower's position has changed.
 func (d *Deliverer) changes() (c changes, any bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -226,7 +226,7 @@ func (d *Deliverer) changes() (c changes, any bool) {
 	return c, any
 }
 
-// records are those of all webhooks.
+// records are the records of all webhooks.
 func (d *Deliverer) records() (all []record) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -5,13 +5,14 @@ import (
 	"time"
 )
 
-// Who gets the next turn. Attempts to a target that does not answer last until their timeout, so if they could take
-// every turn, a thousand such targets would hold up the rest. Webhooks are told apart by what is known of their targets:
-// those whose last attempt was taken at once may have every turn, those that were never tried, are slow or failed must leave
-// a quarter of the turns to others, and those that failed have a quarter at most. The same shares hold for the turns of one host.
-// Among webhooks of one standing the hosts take turns, and among those of one host the webhooks do.
+// The schedule decides which webhook gets the next turn. An attempt to a target that does not answer lasts until its timeout.
+// If such attempts could take every turn, a thousand such targets would hold up all other webhooks. So a webhook has a
+// standing by what is known of its target. A webhook whose last attempt was answered at once may have any turn. Webhooks that
+// were never tried, are slow or failed leave a quarter of the turns to others. Webhooks that failed have at most a quarter.
+// The same shares hold for the turns of one host. Among webhooks of one standing the hosts take turns, and among the
+// webhooks of one host the webhooks take turns.
 
-// standing is what a webhook's last attempt says of its target.
+// standing is what the last attempt of a webhook says of the target.
 type standing uint8
 
 const (
@@ -21,7 +22,7 @@ const (
 	standings
 )
 
-// share is a number of turns, and how many are taken.
+// share is a number of turns, and how many of the turns are taken, by standing.
 type share struct {
 	most  int
 	taken [standings]int
@@ -29,7 +30,7 @@ type share struct {
 
 func (s *share) all() int { return s.taken[proven] + s.taken[untried] + s.taken[failing] }
 
-// free says whether a webhook of that standing may have a turn. Each standing may have one in any case.
+// free says whether a webhook of a standing may have a turn. Each standing may have one turn in any case.
 func (s *share) free(of standing) bool {
 	others := s.taken[untried] + s.taken[failing]
 	switch {
@@ -39,15 +40,15 @@ func (s *share) free(of standing) bool {
 	return s.all() < s.most
 }
 
-// host is a target's host and port that webhooks are ready or under way for.
+// host is the host and port of the target of webhooks that are ready or have a turn.
 type host struct {
 	share
 	name  string
 	ready [standings]fifo[*hook]
-	ring  [standings]bool // it stands in the schedule's ring
+	ring  [standings]bool // the host is in the schedule's ring of that standing
 }
 
-// schedule keeps the webhooks that are ready or wait for their target.
+// schedule has the webhooks that are ready, and the webhooks that wait until their pause ends.
 type schedule struct {
 	share
 	perHost int
@@ -84,7 +85,7 @@ func (s *schedule) offer(at *host, of standing) {
 	}
 }
 
-// next takes the webhook that has the next turn; nil: nobody may have one.
+// next takes the webhook that gets the next turn; nil: no webhook may have a turn now.
 func (s *schedule) next() *hook {
 	for of := proven; of < standings; of++ {
 		for s.ring[of].len() > 0 && s.free(of) {
@@ -93,7 +94,7 @@ func (s *schedule) next() *hook {
 			var h *hook
 			for h == nil && at.free(of) && at.ready[of].len() > 0 {
 				h = at.ready[of].pop()
-				if h.queued = false; h.state != ready || h.gone { // it has changed since
+				if h.queued = false; h.state != ready || h.gone { // the webhook has changed since it was queued
 					h = nil
 				}
 			}
@@ -111,7 +112,7 @@ func (s *schedule) next() *hook {
 	return nil
 }
 
-// end gives back a turn that a webhook of that host had with that standing.
+// end gives back the turn that a webhook of a host had with a standing.
 func (s *schedule) end(name string, of standing) {
 	at := s.hosts[name]
 	at.taken[of]--
@@ -122,7 +123,7 @@ func (s *schedule) end(name string, of standing) {
 	s.drop(at)
 }
 
-// drop forgets a host that nobody needs any more.
+// drop removes a host that has no turn and no webhook in a queue.
 func (s *schedule) drop(at *host) {
 	if at.all() > 0 {
 		return
@@ -135,7 +136,7 @@ func (s *schedule) drop(at *host) {
 	delete(s.hosts, at.name)
 }
 
-// wait has a webhook wait until its time.
+// wait lets a webhook wait until its pause ends.
 func (s *schedule) wait(h *hook) { heap.Push(&s.waiting, h) }
 
 // forget has a webhook wait no more. In its host's queue it is passed over later.

@@ -15,7 +15,7 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// A turn ends after so many events or so long, so that others get theirs.
+// A turn ends after this many events or this long, so that other webhooks get their turns.
 const (
 	turnEvents = 64
 	turnTime   = 2 * time.Second
@@ -28,7 +28,7 @@ const (
 	failed    = "failed"
 )
 
-// dispatch gives turns to those that may have one. The caller holds mu.
+// dispatch gives turns to the webhooks that may have a turn. The caller holds mu.
 func (d *Deliverer) dispatch() {
 	if d.running == nil || d.running.Err() != nil {
 		return
@@ -40,7 +40,7 @@ func (d *Deliverer) dispatch() {
 	}
 }
 
-// wake gives turns to those whose pause is over, and sets the timer for the next.
+// wake gives turns to the webhooks whose pause is over, and sets the timer for the end of the next pause.
 func (d *Deliverer) wake() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -65,7 +65,7 @@ func (d *Deliverer) setTimer() {
 	d.schedule.timer.Reset(in)
 }
 
-// work is what a turn was given: the webhook as it was, and which events to look at.
+// work is what a turn has to do: the webhook as it was when the turn took the work, and which events to look at.
 type work struct {
 	webhook  domain.Webhook
 	after    eventstore.Position
@@ -77,11 +77,11 @@ type work struct {
 type outcome uint8
 
 const (
-	more outcome = iota // there may be more to do
+	more outcome = iota // the turn goes on
 	over                // the turn is over
 )
 
-// turn delivers for one webhook, one event after the other.
+// turn delivers the events of one webhook, one after the other.
 func (d *Deliverer) turn(ctx context.Context, h *hook, of standing) {
 	ends, left := d.opts.Now().Add(turnTime), turnEvents
 	for {
@@ -124,7 +124,7 @@ func (d *Deliverer) turn(ctx context.Context, h *hook, of standing) {
 	d.endTurn(h, of)
 }
 
-// take gives a turn its work; ok is false if there is none any more.
+// take gives a turn its work; ok is false if the webhook must not be delivered any more.
 func (d *Deliverer) take(ctx context.Context, h *hook) (w work, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -134,7 +134,7 @@ func (d *Deliverer) take(ctx context.Context, h *hook) (w work, ok bool) {
 	return work{webhook: h.webhook, after: h.done, to: d.followed, attempts: h.attempt}, true
 }
 
-// due gives the next events of a webhook.
+// due gives the next events that a webhook picks, at most limit.
 func (d *Deliverer) due(ctx context.Context, w work, limit int) (found []*item, err error) {
 	filter, err := queries.WebhookSelection(w.webhook.Spec).Filter()
 	if err != nil || w.after >= w.to {
@@ -152,7 +152,7 @@ func (d *Deliverer) due(ctx context.Context, w work, limit int) (found []*item, 
 	return found, nil
 }
 
-// remembered gives the next events of a webhook if the follower has them all.
+// remembered is due from the newest events in memory; false: not all of the events are in memory.
 func (d *Deliverer) remembered(after eventstore.Position, filter eventstore.Filter, limit int) ([]*item, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -162,7 +162,8 @@ func (d *Deliverer) remembered(after eventstore.Position, filter eventstore.Filt
 	return d.recent.after(after, filter, limit)
 }
 
-// cannot sees to a webhook whose events cannot be read.
+// cannot handles a failure to read a webhook's events: a selection that is not valid ends the deliveries, any other
+// failure makes a pause.
 func (d *Deliverer) cannot(ctx context.Context, h *hook, w work, err error) {
 	if errors.As(err, new(domain.InvalidField)) {
 		d.giveUp(h, err)
@@ -176,7 +177,7 @@ func (d *Deliverer) cannot(ctx context.Context, h *hook, w work, err error) {
 	}
 }
 
-// giveUp stops a webhook that can never be delivered as it is.
+// giveUp stops the deliveries of a webhook until the webhook changes.
 func (d *Deliverer) giveUp(h *hook, cause error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -184,7 +185,7 @@ func (d *Deliverer) giveUp(h *hook, cause error) {
 	d.opts.Logger.Error("webhook does not run", "webhook", h.webhook.ID, "cause", cause)
 }
 
-// caughtUp notes that all was delivered up to what the turn looked at.
+// caughtUp notes that all events were delivered up to the end of the turn's work.
 func (d *Deliverer) caughtUp(h *hook, w work) outcome {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -197,12 +198,12 @@ func (d *Deliverer) caughtUp(h *hook, w work) outcome {
 	return over
 }
 
-// pause has a webhook wait when its turn has ended. The caller holds mu.
+// pause lets a webhook wait when its turn has ended. The caller holds mu.
 func (d *Deliverer) pause(h *hook, pause time.Duration) {
 	h.pausing, h.until = true, d.opts.Now().Add(pause)
 }
 
-// endTurn gives the turn back, and gives the webhook the state that fits what became of it meanwhile.
+// endTurn gives the turn back. The webhook may have changed during the turn, so endTurn computes its next state.
 func (d *Deliverer) endTurn(h *hook, of standing) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -236,7 +237,7 @@ func (d *Deliverer) deliver(ctx context.Context, h *hook, w *work, url, secret s
 		return d.settle(h, w, i, delivered, false, nil)
 	}
 	began := d.opts.Now()
-	// An attempt under way goes on to its end, so that a pause sends nothing twice.
+	// An attempt goes on to its end also when the webhook is paused meanwhile: otherwise the event would be sent twice.
 	status, err := d.post(d.posts, url, secret, m)
 	took := d.opts.Now().Sub(began)
 	a := Attempt{
@@ -265,10 +266,10 @@ func (d *Deliverer) deliver(ctx context.Context, h *hook, w *work, url, secret s
 	return d.settle(h, w, i, result, true, &took)
 }
 
-// slow is how long an attempt may take before its target counts as no better than one that was never tried.
+// slow is how long an attempt may take. A target that takes longer has the standing of a target that was never tried.
 const slow = time.Second
 
-// settle notes that an event is done with.
+// settle notes that an event was delivered or passed over.
 func (d *Deliverer) settle(h *hook, w *work, i *item, result string, attempted bool, took *time.Duration) outcome {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -301,7 +302,7 @@ func (d *Deliverer) settle(h *hook, w *work, i *item, result string, attempted b
 		return over
 	}
 	if h.standing != proven {
-		return over // it goes on with its new standing
+		return over // the next turn has the new standing
 	}
 	return more
 }
@@ -321,7 +322,7 @@ func (d *Deliverer) fail(h *hook, w *work, began time.Time, status int, cause er
 	if h.failing.IsZero() {
 		h.failing = began
 	}
-	if h.attempt&(h.attempt-1) == 0 { // the first, second, fourth, eighth …: the log says it ever more rarely
+	if h.attempt&(h.attempt-1) == 0 { // the first, second, fourth, eighth …: the lines in the log become rarer
 		d.opts.Logger.Warn("webhook's target fails; it is tried again with growing pauses", "webhook", h.webhook.ID, "attempt", h.attempt,
 			"failing_since", h.failing.UTC(), "cause", cause)
 	}
@@ -335,8 +336,8 @@ func (d *Deliverer) fail(h *hook, w *work, began time.Time, status int, cause er
 	return over
 }
 
-// pauseAfter is how long to wait after a number of attempts that failed: twice as long each time, and not the same for
-// all webhooks of a target.
+// pauseAfter is the pause after a number of attempts that failed. Each pause is twice as long as the one before. A random
+// part spreads the webhooks of one target.
 func (d *Deliverer) pauseAfter(attempts int) time.Duration {
 	pause := d.opts.FirstPause
 	for range attempts - 1 {
@@ -348,7 +349,7 @@ func (d *Deliverer) pauseAfter(attempts int) time.Duration {
 	return time.Duration(float64(pause) * (0.8 + 0.4*rand.Float64()))
 }
 
-// suspend gives up for now. The command is carried out beside. The caller holds mu.
+// suspend pauses the webhook by a command, which another goroutine carries out. The caller holds mu.
 func (d *Deliverer) suspend(h *hook, cause error) {
 	reason := fmt.Sprintf("failing since %s: %v", h.failing.UTC().Format(time.RFC3339), cause)
 	id, ctx := h.webhook.ID, context.WithoutCancel(d.running)

@@ -1,9 +1,10 @@
 // Package webhooks delivers events to HTTP targets: at least once, and to each webhook in the order of positions, so in
-// order for each instance. A target that fails is asked again with growing pauses; meanwhile what follows waits.
-// One that fails for long is paused.
+// order for each instance. An attempt that fails is repeated with growing pauses; meanwhile the following events wait. A
+// webhook whose target fails for long is paused.
 //
-// One follower of the log finds the webhooks that pick an event. A webhook that has nothing to deliver costs its state
-// and no more; one that has gets a turn, and turns are bounded in all and by target (see schedule.go and ADR 030).
+// One follower of the log finds the webhooks that pick an event. A webhook with nothing to deliver costs only the memory of
+// its state. A webhook with something to deliver gets a turn. The number of turns is bounded, in all and by target (see
+// schedule.go and ADR 030).
 package webhooks
 
 import (
@@ -27,7 +28,7 @@ type Store interface {
 	Timelines() eventstore.Timelines
 }
 
-// Options says how to deliver. The zero value of a duration or number means the default beside it.
+// Options says how to deliver. The zero value of a duration or number stands for the default in the comment beside.
 type Options struct {
 	Store      Store
 	Positions  *Positions
@@ -45,13 +46,13 @@ type Options struct {
 	PerHost    int           // attempts under way at once to one host and port; 64
 	SaveEvery  time.Duration // between two savings of the positions; 1 s
 	Pause      func(ctx context.Context, id, reason string) error
-	Observe    func(webhook string) Observer // of a webhook whose deliveries begin; nil: nobody wants to know
+	Observe    func(webhook string) Observer // makes the observer of a webhook whose deliveries begin; nil: no webhook is observed
 	Now        func() time.Time
 	Logger     *slog.Logger
 }
 
 const (
-	// DefaultTimeout is that of an attempt.
+	// DefaultTimeout is the timeout of an attempt.
 	DefaultTimeout = 10 * time.Second
 	// DefaultGrace is how long attempts under way may take when the registry stops. An event that was not acknowledged
 	// until then is delivered again.
@@ -62,11 +63,11 @@ const (
 type Deliverer struct {
 	opts   Options
 	client *http.Client
-	turns  sync.WaitGroup  // what goes on beside: turns, and pauses of webhooks that failed for long
+	turns  sync.WaitGroup  // goroutines: turns, and commands that pause webhooks
 	posts  context.Context // of attempts; ends Grace after that of Run
 	cut    func()          // ends posts
 
-	mu        sync.Mutex // guards what follows; never held while anything waits
+	mu        sync.Mutex // guards the fields below; never held while a goroutine waits for anything else
 	hooks     map[string]*hook
 	index     index
 	schedule  schedule
@@ -75,14 +76,14 @@ type Deliverer struct {
 	running   context.Context     // of Run; nil before the store has told its head, and nothing is delivered until then
 	followed  eventstore.Position // up to here the follower has looked for webhooks
 	beats     bool                // the follower looks at heartbeats, too
-	refollow  context.CancelFunc  // has the follower begin again with another filter; nil: it is about to
-	unsaved   []*hook             // whose place in the log has changed since it was saved
-	gone      []string            // webhooks to be removed from what is saved
+	refollow  context.CancelFunc  // lets the follower begin again with another filter; nil: the follower is about to begin
+	unsaved   []*hook             // whose position has changed since it was saved
+	gone      []string            // webhooks to be removed from the saved positions
 	ended     []string            // webhooks that are gone and make no attempt any more: the log forgets them
 	delivered bool                // something was delivered since the last saving
 }
 
-// New is a Deliverer without webhooks; tell it of them by Changed, and Run it.
+// New makes a Deliverer without webhooks. Changed adds webhooks, and Run delivers.
 func New(opts Options) *Deliverer {
 	opts.Timeout = or(opts.Timeout, DefaultTimeout)
 	opts.Grace = or(opts.Grace, DefaultGrace)
@@ -108,8 +109,8 @@ func or[T comparable](v, otherwise T) T {
 	return v
 }
 
-// Changed starts, stops or moves a webhook's deliveries, as its state says. It never waits: the attempt under
-// way goes on to its end or its timeout, and only what the webhook does next waits for that.
+// Changed starts, stops or moves a webhook's deliveries, as the webhook's state says. Changed never waits: an attempt that has
+// begun goes on to its end or its timeout, and only the next attempt of that webhook waits for this end.
 func (d *Deliverer) Changed(w domain.Webhook) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -153,10 +154,10 @@ func (d *Deliverer) remove(h *hook) {
 	}
 }
 
-// place gives a webhook that is not under way the state that fits what it is to be.
+// place computes the state of a webhook that has no turn.
 func (d *Deliverer) place(h *hook) {
 	if h.state == underWay {
-		return // its turn looks at it at the end
+		return // endTurn calls place again
 	}
 	if !h.active() {
 		if h.state == idle {
@@ -174,7 +175,7 @@ func (d *Deliverer) place(h *hook) {
 		d.refollow = nil
 	}
 	switch {
-	case h.state == idle, h.state == waiting: // what it waits for has not changed
+	case h.state == idle, h.state == waiting: // the webhook waits for the same thing as before
 	case h.done < d.followed:
 		d.ready(h)
 	default:
@@ -182,10 +183,10 @@ func (d *Deliverer) place(h *hook) {
 	}
 }
 
-// rest has a webhook wait for the follower to find an event for it.
+// rest lets a webhook wait until the follower finds an event that the webhook picks.
 //
-// INVARIANT: a webhook is idle only if the follower looks at all that the webhook picks. Then it has been delivered
-// everything up to done and up to followed, whichever is later.
+// INVARIANT: a webhook is idle only if the follower reads all events that the webhook picks. Then all picked events up to
+// done and up to followed, whichever is later, were delivered.
 func (d *Deliverer) rest(h *hook) {
 	if h.beats() && !d.beats {
 		d.set(h, awaiting)
@@ -206,7 +207,7 @@ func (d *Deliverer) set(h *hook, s state) {
 	}
 }
 
-// touch has a webhook's place in the log saved.
+// touch notes that a webhook's position must be saved.
 func (d *Deliverer) touch(h *hook) {
 	if !h.unsaved {
 		h.unsaved = true
