@@ -256,9 +256,9 @@ func (x *Expiry) prepare(ctx context.Context, l leases.Lease, now time.Time) (en
 		return end, false, err
 	}
 	end.lease = l
-	end.command = domain.ExpireLease{Key: l.Key, Epoch: l.Epoch, LastHeartbeat: heard.at, Late: now.Sub(l.Deadline)}
+	end.command = domain.ExpireLease{Key: l.Key, Epoch: l.Epoch, LastHeard: heard.said(), Late: now.Sub(l.Deadline)}
 	if l.Check != "" {
-		end.command = domain.LapseCheck{Key: l.Key, Epoch: l.Epoch, Check: l.Check, Revision: l.Revision, Last: heard.at}
+		end.command = domain.LapseCheck{Key: l.Key, Epoch: l.Epoch, Check: l.Check, Revision: l.Revision, Last: heard.said().LastHeartbeat, Began: heard.said().LastRegistered}
 	}
 	end.request, ok, err = decided(entry, end.command)
 	end.request.Other = eventstore.Unchanged(heard.events)

@@ -13,8 +13,17 @@ import (
 
 // lastHeard is the newest sign of life of an instance. An expiry is decided on it.
 type lastHeard struct {
-	at     time.Time // time of the newest heartbeat, registration or update of the epoch; zero: not known
-	events uint64    // number of events of the heartbeat stream
+	at          time.Time // time of the newest heartbeat, registration or update of the epoch; zero: not known
+	byHeartbeat bool      // at is the time of a heartbeat; for a check: of a report
+	events      uint64    // number of events of the heartbeat stream
+}
+
+// said is the sign of life as events tell it: a registration is no heartbeat.
+func (h lastHeard) said() domain.LastHeard {
+	if h.byHeartbeat {
+		return domain.LastHeard{LastHeartbeat: h.at}
+	}
+	return domain.LastHeard{LastRegistered: h.at}
 }
 
 // heartbeatsRead is how many of a stream's newest heartbeats are read to find the newest heartbeat of the epoch.
@@ -25,7 +34,7 @@ const heartbeatsRead = 16
 // time unknown. An error means that the store cannot be read now.
 func (x *Expiry) lastHeard(ctx context.Context, l leases.Lease, entry *catalog.Entry) (lastHeard, error) {
 	if l.HeartbeatEvents > 0 && !l.LastHeard.IsZero() {
-		return lastHeard{l.LastHeard, l.HeartbeatEvents}, nil
+		return lastHeard{l.LastHeard, l.ByHeartbeat, l.HeartbeatEvents}, nil
 	}
 	var heard lastHeard
 	known := true
@@ -41,7 +50,7 @@ func (x *Expiry) lastHeard(ctx context.Context, l leases.Lease, entry *catalog.E
 		}
 		heard.events = max(heard.events, uint64(e.Revision)+1)
 		if event, err := eventstore.Decode(&e); err == nil && event == (domain.HeartbeatReceived{Epoch: l.Epoch, Check: l.Check}) {
-			heard.at = e.RecordedAt
+			heard.at, heard.byHeartbeat = e.RecordedAt, true
 			break
 		}
 	}
@@ -49,19 +58,45 @@ func (x *Expiry) lastHeard(ctx context.Context, l leases.Lease, entry *catalog.E
 	if unread := x.unread[l.Key]; unread > heard.events { // the stream has older events that cannot be read
 		heard.events, known = unread, false
 	}
-	registered, err := x.registered(ctx, l, entry)
+	began, err := x.began(ctx, l, entry)
 	switch {
 	case err != nil && unavailable(err):
 		return lastHeard{}, err
 	case !known || err != nil:
 		heard.at = time.Time{}
-	case registered.After(heard.at):
-		heard.at = registered
+	case began.at.After(heard.at):
+		heard.at, heard.byHeartbeat = began.at, began.byHeartbeat
 	}
 	return heard, nil
 }
 
-// checkSince is when the event was recorded that gave a check its status: the check began then, or was reported.
+// began gives the newest lifecycle event that renewed the lease: of an instance, the registration or the last update; of a
+// check, the event that gave the check its status: its definition or a report.
+func (x *Expiry) began(ctx context.Context, l leases.Lease, entry *catalog.Entry) (lastHeard, error) {
+	if !l.LastHeard.IsZero() {
+		return lastHeard{at: l.LastHeard, byHeartbeat: l.ByHeartbeat}, nil
+	}
+	since := checkSince(entry, l.Check)
+	newest := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true}
+	for e, err := range x.Service.store.ReadStream(ctx, eventstore.LifecycleStream(l.Key), newest) {
+		switch {
+		case err != nil:
+			return lastHeard{}, err
+		case l.Check == "" && (e.Type == domain.TypeInstanceRegistered || e.Type == domain.TypeInstanceUpdated):
+			return lastHeard{at: e.RecordedAt}, nil
+		case l.Check != "" && e.RecordedAt.Before(since):
+			return lastHeard{at: since}, nil
+		case l.Check != "" && reports(&e, l.Epoch, l.Check):
+			return lastHeard{at: since, byHeartbeat: true}, nil
+		}
+	}
+	if l.Check != "" {
+		return lastHeard{at: since}, nil
+	}
+	return lastHeard{at: entry.RegisteredAt()}, nil
+}
+
+// checkSince is when the event was recorded that gave a check its status.
 func checkSince(entry *catalog.Entry, id string) time.Time {
 	for _, c := range entry.Checks() {
 		if c.ID == id {
@@ -71,24 +106,14 @@ func checkSince(entry *catalog.Entry, id string) time.Time {
 	return time.Time{}
 }
 
-// registered gives the time at which the instance's registration or its last update was recorded: the newer of both.
-func (x *Expiry) registered(ctx context.Context, l leases.Lease, entry *catalog.Entry) (time.Time, error) {
-	if !l.LastHeard.IsZero() {
-		return l.LastHeard, nil
+// reports says whether an event is a report that changed the status of a check in an epoch.
+func reports(e *eventstore.RecordedEvent, epoch uint64, check string) bool {
+	if e.Type != domain.TypeCheckChanged {
+		return false
 	}
-	newest := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true}
-	if l.Check != "" {
-		return checkSince(entry, l.Check), nil
-	}
-	for e, err := range x.Service.store.ReadStream(ctx, eventstore.LifecycleStream(l.Key), newest) {
-		if err != nil {
-			return time.Time{}, err
-		}
-		if e.Type == domain.TypeInstanceRegistered || e.Type == domain.TypeInstanceUpdated {
-			return e.RecordedAt, nil
-		}
-	}
-	return entry.RegisteredAt(), nil
+	event, err := eventstore.Decode(e)
+	changed, ok := event.(domain.CheckChanged)
+	return err == nil && ok && changed.Epoch == epoch && changed.Check == check && changed.Cause == domain.CheckReported
 }
 
 // noteUnread keeps the number of events of a heartbeat stream for the next look. The next look waits for the

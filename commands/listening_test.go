@@ -334,7 +334,7 @@ func TestAnUnreadableLastHeartbeatIsLeftOut(t *testing.T) {
 			}
 			last, _ = eventstore.Decode(&e)
 		}
-		if expired, ok := last.(domain.LeaseExpired); !ok || !expired.LastHeartbeat.IsZero() || expired.Epoch != 1 || time.Duration(expired.TTL) != 3*time.Second {
+		if expired, ok := last.(domain.LeaseExpired); !ok || expired.LastHeard != (domain.LastHeard{}) || expired.Epoch != 1 || time.Duration(expired.TTL) != 3*time.Second {
 			t.Errorf("it ended with %+v", last)
 		}
 	})

@@ -55,7 +55,8 @@ type LapseCheck struct {
 	Epoch    uint64
 	Check    string // its id
 	Revision uint64
-	Last     time.Time // when the newest report, or the check's beginning, was recorded; zero: not known
+	Last     time.Time // when the newest report was recorded; zero: not known, or Began
+	Began    time.Time // when the check was defined, if no report came since
 }
 
 // RemoveCritical removes an instance whose lease lapsed to critical, or whose check is critical, for the time of

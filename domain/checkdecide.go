@@ -92,7 +92,7 @@ func (i Instance) lapseCheck(c LapseCheck) ([]Event, error) {
 	case check.Status == Critical:
 		return nil, nil
 	}
-	return i.changeCheck(check, CheckChanged{To: Critical, Cause: CheckLapsed, TTL: check.TTL, Last: c.Last, Output: lapsedOutput(check.Output)}), nil
+	return i.changeCheck(check, CheckChanged{To: Critical, Cause: CheckLapsed, TTL: check.TTL, Last: c.Last, Began: c.Began, Output: lapsedOutput(check.Output)}), nil
 }
 
 // lapsedOutput is the output of a ttl check that lapsed, whose newest output is given.

@@ -71,7 +71,15 @@ func RenewedCheck(data []byte) (check []byte, ok bool) {
 
 // upcasters turn data of one schema version into data of the next version, by event type and the version from which they
 // start. Stored events are never rewritten, so an upcaster is never removed.
-var upcasters = map[upcast]func(data []byte) ([]byte, error){}
+var upcasters = map[upcast]func(data []byte) ([]byte, error){
+	{TypeLeaseExpired, 1}:  heardByEither,
+	{TypeHealthChanged, 1}: heardByEither,
+}
+
+// heardByEither: what schema 1 calls the last heartbeat may be the registration.
+func heardByEither(data []byte) ([]byte, error) {
+	return bytes.Replace(data, []byte(`"last_heartbeat":`), []byte(`"last_heard":`), 1), nil
+}
 
 type upcast struct {
 	eventType string

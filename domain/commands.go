@@ -65,10 +65,10 @@ type DeregisterInstance struct {
 
 // ExpireLease ends an instance whose lease lapsed. Only the registry gives this command, never a client.
 type ExpireLease struct {
-	Key           Key
-	Epoch         uint64
-	LastHeartbeat time.Time     // when the newest heartbeat, registration or update was recorded; zero: not known
-	Late          time.Duration // how long the deadline has passed
+	Key   Key
+	Epoch uint64
+	LastHeard
+	Late time.Duration // how long the deadline has passed
 }
 
 func (c RegisterInstance) Instance() Key   { return c.Key }

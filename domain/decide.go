@@ -212,7 +212,7 @@ func (i Instance) expire(c ExpireLease) ([]Event, error) {
 		return i.lapse(c), nil
 	}
 	return []Event{LeaseExpired{
-		Epoch: i.Epoch, LastHeartbeat: c.LastHeartbeat, TTL: i.Details.TTL, Late: Duration(c.Late),
+		Epoch: i.Epoch, LastHeard: c.LastHeard, TTL: i.Details.TTL, Late: Duration(c.Late),
 	}}, nil
 }
 
@@ -222,7 +222,7 @@ func (i Instance) lapse(c ExpireLease) []Event {
 		return nil
 	}
 	lapsed := HealthChanged{
-		Epoch: i.Epoch, From: i.Status, To: Critical, Source: FromLease, Lapsed: true, LastHeartbeat: c.LastHeartbeat, TTL: i.Details.TTL,
+		Epoch: i.Epoch, From: i.Status, To: Critical, Source: FromLease, Lapsed: true, LastHeard: c.LastHeard, TTL: i.Details.TTL,
 	}
 	if says := i.Says(); says != Critical {
 		lapsed.Reported = says

@@ -64,10 +64,10 @@ type HealthChanged struct {
 	Source HealthSource `json:"source"`
 	Output string       `json:"output,omitempty"`
 
-	Reported      Status    `json:"reported,omitempty"`      // what the instance says of itself, if that is not To
-	Lapsed        bool      `json:"lapsed,omitempty"`        // of FromLease: the lease lapsed; otherwise it is renewed
-	LastHeartbeat time.Time `json:"last_heartbeat,omitzero"` // of a lapse: as in LeaseExpired
-	TTL           Duration  `json:"ttl,omitzero"`            // of a lapse
+	Reported  Status   `json:"reported,omitempty"` // what the instance says of itself, if that is not To
+	Lapsed    bool     `json:"lapsed,omitempty"`   // of FromLease: the lease lapsed; otherwise it is renewed
+	LastHeard          // of a lapse
+	TTL       Duration `json:"ttl,omitzero"` // of a lapse
 }
 
 // TrafficChanged says whether the instance wants traffic.
@@ -88,12 +88,19 @@ type InstanceDeregistered struct {
 	RemoveAfter   Duration  `json:"remove_after,omitzero"`   // of the check
 }
 
+// LastHeard is what renewed a lease last before the lease lapsed. One of the times is set, or none: then it is not known.
+type LastHeard struct {
+	LastHeartbeat  time.Time `json:"last_heartbeat,omitzero"`  // when the newest heartbeat was recorded
+	LastRegistered time.Time `json:"last_registered,omitzero"` // when the newest registration or update was recorded, if no heartbeat came since
+	LastEither     time.Time `json:"last_heard,omitzero"`      // of events of schema 1, which do not say which of the two it was
+}
+
 // LeaseExpired ends an epoch because no heartbeat came within the lease's ttl.
 type LeaseExpired struct {
-	Epoch         uint64    `json:"epoch"`
-	LastHeartbeat time.Time `json:"last_heartbeat,omitzero"` // when the newest heartbeat, registration or update was recorded; zero: not known
-	TTL           Duration  `json:"ttl"`
-	Late          Duration  `json:"late"` // from the lease's deadline to this decision
+	Epoch uint64 `json:"epoch"`
+	LastHeard
+	TTL  Duration `json:"ttl"`
+	Late Duration `json:"late"` // from the lease's deadline to this decision
 
 	CriticalSince time.Time `json:"critical_since,omitzero"` // when the lease lapsed to critical; zero: the lapse removes at once
 	RemoveAfter   Duration  `json:"remove_after,omitzero"`   // from there to the removal
@@ -129,7 +136,8 @@ type CheckChanged struct {
 	Latency Duration   `json:"latency,omitzero"` // of CheckProbed: how long the newest look took
 	Looks   int        `json:"looks,omitempty"`  // of CheckProbed: results in a row that led to To; 0: 1
 	TTL     Duration   `json:"ttl,omitzero"`     // of CheckLapsed
-	Last    time.Time  `json:"last,omitzero"`    // of CheckLapsed: when the newest report was recorded; zero: not known
+	Last    time.Time  `json:"last,omitzero"`    // of CheckLapsed: when the newest report was recorded; zero: not known, or Began
+	Began   time.Time  `json:"began,omitzero"`   // of CheckLapsed: when the check was defined, if no report came since
 
 	Status         Status `json:"status"`                    // the instance's, after the event
 	PreviousStatus Status `json:"previous_status,omitempty"` // the instance's before, if it changed

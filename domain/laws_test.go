@@ -72,7 +72,7 @@ func anyCommand(t *rapid.T) domain.Command {
 	case 4:
 		return domain.DeregisterInstance{Key: key, Epoch: epoch, Owner: owner}
 	}
-	return domain.ExpireLease{Key: key, Epoch: epoch, LastHeartbeat: time.Unix(1, 0).UTC()}
+	return domain.ExpireLease{Key: key, Epoch: epoch, LastHeard: domain.LastHeard{LastHeartbeat: time.Unix(1, 0).UTC()}}
 }
 
 // Any sequence of commands yields a legal history: epochs count up by one and only a registration

@@ -17,9 +17,15 @@ func TestEventsOfChecksAreToldInWords(t *testing.T) {
 			Check: "http", To: domain.Passing, Cause: domain.CheckProbed, Output: "GET /health answered 200 after 1.5 s", By: "n1", Latency: domain.Duration(1500 * time.Millisecond), Looks: 3},
 		"check worker went critical: no report came, last report 20 s before, ttl 15 s": domain.CheckChanged{
 			Check: "worker", To: domain.Critical, Cause: domain.CheckLapsed, Last: at.Add(-20 * time.Second), TTL: domain.Duration(15 * time.Second)},
-		"check worker went warning, says the client: queue is long": domain.CheckChanged{Check: "worker", To: domain.Warning, Cause: domain.CheckReported, Output: "queue is long"},
+		"check worker went critical: no report came since it was defined 20 s before, ttl 15 s": domain.CheckChanged{
+			Check: "worker", To: domain.Critical, Cause: domain.CheckLapsed, Began: at.Add(-20 * time.Second), TTL: domain.Duration(15 * time.Second)},
+		"lease expired: no heartbeat since it registered 20 s before, ttl 15 s": domain.LeaseExpired{LastHeard: domain.LastHeard{LastRegistered: at.Add(-20 * time.Second)}, TTL: domain.Duration(15 * time.Second)},
+		"lease expired: last heartbeat 20 s before, ttl 15 s":                   domain.LeaseExpired{LastHeard: domain.LastHeard{LastHeartbeat: at.Add(-20 * time.Second)}, TTL: domain.Duration(15 * time.Second)},
+		"lease expired: last heard 20 s before, ttl 15 s":                       domain.LeaseExpired{LastHeard: domain.LastHeard{LastEither: at.Add(-20 * time.Second)}, TTL: domain.Duration(15 * time.Second)},
+		"lease expired: the last heartbeat is not known, ttl 15 s":              domain.LeaseExpired{TTL: domain.Duration(15 * time.Second)},
+		"check worker went warning, says the client: queue is long":             domain.CheckChanged{Check: "worker", To: domain.Warning, Cause: domain.CheckReported, Output: "queue is long"},
 		"lease lapsed, health went from passing to critical: last heartbeat 20 s before, ttl 15 s": domain.HealthChanged{
-			From: domain.Passing, To: domain.Critical, Source: domain.FromLease, Lapsed: true, LastHeartbeat: at.Add(-20 * time.Second), TTL: domain.Duration(15 * time.Second)},
+			From: domain.Passing, To: domain.Critical, Source: domain.FromLease, Lapsed: true, LastHeard: domain.LastHeard{LastHeartbeat: at.Add(-20 * time.Second)}, TTL: domain.Duration(15 * time.Second)},
 		"heard again after its lease lapsed, health went from critical to passing":                       domain.HealthChanged{From: domain.Critical, To: domain.Passing, Source: domain.FromLease},
 		"heard again after its lease lapsed; health stays critical":                                      domain.HealthChanged{From: domain.Critical, To: domain.Critical, Reported: domain.Passing, Source: domain.FromLease},
 		"reported as passing by the client; health stays critical, by its checks or its lease":           domain.HealthChanged{From: domain.Critical, To: domain.Critical, Reported: domain.Passing, Source: domain.FromClient},

@@ -31,11 +31,14 @@ func changedWords(e domain.CheckChanged, recordedAt time.Time) string {
 	words := fmt.Sprintf("check %s went %s", e.Check, e.To)
 	switch e.Cause {
 	case domain.CheckLapsed:
-		heard := "the last report is not known"
-		if !e.Last.IsZero() {
-			heard = "last report " + Spaced(recordedAt.Sub(e.Last)) + " before"
+		heard := "no report came, the last report is not known"
+		switch {
+		case !e.Last.IsZero():
+			heard = "no report came, last report " + Spaced(recordedAt.Sub(e.Last)) + " before"
+		case !e.Began.IsZero():
+			heard = "no report came since it was defined " + Spaced(recordedAt.Sub(e.Began)) + " before"
 		}
-		return words + ": no report came, " + heard + ", ttl " + Spaced(time.Duration(e.TTL))
+		return words + ": " + heard + ", ttl " + Spaced(time.Duration(e.TTL))
 	case domain.CheckProbed:
 		saw, _, _ := strings.Cut(e.Output, "\n") // and then what the target's answer began with
 		words = because(words, saw)
@@ -79,7 +82,7 @@ func healthWords(e domain.HealthChanged, recordedAt time.Time) (words string, ok
 	switch {
 	case e.Lapsed:
 		return fmt.Sprintf("lease lapsed, health went from %s to %s: %s, ttl %s",
-			e.From, e.To, heardWords(e.LastHeartbeat, recordedAt), Spaced(time.Duration(e.TTL))), true
+			e.From, e.To, heardWords(e.LastHeard, recordedAt), Spaced(time.Duration(e.TTL))), true
 	case e.Source == domain.FromLease && e.From == e.To:
 		return fmt.Sprintf("heard again after its lease lapsed; health stays %s", e.To), true
 	case e.Source == domain.FromLease:
@@ -90,11 +93,18 @@ func healthWords(e domain.HealthChanged, recordedAt time.Time) (words string, ok
 	return "", false
 }
 
-func heardWords(last, recordedAt time.Time) string {
-	if last.IsZero() {
-		return "the last heartbeat is not known"
+// heardWords say when a lease was renewed last, and never call a registration a heartbeat.
+func heardWords(last domain.LastHeard, recordedAt time.Time) string {
+	before := func(t time.Time) string { return Spaced(recordedAt.Sub(t)) + " before" }
+	switch {
+	case !last.LastHeartbeat.IsZero():
+		return "last heartbeat " + before(last.LastHeartbeat)
+	case !last.LastRegistered.IsZero():
+		return "no heartbeat since it registered " + before(last.LastRegistered)
+	case !last.LastEither.IsZero():
+		return "last heard " + before(last.LastEither)
 	}
-	return "last heartbeat " + Spaced(recordedAt.Sub(last)) + " before"
+	return "the last heartbeat is not known"
 }
 
 func leaseWords(d domain.Details) string {

@@ -75,7 +75,7 @@ func Words(event domain.Event, recordedAt time.Time) string {
 			return fmt.Sprintf("removed: no heartbeat since the lease lapsed at %s, and remove_after is %s",
 				e.CriticalSince.UTC().Format(time.RFC3339), Spaced(time.Duration(e.RemoveAfter)))
 		}
-		return "lease expired: " + heardWords(e.LastHeartbeat, recordedAt) + ", ttl " + Spaced(time.Duration(e.TTL))
+		return "lease expired: " + heardWords(e.LastHeard, recordedAt) + ", ttl " + Spaced(time.Duration(e.TTL))
 	case domain.HeartbeatReceived:
 		if e.Check != "" {
 			return "check " + e.Check + " reported as before"

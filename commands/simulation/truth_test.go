@@ -121,7 +121,7 @@ func (w *world) judgeLife(key domain.Key, l *life, byRequest map[string]*answer)
 			}
 			if event.Lapsed {
 				w.see("a lease lapses to critical")
-				w.judgeSilence(e, silence{event.Epoch, "", event.LastHeartbeat, time.Duration(event.TTL)}, key, l)
+				w.judgeSilence(e, silence{event.Epoch, "", event.LastHeard, time.Duration(event.TTL)}, key, l)
 			}
 		case domain.CheckChanged:
 			w.wantLive(e, i, event.Epoch)
@@ -138,7 +138,7 @@ func (w *world) judgeLife(key domain.Key, l *life, byRequest map[string]*answer)
 		case domain.LeaseExpired:
 			w.wantLive(e, i, event.Epoch)
 			if event.CriticalSince.IsZero() {
-				w.judgeSilence(e, silence{event.Epoch, "", event.LastHeartbeat, time.Duration(event.TTL)}, key, l)
+				w.judgeSilence(e, silence{event.Epoch, "", event.LastHeard, time.Duration(event.TTL)}, key, l)
 			} else {
 				w.judgeRemoval(e, event, i, l)
 			}
@@ -248,7 +248,7 @@ func byRegistry(event domain.Event) bool {
 type silence struct {
 	epoch uint64
 	check string // "": the lease
-	last  time.Time
+	last  domain.LastHeard
 	ttl   time.Duration
 }
 
@@ -256,17 +256,22 @@ type silence struct {
 // was decided. A store that ties appends sees to it that it was not heard until the event was appended either.
 func (w *world) judgeSilence(e *recorded, of silence, key domain.Key, l *life) {
 	var last *recorded
+	said, byHeartbeat := of.said()
+	came := said.IsZero() // what the event says to have been heard
 	for _, renewal := range slices.Concat(l.beats, l.lifecycle) {
-		if renewal.Position < e.Position && (!w.plan.untying || !renewal.written.After(e.begun)) && of.renewedBy(renewal, l, key) && (last == nil || renewal.Position > last.Position) {
-			last = renewal
+		if renewal.Position < e.Position && (!w.plan.untying || !renewal.written.After(e.begun)) && of.renewedBy(renewal, l, key) {
+			if last == nil || renewal.Position > last.Position {
+				last = renewal
+			}
+			came = came || renewal.RecordedAt.Equal(said) && byHeartbeat == isHeartbeat(renewal.event)
 		}
 	}
 	if last == nil {
 		w.wrong(e, "nothing began what lapsed")
 		return
 	}
-	if !of.last.IsZero() && !of.last.Equal(last.RecordedAt) {
-		w.wrong(e, "it was heard last at position %d, recorded at %s", last.Position, last.RecordedAt)
+	if !said.IsZero() && !said.Equal(last.RecordedAt) || !came || !said.IsZero() && !byHeartbeat && isHeartbeat(last.event) {
+		w.wrong(e, "it was heard last at position %d, recorded at %s: %+v", last.Position, last.RecordedAt, last.event)
 	}
 	if silent := e.begun.Sub(last.written); silent < of.ttl {
 		w.wrong(e, "it was heard %s before, at position %d", silent, last.Position)
@@ -288,6 +293,25 @@ func (w *world) judgeSilence(e *recorded, of silence, key domain.Key, l *life) {
 			w.wrong(e, "%s tried to renew it %s before by %s, which was answered with %+v", a.by.name, ago, a.request, a.result)
 		}
 	}
+}
+
+// said is the time that the event names, and whether the event calls what happened then a heartbeat or a report.
+func (s silence) said() (at time.Time, byHeartbeat bool) {
+	if !s.last.LastHeartbeat.IsZero() {
+		return s.last.LastHeartbeat, true
+	}
+	return s.last.LastRegistered, false
+}
+
+// isHeartbeat says whether an event that renewed a lease or a check was a heartbeat or a report.
+func isHeartbeat(event domain.Event) bool {
+	switch e := event.(type) {
+	case domain.HeartbeatReceived, domain.HealthChanged:
+		return true
+	case domain.CheckChanged:
+		return e.Cause == domain.CheckReported
+	}
+	return false
 }
 
 // renewedBy says whether an event renews what lapsed, or begins it.
@@ -347,7 +371,7 @@ func (w *world) judgeCheck(e *recorded, event domain.CheckChanged, before domain
 		if event.TTL != c.TTL {
 			w.wrong(e, "the ttl was %s", c.TTL)
 		}
-		w.judgeSilence(e, silence{event.Epoch, event.Check, event.Last, time.Duration(event.TTL)}, key, l)
+		w.judgeSilence(e, silence{event.Epoch, event.Check, domain.LastHeard{LastHeartbeat: event.Last, LastRegistered: event.Began}, time.Duration(event.TTL)}, key, l)
 	case domain.CheckReported:
 		w.see("a check changes by a report")
 	default:

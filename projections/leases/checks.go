@@ -67,7 +67,7 @@ func (t *Table) Checks(key domain.Key, epoch uint64, states []domain.CheckState,
 		if begins {
 			c.revision, c.epoch, c.heard = state.Revision, epoch, t.since(now)
 			if !recorded.IsZero() {
-				c.recorded = recorded.UnixNano()
+				c.recorded, c.byHeartbeat = recorded.UnixNano(), state.ID == renewed
 			}
 		}
 		if state.Status == domain.Critical {
@@ -130,7 +130,7 @@ func (t *Table) heardCheck(l *lease, check []byte, e *eventstore.RecordedEvent, 
 		return
 	}
 	c.longestGap = max(c.longestGap, heard-c.heard)
-	c.heard, c.recorded = heard, e.RecordedAt.UnixNano()
+	c.heard, c.recorded, c.byHeartbeat = heard, e.RecordedAt.UnixNano(), true
 	c.heartbeats++
 	if c.overdue {
 		t.mu.Lock()

@@ -37,6 +37,8 @@ type Lease struct {
 	// LastHeard is the recorded time of the newest event that renewed the lease: a heartbeat, the registration or an
 	// update. Zero: no event renewed the lease since this process started.
 	LastHeard time.Time
+	// ByHeartbeat says that the event of LastHeard was a heartbeat or a report.
+	ByHeartbeat bool
 	// HeartbeatEvents is the number of events that the instance's heartbeat stream had after the newest heartbeat that was
 	// applied, of any epoch. 0: no heartbeat was applied since this process started, and the number is not known.
 	HeartbeatEvents uint64
@@ -100,6 +102,7 @@ type lease struct {
 	longestGap   int64       // between two heartbeats, nanoseconds
 	number       uint32      // of its heartbeat stream, 0: not known; only Heard and End use it
 	overdue      bool        // the lease is in its namespace's list of overdue leases
+	byHeartbeat  bool        // see Lease.ByHeartbeat
 	runs         bool        // the lease can lapse. Otherwise it has no place in the wheel, and no number counts it
 	ended        atomic.Bool // the lease is removed from the table
 	tick         int64       // its place in the wheel, -1: it has none; guarded by the table's mutex
@@ -125,6 +128,15 @@ func (t *Table) since(now time.Time) int64 { return int64(now.Sub(t.began)) }
 // Start begins a lease, or gives a running lease another ttl or epoch. Both renew the lease. recorded is the recorded time
 // of the event; zero: the event is from before this process started.
 func (t *Table) Start(key domain.Key, epoch uint64, ttl time.Duration, recorded, now time.Time) {
+	t.start(key, epoch, ttl, false, recorded, now)
+}
+
+// Again is Start for a lease that a heartbeat renews after the lease lapsed.
+func (t *Table) Again(key domain.Key, epoch uint64, ttl time.Duration, recorded, now time.Time) {
+	t.start(key, epoch, ttl, true, recorded, now)
+}
+
+func (t *Table) start(key domain.Key, epoch uint64, ttl time.Duration, byHeartbeat bool, recorded, now time.Time) {
 	name := key.String()
 	heard := t.since(now)
 	s := t.shard(name)
@@ -139,11 +151,11 @@ func (t *Table) Start(key domain.Key, epoch uint64, ttl time.Duration, recorded,
 		t.mu.Unlock()
 	}
 	if l.epoch != epoch {
-		l.heartbeats, l.longestGap, l.recorded = 0, 0, 0
+		l.heartbeats, l.longestGap, l.recorded = 0, 0, 0 // recorded 0: byHeartbeat means nothing
 	}
 	l.epoch, l.heard = epoch, heard
 	if !recorded.IsZero() {
-		l.recorded = recorded.UnixNano()
+		l.recorded, l.byHeartbeat = recorded.UnixNano(), byHeartbeat
 	}
 	t.run(l, ttl)
 }
@@ -258,7 +270,7 @@ func (t *Table) Heard(e *eventstore.RecordedEvent, now time.Time) {
 		return
 	}
 	l.longestGap = max(l.longestGap, heard-l.heard)
-	l.heard, l.recorded = heard, e.RecordedAt.UnixNano()
+	l.heard, l.recorded, l.byHeartbeat = heard, e.RecordedAt.UnixNano(), true
 	l.heartbeats++
 	if l.overdue {
 		t.mu.Lock()
@@ -344,7 +356,7 @@ func (t *Table) show(l *lease) Lease {
 		}
 	}
 	if l.recorded != 0 {
-		shown.LastHeard = time.Unix(0, l.recorded).UTC()
+		shown.LastHeard, shown.ByHeartbeat = time.Unix(0, l.recorded).UTC(), l.byHeartbeat
 	}
 	return shown
 }

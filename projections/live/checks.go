@@ -75,7 +75,7 @@ func (s *State) watch(e *eventstore.RecordedEvent, before, entry *catalog.Entry,
 		if was := before.Lapsed(); was.IsZero() && !entry.Lapsed().IsZero() {
 			s.leases.Lapsed(key)
 		} else if !was.IsZero() && entry.Lapsed().IsZero() {
-			s.leases.Start(key, entry.Epoch, entry.TTL, e.RecordedAt, now)
+			s.leases.Again(key, entry.Epoch, entry.TTL, e.RecordedAt, now)
 		}
 	case domain.TypeCheckChanged:
 		var renewed, lapsed string

@@ -77,5 +77,5 @@ func (f *Fleet) command(key domain.Key) domain.Command {
 	case 7:
 		return domain.DeregisterInstance{Key: key, Reason: "scaled down"}
 	}
-	return domain.ExpireLease{Key: key, LastHeartbeat: time.Unix(1, 0).UTC()}
+	return domain.ExpireLease{Key: key, LastHeard: domain.LastHeard{LastHeartbeat: time.Unix(1, 0).UTC()}}
 }
