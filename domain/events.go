@@ -95,6 +95,17 @@ type LastHeard struct {
 	LastEither     time.Time `json:"last_heard,omitzero"`      // of events of schema 1, which do not say which of the two it was
 }
 
+// At is when the lease was renewed last, by whatever it was; zero: not known.
+func (h LastHeard) At() time.Time {
+	switch {
+	case !h.LastHeartbeat.IsZero():
+		return h.LastHeartbeat
+	case !h.LastRegistered.IsZero():
+		return h.LastRegistered
+	}
+	return h.LastEither
+}
+
 // LeaseExpired ends an epoch because no heartbeat came within the lease's ttl.
 type LeaseExpired struct {
 	Epoch uint64 `json:"epoch"`

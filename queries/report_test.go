@@ -52,7 +52,7 @@ func outage(t testing.TB) *rig {
 		0, b, domain.InstanceRegistered{Epoch: 1, Details: versioned("us", "1")},
 		5, key("db", "x"), domain.InstanceRegistered{Epoch: 1, Details: details("")},
 		20, nil, domain.ListeningInterrupted{From: epoch.Add(18 * time.Minute), To: epoch.Add(20 * time.Minute), Cause: domain.DeafDiskFull},
-		30, b, domain.LeaseExpired{Epoch: 1, LastHeartbeat: epoch.Add(17 * time.Minute)},
+		30, b, domain.LeaseExpired{Epoch: 1, LastHeard: domain.LastHeard{LastHeartbeat: epoch.Add(17 * time.Minute)}},
 		40, c, domain.InstanceRegistered{Epoch: 1, Details: versioned("us", "1")},
 		50, a, domain.TrafficChanged{Epoch: 1, From: domain.Serving, To: domain.Draining},
 		60, d, domain.InstanceRegistered{Epoch: 1, Details: versioned("eu", "2")},

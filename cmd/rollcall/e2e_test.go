@@ -407,37 +407,3 @@ func TestSettingsComeFromFlagsThenEnvironmentThenFile(t *testing.T) {
 		t.Errorf("the flag does not go before the environment: %s", errs)
 	}
 }
-
-func TestDemoRunsAndGoes(t *testing.T) {
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := exec.Command(path, "demo", "--listen", "127.0.0.1:0")
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = c.Process.Kill() }()
-	lines := bufio.NewScanner(out)
-	if !lines.Scan() {
-		t.Fatal("the demo says nothing")
-	}
-	words := strings.Fields(lines.Text())
-	p := &process{t: t, url: words[3]}
-	for deadline := time.Now().Add(20 * time.Second); len(p.instances("checkout")) < 6; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the demo has %d checkout instances", len(p.instances("checkout")))
-		}
-	}
-	if err := c.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	_, _ = io.Copy(io.Discard, out)
-	if err := c.Wait(); err != nil {
-		t.Errorf("the demo ended with %v", err)
-	}
-}

@@ -189,14 +189,14 @@ func (f *Fold) noteDeath(l *instance, e *Event, before, after *domain.Instance, 
 	case domain.HealthChanged:
 		switch {
 		case event.Lapsed && before.Live() && before.Lapsed.IsZero():
-			l.death = f.lapsed(l, event.LastHeartbeat.UnixNano(), !event.LastHeartbeat.IsZero(), before, time)
+			l.death = f.lapsed(l, event.LastHeard.At().UnixNano(), !event.LastHeard.At().IsZero(), before, time)
 			return
 		case event.Lapsed:
 			return
 		}
 	case domain.LeaseExpired:
 		if before.Live() && before.Lapsed.IsZero() {
-			f.lapsed(l, event.LastHeartbeat.UnixNano(), !event.LastHeartbeat.IsZero(), before, time)
+			f.lapsed(l, event.LastHeard.At().UnixNano(), !event.LastHeard.At().IsZero(), before, time)
 		}
 		return
 	case domain.InstanceDeregistered:

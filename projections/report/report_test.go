@@ -74,13 +74,13 @@ func drawEvent(t *rapid.T, key domain.Key, epochs map[domain.Key]uint64, now int
 	case 4, 5:
 		return domain.HealthChanged{To: status, Source: domain.FromClient}
 	case 6:
-		return domain.HealthChanged{To: domain.Critical, Source: domain.FromLease, Lapsed: true, Reported: domain.Passing, LastHeartbeat: heard}
+		return domain.HealthChanged{To: domain.Critical, Source: domain.FromLease, Lapsed: true, Reported: domain.Passing, LastHeard: domain.LastHeard{LastHeartbeat: heard}}
 	case 7:
 		return domain.HealthChanged{To: domain.Passing, Source: domain.FromLease}
 	case 8:
 		return domain.TrafficChanged{To: rapid.SampledFrom([]domain.Traffic{domain.Serving, domain.Draining, domain.Maintenance}).Draw(t, "traffic")}
 	case 9:
-		return domain.LeaseExpired{LastHeartbeat: heard}
+		return domain.LeaseExpired{LastHeard: domain.LastHeard{LastHeartbeat: heard}}
 	}
 	return rapid.SampledFrom([]domain.InstanceDeregistered{
 		{}, {Reason: "scaled down"}, {Reason: domain.ExitReason(137, 9)}, {Reason: domain.ExitReason(0, 0)}, {Reason: "stopped by signal 15, exited with code 143"},
@@ -345,11 +345,11 @@ func (p *past) compareEvents(t *rapid.T, got *report.Report) {
 		case domain.LeaseExpired:
 			churn.Lapsed++
 			if before.Lapsed.IsZero() {
-				lapse(event.LastHeartbeat)
+				lapse(event.LastHeard.At())
 			}
 		case domain.HealthChanged:
 			if event.Lapsed && before.Lapsed.IsZero() {
-				lapsed[e.Key] = lapse(event.LastHeartbeat)
+				lapsed[e.Key] = lapse(event.LastHeard.At())
 			}
 		case domain.InstanceDeregistered:
 			switch {
