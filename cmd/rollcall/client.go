@@ -48,7 +48,7 @@ func (c *commandLine) flags(flags *pflag.FlagSet) {
 	flags.BoolVarP(&c.everywhere, "all-namespaces", "A", false, "the same as --ns '*'")
 	flags.StringVar(&c.token, "token", "", "secret of the token to show to the server (ROLLCALL_TOKEN, which other users of the machine do not see)")
 	flags.StringVar(&c.tokenFile, "token-file", "", "file with the token to show to the server, such as the token of a Kubernetes service account (ROLLCALL_TOKEN_FILE)")
-	flags.StringVarP(&c.output, "output", "o", asTable, "table, wide, json, yaml or name")
+	flags.StringVarP(&c.output, "output", "o", asTable, "table, wide, json, yaml or name; of reports also csv or markdown")
 	flags.BoolVar(&c.noHeaders, "no-headers", false, "tables without titles and headers")
 }
 

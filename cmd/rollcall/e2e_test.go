@@ -334,7 +334,7 @@ func TestTheCommandLine(t *testing.T) {
 		{"drain checkout/a-1 --resume", 0, "is serving"},
 		{"instances checkout --ready --tag canary --meta team=shop -o json", 0, `"instances":[{"namespace":"default"`},
 		{"services --ns *", 0, "shop       cart      1"},
-		{"services -o xml", 2, "output must be table, wide, json, yaml or name"},
+		{"services -o xml", 2, "output must be table, wide, json, yaml, name, csv or markdown"},
 		{"deregister checkout/a-1 --reason done", 0, "deregistered"},
 		{"deregister checkout/a-1", 3, "was deregistered"},
 		{"register checkout/o-1 --address 10.0.0.5 --owner old --create-only", 0, "epoch 1, revision 0"},

@@ -54,6 +54,7 @@ func everyCommand(data, folder string) [][]string {
 		{"describe", "instance", "web/a-1"}, {"describe", "service", "web"},
 		{"status"}, {"preservation"}, {"preservation", "status"}, {"preservation", "hold", "--reason", "test"}, {"preservation", "end"},
 		{"history", "web/a-1"}, {"history"}, {"why", "web/a-1"}, {"catalog"}, {"diff", "--from", "1"},
+		{"report", "service", "web", "--from", "1"}, {"report", "instance", "web/a-1", "--from", "1", "--below", "2"}, {"report", "namespace", "default", "--from", "1h ago"},
 		{"events", "export", filepath.Join(folder, "events.ndjson")}, {"replay", "--speed", "0"},
 		{"checkpoint"}, {"checkpoint", "--key"}, {"verify"},
 		{"webhooks", "create", "https://hook.example/"}, {"webhooks", "list"}, {"webhooks", "deliveries", "WEBHOOK"}, {"webhooks", "history", "WEBHOOK"},

@@ -22,14 +22,18 @@ const (
 	asJSON  = "json" // as the registry answered
 	asYAML  = "yaml" // the same, for people
 	asName  = "name" // the names alone, for scripts
+
+	asCSV      = "csv"      // a figure a line; of reports only
+	asMarkdown = "markdown" // of reports only
 )
 
-var outputs = []string{asTable, asWide, asJSON, asYAML, asName}
+var outputs = []string{asTable, asWide, asJSON, asYAML, asName, asCSV, asMarkdown}
 
 // Marks of commands that lack outputs.
 const (
 	wordsOnly = "words-only" // no output for programs, for the reason that the mark has
 	lacksYAML = "lacks-yaml" // neither yaml nor name
+	hasSheets = "has-sheets" // csv and markdown, too
 
 	asksNothing = "asks-nothing" // it asks no registry: where one is does not matter
 )
@@ -38,6 +42,11 @@ const (
 func (c *commandLine) checkOutput(cmd *cobra.Command) error {
 	switch c.output {
 	case asTable:
+		return nil
+	case asCSV, asMarkdown:
+		if cmd.Annotations[hasSheets] == "" {
+			return usageError{fmt.Errorf("%s has no output %s: only reports have", cmd.CommandPath(), c.output)}
+		}
 		return nil
 	case asWide, asJSON, asYAML, asName:
 		if cmd.Annotations[wordsOnly] != "" {
@@ -48,7 +57,7 @@ func (c *commandLine) checkOutput(cmd *cobra.Command) error {
 		}
 		return nil
 	}
-	return usageError{fmt.Errorf("output must be table, wide, json, yaml or name, not %q", c.output)}
+	return usageError{fmt.Errorf("output must be table, wide, json, yaml, name, csv or markdown, not %q", c.output)}
 }
 
 // printsWords marks a command whose output is for people only, with the reason.

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// A week's report, told in a minute: instances come and go by the real binary, one of them by a crash of its process.
+func TestAReportByTheRealBinaryCountsACrash(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	p := startServer(t, t.TempDir())
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := rollcall(append(args, "--url", p.url)...)
+		if err != nil {
+			t.Fatalf("rollcall %v: %v\n%s", args, err, out)
+		}
+		return out
+	}
+	run("register", "job/steady", "--address", "10.0.0.5", "--ttl", "1h", "--version", "1")
+	crash := supervise(t, p, "crash", "sleep 0.3; kill -9 $$")
+	<-crash.done
+
+	var r wire.Report
+	if err := json.Unmarshal([]byte(run("report", "service", "job", "--from", "1h ago", "-o", "json")), &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Churn.Registered != 2 || r.Churn.Crashed != 1 || r.Churn.ExitCodes[137] != 1 || r.Deaths.Waiting != 1 || r.Total.Registered.Max != 2 {
+		t.Errorf("the report is %+v", r)
+	}
+	if r.Total.Registered.Min != 1 || len(r.Notes) != 1 {
+		t.Errorf("the report begins before the first event: %+v", r)
+	}
+	for _, c := range []struct{ output, part string }{
+		{"table", "\ncrashed with exit code 137  1\n"}, {"csv", "counts,crashed with exit code 137,count,1\r\n"}, {"markdown", "| crashed with exit code 137 | 1 |"}, {"yaml", "exit_codes:\n    \"137\": 1\n"},
+	} {
+		if out := run("report", "instance", "job/crash", "--from", "1", "-o", c.output); !strings.Contains(out, c.part) {
+			t.Errorf("-o %s has no %q:\n%s", c.output, c.part, out)
+		}
+	}
+	if out := run("report", "namespace", "default", "--from", "yesterday"); !strings.Contains(out, "service:default/job") {
+		t.Errorf("the report on the namespace is\n%s", out)
+	}
+	for _, c := range []struct {
+		args string
+		code int
+		part string
+	}{
+		{"report service job", exitUsage, "--from is needed"},
+		{"report service job --from 1 --below 0", exitUsage, "--below must be at least 1"},
+		{"report service job --from now --to 1", 1, "from must be before to"},
+		{"report service never --from 1", exitNotFound, "never"},
+		{"report instance job/never --from 1", exitNotFound, "never"},
+		{"report namespace never --from 1", 1, "namespace must be a namespace that had an instance"},
+		{"report service job --from 1 -o name", exitUsage, "lists nothing"},
+		{"services -o csv", exitUsage, "only reports have"},
+	} {
+		if out, err := rollcall(append(strings.Fields(c.args), "--url", p.url)...); exitCode(err) != c.code || !strings.Contains(err.Error(), c.part) {
+			t.Errorf("rollcall %s: %v, exit code %d\n%s", c.args, err, exitCode(err), out)
+		}
+	}
+}
