@@ -60,7 +60,7 @@ func (a *Access) Create(ctx context.Context, caller Caller, name string, spec do
 }
 
 // Rotate gives a token another secret. The one before stays good for a time (0: not at all). expires is the token's end
-// from now on; nil: as it was.
+// from now on; nil: the expiry stays.
 func (a *Access) Rotate(ctx context.Context, caller Caller, name string, keepOld time.Duration, expires *time.Time) (secret string, err error) {
 	if expires != nil {
 		if err := a.future("expires", *expires); err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Catalog is the catalog that a query asks about: the live one, or that of a moment.
+// Catalog is the catalog that a query asks about: the live catalog, or the catalog of a moment.
 type Catalog struct {
 	Moment Moment // where the catalog stood when the query began
 	Live   bool
@@ -31,7 +31,7 @@ func (c *Catalog) made(ctx context.Context, name string, encode func() encoded.F
 	return c.service.made(ctx, name, c.catalog.Len(), encode)
 }
 
-// Catalog is the catalog as it was at a moment; "" is the live one.
+// Catalog is the catalog of a moment; "": the live catalog.
 func (s *Service) Catalog(ctx context.Context, at string) (*Catalog, error) {
 	if at == "" {
 		return &Catalog{Moment: Moment{Position: s.Live.Position()}, Live: true, catalog: s.Live.Catalog(), service: s}, nil
@@ -120,7 +120,7 @@ func (c *Catalog) view(key domain.ServiceKey) *catalog.View {
 	return c.catalog.View(key)
 }
 
-// name tells the catalog of a moment from all others, as long as someone has it; that of the live one is "".
+// name is "" for the live catalog. The name of a moment's catalog differs from all others as long as anyone has the catalog.
 func (c *Catalog) name() string {
 	if c.Live {
 		return ""

@@ -14,7 +14,7 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Probes knows who looks at probed checks.
+// Probes knows which node looks at a probed check.
 type Probes interface {
 	// Look is when the check is looked at next, and by which node. next is zero where this node does not know it, and by
 	// "" where nobody looks.

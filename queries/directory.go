@@ -140,7 +140,7 @@ func (g *Group) Instances() []wire.Instance {
 	return all
 }
 
-// Position is that of the newest change to the group.
+// Position is the position of the newest change to the group.
 func (g *Group) Position() (newest eventstore.Position) {
 	for _, view := range g.views {
 		newest = max(newest, view.Position)

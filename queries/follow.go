@@ -181,7 +181,7 @@ func (f *Following) snapshot(ctx context.Context, reset bool) (Update, error) {
 	return Snapshot{At: f.at, Reset: reset, JSON: made.form}, nil
 }
 
-// snapshot is what there is for a follower to begin with. All who ask for the same at one position share it.
+// snapshot is what a follower begins with. Followers with the same query at one position share the snapshot.
 func (s *Service) snapshot(ctx context.Context, q *FollowQuery) (made, error) {
 	name := fmt.Sprintf("snapshot %s %v %s", q.Namespace, q.keys(), q.Filter.Text())
 	if q.Visible != nil {

@@ -185,8 +185,8 @@ func (f InstanceFilter) mayPick(e *catalog.Entry) bool {
 	return true
 }
 
-// Instances gives those of a service's instances that a filter picks, in JSON. It is encoded once for all who ask
-// with the same filter between two changes. With leases it shows each lease's end, which changes with every
+// Instances gives the instances of a service that a filter picks, in JSON. The reply is encoded once for all requests with
+// the same filter between two changes. With leases it shows each lease's end, which changes with every
 // heartbeat and so is never kept, nor is what is picked by silence. Only the live catalog knows leases.
 func (c *Catalog) Instances(ctx context.Context, key domain.ServiceKey, filter InstanceFilter, leases bool) (encoded.Form, error) {
 	s, view := c.service, c.view(key)

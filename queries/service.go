@@ -108,7 +108,7 @@ func (s *Service) At(p eventstore.Position) wire.Position { return at(s.Timeline
 // Timelines are the store's.
 func (s *Service) Timelines() eventstore.Timelines { return s.Store.Timelines() }
 
-// at is a position with the timeline of the event that stands there: before a fork that is the one that was left, so
+// at is a position with the timeline of the event at the position: before a fork that is the timeline that was left, so
 // that a store that left it elsewhere knows the position, too.
 func at(timelines eventstore.Timelines, p eventstore.Position) wire.Position {
 	return wire.Position{Timeline: timelines.Of(p), Number: p}

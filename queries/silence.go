@@ -60,7 +60,7 @@ func (s *Service) heardUpTo() time.Time {
 	return now
 }
 
-// heard are the entries of the live catalog but for those that were silent for more than so many times their ttl.
+// heard leaves out the entries that were silent for longer than most times their ttl.
 func (s *Service) heard(entries []*catalog.Entry, ttls float64) (heard []*catalog.Entry) {
 	upTo := s.heardUpTo()
 	for _, e := range entries {

@@ -44,7 +44,7 @@ type work struct {
 	kept    encoded.Kept
 }
 
-// answer is one that many may have asked for.
+// answer is a reply that several requests may have asked for.
 type answer struct {
 	done   chan struct{} // closed when the answer is made
 	askers int           // who still wait; guarded by the work's mutex
@@ -58,7 +58,7 @@ type made struct {
 	at   eventstore.Position
 }
 
-// do has an answer made in its turn. encode must not depend on who asks.
+// do makes an answer in its turn. encode must not depend on the caller.
 func (w *work) do(ctx context.Context, name string, encode func() made) (made, error) {
 	a, err := w.join(name, encode)
 	if err != nil {
@@ -141,7 +141,7 @@ func (w *work) catchUp(ctx context.Context) (done func()) {
 	return nil
 }
 
-// made is an answer about so many entries: a large one is made in its turn.
+// made is an answer about a number of entries. An answer about many entries is made in its turn.
 func (s *Service) made(ctx context.Context, name string, entries int, encode func() encoded.Form) (encoded.Form, error) {
 	if entries < heavyEntries {
 		return encode(), nil

@@ -179,7 +179,7 @@ func mayFollow(c echo.Context, who *web.Identity, verb domain.Verb) error {
 	return nil
 }
 
-// limit counts a request for its caller; nil: nobody knows who calls. The looks at the process's health are not limited.
+// limit counts a request for its caller; nil: the caller is not known. Requests for the health of the process are not limited.
 func (a *api) limit(c echo.Context, who *web.Identity) error {
 	limit := web.Requests
 	switch c.Path() {
@@ -247,7 +247,8 @@ func scopeOf(c echo.Context, on Scope) (key domain.Key, err error) {
 	return key, nil
 }
 
-// still renews the rights of a caller who waits or streams. It refuses whose token has ended, or who has lost the right.
+// still looks at the rights of a caller who waits or streams once more. A caller whose token has ended, or who has lost the
+// right, is refused.
 func (a *api) still(c echo.Context) error {
 	who := web.IdentityOf(c)
 	if who.Still() {

@@ -15,7 +15,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/access"
 )
 
-// Access says who callers are and what they may do. A nil *Access lets everybody do everything.
+// Access says who callers are and what they may do. With a nil *Access every caller may do everything.
 type Access struct {
 	Tokens  *access.Table
 	Vouched Vouched // nil: callers are known by the registry's tokens only, and others may do nothing
@@ -25,7 +25,7 @@ type Access struct {
 	told   [methods][2]atomic.Uint64 // how many were refused and accepted
 }
 
-// Identity is who makes a request.
+// Identity is the caller of a request.
 type Identity struct {
 	Name   string // the actor of events
 	Grants []domain.Grant
@@ -143,7 +143,7 @@ func (i *Identity) May(verb domain.Verb, key domain.Key) error {
 	return i.Refusal(verb, key)
 }
 
-// MaySomewhere refuses who has none of the verbs for anything.
+// MaySomewhere refuses a caller who has none of the verbs anywhere.
 func (i *Identity) MaySomewhere(verb domain.Verb) error {
 	if domain.AllowAnywhere(i.Grants, verb) {
 		return nil
@@ -234,7 +234,7 @@ func (i *Identity) Command(command domain.Command) (domain.Command, error) {
 
 const identityField = "rollcall.identity"
 
-// SetIdentity keeps who makes a request.
+// SetIdentity keeps the caller of a request.
 func SetIdentity(c echo.Context, i *Identity) {
 	if i != anybody {
 		c.Set(identityField, i)

@@ -29,7 +29,7 @@ type Gzip struct {
 	kept    encoded.Kept // by tag and length
 }
 
-// NewGzip makes a Gzip that keeps at most so many bytes of compressed replies.
+// NewGzip makes a Gzip that keeps compressed replies of at most that many bytes together.
 func NewGzip(keep int) *Gzip {
 	return &Gzip{
 		turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),

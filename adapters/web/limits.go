@@ -121,7 +121,7 @@ type Account struct {
 	generation uint64
 }
 
-// Account finds the account of a caller. who may be nil: nobody knows who calls.
+// Account finds the account of a caller. who is nil if the caller is not known.
 func (l *Limits) Account(who *Identity, source string) Account {
 	if l == nil {
 		return Account{}

@@ -73,7 +73,7 @@ func (a *Access) version() uint64 {
 	return version
 }
 
-// unnamed says who sends no token: whom the certificate names, or nobody in particular.
+// unnamed is the identity of a caller without a token: the name of the certificate, or nobody in particular.
 func (a *Access) unnamed(version uint64, certificate *x509.Certificate) *Identity {
 	if a.Vouched != nil && certificate != nil {
 		if c := a.Vouched.Workload(certificate); c != nil && c.admitted(a.Now()) {

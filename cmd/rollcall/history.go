@@ -24,7 +24,7 @@ func auditCommands(remote *commandLine) []*cobra.Command {
 	}
 }
 
-// historyOf asks for that of an instance (SERVICE/ID), a service (SERVICE) or everything ("").
+// historyOf asks for the history of an instance (SERVICE/ID), of a service (SERVICE) or of everything ("").
 func (c *commandLine) historyOf(arg string) (q client.HistoryQuery, err error) {
 	switch {
 	case arg == "":

@@ -168,7 +168,7 @@ func (n *node) openAccess(ctx context.Context) (err error) {
 	return nil
 }
 
-// limits are those of callers; nil: there are none.
+// limits are the limits of callers; nil: there are no limits.
 func (n *node) limits() (*web.Limits, error) {
 	perSecond, err := n.settings.limits.perSecond(n.settings.alone())
 	if err != nil {

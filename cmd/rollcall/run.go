@@ -241,7 +241,7 @@ func exitWords(s *os.ProcessState) string {
 	return domain.ExitReason(exitStatus(s), signal)
 }
 
-// registration is that of a process: none, until its checks pass.
+// registration is the registration of the process; there is none until the checks pass.
 type registration struct {
 	runner *runner
 	kept   *client.Kept // nil: not registered yet

@@ -84,7 +84,7 @@ It names the first event that differs, and exits with 1.`,
 	return c
 }
 
-// evidence reads the checkpoint. ownKey gives the registry's key, for those who kept none.
+// evidence reads the checkpoint. ownKey gives the registry's key if the user has kept no key.
 func (v *verification) evidence(ownKey func() (string, error)) (*history.Checkpoint, error) {
 	if v.checkpoint == "" {
 		return nil, nil

@@ -140,7 +140,7 @@ func (c *Catalog) apply(event *eventstore.RecordedEvent, key domain.Key, shard *
 	return was, now, nil
 }
 
-// serviceOrNew is the service, or a new one that put will add to the catalog.
+// serviceOrNew is the service, or a new service that put will add to the catalog.
 func (c *Catalog) serviceOrNew(key domain.ServiceKey) *service {
 	if s := c.service(key); s != nil {
 		return s

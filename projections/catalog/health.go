@@ -80,7 +80,7 @@ func (e *Entry) RemoveAfter() time.Duration {
 	return time.Duration(e.health.removeAfter)
 }
 
-// Brief is Instance without the details but for those of the lease. It is cheap.
+// Brief is Instance with only the details of the lease. Brief is cheap: it decodes no event.
 func (e *Entry) Brief() domain.Instance {
 	i := domain.Instance{
 		Key: e.Key(), Phase: domain.Registered, Epoch: e.Epoch, Owner: e.Owner(), Events: e.Events,

@@ -13,7 +13,7 @@ import (
 )
 
 // WriteFile writes a file, and makes its folder where there is none. When it returns without an error, the content and the
-// name are synced. After an error the file is as it was.
+// name are synced. After an error the file has its old content.
 func WriteFile(path string, b []byte, mode os.FileMode) error {
 	return Write(path, mode, func(w io.Writer) error {
 		_, err := w.Write(b)

@@ -30,7 +30,7 @@ type Change struct {
 	previous head // the change before this one to the same service
 }
 
-// Position is that of the change's event.
+// Position is the position of the change's event.
 func (c *Change) Position() eventstore.Position { return c.Event.Position }
 
 // head names a service's newest change.
@@ -101,7 +101,7 @@ func (f *Feed) forget(old *Change) {
 	}
 }
 
-// Position is that of the newest change, or where the feed began.
+// Position is the position of the newest change, or the position at which the feed began.
 func (f *Feed) Position() eventstore.Position {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -208,7 +208,7 @@ func (f *Feed) Run(ctx context.Context) {
 	}
 }
 
-// watches has the channels of those who wait for a service to change.
+// watches has the channels of all who wait for a change to a service.
 type watches struct {
 	wake chan struct{} // holds a token when changed is not empty; never closed
 

@@ -111,7 +111,7 @@ func (l *lease) find(id string) *checkLease {
 	return nil
 }
 
-// all yields an instance's lease and those of its checks.
+// all yields the lease of an instance and the leases of its checks.
 func (l *lease) all(yield func(*lease) bool) {
 	if !yield(l) {
 		return

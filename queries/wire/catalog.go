@@ -6,7 +6,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
-// Instance is a live instance, or one that was live at a past moment. Its status is the present one.
+// Instance is a live instance, or an instance that was live at a past moment. Its status is the status at that moment.
 type Instance struct {
 	Namespace string `json:"namespace"`
 	Service   string `json:"service"`

@@ -43,7 +43,7 @@ type InclusionProof struct {
 	Event json.RawMessage `json:"event"` // in canonical form: Hash is RFC 6962's leaf hash of these bytes
 }
 
-// ConsistencyProof proves that the log of From events is the beginning of that of To events.
+// ConsistencyProof proves that the log of the first From events is the beginning of the log of the first To events.
 type ConsistencyProof struct {
 	From     int64  `json:"from"`
 	To       int64  `json:"to"`

@@ -113,7 +113,7 @@ func seedDetails(i, version int) domain.Details {
 	}
 }
 
-// seed appends so many events to the store in dir.
+// seed appends a number of events to the store in dir.
 func seed(ctx context.Context, dir string, events int, of func(n int) (eventstore.StreamName, domain.Event)) error {
 	s, err := openSeeder(ctx, dir)
 	if err != nil {
@@ -127,7 +127,7 @@ func seed(ctx context.Context, dir string, events int, of func(n int) (eventstor
 	return s.close()
 }
 
-// seedInstances makes a store of so many registered instances.
+// seedInstances makes a store with a number of registered instances.
 func seedInstances(ctx context.Context, dir string, instances int) error {
 	return seed(ctx, dir, instances, func(i int) (eventstore.StreamName, domain.Event) {
 		return eventstore.LifecycleStream(seedKey(i)), domain.InstanceRegistered{Epoch: 1, Details: seedDetails(i, 0)}

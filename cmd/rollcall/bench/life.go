@@ -376,7 +376,7 @@ func (b *bench) restart(instances int) error {
 	return nil
 }
 
-// FolderSize is what the folder's files take, or those of one extension.
+// FolderSize is how many bytes the files of a folder take, or only the files with an extension.
 func FolderSize(dir, extension string) (size int64, err error) {
 	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || extension != "" && filepath.Ext(d.Name()) != extension {

@@ -90,7 +90,8 @@ func (l *load) at(q float64) time.Duration {
 	return l.latencies[int(q*float64(len(l.latencies)-1))]
 }
 
-// blast sends requests from so many connections for a duration, each when the one before is answered.
+// blast sends requests over a number of connections for a duration. A connection sends the next request when the last one
+// is answered.
 func blast(address string, connections int, d time.Duration, next func(connection, n int) []byte) (*load, error) {
 	conns := make([]*rawConn, connections)
 	buffer := 16 << 10
