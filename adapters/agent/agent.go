@@ -33,6 +33,10 @@ type Options struct {
 	// Leave has the agent drain and deregister its instances when it ends. Otherwise they stay until their leases end: an
 	// agent that is started again in time is not noticed.
 	Leave bool
+	// Alive is called every AliveEvery while the agent does its work; AliveEvery 0: no call. Where the calls end, the agent
+	// hangs.
+	Alive      func()
+	AliveEvery time.Duration
 }
 
 // lookEvery is how often the files are looked at.
@@ -103,11 +107,19 @@ func (a *Agent) Run(ctx context.Context, ready func()) {
 	if ready != nil {
 		ready()
 	}
+	var alive <-chan time.Time
+	if a.options.AliveEvery > 0 {
+		ticker := time.NewTicker(a.options.AliveEvery)
+		defer ticker.Stop()
+		alive = ticker.C
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			a.end()
 			return
+		case <-alive:
+			a.options.Alive()
 		case <-a.reload:
 			a.read(true)
 		case <-look.C:

@@ -281,7 +281,8 @@ func TestLookupsAreAnsweredWithTheirAge(t *testing.T) {
 		}
 		for path, want := range map[string]int{
 			"/v1/services/cart/instances/c-2": 200, "/v1/services/cart/instances/x": 404, "/v1/services/-/instances": 422, "/v1/services/cart/instances?colour=red": 422,
-			"/v1/services/cart/instances?max_silence=2": 422, "/v1/services/cart/instances?ns=A": 422, "/v1/catalog": 404, "/healthz": 200, "/readyz": 200,
+			"/v1/services/cart/instances?max_silence=2": 422, "/v1/services/cart/instances?ns=A": 422, "/v1/services/cart/instances?zone=a&zone=b": 422,
+			"/v1/services/cart/instances/c-2?ready=true": 422, "/v1/services/cart/instances?limit=1": 422, "/v1/services/cart/instances?%zz": 400, "/v1/namespaces": 404, "/healthz": 200, "/readyz": 200,
 		} {
 			if status, _, body := ask(api, path); status != want {
 				t.Errorf("%s: %d %s", path, status, body)

@@ -20,16 +20,17 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// answerWithin is how long a lookup waits for a service of which nothing is known yet.
-const answerWithin = 2 * time.Second
-
 // API answers lookups on the host from a watcher's memory, at the paths of the native API:
 //
 //	GET /v1/services/{service}/instances
 //	GET /v1/services/{service}/instances/{id}
+//	GET /v1/services/{service}
+//	GET /v1/services
+//	GET /v1/catalog
 //
 // with the filters of the native API. The header Age says how many seconds old an answer is; Rollcall-Stale is true while
-// the registry is out of reach. A service is watched from its first lookup on.
+// the registry is out of reach. A service is watched from its first lookup on, and all services from the first request for
+// a list on.
 type API struct {
 	watcher   *watch.Watcher
 	namespace string // of requests that name none
@@ -39,20 +40,27 @@ type API struct {
 
 	mu       sync.Mutex
 	services map[domain.ServiceKey]*watch.Service
+	catalog  *watch.Catalog // nil: services are watched by their names only
 }
 
 // NewAPI is an API for requests to some hosts; nil: to any.
 func NewAPI(w *watch.Watcher, namespace string, hosts *web.Hosts, problems func() []error) *API {
 	a := &API{watcher: w, namespace: cmp.Or(namespace, domain.DefaultNamespace), hosts: hosts, problems: problems, mux: http.NewServeMux(), services: map[domain.ServiceKey]*watch.Service{}}
-	a.mux.HandleFunc("GET /v1/services/{service}/instances", a.answer(a.instances))
-	a.mux.HandleFunc("GET /v1/services/{service}/instances/{id}", a.answer(a.instance))
+	a.mux.HandleFunc("GET /v1/services/{service}/instances", a.answer(a.instances, append([]string{"ns"}, filters...)...))
+	a.mux.HandleFunc("GET /v1/services/{service}/instances/{id}", a.answer(a.instance, "ns"))
+	a.mux.HandleFunc("GET /v1/services/{service}", a.answer(a.service, "ns"))
+	a.mux.HandleFunc("GET /v1/services", a.answer(a.list, "ns"))
+	a.mux.HandleFunc("GET /v1/catalog", a.answer(a.everything, append([]string{"ns"}, filters...)...))
 	a.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	a.mux.HandleFunc("GET /readyz", a.ready)
 	a.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		refuse(w, web.NewProblem(http.StatusNotFound, "no-such-route", "There is nothing at this path", "the agent answers lookups of instances only: ask the registry"))
+		refuse(w, web.NewProblem(http.StatusNotFound, "no-such-route", "There is nothing at this path", "the agent answers lookups of services and instances only: ask the registry"))
 	})
 	return a
 }
+
+// Handle answers at another path, for requests to the same hosts.
+func (a *API) Handle(pattern string, h http.Handler) { a.mux.Handle(pattern, h) }
 
 // ServeHTTP implements http.Handler.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -61,28 +69,6 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.mux.ServeHTTP(w, r)
-}
-
-// Watch has the API watch a service before the first lookup.
-func (a *API) Watch(key domain.ServiceKey) error {
-	_, err := a.service(key)
-	return err
-}
-
-func (a *API) service(key domain.ServiceKey) (*watch.Service, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if s := a.services[key]; s != nil {
-		return s, nil
-	}
-	if len(a.services) >= queries.MaxFollowed {
-		return nil, web.NewProblem(http.StatusServiceUnavailable, "too-many", "The agent watches too many services", "ask the registry")
-	}
-	s, err := a.watcher.Service(key)
-	if err == nil {
-		a.services[key] = s
-	}
-	return s, err
 }
 
 // ready answers whether all files are right.
@@ -94,41 +80,36 @@ func (a *API) ready(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte("ready\n"))
 }
 
-// answer answers with the value that a lookup gives.
-func (a *API) answer(lookup func(r *http.Request, key domain.ServiceKey, all []*wire.Instance, values url.Values) (any, error)) http.HandlerFunc {
+// question is what a request asks.
+type question struct {
+	ctx     context.Context
+	ns      string // "": the request names none
+	service domain.ServiceKey
+	id      string
+	values  url.Values // the filters
+}
+
+// answer answers with the value that a lookup gives, and says how old it is. Other parameters than those with these names
+// (web.Params) are refused.
+func (a *API) answer(lookup func(question) (any, watch.State, error), parameters ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		values, err := url.ParseQuery(r.URL.RawQuery)
 		if err != nil {
-			refuse(w, web.ProblemOf(domain.InvalidField{Field: "query", Rule: "must be well formed"}))
+			refuse(w, web.NewProblem(http.StatusBadRequest, "invalid-query", "The query cannot be read", err.Error()))
 			return
 		}
-		ns, err := queries.ParseNamespace(values)
-		if err != nil {
+		if err := web.CheckParams(values, parameters...); err != nil {
 			refuse(w, web.ProblemOf(err))
 			return
 		}
+		q := question{ctx: r.Context(), ns: values.Get("ns"), id: r.PathValue("id"), values: values}
+		q.service = domain.ServiceKey{Namespace: cmp.Or(q.ns, a.namespace), Service: r.PathValue("service")}
 		delete(values, "ns")
-		delete(values, "namespace")
-		key := domain.ServiceKey{Namespace: cmp.Or(ns, a.namespace), Service: r.PathValue("service")}
-		service, err := a.service(key)
-		if err != nil {
-			refuse(w, web.ProblemOf(err))
-			return
+		value, state, err := lookup(q)
+		if !state.At.IsZero() {
+			w.Header().Set("Age", strconv.FormatInt(int64(state.Age()/time.Second), 10))
+			w.Header().Set("Rollcall-Stale", strconv.FormatBool(!state.Live))
 		}
-		all, known := service.Instances()
-		if !known {
-			ctx, cancel := context.WithTimeout(r.Context(), answerWithin)
-			defer cancel()
-			if err := service.Wait(ctx); err != nil {
-				refuse(w, web.NewProblem(http.StatusServiceUnavailable, "registry-unreachable", "The registry cannot be reached, and the cache lacks the service", err.Error()))
-				return
-			}
-			all, _ = service.Instances()
-		}
-		value, err := lookup(r, key, all, values)
-		state := service.State()
-		w.Header().Set("Age", strconv.FormatInt(int64(state.Age()/time.Second), 10))
-		w.Header().Set("Rollcall-Stale", strconv.FormatBool(!state.Live))
 		if err != nil {
 			refuse(w, web.ProblemOf(err))
 			return
@@ -143,33 +124,43 @@ func (a *API) answer(lookup func(r *http.Request, key domain.ServiceKey, all []*
 	}
 }
 
-func (a *API) instances(_ *http.Request, key domain.ServiceKey, all []*wire.Instance, values url.Values) (any, error) {
-	filter, err := queries.ParseInstanceFilter(values)
-	switch {
-	case err != nil:
-		return nil, err
-	case filter.MaxSilence > 0:
-		return nil, domain.InvalidField{Field: "max_silence", Rule: "is not known here: ask the registry"}
+func (a *API) instances(q question) (any, watch.State, error) {
+	filter, err := queries.ParseInstanceFilter(q.values)
+	if err != nil {
+		return nil, watch.State{}, err
 	}
-	list := wire.InstanceList{Service: key.Service, Namespace: key.Namespace, Instances: []wire.Instance{}}
-	for _, i := range all {
-		if matches(filter, i) {
-			list.Instances = append(list.Instances, *i)
-		}
+	all, state, err := a.find(q.ctx, q.service)
+	if err != nil {
+		return nil, state, err
 	}
-	return list, nil
+	return wire.InstanceList{Service: q.service.Service, Namespace: q.service.Namespace, Instances: picked(filter, all)}, state, nil
 }
 
-func (a *API) instance(r *http.Request, key domain.ServiceKey, all []*wire.Instance, values url.Values) (any, error) {
-	for name := range values {
-		return nil, domain.InvalidField{Field: name, Rule: "is not a known parameter"}
+func (a *API) instance(q question) (any, watch.State, error) {
+	all, state, err := a.find(q.ctx, q.service)
+	if err != nil {
+		return nil, state, err
 	}
-	id := r.PathValue("id")
-	n, there := slices.BinarySearchFunc(all, id, func(i *wire.Instance, id string) int { return cmp.Compare(i.ID, id) })
+	n, there := slices.BinarySearchFunc(all, q.id, func(i *wire.Instance, id string) int { return cmp.Compare(i.ID, id) })
 	if !there {
-		return nil, domain.UnknownInstance{Key: domain.Key{Namespace: key.Namespace, Service: key.Service, ID: id}}
+		return nil, state, domain.UnknownInstance{Key: domain.Key{Namespace: q.service.Namespace, Service: q.service.Service, ID: q.id}}
 	}
-	return *all[n], nil
+	return *all[n], state, nil
+}
+
+// filters are the parameters of queries.ParseInstanceFilter that the cache can answer: it does not know when an instance
+// was last heard.
+var filters = []string{"status+", "tag+", "zone", "version", "ready", "check+", "meta.*"}
+
+// picked are the instances that a filter picks.
+func picked(f queries.InstanceFilter, all []*wire.Instance) []wire.Instance {
+	some := []wire.Instance{}
+	for _, i := range all {
+		if matches(f, i) {
+			some = append(some, *i)
+		}
+	}
+	return some
 }
 
 // matches says whether a filter picks an instance.
@@ -185,6 +176,13 @@ func matches(f queries.InstanceFilter, i *wire.Instance) bool {
 	}
 	for key, value := range f.Metadata {
 		if got, ok := i.Metadata[key]; !ok || got != value {
+			return false
+		}
+	}
+	for _, check := range f.Checks {
+		if !slices.ContainsFunc(i.Checks, func(c wire.Check) bool {
+			return (check.ID == "" || check.ID == c.ID) && (check.Status == "" || check.Status == c.Status)
+		}) {
 			return false
 		}
 	}

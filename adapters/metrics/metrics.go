@@ -53,12 +53,16 @@ func New(version string) *Metrics {
 		Name: "rollcall_append_seconds", Help: "Time that the longest waiting append of a commit took, from its call until it was durable.", Buckets: prometheus.ExponentialBuckets(0.0001, 2, 15),
 	})
 	m.damaged = prometheus.NewCounter(prometheus.CounterOpts{Name: "rollcall_store_damaged_events_total", Help: "Events that were met and could not be read."})
+	m.registry.MustRegister(total, m.damaged, m.batch, m.sync, m.append, buildInfo(version), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func buildInfo(version string) prometheus.Gauge {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "rollcall_build_info", Help: "Always 1; the label is the version.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
-	m.registry.MustRegister(total, m.damaged, m.batch, m.sync, m.append, info, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return m
+	return info
 }
 
 // Watch adds the metrics that are read from the projections at each scrape.

@@ -30,7 +30,11 @@ func Params(c echo.Context, names ...string) error {
 	if _, err := url.ParseQuery(raw); err != nil { // echo leaves out the parameters that it cannot parse
 		return NewProblem(http.StatusBadRequest, "invalid-query", "The query cannot be read", err.Error())
 	}
-	given := c.QueryParams()
+	return CheckParams(c.QueryParams(), names...)
+}
+
+// CheckParams is Params for a query that was read already, which it changes.
+func CheckParams(given url.Values, names ...string) error {
 	if slices.Contains(names, "ns") {
 		if err := foldNamespace(given); err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/agent"
 	"github.com/rollcall-registry/rollcall/adapters/client/watch"
+	"github.com/rollcall-registry/rollcall/adapters/metrics"
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/queries"
 )
@@ -29,6 +31,7 @@ type agentSettings struct {
 	listen, data, host, address, zone, owner, node string
 	watched                                        []string
 	leave, insecure                                bool
+	dns                                            naming
 }
 
 func agentCommand(remote *commandLine) *cobra.Command {
@@ -37,8 +40,8 @@ func agentCommand(remote *commandLine) *cobra.Command {
 		Use:   "agent FILE|FOLDER...",
 		Short: "Keep the instances of this host registered, and answer lookups on it",
 		Long: "Agent runs on every host. It registers the instances that files of definitions name (YAML or JSON; it reads them again\n" +
-			"when they change), runs their checks here, renews all leases with one request, and answers lookups from a cache that\n" +
-			"is there while the registry is away. It registers the host itself as an instance of the service node.",
+			"when they change), runs their checks here, renews all leases with one request, and answers lookups, also over DNS, from\n" +
+			"a cache that is there while the registry is away. It registers the host itself as an instance of the service node.",
 		Example: "  rollcall agent /etc/rollcall/instances --url http://registry:7700 --data /var/lib/rollcall-agent",
 		Args:    cobra.MinimumNArgs(1),
 	}
@@ -51,7 +54,8 @@ func agentCommand(remote *commandLine) *cobra.Command {
 	f.StringVar(&s.zone, "zone", "", "zone of instances that name none")
 	f.StringVar(&s.owner, "owner", "", "owner of the registrations; left out, agent:HOST. With a token for its own instances: the token's name")
 	f.StringVar(&s.node, "node", "node", "service as whose instance the host itself is registered; \"\": it is not")
-	f.StringSliceVar(&s.watched, "watch", nil, "service, or namespace/service, that is in the cache before its first lookup; may be given again")
+	f.StringSliceVar(&s.watched, "watch", nil, "service, or namespace/service, that is in the cache before its first lookup; * is all services; may be given again")
+	s.dns.flags(f)
 	f.BoolVar(&s.leave, "leave", false, "drain and deregister all instances when the agent ends; otherwise they stay until their leases end")
 	c.RunE = func(c *cobra.Command, args []string) error { return runAgent(c, remote, s, args) }
 	return printsWords(c, "it runs until it is stopped, and logs")
@@ -65,6 +69,9 @@ func runAgent(c *cobra.Command, remote *commandLine, s agentSettings, paths []st
 	if s.listen != "" && !web.LoopbackListen(s.listen) && !s.insecure {
 		return usageError{fmt.Errorf("--listen %s is not a loopback address: the agent has no access control, so that needs --insecure", s.listen)}
 	}
+	if err := checkAgentDNS(&s); err != nil {
+		return err
+	}
 	if s.host == "" {
 		if s.host, err = os.Hostname(); err != nil {
 			return err
@@ -76,15 +83,19 @@ func runAgent(c *cobra.Command, remote *commandLine, s agentSettings, paths []st
 			return usageError{err}
 		}
 	}
-	watching := watch.Options{}
+	all := slices.Contains(s.watched, "*")
+	watched, err := queries.ParseFollowed(remote.namespace, slices.DeleteFunc(s.watched, func(name string) bool { return name == "*" }))
+	if err != nil {
+		return usageError{err}
+	}
 	logger := slog.New(slog.NewJSONHandler(c.ErrOrStderr(), nil))
-	watching.OnChange = func(w watch.State) {
+	watching := watch.Options{OnChange: func(w watch.State) {
 		if w.Err != nil {
 			logger.Warn("the registry's stream is lost; lookups are answered from the cache", "cause", w.Err)
 			return
 		}
 		logger.Info("the registry's stream is up")
-	}
+	}}
 	if s.data != "" {
 		if err := os.MkdirAll(s.data, 0o700); err != nil {
 			return err
@@ -108,16 +119,38 @@ func runAgent(c *cobra.Command, remote *commandLine, s agentSettings, paths []st
 	if s.node != "" {
 		options.Node = agent.NodeOf(s.node, defaults, port, versionName())
 	}
+	if watchdog, err := daemon.SdWatchdogEnabled(false); err != nil {
+		logger.Warn("systemd's watchdog is not told", "cause", err)
+	} else if watchdog > 0 {
+		options.AliveEvery = max(watchdog/2, time.Millisecond)
+		options.Alive = func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyWatchdog) } // systemd ends an agent that it does not hear
+	}
 	a := agent.New(options)
 	group, ctx := errgroup.WithContext(c.Context())
-	w := watch.Start(ctx, registry, watching)
+	watchCtx, stopWatch := context.WithCancel(ctx)
+	w := watch.Start(watchCtx, registry, watching)
+	defer func() { stopWatch(); <-w.Done() }() // it writes the cache
+	measured := metrics.NewAgent(versionName(), func() (bool, time.Duration) {
+		state := w.State()
+		if all || s.dns.on() {
+			state = w.Catalog().State()
+		}
+		return state.Live, state.Age()
+	})
+	var names *agentDNS
+	if s.dns.on() {
+		if names, err = openAgentDNS(&s, w, measured.DNS(), logger); err != nil {
+			return err
+		}
+		group.Go(func() error { return names.server.Serve(ctx, names.packets, names.streams) })
+	}
 	if listener != nil {
 		api := agent.NewAPI(w, remote.namespace, web.NewHosts(s.listen, nil), a.Problems)
-		keys, err := queries.ParseFollowed(remote.namespace, s.watched)
-		if err != nil {
-			return usageError{err}
+		api.Handle("GET /metrics", measured.Handler())
+		if all || names != nil {
+			api.WatchAll()
 		}
-		for _, key := range keys {
+		for _, key := range watched {
 			if err := api.Watch(key); err != nil {
 				return err
 			}
@@ -151,6 +184,9 @@ func runAgent(c *cobra.Command, remote *commandLine, s agentSettings, paths []st
 	})
 	group.Go(func() error {
 		a.Run(ctx, func() {
+			if names != nil {
+				names.wait(ctx)
+			}
 			url := ""
 			if listener != nil {
 				url = "http://" + listener.Addr().String()
@@ -163,7 +199,5 @@ func runAgent(c *cobra.Command, remote *commandLine, s agentSettings, paths []st
 		_, _ = daemon.SdNotify(false, daemon.SdNotifyStopping) // systemd sees the end by itself
 		return nil
 	})
-	err = group.Wait()
-	<-w.Done()
-	return err
+	return group.Wait()
 }

@@ -25,6 +25,7 @@ type hostAgent struct {
 	t    *testing.T
 	url  string
 	said *lockedBuffer
+	told *net.UnixConn // what the agent tells systemd
 }
 
 // startAgent runs an agent, and waits until it has told systemd that it is ready.
@@ -39,20 +40,15 @@ func startAgent(t *testing.T, registry string, args ...string) *hostAgent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer notify.Close()
-	a := &hostAgent{Cmd: exec.Command(path, append([]string{"agent", "--url", registry, "--listen", "127.0.0.1:0", "--host", "host-1", "--address", "127.0.0.1"}, args...)...), t: t, said: &lockedBuffer{}}
+	t.Cleanup(func() { notify.Close() })
+	a := &hostAgent{Cmd: exec.Command(path, append([]string{"agent", "--url", registry, "--listen", "127.0.0.1:0", "--host", "host-1", "--address", "127.0.0.1"}, args...)...), t: t, said: &lockedBuffer{}, told: notify}
 	a.Env = append(os.Environ(), "NOTIFY_SOCKET="+socket)
 	a.Stderr = a.said
 	if err := a.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = a.Process.Kill(); _ = a.Wait() })
-	_ = notify.SetReadDeadline(time.Now().Add(20 * time.Second))
-	buffer := make([]byte, 100)
-	n, err := notify.Read(buffer)
-	if err != nil || string(buffer[:n]) != "READY=1" {
-		t.Fatalf("systemd was told %q, %v\n%s", buffer[:n], err, a.said)
-	}
+	a.tells("READY=1")
 	for began := time.Now(); a.url == "" && time.Since(began) < 10*time.Second; time.Sleep(5 * time.Millisecond) { // the pipe of its log may be slower
 		a.url = a.logged("the agent is ready").URL
 	}
@@ -60,6 +56,17 @@ func startAgent(t *testing.T, registry string, args ...string) *hostAgent {
 		t.Fatalf("the agent names no URL:\n%s", a.said)
 	}
 	return a
+}
+
+// tells wants the next word to systemd.
+func (a *hostAgent) tells(want string) {
+	a.t.Helper()
+	_ = a.told.SetReadDeadline(time.Now().Add(20 * time.Second))
+	buffer := make([]byte, 100)
+	n, err := a.told.Read(buffer)
+	if err != nil || string(buffer[:n]) != want {
+		a.t.Fatalf("systemd was told %q, %v, want %q\n%s", buffer[:n], err, want, a.said)
+	}
 }
 
 // logLine is what tests look at in a line of an agent's log.
@@ -74,6 +81,16 @@ func (a *hostAgent) logged(message string) (found logLine) {
 		}
 	}
 	return found
+}
+
+// until waits until something holds; what says what else is so.
+func (a *hostAgent) until(what string, holds func() bool) {
+	a.t.Helper()
+	for began := time.Now(); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Since(began) > 20*time.Second {
+			a.t.Fatalf("%s\n%s", what, a.said)
+		}
+	}
 }
 
 func (a *hostAgent) end() {
@@ -121,15 +138,7 @@ func TestAnAgentServesItsHostWhileTheRegistryIsAway(t *testing.T) {
 	}
 	a := startAgent(t, path.url(), folder, "--data", state, "--watch", "shop")
 	shopKey, node := domain.Key{Namespace: "default", Service: "shop", ID: "host-1"}, domain.Key{Namespace: "default", Service: "node", ID: "host-1"}
-	// until waits until something holds.
-	until := func(what string, holds func() bool) {
-		t.Helper()
-		for began := time.Now(); !holds(); time.Sleep(20 * time.Millisecond) {
-			if time.Since(began) > 15*time.Second {
-				t.Fatalf("%s\n%s", what, a.said)
-			}
-		}
-	}
+	until := func(what string, holds func() bool) { t.Helper(); a.until(what, holds) }
 	until("the instances are not registered", func() bool { return p.live(shopKey) != nil && p.live(node) != nil })
 	if i := p.live(node); i.Metadata["os"] == "" || i.Owner != "agent:host-1" {
 		t.Errorf("the node is %+v", i)
@@ -165,7 +174,7 @@ func TestAnAgentServesItsHostWhileTheRegistryIsAway(t *testing.T) {
 		}
 	}
 	a.end()
-	for _, args := range [][]string{{"--listen", "0.0.0.0:0"}, {"--watch", "-"}} {
+	for _, args := range [][]string{{"--listen", "0.0.0.0:0"}, {"--watch", "-"}, {"--dns-listen", "0.0.0.0:0"}, {"--dns-listen", "127.0.0.1:0", "--dns-ttl", "1ms"}} {
 		if _, err := rollcall(append([]string{"agent", folder, "--url", p.url}, args...)...); exitCode(err) != exitUsage {
 			t.Errorf("%q: %v", args, err)
 		}

@@ -258,9 +258,13 @@ func (r *Registry) do(command domain.Command) (wire.Result, error) {
 func show(i domain.Instance) wire.Instance {
 	details := i.Details
 	details.Status = i.Status
+	var checks []wire.Check
+	for n, c := range i.Checks {
+		checks = append(checks, wire.Check{Check: details.Checks[n], Status: c.Status, Since: c.Since, Output: c.Output, By: c.By})
+	}
 	return wire.Instance{
 		Namespace: i.Key.Namespace, Service: i.Key.Service, ID: i.Key.ID,
-		Details: details, Traffic: i.Traffic, Epoch: i.Epoch, Owner: i.Owner,
+		Details: details, Checks: checks, Traffic: i.Traffic, Epoch: i.Epoch, Owner: i.Owner,
 	}
 }
 
