@@ -62,7 +62,7 @@ type Check struct {
 
 	URL              string            `json:"url,omitempty"`               // http: http or https
 	Method           string            `json:"method,omitempty"`            // http; "": GET
-	Headers          map[string]string `json:"headers,omitempty"`           // http; they are shown to everybody who may read the catalog
+	Headers          map[string]string `json:"headers,omitempty"`           // http; shown to those who may write the instance (Concealed)
 	Body             string            `json:"body,omitempty"`              // http
 	ExpectedStatuses []StatusRange     `json:"expected_statuses,omitempty"` // http: that pass; none: 200-299
 	WarningStatuses  []StatusRange     `json:"warning_statuses,omitempty"`  // http: that make the check warning, where they are not expected; none: none

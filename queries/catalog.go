@@ -8,6 +8,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/encoded"
+	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -18,6 +19,9 @@ type Catalog struct {
 
 	// Visible limits what lists of more than one service show; nil: they show all. What is limited is made for each query anew.
 	Visible Visible
+
+	// Secrets limits what is shown of one instance. Whatever shows more than one shows no secrets.
+	Secrets Secrets
 
 	catalog *catalog.Catalog
 	service *Service
@@ -133,12 +137,12 @@ func (c *Catalog) Instance(ctx context.Context, key domain.Key) (wire.Instance, 
 	entry := c.catalog.Find(key)
 	switch {
 	case entry != nil && c.Live:
-		shown := Show(entry, c.service.Live.Leases())
+		shown := c.show(entry, c.service.Live.Leases())
 		c.service.observeChecks(entry, shown.Checks)
 		shown.ExpiryHeld = c.service.expiryHeldIn(key.Namespace)
 		return shown, nil
 	case entry != nil:
-		shown := Show(entry, nil)
+		shown := c.show(entry, nil)
 		flapping(entry, shown.Checks, c.Moment.Time)
 		return shown, nil
 	case c.Live:
@@ -147,6 +151,13 @@ func (c *Catalog) Instance(ctx context.Context, key domain.Key) (wire.Instance, 
 		return wire.Instance{}, domain.UnknownInstance{Key: key}
 	}
 	return wire.Instance{}, c.service.gone(ctx, key, c.Moment.Position)
+}
+
+func (c *Catalog) show(entry *catalog.Entry, table *leases.Table) wire.Instance {
+	if c.Secrets == nil || c.Secrets(eventstore.LifecycleStream(entry.Key())) {
+		return ShowWhole(entry, table)
+	}
+	return Show(entry, table)
 }
 
 // Everything is every service with the instances that a filter picks, of a namespace or ("") of all, in JSON. Services of

@@ -47,7 +47,7 @@ func (s *Service) Leaves(ctx context.Context, from, limit string) (l wire.Leaves
 }
 
 // Inclusion proves that the event at a position is in the log of size events ("": the whole log).
-func (s *Service) Inclusion(ctx context.Context, position, size string) (in wire.InclusionProof, err error) {
+func (s *Service) Inclusion(ctx context.Context, position, size string, secrets Secrets) (in wire.InclusionProof, err error) {
 	if err := s.historyUpToDate(ctx); err != nil {
 		return in, err
 	}
@@ -74,7 +74,7 @@ func (s *Service) Inclusion(ctx context.Context, position, size string) (in wire
 		return in, noSuchTree(err, "size", in.Size)
 	}
 	in.Leaf, in.Hash, in.Proof = entry.Leaf, wire.Hash(history.HashEvent(&entry.RecordedEvent)), wireHashes(proof)
-	in.Event = eventstore.AppendCanonical(nil, &entry.RecordedEvent)
+	in.Event = eventstore.AppendCanonical(nil, secrets.Show(&entry.RecordedEvent))
 	root, err := s.History.Root(in.Size)
 	in.Root = wire.Hash(root)
 	return in, err

@@ -139,7 +139,8 @@ func (s *Service) ServiceChecks(ctx context.Context, key domain.ServiceKey, id s
 		if id != "" && e.ID() != id || len(e.Checks()) == 0 {
 			continue
 		}
-		checks := showChecks(e.Details().Checks, e.Checks())
+		definitions, _ := domain.ConcealedChecks(e.Details().Checks)
+		checks := showChecks(definitions, e.Checks())
 		s.observeChecks(e, checks)
 		checks = slices.DeleteFunc(checks, func(c wire.Check) bool { return len(statuses) > 0 && !slices.Contains(statuses, c.Status) })
 		if len(checks) > 0 {

@@ -165,7 +165,7 @@ func explain(ctx context.Context, c *wire.InstanceChange, a, b *catalog.Entry, t
 	if err != nil || len(page.Entries) == 0 {
 		return err
 	}
-	entry := ShowEntry(timelines, &page.Entries[0])
+	entry := ShowEntry(timelines, noSecrets.entry(&page.Entries[0]))
 	c.Event = &entry
 	return nil
 }

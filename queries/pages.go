@@ -27,6 +27,7 @@ type HistoryQuery struct {
 	From, To  string // moments; "": no bound
 	Actor     string
 	Via       string
+	Secrets   Secrets
 	Reason    string // text that the reason or the output contains
 	Order     string // "newest" first, which is the default, or "oldest"
 	Limit     string // "": DefaultPage
@@ -53,7 +54,7 @@ func (s *Service) HistoryPage(ctx context.Context, q HistoryQuery) (page wire.Hi
 		}
 	}
 	for i := range found.Entries {
-		page.Entries = append(page.Entries, ShowEntry(s.Timelines(), &found.Entries[i]))
+		page.Entries = append(page.Entries, ShowEntry(s.Timelines(), q.Secrets.entry(&found.Entries[i])))
 	}
 	if found.More {
 		page.Next = s.cursor(found.Next, find.Newest)

@@ -16,6 +16,15 @@ const (
 
 // Show is an entry's form for people and programs, with the end of its lease where a table is given.
 func Show(e *catalog.Entry, table *leases.Table) wire.Instance {
+	i := ShowWhole(e, table)
+	for c := range i.Checks {
+		i.Checks[c].Check = i.Checks[c].Concealed()
+	}
+	return i
+}
+
+// ShowWhole is Show with what checks send to their targets, for those who may change the instance.
+func ShowWhole(e *catalog.Entry, table *leases.Table) wire.Instance {
 	service := e.Service()
 	i := wire.Instance{
 		Namespace: service.Namespace, Service: service.Service, ID: e.ID(), Details: e.Details(),

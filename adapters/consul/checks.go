@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries"
 )
 
 // addChecks puts the checks of a registration into its details. Check and Checks may both be there, and ids that are
@@ -140,7 +141,7 @@ func (f *face) definition(id string, c checkDefinition) (check domain.Check, o c
 		if strings.HasPrefix(strings.ToLower(c.HTTP), "https:") {
 			check.TLSServerName, check.TLSSkipVerify = c.TLSServerName, c.TLSSkipVerify
 		}
-		kept["HTTP"] = c.HTTP
+		kept["HTTP"] = domain.Check{URL: c.HTTP}.Concealed().URL // clients see it
 	case c.TCP != "":
 		check.Kind, check.Target, check.TLS = domain.CheckTCP, c.TCP, c.TCPUseTLS
 		kept["TCP"] = c.TCP
@@ -170,10 +171,11 @@ func clip(s string, most int) string {
 
 // withKeptChecks adds the checks that the live instance has and the registration does not name.
 func (f *face) withKeptChecks(key domain.Key, d domain.Details) (domain.Details, error) {
-	i, live := f.live(key)
-	if !live {
+	entry := f.Queries.Live.Catalog().Find(key)
+	if entry == nil {
 		return d, nil
 	}
+	i := queries.ShowWhole(entry, nil)
 	before, born := originOf(i.Origin)
 	if !born {
 		return d, nil

@@ -203,7 +203,7 @@ func TestATokenActsUnderItsNameWithinItsBounds(t *testing.T) {
 		"/v1/history": 200, "/v1/history?ns=shop": 200, "/v1/events": 200, "/v1/events?ns=shop": 200, "/v1/events?service=checkout": 403, "/v1/events?ns=shop&service=checkout": 200,
 		"/v1/diff": 403, "/metrics": 403, "/v1/services/checkout/instances?ns=shop&namespace=other": 422, "/v1/services/checkout/instances?ns=shop&ns=other": 422,
 		"/v1/catalog?ns=*": 200, "/v1/catalog?ns=*shop": 403, "/v1/catalog?namespace=*": 200, "/v1/history?ns=*": 200, "/v1/events?ns=*": 200, "/v1/streams/catalog?ns=*": 200, "/v1/services?ns=*": 200, "/v1/namespaces": 200,
-		"/v1/preservation?ns=*": 403, "/v1/preservation?namespace=*": 403, "/v1/preservation?ns=shop": 200, "/v1/webhooks": 403, "/v1/access/tokens": 403,
+		"/v1/preservation?ns=*": 200, "/v1/preservation?namespace=*": 200, "/v1/preservation?ns=other": 403, "/v1/preservation?ns=shop": 200, "/v1/webhooks": 403, "/v1/access/tokens": 403,
 	} {
 		if got := g.begin("GET", path, "", team...); got != want {
 			t.Errorf("GET %s: %d, want %d", path, got, want)

@@ -94,6 +94,7 @@ func (a *api) instance(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	shown.Secrets = secrets(c)
 	instance, err := shown.Instance(c.Request().Context(), key)
 	if err != nil {
 		return err

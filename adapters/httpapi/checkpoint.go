@@ -30,7 +30,7 @@ func (a *api) leaves(c echo.Context) error {
 
 // inclusion proves that an event is in the tamper-evident log of the given size.
 func (a *api) inclusion(c echo.Context) error {
-	proof, err := a.Queries.Inclusion(c.Request().Context(), c.QueryParam("position"), c.QueryParam("size"))
+	proof, err := a.Queries.Inclusion(c.Request().Context(), c.QueryParam("position"), c.QueryParam("size"), secrets(c))
 	if err != nil {
 		return err
 	}

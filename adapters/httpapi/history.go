@@ -44,7 +44,7 @@ func (a *api) historyOf(c echo.Context, q queries.HistoryQuery) error {
 	for _, types := range c.QueryParams()["type"] {
 		q.Types = append(q.Types, strings.Split(types, ",")...)
 	}
-	q.Visible = visible(c)
+	q.Visible, q.Secrets = visible(c), secrets(c)
 	page, err := a.Queries.HistoryPage(c.Request().Context(), q)
 	if err != nil {
 		return err

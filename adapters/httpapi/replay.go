@@ -118,7 +118,7 @@ func (w *replay) write(e *eventstore.RecordedEvent) error {
 	if w.done == nil {
 		w.done = w.outgoing.Work()
 	}
-	w.buffer = append(w.encode(w.buffer, e), '\n')
+	w.buffer = append(w.encode(w.buffer, secrets(w.c).Show(e)), '\n')
 	if len(w.buffer) < replayChunk {
 		return nil
 	}

@@ -163,7 +163,7 @@ func (a *api) streamEvents(c echo.Context) error {
 		switch u := update.(type) {
 		case queries.Events:
 			for i := range u {
-				line = eventstore.AppendJSON(line[:0], &u[i])
+				line = eventstore.AppendJSON(line[:0], secrets(c).Show(&u[i]))
 				w.buffer = appendSSE(w.buffer, wire.PositionOf(&u[i]), wire.StreamEvent, line)
 				if err := w.add(nil); err != nil {
 					return err

@@ -166,7 +166,7 @@ func (v *verification) remote(c *cobra.Command, line *commandLine, registry *cli
 			}
 		}
 	}
-	return v.run(c, line, events, history.Evidence{Checkpoint: checkpoint, Leaves: leaves}, size)
+	return v.run(c, line, events, history.Evidence{Checkpoint: checkpoint, Leaves: leaves, Concealed: true}, size)
 }
 
 func (v *verification) run(c *cobra.Command, line *commandLine, events iter.Seq2[eventstore.RecordedEvent, error], evidence history.Evidence, total int64) error {
@@ -188,11 +188,17 @@ func (v *verification) run(c *cobra.Command, line *commandLine, events iter.Seq2
 		return fmt.Errorf("NOT VERIFIED: %s%s", verdict.Fault, where)
 	}
 	proved := map[string]any{"verified": true, "events": verdict.Events, "root": fmt.Sprint(verdict.Root)}
+	if verdict.Hidden > 0 {
+		proved["concealed"] = verdict.Hidden
+	}
 	if k := evidence.Checkpoint; k != nil {
 		proved["checkpoint"] = map[string]any{"origin": k.Origin, "events": k.Size}
 	}
 	return line.printValue(c, proved, func(out io.Writer) error {
 		fmt.Fprintf(out, "verified: %d events, root %s\n", verdict.Events, verdict.Root)
+		if verdict.Hidden > 0 {
+			fmt.Fprintf(out, "of %d events you may not see what checks and webhooks keep secret: they count with their hash in the tree\n", verdict.Hidden)
+		}
 		if k := evidence.Checkpoint; k != nil {
 			fmt.Fprintf(out, "the checkpoint of %d events (%s) stands: nothing before it was changed\n", k.Size, strings.TrimPrefix(k.Origin, "rollcall/"))
 		} else {

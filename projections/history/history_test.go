@@ -383,3 +383,42 @@ func TestHeartbeatsAreSummedUpByTheHour(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
+
+// An event that lacks its secrets counts with the hash of its leaf, if the verifier may not see them. An event that was changed
+// otherwise does not, and neither does one in the verifier's own folder.
+func TestVerificationTakesConcealedEventsByTheirHash(t *testing.T) {
+	event := func(n int, data string) eventstore.RecordedEvent {
+		return eventstore.RecordedEvent{
+			EventData: eventstore.EventData{ID: uuid.UUID{byte(n)}, Type: domain.TypeCheckAdded, Data: []byte(data), Metadata: []byte(`{"schema":2}`)},
+			Stream:    "instance-default/web/a", Revision: eventstore.Revision(n), Position: eventstore.Position(n), RecordedAt: began,
+		}
+	}
+	check := func(header string) string {
+		return `{"epoch":1,"check":{"id":"a","kind":"http","url":"http://10.0.0.1/","headers":{"Key":"` + header + `"}},"status":"passing"}`
+	}
+	whole := []eventstore.RecordedEvent{event(0, check("one")), event(1, check("two"))}
+	var leaves []tlog.Hash
+	for i := range whole {
+		leaves = append(leaves, history.HashEvent(&whole[i]))
+	}
+	verify := func(concealed bool, events ...eventstore.RecordedEvent) history.Verdict {
+		v, err := history.Verify(seq(events), history.Evidence{Leaves: seq(leaves), Concealed: concealed}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	root := verify(false, whole...).Root
+	if v := verify(true, whole[0], event(1, check("…"))); v.Fault != "" || v.Hidden != 1 || v.Root != root {
+		t.Errorf("a concealed event: %+v", v)
+	}
+	if v := verify(true, whole...); v.Fault != "" || v.Hidden != 0 {
+		t.Errorf("events with their secrets: %+v", v)
+	}
+	if v := verify(true, whole[0], event(1, check("three"))); v.Fault == "" || v.First == nil {
+		t.Errorf("a changed event: %+v", v)
+	}
+	if v := verify(false, whole[0], event(1, check("…"))); v.Fault == "" || v.First == nil {
+		t.Errorf("an event that was changed in the folder: %+v", v)
+	}
+}

@@ -19,6 +19,9 @@ type Evidence struct {
 	Leaves iter.Seq2[tlog.Hash, error]
 	// Checkpoint is a checkpoint of the log that was kept elsewhere; nil: there is none.
 	Checkpoint *Checkpoint
+	// Concealed says that events may lack their secrets, because the verifier may not see them. Such an event counts with the hash
+	// of its leaf.
+	Concealed bool
 }
 
 // Verdict is the result of a verification.
@@ -26,6 +29,7 @@ type Verdict struct {
 	Events int64     // in the log
 	Leaves int64     // in the tree
 	Root   tlog.Hash // over all events
+	Hidden int64     // events that lack their secrets, and count with the hash of their leaf
 	// Fault says what is wrong, "" if nothing is.
 	Fault string
 	// First is the first event that was changed; nil: none was, or it cannot be told which.
@@ -85,13 +89,17 @@ func Verify(events iter.Seq2[eventstore.RecordedEvent, error], evidence Evidence
 		if v.Left == nil && e.Type == domain.TypeTimelineBegan && evidence.Checkpoint != nil && log.size < then {
 			v.Left = leaves(evidence.Checkpoint.Timeline, &e, log.size)
 		}
-		log.add(hash)
-		if log.size == then {
-			rootThen = log.root()
-		}
 		want, ok, err := leaf()
 		if err != nil {
 			return v, err
+		}
+		if ok && want != hash && evidence.Concealed && concealed(&e) {
+			hash = want
+			v.Hidden++
+		}
+		log.add(hash)
+		if log.size == then {
+			rootThen = log.root()
 		}
 		if ok && want != hash && v.First == nil {
 			first := e
@@ -109,6 +117,11 @@ func Verify(events iter.Seq2[eventstore.RecordedEvent, error], evidence Evidence
 	v.Events, v.Leaves, v.Root = log.size, tree.size, log.root()
 	v.judge(evidence.Checkpoint, rootThen, treeThen)
 	return v, nil
+}
+
+func concealed(e *eventstore.RecordedEvent) bool {
+	event, err := eventstore.Decode(e)
+	return err == nil && domain.IsConcealed(event)
 }
 
 func (v *Verdict) judge(c *Checkpoint, rootThen, treeThen tlog.Hash) {
