@@ -34,7 +34,7 @@ const maxEvent = 64 << 20
 // Options are the options of a client. The zero value is usable.
 type Options struct {
 	Namespace string // of instances and services whose key has no namespace; "": domain.DefaultNamespace
-	Via       string // the via of the client's commands in the history: cli; "": http
+	Via       string // the via of the client's commands in the history: cli or consul; "": http
 	// Timeout is how long a call may take, and how long a stream may take to begin; 0: DefaultTimeout.
 	Timeout   time.Duration
 	Transport http.RoundTripper // nil: http.DefaultTransport

@@ -86,6 +86,9 @@ func (f *face) catalogRegister(q *request) error {
 	}
 	service.ID = cmpOr(service.ID, service.Name)
 	service.Check, service.Checks = nil, nil
+	if w := service.Weights; w != nil && *w == (weights{}) { // consul/api sends zeros for none here
+		service.Weights = nil
+	}
 	if err := f.registerAs(q, n, service, worst, origin{NodeID: body.ID, NodeMeta: body.NodeMeta}); err != nil {
 		return err
 	}

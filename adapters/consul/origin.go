@@ -29,6 +29,22 @@ type origin struct {
 	Locality          json.RawMessage           `json:"locality,omitempty"`
 
 	Checks map[string]checkOrigin `json:"checks,omitempty"` // by the id of the domain
+
+	Imported *imported `json:"imported,omitempty"` // nil: the registration was made here
+}
+
+// imported is what an import keeps of an instance of another registry, which judges the checks.
+type imported struct {
+	From       string          `json:"from"`
+	Checks     []importedCheck `json:"checks,omitempty"`
+	Maintained bool            `json:"maintained,omitempty"` // the instance is in maintenance there
+}
+
+type importedCheck struct {
+	ID     string `json:"id"`
+	Name   string `json:"name,omitempty"`
+	Type   string `json:"type,omitempty"`
+	Status string `json:"status"`
 }
 
 type weights struct{ Passing, Warning int }

@@ -169,8 +169,12 @@ func statusOf(s domain.Status) string {
 	return critical
 }
 
-// ServiceMaintenance is the beginning of the id of the check that says that a service is in maintenance.
-const serviceMaintenance = "_service_maintenance:"
+// serviceMaintenance is the beginning of the id of the check that says that a service is in maintenance, nodeMaintenance the id
+// of the check that says it of a node.
+const (
+	serviceMaintenance = "_service_maintenance:"
+	nodeMaintenance    = "_node_maintenance"
+)
 
 // checks are those of an instance, and those that stand for what Consul has no other word for: maintenance and draining, and
 // the word and lease of an instance that came through another face.
@@ -196,6 +200,14 @@ func (f *face) checks(i *wire.Instance, o origin, born bool, e serviceEntry) []h
 	}
 	for _, c := range i.Checks {
 		add(f.check(c, o.Checks[c.ID]))
+	}
+	if o.Imported != nil { // whoever judges the checks has said the status, too
+		for _, c := range o.Imported.Checks {
+			add(healthCheck{CheckID: c.ID, Name: c.Name, Status: c.Status, Type: c.Type})
+		}
+		if len(o.Imported.Checks) > 0 {
+			return all
+		}
 	}
 	said := cmpOrStatus(i.Reported, i.Status)
 	if len(i.Checks) > 0 && i.Reported == "" {

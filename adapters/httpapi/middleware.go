@@ -78,8 +78,11 @@ func (a *api) afterOwnWrites(next echo.HandlerFunc) echo.HandlerFunc {
 // caller is the caller of the request's commands.
 func caller(c echo.Context) commands.Caller {
 	via, who := domain.ViaHTTP, web.IdentityOf(c)
-	if c.Request().Header.Get(headerVia) == domain.ViaCLI && who.MaySomewhere(domain.Operate) == nil {
-		via = domain.ViaCLI
+	switch asked := c.Request().Header.Get(headerVia); asked {
+	case domain.ViaCLI, domain.ViaConsul: // the command line, and its import from Consul
+		if who.MaySomewhere(domain.Operate) == nil {
+			via = asked
+		}
 	}
 	return commands.Caller{Actor: who.Name, Source: web.SourceOf(c.Request().RemoteAddr), Via: via, RequestID: requestID(c)}
 }

@@ -136,7 +136,7 @@ func (c *commandLine) clientWith(options client.Options) (*client.Client, error)
 	if c.fault != nil {
 		return nil, c.fault
 	}
-	options.Namespace, options.Via, options.Token, options.TokenFile = c.namespace, "cli", c.token, c.tokenFile
+	options.Namespace, options.Via, options.Token, options.TokenFile = c.namespace, cmp.Or(options.Via, domain.ViaCLI), c.token, c.tokenFile
 	if err := c.secure(&options); err != nil {
 		return nil, usageError{err}
 	}

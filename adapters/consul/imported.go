@@ -1,0 +1,171 @@
+package consul
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/rollcall-registry/rollcall/adapters/client"
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// importedEntry is an instance as the health of a service lists it.
+type importedEntry struct {
+	Node struct {
+		ID, Node, Address string
+		Meta              map[string]string
+	}
+	Service struct {
+		serviceRegistration
+		Service string
+	}
+	Checks []struct{ CheckID, Name, Type, Status, Notes string }
+}
+
+// take makes what the registry has of a service what the other one has.
+func (i *Import) take(ctx context.Context, name string, entries []importedEntry) error {
+	here, err := i.Registry.Instances(ctx, domain.ServiceKey{Service: name}, client.InstancesQuery{})
+	if err != nil && !isNotFound(err) {
+		return err
+	}
+	present := here.Value.Instances
+	there := map[string]bool{} // by id
+	for _, e := range entries {
+		instance, err := i.details(e)
+		if err == nil {
+			var id string
+			if id, err = i.register(ctx, name, instance, present, there); id != "" {
+				there[id] = true
+			}
+		}
+		var refused *wire.Problem
+		var failed failure
+		switch {
+		case err == nil:
+		case errors.As(err, &failed), errors.As(err, &refused) && refused.Status < 500 && refused.Status != 429:
+			i.refused.Add(1)
+			i.Logger.Warn("an instance cannot be imported", "service", name, "id", e.Service.ID, "node", e.Node.Node, "error", err)
+		default:
+			return err
+		}
+	}
+	for _, instance := range present {
+		if there[instance.ID] || !i.isOurs(instance) {
+			continue
+		}
+		_, err := i.Registry.Deregister(ctx, instance.Key(), "consul: it is gone at "+i.From, client.AtRevision(instance.Revision))
+		if err != nil && !isNotFound(err) && !isMismatch(err) { // whoever changed it meanwhile registered it here
+			return err
+		}
+		i.deregistered.Add(1)
+	}
+	return nil
+}
+
+func isNotFound(err error) bool {
+	var p *wire.Problem
+	return errors.As(err, &p) && (p.Status == 404 || p.Status == 410)
+}
+
+func isMismatch(err error) bool {
+	var p *wire.Problem
+	return errors.As(err, &p) && p.Status == 412
+}
+
+// arrival is an instance that is to be imported.
+type arrival struct {
+	domain.Details
+	origin origin
+	reason string // of the maintenance there
+}
+
+// register registers an instance under the id that it has here already, or under its own. An id that is taken by what was
+// not imported is that of the same instance, which has registered here by itself, or gets the node's name added.
+func (i *Import) register(ctx context.Context, service string, a arrival, present []wire.Instance, there map[string]bool) (id string, err error) {
+	var before *wire.Instance
+	plain := escape(a.origin.ID)
+	taken := there[plain]
+	for n := range present {
+		p := &present[n]
+		o, born := originOf(p.Origin)
+		if born && o.Node == a.origin.Node && cmpOr(o.ID, unescape(p.ID)) == a.origin.ID && i.isOurs(*p) {
+			before = p
+			break
+		}
+		if p.ID != plain {
+			continue
+		}
+		if !i.isOurs(*p) && p.Address == a.Address {
+			return plain, nil
+		}
+		taken = true
+	}
+	id = plain
+	switch {
+	case before != nil:
+		id = before.ID
+	case taken:
+		id += "@" + escape(a.origin.Node)
+	}
+	key := domain.Key{Service: service, ID: id}
+	reply, err := i.Registry.Register(ctx, key, a.Details)
+	if err != nil {
+		return id, err
+	}
+	if before == nil || reply.Value.Revision != before.Revision {
+		i.registered.Add(1)
+	}
+	was := false
+	if before != nil {
+		o, _ := originOf(before.Origin)
+		was = o.Imported.Maintained
+	}
+	if a.origin.Imported.Maintained != was {
+		traffic := domain.Serving
+		if a.origin.Imported.Maintained {
+			traffic = domain.Maintenance
+		}
+		_, err = i.Registry.ChangeTraffic(ctx, key, traffic, a.reason)
+	}
+	return id, err
+}
+
+// details are an entry in the domain's words.
+func (i *Import) details(e importedEntry) (a arrival, err error) {
+	service := e.Service.serviceRegistration
+	service.Name = cmpOr(e.Service.Service, service.Name)
+	service.ID = cmpOr(service.ID, service.Name)
+	service.Check, service.Checks = nil, nil
+	for _, raw := range []*[]byte{(*[]byte)(&service.Proxy), (*[]byte)(&service.Connect)} {
+		if string(*raw) == "{}" {
+			*raw = nil
+		}
+	}
+	if w := service.Weights; w != nil && w.Passing < 1 {
+		service.Weights = nil
+	}
+	o := origin{NodeID: e.Node.ID, NodeMeta: e.Node.Meta, Imported: &imported{From: i.From}}
+	status := domain.Passing
+	for _, c := range e.Checks {
+		if strings.HasPrefix(c.CheckID, serviceMaintenance) || c.CheckID == nodeMaintenance {
+			o.Imported.Maintained, a.reason = true, clip(c.Notes, domain.MaxReason)
+			continue
+		}
+		o.Imported.Checks = append(o.Imported.Checks, importedCheck{c.CheckID, c.Name, c.Type, c.Status})
+		switch {
+		case c.Status == critical:
+			status = domain.Critical
+		case c.Status == warning && status == domain.Passing:
+			status = domain.Warning
+		}
+	}
+	slices.SortFunc(o.Imported.Checks, func(a, b importedCheck) int { return strings.Compare(a.ID, b.ID) })
+	if a.Details, err = new(face).details(node{e.Node.Node, e.Node.Address}, service, o); err != nil {
+		return a, err
+	}
+	a.Status = status
+	a.origin, _ = originOf(a.Details.Origin)
+	return a, nil
+}
