@@ -3,13 +3,13 @@
 GO ?= go
 BIN := bin/rollcall
 
-TOOLS := curl dig dnsmasq haproxy jq node nginx npm openssl prometheus redis-server unbound
+TOOLS := chromium curl dig dnsmasq haproxy jq node nginx npm openssl prometheus redis-server unbound
 PACKAGES := python3-consul $(patsubst dig,bind9-dnsutils,$(patsubst dnsmasq,dnsmasq-base,$(patsubst nginx,nginx-light,$(patsubst node,nodejs,$(TOOLS)))))
 
 # Modules of their own, with servers and clients that only tests need, so that the product's go.mod stays clean.
 MODULES := $(patsubst %/go.mod,%,$(shell find adapters -name go.mod))
 
-.PHONY: build test tools vet race bench torture demo clean
+.PHONY: build test tools vet race bench torture demo screenshots clean
 
 build: ## builds the one binary
 	$(GO) build -trimpath -o $(BIN) ./cmd/rollcall
@@ -62,6 +62,9 @@ bench: ## benchmarks beside the code, of the revision BASE and of the working tr
 
 demo: ## a server with simulated services, on a temporary folder
 	$(GO) run ./cmd/rollcall demo
+
+screenshots: build ## pictures of the web UI in both themes, for the documents
+	@cd adapters/webui/browsertest && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && node screenshots.js ../../../$(BIN) ../../../docs/pictures
 
 clean:
 	rm -rf bin

@@ -67,7 +67,7 @@ func matrix() string {
 	b.WriteString("\n|---|---|---|" + strings.Repeat("---|", len(roles)) + "\n")
 	for _, r := range httpapi.Rights {
 		verb := r.Verb.String()
-		if r.On == httpapi.OnNothing {
+		if free(r) {
 			verb = "none"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s |", r.Route, verb, r.On)
@@ -83,9 +83,12 @@ func matrix() string {
 	return b.String()
 }
 
+// free says whether a route needs no right.
+func free(r httpapi.Right) bool { return r.On == httpapi.OnNothing || r.On == httpapi.OnCaller }
+
 func mayUse(role string, r httpapi.Right) bool {
 	grants := new(domain.Access).Grants(domain.TokenSpec{Roles: []string{role}})
-	return r.On == httpapi.OnNothing || domain.Allow(grants, r.Verb, domain.Key{})
+	return free(r) || domain.Allow(grants, r.Verb, domain.Key{})
 }
 
 func TestTheMatrixOfTheDocumentIsThatOfTheCode(t *testing.T) {
@@ -113,7 +116,7 @@ func TestEveryRouteHoldsEveryRoleToItsRights(t *testing.T) {
 			body = "{}"
 		}
 		for role, header := range tokens {
-			allowed := r.On == httpapi.OnNothing || role != "nobody" && mayUse(role, r)
+			allowed := free(r) || role != "nobody" && mayUse(role, r)
 			got := g.begin(method, fill.Replace(path), body, header...)
 			refused := got == http.StatusForbidden || got == http.StatusUnauthorized
 			switch {

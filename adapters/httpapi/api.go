@@ -218,6 +218,7 @@ func (a *api) router() *echo.Echo {
 	web.Get(v1, "/preservation", a.preservation, takes([]string{"ns", "after"}), lookup, a.afterOwnWrites)
 	v1.PUT("/preservation", a.changePreservation, web.Takes("ns"), command)
 	web.Get(v1, "/status", a.status, web.Takes())
+	web.Get(v1, "/self", a.self, web.Takes())
 	v1.POST("/backup", a.backup, web.Takes(), command)
 	v1.POST("/webhooks", a.createWebhook, web.Takes(), command)
 	web.Get(v1, "/webhooks", a.listWebhooks, web.Takes("limit", "cursor"), lookup)

@@ -4,6 +4,9 @@ import (
 	"net/http"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // healthz answers as long as the process can.
@@ -22,6 +25,16 @@ func (a *api) readyz(c echo.Context) error {
 // status says how this node is. It is answered under any load, and whatever the event store does.
 func (a *api) status(c echo.Context) error {
 	return c.JSON(http.StatusOK, a.Queries.Status(c.Request().Context()))
+}
+
+// self says who the caller is and what the caller may do, so that a client offers nothing that would be refused.
+func (a *api) self(c echo.Context) error {
+	who := web.IdentityOf(c)
+	self := wire.Self{Name: who.Name, Controlled: a.Access != nil, Grants: make([]wire.Grant, 0, len(who.Grants))}
+	for _, g := range who.Grants {
+		self.Grants = append(self.Grants, wire.Grant{Verbs: g.Verbs.Names(), Namespace: g.Namespace, Service: g.Service, Instance: g.Instance})
+	}
+	return c.JSON(http.StatusOK, self)
 }
 
 func (a *api) openapi(c echo.Context) error {

@@ -17,7 +17,7 @@ import (
 )
 
 func demoCommand() *cobra.Command {
-	s := settings{store: "embedded", retention: 72 * time.Hour, preserve: true, minFree: defaultMinFree}
+	s := settings{store: "embedded", retention: 72 * time.Hour, preserve: true, ui: true, minFree: defaultMinFree}
 	var ttl time.Duration
 	c := &cobra.Command{
 		Use:   "demo",
@@ -62,7 +62,7 @@ causes. The server runs until Ctrl-C; the folder goes with it.`,
 
 // runDemo keeps the instances alive and tells the story, until the context ends.
 func runDemo(ctx context.Context, out io.Writer, url string, ttl time.Duration) {
-	fmt.Fprintf(out, "Rollcall runs at %s on a temporary folder. Ctrl-C ends it.\n\n", url)
+	fmt.Fprintf(out, "Rollcall runs at %s on a temporary folder. Look at %s/ui/ in a browser. Ctrl-C ends it.\n\n", url, url)
 	remote, err := client.New(url, client.Options{Via: "cli"})
 	if err != nil { // the URL is the listener's own
 		fmt.Fprintln(out, "There is no story:", err)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -21,6 +22,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/httpapi"
 	"github.com/rollcall-registry/rollcall/adapters/metrics"
 	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/adapters/webui"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/docs/api"
 	"github.com/rollcall-registry/rollcall/domain"
@@ -56,6 +58,7 @@ type node struct {
 	access     *web.Access      // nil: access is not controlled
 	queries    *queries.Service
 	api        *httpapi.API
+	pages      http.Handler // the web UI; nil: it is off
 	dns        *nameServer  // nil: there is none
 	consul     net.Listener // of Consul's API; nil: it is not spoken
 	consulAPI  http.Handler
@@ -213,6 +216,7 @@ func (n *node) openAPI(context.Context) (err error) {
 	if n.bounds, err = n.limits(); err != nil {
 		return err
 	}
+	observer, hosts := n.metrics.HTTP(), web.NewHosts(n.settings.listen, n.settings.allowHosts)
 	n.api = httpapi.New(httpapi.Config{
 		Commands: n.commands, Queries: n.queries,
 		BackupTo: backupFunc(n.settings.data, n.store, n.history),
@@ -221,12 +225,24 @@ func (n *node) openAPI(context.Context) (err error) {
 		Access:               n.access, Tokens: n.tokens, AccessCommands: &commands.Access{Store: n.store, State: n.tokens, Now: time.Now},
 		Shed:             func() { n.listening.Refused(domain.DeafOverload) },
 		HeartbeatsAtOnce: n.settings.heartbeatsAtOnce,
-		Observer:         n.metrics.HTTP(), Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
-		Proxies: n.proxies, Limits: n.bounds, Hosts: web.NewHosts(n.settings.listen, n.settings.allowHosts), Logger: n.logger,
+		Observer:         observer, Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
+		Proxies: n.proxies, Limits: n.bounds, Hosts: hosts, Logger: n.logger,
 	})
+	if n.settings.ui {
+		n.pages = webui.New(webui.Config{Proxies: n.proxies, Observer: observer, Hosts: hosts, Logger: n.logger})
+	}
 	n.metrics.WatchLane(n.api.Lane().Answered)
 	n.metrics.WatchAccess(n.access)
 	return nil
+}
+
+// answer gives a request to the web UI or to the API.
+func (n *node) answer(w http.ResponseWriter, r *http.Request) {
+	if n.pages != nil && (r.URL.Path == "/ui" || strings.HasPrefix(r.URL.Path, "/ui/")) {
+		n.pages.ServeHTTP(w, r)
+		return
+	}
+	n.api.ServeHTTP(w, r)
 }
 
 // serve runs the node on a listener until the context ends or a part fails, and then stops the node. The projections run
@@ -236,7 +252,7 @@ func (n *node) serve(ctx context.Context, listeners ...net.Listener) (err error)
 	if n.logger.Enabled(ctx, slog.LevelDebug) {
 		lane = nil // the access log has every request, and the lane writes none
 	}
-	server := web.NewServer(n.api, lane, n.logger)
+	server := web.NewServer(http.HandlerFunc(n.answer), lane, n.logger)
 	server.TLS, server.ProxyProtocol = n.secure, n.settings.proxies.onConnections(n.proxies)
 	running, halt := context.WithCancel(context.Background())
 	background, running := errgroup.WithContext(running)

@@ -17,10 +17,10 @@ func TestTheDescriptionMakesAClientThatWorks(t *testing.T) {
 		t.Skip("takes some seconds")
 	}
 	if _, err := os.Stat(filepath.Join(clientTests, "node_modules")); err != nil {
-		npm(t, "ci", "--no-audit", "--no-fund")
+		npm(t, clientTests, "ci", "--no-audit", "--no-fund")
 	}
 	for _, script := range []string{"lint", "generate", "compile"} {
-		npm(t, "run", "--silent", script)
+		npm(t, clientTests, "run", "--silent", script)
 	}
 	p := startServer(t, t.TempDir())
 	story := exec.Command("node", "build/js/story.js", p.url)
@@ -30,10 +30,10 @@ func TestTheDescriptionMakesAClientThatWorks(t *testing.T) {
 	}
 }
 
-func npm(t *testing.T, args ...string) {
+func npm(t *testing.T, dir string, args ...string) {
 	t.Helper()
 	c := exec.Command("npm", args...)
-	c.Dir = clientTests
+	c.Dir = dir
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("npm %v: %v\n%s", args, err, out)
 	}

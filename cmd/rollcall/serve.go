@@ -37,6 +37,7 @@ type settings struct {
 	dns        naming
 	consul     consulFace
 	insecure   bool // others may reach the registry without access control
+	ui         bool // serve the web UI
 	data       string
 	store      string
 	retention  time.Duration
@@ -98,6 +99,7 @@ func (s *settings) flags(c *cobra.Command) {
 	f.BoolVar(&s.insecure, "insecure", false, "listen on an address that others can reach although access is off")
 	s.dns.flags(f)
 	s.consul.flags(f)
+	f.BoolVar(&s.ui, "ui", true, "serve the web UI at /ui/")
 	f.StringVar(&s.data, "data", "./rollcall-data", "folder for events and snapshots")
 	f.StringVar(&s.store, "store", "embedded", "event store: embedded, or EventStoreDB's or KurrentDB's connection string, esdb://… or esdb+discover://…")
 	f.DurationVar(&s.retention, "heartbeat-retention", 72*time.Hour, "how long heartbeats are kept; lifecycle events are kept for ever")

@@ -1,0 +1,169 @@
+// The frame of all pages: navigation, the state of the connection, sign-in, the time slider.
+import { address, get, token } from "./api.js";
+import { h, list, paced, say } from "./dom.js";
+import { Fleet } from "./fleet.js";
+import { Page } from "./page.js";
+import { Rights } from "./rights.js";
+import { followLinks, go, route, set, to } from "./route.js";
+import { ago, momentOf, time } from "./words.js";
+import "./overview.js";
+import "./service.js";
+import "./instance.js";
+import "./audit.js";
+import "./diff.js";
+import "./operate.js";
+import "./slider.js";
+
+/** @type {Record<string, string>} */
+const pages = { overview: "rc-overview", service: "rc-service", instance: "rc-instance", audit: "rc-audit", diff: "rc-diff", operate: "rc-operate" };
+
+class App extends HTMLElement {
+  fleet = new Fleet();
+  rights = new Rights();
+  /** @type {Page | undefined} */
+  page = undefined;
+  #shown = "";
+  main = h("main", { id: "main", tabindex: "-1" });
+  nav = h("nav", { "aria-label": "Pages" });
+  state = h("span", { class: "state loading", role: "status" }, "connecting");
+  past = h("div", { class: "past", hidden: true });
+  moment = h("span");
+  namespaces = h("select", { "aria-label": "Namespace", onchange: () => set({ ns: this.namespaces.value === "*" ? "" : this.namespaces.value }, { push: true }) });
+  who = h("button", { class: "plain", onclick: () => this.signIn() });
+  slider = /** @type {import("./slider.js").Slider} */ (document.createElement("rc-slider"));
+
+  async connectedCallback() {
+    this.past.append(h("strong", {}, "You are looking at the past: "), this.moment, " ",
+      h("a", { href: "", class: "compare" }, "compare with now"), " ",
+      h("button", { onclick: () => set({ at: "" }, { push: true }) }, "back to now"));
+    this.append(
+      h("a", { href: "#main", class: "skip" }, "Skip to the page"),
+      h("header", { class: "top" },
+        h("a", { href: "/ui/", class: "brand" }, "Rollcall"), this.nav, this.namespaces, h("span", { class: "grow" }), this.state, this.who),
+      this.past, this.main, this.slider);
+    followLinks();
+    addEventListener("rollcall-route", () => this.show());
+    addEventListener("rollcall-unauthorized", () => this.signIn("The registry asks for a token."));
+    addEventListener("rollcall-acted", () => this.page?.routed());
+    const changed = paced(200, () => {
+      this.page?.changed();
+      this.slider.changed();
+    });
+    this.fleet.addEventListener("change", changed);
+    this.fleet.addEventListener("state", () => this.showState());
+    setInterval(() => this.showState(), 1000);
+    setInterval(() => this.listNamespaces(), 30_000);
+    this.slider.fleet = this.fleet;
+    this.show();
+    await this.rights.load();
+    this.showWho();
+    this.show(true);
+    this.listNamespaces();
+  }
+
+  /** @param {boolean} [anew] puts the page up again, with other rights */
+  show(anew = false) {
+    const r = route();
+    const at = r.query.get("at") ?? "";
+    this.fleet.show(r.query.get("ns") || "*", at);
+    const path = `${r.page}/${r.namespace}/${r.service}/${r.id}`;
+    if (path !== this.#shown || !this.page || anew) {
+      const page = /** @type {Page} */ (document.createElement(pages[r.page] ?? "rc-nothing"));
+      page.context = { fleet: this.fleet, rights: this.rights };
+      page.route = r;
+      const first = this.#shown === "";
+      const moved = path !== this.#shown;
+      this.#shown = path;
+      this.page = page;
+      this.main.replaceChildren(page);
+      if (moved && !first) {
+        this.main.focus({ preventScroll: true });
+        scrollTo(0, 0);
+      }
+    } else {
+      this.page.route = r;
+      this.page.routed();
+    }
+    document.title = [this.page.heading, "Rollcall"].filter(Boolean).join(" · ");
+    this.past.hidden = at === "";
+    say(this.moment, Number.isNaN(momentOf(at)) ? `position ${at}` : `${time(at)} (${ago(at)})`);
+    this.past.querySelector("a.compare")?.setAttribute("href", to("diff"));
+    this.slider.routed(r);
+    const links = [["overview", "Overview"], ["audit", "Audit"], ["operate", "Operate"]];
+    list(this.nav, links, ([name]) => name, ([, label]) => h("a", {}, label), (el, [name]) => {
+      el.setAttribute("href", to(name));
+      if (name === r.page) el.setAttribute("aria-current", "page");
+      else el.removeAttribute("aria-current");
+    });
+    this.showState();
+  }
+
+  showState() {
+    const { state, problem, heard } = this.fleet;
+    /** @type {Record<string, string>} */
+    const texts = { loading: "connecting", live: "live", past: "past", failed: problem, cut: `disconnected: ${problem}${heard ? `; what is shown is from ${ago(heard)}` : ""}` };
+    this.state.className = `state ${state}`;
+    say(this.state, texts[state]);
+    document.documentElement.classList.toggle("stale", state === "cut");
+  }
+
+  showWho() {
+    const { controlled, name } = this.rights;
+    this.who.hidden = !controlled;
+    say(this.who, token.get() ? `${name || "unknown token"} · sign out` : "Sign in");
+  }
+
+  async listNamespaces() {
+    let names = ["*"];
+    try {
+      const all = await get(address("/v1/namespaces"));
+      names = ["*", ...all.namespaces.map((/** @type {{namespace: string}} */ n) => n.namespace)];
+    } catch {
+      // who may not list the namespaces sees all that there is for them
+    }
+    const chosen = route().query.get("ns") || "*";
+    if (!names.includes(chosen)) names.push(chosen);
+    list(this.namespaces, names, (n) => n, (n) => h("option", { value: n }, n === "*" ? "all namespaces" : n));
+    this.namespaces.value = chosen;
+  }
+
+  /** @param {string} [why] */
+  signIn(why = "") {
+    if (document.querySelector("dialog.sign-in")) return;
+    if (token.get() && !why) {
+      this.signed("");
+      return;
+    }
+    const field = h("input", { type: "password", autocomplete: "off", required: true, id: "token" });
+    const dialog = h("dialog", { class: "sign-in", "aria-labelledby": "sign-in-title" });
+    dialog.append(h("form", { method: "dialog", onsubmit: () => this.signed(field.value.trim()) },
+      h("h2", { id: "sign-in-title" }, "Sign in"),
+      why && h("p", {}, why),
+      h("label", { for: "token" }, "Token"), field,
+      h("p", { class: "quiet" }, "The token is kept in this tab only, until you close it."),
+      h("div", { class: "buttons" }, h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), h("button", { class: "primary" }, "Sign in"))));
+    dialog.addEventListener("close", () => dialog.remove());
+    document.body.append(dialog);
+    dialog.showModal();
+  }
+
+  /** @param {string} text */
+  async signed(text) {
+    token.set(text);
+    await this.rights.load();
+    this.showWho();
+    this.fleet.again();
+    this.show(true);
+    this.listNamespaces();
+  }
+}
+
+class Nothing extends Page {
+  connectedCallback() {
+    this.append(h("h1", {}, "There is no such page"), h("p", {}, h("a", { href: to("overview") }, "Go to the overview")));
+  }
+}
+
+customElements.define("rc-nothing", Nothing);
+customElements.define("rc-app", App);
+if (location.pathname === "/ui/overview") go("/ui/");

@@ -1,0 +1,116 @@
+// Elements. Text reaches the page through text nodes only, so that nothing a registry was told can become markup.
+
+/** @typedef {Node | string | number | null | undefined | false} Child */
+/** @typedef {Record<string, string | number | boolean | undefined | ((e: any) => void)>} Attributes */
+
+const svgNamespace = "http://www.w3.org/2000/svg";
+
+/**
+ * Sets attributes; a function is a listener of the event that the name tells (onclick).
+ * @param {Element} el
+ * @param {Attributes} attributes
+ */
+function attribute(el, attributes) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") el.addEventListener(name.slice(2), value);
+    else if (value === true) el.setAttribute(name, "");
+    else if (value !== false && value !== undefined) el.setAttribute(name, String(value));
+  }
+}
+
+/**
+ * @param {Element} el
+ * @param {Child[]} children
+ */
+function fill(el, children) {
+  for (const child of children) {
+    if (child instanceof Node) el.append(child);
+    else if (child !== null && child !== undefined && child !== false) el.append(String(child));
+  }
+}
+
+/**
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {Attributes} [attributes]
+ * @param {...Child} children
+ * @returns {HTMLElementTagNameMap[T]}
+ */
+export function h(tag, attributes = {}, ...children) {
+  const el = document.createElement(tag);
+  attribute(el, attributes);
+  fill(el, children);
+  return el;
+}
+
+/**
+ * @template {keyof SVGElementTagNameMap} T
+ * @param {T} tag
+ * @param {Attributes} [attributes]
+ * @param {...Child} children
+ * @returns {SVGElementTagNameMap[T]}
+ */
+export function s(tag, attributes = {}, ...children) {
+  const el = /** @type {SVGElementTagNameMap[T]} */ (document.createElementNS(svgNamespace, tag));
+  attribute(el, attributes);
+  fill(el, children);
+  return el;
+}
+
+/**
+ * Sets the text of an element, if it is another one.
+ * @param {Element} el
+ * @param {string | number} text
+ */
+export function say(el, text) {
+  if (el.textContent !== String(text)) el.textContent = String(text);
+}
+
+/**
+ * Makes the children of an element those of a list. An item whose key stays keeps its element, so that the focus and the
+ * place of the reader stay, too.
+ * @template T
+ * @param {Element} parent
+ * @param {T[]} items
+ * @param {(item: T) => string} keyOf
+ * @param {(item: T) => HTMLElement} make
+ * @param {(el: any, item: T) => void} [update]
+ */
+export function list(parent, items, keyOf, make, update) {
+  /** @type {Map<string, HTMLElement>} */
+  const had = new Map();
+  for (const el of /** @type {HTMLCollectionOf<HTMLElement>} */ (parent.children)) had.set(el.dataset.key ?? "", el);
+  let next = parent.firstElementChild;
+  for (const item of items) {
+    const key = keyOf(item);
+    let el = had.get(key);
+    if (el) had.delete(key);
+    else {
+      el = make(item);
+      el.dataset.key = key;
+    }
+    update?.(el, item);
+    if (el === next) next = next.nextElementSibling;
+    else parent.insertBefore(el, next);
+  }
+  for (const el of had.values()) el.remove();
+}
+
+/**
+ * A function that runs another at most once in so many milliseconds, with the newest state.
+ * @param {number} ms
+ * @param {() => void} run
+ */
+export function paced(ms, run) {
+  let waiting = false;
+  let last = -Infinity;
+  return () => {
+    if (waiting) return;
+    waiting = true;
+    setTimeout(() => requestAnimationFrame(() => {
+      waiting = false;
+      last = performance.now();
+      run();
+    }), Math.max(0, last + ms - performance.now()));
+  };
+}

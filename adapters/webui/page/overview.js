@@ -1,0 +1,192 @@
+// The overview: every service with its instances by state, and what changed of late.
+import { get } from "./api.js";
+import { h, list, say } from "./dom.js";
+import { stateOf, states } from "./fleet.js";
+import { bar, drawBar, entry, Page, chip } from "./page.js";
+import { set, toInstance, toService } from "./route.js";
+import { ago, bytes, count, milliseconds, span } from "./words.js";
+
+/** @typedef {{namespace: string, service: string, total: number, ready: number, counts: Record<string, number>, zones: Set<string>, versions: Set<string>, changed: string}} Row */
+
+const shownChanges = 25;
+const shownFound = 20;
+
+class Overview extends Page {
+  tiles = h("dl", { class: "tiles" });
+  search = h("input", { type: "search", placeholder: "Service, instance, address, zone, version, tag", "aria-label": "Search", oninput: () => {
+    set({ q: this.search.value });
+    this.changed();
+  } });
+  rows = h("tbody");
+  found = h("ul", { class: "found" });
+  recent = h("ol", { class: "entries" });
+  none = h("p", { class: "quiet" });
+  sum = h("span", { class: "quiet" });
+  /** @type {import("./fleet.js").Entry[]} */
+  earlier = [];
+  /** @type {any} */
+  status = null;
+  #asked = "";
+
+  connectedCallback() {
+    this.search.value = this.route.query.get("q") ?? "";
+    this.append(
+      h("h1", { class: "hidden" }, "Overview"), this.tiles,
+      h("div", { class: "columns" },
+        h("section", { class: "wide", "aria-labelledby": "services" },
+          h("div", { class: "head" }, h("h2", { id: "services" }, "Services"), this.sum, h("span", { class: "grow" }), this.search),
+          this.found,
+          h("table", { class: "services" },
+            h("thead", {}, h("tr", {}, ...["Service", "Instances by state", "Ready", "Zones", "Versions", "Last change"].map((name) => h("th", { scope: "col" }, name)))),
+            this.rows),
+          this.none,
+          h("p", { class: "legend" }, ...states.map(chip))),
+        h("section", { "aria-labelledby": "recent" }, h("h2", { id: "recent" }, "What changed"), this.recent)));
+    this.routed();
+    this.poll();
+    const timer = setInterval(() => this.poll(), 5000);
+    this.gone.signal.addEventListener("abort", () => clearInterval(timer));
+  }
+
+  routed() {
+    const ns = this.route.query.get("ns") || "*";
+    if (this.#asked !== `${ns} ${this.at}`) {
+      this.#asked = `${ns} ${this.at}`;
+      this.lookBack(ns);
+    }
+    this.changed();
+  }
+
+  /** Reads the changes before those that the stream tells. @param {string} ns */
+  async lookBack(ns) {
+    const asked = this.#asked;
+    try {
+      const page = await get("/v1/history", { ns, to: this.at, limit: shownChanges }, this.gone.signal);
+      if (asked === this.#asked) this.earlier = page.entries;
+    } catch {
+      this.earlier = []; // the caller may not read the history
+    }
+    this.changed();
+  }
+
+  async poll() {
+    try {
+      this.status = await get("/v1/status", {}, this.gone.signal);
+    } catch {
+      this.status = null;
+    }
+    this.changed();
+  }
+
+  changed() {
+    const { fleet } = this.context;
+    const wanted = this.search.value.trim().toLowerCase();
+    /** @type {Map<string, Row>} */
+    const services = new Map();
+    /** @type {Record<string, number>} */
+    const all = {};
+    let ready = 0;
+    const found = [];
+    for (const i of fleet.instances.values()) {
+      const key = `${i.namespace}/${i.service}`;
+      let row = services.get(key);
+      if (!row) services.set(key, row = { namespace: i.namespace, service: i.service, total: 0, ready: 0, counts: {}, zones: new Set(), versions: new Set(), changed: "" });
+      const state = stateOf(i);
+      row.total++;
+      row.counts[state] = (row.counts[state] ?? 0) + 1;
+      all[state] = (all[state] ?? 0) + 1;
+      if (state === "passing" || state === "warning") {
+        row.ready++;
+        ready++;
+      }
+      if (i.zone) row.zones.add(i.zone);
+      if (i.version) row.versions.add(i.version);
+      if (i.changed_at > row.changed) row.changed = i.changed_at;
+      if (wanted && found.length < shownFound && [i.id, i.address, i.zone, i.version, ...(i.tags ?? [])].some((text) => text?.toLowerCase().includes(wanted))) found.push(i);
+    }
+    const shown = [...services.values()].filter((row) => !wanted || row.service.toLowerCase().includes(wanted) || row.namespace.includes(wanted))
+      .sort((a, b) => sick(b) - sick(a) || (a.namespace + "/" + a.service).localeCompare(b.namespace + "/" + b.service));
+    this.showTiles(all, ready, services.size);
+    const one = new Set([...services.values()].map((row) => row.namespace)).size < 2;
+    list(this.rows, shown, (row) => `${row.namespace}/${row.service}`, makeRow, (el, row) => drawRow(el, row, one, this.now));
+    list(this.found, found, (i) => `${i.namespace}/${i.service}/${i.id}`, (i) => h("li", {}, h("a", { href: toInstance(i) }, `${i.service}/${i.id}`), ` ${i.address}`));
+    this.found.hidden = found.length === 0;
+    say(this.sum, wanted ? `${shown.length} of ${services.size}` : "");
+    const loaded = fleet.state !== "loading" && fleet.state !== "failed";
+    say(this.none, shown.length > 0 ? "" : wanted ? "No service has that name." : loaded ? (this.at ? "Nothing was registered then." : "Nothing is registered.") : fleet.problem);
+    this.showRecent();
+  }
+
+  /**
+   * @param {Record<string, number>} all
+   * @param {number} ready
+   * @param {number} services
+   */
+  showTiles(all, ready, services) {
+    const total = this.context.fleet.instances.size;
+    const status = this.at ? null : this.status;
+    /** @type {{name: string, value: string, note?: string, bad?: boolean}[]} */
+    const tiles = [
+      { name: "Services", value: count(services) },
+      { name: "Instances", value: count(total), note: `${count(ready)} ready` },
+      { name: "Critical", value: count(all.critical ?? 0), bad: Boolean(all.critical) },
+      { name: "Kept from traffic", value: count((all.draining ?? 0) + (all.maintenance ?? 0)), note: "draining, in maintenance" },
+    ];
+    if (status) {
+      const held = Object.keys(status.leases.expiry_held ?? {});
+      const lag = milliseconds(status.catalog.lag);
+      tiles.push({ name: "Leases overdue", value: count(status.leases.overdue), note: `of ${count(status.leases.count)}`, bad: status.leases.overdue > 0 });
+      tiles.push({ name: "Self-preservation", value: held.length ? "on" : "off", note: held.length ? `expiry is held in ${held.join(", ")}` : "leases expire", bad: held.length > 0 });
+      tiles.push({ name: "Registry", value: status.ready ? "ready" : "not ready", note: status.not_ready ?? (lag > 3000 ? `${span(lag)} behind` : `up ${span(milliseconds(status.uptime))}, no lag`), bad: !status.ready || lag > 3000 });
+      tiles.push({ name: "History", value: count(status.history.entries), note: status.store.bytes === undefined ? "events" : `events, ${bytes(status.store.bytes)}` });
+    }
+    list(this.tiles, tiles, (t) => t.name, (t) => h("div", {}, h("dt", {}, t.name), h("dd", {}, h("b"), h("small"))), (el, t) => {
+      el.classList.toggle("bad", Boolean(t.bad));
+      say(el.querySelector("b"), t.value);
+      say(el.querySelector("small"), t.note ?? "");
+    });
+  }
+
+  showRecent() {
+    const live = this.at ? [] : this.context.fleet.changes;
+    const had = new Set(live.map((e) => e.position));
+    const entries = [...live, ...this.earlier.filter((e) => !had.has(e.position))].slice(0, shownChanges);
+    list(this.recent, entries, (e) => e.position, (e) => entry(e));
+  }
+}
+
+/** @param {Row} row */
+const sick = (row) => (row.counts.critical ? 1 : 0);
+
+/** @param {Row} row */
+function makeRow(row) {
+  return h("tr", {}, h("th", { scope: "row" }, h("a", { href: toService(row.namespace, row.service) }, row.service), h("small", { class: "quiet" })),
+    h("td", {}, bar(row.counts)), h("td", { class: "number" }), h("td"), h("td"), h("td", { class: "quiet" }));
+}
+
+/**
+ * @param {HTMLTableRowElement} el
+ * @param {Row} row
+ * @param {boolean} one all services are of one namespace
+ * @param {number} now
+ */
+function drawRow(el, row, one, now) {
+  const [name, bars, ready, zones, versions, changed] = el.cells;
+  name.querySelector("a")?.setAttribute("href", toService(row.namespace, row.service));
+  say(/** @type {Element} */ (name.querySelector("small")), one ? "" : ` ${row.namespace}`);
+  drawBar(/** @type {HTMLElement} */ (bars.firstElementChild), row.counts);
+  say(ready, `${count(row.ready)} / ${count(row.total)}`);
+  say(zones, few(row.zones));
+  say(versions, few(row.versions));
+  say(changed, ago(row.changed, now));
+  zones.title = [...row.zones].sort().join(", ");
+  versions.title = [...row.versions].sort().join(", ");
+}
+
+/** @param {Set<string>} names */
+function few(names) {
+  const sorted = [...names].sort();
+  return sorted.length > 2 ? `${sorted[0]} +${sorted.length - 1}` : sorted.join(", ");
+}
+
+customElements.define("rc-overview", Overview);

@@ -1,0 +1,43 @@
+// What the caller may do. The registry decides; the page only offers what would be granted.
+import { get } from "./api.js";
+
+/** @typedef {{verbs: string[], namespace: string, service: string, instance: string}} Grant */
+
+export class Rights {
+  name = "";
+  /** Whether the registry controls access at all. */
+  controlled = true;
+  /** @type {Grant[]} */
+  grants = [];
+
+  async load() {
+    try {
+      const self = await get("/v1/self");
+      this.name = self.name;
+      this.controlled = self.controlled;
+      this.grants = self.grants;
+    } catch {
+      this.name = "";
+      this.grants = [];
+    }
+  }
+
+  /**
+   * @param {string} verb
+   * @param {{namespace?: string, service?: string, id?: string}} [of] what is missing stands for all
+   */
+  may(verb, of = {}) {
+    return this.grants.some((g) => g.verbs.includes(verb) && covers(g.namespace, of.namespace) && covers(g.service, of.service) && covers(g.instance, of.id));
+  }
+}
+
+/**
+ * @param {string} pattern
+ * @param {string | undefined} name undefined: every name
+ */
+function covers(pattern, name) {
+  if (pattern === "*" || pattern === "") return true;
+  if (name === undefined) return false;
+  if (pattern.endsWith("*")) return name.startsWith(pattern.slice(0, -1));
+  return pattern === name;
+}
