@@ -27,11 +27,10 @@ const MaxBelow = 1_000_000
 
 // reportSpan is a span of a report. It has a beginning and an end, which differ.
 type reportSpan struct {
-	from, to   time.Time
-	after      eventstore.Position // the state at the beginning has all events up to here
-	upTo       eventstore.Position // the newest lifecycle event of the span, or one before the span
-	unknown    bool                // the span was asked for from before the first event
-	beginsLate time.Time           // when the first event was recorded, if unknown
+	from, to time.Time
+	after    eventstore.Position // the state at the beginning has all events up to here
+	upTo     eventstore.Position // the newest lifecycle event of the span, or one before the span
+	notes    []string            // what the bounds leave open
 }
 
 // reportSpan reads the bounds of a report. A span without a beginning, and one that ends before the first event, are refused.
@@ -53,10 +52,10 @@ func (s *Service) reportSpan(ctx context.Context, from, to string) (span reportS
 	if err := s.historyUpToDate(ctx); err != nil {
 		return span, err
 	}
-	if span.from, err = s.timeOf(ctx, &begin); err != nil {
+	if span.from, err = s.timeOf(ctx, &begin, &span); err != nil {
 		return span, err
 	}
-	if span.to, err = s.timeOf(ctx, &end); err != nil {
+	if span.to, err = s.timeOf(ctx, &end, &span); err != nil {
 		return span, err
 	}
 	if !span.from.Before(span.to) {
@@ -72,20 +71,31 @@ func (s *Service) reportSpan(ctx context.Context, from, to string) (span reportS
 	case !first.RecordedAt.Before(span.to):
 		return span, domain.InvalidField{Field: "to", Rule: "must be after the first event, which was recorded at " + first.RecordedAt.UTC().Format(time.RFC3339Nano)}
 	case span.from.Before(first.RecordedAt):
-		span.from, span.after, span.unknown, span.beginsLate = first.RecordedAt.UTC(), 0, true, first.RecordedAt.UTC()
+		span.from, span.after = first.RecordedAt.UTC(), 0
+		span.notes = append(span.notes, "The first event was recorded at "+span.from.Format(time.RFC3339Nano)+". Nothing is known of the time before, so the span begins there.")
 	}
 	return span, nil
 }
 
-// timeOf is the time of a moment. A position has the time of the first event that is kept from there on.
-func (s *Service) timeOf(ctx context.Context, m *Moment) (time.Time, error) {
+// timeOf is the time of a moment. A position has the time of its event. If that event is not kept any more, as an old
+// heartbeat, the position has the time of the next event, and a note of the span says so.
+func (s *Service) timeOf(ctx context.Context, m *Moment, span *reportSpan) (time.Time, error) {
 	if !m.Time.IsZero() {
 		return m.Time.UTC(), nil
 	}
+	when := s.Now().UTC()
 	for e, err := range s.Store.ReadAll(ctx, eventstore.ReadAllOptions{After: max(m.Position, 1) - 1, Limit: 1}) {
-		return e.RecordedAt.UTC(), err
+		if err != nil {
+			return when, err
+		}
+		when = e.RecordedAt.UTC()
+		if e.Position == m.Position || m.Position == 0 {
+			return when, nil
+		}
 	}
-	return s.Now().UTC(), nil
+	span.notes = append(span.notes, fmt.Sprintf("No event is kept at position %d: heartbeats are kept for a limited time. The position stands for %s, when the next event that is kept was recorded.",
+		m.Position, when.Format(time.RFC3339Nano)))
+	return when, nil
 }
 
 // Report makes a report.
@@ -128,10 +138,7 @@ func (s *Service) Report(ctx context.Context, q ReportQuery) (r wire.Report, err
 
 // reportNotes say what the figures cannot tell.
 func (s *Service) reportNotes(r *wire.Report, span reportSpan, unread int) []string {
-	notes := []string{}
-	if span.unknown {
-		notes = append(notes, "The first event was recorded at "+span.beginsLate.Format(time.RFC3339Nano)+". Nothing is known of the time before, so the span begins there.")
-	}
+	notes := notNil(span.notes)
 	if unread > 0 {
 		notes = append(notes, fmt.Sprintf("%d events were written by another program or a newer version and cannot be read. They are left out.", unread))
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"reflect"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/domain/eventstore/eventstoretest"
 	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -193,6 +195,32 @@ func TestWhatAReportCannotBeAboutIsRefusedByName(t *testing.T) {
 	got, err := r.Report(context.Background(), queries.ReportQuery{Namespace: "default", Service: "web", From: minute(-60)})
 	if err != nil || !got.From.Equal(epoch) || len(got.Notes) == 0 || !strings.Contains(got.Notes[0], "Nothing is known of the time before") {
 		t.Errorf("a report from before the first event is %+v, %v", got, err)
+	}
+}
+
+// forgetful is a store that does not keep the events at some positions any more.
+type forgetful struct {
+	*eventstoretest.Memory
+	gone eventstore.Position
+}
+
+func (s forgetful) ReadAll(ctx context.Context, opts eventstore.ReadAllOptions) iter.Seq2[eventstore.RecordedEvent, error] {
+	if opts.After+1 == s.gone {
+		opts.After++
+	}
+	return s.Memory.ReadAll(ctx, opts)
+}
+
+func TestAReportSaysThatThePositionWhereItBeginsIsNotKept(t *testing.T) {
+	r := outage(t)
+	r.Store = forgetful{r.store, 4}
+	got, err := r.Report(context.Background(), queries.ReportQuery{Namespace: "default", Service: "web", From: "4", To: minute(100)})
+	if err != nil || !got.From.Equal(epoch.Add(30*time.Minute)) || len(got.Notes) != 1 || !strings.HasPrefix(got.Notes[0], "No event is kept at position 4: ") {
+		t.Errorf("the report is %+v, %v", got, err)
+	}
+	got, err = r.Report(context.Background(), queries.ReportQuery{Namespace: "default", Service: "web", From: "3", To: minute(100)})
+	if err != nil || !got.From.Equal(epoch.Add(5*time.Minute)) || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "could not take heartbeats") {
+		t.Errorf("the report is %+v, %v", got, err)
 	}
 }
 
