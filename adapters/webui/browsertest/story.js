@@ -152,6 +152,21 @@ await tell("the past plays until now", async (page) => {
   await live(page);
 });
 
+await tell("the lanes show the states of the timeline, and who made them", async (page) => {
+  await page.goto(server.url + "/ui/service/default/payments?span=5");
+  await page.locator("rc-lanes canvas").scrollIntoViewIfNeeded();
+  await page.waitForFunction(() => document.querySelector("rc-lanes")?.lanes.length === 4);
+  const told = await server.send("GET", "/v1/timeline/services/payments?from=5m%20ago");
+  const shown = await page.evaluate(() => document.querySelector("rc-lanes").lanes.map(([id, lane]) => [id, lane.map((i) => i.state)]));
+  assert.deepEqual(shown, told.lanes.map((l) => [l.id, l.intervals.map((i) => (i.traffic === "serving" ? i.status : i.traffic))]));
+  assert.deepEqual(shown[0], ["payments-1", ["passing", "maintenance"]]);
+  const box = await page.locator("rc-lanes canvas").boundingBox();
+  await page.mouse.move(box.x + box.width - 3, box.y + 10);
+  await page.locator(".tip", { hasText: "replacing the disk (by anonymous)" }).waitFor();
+  await page.mouse.click(box.x + box.width - 3, box.y + 10);
+  await page.waitForURL("**/ui/instance/default/payments/payments-1*");
+});
+
 await tell("the comparison names the event of each difference", async (page) => {
   await page.goto(server.url + `/ui/?at=${middle}`);
   await page.getByRole("link", { name: "compare with now" }).click();

@@ -1,5 +1,5 @@
-// How much changed when.
-import { get } from "./api.js";
+// How much changed when, and which states instances went through.
+import { get, instancePath, refused } from "./api.js";
 
 /** The spans of the slider: names and minutes. @type {[string, number][]} */
 export const spans = [["5 min", 5], ["15 min", 15], ["1 h", 60], ["6 h", 360], ["1 day", 1440], ["7 days", 10080], ["30 days", 43200]];
@@ -16,12 +16,14 @@ export function usualSpan() {
   return usual;
 }
 
-const pageSize = 1000;
-const mostPages = 10;
+/**
+ * @param {number} from ms
+ * @param {number} to ms
+ */
+const within = (from, to) => ({ from: new Date(from).toISOString(), to: to >= Date.now() ? "" : new Date(to).toISOString() }); // a moment that is still to come is refused
 
 /**
- * The number of changes in each of n parts of a time, the oldest part first. Where there are more than 10,000 changes, the
- * newest 10,000 are counted.
+ * The number of changes in each of n parts of a time, the oldest part first.
  * @param {string} ns
  * @param {number} from ms
  * @param {number} to ms
@@ -29,28 +31,66 @@ const mostPages = 10;
  */
 export async function histogram(ns, from, to, n) {
   const counts = new Array(n).fill(0);
-  for await (const e of entries("/v1/history", { ns }, from, to)) {
-    const at = Math.floor((n * (Date.parse(e.recorded_at) - from)) / (to - from));
-    if (at >= 0 && at < n) counts[at]++;
+  const add = (/** @type {number} */ time, /** @type {number} */ number) => {
+    const at = Math.floor((n * (time - from)) / (to - from));
+    if (at >= 0 && at < n) counts[at] += number;
+  };
+  try {
+    const reply = await get("/v1/histogram", { ns, ...within(from, to), buckets: n });
+    const half = (Date.parse(reply.to) - Date.parse(reply.from)) / n / 2; // the reply begins with the first event of all
+    const begins = reply.buckets.map((/** @type {string} */ t) => Date.parse(t) + half);
+    for (const numbers of /** @type {number[][]} */ (Object.values(reply.types))) numbers.forEach((number, i) => number && add(begins[i], number));
+  } catch (err) {
+    if (!refused(err)) throw err;
+    const page = await get("/v1/history", { ns, ...within(from, to), limit: 1000 }); // of what the caller may see: the newest changes
+    for (const e of page.entries) add(Date.parse(e.recorded_at), 1);
   }
   return counts;
 }
 
 /**
- * The entries of a time, the newest first.
- * @param {string} path
- * @param {import("./api.js").Parameters} parameters
+ * @typedef {{id: string, from: number, to: number, state: string, epoch: number, owner: string, why: string, ended: string}} Interval
+ * to is Infinity where the state goes on
+ * @typedef {{summary: string, actor?: string}} Cause
+ */
+
+const mostReplies = 20;
+
+/**
+ * The states that the instances of a service went through, by the id of the instance.
+ * @param {string} namespace
+ * @param {string} service
  * @param {number} from ms
  * @param {number} to ms
- * @returns {AsyncGenerator<import("./fleet.js").Entry>}
+ * @param {AbortSignal} signal
+ * @returns {Promise<Map<string, Interval[]>>}
  */
-export async function* entries(path, parameters, from, to) {
-  let cursor = "";
-  const end = to >= Date.now() ? "" : new Date(to).toISOString(); // a moment that is still to come is refused
-  for (let n = 0; n < mostPages; n++) {
-    const page = await get(path, { ...parameters, from: new Date(from).toISOString(), to: end, limit: pageSize, cursor });
-    yield* page.entries;
-    cursor = page.next ?? "";
-    if (!cursor) return;
+export async function timeline(namespace, service, from, to, signal) {
+  /** @type {Map<string, Interval[]>} */
+  const lanes = new Map();
+  for (let n = 0; n < mostReplies && from < to; n++) {
+    const reply = await get(instancePath({ namespace, service }).replace("/v1/", "/v1/timeline/"), { ns: namespace, ...within(from, to) }, signal);
+    for (const { id, intervals } of reply.lanes) {
+      const lane = lanes.get(id) ?? [];
+      lanes.set(id, lane);
+      for (const i of intervals) {
+        const last = lane.at(-1);
+        const end = i.ended ? Date.parse(i.to) : Infinity;
+        if (!i.began && last && last.to === Infinity) {
+          last.to = end; // the reply before ended within it
+          last.ended = told(i.ended);
+        } else {
+          lane.push({ id, from: Date.parse(i.from), to: end, state: i.traffic === "serving" ? i.status : i.traffic, epoch: i.epoch, owner: i.owner ?? "", why: told(i.began), ended: told(i.ended) });
+        }
+      }
+    }
+    if (Date.parse(reply.complete_to) >= Date.parse(reply.to)) break;
+    from = Date.parse(reply.complete_to);
   }
+  return lanes;
+}
+
+/** @param {Cause | undefined} cause */
+function told(cause) {
+  return cause ? `${cause.summary}${cause.actor ? ` (by ${cause.actor})` : ""}` : "";
 }

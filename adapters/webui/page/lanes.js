@@ -1,70 +1,15 @@
 // Swim lanes: one lane an instance, and in it the states that it went through.
-import { aborted, get, instancePath, words } from "./api.js";
+import { aborted, Problem, words } from "./api.js";
 import { h, say } from "./dom.js";
-import { entries, usualSpan } from "./intervals.js";
+import { timeline, usualSpan } from "./intervals.js";
 import { go, toInstance } from "./route.js";
 import { momentOf, time } from "./words.js";
 
-/**
- * @typedef {{id: string, from: number, to: number, state: string, epoch: number, why: string}} Interval to Infinity: until now
- * @typedef {import("./fleet.js").Entry} Entry
- */
+/** @typedef {import("./intervals.js").Interval} Interval */
 
 const laneHeight = 20;
 const mostHeight = 440; // of the part in sight
 const axis = 22;
-
-/**
- * The states that instances went through, from what they were at the beginning and the entries since, oldest first.
- * @param {import("./fleet.js").Instance[]} before
- * @param {Entry[]} since
- * @param {number} begin ms
- * @returns {Map<string, Interval[]>} by the id of the instance
- */
-export function intervalsOf(before, since, begin) {
-  /** @type {Map<string, Interval[]>} */
-  const lanes = new Map();
-  /** @type {Map<string, {status: string, traffic: string, epoch: number}>} */
-  const now = new Map();
-  const open = (/** @type {string} */ id, /** @type {number} */ at, /** @type {string} */ why) => {
-    const lane = lanes.get(id) ?? [];
-    lanes.set(id, lane);
-    const last = lane.at(-1);
-    if (last && last.to === Infinity) last.to = at;
-    const is = now.get(id);
-    if (is) lane.push({ id, from: at, to: Infinity, state: is.traffic === "serving" ? is.status : is.traffic, epoch: is.epoch, why });
-  };
-  for (const i of before) {
-    now.set(i.id, { status: i.status, traffic: i.traffic, epoch: i.epoch });
-    open(i.id, begin, "");
-  }
-  for (const e of since) {
-    if (!e.id) continue;
-    const at = Date.parse(e.recorded_at);
-    const is = now.get(e.id);
-    const data = e.data ?? {};
-    switch (e.type) {
-      case "InstanceRegistered":
-        now.set(e.id, { status: data.status, traffic: data.maintenance ? "maintenance" : "serving", epoch: data.epoch });
-        break;
-      case "InstanceDeregistered":
-      case "LeaseExpired":
-        now.delete(e.id);
-        break;
-      case "HealthChanged":
-        if (is) is.status = data.to;
-        break;
-      case "TrafficChanged":
-        if (is) is.traffic = data.to;
-        break;
-      default:
-        if (!is || !data.status || data.status === is.status) continue;
-        is.status = data.status;
-    }
-    open(e.id, at, `${e.summary}${e.actor ? ` (by ${e.actor})` : ""}`);
-  }
-  return lanes;
-}
 
 export class Lanes extends HTMLElement {
   /** @type {import("./page.js").Page | undefined} */
@@ -140,18 +85,14 @@ export class Lanes extends HTMLElement {
     if (!this.page) return;
     const { namespace, service } = this.page.route;
     const from = this.#from, to = this.#to;
-    const path = instancePath({ namespace, service });
     this.#loading = true;
     try {
-      const before = await get(`${path}/instances`, { ns: namespace, at: new Date(from).toISOString() }, this.page.gone.signal).catch((err) => {
-        if (aborted(err)) throw err;
-        return { instances: [] }; // there was no such service then
+      const lanes = await timeline(namespace, service, from, to, this.page.gone.signal).catch((err) => {
+        if (err instanceof Problem && err.status === 404) return new Map(); // there was no such service
+        throw err;
       });
-      /** @type {Entry[]} */
-      const since = [];
-      for await (const e of entries(`${path}/history`, { ns: namespace }, from, to)) since.push(e);
       if (from !== this.#from || to !== this.#to) return;
-      this.lanes = [...intervalsOf(before.instances, since.reverse(), from)].sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }));
+      this.lanes = [...lanes].sort(([a], [b]) => a.localeCompare(b, "en", { numeric: true }));
       say(this.note, this.lanes.length ? `${time(from)} to ${this.#live ? "now" : time(to)}` : "No instance was live in this time.");
       this.draw();
     } catch (err) {
@@ -198,7 +139,7 @@ export class Lanes extends HTMLElement {
         g.fillRect(left, y + 3, Math.max(1, right - left), laneHeight - 6);
         if (epoch && i.epoch !== epoch) {
           g.fillStyle = colour("text");
-          g.fillRect(left - 1, y + 1, 2, laneHeight - 2); // another epoch
+          g.fillRect(left - 1, y + 1, 2, laneHeight - 2); // another epoch, and so perhaps another owner
         }
         epoch = i.epoch;
       }
@@ -229,8 +170,8 @@ export class Lanes extends HTMLElement {
     const at = this.find(e);
     this.tip.hidden = !at?.interval;
     if (!at?.interval) return;
-    const { state, from, to, epoch, why } = at.interval;
-    say(this.tip, `${at.id}: ${state}, epoch ${epoch}, ${time(from)} to ${to === Infinity ? "now" : time(to)}${why ? `. ${why}` : ""}`);
+    const { state, from, to, epoch, owner, why, ended } = at.interval;
+    say(this.tip, `${at.id}: ${state}, epoch ${epoch}${owner && ` of ${owner}`}, ${time(from)} to ${to === Infinity ? "now" : time(to)}${why && `. Began: ${why}`}${ended && `. Ended: ${ended}`}`);
     this.tip.style.left = `${Math.min(e.clientX + 12, innerWidth - 330)}px`;
     this.tip.style.top = `${e.clientY + 14}px`;
   }
