@@ -103,6 +103,13 @@ func (s *Service) reverse(ctx context.Context, caller Caller, r *Reversal, reaso
 		if err != nil {
 			return request, 0, err
 		}
+		if _, _, _, removes := removalOf(step.Command); removes && s.Guard != nil && s.Guard.Policies.Any() && !itself(&caller, step.Command, &state) {
+			if all := s.Guard.Policies.For(r.Key.ServiceKey()); len(all) > 0 {
+				if _, err := s.admit(ctx, caller, step.Command, &state, all); err != nil {
+					return request, 0, err
+				}
+			}
+		}
 		caller.reverts = step.Reverts
 		for _, e := range events {
 			data, err := domain.Encode(e)

@@ -26,6 +26,8 @@ type Catalog interface {
 	Find(key domain.Key) *catalog.Entry
 	// FindAll appends the result of Find for each key.
 	FindAll(into []*catalog.Entry, keys []domain.Key) []*catalog.Entry
+	// View is a service with its live instances.
+	View(key domain.ServiceKey) *catalog.View
 }
 
 // Progress is the progress of the projections.
@@ -40,6 +42,9 @@ type Service struct {
 	catalog  func() Catalog
 	progress Progress
 	observe  func(Outcome)
+
+	// Guard holds removals to policies; nil: there are none. It is set before the first command.
+	Guard *Guard
 
 	// Reach says which targets checks may have. It is set before the first command.
 	Reach domain.Reach
@@ -70,7 +75,7 @@ type Caller struct {
 
 	Registry bool // the registry itself, not a client: it may change what is in its own namespace
 
-	reverts, reason string // see domain.Metadata
+	reverts, reason, forced string // see domain.Metadata
 }
 
 // mayWrite refuses a client's command for an instance of the registry itself.
@@ -265,6 +270,7 @@ func (s *Service) do(ctx context.Context, caller Caller, tasks []task) {
 			t.done = t.Err != nil
 		}
 	}
+	s.doGuarded(ctx, caller, tasks)
 	for attempt := 0; attempt < attempts && s.try(ctx, caller, tasks, attempt > 0); attempt++ {
 	}
 	var changed eventstore.Position
@@ -519,6 +525,7 @@ func (c Caller) metadata(beat bool) []byte {
 	}
 	field("reverts", c.reverts)
 	field("reason", c.reason)
+	field("forced", c.forced)
 	b = append(b, `"schema":`...)
 	return append(strconv.AppendInt(b, domain.SchemaVersion, 10), '}')
 }

@@ -166,6 +166,14 @@ func DecodeEvent(eventType string, data []byte) (Event, error) {
 		return decode[RoleSet](data)
 	case TypeRoleRemoved:
 		return decode[RoleRemoved](data)
+	case TypePolicySet:
+		return decode[PolicySet](data)
+	case TypePolicyRemoved:
+		return decode[PolicyRemoved](data)
+	case TypeRemovalAdmitted:
+		return decode[RemovalAdmitted](data)
+	case TypeRemovalsStopped:
+		return decode[RemovalsStopped](data)
 	}
 	return nil, UnknownEvent{Type: eventType}
 }

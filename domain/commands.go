@@ -51,6 +51,7 @@ type ChangeTraffic struct {
 	Owner   string // the owner of the live registration; "": any
 	Traffic Traffic
 	Reason  string
+	Force   bool // also where a policy refuses; needs a reason
 	Holder  string
 }
 
@@ -60,6 +61,7 @@ type DeregisterInstance struct {
 	Epoch  uint64 // the epoch that must be live; 0: any
 	Owner  string // the owner of the live registration; "": any
 	Reason string
+	Force  bool // also where a policy refuses; needs a reason
 	Holder string
 }
 
@@ -117,7 +119,7 @@ func (c ChangeTraffic) Validate() error {
 	if err := c.Traffic.validate("traffic"); err != nil {
 		return err
 	}
-	return validateText("reason", c.Reason, 0, MaxReason)
+	return validateForce(c.Force, c.Reason)
 }
 
 // Validate holds the key, the owner and the reason to the limits.
@@ -125,7 +127,7 @@ func (c DeregisterInstance) Validate() error {
 	if err := validateTarget(c.Key, c.Owner); err != nil {
 		return err
 	}
-	return validateText("reason", c.Reason, 0, MaxReason)
+	return validateForce(c.Force, c.Reason)
 }
 
 // Validate holds the key to the limits.
@@ -143,4 +145,12 @@ func validateOwner(owner string) error {
 		return nil
 	}
 	return validateToken("owner", owner, MaxOwner)
+}
+
+// validateForce holds a reason to the limits. Whoever goes past a policy says why.
+func validateForce(force bool, reason string) error {
+	if force && reason == "" {
+		return InvalidField{Field: "reason", Rule: "is needed with force"}
+	}
+	return ValidateReason(reason)
 }

@@ -183,6 +183,7 @@ type Metadata struct {
 	RequestID string `json:"request_id,omitempty"` // the request that carried the command
 	Reverts   string `json:"reverts,omitempty"`    // of a revert: the id of the event whose effect it takes back
 	Reason    string `json:"reason,omitempty"`     // of a revert: why
+	Forced    string `json:"forced,omitempty"`     // the policy that refused the command, on which the actor insisted
 	Schema    int    `json:"schema"`               // schema version of the event
 }
 

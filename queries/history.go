@@ -35,6 +35,9 @@ func ShowEntry(timelines eventstore.Timelines, e *history.Entry) wire.HistoryEnt
 		return shown
 	}
 	shown.Summary = Words(event, e.RecordedAt)
+	if e.Metadata.Forced != "" {
+		shown.Summary += "; forced past policy " + e.Metadata.Forced
+	}
 	if e.Metadata.Reverts != "" {
 		shown.Summary += "; this reverts event " + e.Metadata.Reverts
 		if reason := e.Metadata.Reason; reason != "" && !strings.Contains(shown.Summary, reason) {
@@ -95,6 +98,8 @@ func Words(event domain.Event, recordedAt time.Time) string {
 		return because("webhook deleted", e.Reason)
 	case domain.SelfPreservationStarted, domain.SelfPreservationEnded, domain.ListeningInterrupted:
 		return registryWords(event)
+	case domain.PolicySet, domain.PolicyRemoved, domain.RemovalAdmitted, domain.RemovalsStopped:
+		return policyWords(event)
 	case domain.TokenCreated, domain.TokenRotated, domain.TokenRevoked, domain.RoleSet, domain.RoleRemoved:
 		return accessWords(event)
 	}

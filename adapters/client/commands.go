@@ -19,6 +19,7 @@ type preconditions struct {
 	owner    string  // "": any
 	revision *uint64 // nil: any
 	create   bool    // no instance may be live
+	force    bool    // also where a policy refuses
 }
 
 // OfEpoch lets the registry carry out a command only if the instance is in this epoch; 0: in any epoch. A late command
@@ -36,6 +37,9 @@ func CreateOnly() CommandOption { return func(c *preconditions) { c.create = tru
 func AtRevision(revision uint64) CommandOption {
 	return func(c *preconditions) { c.revision = &revision }
 }
+
+// Forced lets the registry drain or deregister an instance also where a policy refuses that. The command needs a reason.
+func Forced() CommandOption { return func(c *preconditions) { c.force = true } }
 
 func preconditionsOf(options []CommandOption) (c preconditions) {
 	for _, option := range options {
@@ -151,18 +155,20 @@ func (c *Client) ChangeTraffic(ctx context.Context, k domain.Key, traffic domain
 	body := struct {
 		Traffic domain.Traffic `json:"traffic"`
 		Reason  string         `json:"reason,omitempty"`
+		Force   bool           `json:"force,omitempty"`
 		Epoch   uint64         `json:"epoch,omitempty"`
 		Owner   string         `json:"owner,omitempty"`
-	}{traffic, reason, on.epoch, on.owner}
+	}{traffic, reason, on.force, on.epoch, on.owner}
 	on.epoch, on.owner = 0, ""
 	return c.command(ctx, http.MethodPut, k, "/traffic", body, on, nil)
 }
 
 // Deregister takes an instance out of the catalog.
 func (c *Client) Deregister(ctx context.Context, k domain.Key, reason string, options ...CommandOption) (Reply[wire.Result], error) {
-	var extra url.Values
-	if reason != "" {
-		extra = url.Values{"reason": {reason}}
+	on, extra := preconditionsOf(options), url.Values{}
+	set(extra, "reason", reason)
+	if on.force {
+		extra.Set("force", "true")
 	}
-	return c.command(ctx, http.MethodDelete, k, "", nil, preconditionsOf(options), extra)
+	return c.command(ctx, http.MethodDelete, k, "", nil, on, extra)
 }

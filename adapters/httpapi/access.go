@@ -60,7 +60,7 @@ var Rights = []Right{
 	{"POST /v1/check-reports", register, OnItems},
 	{"POST /v1/commands", register | traffic, OnItems},
 	{"POST /v1/heartbeats", register, OnItems},
-	{"POST /v1/reverts", register | traffic, OnItems}, // and to read the history of what is selected
+	{"POST /v1/reverts", domain.ReadHistory, OnItems}, // and those of the commands that it stands for
 	{"GET /v1/namespaces", domain.ReadCatalog, OnRegistry},
 	{"GET /v1/services", domain.ReadCatalog, OnNamespace},
 	{"GET /v1/services/:service", domain.ReadCatalog, OnService},
@@ -85,6 +85,10 @@ var Rights = []Right{
 	{"GET /v1/streams/events", domain.ReadEvents, OnSelection},
 	{"GET /v1/preservation", domain.ReadCatalog, OnChosen},
 	{"PUT /v1/preservation", domain.Operate, OnNamespace},
+	{"GET /v1/policies", domain.ReadCatalog, OnRegistry},
+	{"GET /v1/policies/:name", domain.ReadCatalog, OnRegistry},
+	{"PUT /v1/policies/:name", domain.Operate, OnRegistry},
+	{"DELETE /v1/policies/:name", domain.Operate, OnRegistry},
 	{"POST /v1/backup", domain.Operate, OnSocket},
 	{"POST /v1/webhooks", domain.ManageWebhooks, OnRegistry},
 	{"GET /v1/webhooks", domain.ManageWebhooks, OnRegistry},

@@ -20,6 +20,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/web/lane"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/projections/access"
+	"github.com/rollcall-registry/rollcall/projections/policies"
 	"github.com/rollcall-registry/rollcall/projections/webhooks"
 	"github.com/rollcall-registry/rollcall/queries"
 )
@@ -56,6 +57,10 @@ type Config struct {
 	// Tokens has the tokens and roles, AccessCommands changes them; nil: there are no routes for them.
 	Tokens         *access.Table
 	AccessCommands *commands.Access
+
+	// Policies has the guard rails, and PolicyCommands changes them.
+	Policies       *policies.Table
+	PolicyCommands *commands.Policies
 
 	// Proxies tell where requests come from; nil: each comes from its connection's address.
 	Proxies *web.Proxies
@@ -176,7 +181,7 @@ func (a *api) router() *echo.Echo {
 	v1.PUT("/services/:service/instances/:id/heartbeat", a.heartbeat, web.Takes("ns", "epoch", "owner"), heartbeat)
 	v1.PUT("/services/:service/instances/:id/health", a.reportHealth, web.Takes("ns"), command)
 	v1.PUT("/services/:service/instances/:id/traffic", a.changeTraffic, web.Takes("ns"), command)
-	v1.DELETE("/services/:service/instances/:id", a.deregister, web.Takes("ns", "epoch", "owner", "reason"), command)
+	v1.DELETE("/services/:service/instances/:id", a.deregister, web.Takes("ns", "epoch", "owner", "reason", "force"), command)
 	v1.PUT("/services/:service/instances/:id/checks/:check", a.addCheck, web.Takes("ns"), command)
 	v1.DELETE("/services/:service/instances/:id/checks/:check", a.removeCheck, web.Takes("ns", "epoch", "owner"), command)
 	v1.POST("/services/:service/instances/:id/checks/:check/pass", a.passCheck, web.Takes("ns"), heartbeat)
@@ -219,6 +224,10 @@ func (a *api) router() *echo.Echo {
 	v1.PUT("/preservation", a.changePreservation, web.Takes("ns"), command)
 	web.Get(v1, "/status", a.status, web.Takes())
 	web.Get(v1, "/self", a.self, web.Takes())
+	web.Get(v1, "/policies", a.listPolicies, web.Takes(), lookup)
+	web.Get(v1, "/policies/:name", a.getPolicy, web.Takes(), lookup)
+	v1.PUT("/policies/:name", a.setPolicy, web.Takes(), command)
+	v1.DELETE("/policies/:name", a.removePolicy, web.Takes("reason"), command)
 	v1.POST("/backup", a.backup, web.Takes(), command)
 	v1.POST("/webhooks", a.createWebhook, web.Takes(), command)
 	web.Get(v1, "/webhooks", a.listWebhooks, web.Takes("limit", "cursor"), lookup)

@@ -29,6 +29,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/history"
 	"github.com/rollcall-registry/rollcall/projections/live"
+	"github.com/rollcall-registry/rollcall/projections/policies"
 	"github.com/rollcall-registry/rollcall/projections/webhooks"
 	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
@@ -101,6 +102,10 @@ func startConfigured(t testing.TB, opts pebblestore.Options, change func(*httpap
 	if err != nil {
 		t.Fatal(err)
 	}
+	rails, err := policies.Open(t.Context(), store, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
 	config := httpapi.Config{
 		Commands: commands.New(store, func() commands.Catalog { return registry.Catalog() }, registry, observed.Commanded),
 		Queries: &queries.Service{
@@ -114,6 +119,8 @@ func startConfigured(t testing.TB, opts pebblestore.Options, change func(*httpap
 		Version: "test", Logger: logger,
 		Tokens: tokens, AccessCommands: &commands.Access{Store: store, State: tokens, Now: time.Now},
 	}
+	config.Policies, config.PolicyCommands = rails, &commands.Policies{Store: store, State: rails}
+	config.Commands.Guard = &commands.Guard{Policies: rails, Now: time.Now}
 	change(&config)
 	s.api = httpapi.New(config)
 	s.Server = httptest.NewUnstartedServer(s.api)
@@ -134,6 +141,11 @@ func startConfigured(t testing.TB, opts pebblestore.Options, change func(*httpap
 	})
 	group.Go(func() {
 		if err := hooks.Run(running, store, logger, func(domain.Webhook) {}); err != nil {
+			t.Error(err)
+		}
+	})
+	group.Go(func() {
+		if err := rails.Run(running, store); err != nil {
 			t.Error(err)
 		}
 	})

@@ -118,9 +118,10 @@ func parseCommand(item []byte) (commands.Request, error) {
 			Epoch  uint64 `json:"epoch"`
 			Owner  string `json:"owner"`
 			Reason string `json:"reason"`
+			Force  bool   `json:"force"`
 		}
 		err = decodeStrict(item, &i)
-		e, command = i.envelope, domain.DeregisterInstance{Key: i.key(), Epoch: i.Epoch, Owner: i.Owner, Reason: i.Reason}
+		e, command = i.envelope, domain.DeregisterInstance{Key: i.key(), Epoch: i.Epoch, Owner: i.Owner, Reason: i.Reason, Force: i.Force}
 	case "AddCheck":
 		var i struct {
 			envelope

@@ -12,6 +12,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -150,12 +151,13 @@ func (a *api) reportHealth(c echo.Context) error {
 type trafficChange struct {
 	Traffic domain.Traffic `json:"traffic"`
 	Reason  string         `json:"reason"`
+	Force   bool           `json:"force"` // also where a policy refuses
 	Epoch   uint64         `json:"epoch"`
 	Owner   string         `json:"owner"`
 }
 
 func (t trafficChange) command(key domain.Key) domain.Command {
-	return domain.ChangeTraffic{Key: key, Epoch: t.Epoch, Owner: t.Owner, Traffic: t.Traffic, Reason: t.Reason}
+	return domain.ChangeTraffic{Key: key, Epoch: t.Epoch, Owner: t.Owner, Traffic: t.Traffic, Reason: t.Reason, Force: t.Force}
 }
 
 func (a *api) changeTraffic(c echo.Context) error {
@@ -174,9 +176,13 @@ func (a *api) deregister(c echo.Context) error {
 	if err := refuseBody(c); err != nil {
 		return err
 	}
-	return a.do(c, commands.Request{Command: domain.DeregisterInstance{
-		Key: instanceKey(c), Epoch: precondition.Epoch, Owner: precondition.Owner, Reason: c.QueryParam("reason"),
-	}})
+	deregister := domain.DeregisterInstance{Key: instanceKey(c), Epoch: precondition.Epoch, Owner: precondition.Owner, Reason: c.QueryParam("reason")}
+	if c.QueryParams().Has("force") {
+		if deregister.Force, err = queries.ParseBool("force", c.QueryParam("force")); err != nil {
+			return err
+		}
+	}
+	return a.do(c, commands.Request{Command: deregister})
 }
 
 // do carries out the request's command and answers with its result.

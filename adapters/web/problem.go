@@ -51,6 +51,8 @@ func ProblemOf(err error) *wire.Problem {
 		notHeld    domain.NotHeld
 		token      domain.UnknownToken
 		role       domain.UnknownRole
+		policy     domain.UnknownPolicy
+		guarded    domain.Guarded
 		taken      domain.Taken
 		inUse      domain.RoleInUse
 		fromEcho   *echo.HTTPError
@@ -81,6 +83,15 @@ func ProblemOf(err error) *wire.Problem {
 		return NewProblem(http.StatusNotFound, "unknown-token", "The token does not exist", err.Error())
 	case errors.As(err, &role):
 		return NewProblem(http.StatusNotFound, "unknown-role", "The role does not exist", err.Error())
+	case errors.As(err, &policy):
+		return NewProblem(http.StatusNotFound, "unknown-policy", "The policy does not exist", err.Error())
+	case errors.As(err, &guarded):
+		p := NewProblem(http.StatusConflict, "guarded", "A policy keeps the instance", err.Error()+"; force with a reason goes past it")
+		p.Guard = &wire.Guard{
+			Policy: guarded.Policy.Name, SetBy: guarded.Policy.By, SetAt: guarded.Policy.At.UTC(), Ready: guarded.Ready, Left: guarded.Left,
+			Needed: guarded.Needed, Total: guarded.Total, Removed: guarded.Removed,
+		}
+		return p
 	case errors.As(err, &taken):
 		return NewProblem(http.StatusConflict, "name-taken", "The name is taken", err.Error())
 	case errors.As(err, &inUse):

@@ -141,6 +141,7 @@ func registerCommand(remote *commandLine) *cobra.Command {
 
 func deregisterCommand(remote *commandLine) *cobra.Command {
 	var reason string
+	var force bool
 	var of precondition
 	c := &cobra.Command{
 		Use:   "deregister SERVICE/ID",
@@ -148,11 +149,15 @@ func deregisterCommand(remote *commandLine) *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 	}
 	c.Flags().StringVar(&reason, "reason", "", "why; kept in the history")
+	c.Flags().BoolVar(&force, "force", false, "also where a policy refuses it; needs --reason, and is kept in the history")
 	of.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		options, err := of.options(c)
 		if err != nil {
 			return err
+		}
+		if force {
+			options = append(options, client.Forced())
 		}
 		return remote.command(c, args[0], "deregistered", func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
 			return r.Deregister(ctx, key, reason, options...)
@@ -213,14 +218,19 @@ func undrainCommand(remote *commandLine) *cobra.Command {
 // trafficCommand changes the traffic of an instance to what is wanted once the flags are read.
 func trafficCommand(remote *commandLine, use, short string, wanted func() domain.Traffic) *cobra.Command {
 	var reason string
+	var force bool
 	var of precondition
 	c := &cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(1)}
 	c.Flags().StringVar(&reason, "reason", "", "why; kept in the history")
+	c.Flags().BoolVar(&force, "force", false, "also where a policy refuses it; needs --reason, and is kept in the history")
 	of.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		options, err := of.options(c)
 		if err != nil {
 			return err
+		}
+		if force {
+			options = append(options, client.Forced())
 		}
 		traffic := wanted()
 		return remote.command(c, args[0], "is "+string(traffic), func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {

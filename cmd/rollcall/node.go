@@ -34,6 +34,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/history"
 	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/projections/live"
+	"github.com/rollcall-registry/rollcall/projections/policies"
 	"github.com/rollcall-registry/rollcall/queries"
 )
 
@@ -54,6 +55,7 @@ type node struct {
 	expiry     *commands.Expiry
 	probing    *probing // nil: this node does not probe
 	tokens     *access.Table
+	policies   *policies.Table
 	vouched    *vouched.Callers // nil: access is not controlled
 	access     *web.Access      // nil: access is not controlled
 	queries    *queries.Service
@@ -181,10 +183,14 @@ func (n *node) limits() (*web.Limits, error) {
 	return web.NewLimits(perSecond, func(l web.Limit) { limited(l.String()) }, time.Now), nil
 }
 
-func (n *node) openCommands(context.Context) error {
+func (n *node) openCommands(ctx context.Context) (err error) {
+	if n.policies, err = policies.Open(ctx, n.store, n.logger); err != nil {
+		return err
+	}
 	n.listening = leases.NewListening(n.live.Leases())
 	n.metrics.WatchListening(n.listening, time.Now)
 	n.commands = commands.New(commands.ReportAppends(n.store, n.listening), func() commands.Catalog { return n.live.Catalog() }, n.live, n.metrics.Commanded)
+	n.commands.Guard = &commands.Guard{Policies: n.policies, Now: n.store.now}
 	n.expiry = &commands.Expiry{
 		Service: n.commands, Projections: n.live, Now: time.Now, Logger: n.logger, Preserve: n.settings.preserve,
 		Listening: n.listening, State: n.store.err,
@@ -223,6 +229,7 @@ func (n *node) openAPI(context.Context) (err error) {
 		Webhooks: n.deliveries.list, WebhookCommands: n.deliveries.commands, Deliveries: n.deliveries,
 		PreservationCommands: &commands.Preservation{Store: n.store, Projections: n.live},
 		Access:               n.access, Tokens: n.tokens, AccessCommands: &commands.Access{Store: n.store, State: n.tokens, Now: time.Now},
+		Policies: n.policies, PolicyCommands: &commands.Policies{Store: n.store, State: n.policies},
 		Shed:             func() { n.listening.Refused(domain.DeafOverload) },
 		HeartbeatsAtOnce: n.settings.heartbeatsAtOnce,
 		Observer:         observer, Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
@@ -289,6 +296,7 @@ func (n *node) run(ctx context.Context, group *errgroup.Group) {
 	})
 	group.Go(func() error { return n.deliveries.run(ctx, n.stopping) })
 	group.Go(func() error { return n.tokens.Run(ctx, n.store) })
+	group.Go(func() error { return n.policies.Run(ctx, n.store) })
 	if n.dns != nil {
 		group.Go(func() error { return n.dns.server.Serve(ctx, n.dns.packets, n.dns.streams) })
 	}

@@ -66,17 +66,19 @@ const (
 	RegistryStream  StreamName = "registry"
 	WebhookPrefix              = "webhook-"
 	AccessStream    StreamName = "access"
+	PolicyStream    StreamName = "policies"
+	GuardPrefix                = "guard-"
 )
 
 // AuditedPrefixes are the prefixes of the audited streams: all streams of Rollcall but heartbeats. Their events are kept for
 // ever, are in the history, and are the leaves of the Merkle tree.
 func AuditedPrefixes() []string {
-	return []string{LifecyclePrefix, string(RegistryStream), WebhookPrefix, string(AccessStream)}
+	return []string{LifecyclePrefix, string(RegistryStream), WebhookPrefix, string(AccessStream), string(PolicyStream), GuardPrefix}
 }
 
 // Audited says whether the stream is one of AuditedPrefixes.
 func (s StreamName) Audited() bool {
-	for _, prefix := range [...]string{LifecyclePrefix, string(RegistryStream), WebhookPrefix, string(AccessStream)} {
+	for _, prefix := range [...]string{LifecyclePrefix, string(RegistryStream), WebhookPrefix, string(AccessStream), string(PolicyStream), GuardPrefix} {
 		if strings.HasPrefix(string(s), prefix) {
 			return true
 		}
@@ -130,6 +132,9 @@ func LifecycleStream(k domain.Key) StreamName {
 
 // WebhookStream is the stream of a webhook's events.
 func WebhookStream(id string) StreamName { return StreamName(WebhookPrefix + id) }
+
+// GuardStream is the stream of the removals in a namespace that policies admitted.
+func GuardStream(namespace string) StreamName { return StreamName(GuardPrefix + namespace) }
 
 // HeartbeatStream is the stream of an instance's heartbeats. It has a retention.
 func HeartbeatStream(k domain.Key) StreamName {

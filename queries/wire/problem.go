@@ -21,6 +21,8 @@ type Problem struct {
 	// Of an instance that is gone: the event that took it out, and where its history is.
 	Event   *HistoryEntry `json:"event,omitempty"`
 	History string        `json:"history,omitempty"`
+	// Of a removal that a policy refuses.
+	Guard *Guard `json:"guard,omitempty"`
 	// Of a position of another timeline: the last position before it that counts the same events in this log; absent
 	// where none does.
 	Fork *Position `json:"fork,omitempty"`

@@ -1,0 +1,282 @@
+package commands
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/policies"
+)
+
+// Guard holds removals to policies: drains, maintenance and deregistrations by others than the instance itself.
+//
+// INVARIANT: two removals of one namespace are judged one after the other. Each is admitted by an event in the namespace's
+// guard stream, appended at the exact revision up to which the removal was judged. So of two that were judged at once, one is
+// judged again, and sees the other's event, also where the other's removal itself is not appended yet, or not applied here.
+type Guard struct {
+	Policies *policies.Table
+	Now      func() time.Time
+}
+
+// reservedFor is how long an admitted removal counts as done before the instance's own events show it. The node that
+// admitted it may have ended in between.
+const reservedFor = 30 * time.Second
+
+// removalOf says how a command takes its instance out of traffic; ok is false if it does not.
+func removalOf(command domain.Command) (r domain.Removal, force bool, reason string, ok bool) {
+	switch c := command.(type) {
+	case domain.DeregisterInstance:
+		return domain.RemovedByDeregistration, c.Force, c.Reason, true
+	case domain.ChangeTraffic:
+		switch c.Traffic {
+		case domain.Draining:
+			return domain.RemovedByDrain, c.Force, c.Reason, true
+		case domain.Maintenance:
+			return domain.RemovedByMaintenance, c.Force, c.Reason, true
+		}
+	}
+	return "", false, "", false
+}
+
+// itself says whether a command comes from the instance itself: it names the owner of the registration, or the caller holds
+// it.
+func itself(caller *Caller, command domain.Command, state *domain.Instance) bool {
+	owner, holder := "", ""
+	switch c := command.(type) {
+	case domain.DeregisterInstance:
+		owner, holder = c.Owner, c.Holder
+	case domain.ChangeTraffic:
+		owner, holder = c.Owner, c.Holder
+	}
+	if state.Owner == "" {
+		return false
+	}
+	return owner == state.Owner || holder != "" || caller.Actor != "" && domain.Holds(domain.HolderNamed(caller.Actor), state.Owner)
+}
+
+// doGuarded carries out the tasks to which policies apply, one after the other.
+func (s *Service) doGuarded(ctx context.Context, caller Caller, tasks []task) {
+	if s.Guard == nil || !s.Guard.Policies.Any() || caller.Registry {
+		return
+	}
+	for i := range tasks {
+		t := &tasks[i]
+		if t.done {
+			continue
+		}
+		if _, _, _, removes := removalOf(t.Command); !removes {
+			continue
+		}
+		if all := s.Guard.Policies.For(t.Command.Instance().ServiceKey()); len(all) > 0 {
+			t.Err, t.done = s.remove(ctx, caller, t, all), true
+		}
+	}
+}
+
+// remove carries out a removal if the policies admit it.
+func (s *Service) remove(ctx context.Context, caller Caller, t *task, all []domain.Policy) error {
+	for range attempts {
+		if err := s.load(ctx, t, true); err != nil {
+			return err
+		}
+		events, err := t.decide()
+		if err != nil || len(events) == 0 {
+			return err
+		}
+		by := caller
+		if !itself(&caller, t.Command, &t.state) {
+			if by.forced, err = s.admit(ctx, caller, t.Command, &t.state, all); err != nil {
+				return err
+			}
+		}
+		results, err := s.store.Append(ctx, nil, appendRequest(t, events, by))
+		if err != nil {
+			return err
+		}
+		if results[0].Err == nil {
+			t.Position, t.Revision = results[0].Position, uint64(results[0].Revision)
+			return nil
+		}
+	}
+	return ErrContended
+}
+
+// admit asks the policies of a service whether an instance in a state may be removed, and notes that it may. forced names the
+// policy that refused, if the caller insists.
+func (s *Service) admit(ctx context.Context, caller Caller, command domain.Command, state *domain.Instance, all []domain.Policy) (forced string, err error) {
+	key := command.Instance()
+	removal, force, reason, _ := removalOf(command)
+	for range attempts {
+		if err := s.catchUp(ctx); err != nil {
+			return "", err
+		}
+		past, err := s.admitted(ctx, key.Namespace, all)
+		if err != nil {
+			return "", err
+		}
+		admission := domain.RemovalAdmitted{Service: key.Service, Instance: key.ID, Events: state.Events, Removal: removal, Reason: reason}
+		refusal := s.judge(&admission, past, caller.Actor, key, state, all)
+		if refusal != nil && !force {
+			s.noteStopped(ctx, caller, key.Namespace, past, refusal)
+			return "", *refusal
+		}
+		if len(admission.Policies) == 0 {
+			return "", nil
+		}
+		if refusal != nil {
+			admission.Forced, forced = true, refusal.Policy.Name
+		}
+		appended, err := s.note(ctx, caller, key.Namespace, past.events, admission)
+		if err != nil || appended {
+			return forced, err
+		}
+	}
+	return "", ErrContended
+}
+
+// catchUp waits until the projections have applied all events of the store.
+func (s *Service) catchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, catchUpFor)
+	defer cancel()
+	head, err := s.store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	return s.progress.WaitFor(ctx, head)
+}
+
+// admissions are the newest events of a guard stream.
+type admissions struct {
+	events uint64 // of the stream
+	now    time.Time
+	all    []admission
+}
+
+type admission struct {
+	event domain.Event
+	actor string
+	at    time.Time
+}
+
+// admitted reads what was admitted within the longest span that counts.
+func (s *Service) admitted(ctx context.Context, namespace string, all []domain.Policy) (past admissions, err error) {
+	past.now = s.Guard.Now()
+	span := reservedFor
+	for _, p := range all {
+		if p.MaxRemovals != nil {
+			span = max(span, time.Duration(p.MaxRemovals.Within))
+		}
+	}
+	opts := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true}
+	for e, err := range s.store.ReadStream(ctx, eventstore.GuardStream(namespace), opts) {
+		if err != nil {
+			return past, err
+		}
+		if past.events == 0 {
+			past.events = uint64(e.Revision) + 1
+		}
+		if past.now.Sub(e.RecordedAt) > span {
+			break
+		}
+		if event, err := eventstore.Decode(&e); err == nil {
+			past.all = append(past.all, admission{event, eventstore.RecordOf(&e).Actor, e.RecordedAt})
+		}
+	}
+	return past, nil
+}
+
+// judge fills in the numbers of an admission and the policies that it asks. It gives the first refusal; nil: none.
+func (s *Service) judge(a *domain.RemovalAdmitted, past admissions, actor string, key domain.Key, state *domain.Instance, all []domain.Policy) (refusal *domain.Guarded) {
+	reserved := map[string]uint64{}
+	for _, p := range past.all {
+		if e, ok := p.event.(domain.RemovalAdmitted); ok && e.Service == key.Service && past.now.Sub(p.at) <= reservedFor {
+			reserved[e.Instance] = max(reserved[e.Instance], e.Events)
+		}
+	}
+	view := s.catalog().View(key.ServiceKey())
+	a.Total = len(view.Entries)
+	for _, e := range view.Entries {
+		if e.ID() != key.ID && e.Ready() && reserved[e.ID()] < e.Events {
+			a.Left++
+		}
+	}
+	if a.Ready = a.Left; state.Ready() {
+		a.Ready++
+	}
+	for _, p := range all {
+		g := domain.Guarded{Policy: p, Key: key, Ready: a.Ready, Left: a.Left, Total: a.Total, Needed: p.MinReady.Of(a.Total), Actor: actor}
+		if p.MinReady != "" && state.Ready() { // the removal of what is not ready leaves as many ready
+			a.Policies = append(a.Policies, p.Name)
+			if g.Left < g.Needed && refusal == nil {
+				refusal = &g
+			}
+		}
+		if p.MaxRemovals == nil {
+			continue
+		}
+		if !slices.Contains(a.Policies, p.Name) {
+			a.Policies = append(a.Policies, p.Name)
+		}
+		if removed := past.removals(actor, p, key.Namespace); removed >= p.MaxRemovals.Count && refusal == nil {
+			g.Removed = removed
+			refusal = &g
+		}
+	}
+	return refusal
+}
+
+// removals counts what an actor removed within a policy's span. What was admitted twice, since the instance changed in
+// between, counts once.
+func (a admissions) removals(actor string, p domain.Policy, namespace string) int {
+	type instance struct{ service, id string }
+	counted := map[instance]bool{}
+	n := 0
+	for _, past := range a.all {
+		e, ok := past.event.(domain.RemovalAdmitted)
+		if !ok || past.actor != actor || a.now.Sub(past.at) > time.Duration(p.MaxRemovals.Within) || !p.Matches(domain.ServiceKey{Namespace: namespace, Service: e.Service}) {
+			continue
+		}
+		if of := (instance{e.Service, e.Instance}); !counted[of] {
+			counted[of] = true
+			n++
+		}
+	}
+	return n
+}
+
+// noteStopped says in the log, once within the policy's span, that an actor reached its limit. The refusal stands without it.
+func (s *Service) noteStopped(ctx context.Context, caller Caller, namespace string, past admissions, g *domain.Guarded) {
+	if g.Removed == 0 {
+		return
+	}
+	for _, p := range past.all {
+		if e, ok := p.event.(domain.RemovalsStopped); ok && e.Policy == g.Policy.Name && e.Actor == g.Actor {
+			return
+		}
+	}
+	_, _ = s.note(ctx, caller, namespace, past.events, domain.RemovalsStopped{
+		Policy: g.Policy.Name, Actor: g.Actor, Removed: g.Removed, Within: g.Policy.MaxRemovals.Within,
+	})
+}
+
+// note appends to a guard stream; appended is false if another event came first.
+func (s *Service) note(ctx context.Context, caller Caller, namespace string, events uint64, event domain.Event) (appended bool, err error) {
+	data, err := domain.Encode(event)
+	if err != nil {
+		return false, err
+	}
+	results, err := s.store.Append(ctx, nil, eventstore.AppendRequest{
+		Stream: eventstore.GuardStream(namespace), Expected: eventstore.Unchanged(events),
+		Events: []eventstore.EventData{{Type: event.EventType(), Data: data, Metadata: caller.metadata(false)}},
+	})
+	if err != nil {
+		return false, err
+	}
+	if errors.As(results[0].Err, new(*eventstore.WrongExpectedRevision)) {
+		return false, nil
+	}
+	return true, results[0].Err
+}

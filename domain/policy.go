@@ -1,0 +1,262 @@
+package domain
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Types of the events of policies.
+const (
+	TypePolicySet       = "PolicySet"
+	TypePolicyRemoved   = "PolicyRemoved"
+	TypeRemovalAdmitted = "RemovalAdmitted"
+	TypeRemovalsStopped = "RemovalsStopped"
+)
+
+// PolicyTypes are the types of the events in the streams of policies and guards.
+var PolicyTypes = []string{TypePolicySet, TypePolicyRemoved, TypeRemovalAdmitted, TypeRemovalsStopped}
+
+// MaxRemovalsWithin is the longest span of Removals.
+const MaxRemovalsWithin = 24 * time.Hour
+
+// Amount is a number of instances ("2"), or a share of a service's instances ("50%"). "": none is set.
+type Amount string
+
+// Of is the amount of a total, rounded up.
+func (a Amount) Of(total int) int {
+	if share, ok := strings.CutSuffix(string(a), "%"); ok {
+		n, _ := strconv.Atoi(share)
+		return (total*n + 99) / 100
+	}
+	n, _ := strconv.Atoi(string(a))
+	return n
+}
+
+func (a Amount) validate(field string) error {
+	if a == "" {
+		return nil
+	}
+	share, isShare := strings.CutSuffix(string(a), "%")
+	n, err := strconv.Atoi(share)
+	if err != nil || strconv.Itoa(n) != share || n < 1 || n > 1_000_000 || isShare && n > 100 {
+		return InvalidField{Field: field, Rule: `must be a number of instances from 1 to 1000000, or a share of them from "1%" to "100%"`}
+	}
+	return nil
+}
+
+// Removals limits how many instances one actor takes out of traffic within a span.
+type Removals struct {
+	Count  int      `json:"count"`
+	Within Duration `json:"within"`
+}
+
+// PolicySpec is what a policy asks for, and of which services.
+type PolicySpec struct {
+	Namespace   Pattern   `json:"namespace,omitempty"` // "": "*"
+	Service     Pattern   `json:"service,omitempty"`   // "": "*"
+	MinReady    Amount    `json:"min_ready,omitempty"` // instances that others than the instance itself must leave ready
+	MaxRemovals *Removals `json:"max_removals,omitempty"`
+	Description string    `json:"description,omitempty"`
+}
+
+// Matches says whether the policy is for a service.
+func (p PolicySpec) Matches(k ServiceKey) bool {
+	return p.Namespace.Match(k.Namespace) && p.Service.Match(k.Service)
+}
+
+func (p PolicySpec) normalize() PolicySpec {
+	if p.Namespace == "" {
+		p.Namespace = "*"
+	}
+	if p.Service == "" {
+		p.Service = "*"
+	}
+	return p
+}
+
+func (p PolicySpec) validate() error {
+	if err := p.Namespace.validate("namespace"); err != nil {
+		return err
+	}
+	if err := p.Service.validate("service"); err != nil {
+		return err
+	}
+	if err := p.MinReady.validate("min_ready"); err != nil {
+		return err
+	}
+	if r := p.MaxRemovals; r != nil {
+		if r.Count < 1 || r.Count > 1_000_000 {
+			return InvalidField{Field: "max_removals.count", Rule: "must be 1-1000000"}
+		}
+		if d := time.Duration(r.Within); d < time.Second || d > MaxRemovalsWithin {
+			return InvalidField{Field: "max_removals.within", Rule: "must be from 1s to 24h"}
+		}
+	}
+	if p.MinReady == "" && p.MaxRemovals == nil {
+		return InvalidField{Field: "min_ready", Rule: "is needed, or max_removals: a policy must ask for something"}
+	}
+	return validateText("description", p.Description, 0, MaxDescription)
+}
+
+// Equal says whether two specifications ask for the same.
+func (p PolicySpec) Equal(q PolicySpec) bool {
+	a, b := p.MaxRemovals, q.MaxRemovals
+	p.MaxRemovals, q.MaxRemovals = nil, nil
+	return p == q && (a == b || a != nil && b != nil && *a == *b)
+}
+
+// PolicySet makes a policy, or gives it another specification.
+type PolicySet struct {
+	Name string `json:"name"`
+	PolicySpec
+}
+
+// PolicyRemoved ends a policy.
+type PolicyRemoved struct {
+	Name   string `json:"name"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Removal is how an instance is taken out of traffic.
+type Removal string
+
+// The removals.
+const (
+	RemovedByDrain          Removal = "drain"
+	RemovedByMaintenance    Removal = "maintenance"
+	RemovedByDeregistration Removal = "deregistration"
+)
+
+// RemovalAdmitted says that policies let an actor take an instance out of traffic. The removal itself is an event of the
+// instance; it follows unless the instance changed meanwhile.
+type RemovalAdmitted struct {
+	Policies []string `json:"policies"` // names of the policies that were asked
+	Service  string   `json:"service"`
+	Instance string   `json:"instance"`
+	Events   uint64   `json:"events"` // lifecycle events of the instance at the decision
+	Removal  Removal  `json:"removal"`
+	Ready    int      `json:"ready"` // instances of the service that were ready
+	Left     int      `json:"left"`  // and that are left ready
+	Total    int      `json:"total"`
+	Forced   bool     `json:"forced,omitempty"` // a policy refused, and the actor insisted
+	Reason   string   `json:"reason,omitempty"`
+}
+
+// RemovalsStopped says that an actor reached the limit of a policy.
+type RemovalsStopped struct {
+	Policy  string   `json:"policy"`
+	Actor   string   `json:"actor"`
+	Removed int      `json:"removed"`
+	Within  Duration `json:"within"`
+}
+
+func (PolicySet) EventType() string       { return TypePolicySet }
+func (PolicyRemoved) EventType() string   { return TypePolicyRemoved }
+func (RemovalAdmitted) EventType() string { return TypeRemovalAdmitted }
+func (RemovalsStopped) EventType() string { return TypeRemovalsStopped }
+
+// Policy is a policy as it stands.
+type Policy struct {
+	Name string
+	PolicySpec
+	By string // who set it
+	At time.Time
+}
+
+// PolicyCommand changes policies.
+type PolicyCommand interface{ policyCommand() }
+
+// SetPolicy makes a policy, or gives it another specification.
+type SetPolicy struct {
+	Name string
+	Spec PolicySpec
+}
+
+// RemovePolicy ends a policy.
+type RemovePolicy struct{ Name, Reason string }
+
+func (SetPolicy) policyCommand()    {}
+func (RemovePolicy) policyCommand() {}
+
+// UnknownPolicy refuses a command to a policy that does not exist.
+type UnknownPolicy struct{ Name string }
+
+func (e UnknownPolicy) Error() string { return fmt.Sprintf("policy %q does not exist", e.Name) }
+
+// Guarded refuses a removal because of a policy.
+type Guarded struct {
+	Policy             Policy
+	Key                Key
+	Ready, Left, Total int // instances of the service: ready, left ready, all
+	Needed             int // instances that must be left ready
+	Actor              string
+	Removed            int // instances that the actor removed within the policy's span; 0: MinReady refuses
+}
+
+func (e Guarded) Error() string {
+	who := e.Policy.By
+	if who == "" {
+		who = Anonymous
+	}
+	by := fmt.Sprintf("policy %s, set by %s at %s", e.Policy.Name, who, e.Policy.At.UTC().Format(time.RFC3339))
+	if r := e.Policy.MaxRemovals; e.Removed > 0 && r != nil {
+		return fmt.Sprintf("%s, lets one actor remove %d instances within %s, and %s removed %d", by, r.Count, time.Duration(r.Within), e.Actor, e.Removed)
+	}
+	return fmt.Sprintf("%s, keeps %s of the instances of %s ready (%d of %d): %d are ready, and %d would be left",
+		by, e.Policy.MinReady, e.Key.ServiceKey(), e.Needed, e.Total, e.Ready, e.Left)
+}
+
+// Policies is the state of all policies: the fold of their stream.
+type Policies struct {
+	Events uint64 // of the stream
+	ByName map[string]Policy
+}
+
+// List are the policies by name.
+func (p *Policies) List() []Policy {
+	return slices.SortedFunc(maps.Values(p.ByName), func(a, b Policy) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// Decide gives the event that a command causes; nil: the state is already the one that the command asks for.
+func (p *Policies) Decide(command PolicyCommand) (Event, error) {
+	switch c := command.(type) {
+	case SetPolicy:
+		if err := validateAccessName("name", c.Name); err != nil {
+			return nil, err
+		}
+		spec := c.Spec.normalize()
+		if err := spec.validate(); err != nil {
+			return nil, err
+		}
+		if present, ok := p.ByName[c.Name]; ok && present.PolicySpec.Equal(spec) {
+			return nil, nil
+		}
+		return PolicySet{Name: c.Name, PolicySpec: spec}, nil
+	case RemovePolicy:
+		if _, ok := p.ByName[c.Name]; !ok {
+			return nil, UnknownPolicy{Name: c.Name}
+		}
+		return PolicyRemoved(c), validateText("reason", c.Reason, 0, MaxReason)
+	}
+	panic(fmt.Sprintf("domain: no rule for command %T", command))
+}
+
+// Apply folds one event into a new state; the one before stays as it is.
+func (p Policies) Apply(event Event, recorded Recorded) Policies {
+	p.Events++
+	p.ByName = maps.Clone(p.ByName)
+	if p.ByName == nil {
+		p.ByName = map[string]Policy{}
+	}
+	switch e := event.(type) {
+	case PolicySet:
+		p.ByName[e.Name] = Policy{Name: e.Name, PolicySpec: e.PolicySpec, By: recorded.Actor, At: recorded.At}
+	case PolicyRemoved:
+		delete(p.ByName, e.Name)
+	}
+	return p
+}

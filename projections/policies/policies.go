@@ -1,0 +1,107 @@
+// Package policies is the projection of policies: what holds for a service, and who set it.
+package policies
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections"
+)
+
+// Table holds the policies. One goroutine applies events; anyone may read.
+type Table struct {
+	projections.Progress
+
+	logger *slog.Logger
+	state  atomic.Pointer[domain.Policies] // never changes; an event makes a new one
+}
+
+var filter = eventstore.Filter{StreamPrefixes: []string{string(eventstore.PolicyStream)}, Exact: true}
+
+// Open folds the stream of policies as it stands. When the store cannot be reached, Run does.
+func Open(ctx context.Context, store eventstore.Store, logger *slog.Logger) (*Table, error) {
+	t := &Table{logger: logger}
+	t.state.Store(&domain.Policies{})
+	head, err := store.Head(ctx)
+	if errors.Is(err, eventstore.ErrUnavailable) {
+		return t, nil
+	}
+	if err != nil || head == 0 {
+		return t, err
+	}
+	for e, err := range store.ReadStream(ctx, eventstore.PolicyStream, eventstore.ReadOptions{}) {
+		if err != nil {
+			return nil, fmt.Errorf("read policies: %w", err)
+		}
+		t.apply(&e)
+	}
+	t.Advance(head)
+	return t, nil
+}
+
+// Run applies events as they come until the context ends.
+func (t *Table) Run(ctx context.Context, store eventstore.Store) error {
+	opts := eventstore.SubscribeOptions{After: t.Position(), Filter: filter, Urgent: true}
+	err := projections.Follow(ctx, store, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
+		for i := range events {
+			t.apply(&events[i])
+		}
+		t.Advance(position)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("policies: %w", err)
+	}
+	return nil
+}
+
+// apply is idempotent: Open may have read events behind the head that it asked for. An event that cannot be read sets
+// nothing.
+func (t *Table) apply(e *eventstore.RecordedEvent) {
+	state := *t.state.Load()
+	if uint64(e.Revision) < state.Events {
+		return
+	}
+	event, err := eventstore.Decode(e)
+	if err != nil {
+		t.logger.Error("event is kept but cannot be applied", "position", e.Position, "stream", e.Stream, "cause", err)
+	} else {
+		state = state.Apply(event, eventstore.RecordOf(e))
+	}
+	state.Events = uint64(e.Revision) + 1
+	t.state.Store(&state)
+}
+
+// Any says whether there is a policy. It is cheap.
+func (t *Table) Any() bool { return len(t.state.Load().ByName) > 0 }
+
+// List are the policies by name.
+func (t *Table) List() []domain.Policy { return t.state.Load().List() }
+
+// Find is a policy; ok is false where there is none.
+func (t *Table) Find(name string) (p domain.Policy, ok bool) {
+	p, ok = t.state.Load().ByName[name]
+	return p, ok
+}
+
+// For are the policies of a service, by name.
+func (t *Table) For(service domain.ServiceKey) (all []domain.Policy) {
+	for _, p := range t.state.Load().List() {
+		if p.Matches(service) {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// Decide decides a command, and says how many events the state has.
+func (t *Table) Decide(command domain.PolicyCommand) (event domain.Event, events uint64, err error) {
+	state := t.state.Load()
+	event, err = state.Decide(command)
+	return event, state.Events, err
+}
