@@ -10,9 +10,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rollcall-registry/rollcall/adapters/stream"
 )
 
 // poolRecipes are the commands of the recipes, by language.
@@ -75,8 +78,48 @@ func (p *runningPool) until(want string) {
 	}
 }
 
-// A path that swallows bytes is noticed by the keep-alives that do not come.
-func TestTheLoadBalancerRecipesNoticeADeadPath(t *testing.T) {
+// startWatch runs `rollcall watch`, and gives what says whether it has told of an instance.
+func startWatch(t *testing.T, url, service string) (told func(id string) bool) {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, said := exec.Command(path, "watch", service, "--url", url), &lockedBuffer{}
+	c.Stdout = said
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+	return func(id string) bool { return strings.Contains(said.String(), `"id":"`+id+`"`) }
+}
+
+// startSubscriber runs a watermill subscriber of a remote registry, and gives what says whether it was told of an instance.
+func startSubscriber(t *testing.T, url, service string) (told func(id string) bool) {
+	t.Helper()
+	sub, err := stream.NewSubscriber(stream.Config{Source: stream.Remote{URL: url}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages, err := sub.Subscribe(t.Context(), "events?service="+service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sub.Close() })
+	var known sync.Map // ids
+	go func() {
+		for m := range messages { // closed by the subscriber
+			parts := strings.Split(m.Metadata["stream"], "/")
+			known.Store(parts[len(parts)-1], true)
+			m.Ack()
+		}
+	}()
+	return func(id string) bool { _, ok := known.Load(id); return ok }
+}
+
+// A path that swallows bytes is noticed by the keep-alives that do not come: by the recipes, `rollcall watch` and the
+// watermill subscriber.
+func TestShippedClientsNoticeADeadPath(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes over half a minute")
 	}
@@ -96,9 +139,22 @@ func TestTheLoadBalancerRecipesNoticeADeadPath(t *testing.T) {
 	for _, pool := range pools {
 		pool.until("a 10.0.0.1 weight=100,")
 	}
+	others := map[string]func(string) bool{"rollcall watch": startWatch(t, path.url(), "checkout"), "the subscriber": startSubscriber(t, path.url(), "checkout")}
+	told := func(id string) {
+		t.Helper()
+		for name, told := range others {
+			for began := time.Now(); !told(id); time.Sleep(20 * time.Millisecond) {
+				if time.Since(began) > 50*time.Second {
+					t.Fatalf("%s is not told of %s", name, id)
+				}
+			}
+		}
+	}
+	told("a")
 	path.swallow(100 * time.Millisecond)
 	register("b")
 	began := time.Now()
+	told("b")
 	for _, pool := range pools {
 		pool.until("a 10.0.0.1 weight=100,b 10.0.0.1 weight=100,")
 	}
