@@ -65,9 +65,11 @@ type file struct {
 // instance is an instance that is kept registered.
 type instance struct {
 	Definition
-	kept *client.Kept       // nil: not kept yet; until done is closed, it belongs to the goroutine of the checks
-	stop context.CancelFunc // ends the checks
-	done chan struct{}      // closed when the checks have ended
+	kept *client.Kept // nil: not kept yet; until done is closed, it belongs to the goroutine of the checks
+	// removed says that kept has ended or ends, because a check stayed critical. It belongs to whom kept belongs to.
+	removed bool
+	stop    context.CancelFunc // ends the checks
+	done    chan struct{}      // closed when the checks have ended
 }
 
 // New is an Agent.
@@ -203,6 +205,9 @@ func (a *Agent) apply(wanted map[domain.Key]Definition) {
 			continue
 		}
 		i.Definition = d
+		if i.removed {
+			i.kept, i.removed = nil, false
+		}
 		if i.kept != nil {
 			if err := i.kept.Update(d.Details); err != nil {
 				a.options.Logger.Error("an instance cannot be updated", "instance", key.String(), "cause", err)
@@ -233,10 +238,7 @@ func (a *Agent) start(i *instance) {
 		if i.kept == nil || len(i.Checks) == 0 {
 			return
 		}
-		looked, end := a.reports.begin(i.Definition, i.kept)
-		defer end()
-		checks := &Checks{Checks: i.Checks, Details: i.Details, Look: a.options.Look, Looked: looked}
-		checks.Run(ctx)
+		a.look(ctx, i)
 	}()
 }
 
@@ -279,7 +281,7 @@ func (a *Agent) end() {
 		i.stop()
 		<-i.done
 		switch {
-		case i.kept == nil:
+		case i.kept == nil, i.removed:
 		case a.options.Leave:
 			i.kept.End("")
 		default:
