@@ -336,6 +336,15 @@ func (a *Access) Apply(event Event) {
 	}
 }
 
+// At says whether the spec is good at an address.
+func (s TokenSpec) At(address netip.Addr) bool {
+	address = address.Unmap()
+	return len(s.Networks) == 0 || slices.ContainsFunc(s.Networks, func(network string) bool {
+		p, err := netip.ParsePrefix(network)
+		return err == nil && p.Contains(address)
+	})
+}
+
 // Grants are what a token's roles grant, narrowed to what the token is bound to. A role that is gone grants nothing.
 func (a *Access) Grants(spec TokenSpec) (grants []Grant) {
 	for _, name := range spec.Roles {

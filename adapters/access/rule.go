@@ -20,6 +20,7 @@ type Rights struct {
 	Namespaces []string `yaml:"namespaces"`
 	Services   []string `yaml:"services"`
 	Instances  []string `yaml:"instances"`
+	Networks   []string `yaml:"networks"` // addresses at which the rule fits, as 10.0.0.0/8; none: all
 }
 
 // maxRights is how many rights the rules give to one caller at most; what comes later is left out.
@@ -66,7 +67,7 @@ func (r Rights) spec(c captures) domain.TokenSpec {
 		}
 		return all
 	}
-	return domain.TokenSpec{Roles: r.Roles, Namespaces: fill(r.Namespaces), Services: fill(r.Services), Instances: fill(r.Instances)}
+	return domain.TokenSpec{Roles: r.Roles, Namespaces: fill(r.Namespaces), Services: fill(r.Services), Instances: fill(r.Instances), Networks: r.Networks}
 }
 
 // maxDepth is how deep a claim may be within others.

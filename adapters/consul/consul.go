@@ -78,10 +78,11 @@ func New(c Config) http.Handler {
 		Config: c, directory: c.Queries.Directory(), floor: max(uint64(c.Queries.Position()), 1),
 		blocked: make(chan struct{}, maxBlocked), working: make(chan struct{}, maxAtOnce), ids: web.NewRequestIDs(), known: map[agentID]target{},
 	}
+	none := func(echo.Context) bool { return false }
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = func(err error, c echo.Context) { f.fail(c, err) }
-	e.Use(f.ids.Identify, c.Proxies.Resolve, web.Recover, c.Limits.Count(func(echo.Context) bool { return false }), web.OwnSite)
+	e.Use(f.ids.Identify, c.Proxies.Resolve, web.Recover, c.Limits.Count(none, none), web.OwnSite)
 	e.Any("/*", f.serve)
 	return e
 }
@@ -119,9 +120,8 @@ func (f *face) serve(c echo.Context) error {
 		if strings.HasPrefix(route.path, "/v1/agent/check/") {
 			limit = web.Heartbeats
 		}
-		if err := f.Limits.Limit(c, q.who, limit); err != nil {
-			c.Response().Header().Set("Retry-After", "1")
-			return failure{http.StatusTooManyRequests, "Your request was rejected: the caller sends more than it may"}
+		if err := f.limit(c, q.who, limit); err != nil {
+			return err
 		}
 		release, err := f.admit(c)
 		if err != nil {

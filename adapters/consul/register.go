@@ -26,7 +26,7 @@ func (f *face) registerService(q *request) error {
 		q.namespace = body.Namespace
 	}
 	if body.Token != "" && f.Access != nil && q.Request().Header.Get("Authorization") == "" {
-		who, err := f.identify(q.Request(), body.Token)
+		who, err := f.identify(q, body.Token)
 		if err != nil {
 			return err
 		}

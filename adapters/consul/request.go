@@ -43,7 +43,7 @@ func (f *face) read(c echo.Context, id string) (*request, error) {
 	if q.query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
 		return nil, failure{http.StatusBadRequest, "Invalid query parameters"}
 	}
-	if q.who, err = f.identify(r, q.query.Get("token")); err != nil {
+	if q.who, err = f.identify(c, q.query.Get("token")); err != nil {
 		return nil, err
 	}
 	for _, ns := range []string{r.Header.Get("X-Consul-Namespace"), q.query.Get("ns")} {
@@ -89,7 +89,8 @@ func (f *face) read(c echo.Context, id string) (*request, error) {
 
 // identify says who sends a token: in ?token=, X-Consul-Token or Authorization, in that order. While access is off, tokens
 // mean nothing.
-func (f *face) identify(r *http.Request, token string) (*web.Identity, error) {
+func (f *face) identify(c echo.Context, token string) (*web.Identity, error) {
+	r := c.Request()
 	if token == "" {
 		token = r.Header.Get("X-Consul-Token")
 	}
@@ -99,11 +100,31 @@ func (f *face) identify(r *http.Request, token string) (*web.Identity, error) {
 	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
+	checked := f.Access.MustVerify(r)
+	if checked { // before the signature costs anything
+		if err := f.limit(c, nil, web.Requests); err != nil {
+			return nil, err
+		}
+	}
 	who, err := f.Access.Identify(r)
 	if err != nil {
+		if !checked { // guesses, too, are limited
+			if limited := f.limit(c, nil, web.Requests); limited != nil {
+				return nil, limited
+			}
+		}
 		return nil, failure{http.StatusForbidden, "ACL not found"}
 	}
 	return who, nil
+}
+
+// limit counts a request for its caller; nil: nobody knows who calls.
+func (f *face) limit(c echo.Context, who *web.Identity, limit web.Limit) error {
+	if err := f.Limits.Limit(c, who, limit); err != nil {
+		c.Response().Header().Set("Retry-After", "1")
+		return failure{http.StatusTooManyRequests, "Your request was rejected: the caller sends more than it may"}
+	}
+	return nil
 }
 
 // flag is a boolean parameter: it is true without a value, too.

@@ -152,9 +152,17 @@ func (a *api) authorize(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 			return next(c)
 		}
+		checked := a.Access.MustVerify(c.Request())
+		if checked { // before the signature costs anything
+			if err := a.Limits.Limit(c, nil, web.Requests); err != nil {
+				return err
+			}
+		}
 		who, err := a.Access.Identify(c.Request())
-		if limited := a.limit(c, who); limited != nil { // guesses, too, are limited
-			return limited
+		if err == nil || !checked {
+			if limited := a.limit(c, who); limited != nil { // guesses, too, are limited
+				return limited
+			}
 		}
 		if err != nil {
 			return err

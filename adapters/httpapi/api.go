@@ -159,7 +159,7 @@ const (
 
 // uncounted says whether the bytes of a request do not count for the limit of its caller.
 func uncounted(c echo.Context) bool {
-	return streams(c) || c.Path() == heartbeatPath || c.Path() == heartbeatsPath
+	return c.Path() == heartbeatPath || c.Path() == heartbeatsPath
 }
 
 func (a *api) router() *echo.Echo {
@@ -170,7 +170,7 @@ func (a *api) router() *echo.Echo {
 	if a.Observer != nil {
 		e.Use(web.Observe(a.Observer, a.Logger, streams))
 	}
-	e.Use(web.Recover, a.Limits.Count(uncounted), a.authorize, a.positioned, web.Guard(a.Hosts, "/v1/commands"))
+	e.Use(web.Recover, a.Limits.Count(uncounted, streams), a.authorize, a.positioned, web.Guard(a.Hosts, "/v1/commands"))
 	e.Use(a.outgoing.Bound, a.gzip.Offer)
 	heartbeat, command, lookup := a.heartbeatTurns.Admit, a.commandTurns.Admit, a.lookupTurns.Admit
 	scan, stream := a.scanTurns.Admit, a.streamTurns.Admit

@@ -176,3 +176,59 @@ func TestTheLaneObeysTheLimits(t *testing.T) {
 		t.Error("nothing took the lane")
 	}
 }
+
+// A source that shows tokens with wrong signatures is refused before their signatures are checked.
+func TestASourceIsLimitedBeforeSignaturesAreChecked(t *testing.T) {
+	v := &voucher{bearers: map[string]*web.Caller{"a.b.c": web.NewCaller(web.ByJWT, "ci:build", nil, time.Time{})}}
+	g := guarded{}
+	g.server = startConfigured(t, pebblestore.Options{}, func(c *httpapi.Config) {
+		c.Access = &web.Access{Tokens: c.Tokens, Now: time.Now, Vouched: v}
+		c.Limits = web.NewLimits(map[web.Limit]float64{web.Requests: 5}, nil, func() time.Time { return time.Unix(0, 0) })
+	})
+	g.send("GET", "/v1/catalog", "", jwt...)
+	refused := 0
+	for range 30 {
+		switch g.send("GET", "/v1/catalog", "", "Authorization", "Bearer forged.b.c").StatusCode {
+		case http.StatusTooManyRequests:
+			refused++
+		case http.StatusUnauthorized:
+		default:
+			t.Fatal("a forged token is taken")
+		}
+	}
+	// One of the ten that the source may send at once was the good token's.
+	if verified := v.verified.Load(); refused != 21 || verified != 10 {
+		t.Errorf("%d of 30 were refused, and %d signatures checked", refused, verified)
+	}
+	if got := g.send("GET", "/v1/catalog", "", jwt...).StatusCode; got == http.StatusTooManyRequests {
+		t.Error("a token that was verified before is limited for the forger's source")
+	}
+}
+
+// The bytes of a stream are owed by its caller, whose next requests wait. The stream goes on.
+func TestTheBytesOfAStreamCountForItsCaller(t *testing.T) {
+	for _, path := range []string{"/v1/streams/catalog", "/v1/events?follow=true&from=0", "/v1/streams/events?from=0"} {
+		l := startLimited(t, map[web.Limit]float64{web.Bytes: 2000})
+		note := strings.Repeat("n", 3000)
+		l.send("PUT", a1, `{"address":"10.0.0.5","metadata":{"note":"`+note+`"}}`, from("10.0.0.1")...).want(t, 201)
+		lines := l.lines(t.Context(), path, from("10.0.0.2"))
+		next := func() {
+			t.Helper()
+			for line := range lines {
+				if strings.Contains(line, note) {
+					return
+				}
+			}
+			t.Fatalf("%s ended", path)
+		}
+		next()
+		l.send("PUT", a1, `{"address":"10.0.0.6","metadata":{"note":"`+note+`"}}`, from("10.0.0.3")...).want(t, 200)
+		next()
+		if got := l.send("GET", "/v1/services/none", "", from("10.0.0.2")...).StatusCode; got != http.StatusTooManyRequests {
+			t.Errorf("%s: the caller of the stream gets %d", path, got)
+		}
+		if got := l.send("GET", "/v1/services/none", "", from("10.0.0.4")...).StatusCode; got != http.StatusNotFound {
+			t.Errorf("%s: another caller gets %d", path, got)
+		}
+	}
+}

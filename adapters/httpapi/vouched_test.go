@@ -172,3 +172,39 @@ func BenchmarkHeartbeatsInTheLane(b *testing.B) {
 	b.Run("token", func(b *testing.B) { blast(b, g.server, 32, request("PUT", beatA1, own[0]+": "+own[1])) })
 	b.Run("jwt", func(b *testing.B) { blast(b, g.server, 32, request("PUT", beatA1, "Authorization: Bearer "+long)) })
 }
+
+// A rule with networks fits at their addresses only: elsewhere its caller has what anonymous callers have.
+func TestRulesAreBoundToNetworks(t *testing.T) {
+	here := domain.TokenSpec{Roles: []string{"own"}, Networks: []string{"127.0.0.0/8"}}
+	elsewhere := domain.TokenSpec{Roles: []string{"own"}, Networks: []string{"10.0.0.0/8", "2001:db8::/32"}}
+	v := &voucher{bearers: map[string]*web.Caller{
+		"a.b.c": web.NewCaller(web.ByJWT, "ci:build", []domain.TokenSpec{elsewhere, here}, time.Time{}),
+		"a.b.d": web.NewCaller(web.ByJWT, "ci:other", []domain.TokenSpec{elsewhere}, time.Time{}),
+	}, anonymous: []domain.TokenSpec{elsewhere}}
+	g := guarded{}
+	g.server = startConfigured(t, pebblestore.Options{}, func(c *httpapi.Config) {
+		c.Access, c.Proxies = &web.Access{Tokens: c.Tokens, Now: time.Now, Vouched: v}, trust(t, "127.0.0.1/32")
+		g.commands = c.AccessCommands
+	})
+	g.role(domain.ReadCatalog)
+	for range 2 { // the second time by what is remembered
+		for _, c := range []struct {
+			token, source string
+			want          int
+		}{
+			{"a.b.c", "", 200}, {"a.b.c", "10.1.2.3", 200}, {"a.b.c", "192.0.2.1", 403}, {"a.b.d", "", 403}, {"a.b.d", "10.1.2.3", 200}, {"a.b.d", "::ffff:10.1.2.3", 200},
+			{"a.b.d", "unknown", 403}, {"", "", 401}, {"", "10.1.2.3", 200}, {"", "2001:db8::1", 200}, {"", "2001:db9::1", 401},
+		} {
+			var header []string
+			if c.token != "" {
+				header = append(header, "Authorization", "Bearer "+c.token)
+			}
+			if c.source != "" {
+				header = append(header, "X-Forwarded-For", c.source)
+			}
+			if got := g.begin("GET", "/v1/catalog", "", header...); got != c.want {
+				t.Errorf("%q from %q: %d, want %d", c.token, c.source, got, c.want)
+			}
+		}
+	}
+}

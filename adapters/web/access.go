@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -65,7 +66,7 @@ func (a *Access) Identify(r *http.Request) (*Identity, error) {
 	}
 	switch sent := r.Header["Authorization"]; len(sent) {
 	case 0:
-		return a.unnamed(a.version(), CertificateOf(r.TLS)), nil
+		return a.unnamed(a.version(), CertificateOf(r.TLS), AddressOf(r.RemoteAddr)), nil
 	case 1:
 		return a.authorize([]byte(sent[0]), r.RemoteAddr, func(token []byte) *Caller { return a.Vouched.Verify(r.Context(), token) })
 	}
@@ -79,9 +80,20 @@ func (a *Access) Authorize(authorization []byte, from string, certificate *x509.
 		return uncontrolled(certificate), nil
 	}
 	if authorization == nil {
-		return a.unnamed(a.version(), certificate), nil
+		return a.unnamed(a.version(), certificate, AddressOf(from)), nil
 	}
 	return a.authorize(authorization, from, func(token []byte) *Caller { return a.Vouched.Remembered(token) })
+}
+
+// MustVerify says whether the signature of a token must be checked to say who makes a request. That costs more than to refuse a
+// request, so whoever asks for it is limited before.
+func (a *Access) MustVerify(r *http.Request) bool {
+	if a == nil || a.Vouched == nil || IsLocal(r.Context()) || len(r.Header["Authorization"]) != 1 {
+		return false
+	}
+	_, token, _ := strings.Cut(r.Header["Authorization"][0], " ")
+	token = strings.TrimLeft(token, " ")
+	return strings.Count(token, ".") == 2 && a.Vouched.Remembered([]byte(token)) == nil
 }
 
 func (a *Access) authorize(authorization []byte, from string, vouched func(token []byte) *Caller) (*Identity, error) {
@@ -99,7 +111,7 @@ func (a *Access) authorize(authorization []byte, from string, vouched func(token
 		if caller == nil || !caller.admitted(a.Now()) {
 			return nil, a.refuse(ByJWT)
 		}
-		return a.identity(version, caller), nil
+		return a.identity(version, caller, AddressOf(from)), nil
 	}
 	hash, ok := commands.HashSecret(secret)
 	if !ok {

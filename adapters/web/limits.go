@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net/http"
 	"net/netip"
 	"strconv"
 	"sync"
@@ -23,7 +24,7 @@ type Limit int
 const (
 	Requests   Limit = iota // requests a second; a batch counts its items
 	Heartbeats              // heartbeats of known instances a second
-	Bytes                   // bytes a second of bodies, requests' and replies' together, but of heartbeats and streams
+	Bytes                   // bytes a second of bodies, requests' and replies' together, but of heartbeats
 	limits
 )
 
@@ -252,11 +253,16 @@ func Charge(c echo.Context, limit Limit, n int) {
 }
 
 // Count is the middleware that charges callers for the bytes of bodies. uncounted says of which requests the bytes do not
-// count.
-func (l *Limits) Count(uncounted func(echo.Context) bool) echo.MiddlewareFunc {
+// count. streams says which replies have no end: their bytes are charged when they are written, and a stream is not cut off for
+// what its caller owes.
+func (l *Limits) Count(uncounted, streams func(echo.Context) bool) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			if l == nil || uncounted(c) {
+				return next(c)
+			}
+			if streams(c) {
+				c.Response().Writer = &countedWriter{c.Response().Writer, c}
 				return next(c)
 			}
 			body := &countedBody{ReadCloser: c.Request().Body}
@@ -266,6 +272,21 @@ func (l *Limits) Count(uncounted func(echo.Context) bool) echo.MiddlewareFunc {
 		}
 	}
 }
+
+type countedWriter struct {
+	http.ResponseWriter
+	c echo.Context
+}
+
+// Write implements io.Writer.
+func (w *countedWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	Charge(w.c, Bytes, n)
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (w *countedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 type countedBody struct {
 	io.ReadCloser

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -74,13 +75,13 @@ func (a *Access) version() uint64 {
 }
 
 // unnamed is the identity of a caller without a token: the name of the certificate, or nobody in particular.
-func (a *Access) unnamed(version uint64, certificate *x509.Certificate) *Identity {
+func (a *Access) unnamed(version uint64, certificate *x509.Certificate, from netip.Addr) *Identity {
 	if a.Vouched != nil && certificate != nil {
 		if c := a.Vouched.Workload(certificate); c != nil && c.admitted(a.Now()) {
-			return a.identity(version, c)
+			return a.identity(version, c, from)
 		}
 	}
-	return a.identity(version, &a.nobody)
+	return a.identity(version, &a.nobody, from)
 }
 
 // uncontrolled is who may do everything, since access is not controlled: whom the certificate names, or nobody in
@@ -94,19 +95,35 @@ func uncontrolled(certificate *x509.Certificate) *Identity {
 	return anybody
 }
 
-// identity is a caller with the grants of the present roles.
-func (a *Access) identity(version uint64, c *Caller) *Identity {
+// identity is a caller at an address with the grants of the present roles.
+func (a *Access) identity(version uint64, c *Caller, from netip.Addr) *Identity {
 	a.tell(c.By, true)
 	now := c.grants.Load()
 	if now == nil || now.version != version {
-		rights := c.Rights
-		if len(rights) == 0 && a.Vouched != nil {
-			rights = a.Vouched.Anonymous()
-		}
+		rights, bound := a.rightsAt(c, from)
 		now = &resolved{version, a.Tokens.Grants(rights)}
-		c.grants.Store(now)
+		if !bound {
+			c.grants.Store(now)
+		}
 	}
 	return &Identity{Name: cmp.Or(c.Name, domain.Anonymous), Grants: now.grants, access: a, caller: c, version: version}
+}
+
+// rightsAt are the rights of a caller at an address: those of anonymous callers, where no rule fits. bound says that they can be
+// others at another address.
+func (a *Access) rightsAt(c *Caller, from netip.Addr) (rights []domain.TokenSpec, bound bool) {
+	pick := func(all []domain.TokenSpec) {
+		for _, spec := range all {
+			bound = bound || len(spec.Networks) > 0
+			if spec.At(from) {
+				rights = append(rights, spec)
+			}
+		}
+	}
+	if pick(c.Rights); len(rights) == 0 && a.Vouched != nil {
+		pick(a.Vouched.Anonymous())
+	}
+	return rights, bound
 }
 
 // refuse counts a caller who is not who the caller claims to be.
