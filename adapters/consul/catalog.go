@@ -62,7 +62,7 @@ func (f *face) catalogService(q *request) error {
 	if q.id == "" {
 		return failure{http.StatusBadRequest, "Missing service name"}
 	}
-	all, err := f.group(q, q.id)
+	_, all, err := f.group(q, q.id)
 	if err != nil {
 		return err
 	}

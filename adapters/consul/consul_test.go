@@ -1,6 +1,7 @@
 package consul_test
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -223,10 +224,10 @@ func TestARegistrationComesBackAsItWas(t *testing.T) {
 func TestATTLCheckIsReportedAndLasts(t *testing.T) {
 	r := start(t)
 	r.put("/v1/agent/service/register", web)
-	for path, want := range map[string]string{"pass": "passing", "warn": "warning", "fail": "critical"} {
-		r.put("/v1/agent/check/"+path+"/service:web:1%2Fa%20b?note=because", "")
-		if got := r.says("/v1/health/service/Web"); got != "web:1/a b service:web:1/a b="+want {
-			t.Errorf("after %s: %s", path, got)
+	for _, c := range [][2]string{{"pass", "passing"}, {"warn", "warning"}, {"fail", "critical"}} {
+		r.put("/v1/agent/check/"+c[0]+"/service:web:1%2Fa%20b?note=because", "")
+		if got := r.says("/v1/health/service/Web"); got != "web:1/a b service:web:1/a b="+c[1] {
+			t.Errorf("after %s: %s", c[0], got)
 		}
 	}
 	r.put("/v1/agent/check/update/service:web:1%2Fa%20b", `{"Status":"passing","Output":"`+strings.Repeat("x", 9000)+`"}`)
@@ -396,7 +397,15 @@ func TestBlockingQueries(t *testing.T) {
 		t.Errorf("a key: %d %v %q", reply.StatusCode, reply.Header, reply.body)
 	}
 	key, _ := strconv.ParseUint(reply.Header.Get("X-Consul-Index"), 10, 64)
+	if list := r.send("GET", "/v1/health/connect/web?index=1&wait=100ms", ""); list.body != "[]" || list.Header.Get("X-Consul-Index") == "" {
+		t.Errorf("a list that is always empty: %s", list.body)
+	}
 	began2 := time.Now()
+	r.send("GET", fmt.Sprintf("/v1/health/connect/web?index=%d&wait=200ms", key), "")
+	if took := time.Since(began2); took < 200*time.Millisecond {
+		t.Errorf("a list that is always empty blocked for %s", took)
+	}
+	began2 = time.Now()
 	r.send("GET", fmt.Sprintf("/v1/kv/fabio/config?recurse=&index=%d&wait=300ms", key), "")
 	if took := time.Since(began2); took < 300*time.Millisecond || took > 5*time.Second {
 		t.Errorf("a key blocked for %s", took)
@@ -540,4 +549,63 @@ func TestTheAgentSaysWhoItIs(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got.Header.Get(name), want)
 		}
 	}
+}
+
+func TestRepliesAreCompressed(t *testing.T) {
+	r := start(t)
+	for n := range 10 {
+		r.put("/v1/agent/service/register", fmt.Sprintf(`{"ID":"web-%d","Name":"web","Port":80}`, n))
+	}
+	plain := r.send("GET", "/v1/health/service/web", "", "Accept-Encoding", "identity")
+	small := r.send("GET", "/v1/health/service/web", "", "Accept-Encoding", "gzip")
+	unzipped, err := gzip.NewReader(strings.NewReader(small.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(unzipped)
+	if err != nil || string(body) != plain.body || len(small.body) >= len(plain.body)/2 || small.Header.Get("Content-Encoding") != "gzip" || plain.Header.Get("Content-Encoding") != "" {
+		t.Errorf("%v: %d bytes for %d", err, len(small.body), len(plain.body))
+	}
+	head := r.send("HEAD", "/v1/health/service/web", "", "Accept-Encoding", "identity")
+	if head.body != "" || head.Header.Get("Content-Length") != strconv.Itoa(len(plain.body)) || head.Header.Get("X-Consul-Index") != plain.Header.Get("X-Consul-Index") {
+		t.Errorf("HEAD: %v %q", head.Header, head.body)
+	}
+	r.put("/v1/agent/service/maintenance/web-3?enable=true", "")
+	if got := r.says("/v1/health/service/web?passing"); strings.Contains(got, "web-3") || !strings.Contains(got, "web-4") {
+		t.Errorf("after a change: %s", got)
+	}
+}
+
+func FuzzRequests(f *testing.F) {
+	r := start(f)
+	f.Add("/v1/agent/service/register", "replace-existing-checks=", web)
+	f.Add("/v1/agent/check/register", "", `{"Name":"a","TTL":"1s","ServiceID":"web"}`)
+	f.Add("/v1/agent/check/update/service:web", "", `{"Status":"passing","Output":"x"}`)
+	f.Add("/v1/catalog/register", "", `{"Node":"n","Address":"10.0.0.1","Service":{"Service":"web","Weights":{"Passing":0}},"Checks":[null]}`)
+	f.Add("/v1/catalog/deregister", "ns=x", `{"Node":"n"}`)
+	f.Add("/v1/health/service/web", "filter=Service.Meta.a+==+1&tag=&passing&near=_agent&node-meta=a:b:c&index=1&wait=1ns&pretty", "")
+	f.Add("/v1/health/state/any", `filter="a"+in+ServiceTags+and+not+(Status+matches+"^p")`, "")
+	f.Add("/v1/catalog/services", "filter=ServiceMeta[\"a\"]+is+empty&dc=dc1&stale&cached", "")
+	f.Add("/v1/agent/service/web", "hash=1&wait=1ms", "")
+	f.Fuzz(func(t *testing.T, path, query, body string) {
+		method := "PUT"
+		if body == "" {
+			method = "GET"
+		}
+		if strings.Contains(query, "wait") || strings.Contains(query, "index") {
+			query += "&wait=1ms" // the first counts, and a blocked request blocks the fuzzing
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		request := httptest.NewRequestWithContext(ctx, method, "/", strings.NewReader(body))
+		request.URL.Path, request.URL.RawQuery, request.Host = path, query, "localhost"
+		answer := httptest.NewRecorder()
+		r.Config.Handler.ServeHTTP(answer, request)
+		if answer.Code == 500 && strings.Contains(answer.Body.String(), "panic") {
+			t.Errorf("%s %s?%s %s: %s", method, path, query, body, answer.Body)
+		}
+		if strings.Contains(answer.Header().Get("Content-Type"), "json") && !json.Valid(answer.Body.Bytes()) && answer.Header().Get("Content-Encoding") == "" {
+			t.Errorf("%s %s?%s: no JSON: %s", method, path, query, answer.Body)
+		}
+	})
 }

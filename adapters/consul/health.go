@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,8 +11,8 @@ import (
 )
 
 // group waits for a change to a service, where the request asks for it, and gives the service's instances that the caller
-// may read. Names count without regard to case.
-func (f *face) group(q *request, name string) (all []shown, err error) {
+// may read. Names count without regard to case. whole is the group if that is all of it; nil: it is not.
+func (f *face) group(q *request, name string) (whole *queries.Group, all []shown, err error) {
 	lower := strings.ToLower(name)
 	q.filtered = !q.reads(q.namespace, name)
 	find := func() *queries.Group {
@@ -39,18 +40,54 @@ func (f *face) group(q *request, name string) (all []shown, err error) {
 		return indexOf(group.Position())
 	}, keys...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	f.headers(q, index)
 	if group == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
-	for _, s := range f.showGroup(group) {
-		if q.reads(s.key.Namespace, s.key.Service) {
-			all = append(all, s)
+	all = f.showGroup(group)
+	if !slices.ContainsFunc(all, func(s shown) bool { return !q.reads(s.key.Namespace, s.key.Service) }) {
+		return group, all, nil // they are shared: nobody changes them
+	}
+	var readable []shown
+	for i := range all {
+		if q.reads(all[i].key.Namespace, all[i].key.Service) {
+			readable = append(readable, all[i])
 		}
 	}
-	return all, nil
+	return nil, readable, nil
+}
+
+// plain says whether the request asks for all there is, in the usual form.
+func (q *request) plain() bool {
+	for _, name := range []string{"filter", "tag", "node-meta", "pretty"} {
+		if q.query.Has(name) {
+			return false
+		}
+	}
+	return !q.named
+}
+
+// healthOf is the reply about a whole group, or its passing instances, made once for all requests that are plain.
+func (f *face) healthOf(q *request, group *queries.Group, only bool) reply {
+	name := "consul health"
+	if only {
+		name = "consul passing"
+	}
+	return group.Value(name, func() any {
+		entries := []serviceEntry{}
+		for _, s := range f.showGroup(group) {
+			if !only || s.passing {
+				entries = append(entries, q.withNamespace(s.entry))
+			}
+		}
+		body, err := json.Marshal(entries)
+		if err != nil {
+			return reply{}
+		}
+		return reply{body, compress(body, true)}
+	}).(reply)
 }
 
 func (f *face) healthService(q *request) error {
@@ -61,9 +98,14 @@ func (f *face) healthService(q *request) error {
 	if err != nil {
 		return err
 	}
-	all, err := f.group(q, q.id)
+	whole, all, err := f.group(q, q.id)
 	if err != nil {
 		return err
+	}
+	if whole != nil && q.plain() {
+		if r := f.healthOf(q, whole, only); r.plain != nil {
+			return q.sendReply(http.StatusOK, r)
+		}
 	}
 	entries := []serviceEntry{}
 	for _, s := range all {
@@ -100,7 +142,7 @@ func (q *request) onNode(n nodeEntry) bool {
 }
 
 func (f *face) healthChecks(q *request) error {
-	all, err := f.group(q, q.id)
+	_, all, err := f.group(q, q.id)
 	if err != nil {
 		return err
 	}

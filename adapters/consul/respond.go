@@ -98,25 +98,46 @@ const compressed = 1024
 
 // send answers with JSON that is encoded already.
 func (q *request) send(status int, body []byte) error {
-	q.letGo() // a client that reads slowly keeps no turn
 	if q.query.Has("pretty") {
 		var indented bytes.Buffer
 		if json.Indent(&indented, body, "", "    ") == nil {
 			body = append(indented.Bytes(), '\n')
 		}
 	}
+	return q.sendReply(status, reply{plain: body, small: compress(body, q.takesGzip())})
+}
+
+// reply is a body, and its compressed form; nil: there is none.
+type reply struct{ plain, small []byte }
+
+func (q *request) takesGzip() bool {
+	return strings.Contains(q.Request().Header.Get("Accept-Encoding"), "gzip")
+}
+
+func compress(body []byte, asked bool) []byte {
+	if !asked || len(body) < compressed {
+		return nil
+	}
+	var small bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&small, gzip.BestSpeed) // the level is a valid one
+	_, err := w.Write(body)
+	if errors.Join(err, w.Close()) != nil {
+		return nil
+	}
+	return small.Bytes()
+}
+
+func (q *request) sendReply(status int, r reply) error {
+	q.letGo() // a client that reads slowly keeps no turn
 	header := q.Response().Header()
 	header.Add("Vary", "Accept-Encoding")
 	if q.filtered {
 		header.Set("X-Consul-Results-Filtered-By-Acls", "true")
 	}
-	if len(body) >= compressed && strings.Contains(q.Request().Header.Get("Accept-Encoding"), "gzip") {
-		var small bytes.Buffer
-		w, _ := gzip.NewWriterLevel(&small, gzip.BestSpeed)
-		if _, err := w.Write(body); err == nil && w.Close() == nil {
-			header.Set("Content-Encoding", "gzip")
-			body = small.Bytes()
-		}
+	body := r.plain
+	if r.small != nil && q.takesGzip() {
+		header.Set("Content-Encoding", "gzip")
+		body = r.small
 	}
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	return q.Blob(status, "application/json", body)
@@ -131,7 +152,11 @@ func (q *request) json(v any) error {
 }
 
 func (f *face) emptyList(q *request) error {
-	f.headers(q, f.floor)
+	index, err := f.block(q, func() uint64 { return f.floor }) // it blocks, for clients follow such lists, too
+	if err != nil {
+		return err
+	}
+	f.headers(q, index)
 	return q.send(http.StatusOK, []byte("[]"))
 }
 func (f *face) emptyObject(q *request) error { return q.send(http.StatusOK, []byte("{}")) }
