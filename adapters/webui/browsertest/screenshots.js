@@ -16,6 +16,7 @@ const pages = {
 for (const colorScheme of ["light", "dark"]) {
   const page = await open(browser, { colorScheme, viewport: { width: 1240, height: 820 } });
   for (const [name, path] of Object.entries(pages)) {
+    await page.setViewportSize({ width: 1240, height: name === "service" ? 1080 : 820 });
     await page.goto(server.url + path);
     await page.waitForTimeout(1200);
     await page.screenshot({ path: join(folder, `ui-${name}-${colorScheme}.png`) });

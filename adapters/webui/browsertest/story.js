@@ -288,6 +288,12 @@ await tell("a page without a token asks for one, and offers only what its bearer
   await page.locator("dialog").getByRole("button", { name: "Drain" }).click();
   await page.locator("main .chip.draining").waitFor();
   await page.locator(".entries").getByText("by operating").first().waitFor();
+  await page.goto(guarded.url + "/ui/operate");
+  await page.locator("tr", { hasText: "reading" }).getByRole("button", { name: "Revoke" }).click();
+  await page.getByLabel("Reason").fill("found in a log");
+  await page.locator("dialog").getByRole("button", { name: "Revoke" }).click();
+  await page.locator("tr", { hasText: "reading" }).waitFor({ state: "detached" });
+  await assert.rejects(guarded.send("GET", "/v1/services", undefined, reader), /401/);
   assert.equal(await page.evaluate(() => Object.keys(localStorage).filter((k) => k.includes("token")).length), 0);
 });
 

@@ -21,7 +21,7 @@ export function offer(i, rights) {
   const acts = [];
   if (rights.may("traffic", i)) {
     const name = `${i.service}/${i.id}`;
-    if (i.traffic === "serving") acts.push({ name: "Drain", title: `Drain ${name}?`, says: "It gets no new traffic. Its next registration ends the draining.", reason: "asked", run: traffic("draining") });
+    if (i.traffic === "serving") acts.push({ name: "Drain", title: `Drain ${name}?`, says: "It gets no new traffic until somebody lets it serve again, or its next epoch begins.", reason: "asked", run: traffic("draining") });
     if (i.traffic !== "maintenance") acts.push({ name: "Maintenance", title: `Put ${name} into maintenance?`, says: "It gets no traffic until somebody ends the maintenance, also when it registers again.", reason: "needed", run: traffic("maintenance") });
     if (i.traffic === "draining") acts.push({ name: "Let it serve", title: `Let ${name} serve again?`, says: "It gets traffic again.", reason: "asked", run: traffic("serving") });
     if (i.traffic === "maintenance") acts.push({ name: "End maintenance", title: `End the maintenance of ${name}?`, says: "It gets traffic again.", reason: "asked", run: traffic("serving") });

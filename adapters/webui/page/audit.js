@@ -44,7 +44,7 @@ class Audit extends Page {
     }
     this.form.append(h("button", {}, "Filter"), h("span", { class: "grow" }),
       h("button", { type: "button", onclick: () => this.take("csv") }, "Export CSV"), h("button", { type: "button", onclick: () => this.take("ndjson") }, "Export NDJSON"));
-    this.append(h("h1", {}, "Audit"), this.form, this.fresh, this.entries, this.end);
+    this.append(h("h1", {}, "Audit"), this.form, this.fresh, h("section", { "aria-label": "Events" }, this.entries, this.end));
     this.routed();
     this.#seen.observe(this.end);
     this.gone.signal.addEventListener("abort", () => this.#seen.disconnect());

@@ -8,6 +8,7 @@ import { many } from "./words.js";
 class Operate extends Page {
   preservation = h("div");
   webhooks = h("div");
+  access = h("div");
 
   get heading() {
     return "Operate";
@@ -18,8 +19,8 @@ class Operate extends Page {
       h("section", { "aria-labelledby": "preservation" }, h("h2", { id: "preservation" }, "Self-preservation"),
         h("p", { class: "quiet" }, "While expiry is held in a namespace, no lease lapses there: instances are kept that may be gone."), this.preservation),
       h("section", { "aria-labelledby": "webhooks" }, h("h2", { id: "webhooks" }, "Webhooks"), this.webhooks),
-      h("section", { "aria-labelledby": "access" }, h("h2", { id: "access" }, "Tokens and roles"),
-        h("p", {}, "They are changed on the machine of the registry only, with ", h("code", {}, "rollcall token"), " and ", h("code", {}, "rollcall role"), ".")));
+      h("section", { "aria-labelledby": "access" }, h("h2", { id: "access" }, "Tokens and roles"), this.access,
+        h("p", { class: "quiet" }, "Tokens are made with ", h("code", {}, "rollcall token create"), ", and roles with ", h("code", {}, "rollcall role set"), ": a page shows no secrets.")));
     this.routed();
     const timer = setInterval(() => this.contains(document.activeElement) || this.routed(), 10_000); // who is about to press a button keeps it
     this.gone.signal.addEventListener("abort", () => clearInterval(timer));
@@ -28,6 +29,7 @@ class Operate extends Page {
   routed() {
     this.fill(this.preservation, () => this.readPreservation());
     this.fill(this.webhooks, () => this.readWebhooks());
+    this.fill(this.access, () => this.readAccess());
   }
 
   /**
@@ -59,6 +61,24 @@ class Operate extends Page {
     return [table("preservation", ["Namespace", "State", "Since", "By", "Overdue", ""], rows)];
   }
 
+  async readAccess() {
+    const { rights } = this.context;
+    if (!rights.controlled) return [h("p", {}, "Access is off: whoever reaches the registry may do everything.")];
+    if (!rights.may("access")) return [h("p", { class: "quiet" }, "You have no right to manage access.")];
+    const [{ tokens }, { roles }] = await Promise.all([get("/v1/access/tokens", {}, this.gone.signal), get("/v1/access/roles", {}, this.gone.signal)]);
+    const revoke = (/** @type {any} */ t) => button({
+      name: "Revoke", title: `Revoke the token ${t.name}?`, says: t.name === rights.name ? "It is the token with which you signed in." : "Its bearers are refused at once.", reason: "needed", danger: true,
+      run: (reason) => command("DELETE", `/v1/access/tokens/${encodeURIComponent(t.name)}`, { reason }),
+    });
+    return [
+      table("access", ["Token", "Roles", "Only for", "Good until", "Last used", ""], tokens.map((/** @type {any} */ t) => h("tr", {},
+        h("th", { scope: "row" }, t.name), h("td", {}, t.roles.join(", ")), h("td", {}, [...(t.namespaces ?? []), ...(t.services ?? []), ...(t.instances ?? []), ...(t.networks ?? [])].join(", ")),
+        h("td", {}, t.expires ? timeOf(t.expires) : "for ever"), h("td", {}, t.last_used ? timeOf(t.last_used) : ""), h("td", {}, revoke(t))))),
+      table("access", ["Role", "Grants", "Made by"], roles.map((/** @type {any} */ r) => h("tr", {},
+        h("th", { scope: "row" }, r.name), h("td", {}, r.grants.map(grant).join("; ")), h("td", {}, r.built_in ? "Rollcall" : "an operator")))),
+    ];
+  }
+
   async readWebhooks() {
     const { rights } = this.context;
     if (!rights.may("webhooks")) return [h("p", { class: "quiet" }, "You have no right to manage webhooks.")];
@@ -79,6 +99,9 @@ class Operate extends Page {
     return [table("webhooks", ["Target", "Events", "State", "Newest delivery", ""], rows)];
   }
 }
+
+/** @param {import("./rights.js").Grant} g */
+const grant = (g) => `${g.verbs.join(", ")} in ${g.namespace || "*"}/${g.service || "*"}`;
 
 /**
  * @param {string} labelledBy
