@@ -181,8 +181,9 @@ type expiring struct {
 func (x *Expiry) expire(ctx context.Context, lapsed []leases.Lease, mark leases.Mark, now time.Time) error {
 	ends := make([]expiring, 0, len(lapsed))
 	requests := make([]eventstore.AppendRequest, 0, len(lapsed))
+	kept := x.Service.keeper()
 	for _, l := range lapsed {
-		end, ok, err := x.prepare(ctx, l, now)
+		end, ok, err := x.prepare(ctx, l, kept, now)
 		if err != nil {
 			return err
 		}
@@ -246,7 +247,7 @@ func (x *Expiry) lookAgain(ctx context.Context, ends []expiring) (still []expiri
 }
 
 // prepare decides the end of a lease. ok is false if the lease has ended already.
-func (x *Expiry) prepare(ctx context.Context, l leases.Lease, now time.Time) (end expiring, ok bool, err error) {
+func (x *Expiry) prepare(ctx context.Context, l leases.Lease, kept keeper, now time.Time) (end expiring, ok bool, err error) {
 	entry := x.Service.catalog().Find(l.Key)
 	if entry == nil || entry.Epoch != l.Epoch {
 		return end, false, nil // the table of leases has not applied the end yet
@@ -256,7 +257,7 @@ func (x *Expiry) prepare(ctx context.Context, l leases.Lease, now time.Time) (en
 		return end, false, err
 	}
 	end.lease = l
-	end.command = domain.ExpireLease{Key: l.Key, Epoch: l.Epoch, LastHeard: heard.said(), Late: now.Sub(l.Deadline)}
+	end.command = domain.ExpireLease{Key: l.Key, Epoch: l.Epoch, LastHeard: heard.said(), Late: now.Sub(l.Deadline), KeptBy: kept.by(l, entry)}
 	if l.Check != "" {
 		end.command = domain.LapseCheck{Key: l.Key, Epoch: l.Epoch, Check: l.Check, Revision: l.Revision, Last: heard.said().LastHeartbeat, Began: heard.said().LastRegistered}
 	}

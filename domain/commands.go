@@ -70,7 +70,8 @@ type ExpireLease struct {
 	Key   Key
 	Epoch uint64
 	LastHeard
-	Late time.Duration // how long the deadline has passed
+	Late   time.Duration // how long the deadline has passed
+	KeptBy string        // the policy that keeps the instance: it becomes critical; "": the lease decides
 }
 
 func (c RegisterInstance) Instance() Key   { return c.Key }

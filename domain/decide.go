@@ -208,7 +208,7 @@ func (i Instance) expire(c ExpireLease) ([]Event, error) {
 	if i.Details.TTL == NoTTL {
 		return nil, nil
 	}
-	if i.Details.OnLapse == LapseCritical {
+	if i.Details.OnLapse == LapseCritical || c.KeptBy != "" {
 		return i.lapse(c), nil
 	}
 	return []Event{LeaseExpired{
@@ -226,6 +226,9 @@ func (i Instance) lapse(c ExpireLease) []Event {
 	}
 	if says := i.Says(); says != Critical {
 		lapsed.Reported = says
+	}
+	if i.Details.OnLapse != LapseCritical {
+		lapsed.KeptBy = c.KeptBy
 	}
 	return []Event{lapsed}
 }

@@ -67,7 +67,8 @@ type HealthChanged struct {
 	Reported  Status   `json:"reported,omitempty"` // what the instance says of itself, if that is not To
 	Lapsed    bool     `json:"lapsed,omitempty"`   // of FromLease: the lease lapsed; otherwise it is renewed
 	LastHeard          // of a lapse
-	TTL       Duration `json:"ttl,omitzero"` // of a lapse
+	TTL       Duration `json:"ttl,omitzero"`      // of a lapse
+	KeptBy    string   `json:"kept_by,omitempty"` // of a lapse: the policy that keeps the instance, which would be removed otherwise
 }
 
 // TrafficChanged says whether the instance wants traffic.

@@ -60,6 +60,7 @@ type PolicySpec struct {
 	Service     Pattern   `json:"service,omitempty"`   // "": "*"
 	MinReady    Amount    `json:"min_ready,omitempty"` // instances that others than the instance itself must leave ready
 	MaxRemovals *Removals `json:"max_removals,omitempty"`
+	KeepLast    int       `json:"keep_last,omitempty"` // instances that become critical when their leases lapse, instead of vanishing; 0: none
 	Description string    `json:"description,omitempty"`
 }
 
@@ -96,8 +97,11 @@ func (p PolicySpec) validate() error {
 			return InvalidField{Field: "max_removals.within", Rule: "must be from 1s to 24h"}
 		}
 	}
-	if p.MinReady == "" && p.MaxRemovals == nil {
-		return InvalidField{Field: "min_ready", Rule: "is needed, or max_removals: a policy must ask for something"}
+	if p.KeepLast < 0 || p.KeepLast > 1_000_000 {
+		return InvalidField{Field: "keep_last", Rule: "must be 1-1000000, or left out"}
+	}
+	if p.MinReady == "" && p.MaxRemovals == nil && p.KeepLast == 0 {
+		return InvalidField{Field: "min_ready", Rule: "is needed, or max_removals or keep_last: a policy must ask for something"}
 	}
 	return validateText("description", p.Description, 0, MaxDescription)
 }

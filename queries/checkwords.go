@@ -80,6 +80,9 @@ func definitionWords(c domain.Check) string {
 // healthWords describe a change of health that a lease made, or that changed only what the instance says of itself.
 func healthWords(e domain.HealthChanged, recordedAt time.Time) (words string, ok bool) {
 	switch {
+	case e.Lapsed && e.KeptBy != "":
+		return fmt.Sprintf("lease lapsed, health went from %s to %s: %s, ttl %s; policy %s keeps it as one of the last of its service",
+			e.From, e.To, heardWords(e.LastHeard, recordedAt), Spaced(time.Duration(e.TTL)), e.KeptBy), true
 	case e.Lapsed:
 		return fmt.Sprintf("lease lapsed, health went from %s to %s: %s, ttl %s",
 			e.From, e.To, heardWords(e.LastHeard, recordedAt), Spaced(time.Duration(e.TTL))), true

@@ -35,5 +35,8 @@ func PolicyAsks(p domain.PolicySpec) (asks []string) {
 	if r := p.MaxRemovals; r != nil {
 		asks = append(asks, fmt.Sprintf("max_removals %d within %s", r.Count, Spaced(time.Duration(r.Within))))
 	}
+	if p.KeepLast > 0 {
+		asks = append(asks, fmt.Sprintf("keep_last %d", p.KeepLast))
+	}
 	return asks
 }

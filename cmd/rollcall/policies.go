@@ -35,6 +35,7 @@ func setPolicyCommand(remote *commandLine) *cobra.Command {
 	f.StringVar(&service, "service", "*", "for this service of --ns, or pattern (pay-*)")
 	f.StringVar(&minReady, "min-ready", "", "instances, or the share of them, that must stay ready: 2, 50%")
 	f.StringVar(&maxRemovals, "max-removals", "", "instances that one actor may take out of traffic within a span: 20/10m")
+	f.IntVar(&spec.KeepLast, "keep-last", 0, "instances of each service that become critical when their leases lapse, instead of vanishing")
 	f.StringVar(&spec.Description, "description", "", "what it is for")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		spec.Namespace, spec.Service, spec.MinReady = domain.Pattern(remote.namespace), domain.Pattern(service), domain.Amount(minReady)
