@@ -12,6 +12,9 @@ USER 65532
 VOLUME /data
 EXPOSE 7700
 # Callers need a token; the first is made with: docker exec CONTAINER /rollcall token create root --role admin
+# With TLS: mount a certificate and its key, and set ROLLCALL_TLS_CERT and ROLLCALL_TLS_KEY (docs/recipes/single/compose.yaml).
 ENV ROLLCALL_LISTEN=0.0.0.0:7700 ROLLCALL_DATA=/data ROLLCALL_ACCESS=on
+# Through the socket in the data folder, so that it needs no token and no certificate.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["/rollcall", "role", "list"]
 ENTRYPOINT ["/rollcall"]
 CMD ["serve"]
