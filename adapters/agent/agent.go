@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
-	"runtime"
 	"sync"
 	"time"
 
@@ -293,20 +292,4 @@ func (a *Agent) end() {
 			<-i.kept.Done()
 		}
 	}
-}
-
-// NodeOf is the definition of the host itself.
-func NodeOf(service string, d Defaults, port uint16, version string) *Definition {
-	details := domain.Details{
-		Address: d.Address, Zone: d.Zone, Version: version, Weight: domain.DefaultWeight, TTL: domain.Duration(domain.DefaultTTL),
-		Metadata: map[string]string{"os": runtime.GOOS, "arch": runtime.GOARCH},
-	}
-	if port != 0 {
-		details.Ports = map[string]uint16{"agent": port}
-	}
-	namespace := d.Namespace
-	if namespace == "" {
-		namespace = domain.DefaultNamespace
-	}
-	return &Definition{Key: domain.Key{Namespace: namespace, Service: service, ID: d.Host}, Details: details}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -185,6 +186,22 @@ func wanted(kind string) string {
 		return "true or false"
 	}
 	return "a text"
+}
+
+// NodeOf is the definition of the host itself.
+func NodeOf(service string, d Defaults, port uint16, version string) *Definition {
+	details := domain.Details{
+		Address: d.Address, Zone: d.Zone, Version: version, Weight: domain.DefaultWeight, TTL: domain.Duration(domain.DefaultTTL),
+		Metadata: map[string]string{"os": runtime.GOOS, "arch": runtime.GOARCH},
+	}
+	if port != 0 {
+		details.Ports = map[string]uint16{"agent": port}
+	}
+	namespace := d.Namespace
+	if namespace == "" {
+		namespace = domain.DefaultNamespace
+	}
+	return &Definition{Key: domain.Key{Namespace: namespace, Service: service, ID: d.Host}, Details: details}
 }
 
 // Files are the files of definitions at some paths: files, and the .yaml, .yml and .json files of folders, by name. A path

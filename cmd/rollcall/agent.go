@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -89,13 +90,7 @@ func runAgent(c *cobra.Command, remote *commandLine, s agentSettings, paths []st
 		return usageError{err}
 	}
 	logger := slog.New(slog.NewJSONHandler(c.ErrOrStderr(), nil))
-	watching := watch.Options{OnChange: func(w watch.State) {
-		if w.Err != nil {
-			logger.Warn("the registry's stream is lost; lookups are answered from the cache", "cause", w.Err)
-			return
-		}
-		logger.Info("the registry's stream is up")
-	}}
+	watching := watch.Options{OnChange: logStream(logger)}
 	if s.data != "" {
 		if err := os.MkdirAll(s.data, 0o700); err != nil {
 			return err
@@ -200,4 +195,25 @@ func runAgent(c *cobra.Command, remote *commandLine, s agentSettings, paths []st
 		return nil
 	})
 	return group.Wait()
+}
+
+// logStream logs when the registry's stream is lost, why it cannot be had again, and when it is up; each cause once.
+func logStream(logger *slog.Logger) func(watch.State) {
+	var mu sync.Mutex
+	last := ""
+	return func(w watch.State) {
+		cause := ""
+		if w.Err != nil {
+			cause = w.Err.Error()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case cause == "":
+			logger.Info("the registry's stream is up")
+		case cause != last:
+			logger.Warn("the registry's stream is lost; lookups are answered from the cache", "cause", cause)
+		}
+		last = cause
+	}
 }
