@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -131,4 +132,52 @@ func firstOutput(t *testing.T, document string, c *exec.Cmd) {
 	}
 	_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
 	_ = c.Wait()
+}
+
+// The recording is what the binary answers today, but for times, ids and the order of what happens at once.
+func TestTheRecordingIsOfTheRealBinary(t *testing.T) {
+	t.Parallel()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := os.ReadFile("../../docs/recording/quickstart.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command("bash", "../../docs/recording/record.sh", path, freePort(t))
+	c.Stderr = os.Stderr
+	now, err := c.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := recorded(string(now)), recorded(string(kept)); got != want {
+		t.Errorf("the binary answers otherwise; make the recording anew with docs/recording/record.sh, and the README's outputs with it:\n%s", now)
+	}
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := 0
+	for _, block := range strings.Split(string(readme), "```console\n")[1:] {
+		output, _, _ := strings.Cut(block, "\n```")
+		if shown++; !strings.Contains(string(kept), output+"\n") {
+			t.Errorf("the README shows what is not in the recording:\n%s", output)
+		}
+	}
+	if shown < 4 {
+		t.Errorf("the README shows %d outputs, want those of why, history, diff and watch", shown)
+	}
+}
+
+var varies = regexp.MustCompile(`request [a-z0-9-]+|[0-9]+`)
+
+// recorded is what must be the same in each recording: the lines without numbers, ids and widths of columns, in any order.
+func recorded(text string) string {
+	var lines []string
+	for line := range strings.Lines(varies.ReplaceAllString(text, "N")) {
+		lines = append(lines, strings.Join(strings.Fields(line), " "))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }
