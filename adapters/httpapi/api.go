@@ -72,6 +72,8 @@ type Config struct {
 	Observer web.Observer
 	// Hosts are the hosts for which requests are answered; nil: any host.
 	Hosts *web.Hosts
+	// Origins are the origins of other sites whose pages may use the API; none by default.
+	Origins web.Origins
 
 	Ready   func() error // why the server is not ready, nil when it is
 	Metrics http.Handler
@@ -170,7 +172,7 @@ func (a *api) router() *echo.Echo {
 	if a.Observer != nil {
 		e.Use(web.Observe(a.Observer, a.Logger, streams))
 	}
-	e.Use(web.Recover, a.Limits.Count(uncounted, streams), a.authorize, a.positioned, web.Guard(a.Hosts, "/v1/commands"))
+	e.Use(web.Recover, a.Limits.Count(uncounted, streams), web.Share(a.Hosts, a.Origins), a.authorize, a.positioned, web.Guard(a.Hosts, "/v1/commands"))
 	e.Use(a.outgoing.Bound, a.gzip.Offer)
 	heartbeat, command, lookup := a.heartbeatTurns.Admit, a.commandTurns.Admit, a.lookupTurns.Admit
 	scan, stream := a.scanTurns.Admit, a.streamTurns.Admit

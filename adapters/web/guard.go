@@ -97,7 +97,7 @@ func Guard(hosts *Hosts, lines ...string) echo.MiddlewareFunc {
 			if r.Method == http.MethodGet || r.Method == http.MethodHead {
 				return next(c)
 			}
-			if err := ownSite(r); err != nil {
+			if err := ownSite(c); err != nil {
 				return err
 			}
 			if r.ContentLength != 0 && !isJSON(r.Header, slices.Contains(lines, c.Path())) {
@@ -113,7 +113,7 @@ func Guard(hosts *Hosts, lines ...string) echo.MiddlewareFunc {
 // where they may change something.
 func OwnSite(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if err := ownSite(c.Request()); err != nil {
+		if err := ownSite(c); err != nil {
 			return err
 		}
 		return next(c)
@@ -123,8 +123,12 @@ func OwnSite(next echo.HandlerFunc) echo.HandlerFunc {
 var crossOrigin = http.NewCrossOriginProtection()
 
 // ownSite refuses a request from another site, by the header Sec-Fetch-Site, or by Origin if the browser does not send
-// Sec-Fetch-Site. A client that sends neither header is not a browser.
-func ownSite(r *http.Request) error {
+// Sec-Fetch-Site. A client that sends neither header is not a browser. Share has let pages of allowed origins in.
+func ownSite(c echo.Context) error {
+	if c.Get(sharedKey) != nil {
+		return nil
+	}
+	r := c.Request()
 	command := &http.Request{Method: http.MethodPost, Header: r.Header, Host: r.Host, URL: r.URL} // crossOrigin lets every GET pass, so that it is given a POST
 	if r.Header.Get("Origin") == "null" && r.Header.Get("Sec-Fetch-Site") == "" || crossOrigin.Check(command) != nil {
 		return NewProblem(http.StatusForbidden, "cross-site", "The request comes from another site", "a page of another site may not send this")

@@ -223,6 +223,10 @@ func (n *node) openAPI(context.Context) (err error) {
 		return err
 	}
 	observer, hosts := n.metrics.HTTP(), web.NewHosts(n.settings.listen, n.settings.allowHosts)
+	origins, err := web.ParseOrigins(n.settings.origins)
+	if err != nil {
+		return err
+	}
 	n.api = httpapi.New(httpapi.Config{
 		Commands: n.commands, Queries: n.queries,
 		BackupTo: backupFunc(n.settings.data, n.store, n.history),
@@ -233,7 +237,7 @@ func (n *node) openAPI(context.Context) (err error) {
 		Shed:             func() { n.listening.Refused(domain.DeafOverload) },
 		HeartbeatsAtOnce: n.settings.heartbeatsAtOnce,
 		Observer:         observer, Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
-		Proxies: n.proxies, Limits: n.bounds, Hosts: hosts, Logger: n.logger,
+		Proxies: n.proxies, Limits: n.bounds, Hosts: hosts, Origins: origins, Logger: n.logger,
 	})
 	if n.settings.ui {
 		n.pages = webui.New(webui.Config{Proxies: n.proxies, Observer: observer, Hosts: hosts, Logger: n.logger})

@@ -29,9 +29,10 @@ type settings struct {
 	listen     string
 	tls        web.TLS
 	allowHosts []string
-	access     string // on, or off; "": off
-	accessFile string // the rules for JWTs and certificates; "": none
-	anonymous  string // the role of callers without a token; "": none
+	origins    []string // other sites whose pages may use the API
+	access     string   // on, or off; "": off
+	accessFile string   // the rules for JWTs and certificates; "": none
+	anonymous  string   // the role of callers without a token; "": none
 	proxies    trusting
 	limits     limits
 	dns        naming
@@ -87,6 +88,7 @@ func (s *settings) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&s.listen, "listen", "127.0.0.1:7700", "address and port to listen on")
 	f.StringSliceVar(&s.allowHosts, "allow-host", nil, "answer requests to this host, too, without a port; for a server that listens on a loopback address behind a proxy or under a name; may be given again")
+	f.StringSliceVar(&s.origins, "cors-origin", nil, "let pages of this origin use the API from a browser, such as https://ui.example.com; exact, may be given again; none when left out")
 	f.StringVar(&s.tls.Cert, "tls-cert", "", "certificate of the server with its chain, in PEM: speak TLS; read again when it changes")
 	f.StringVar(&s.tls.Key, "tls-key", "", "private key of the certificate, in PEM")
 	f.StringVar(&s.tls.ClientCA, "tls-client-ca", "", "authorities that sign clients' certificates, in PEM")
@@ -141,6 +143,9 @@ func (s *settings) check() error {
 		if _, err := s.tlsConfig(slog.New(slog.DiscardHandler)); err != nil {
 			return usageError{err}
 		}
+	}
+	if _, err := web.ParseOrigins(s.origins); err != nil {
+		return usageError{fmt.Errorf("cors-origin: %w", err)}
 	}
 	if s.minFree == 0 {
 		return usageError{errors.New("min-free-mib must be at least 1: the event store needs space to go on")}
