@@ -200,6 +200,9 @@ func (c Check) Validate(field string) error {
 	if err := validateToken(field+"id", c.ID, MaxCheckID); err != nil {
 		return err
 	}
+	if c.ID == "." || c.ID == ".." { // many clients take it out of a path
+		return InvalidField{Field: field + "id", Rule: "must not be . or .."}
+	}
 	switch c.Kind {
 	case CheckTTL, CheckHTTP, CheckTCP, CheckGRPC:
 	default:

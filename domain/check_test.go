@@ -246,6 +246,7 @@ func TestACheckIsHeldToTheLimitsByField(t *testing.T) {
 		field  string
 	}{
 		"no id":                   {func(c *domain.Check) { c.ID = "" }, "id"},
+		"an id of dots":           {func(c *domain.Check) { c.ID = ".." }, "id"},
 		"unknown kind":            {func(c *domain.Check) { c.Kind = "icmp" }, "kind"},
 		"no kind":                 {func(c *domain.Check) { c.Kind = "" }, "kind"},
 		"long name":               {func(c *domain.Check) { c.Name = long }, "name"},

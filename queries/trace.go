@@ -118,10 +118,11 @@ func leftWords(l domain.LeftAlone, e *eventstore.RecordedEvent, t *trace, now ti
 		if !ok {
 			return "removed" + at + " because a check stayed critical"
 		}
-		if expired.LastHeartbeat.IsZero() {
+		heard := expired.At()
+		if heard.IsZero() {
 			return "lease lapsed" + at
 		}
-		return "lease lapsed" + at + ": silent since " + clock(expired.LastHeartbeat, now)
+		return "lease lapsed" + at + ": silent since " + clock(heard, now)
 	case domain.LeftGone:
 		return "it is not registered now"
 	case domain.LeftSucceeded:

@@ -44,6 +44,6 @@ func TestTheStoryOfAChecksLife(t *testing.T) {
 			break
 		}
 	}
-	p.says(t, "why web/a", "is gone: it was removed at", "Why:  check worker was critical since", "Check job is flapping", "because a check stayed critical", "check worker went critical: no report came, last report")
+	p.says(t, "why web/a", "is gone: it was removed at", "Why:  check worker was critical since", "Check job is flapping", "because a check stayed critical", "check worker went critical: no report came since it was defined")
 	p.says(t, "check pass web/a job", "was deregistered")
 }

@@ -55,6 +55,8 @@ func everyCommand(data, folder string) [][]string {
 		{"describe", "instance", "web/a-1"}, {"describe", "service", "web"},
 		{"status"}, {"preservation"}, {"preservation", "status"}, {"preservation", "hold", "--reason", "test"}, {"preservation", "end"},
 		{"history", "web/a-1"}, {"history"}, {"why", "web/a-1"}, {"catalog"}, {"diff", "--from", "1"},
+		{"revert", "--service", "web", "--to", "3", "--dry-run"},
+		{"policy", "set", "keep", "--min-ready", "1"}, {"policy", "list"}, {"policy", "show", "keep"}, {"policy", "remove", "keep"},
 		{"report", "service", "web", "--from", "1"}, {"report", "instance", "web/a-1", "--from", "1", "--below", "2"}, {"report", "namespace", "default", "--from", "1h ago"},
 		{"events", "export", filepath.Join(folder, "events.ndjson")}, {"replay", "--speed", "0"},
 		{"checkpoint"}, {"checkpoint", "--key"}, {"verify"},
@@ -179,7 +181,7 @@ func TestEveryPrintedTimeIsTakenByEveryFlagOfTime(t *testing.T) {
 	walk = func(c *cobra.Command) {
 		c.Flags().VisitAll(func(f *pflag.Flag) {
 			isTime := f.Value.Type() == momentType
-			if !isTime && (f.Name == "at" || f.Name == "from" || f.Name == "to") && c.Name() != "migrate" {
+			if !isTime && (f.Name == "at" || f.Name == "from" || f.Name == "to") && c.Name() != "migrate" && pathOf(c) != "import consul" {
 				t.Errorf("rollcall %s --%s takes no moment", pathOf(c), f.Name)
 			}
 			if !isTime {
