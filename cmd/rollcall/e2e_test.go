@@ -61,7 +61,7 @@ type process struct {
 	*exec.Cmd
 	t    testing.TB
 	url  string
-	logs *bytes.Buffer
+	logs *lockedBuffer
 	done chan error
 }
 
@@ -78,7 +78,7 @@ func startServer(t testing.TB, data string, args ...string) *process {
 // startCommand starts a command that becomes a server.
 func startCommand(t testing.TB, c *exec.Cmd) *process {
 	t.Helper()
-	p := &process{Cmd: c, t: t, logs: &bytes.Buffer{}, done: make(chan error, 1)}
+	p := &process{Cmd: c, t: t, logs: &lockedBuffer{}, done: make(chan error, 1)}
 	stderr, err := p.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -85,7 +85,7 @@ func startWatch(t *testing.T, url, service string) (told func(id string) bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, said := exec.Command(path, "watch", service, "--url", url), &lockedBuffer{}
+	c, said := exec.Command(path, "watch", service, "--url", url, "-o", "json"), &lockedBuffer{}
 	c.Stdout = said
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
