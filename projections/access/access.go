@@ -5,7 +5,6 @@ package access
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -67,42 +66,25 @@ func (b *Bearer) Used(now time.Time) {
 	}
 }
 
-var filter = eventstore.Filter{StreamPrefixes: []string{string(eventstore.AccessStream)}, Exact: true}
-
 // Open folds the access stream as it stands. When the store cannot be reached, Run does.
 func Open(ctx context.Context, store eventstore.Store, logger *slog.Logger) (*Table, error) {
 	t := &Table{logger: logger, byHash: map[domain.SecretHash]*Bearer{}, lastUsed: map[string]*atomic.Int64{}}
-	head, err := store.Head(ctx)
-	if errors.Is(err, eventstore.ErrUnavailable) {
-		return t, nil
+	if err := t.stream(store).Fold(ctx, &t.Progress); err != nil {
+		return nil, fmt.Errorf("read tokens and roles: %w", err)
 	}
-	if err != nil || head == 0 {
-		return t, err
-	}
-	for e, err := range store.ReadStream(ctx, eventstore.AccessStream, eventstore.ReadOptions{}) {
-		if err != nil {
-			return nil, fmt.Errorf("read tokens and roles: %w", err)
-		}
-		t.take(&e)
-	}
-	t.Advance(head)
 	return t, nil
 }
 
 // Run applies events as they come until the context ends.
 func (t *Table) Run(ctx context.Context, store eventstore.Store) error {
-	opts := eventstore.SubscribeOptions{After: t.Position(), Filter: filter, Urgent: true}
-	err := projections.Follow(ctx, store, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
-		for i := range events {
-			t.take(&events[i])
-		}
-		t.Advance(position)
-		return nil
-	})
-	if err != nil {
+	if err := t.stream(store).Follow(ctx, &t.Progress); err != nil {
 		return fmt.Errorf("access: %w", err)
 	}
 	return nil
+}
+
+func (t *Table) stream(store eventstore.Store) projections.OneStream {
+	return projections.OneStream{Store: store, Stream: eventstore.AccessStream, Apply: t.take}
 }
 
 // take applies an event. One that cannot be applied grants nothing.

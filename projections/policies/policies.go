@@ -3,7 +3,6 @@ package policies
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -21,43 +20,26 @@ type Table struct {
 	state  atomic.Pointer[domain.Policies] // never changes; an event makes a new one
 }
 
-var filter = eventstore.Filter{StreamPrefixes: []string{string(eventstore.PolicyStream)}, Exact: true}
-
 // Open folds the stream of policies as it stands. When the store cannot be reached, Run does.
 func Open(ctx context.Context, store eventstore.Store, logger *slog.Logger) (*Table, error) {
 	t := &Table{logger: logger}
 	t.state.Store(&domain.Policies{})
-	head, err := store.Head(ctx)
-	if errors.Is(err, eventstore.ErrUnavailable) {
-		return t, nil
+	if err := t.stream(store).Fold(ctx, &t.Progress); err != nil {
+		return nil, fmt.Errorf("read policies: %w", err)
 	}
-	if err != nil || head == 0 {
-		return t, err
-	}
-	for e, err := range store.ReadStream(ctx, eventstore.PolicyStream, eventstore.ReadOptions{}) {
-		if err != nil {
-			return nil, fmt.Errorf("read policies: %w", err)
-		}
-		t.apply(&e)
-	}
-	t.Advance(head)
 	return t, nil
 }
 
 // Run applies events as they come until the context ends.
 func (t *Table) Run(ctx context.Context, store eventstore.Store) error {
-	opts := eventstore.SubscribeOptions{After: t.Position(), Filter: filter, Urgent: true}
-	err := projections.Follow(ctx, store, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
-		for i := range events {
-			t.apply(&events[i])
-		}
-		t.Advance(position)
-		return nil
-	})
-	if err != nil {
+	if err := t.stream(store).Follow(ctx, &t.Progress); err != nil {
 		return fmt.Errorf("policies: %w", err)
 	}
 	return nil
+}
+
+func (t *Table) stream(store eventstore.Store) projections.OneStream {
+	return projections.OneStream{Store: store, Stream: eventstore.PolicyStream, Apply: t.apply}
 }
 
 // apply is idempotent: Open may have read events behind the head that it asked for. An event that cannot be read sets
