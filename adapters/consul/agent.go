@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
@@ -117,7 +118,7 @@ func (f *face) answerHealth(q *request, status string, code int, body any) error
 	if q.query.Get("format") == "text" || strings.Contains(q.Request().Header.Get("Accept"), "text/plain") {
 		return text(q, code, status)
 	}
-	encoded, err := marshal(body)
+	encoded, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}

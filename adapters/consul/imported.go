@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -90,7 +91,7 @@ func (i *Import) register(ctx context.Context, service string, a arrival, presen
 	for n := range present {
 		p := &present[n]
 		o, born := originOf(p.Origin)
-		if born && o.Node == a.origin.Node && cmpOr(o.ID, unescape(p.ID)) == a.origin.ID && i.isOurs(*p) {
+		if born && o.Node == a.origin.Node && cmp.Or(o.ID, unescape(p.ID)) == a.origin.ID && i.isOurs(*p) {
 			before = p
 			break
 		}
@@ -135,8 +136,8 @@ func (i *Import) register(ctx context.Context, service string, a arrival, presen
 // details are an entry in the domain's words.
 func (i *Import) details(e importedEntry) (a arrival, err error) {
 	service := e.Service.serviceRegistration
-	service.Name = cmpOr(e.Service.Service, service.Name)
-	service.ID = cmpOr(service.ID, service.Name)
+	service.Name = cmp.Or(e.Service.Service, service.Name)
+	service.ID = cmp.Or(service.ID, service.Name)
 	service.Check, service.Checks = nil, nil
 	for _, raw := range []*[]byte{(*[]byte)(&service.Proxy), (*[]byte)(&service.Connect)} {
 		if string(*raw) == "{}" {

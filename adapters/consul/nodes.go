@@ -1,13 +1,11 @@
 package consul
 
 import (
-	"encoding/json"
+	"cmp"
 	"net/http"
 
 	"github.com/rollcall-registry/rollcall/domain"
 )
-
-func marshal(v any) ([]byte, error) { return json.Marshal(v) }
 
 func serviceKey(namespace, service string) domain.ServiceKey {
 	return domain.ServiceKey{Namespace: namespace, Service: service}
@@ -73,18 +71,18 @@ func (f *face) catalogRegister(q *request) error {
 			if !live {
 				return failure{http.StatusInternalServerError, "Missing service registration: " + c.ServiceID}
 			}
-			if _, err := f.do(q, domain.ReportHealth{Key: found.key, Status: domain.Status(cmpOr(c.Status, critical)), Source: domain.FromClient, Output: clip(c.Output, domain.MaxOutput)}); err != nil {
+			if _, err := f.do(q, domain.ReportHealth{Key: found.key, Status: domain.Status(cmp.Or(c.Status, critical)), Source: domain.FromClient, Output: clip(c.Output, domain.MaxOutput)}); err != nil {
 				return err
 			}
 		}
 		return q.send(http.StatusOK, []byte("true"))
 	}
 	service := body.Service.serviceRegistration
-	service.Name = cmpOr(body.Service.Service, service.Name)
+	service.Name = cmp.Or(body.Service.Service, service.Name)
 	if service.Name == "" {
 		return failure{http.StatusBadRequest, "Missing service name"}
 	}
-	service.ID = cmpOr(service.ID, service.Name)
+	service.ID = cmp.Or(service.ID, service.Name)
 	service.Check, service.Checks = nil, nil
 	if w := service.Weights; w != nil && *w == (weights{}) { // consul/api sends zeros for none here
 		service.Weights = nil

@@ -2,6 +2,7 @@ package consul
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -77,7 +78,7 @@ func (f *face) failureOf(err error) failure {
 	case p.Status == http.StatusServiceUnavailable: // clients try again
 		return failure{http.StatusInternalServerError, "No cluster leader"}
 	case p.Status < 500:
-		return failure{p.Status, cmpOr(p.Detail, p.Title)}
+		return failure{p.Status, cmp.Or(p.Detail, p.Title)}
 	}
 	return failure{http.StatusInternalServerError, err.Error()}
 }

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -48,7 +49,7 @@ func (f *face) show(i *wire.Instance, position eventstore.Position) shown {
 	s := shown{key: i.Key(), entry: serviceEntry{
 		Node: f.nodeEntry(n, o, index),
 		Service: agentService{
-			Kind: o.Kind, ID: cmpOr(o.ID, unescape(i.ID)), Service: i.Service, Tags: orEmpty(i.Tags), Meta: orEmptyMap(i.Metadata), Port: portOf(i), Ports: o.Ports,
+			Kind: o.Kind, ID: cmp.Or(o.ID, unescape(i.ID)), Service: i.Service, Tags: orEmpty(i.Tags), Meta: orEmptyMap(i.Metadata), Port: int(i.DefaultPort()), Ports: o.Ports,
 			Address: i.Address, SocketPath: o.SocketPath, TaggedAddresses: o.TaggedAddresses, Weights: weightsOf(i, o, born), EnableTagOverride: o.EnableTagOverride,
 			Proxy: o.Proxy, Connect: o.Connect, Locality: o.Locality, CreateIndex: index, ModifyIndex: index, Namespace: i.Namespace,
 		},
@@ -69,13 +70,6 @@ func (f *face) show(i *wire.Instance, position eventstore.Position) shown {
 	s.entry.Checks = f.checks(i, o, born, s.entry)
 	s.passing = !slices.ContainsFunc(s.entry.Checks, func(c healthCheck) bool { return c.Status != passing })
 	return s
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 func orEmpty(list []string) []string {
@@ -104,22 +98,6 @@ func (f *face) nodeEntry(n node, o origin, index uint64) nodeEntry {
 	}
 	e.Meta = orEmptyMap(e.Meta)
 	return e
-}
-
-// portOf is the port named default, or else http, or else the first by name; 0: there is none.
-func portOf(i *wire.Instance) int {
-	for _, usual := range []string{"default", "http"} {
-		if port, ok := i.Ports[usual]; ok {
-			return int(port)
-		}
-	}
-	first := ""
-	for name := range i.Ports {
-		if first == "" || name < first {
-			first = name
-		}
-	}
-	return int(i.Ports[first])
 }
 
 // weightShare is the weight of the domain for each part of Consul's: 100 is what an instance has that names none, and
@@ -209,7 +187,7 @@ func (f *face) checks(i *wire.Instance, o origin, born bool, e serviceEntry) []h
 			return all
 		}
 	}
-	said := cmpOrStatus(i.Reported, i.Status)
+	said := cmp.Or(i.Reported, i.Status)
 	if len(i.Checks) > 0 && i.Reported == "" {
 		said = domain.Passing // the status is that of a check
 	}
@@ -227,16 +205,9 @@ func (f *face) checks(i *wire.Instance, o origin, born bool, e serviceEntry) []h
 	return all
 }
 
-func cmpOrStatus(a, b domain.Status) domain.Status {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
 func (f *face) check(c wire.Check, o checkOrigin) healthCheck {
 	h := healthCheck{
-		CheckID: unescape(c.ID), Name: cmpOr(c.Name, unescape(c.ID)), Status: statusOf(c.Status), Notes: c.Notes, Output: c.Output, Type: cmpOr(o.Type, string(c.Kind)), Definition: o.Definition,
+		CheckID: unescape(c.ID), Name: cmp.Or(c.Name, unescape(c.ID)), Status: statusOf(c.Status), Notes: c.Notes, Output: c.Output, Type: cmp.Or(o.Type, string(c.Kind)), Definition: o.Definition,
 	}
 	if c.Kind.Probed() {
 		h.Interval, h.Timeout = time.Duration(c.Interval).String(), time.Duration(c.Timeout).String()

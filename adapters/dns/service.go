@@ -64,11 +64,10 @@ func endpointOf(i *wire.Instance) *endpoint {
 	} else {
 		e.host = strings.ToLower(strings.TrimSuffix(i.Address, ".")) + "."
 	}
-	names := slices.Sorted(maps.Keys(i.Ports))
-	for _, name := range names {
-		e.ports[strings.ToLower(name)] = i.Ports[name]
+	for name, port := range i.Ports {
+		e.ports[strings.ToLower(name)] = port
 	}
-	e.port = defaultPort(names, i.Ports)
+	e.port = i.DefaultPort()
 	for _, tag := range i.Tags {
 		e.tags = append(e.tags, strings.ToLower(tag))
 	}
@@ -78,19 +77,6 @@ func endpointOf(i *wire.Instance) *endpoint {
 		}
 	}
 	return e
-}
-
-// defaultPort is the port named default, or else http, or else the first by name; 0: there is none.
-func defaultPort(names []string, ports map[string]uint16) uint16 {
-	for _, usual := range []string{"default", "http"} {
-		if port, ok := ports[usual]; ok {
-			return port
-		}
-	}
-	if len(names) == 0 {
-		return 0
-	}
-	return ports[names[0]]
 }
 
 // maxText is the most bytes that a text of a TXT record has. Longer metadata is left out.

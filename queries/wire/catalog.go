@@ -31,6 +31,23 @@ func (i *Instance) Key() domain.Key {
 	return domain.Key{Namespace: i.Namespace, Service: i.Service, ID: i.ID}
 }
 
+// DefaultPort is the port of a client that names none: the one named default, or else http, or else the first by name; 0:
+// the instance has no port.
+func (i *Instance) DefaultPort() uint16 {
+	for _, usual := range []string{"default", "http"} {
+		if port, ok := i.Ports[usual]; ok {
+			return port
+		}
+	}
+	first := ""
+	for name := range i.Ports {
+		if first == "" || name < first {
+			first = name
+		}
+	}
+	return i.Ports[first]
+}
+
 // Check is a check of an instance with its state.
 type Check struct {
 	domain.Check
