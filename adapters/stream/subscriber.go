@@ -260,8 +260,12 @@ func (d *delivery) deliver(ctx context.Context, e *eventstore.RecordedEvent) boo
 			case <-m.Acked():
 				return true
 			case <-m.Nacked():
-				return false
 			case <-grace.C:
+			}
+			select {
+			case <-m.Acked(): // as well as the grace ended: an ack that was given counts
+				return true
+			default:
 				return false
 			}
 		}
