@@ -1,7 +1,6 @@
 package queries
 
 import (
-	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/queries/wire"
@@ -38,15 +37,10 @@ func namespaces(services []wire.ServiceSummary) []wire.NamespaceSummary {
 
 // summary counts the instances of one service.
 func summary(timelines eventstore.Timelines, v *catalog.View) wire.ServiceSummary {
-	s := wire.ServiceSummary{
-		Namespace: v.Service.Namespace, Service: v.Service.Service, Instances: len(v.Entries),
-		Statuses: map[domain.Status]int{}, Position: at(timelines, v.Position),
-	}
+	s := wire.NewServiceSummary(v.Service)
+	s.Position = at(timelines, v.Position)
 	for _, e := range v.Entries {
-		s.Statuses[e.Status()]++
-		if e.Ready() {
-			s.Ready++
-		}
+		s.Count(e.Status(), e.Traffic(), e.Ready(), e.ChangedAt())
 	}
 	return s
 }

@@ -97,12 +97,9 @@ func (a *API) service(q question) (any, watch.State, error) {
 }
 
 func summary(key domain.ServiceKey, all []*wire.Instance) wire.ServiceSummary {
-	s := wire.ServiceSummary{Namespace: key.Namespace, Service: key.Service, Instances: len(all), Statuses: map[domain.Status]int{}}
+	s := wire.NewServiceSummary(key)
 	for _, i := range all {
-		s.Statuses[i.Status]++
-		if pick.Ready(i) {
-			s.Ready++
-		}
+		s.Count(i.Status, i.Traffic, pick.Ready(i), i.ChangedAt)
 	}
 	return s
 }

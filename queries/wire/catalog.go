@@ -96,9 +96,33 @@ type ServiceSummary struct {
 	Instances int                   `json:"instances"`
 	Ready     int                   `json:"ready"` // may get traffic
 	Statuses  map[domain.Status]int `json:"statuses"`
-	Position  Position              `json:"position"` // of the newest change
+	States    map[string]int        `json:"states"`     // by traffic; instances that serve, by status
+	ChangedAt time.Time             `json:"changed_at"` // the newest change to an instance that is there
+	Position  Position              `json:"position"`   // of the newest change
 
 	ExpiryHeld *ExpiryHeld `json:"expiry_held,omitempty"` // in its namespace now; only where one service is asked for
+}
+
+// Count counts an instance.
+func (s *ServiceSummary) Count(status domain.Status, traffic domain.Traffic, ready bool, changed time.Time) {
+	s.Instances++
+	s.Statuses[status]++
+	if traffic == domain.Serving {
+		s.States[string(status)]++
+	} else {
+		s.States[string(traffic)]++
+	}
+	if ready {
+		s.Ready++
+	}
+	if changed.After(s.ChangedAt) {
+		s.ChangedAt = changed
+	}
+}
+
+// NewServiceSummary is the summary of a service before its instances are counted.
+func NewServiceSummary(service domain.ServiceKey) ServiceSummary {
+	return ServiceSummary{Namespace: service.Namespace, Service: service.Service, Statuses: map[domain.Status]int{}, States: map[string]int{}}
 }
 
 // ServiceList is the services of a namespace, or of all.
