@@ -16,12 +16,8 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-const (
-	// keepAlive is the time between two KeepAlives. Proxies close a connection on which no byte comes for long.
-	keepAlive = 15 * time.Second
-	// batchInterval is the least time between two batches of changes. Faster changes are sent in one batch.
-	batchInterval = 2 * time.Millisecond
-)
+// keepAlive is the time between two KeepAlives. Proxies close a connection on which no byte comes for long.
+const keepAlive = 15 * time.Second
 
 // stopping is the reason of a cut when the registry shuts down.
 const stopping = "stopping: the registry shuts down; resume with Last-Event-ID"
@@ -113,7 +109,7 @@ type Following struct {
 	query   FollowQuery
 	next    func(context.Context) (Update, error)
 	at      eventstore.Position // the follower has been told of everything up to here
-	paced   bool                // the newest look at the feed found changes: the next look waits for batchInterval
+	looked  bool                // since the feed was last looked at, changed has a token for each change
 	batch   Changes
 	changed <-chan struct{}
 	release func() // gives back what the last update holds; nil: it holds nothing
@@ -257,46 +253,32 @@ func (f *Following) catchUp(ctx context.Context) (Update, error) {
 	return told, nil
 }
 
-// live waits for changes in the feed.
+// live waits for changes in the feed. What changes while the follower writes is told in one batch.
 func (f *Following) live(ctx context.Context) (Update, error) {
 	f.next = f.live
 	for {
-		if f.paced {
-			if err := f.awaitInterval(ctx); err != nil {
-				return nil, err
-			}
-		}
 		if f.service.Stopping.Err() != nil {
 			return f.cut(stopping), nil
 		}
-		changes, ok := f.service.Live.Feed().SinceAny(f.query.keys(), f.at)
-		if !ok {
-			return f.cut(fmt.Sprintf("too slow: more than %d changes behind; resume with Last-Event-ID", feed.Capacity)), nil
-		}
-		f.paced = len(changes) > 0
-		if told := f.pick(changes); len(told) > 0 {
-			return told, nil
+		if !f.looked {
+			changes, ok := f.service.Live.Feed().SinceAny(f.query.keys(), f.at)
+			if !ok {
+				return f.cut(fmt.Sprintf("too slow: more than %d changes behind; resume with Last-Event-ID", feed.Capacity)), nil
+			}
+			f.looked = true
+			if told := f.pick(changes); len(told) > 0 {
+				return told, nil
+			}
 		}
 		select {
 		case <-f.changed:
+			f.looked = false
 		case <-f.quiet.C:
 			return KeepAlive{"still here"}, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-f.service.Stopping.Done():
 		}
-	}
-}
-
-// awaitInterval waits for batchInterval.
-func (f *Following) awaitInterval(ctx context.Context) error {
-	interval := time.NewTimer(batchInterval)
-	defer interval.Stop()
-	select {
-	case <-interval.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 

@@ -101,6 +101,29 @@ func TestAFollowerIsToldWhatIsAndWhatComes(t *testing.T) {
 	})
 }
 
+// No follower waits for a clock: a change is told as soon as the follower asks, however soon after the change before.
+func TestQuickChangesAreToldWithoutAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t)
+		var followers []*queries.Following
+		for range 40 { // more than are woken at once
+			f := follow(t, r, queries.FollowQuery{Service: web})
+			expect(t, f, "snapshot at 0, reset false: ")
+			followers = append(followers, f)
+		}
+		began := time.Now()
+		for i := range 3 {
+			r.register(key("web", fmt.Sprint(i)), "")
+			for _, f := range followers {
+				expect(t, f, fmt.Sprintf("%d put web/%d", i+1, i))
+			}
+		}
+		if d := time.Since(began); d != 0 {
+			t.Errorf("the followers waited for %s", d)
+		}
+	})
+}
+
 // An instance that begins to match is put, one that ceases to is deleted, and the rest is not told.
 func TestAFollowersFilterDecidesWhatAChangeIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

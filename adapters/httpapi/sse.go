@@ -12,8 +12,10 @@ import (
 )
 
 const (
-	// streamTimeout is within what a subscriber must take what it is sent.
+	// streamTimeout is within what a subscriber must take what it is sent. The deadline in force may be later by
+	// streamSlack, so that it is not set anew for each event.
 	streamTimeout = 30 * time.Second
+	streamSlack   = 10 * time.Second
 	// flushAt is from how many bytes on events are handed over.
 	flushAt = 64 << 10
 	// keptBuffer is up to how many bytes an idle subscriber keeps its buffer.
@@ -25,6 +27,7 @@ const (
 type sse struct {
 	c      echo.Context
 	buffer []byte
+	until  time.Time // the write deadline is streamTimeout after this; zero: the deadline is another
 }
 
 func newSSE(c echo.Context) *sse { return &sse{c: c} }
@@ -75,7 +78,10 @@ func (s *sse) cut(at wire.Position, reason string) error {
 // flush hands over what was sent. It fails when the subscriber is gone or does not take it in time.
 func (s *sse) flush() error {
 	s.begin()
-	extendWriteDeadline(s.c, streamTimeout)
+	if now := time.Now(); now.After(s.until) {
+		s.until = now.Add(streamSlack)
+		extendWriteDeadline(s.c, streamTimeout+streamSlack)
+	}
 	if len(s.buffer) > 0 {
 		if _, err := s.c.Response().Write(s.buffer); err != nil {
 			return err
@@ -108,6 +114,7 @@ func (s *sse) sendAll(outgoing *web.Outgoing, id wire.Position, name string, dat
 		return err
 	}
 	defer reply.End()
+	s.until = time.Time{} // the reply has a deadline of its own
 	s.begin()
 	s.buffer = openSSE(s.buffer, id, name)
 	if err := reply.Write(s.c, s.buffer); err != nil {

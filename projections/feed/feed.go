@@ -6,6 +6,8 @@ package feed
 import (
 	"cmp"
 	"context"
+	"maps"
+	"runtime"
 	"slices"
 	"sort"
 	"sync"
@@ -152,6 +154,9 @@ func (f *Feed) since(key domain.ServiceKey, after eventstore.Position) (changes 
 func (f *Feed) SinceAny(keys []domain.ServiceKey, after eventstore.Position) (changes []*Change, ok bool) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
+	if len(keys) == 1 {
+		return f.since(keys[0], after)
+	}
 	for _, key := range keys {
 		of, ok := f.since(key, after)
 		if !ok {
@@ -197,6 +202,9 @@ func (f *Feed) Watch(keys ...domain.ServiceKey) (changed <-chan struct{}, stop f
 
 // Run wakes the watchers of services that have many, until the context ends. Append wakes only a few watchers by itself, so
 // that its time does not depend on their number.
+//
+// A watcher of many is woken once in a round. The next round begins when all have been woken, so what changes meanwhile
+// waits, and each watcher is told of all of that at once. A round takes as long as the processors need for the watchers.
 func (f *Feed) Run(ctx context.Context) {
 	for {
 		select {
@@ -267,20 +275,41 @@ func (w *watches) note(service domain.ServiceKey) {
 	}
 }
 
+// atATime is how many watchers Run wakes before it lets other goroutines run. If all were woken at once, a command would
+// wait behind all of them at each of its steps.
+const atATime = 16
+
+// tell wakes the watchers of the services that changed, a few at a time.
 func (w *watches) tell() {
+	for i, ch := range w.take() {
+		wake(ch)
+		if i%atATime == atATime-1 {
+			runtime.Gosched()
+		}
+	}
+}
+
+// take gives the watchers of the services that changed. A watcher may have stopped when it is woken: its channel then
+// keeps the token.
+func (w *watches) take() (watchers []chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for key := range w.changed {
-		w.tellOf(key)
+		watchers = slices.AppendSeq(watchers, maps.Keys(w.byService[key]))
 	}
 	clear(w.changed)
+	return watchers
 }
 
 func (w *watches) tellOf(key domain.ServiceKey) {
 	for ch := range w.byService[key] {
-		select {
-		case ch <- struct{}{}:
-		default: // the channel holds a token that was not received yet
-		}
+		wake(ch)
+	}
+}
+
+func wake(watcher chan struct{}) {
+	select {
+	case watcher <- struct{}{}:
+	default: // the channel holds a token that was not received yet
 	}
 }
