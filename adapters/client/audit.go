@@ -38,7 +38,7 @@ func (c *Client) AllLeaves(ctx context.Context, size int64) iter.Seq2[wire.Hash,
 		for from := int64(0); from < size; {
 			page, err := c.Leaves(ctx, from, 0)
 			if err == nil && len(page.Value.Hashes) == 0 {
-				err = &Broken{URL: c.url, Err: errors.New("leaves of the log are missing")}
+				err = &Broken{URL: c.URL(), Err: errors.New("leaves of the log are missing")}
 			}
 			if err != nil {
 				yield(wire.Hash{}, err)

@@ -46,7 +46,7 @@ func (c *Client) ReportCheck(ctx context.Context, k domain.Key, id string, statu
 		Owner  string `json:"owner,omitempty"`
 	}{output, on.epoch, on.owner}
 	on.epoch, on.owner = 0, ""
-	return c.command(ctx, http.MethodPost, k, checkPath(id)+below, body, on, nil)
+	return c.renewal(ctx, http.MethodPost, k, checkPath(id)+below, body, on)
 }
 
 // CheckReport is a report of one ttl check among many.
@@ -79,7 +79,7 @@ func (c *Client) ReportChecks(ctx context.Context, reports []CheckReport) (Reply
 		}
 		items[i] = item{k.Namespace, k.Service, k.ID, r.Check, r.Status, r.Output, r.Epoch, r.Owner}
 	}
-	return ask[wire.BatchResult](ctx, c, request{method: http.MethodPost, path: "/v1/check-reports", body: items})
+	return ask[wire.BatchResult](ctx, c, request{method: http.MethodPost, path: "/v1/check-reports", body: items, repeatable: true})
 }
 
 // Checks lists the checks of a service's instances, or of one of them (id; "": all). statuses limits them to checks with any of

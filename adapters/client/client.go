@@ -1,17 +1,18 @@
 // Package client is the Go client of a Rollcall registry. It uses the native HTTP API with the JSON forms of
 // queries/wire. Of Rollcall, it imports only queries/wire and the domain.
 //
+// A registry may have several nodes. The client asks one node, and moves on to another when that node does not answer
+// (nodes.go says which requests are sent again).
+//
 // The error is a *wire.Problem if the registry refuses, an *Unreachable if the server gives no answer, a *NotRollcall if
 // the server is no registry, and a *Broken if a transfer ends too early.
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -47,17 +48,18 @@ type Options struct {
 
 // Client is a client of one registry. Several goroutines may use a Client at once.
 type Client struct {
-	url     string // without a slash at the end
+	nodes   *nodes
 	options Options
 	http    *http.Client
 	keeper  *keeper // of the instances that Keep keeps registered
 }
 
-// New makes a client of the registry at a URL such as http://127.0.0.1:7700. New does not connect.
+// New makes a client of the registry at a URL such as http://127.0.0.1:7700, or at several URLs with commas between them,
+// which are the nodes of one registry. New does not connect.
 func New(registry string, options Options) (*Client, error) {
-	u, err := url.Parse(registry)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, domain.InvalidField{Field: "url", Rule: "must be like http://127.0.0.1:7700"}
+	nodes, err := newNodes(registry)
+	if err != nil {
+		return nil, err
 	}
 	if options.Namespace == "" {
 		options.Namespace = domain.DefaultNamespace
@@ -65,7 +67,7 @@ func New(registry string, options Options) (*Client, error) {
 	if options.Timeout == 0 {
 		options.Timeout = DefaultTimeout
 	}
-	c := &Client{url: strings.TrimRight(registry, "/"), options: options, http: &http.Client{Transport: options.Transport, CheckRedirect: keepMethod}}
+	c := &Client{nodes: nodes, options: options, http: &http.Client{Transport: options.Transport, CheckRedirect: keepMethod}}
 	c.keeper = newKeeper(c)
 	return c, nil
 }
@@ -81,8 +83,8 @@ func keepMethod(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// URL is the URL of the registry.
-func (c *Client) URL() string { return c.url }
+// URL is the URL of the registry: of its node that the next request goes to.
+func (c *Client) URL() string { return c.nodes.first() }
 
 // Namespace is the namespace of keys that name none.
 func (c *Client) Namespace() string { return c.options.Namespace }
@@ -115,6 +117,8 @@ type request struct {
 	header       map[string]string
 	body         any           // nil: no body
 	timeout      time.Duration // 0: the client's timeout
+	// repeatable says that it does no harm to carry the request out twice. Reads are repeatable in any case.
+	repeatable bool
 }
 
 func get(path string, query url.Values) request {
@@ -127,112 +131,6 @@ func (c *Client) Call(ctx context.Context, method, path string, query url.Values
 	return b, err
 }
 
-// call sends a request and reads the whole reply within the timeout.
-func (c *Client) call(ctx context.Context, r request) (*http.Response, []byte, error) {
-	timeout := c.timeout(r)
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, slowAnswer(timeout))
-	defer cancel()
-	resp, err := c.do(ctx, r)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, nil, &Broken{URL: c.url, Err: plainCause(ctx, err)}
-	}
-	return resp, b, nil
-}
-
-// open sends a request whose reply may have no end. The reply must begin within the timeout. The caller must close the
-// body, which ends the request.
-func (c *Client) open(ctx context.Context, r request) (*openBody, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	timeout := c.timeout(r)
-	begun := time.AfterFunc(timeout, func() { cancel(slowAnswer(timeout)) })
-	resp, err := c.do(ctx, r)
-	begun.Stop()
-	if err != nil {
-		cancel(nil)
-		return nil, err
-	}
-	return &openBody{resp.Body, resp, ctx, cancel}, nil
-}
-
-// timeout is how long a request may take.
-func (c *Client) timeout(r request) time.Duration {
-	if r.timeout > 0 {
-		return r.timeout
-	}
-	return c.options.Timeout
-}
-
-// openBody is the body of a reply without an end. Close ends the request. The error of a read names the cause.
-type openBody struct {
-	io.ReadCloser
-	resp   *http.Response
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-}
-
-func (b *openBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
-		err = plainCause(b.ctx, err)
-	}
-	return n, err
-}
-
-func (b *openBody) Close() error {
-	b.cancel(nil)
-	return b.ReadCloser.Close()
-}
-
-// do sends a request and gives the reply. A reply with a status of 300 or more is an error.
-func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
-	var content io.Reader
-	if r.body != nil {
-		b, err := json.Marshal(r.body)
-		if err != nil {
-			return nil, err
-		}
-		content = bytes.NewReader(b)
-	}
-	target := c.url + r.path
-	if len(r.query) > 0 {
-		target += "?" + r.query.Encode()
-	}
-	sent, err := http.NewRequestWithContext(ctx, r.method, target, content)
-	if err != nil {
-		return nil, err
-	}
-	for name, value := range r.header {
-		sent.Header.Set(name, value)
-	}
-	token, err := c.token()
-	if err != nil {
-		return nil, err
-	}
-	if token != "" {
-		sent.Header.Set("Authorization", "Bearer "+token) // a redirect to another host drops it (net/http)
-	}
-	if c.options.Via != "" {
-		sent.Header.Set("Rollcall-Via", c.options.Via)
-	}
-	if content != nil {
-		sent.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := c.http.Do(sent)
-	if err != nil {
-		return nil, &Unreachable{URL: c.url, Err: plainCause(ctx, err)}
-	}
-	if resp.StatusCode >= 300 {
-		defer resp.Body.Close()
-		return nil, refusal(c.url, resp)
-	}
-	return resp, nil
-}
-
 // ask sends a request and reads the JSON of the reply.
 func ask[T any](ctx context.Context, c *Client, r request) (Reply[T], error) {
 	var reply Reply[T]
@@ -241,13 +139,11 @@ func ask[T any](ctx context.Context, c *Client, r request) (Reply[T], error) {
 		return reply, err
 	}
 	reply.Raw, reply.Created, reply.Warning = b, resp.StatusCode == http.StatusCreated, strings.Join(resp.Header.Values("Rollcall-Warning"), "; ")
-	if s := resp.Header.Get("Rollcall-Position"); s != "" {
-		if reply.Position, err = wire.ParsePosition("Rollcall-Position", s); err != nil {
-			return reply, err
-		}
+	if reply.Position, err = resp.position(); err != nil {
+		return reply, err
 	}
 	if err := json.Unmarshal(b, &reply.Value); err != nil {
-		return reply, &NotRollcall{URL: c.url, Answer: resp.Status + ", which is not what was asked for: " + err.Error()}
+		return reply, &NotRollcall{URL: resp.node, Answer: resp.Status + ", which is not what was asked for: " + err.Error()}
 	}
 	return reply, nil
 }

@@ -68,9 +68,27 @@ func (c *Client) instance(method string, k domain.Key, below string) (request, e
 // command sends a command. The epoch and the owner of the preconditions go into the query. A caller that puts them into
 // the body must clear them first.
 func (c *Client) command(ctx context.Context, method string, k domain.Key, below string, body any, on preconditions, extra url.Values) (Reply[wire.Result], error) {
-	r, err := c.instance(method, k, below)
+	r, err := c.commandRequest(method, k, below, body, on, extra)
 	if err != nil {
 		return Reply[wire.Result]{}, err
+	}
+	return ask[wire.Result](ctx, c, r)
+}
+
+// renewal is command for what renews a lease, which does no harm twice.
+func (c *Client) renewal(ctx context.Context, method string, k domain.Key, below string, body any, on preconditions) (Reply[wire.Result], error) {
+	r, err := c.commandRequest(method, k, below, body, on, nil)
+	if err != nil {
+		return Reply[wire.Result]{}, err
+	}
+	r.repeatable = true
+	return ask[wire.Result](ctx, c, r)
+}
+
+func (c *Client) commandRequest(method string, k domain.Key, below string, body any, on preconditions, extra url.Values) (request, error) {
+	r, err := c.instance(method, k, below)
+	if err != nil {
+		return r, err
 	}
 	r.body = body
 	for name, values := range extra {
@@ -88,7 +106,7 @@ func (c *Client) command(ctx context.Context, method string, k domain.Key, below
 	if on.revision != nil {
 		r.header = map[string]string{"If-Match": `"` + strconv.FormatUint(*on.revision, 10) + `"`}
 	}
-	return ask[wire.Result](ctx, c, r)
+	return r, nil
 }
 
 // Register registers an instance. If the instance is registered with the same details, Register renews the lease. The
@@ -106,7 +124,7 @@ func (c *Client) Register(ctx context.Context, k domain.Key, details domain.Deta
 
 // Heartbeat renews an instance's lease.
 func (c *Client) Heartbeat(ctx context.Context, k domain.Key, options ...CommandOption) (Reply[wire.Result], error) {
-	return c.command(ctx, http.MethodPut, k, "/heartbeat", nil, preconditionsOf(options), nil)
+	return c.renewal(ctx, http.MethodPut, k, "/heartbeat", nil, preconditionsOf(options))
 }
 
 // Heartbeats renews the leases of many instances at once. Each instance is in Succeeded or in Failed of the reply, by its
@@ -120,12 +138,12 @@ func (c *Client) Heartbeats(ctx context.Context, keys []domain.Key) (Reply[wire.
 		}
 		names[i] = k.String()
 	}
-	reply, err := ask[wire.BatchResult](ctx, c, request{method: http.MethodPost, path: "/v1/heartbeats", body: names})
+	reply, err := ask[wire.BatchResult](ctx, c, request{method: http.MethodPost, path: "/v1/heartbeats", body: names, repeatable: true})
 	if err != nil {
 		return reply, err
 	}
 	if _, ok := reply.Value.InOrder(len(keys)); !ok {
-		return Reply[wire.BatchResult]{}, &NotRollcall{URL: c.url, Answer: "with something else than the results of a batch"}
+		return Reply[wire.BatchResult]{}, &NotRollcall{URL: c.URL(), Answer: "with something else than the results of a batch"}
 	}
 	return reply, nil
 }

@@ -15,13 +15,20 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Unreachable means that the registry gave no answer. The registry may have carried out the command nevertheless.
+// Unreachable means that the registry gave no answer.
 type Unreachable struct {
-	URL string
+	URL string // of the registry, or of its nodes with commas between them
 	Err error
+	// Unknown says that the registry may have carried out the command nevertheless. Otherwise nothing was written.
+	Unknown bool
 }
 
-func (e *Unreachable) Error() string { return fmt.Sprintf("no answer from %s: %v", e.URL, e.Err) }
+func (e *Unreachable) Error() string {
+	if e.Unknown {
+		return fmt.Sprintf("no answer from %s: %v; the command may have been carried out", e.URL, e.Err)
+	}
+	return fmt.Sprintf("no answer from %s: %v", e.URL, e.Err)
+}
 
 func (e *Unreachable) Unwrap() error { return e.Err }
 
@@ -29,6 +36,7 @@ func (e *Unreachable) Unwrap() error { return e.Err }
 type NotRollcall struct {
 	URL    string
 	Answer string // the status line
+	Status int    // of HTTP; 0: it does not matter
 }
 
 func (e *NotRollcall) Error() string {
@@ -59,7 +67,7 @@ func refusal(registry string, resp *http.Response) error {
 	}
 	var p wire.Problem
 	if err := json.Unmarshal(b, &p); err != nil || !strings.HasPrefix(p.Type, wire.TypePrefix) {
-		return &NotRollcall{URL: registry, Answer: resp.Status}
+		return &NotRollcall{URL: registry, Answer: resp.Status, Status: resp.StatusCode}
 	}
 	p.Status = resp.StatusCode
 	if p.Type == wire.NoSuchRoute {

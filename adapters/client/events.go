@@ -56,8 +56,14 @@ func (e *Event) Typed() (domain.Event, error) { return eventstore.Decode(&e.Reco
 const searchTimeout = 5 * time.Minute
 
 // Events yields the events of the log in the order of their positions. A transfer that breaks off ends the sequence with
-// a *Broken, which names the position of the last event that came. A sequence without an error is complete.
+// a *Broken, which names the position of the last event that came. A sequence without an error is complete. If the
+// registry has several nodes, a transfer that breaks off goes on at another node.
 func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
+	return c.resumed(ctx, q, c.events)
+}
+
+// events is Events over one connection.
+func (c *Client) events(ctx context.Context, q EventQuery, _ func(wire.Position)) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		query := c.selection(q)
 		set(query, "from", q.From)
@@ -87,10 +93,11 @@ func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, erro
 			switch {
 			case err == nil:
 			case line != nil && after == 0: // not even the first line is an event
-				yield(Event{}, &NotRollcall{URL: c.url, Answer: body.resp.Status + ", which is not what was asked for: " + err.Error()})
+				yield(Event{}, &NotRollcall{URL: body.resp.node, Answer: body.resp.Status + ", which is not what was asked for: " + err.Error()})
 				return
 			default:
-				yield(Event{}, &Broken{URL: c.url, After: after, Err: err})
+				c.nodes.leave(body.resp.node)
+				yield(Event{}, &Broken{URL: body.resp.node, After: after, Err: err})
 				return
 			}
 			if e.Position <= q.After.Number {

@@ -105,14 +105,14 @@ func (c *Client) Follow(ctx context.Context, q FollowQuery) iter.Seq2[Update, er
 		for {
 			began := time.Now()
 			var lost error
-			for m, err := range c.stream(ctx, path, query, q.LastEventID, q.Heard) {
+			for m, err := range c.stream(ctx, path, query, q.LastEventID, streaming{heard: q.Heard}) {
 				if err != nil {
 					lost = err
 					break
 				}
 				u, err := readUpdate(m, known)
 				if err != nil {
-					yield(Update{}, &NotRollcall{URL: c.url, Answer: "with a stream that cannot be read: " + err.Error()})
+					yield(Update{}, &NotRollcall{URL: c.URL(), Answer: "with a stream that cannot be read: " + err.Error()})
 					return
 				}
 				connected, known, wait = true, true, firstPause

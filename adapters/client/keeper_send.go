@@ -186,12 +186,12 @@ func (k *keeper) sendHeartbeats(ctx context.Context, all []*Kept) bool {
 	timeout := k.attempt(all)
 	k.mu.Unlock()
 	_, reply, err := k.client.call(ctx, request{
-		method: http.MethodPost, path: "/v1/heartbeats", query: url.Values{"owner": {all[0].Owner}}, body: json.RawMessage(body), timeout: timeout,
+		method: http.MethodPost, path: "/v1/heartbeats", query: url.Values{"owner": {all[0].Owner}}, body: json.RawMessage(body), timeout: timeout, repeatable: true,
 	})
 	var items []wire.BatchItem
 	var position wire.Position
 	if err == nil {
-		items, position, err = readBatch(reply, len(all), k.client.url)
+		items, position, err = readBatch(reply, len(all), k.client.URL())
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -261,10 +261,10 @@ func (k *keeper) sendCommands(ctx context.Context, commands []pending) bool {
 	k.mu.Lock()
 	timeout := k.attempt(all)
 	k.mu.Unlock()
-	reply, err := ask[wire.BatchResult](ctx, k.client, request{method: http.MethodPost, path: "/v1/commands", body: items, timeout: timeout})
+	reply, err := ask[wire.BatchResult](ctx, k.client, request{method: http.MethodPost, path: "/v1/commands", body: items, timeout: timeout, repeatable: true})
 	results, ok := reply.Value.InOrder(len(commands))
 	if err == nil && !ok {
-		err = &NotRollcall{URL: k.client.url, Answer: "with something else than the results of a batch"}
+		err = &NotRollcall{URL: k.client.URL(), Answer: "with something else than the results of a batch"}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

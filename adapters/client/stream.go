@@ -28,9 +28,15 @@ func (e Silent) Error() string {
 	return fmt.Sprintf("nothing came for %v, not even a keep-alive", time.Duration(e))
 }
 
+// streaming is what a caller of stream wants to know of the connection. Functions may be nil.
+type streaming struct {
+	opened func(*answer) // is called when the reply has begun
+	heard  func()        // is called whenever bytes came
+}
+
 // stream yields the messages of a stream of server-sent events. The sequence ends with an error, unless the caller stops
-// first. heard is called whenever bytes came; nil: no call.
-func (c *Client) stream(ctx context.Context, path string, query url.Values, lastID string, heard func()) iter.Seq2[sse.Event, error] {
+// first. The next request goes to another node, if the connection broke.
+func (c *Client) stream(ctx context.Context, path string, query url.Values, lastID string, tell streaming) iter.Seq2[sse.Event, error] {
 	return func(yield func(sse.Event, error) bool) {
 		r := get(path, query)
 		if lastID != "" {
@@ -42,20 +48,26 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, last
 			return
 		}
 		defer body.Close()
+		node := body.resp.node
+		if tell.opened != nil {
+			tell.opened(body.resp)
+		}
 		if kind := body.resp.Header.Get("Content-Type"); strings.HasPrefix(kind, "text/html") || strings.HasPrefix(kind, "application/") {
-			yield(sse.Event{}, &NotRollcall{URL: c.url, Answer: body.resp.Status + " with " + kind + " instead of a stream"})
+			yield(sse.Event{}, &NotRollcall{URL: node, Answer: body.resp.Status + " with " + kind + " instead of a stream"})
 			return
 		}
-		for e, err := range sse.Read(&watchedReader{body, body.cancel, heard}, &sse.ReadConfig{MaxEventSize: maxEvent}) {
+		for e, err := range sse.Read(&watchedReader{body, body.cancel, tell.heard}, &sse.ReadConfig{MaxEventSize: maxEvent}) {
 			if err != nil {
-				yield(sse.Event{}, &Broken{URL: c.url, Err: err})
+				c.nodes.leave(node)
+				yield(sse.Event{}, &Broken{URL: node, Err: err})
 				return
 			}
 			if !yield(e, nil) {
 				return
 			}
 		}
-		yield(sse.Event{}, &Broken{URL: c.url, Err: errors.New("the registry ended it")})
+		c.nodes.leave(node)
+		yield(sse.Event{}, &Broken{URL: node, Err: errors.New("the registry ended it")})
 	}
 }
 
@@ -79,8 +91,14 @@ func (r *watchedReader) Read(p []byte) (int, error) {
 
 // StreamEvents yields the events that a query picks: the recorded events first, then new events as soon as they are
 // recorded. Without After and From, only new events. To is not used. The sequence ends with an error: a *Broken, unless
-// the registry refused. The caller may begin again with After set to the position of the last event.
+// the registry refused. The caller may begin again with After set to the position of the last event. If the registry has
+// several nodes, the client does so itself, at another node, and gives up when no node serves the stream.
 func (c *Client) StreamEvents(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
+	return c.resumed(ctx, q, c.streamEvents)
+}
+
+// streamEvents is StreamEvents over one connection. began is told the position at which the stream begins.
+func (c *Client) streamEvents(ctx context.Context, q EventQuery, began func(wire.Position)) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		query := c.selection(q)
 		set(query, "from", streamFrom(q))
@@ -92,7 +110,12 @@ func (c *Client) StreamEvents(ctx context.Context, q EventQuery) iter.Seq2[Event
 			}
 			yield(Event{}, err)
 		}
-		for m, err := range c.stream(ctx, "/v1/streams/events", query, "", nil) {
+		opened := func(resp *answer) {
+			if at, err := resp.position(); err == nil && streamFrom(q) == "" {
+				began(at)
+			}
+		}
+		for m, err := range c.stream(ctx, "/v1/streams/events", query, "", streaming{opened: opened}) {
 			if err == nil && m.Type == wire.StreamCut {
 				err = c.cut(m)
 			}
@@ -105,7 +128,7 @@ func (c *Client) StreamEvents(ctx context.Context, q EventQuery) iter.Seq2[Event
 			}
 			e, err := eventstore.ParseJSON([]byte(m.Data))
 			if err != nil {
-				broken(&Broken{URL: c.url, Err: err})
+				broken(&Broken{URL: c.URL(), Err: err})
 				return
 			}
 			last = e.Position
@@ -132,7 +155,7 @@ func streamFrom(q EventQuery) string {
 func (c *Client) cut(m sse.Event) error {
 	var why wire.Cut
 	if err := json.Unmarshal([]byte(m.Data), &why); err != nil {
-		return &Broken{URL: c.url, Err: err}
+		return &Broken{URL: c.URL(), Err: err}
 	}
-	return &Broken{URL: c.url, Err: errors.New(why.Reason)}
+	return &Broken{URL: c.URL(), Err: errors.New(why.Reason)}
 }

@@ -39,7 +39,7 @@ type commandLine struct {
 }
 
 func (c *commandLine) flags(flags *pflag.FlagSet) {
-	flags.StringVar(&c.url, "url", defaultURL, "where the server is: a URL, host:port, or a host (ROLLCALL_URL)")
+	flags.StringVar(&c.url, "url", defaultURL, "where the server is: a URL, host:port, or a host; of several nodes, with commas between them (ROLLCALL_URL)")
 	flags.StringVar(&c.context, "context", "", "the context to use (ROLLCALL_CONTEXT); see: rollcall context")
 	flags.StringVar(&c.ca, "ca", "", "authorities that the server's certificate is checked with, in PEM (ROLLCALL_CA)")
 	flags.StringVar(&c.cert, "cert", "", "certificate to show to the server, in PEM (ROLLCALL_CERT)")

@@ -125,9 +125,20 @@ var contextName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 // defaultPort is where a registry listens.
 const defaultPort = "7700"
 
-// registryURL completes what a user writes for a registry: a URL, host:port, or a host alone. It is a URL of https if
-// secured, for which certificates were named.
+// registryURL completes what a user writes for a registry: a URL, host:port, or a host alone, or several of them with
+// commas between them, for its nodes. It is a URL of https if secured, for which certificates were named.
 func registryURL(text string, secured bool) (string, error) {
+	nodes := strings.Split(text, ",")
+	for i, node := range nodes {
+		var err error
+		if nodes[i], err = nodeURL(strings.TrimSpace(node), secured); err != nil {
+			return "", err
+		}
+	}
+	return strings.Join(nodes, ","), nil
+}
+
+func nodeURL(text string, secured bool) (string, error) {
 	if strings.Contains(text, "://") || text == "" {
 		return text, nil // the client checks it
 	}

@@ -145,6 +145,7 @@ func TestARegistryIsNamedAsPeopleNameHosts(t *testing.T) {
 	for text, want := range map[string]string{
 		"http://a:1": "http://a:1", "https://a/base": "https://a/base", "a": "http://a:7700", "a:80": "http://a:80", "a.example:80/base": "http://a.example:80/base",
 		"127.0.0.1": "http://127.0.0.1:7700", "::1": "http://[::1]:7700", "[::1]": "http://[::1]:7700", "[::1]:80": "http://[::1]:80", ":80": "http://127.0.0.1:80", "localhost:7700": "http://localhost:7700",
+		"a,b:80, https://c": "http://a:7700,http://b:80,https://c",
 	} {
 		if got, err := registryURL(text, false); err != nil || got != want {
 			t.Errorf("%q is %q, %v; want %q", text, got, err, want)
@@ -153,7 +154,7 @@ func TestARegistryIsNamedAsPeopleNameHosts(t *testing.T) {
 	if got, err := registryURL("a:7700", true); err != nil || got != "https://a:7700" {
 		t.Errorf("with certificates it is %q, %v", got, err)
 	}
-	for _, text := range []string{"a b", "a:b", "a:", "user@host", "a?x=1", "a:1:2"} {
+	for _, text := range []string{"a b", "a:b", "a:", "user@host", "a?x=1", "a:1:2", "a,b:"} {
 		if got, err := registryURL(text, false); err == nil {
 			t.Errorf("%q is taken for %q", text, got)
 		}

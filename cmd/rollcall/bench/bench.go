@@ -146,6 +146,9 @@ Against --url everything is left out that starts servers of its own.`,
 			return UsageError{errors.New("--store and --url do not go together")}
 		}
 		if c.Flags().Changed("url") {
+			if strings.Contains(remote.URL, ",") {
+				return UsageError{errors.New("--url names several nodes: one is measured at a time")}
+			}
 			b.address = strings.TrimPrefix(strings.TrimSuffix(remote.URL, "/"), "http://")
 		} else {
 			if b.server, err = startRegistry(c.Context(), filepath.Join(b.dir, "data")); err != nil {
