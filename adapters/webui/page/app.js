@@ -57,7 +57,7 @@ class App extends HTMLElement {
     this.show();
     await this.rights.load();
     this.showWho();
-    this.show(true);
+    this.page?.routed();
     this.listNamespaces();
   }
 
@@ -65,7 +65,7 @@ class App extends HTMLElement {
   show(anew = false) {
     const r = route();
     const at = r.query.get("at") ?? "";
-    this.fleet.show(r.query.get("ns") || "*", at);
+    this.fleet.show(r.query.get("ns") || "*", at, r.page === "overview" ? "*" : r.page === "service" ? `${r.namespace}/${r.service}` : "");
     const path = `${r.page}/${r.namespace}/${r.service}/${r.id}`;
     if (path !== this.#shown || !this.page || anew) {
       const page = /** @type {Page} */ (document.createElement(pages[r.page] ?? "rc-nothing"));

@@ -114,3 +114,37 @@ export function paced(ms, run) {
     }), Math.max(0, last + ms - performance.now()));
   };
 }
+
+/**
+ * A function that runs another when it was not called again for so many milliseconds.
+ * @param {number} ms
+ * @param {() => void} run
+ */
+export function rested(ms, run) {
+  let timer = 0;
+  return () => {
+    clearTimeout(timer);
+    timer = setTimeout(run, ms);
+  };
+}
+
+/**
+ * A function that runs another one at a time. Calls while it runs make it run once more, so that the newest is never missed.
+ * @param {() => Promise<void>} run
+ */
+export function oneByOne(run) {
+  let running = false, again = false;
+  return async () => {
+    again = true;
+    if (running) return;
+    running = true;
+    try {
+      while (again) {
+        again = false;
+        await run();
+      }
+    } finally {
+      running = false;
+    }
+  };
+}

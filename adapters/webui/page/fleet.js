@@ -1,5 +1,5 @@
 // The fleet as the page shows it: live by a stream of changes, or as it was at a moment.
-import { aborted, get, Problem, stream, words } from "./api.js";
+import { aborted, get, instancePath, Problem, stream, words } from "./api.js";
 
 /**
  * @typedef {{namespace: string, service: string, id: string, address: string, ports?: Record<string, number>, tags?: string[],
@@ -12,8 +12,12 @@ import { aborted, get, Problem, stream, words } from "./api.js";
  * @typedef {{event_id?: string, position: string, recorded_at: string, namespace?: string, service?: string, id?: string, type: string,
  *   summary: string, actor?: string, source?: string, via?: string, request_id?: string, leaf?: number, data?: any,
  *   changes?: {field: string, from: any, to: any}[]}} Entry
+ * @typedef {{namespace: string, service: string, instances: number, ready: number, states: Record<string, number>, changed_at: string}} Summary
  * @typedef {"loading" | "live" | "cut" | "past" | "failed"} State
  */
+
+/** Whether an error may be gone when it is tried again. @param {unknown} err */
+const passing = (err) => err instanceof Problem && (err.status === 0 || err.status === 429 || err.status >= 500);
 
 /** @param {{namespace: string, service: string, id: string}} i */
 export const keyOf = (i) => `${i.namespace}/${i.service}/${i.id}`;
@@ -29,10 +33,17 @@ export const states = ["passing", "warning", "critical", "starting", "draining",
 
 const newest = 200; // changes that are kept
 
+/** What a page needs of a past moment: every instance, those of one service, or none: "*", "namespace/service", "". */
+const everything = "*";
+const pause = 2000; // ms until a question that failed is asked again
+const rest = 400; // ms for which a moment stays before all its instances are asked for
+
 /** The events "change" (of the fleet) and "state" (of the connection) tell of news. */
 export class Fleet extends EventTarget {
   /** @type {Map<string, Instance>} */
   instances = new Map();
+  /** The services of a past moment, until its instances are there; undefined: the instances are there. @type {Summary[] | undefined} */
+  services = undefined;
   /** The newest changes that came while the page was open, newest first. @type {Entry[]} */
   changes = [];
   /** @type {State} */
@@ -41,9 +52,12 @@ export class Fleet extends EventTarget {
   /** When the fleet was last known to be right. */
   heard = 0;
   position = "";
+  /** The moment of what is there; undefined: nothing is there. @type {string | undefined} */
+  moment = undefined;
   #namespace = "*";
   #at = "";
-  /** @type {AbortController | undefined} */
+  #scope = everything;
+  /** Ends what is followed, or asked for. @type {AbortController | undefined} */
   #running;
   #shown = false;
 
@@ -51,25 +65,35 @@ export class Fleet extends EventTarget {
    * Shows a namespace ("*": all) at a moment ("": live).
    * @param {string} namespace
    * @param {string} at
+   * @param {string} scope what of a past moment is needed
    */
-  show(namespace, at) {
-    if (this.#shown && namespace === this.#namespace && at === this.#at) return;
-    const other = namespace !== this.#namespace;
+  show(namespace, at, scope = everything) {
+    if (at === "") scope = everything; // the stream tells all
+    const same = namespace === this.#namespace && scope === this.#scope;
+    if (this.#shown && same && at === this.#at) return;
     const wasLive = this.#at === "";
     this.#shown = true;
     this.#namespace = namespace;
     this.#at = at;
-    if (other || wasLive) this.#running?.abort();
-    if (other) {
+    this.#scope = scope;
+    if (!same) {
       this.instances = new Map();
+      this.services = undefined;
       this.changes = [];
+      this.moment = undefined;
     }
+    clearTimeout(this.#resting);
+    if (!same || wasLive || at === "" || this.#whole) this.#running?.abort();
     if (at === "") {
-      this.#running?.abort();
       this.#running = new AbortController();
       this.#become("loading");
       this.#follow(this.#running.signal);
     } else if (!this.#asking) this.#past();
+  }
+
+  /** The moment that is asked for. */
+  get wanted() {
+    return this.#at;
   }
 
   /** Begins anew, with the rights of now. */
@@ -77,7 +101,8 @@ export class Fleet extends EventTarget {
     this.#running?.abort();
     this.#shown = false;
     this.instances = new Map();
-    this.show(this.#namespace, this.#at);
+    this.services = undefined;
+    this.show(this.#namespace, this.#at, this.#scope);
   }
 
   /**
@@ -92,56 +117,119 @@ export class Fleet extends EventTarget {
   }
 
   #asking = false;
+  #whole = false; // all instances are being asked for
+  #resting = 0;
 
-  /** Asks for the moment that is wanted, and again while another is wanted by then: one question at a time. */
+  /**
+   * Asks for the moment that is wanted, and again while another is wanted by then: one question at a time, so that the page
+   * follows a slider that does not rest. The summaries of the services come first, and all instances when the slider rests.
+   */
   async #past() {
     this.#asking = true;
+    this.#whole = false;
     this.#running = new AbortController();
     const { signal } = this.#running;
+    let failed = false;
     while (this.#at !== "" && !signal.aborted) {
-      const at = this.#at, namespace = this.#namespace;
+      const at = this.#at, namespace = this.#namespace, scope = this.#scope;
+      failed = false;
       try {
-        const catalog = await get("/v1/catalog", { ns: namespace, at }, signal);
-        if (this.#at === "" || signal.aborted) break;
-        this.#replace(catalog);
+        if (scope === everything) {
+          const list = await get("/v1/services", { ns: namespace, at }, signal);
+          if (!signal.aborted) this.#summarize(list, at);
+        } else if (scope !== "") {
+          const [ns, service] = scope.split("/");
+          const list = await get(`${instancePath({ namespace: ns, service })}/instances`, { ns, at }, signal);
+          if (!signal.aborted) this.#replace({ position: list.position, services: [list] }, at);
+        } else this.moment = at;
+        if (signal.aborted) break;
         this.#become("past");
       } catch (err) {
-        if (aborted(err)) break;
-        this.instances = new Map();
-        this.#become("failed", words(err));
-        this.dispatchEvent(new Event("change"));
+        if (aborted(err) || signal.aborted) break;
+        failed = passing(err);
+        this.#fail(words(err));
       }
-      if (at === this.#at && namespace === this.#namespace) break;
+      if (at === this.#at && namespace === this.#namespace && scope === this.#scope) break;
     }
     this.#asking = false;
-    if (signal.aborted && this.#at !== "") this.#past();
+    if (this.#at === "") return;
+    if (signal.aborted) this.#past();
+    else if (failed) this.#resting = setTimeout(() => this.#past(), pause);
+    else if (this.services) this.#resting = setTimeout(() => this.#complete(), rest);
   }
 
-  /** @param {{position: string, services: {instances: Instance[]}[]}} catalog */
-  #replace(catalog) {
+  /** Asks for all instances of the moment that is shown, until another is wanted. */
+  async #complete() {
+    this.#running = new AbortController();
+    const { signal } = this.#running, at = this.#at;
+    this.#whole = true;
+    try {
+      const catalog = await get("/v1/catalog", { ns: this.#namespace, at }, signal);
+      if (!signal.aborted) this.#replace(catalog, at);
+    } catch {
+      if (!signal.aborted) this.#resting = setTimeout(() => this.#complete(), pause); // the summaries stay
+    } finally {
+      if (this.#running.signal === signal) this.#whole = false;
+    }
+  }
+
+  /** @param {string} problem */
+  #fail(problem) {
+    this.instances = new Map();
+    this.services = undefined;
+    this.moment = undefined;
+    this.#become("failed", problem);
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /**
+   * @param {{position: string, services: Summary[]}} list
+   * @param {string} at
+   */
+  #summarize(list, at) {
+    this.services = list.services;
+    this.instances = new Map();
+    this.#stands(list.position, at);
+  }
+
+  /**
+   * @param {string} position
+   * @param {string} at
+   */
+  #stands(position, at) {
+    this.position = position;
+    this.moment = at;
+    this.heard = Date.now();
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /**
+   * @param {{position: string, services: {instances: Instance[]}[]}} catalog
+   * @param {string} at
+   */
+  #replace(catalog, at) {
     const all = new Map();
     for (const service of catalog.services) for (const i of service.instances) all.set(keyOf(i), i);
     this.instances = all;
-    this.position = catalog.position;
-    this.heard = Date.now();
-    this.dispatchEvent(new Event("change"));
+    this.services = undefined;
+    this.#stands(catalog.position, at);
   }
 
   /** Follows the changes, and resumes after each break. @param {AbortSignal} signal */
   async #follow(signal) {
     let lastID = "";
-    let pause = 250;
+    let wait = 250;
     while (!signal.aborted) {
       try {
         await stream("/v1/streams/catalog", { ns: this.#namespace }, lastID, signal, {
           open: () => {
-            pause = 250;
+            wait = 250;
             if (lastID) this.#become("live");
           },
           event: (name, data, id) => {
             lastID = id || lastID;
             if (signal.aborted) return;
-            if (name === "snapshot" || name === "reset") this.#replace(data);
+            if (name === "snapshot" || name === "reset") this.#replace(data, "");
             else if (name === "change") this.#apply(data);
             if (name !== "cut") this.#become("live");
           },
@@ -150,19 +238,16 @@ export class Fleet extends EventTarget {
       } catch (err) {
         if (aborted(err) || signal.aborted) return;
         if (err instanceof Problem && err.status >= 400 && err.status < 500 && err.status !== 429) {
-          if (lastID) {
-            lastID = ""; // the registry does not know the place any more
-          } else {
-            this.instances = new Map();
-            this.#become("failed", words(err));
-            this.dispatchEvent(new Event("change"));
+          if (!lastID) {
+            this.#fail(words(err));
             return;
           }
+          lastID = ""; // the registry does not know the place any more
         }
         this.#become("cut", words(err));
       }
-      await new Promise((resume) => setTimeout(resume, pause));
-      pause = Math.min(2 * pause, 4000);
+      await new Promise((resume) => setTimeout(resume, wait));
+      wait = Math.min(2 * wait, 4000);
     }
   }
 

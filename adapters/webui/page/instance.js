@@ -1,6 +1,6 @@
 // An instance: what it is, its checks, and all that happened to it.
 import { aborted, get, instancePath, Problem, words } from "./api.js";
-import { h, list, s } from "./dom.js";
+import { h, list, oneByOne, rested, s } from "./dom.js";
 import { keyOf, stateOf } from "./fleet.js";
 import { offer } from "./acts.js";
 import { chip, entry, failure, Page, timeOf } from "./page.js";
@@ -35,6 +35,13 @@ class Instance extends Page {
 
   routed() {
     this.load();
+    if (this.at) this.lookBackSoon();
+    else this.lookBackAnew();
+  }
+
+  lookBackSoon = rested(300, () => this.lookBackAnew());
+
+  lookBackAnew() {
     this.#next = "";
     this.#asked = this.at;
     this.lookBack(true);
@@ -48,11 +55,12 @@ class Instance extends Page {
     this.#shown = known;
     if (first) return;
     this.load();
-    this.#next = "";
-    this.lookBack(true);
+    this.lookBackAnew();
   }
 
-  async load() {
+  load = oneByOne(() => this.read());
+
+  async read() {
     const at = this.at;
     try {
       const i = await get(instancePath(this.route), { ns: this.route.namespace, at }, this.gone.signal);

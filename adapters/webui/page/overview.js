@@ -1,15 +1,20 @@
 // The overview: every service with its instances by state, and what changed of late.
 import { get } from "./api.js";
-import { h, list, say } from "./dom.js";
+import { h, list, rested, say } from "./dom.js";
 import { stateOf, states } from "./fleet.js";
 import { bar, drawBar, entry, Page, chip } from "./page.js";
 import { set, toInstance, toService } from "./route.js";
 import { ago, bytes, count, milliseconds, span } from "./words.js";
 
-/** @typedef {{namespace: string, service: string, total: number, ready: number, counts: Record<string, number>, zones: Set<string>, versions: Set<string>, changed: string}} Row */
+/**
+ * @typedef {{namespace: string, service: string, total: number, ready: number, counts: Record<string, number>, zones: Set<string> | undefined, versions: Set<string> | undefined, changed: string}} Row
+ * zones and versions are undefined while they are not known
+ */
 
 const shownChanges = 25;
 const shownFound = 20;
+const shownServices = 1000; // the search finds the others
+const mostNames = 50; // that a title tells
 
 class Overview extends Page {
   tiles = h("dl", { class: "tiles" });
@@ -52,19 +57,23 @@ class Overview extends Page {
     const ns = this.route.query.get("ns") || "*";
     if (this.#asked !== `${ns} ${this.at}`) {
       this.#asked = `${ns} ${this.at}`;
-      this.lookBack(ns);
+      if (this.at) this.lookBackSoon();
+      else this.lookBack();
     }
     this.changed();
   }
 
-  /** Reads the changes before those that the stream tells. @param {string} ns */
-  async lookBack(ns) {
+  lookBackSoon = rested(300, () => this.lookBack());
+
+  /** Reads the changes before those that the stream tells. */
+  async lookBack() {
+    const ns = this.route.query.get("ns") || "*";
     const asked = this.#asked;
     try {
       const page = await get("/v1/history", { ns, to: this.at, limit: shownChanges }, this.gone.signal);
       if (asked === this.#asked) this.earlier = page.entries;
     } catch {
-      this.earlier = []; // the caller may not read the history
+      if (asked === this.#asked) this.earlier = []; // the caller may not read the history
     }
     this.changed();
   }
@@ -81,37 +90,24 @@ class Overview extends Page {
   changed() {
     const { fleet } = this.context;
     const wanted = this.search.value.trim().toLowerCase();
-    /** @type {Map<string, Row>} */
-    const services = new Map();
+    const rows = fleet.services?.map(summarized) ?? counted(fleet.instances.values());
     /** @type {Record<string, number>} */
     const all = {};
-    let ready = 0;
-    const found = [];
-    for (const i of fleet.instances.values()) {
-      const key = `${i.namespace}/${i.service}`;
-      let row = services.get(key);
-      if (!row) services.set(key, row = { namespace: i.namespace, service: i.service, total: 0, ready: 0, counts: {}, zones: new Set(), versions: new Set(), changed: "" });
-      const state = stateOf(i);
-      row.total++;
-      row.counts[state] = (row.counts[state] ?? 0) + 1;
-      all[state] = (all[state] ?? 0) + 1;
-      if (state === "passing" || state === "warning") {
-        row.ready++;
-        ready++;
-      }
-      if (i.zone) row.zones.add(i.zone);
-      if (i.version) row.versions.add(i.version);
-      if (i.changed_at > row.changed) row.changed = i.changed_at;
-      if (wanted && found.length < shownFound && [i.id, i.address, i.zone, i.version, ...(i.tags ?? [])].some((text) => text?.toLowerCase().includes(wanted))) found.push(i);
+    let total = 0, ready = 0;
+    for (const row of rows) {
+      total += row.total;
+      ready += row.ready;
+      for (const [state, n] of Object.entries(row.counts)) all[state] = (all[state] ?? 0) + n;
     }
-    const shown = [...services.values()].filter((row) => !wanted || row.service.toLowerCase().includes(wanted) || row.namespace.includes(wanted))
-      .sort((a, b) => sick(b) - sick(a) || (a.namespace + "/" + a.service).localeCompare(b.namespace + "/" + b.service));
-    this.showTiles(all, ready, services.size);
-    const one = new Set([...services.values()].map((row) => row.namespace)).size < 2;
-    list(this.rows, shown, (row) => `${row.namespace}/${row.service}`, makeRow, (el, row) => drawRow(el, row, one, this.now));
+    const found = wanted ? find(fleet.instances.values(), wanted) : [];
+    const shown = rows.filter((row) => !wanted || row.service.toLowerCase().includes(wanted) || row.namespace.includes(wanted))
+      .sort((a, b) => sick(b) - sick(a) || collator.compare(a.namespace, b.namespace) || collator.compare(a.service, b.service));
+    this.showTiles(all, total, ready, rows.length);
+    const one = new Set(rows.map((row) => row.namespace)).size < 2;
+    list(this.rows, shown.slice(0, shownServices), (row) => `${row.namespace}/${row.service}`, makeRow, (el, row) => drawRow(el, row, one, this.now));
     list(this.found, found, (i) => `${i.namespace}/${i.service}/${i.id}`, (i) => h("li", {}, h("a", { href: toInstance(i) }, `${i.service}/${i.id}`), ` ${i.address}`));
     this.found.hidden = found.length === 0;
-    say(this.sum, wanted ? `${shown.length} of ${services.size}` : "");
+    say(this.sum, shown.length > shownServices ? `the first ${count(shownServices)} of ${count(shown.length)}; search for others` : wanted ? `${count(shown.length)} of ${count(rows.length)}` : "");
     const loaded = fleet.state !== "loading" && fleet.state !== "failed";
     say(this.none, shown.length > 0 ? "" : wanted ? "No service has that name." : loaded ? (this.at ? "Nothing was registered then." : "Nothing is registered.") : fleet.problem);
     this.showRecent();
@@ -119,11 +115,11 @@ class Overview extends Page {
 
   /**
    * @param {Record<string, number>} all
+   * @param {number} total
    * @param {number} ready
    * @param {number} services
    */
-  showTiles(all, ready, services) {
-    const total = this.context.fleet.instances.size;
+  showTiles(all, total, ready, services) {
     const status = this.at ? null : this.status;
     /** @type {{name: string, value: string, note?: string, bad?: boolean}[]} */
     const tiles = [
@@ -155,6 +151,48 @@ class Overview extends Page {
   }
 }
 
+/**
+ * The services of some instances.
+ * @param {Iterable<import("./fleet.js").Instance>} instances
+ */
+function counted(instances) {
+  /** @type {Map<string, Row & {zones: Set<string>, versions: Set<string>}>} */
+  const services = new Map();
+  for (const i of instances) {
+    const key = `${i.namespace}/${i.service}`;
+    let row = services.get(key);
+    if (!row) services.set(key, row = { namespace: i.namespace, service: i.service, total: 0, ready: 0, counts: {}, zones: new Set(), versions: new Set(), changed: "" });
+    const state = stateOf(i);
+    row.total++;
+    row.counts[state] = (row.counts[state] ?? 0) + 1;
+    if (state === "passing" || state === "warning") row.ready++;
+    if (i.zone) row.zones.add(i.zone);
+    if (i.version) row.versions.add(i.version);
+    if (i.changed_at > row.changed) row.changed = i.changed_at;
+  }
+  return [...services.values()];
+}
+
+/** @param {import("./fleet.js").Summary} s @returns {Row} */
+const summarized = (s) => ({ namespace: s.namespace, service: s.service, total: s.instances, ready: s.ready, counts: s.states, zones: undefined, versions: undefined, changed: s.changed_at });
+
+/**
+ * The first instances of which something has a text.
+ * @param {Iterable<import("./fleet.js").Instance>} instances
+ * @param {string} wanted in lower case
+ */
+function find(instances, wanted) {
+  const found = [];
+  for (const i of instances) {
+    if (![i.id, i.address, i.zone, i.version, ...(i.tags ?? [])].some((text) => text?.toLowerCase().includes(wanted))) continue;
+    found.push(i);
+    if (found.length === shownFound) break;
+  }
+  return found;
+}
+
+const collator = new Intl.Collator("en", { numeric: true });
+
 /** @param {Row} row */
 const sick = (row) => (row.counts.critical ? 1 : 0);
 
@@ -176,17 +214,19 @@ function drawRow(el, row, one, now) {
   say(/** @type {Element} */ (name.querySelector("small")), one ? "" : ` ${row.namespace}`);
   drawBar(/** @type {HTMLElement} */ (bars.firstElementChild), row.counts);
   say(ready, `${count(row.ready)} / ${count(row.total)}`);
-  say(zones, few(row.zones));
-  say(versions, few(row.versions));
+  sayNames(zones, row.zones);
+  sayNames(versions, row.versions);
   say(changed, ago(row.changed, now));
-  zones.title = [...row.zones].sort().join(", ");
-  versions.title = [...row.versions].sort().join(", ");
 }
 
-/** @param {Set<string>} names */
-function few(names) {
-  const sorted = [...names].sort();
-  return sorted.length > 2 ? `${sorted[0]} +${sorted.length - 1}` : sorted.join(", ");
+/**
+ * @param {HTMLElement} cell
+ * @param {Set<string> | undefined} names
+ */
+function sayNames(cell, names) {
+  const sorted = [...(names ?? [])].sort();
+  say(cell, !names ? "…" : sorted.length > 2 ? `${sorted[0]} +${sorted.length - 1}` : sorted.join(", "));
+  cell.title = sorted.slice(0, mostNames).join(", ");
 }
 
 customElements.define("rc-overview", Overview);

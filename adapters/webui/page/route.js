@@ -9,7 +9,48 @@
 export function route() {
   const [page = "", ...rest] = location.pathname.replace(/^\/ui\/?/, "").split("/").map(decoded);
   const [namespace = "", service = "", id = ""] = rest;
-  return { page: page || "overview", namespace, service, id, query: new URLSearchParams(location.search) };
+  return { page: page || "overview", namespace, service, id, query: parameters() };
+}
+
+/** The moment to which the slider is being dragged; undefined: the address has it already. @type {string | undefined} */
+let dragged;
+let writing = 0;
+const writeAfter = 250; // ms: browsers take some 20 changes of the address a second
+
+/** The parameters of the address, with the moment to which the slider is being dragged. */
+function parameters() {
+  const query = new URLSearchParams(location.search);
+  if (dragged) query.set("at", dragged);
+  else if (dragged === "") query.delete("at");
+  return query;
+}
+
+/** Goes to a moment that is about to be left for another: the address follows when it rests. @param {string} at */
+export function drag(at) {
+  if (at === (parameters().get("at") ?? "")) return;
+  dragged = at;
+  clearTimeout(writing);
+  writing = setTimeout(() => write({}), writeAfter);
+  dispatchEvent(new Event("rollcall-route"));
+}
+
+/**
+ * Writes parameters to the address, and the moment that was dragged to.
+ * @param {Record<string, string>} changed
+ * @param {boolean} [push] makes a step to which the browser's Back returns
+ */
+function write(changed, push = false) {
+  const query = parameters();
+  clearTimeout(writing);
+  dragged = undefined;
+  for (const [name, value] of Object.entries(changed)) {
+    if (value) query.set(name, value);
+    else query.delete(name);
+  }
+  const href = query.size ? `${location.pathname}?${query}` : location.pathname;
+  if (href === location.pathname + location.search) return;
+  if (push) history.pushState(null, "", href);
+  else history.replaceState(null, "", href);
 }
 
 /** @param {string} part */
@@ -28,16 +69,16 @@ const kept = ["at", "ns", "span"];
  * The address of a page, at the moment that is shown now.
  * @param {string} page
  * @param {string[]} parts
- * @param {Record<string, string>} [parameters]
+ * @param {Record<string, string>} [more]
  */
-export function to(page, parts = [], parameters = {}) {
+export function to(page, parts = [], more = {}) {
   const query = new URLSearchParams();
-  const now = new URLSearchParams(location.search);
+  const now = parameters();
   for (const name of kept) {
     const value = now.get(name);
-    if (value && !(name in parameters)) query.set(name, value);
+    if (value && !(name in more)) query.set(name, value);
   }
-  for (const [name, value] of Object.entries(parameters)) if (value) query.set(name, value);
+  for (const [name, value] of Object.entries(more)) if (value) query.set(name, value);
   const path = ["/ui", ...(page === "overview" ? [""] : [page, ...parts.map(encodeURIComponent)])].join("/");
   return query.size ? `${path}?${query}` : path;
 }
@@ -56,6 +97,7 @@ export const toEvent = (position) => to("audit", [], { event: position });
 
 /** @param {string} href */
 export function go(href) {
+  write({});
   if (href === location.pathname + location.search) return;
   history.pushState(null, "", href);
   dispatchEvent(new Event("rollcall-route"));
@@ -63,25 +105,22 @@ export function go(href) {
 
 /**
  * Changes parameters of the address; "" takes one out.
- * @param {Record<string, string>} parameters
+ * @param {Record<string, string>} changed
  * @param {{push?: boolean}} [options] push makes a step to which the browser's Back returns
  */
-export function set(parameters, options = {}) {
-  const query = new URLSearchParams(location.search);
-  for (const [name, value] of Object.entries(parameters)) {
-    if (value) query.set(name, value);
-    else query.delete(name);
-  }
-  const href = query.size ? `${location.pathname}?${query}` : location.pathname;
-  if (href === location.pathname + location.search) return;
-  if (options.push) history.pushState(null, "", href);
-  else history.replaceState(null, "", href);
-  dispatchEvent(new Event("rollcall-route"));
+export function set(changed, options = {}) {
+  const before = String(parameters());
+  write(changed, options.push);
+  if (String(parameters()) !== before) dispatchEvent(new Event("rollcall-route"));
 }
 
 /** Follows links within the UI without loading the page again. */
 export function followLinks() {
-  addEventListener("popstate", () => dispatchEvent(new Event("rollcall-route")));
+  addEventListener("popstate", () => {
+    clearTimeout(writing);
+    dragged = undefined;
+    dispatchEvent(new Event("rollcall-route"));
+  });
   document.addEventListener("click", (e) => {
     if (e.defaultPrevented || e.button !== 0 || e.metaKey || e.ctrlKey || e.shiftKey || e.altKey) return;
     const link = e.target instanceof Element ? e.target.closest("a") : null;

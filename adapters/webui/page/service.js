@@ -1,6 +1,6 @@
 // A service: its instances in a table that can be sorted and filtered, and their past as lanes.
-import { get, instancePath } from "./api.js";
-import { h, list, say } from "./dom.js";
+import { aborted, get, instancePath } from "./api.js";
+import { h, list, rested, say } from "./dom.js";
 import { keyOf, stateOf, states } from "./fleet.js";
 import "./lanes.js";
 import { bar, chip, drawBar, entry, Page, rechip } from "./page.js";
@@ -81,19 +81,23 @@ class Service extends Page {
     this.text.value = this.route.query.get("q") ?? "";
     if (this.#asked !== this.at || this.#asked === "") {
       this.#asked = this.at;
-      this.lookBack();
+      if (this.at) this.lookBackSoon();
+      else this.lookBack();
       this.lanes.load();
     }
     this.changed();
   }
 
+  lookBackSoon = rested(300, () => this.lookBack());
+
   async lookBack() {
-    const { namespace, service } = this.route;
+    const { namespace, service } = this.route, at = this.at;
     try {
-      const page = await get(`${instancePath({ namespace, service })}/history`, { ns: namespace, to: this.at, limit: 20 }, this.gone.signal);
+      const page = await get(`${instancePath({ namespace, service })}/history`, { ns: namespace, to: at, limit: 20 }, this.gone.signal);
+      if (at !== this.at) return;
       list(this.recent, page.entries, (/** @type {any} */ e) => e.position, (e) => entry(e));
-    } catch {
-      this.recent.replaceChildren(h("li", { class: "quiet" }, "There is no history to be seen."));
+    } catch (err) {
+      if (!aborted(err) && at === this.at) this.recent.replaceChildren(h("li", { class: "quiet" }, "There is no history to be seen."));
     }
   }
 

@@ -2,7 +2,7 @@
 import { get } from "./api.js";
 import { h, paced, s, say } from "./dom.js";
 import { histogram, spans, usualSpan } from "./intervals.js";
-import { set } from "./route.js";
+import { drag, set } from "./route.js";
 import { many, momentOf, time } from "./words.js";
 
 const speeds = [1, 10, 60, 600, 3600];
@@ -116,7 +116,8 @@ export class Slider extends HTMLElement {
   /** @param {number} ms 0: now */
   move(ms) {
     const at = ms === 0 ? "" : new Date(Math.round(ms)).toISOString().replace(/\.000Z$/, "Z");
-    set({ at }, { push: (this.#at === "") !== (at === "") });
+    if ((this.#at === "") === (at === "")) drag(at);
+    else set({ at }, { push: true });
   }
 
   toggle() {
@@ -152,7 +153,7 @@ export class Slider extends HTMLElement {
       this.tell();
     }
     const from = this.#from, to = this.#to;
-    const wanted = `${this.#ns} ${this.#span} ${Math.floor(from / (this.#span / buckets))} ${this.fleet?.position}`;
+    const wanted = `${this.#ns} ${this.#span} ${Math.floor(from / (this.#span / buckets))} ${this.#at === "" ? this.fleet?.position : ""}`;
     if (wanted === this.#loaded) return;
     this.#loaded = wanted;
     let counts;
