@@ -146,6 +146,14 @@ func DecodeEvent(eventType string, data []byte) (Event, error) {
 		return decode[TimelineBegan](data)
 	case TypeListeningInterrupted:
 		return decode[ListeningInterrupted](data)
+	case TypeClusterStarted:
+		return decode[ClusterStarted](data)
+	case TypeMemberAdded:
+		return decode[MemberAdded](data)
+	case TypeMemberRemoved:
+		return decode[MemberRemoved](data)
+	case TypeClusterRecovered:
+		return decode[ClusterRecovered](data)
 	case TypeWebhookCreated:
 		return decode[WebhookCreated](data)
 	case TypeWebhookPaused:

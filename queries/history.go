@@ -98,6 +98,8 @@ func Words(event domain.Event, recordedAt time.Time) string {
 		return because("webhook deleted", e.Reason)
 	case domain.SelfPreservationStarted, domain.SelfPreservationEnded, domain.ListeningInterrupted:
 		return registryWords(event)
+	case domain.ClusterStarted, domain.MemberAdded, domain.MemberRemoved, domain.ClusterRecovered:
+		return clusterWords(event)
 	case domain.PolicySet, domain.PolicyRemoved, domain.RemovalAdmitted, domain.RemovalsStopped:
 		return policyWords(event)
 	case domain.TokenCreated, domain.TokenRotated, domain.TokenRevoked, domain.RoleSet, domain.RoleRemoved:

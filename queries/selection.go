@@ -27,7 +27,7 @@ var webhookTypes = []string{
 }
 
 // eventTypes are the types that a selection may name. The types of instances' events come first.
-var eventTypes = slices.Concat(domain.LifecycleTypes, []string{domain.TypeHeartbeatReceived, domain.TypeSelfPreservationStarted, domain.TypeSelfPreservationEnded, domain.TypeListeningInterrupted, domain.TypeTimelineBegan}, webhookTypes, domain.AccessTypes, domain.PolicyTypes)
+var eventTypes = slices.Concat(domain.LifecycleTypes, []string{domain.TypeHeartbeatReceived, domain.TypeSelfPreservationStarted, domain.TypeSelfPreservationEnded, domain.TypeListeningInterrupted, domain.TypeTimelineBegan}, webhookTypes, domain.AccessTypes, domain.PolicyTypes, domain.ClusterTypes)
 
 // EventTypes are the types that a selection may name.
 func EventTypes() []string { return slices.Clone(eventTypes) }

@@ -10,7 +10,8 @@ import { count, many } from "./words.js";
 
 const types = ["InstanceRegistered", "InstanceUpdated", "HealthChanged", "TrafficChanged", "InstanceDeregistered", "LeaseExpired",
   "CheckAdded", "CheckRemoved", "CheckChanged", "SelfPreservationStarted", "SelfPreservationEnded", "ListeningInterrupted", "TimelineBegan",
-  "WebhookCreated", "WebhookPaused", "WebhookResumed", "WebhookReplayed", "WebhookDeleted", "TokenCreated", "TokenRotated", "TokenRevoked", "RoleSet", "RoleRemoved"];
+  "WebhookCreated", "WebhookPaused", "WebhookResumed", "WebhookReplayed", "WebhookDeleted", "TokenCreated", "TokenRotated", "TokenRevoked", "RoleSet", "RoleRemoved",
+  "ClusterStarted", "MemberAdded", "MemberRemoved", "ClusterRecovered"];
 
 /** Each filter is a parameter of the address, named as the API names it. */
 const texts = [["service", "Service"], ["actor", "Actor"], ["reason", "Reason has"], ["from", "From"], ["to", "To"]];
