@@ -148,12 +148,20 @@ func (g *Group) Position() (newest eventstore.Position) {
 	return newest
 }
 
-// Placed yields the group's instances, each with the position of the newest change to it, in order of their services' names
-// and their ids.
-func (g *Group) Placed(yield func(wire.Instance, eventstore.Position) bool) {
+// Place is where an instance stands in the log.
+type Place struct {
+	Began   eventstore.Position // of the registration that began its epoch
+	Changed eventstore.Position // of the newest change to it
+}
+
+// PlaceOf is where the instance of an entry stands in the log.
+func PlaceOf(e *catalog.Entry) Place { return Place{e.Began, e.Position} }
+
+// Placed yields the group's instances, each with its place, in order of their services' names and their ids.
+func (g *Group) Placed(yield func(wire.Instance, Place) bool) {
 	for _, view := range g.views {
 		for _, entry := range view.Entries {
-			if !yield(Show(entry, nil), entry.Position) {
+			if !yield(Show(entry, nil), PlaceOf(entry)) {
 				return
 			}
 		}

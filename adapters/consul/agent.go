@@ -32,12 +32,12 @@ func (f *face) agentService(q *request) error {
 		if !live {
 			return agentService{}, false
 		}
-		i, live := f.live(found.key)
-		if !live || !q.reads(i.Namespace, i.Service) {
+		i, live := f.shownNow(found.key)
+		if !live || !q.readsService(found.key.ServiceKey()) {
 			return agentService{}, false
 		}
-		s := q.withNamespace(f.show(&i, 0).entry).Service
-		s.CreateIndex, s.ModifyIndex, s.Datacenter = f.floor, f.floor, f.Datacenter
+		s := q.withNamespace(i.entry).Service
+		s.Datacenter = f.Datacenter
 		s.ContentHash = contentHash(s)
 		return s, true
 	}
@@ -72,11 +72,11 @@ func (f *face) healthOfID(q *request) error {
 	if !live {
 		return f.answerHealth(q, "critical", http.StatusNotFound, checksInfo{AggregatedStatus: "critical", Checks: []healthCheck{}})
 	}
-	i, live := f.live(found.key)
-	if !live || !q.reads(i.Namespace, i.Service) {
+	s, live := f.shownNow(found.key)
+	if !live || !q.readsService(found.key.ServiceKey()) {
 		return f.answerHealth(q, "critical", http.StatusNotFound, checksInfo{AggregatedStatus: "critical", Checks: []healthCheck{}})
 	}
-	info := infoOf(q, f.show(&i, 0))
+	info := infoOf(q, s)
 	return f.answerHealth(q, info.AggregatedStatus, codeOf(info.AggregatedStatus), info)
 }
 

@@ -9,28 +9,28 @@ import (
 func (f *face) datacenters(q *request) error { return q.json([]string{f.Datacenter}) }
 
 func (f *face) catalogServices(q *request) error {
-	all, err := f.everything(q, f.described)
+	at, err := f.everything(q, f.described)
 	if err != nil {
 		return err
 	}
-	rows, err := filter(q, rows(q, all))
-	if err != nil {
-		return err
-	}
-	services := map[string][]string{}
-	for _, row := range rows {
-		tags, ok := services[row.ServiceName]
-		if !ok {
-			tags = []string{}
-		}
-		for _, tag := range row.ServiceTags {
-			if !slices.Contains(tags, tag) {
-				tags = append(tags, tag)
+	return f.answer(q, at.name(q), func() (any, error) {
+		all, _ := f.all(q)
+		rows, err := filter(q, rows(q, all))
+		services := map[string][]string{}
+		for _, row := range rows {
+			tags, ok := services[row.ServiceName]
+			if !ok {
+				tags = []string{}
 			}
+			for _, tag := range row.ServiceTags {
+				if !slices.Contains(tags, tag) {
+					tags = append(tags, tag)
+				}
+			}
+			services[row.ServiceName] = tags
 		}
-		services[row.ServiceName] = tags
-	}
-	return q.json(services)
+		return services, err
+	})
 }
 
 // rows are instances as the catalog lists them.
@@ -62,88 +62,91 @@ func (f *face) catalogService(q *request) error {
 	if q.id == "" {
 		return failure{http.StatusBadRequest, "Missing service name"}
 	}
-	_, all, err := f.group(q, q.id)
+	of, all, err := f.instances(q, q.id)
 	if err != nil {
 		return err
 	}
-	rows, err := filter(q, rows(q, all))
-	if err != nil {
-		return err
-	}
-	return q.json(rows)
+	return f.answer(q, of.name(q), func() (any, error) { return filter(q, rows(q, all)) })
 }
 
 func (f *face) catalogNodes(q *request) error {
-	all, err := f.everything(q, f.described)
+	at, err := f.everything(q, f.described)
 	if err != nil {
 		return err
 	}
-	nodes, err := filter(q, nodesOf(q, all))
-	if err != nil {
-		return err
-	}
-	return q.json(nodes)
+	return f.answer(q, at.name(q), func() (any, error) {
+		all, known := f.all(q)
+		return filter(q, nodesOf(q, all, known))
+	})
 }
 
-// nodesOf are the nodes that instances are at, by name.
-func nodesOf(q *request, all []shown) []nodeEntry {
+// nodesOf are the nodes that are known and those that instances are at, by name.
+func nodesOf(q *request, all []shown, known []*nodeRecord) []nodeEntry {
 	nodes := []nodeEntry{}
 	seen := map[string]bool{}
-	for _, s := range all {
-		if n := s.entry.Node; !seen[n.Node] && q.onNode(n) {
+	add := func(n nodeEntry) {
+		if !seen[n.Node] && q.onNode(n) {
 			seen[n.Node] = true
 			nodes = append(nodes, n)
 		}
+	}
+	for _, n := range known {
+		add(n.entry)
+	}
+	for _, s := range all {
+		add(s.entry.Node)
 	}
 	slices.SortFunc(nodes, func(a, b nodeEntry) int { return strings.Compare(a.Node, b.Node) })
 	return nodes
 }
 
-// at are the instances at a node.
-func (f *face) at(q *request) (n *nodeEntry, services []agentService, err error) {
-	all, err := f.everything(q, f.described)
+// atNode answers with a node and the services at it, in the form that form gives them.
+func (f *face) atNode(q *request, form func(nodeEntry, []agentService) any) error {
+	at, err := f.everything(q, f.described)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	services = []agentService{}
-	for _, s := range all {
-		if strings.EqualFold(s.entry.Node.Node, q.id) {
-			n = &s.entry.Node
-			services = append(services, q.withNamespace(s.entry).Service)
+	return f.answer(q, at.name(q), func() (any, error) {
+		var n *nodeEntry
+		services := []agentService{}
+		all, known := f.all(q)
+		for _, k := range known {
+			if strings.EqualFold(k.entry.Node, q.id) {
+				n = &k.entry
+			}
 		}
-	}
-	services, err = filter(q, services)
-	return n, services, err
+		for i := range all {
+			if e := &all[i].entry; strings.EqualFold(e.Node.Node, q.id) {
+				n = &e.Node
+				services = append(services, q.withNamespace(*e).Service)
+			}
+		}
+		services, err := filter(q, services)
+		if n == nil || err != nil {
+			return nil, err
+		}
+		return form(*n, services), nil
+	})
 }
 
 func (f *face) catalogNode(q *request) error {
-	n, services, err := f.at(q)
-	if err != nil {
-		return err
-	}
-	if n == nil {
-		return q.send(http.StatusOK, []byte("null"))
-	}
-	byID := map[string]agentService{}
-	for _, s := range services {
-		byID[s.ID] = s
-	}
-	return q.json(struct {
-		Node     *nodeEntry
-		Services map[string]agentService
-	}{n, byID})
+	return f.atNode(q, func(n nodeEntry, services []agentService) any {
+		byID := map[string]agentService{}
+		for _, s := range services {
+			byID[s.ID] = s
+		}
+		return struct {
+			Node     nodeEntry
+			Services map[string]agentService
+		}{n, byID}
+	})
 }
 
 func (f *face) catalogNodeServices(q *request) error {
-	n, services, err := f.at(q)
-	if err != nil {
-		return err
-	}
-	if n == nil {
-		return q.send(http.StatusOK, []byte("null"))
-	}
-	return q.json(struct {
-		Node     *nodeEntry
-		Services []agentService
-	}{n, services})
+	return f.atNode(q, func(n nodeEntry, services []agentService) any {
+		return struct {
+			Node     nodeEntry
+			Services []agentService
+		}{n, services}
+	})
 }

@@ -181,6 +181,10 @@ func (f *face) withKeptChecks(key domain.Key, d domain.Details) (domain.Details,
 		return d, nil
 	}
 	o, _ := originOf(d.Origin)
+	if o.Written == nil && len(before.Written) > 0 {
+		o.Written = before.Written
+		d.Status = worst(o.Written)
+	}
 	for _, c := range i.Checks {
 		if indexOfCheck(d.Checks, c.ID) < 0 {
 			d.Checks = append(d.Checks, c.Check)
@@ -213,10 +217,13 @@ func (f *face) registerCheck(q *request) error {
 	if id == "" {
 		id = body.Name
 	}
-	if body.ServiceID == "" {
-		return invalidCheck("a check of a node is not kept: name the service with ServiceID")
-	}
 	n := nodeOf(q)
+	if body.ServiceID == "" {
+		if err := f.registerNodeCheck(q, n, id, body); err != nil {
+			return err
+		}
+		return done(q)
+	}
 	found, live := f.find(q, n, body.ServiceID)
 	if !live {
 		return failure{http.StatusNotFound, fmt.Sprintf("ServiceID %q does not exist", body.ServiceID)}
@@ -225,22 +232,30 @@ func (f *face) registerCheck(q *request) error {
 	if err != nil {
 		return err
 	}
+	if err := f.addCheck(q, n, found.key, id, check, body.Status); err != nil {
+		return err
+	}
+	return done(q)
+}
+
+// addCheck gives an instance at a node a check under an id. status is the one that the client names; "": none.
+func (f *face) addCheck(q *request, n node, key domain.Key, id string, check domain.Check, status string) error {
 	// The same id at another service of the node moves, as with Consul.
-	if before, had := f.findCheck(q, n, id); had && before.key != found.key && f.hasCheck(before, n.name) {
+	if before, had := f.findCheck(q, n, id); had && before.key != key && f.hasCheck(before, n.name) {
 		if _, err := f.do(q, domain.RemoveCheck{Key: before.key, Check: before.check}); err != nil {
 			return err
 		}
 	}
-	if _, err := f.do(q, domain.AddCheck{Key: found.key, Check: check}); err != nil {
+	if _, err := f.do(q, domain.AddCheck{Key: key, Check: check}); err != nil {
 		return err
 	}
-	f.remember(agentID{namespace: q.namespace, node: n.name, id: id, check: true}, target{found.key, check.ID})
-	if body.Status != "" && check.Kind == domain.CheckTTL { // also that of a check which was there before
-		if _, err := f.do(q, domain.ReportCheck{Key: found.key, Check: check.ID, Status: domain.Status(body.Status)}); err != nil {
+	f.remember(agentID{namespace: q.namespace, node: n.name, id: id, check: true}, target{key, check.ID})
+	if status != "" && check.Kind == domain.CheckTTL { // also that of a check which was there before
+		if _, err := f.do(q, domain.ReportCheck{Key: key, Check: check.ID, Status: domain.Status(status)}); err != nil {
 			return err
 		}
 	}
-	return done(q)
+	return nil
 }
 
 func (f *face) deregisterCheck(q *request) error {
@@ -298,9 +313,13 @@ func (f *face) report(q *request, status domain.Status, output string) error {
 }
 
 func (f *face) agentChecks(q *request) error {
-	checks := []healthCheck{}
-	for _, s := range f.ofNode(q, nodeOf(q).name) {
-		checks = append(checks, q.withNamespace(s.entry).Checks...)
+	checks, n := []healthCheck{}, nodeOf(q).name
+	all := f.ofNode(q, n)
+	if known := f.nodes(q.namespace).byName[n]; known != nil && (len(all) > 0 || q.reads(q.namespace, nodeService)) {
+		checks = append(checks, q.checksWithNamespace(known.checks)...)
+	}
+	for _, s := range all {
+		checks = append(checks, q.checksWithNamespace(s.own())...)
 	}
 	checks, err := filter(q, checks)
 	if err != nil {

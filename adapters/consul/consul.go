@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -64,6 +65,10 @@ type face struct {
 
 	mu    sync.Mutex
 	known map[agentID]target // what was found last, checked at each use
+
+	serials atomic.Uint64 // of shapes
+	marks   marks
+	replies replies
 }
 
 // New is the face as a handler.
@@ -78,6 +83,7 @@ func New(c Config) http.Handler {
 		Config: c, directory: c.Queries.Directory(), floor: max(uint64(c.Queries.Position()), 1),
 		blocked: make(chan struct{}, maxBlocked), working: make(chan struct{}, maxAtOnce), ids: web.NewRequestIDs(), known: map[agentID]target{},
 	}
+	f.marks.all, f.replies.kept.Limit = map[agentID]mark{}, keptReplies
 	none := func(echo.Context) bool { return false }
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
@@ -127,7 +133,7 @@ func (f *face) serve(c echo.Context) error {
 		if err != nil {
 			return err
 		}
-		q.release = release
+		q.route, q.release = route.path, release
 		defer q.letGo()
 		return route.handle(f, q)
 	}

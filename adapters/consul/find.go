@@ -59,7 +59,7 @@ func (f *face) findAt(q *request, n node, id string) (found target, elsewhere []
 		}
 	}
 	for _, key := range f.Queries.ByID(escape(id), escape(id)+"@"+escape(n.name)) {
-		if key.Namespace != q.namespace || !q.knows(key) {
+		if key.Namespace != q.namespace || key.Service == nodeService || !q.knows(key) {
 			continue
 		}
 		i, live := f.live(key)
@@ -169,15 +169,19 @@ func (f *face) forget(at agentID) {
 // ofNode are the instances at a node that the caller may read.
 func (f *face) ofNode(q *request, node string) (all []shown) {
 	q.filtered = !q.reads(q.namespace, "")
-	for name := range f.directory.Names(q.namespace) {
-		group := f.directory.Find(q.namespace, name)
-		if group == nil {
-			continue
+	for _, s := range f.everyone(q.namespace) {
+		if s.entry.Node.Node == node && q.readsService(s.key.ServiceKey()) {
+			all = append(all, s)
 		}
-		for _, s := range f.showGroup(group) {
-			if s.entry.Node.Node == node && q.reads(s.key.Namespace, s.key.Service) {
-				all = append(all, s)
-			}
+	}
+	return all
+}
+
+// everyone yields all instances of a namespace.
+func (f *face) everyone(namespace string) (all []shown) {
+	for name := range f.directory.Names(namespace) {
+		if s := f.shape(namespace, name); s != nil {
+			all = append(all, s.all...)
 		}
 	}
 	return all

@@ -2,92 +2,84 @@ package consul
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/queries"
 )
 
-// group waits for a change to a service, where the request asks for it, and gives the service's instances that the caller
-// may read. Names count without regard to case. whole is the group if that is all of it; nil: it is not.
-func (f *face) group(q *request, name string) (whole *queries.Group, all []shown, err error) {
+// instances waits for a change to a service, where the request asks for it, and gives the service's instances that the caller
+// may read. Names count without regard to case. of is what they are made from; nil: there are none.
+func (f *face) instances(q *request, name string) (of *shape, all []shown, err error) {
 	lower := strings.ToLower(name)
 	q.filtered = !q.reads(q.namespace, name)
-	find := func() *queries.Group {
-		group := f.directory.Find(q.namespace, lower)
-		if group != nil {
-			for key := range group.Services {
-				if q.reads(key.Namespace, key.Service) {
-					return group
-				}
-			}
+	find := func() *shape {
+		s := f.shape(q.namespace, lower)
+		if s != nil && slices.ContainsFunc(s.services(), q.readsService) {
+			return s
 		}
 		return nil // as if it was not there, also for the index
 	}
-	group := find()
-	// The services that a change can be of: those of the group, or any, where the name has none yet.
+	// The services that a change can be of: those of the name and the nodes, or any, where the name has none yet.
 	var keys []domain.ServiceKey
-	if group != nil {
-		keys = slices.Collect(group.Services)
+	if s := find(); s != nil {
+		keys = append(s.services(), serviceKey(q.namespace, nodeService))
 	}
 	index, err := f.block(q, func() uint64 {
-		if group = find(); group == nil {
+		if of = find(); of == nil {
 			// The position of the last removal, or a later one. It moves only when a service appears or vanishes.
 			return indexOf(f.Queries.Live.Catalog().ListedAt())
 		}
-		return indexOf(group.Position())
+		return of.index
 	}, keys...)
 	if err != nil {
 		return nil, nil, err
 	}
 	f.headers(q, index)
-	if group == nil {
+	if of == nil {
 		return nil, nil, nil
 	}
-	all = f.showGroup(group)
-	if !slices.ContainsFunc(all, func(s shown) bool { return !q.reads(s.key.Namespace, s.key.Service) }) {
-		return group, all, nil // they are shared: nobody changes them
+	if !slices.ContainsFunc(of.services(), func(key domain.ServiceKey) bool { return !q.readsService(key) }) {
+		return of, of.all, nil // they are shared: nobody changes them
 	}
-	var readable []shown
-	for i := range all {
-		if q.reads(all[i].key.Namespace, all[i].key.Service) {
-			readable = append(readable, all[i])
+	for _, s := range of.all {
+		if q.readsService(s.key.ServiceKey()) {
+			all = append(all, s)
 		}
 	}
-	return nil, readable, nil
+	return of, all, nil
 }
 
-// plain says whether the request asks for all there is, in the usual form.
+// plain says whether the request asks for all there is, in the usual form. Nearly all do.
 func (q *request) plain() bool {
-	for _, name := range []string{"filter", "tag", "node-meta", "pretty"} {
-		if q.query.Has(name) {
+	for _, name := range shaping {
+		if name != "passing" && q.query.Has(name) {
 			return false
 		}
 	}
 	return !q.named
 }
 
-// healthOf is the reply about a whole group, or its passing instances, made once for all requests that are plain.
-func (f *face) healthOf(q *request, group *queries.Group, only bool) reply {
-	name := "consul health"
+// wholeReply is the health of all instances, or of those that pass.
+func (s *shape) wholeReply(q *request, only bool) reply {
+	made := &s.whole
 	if only {
-		name = "consul passing"
+		made = &s.wholePassing
 	}
-	return group.Value(name, func() any {
+	made.once.Do(func() {
 		entries := []serviceEntry{}
-		for _, s := range f.showGroup(group) {
-			if !only || s.passing {
-				entries = append(entries, q.withNamespace(s.entry))
+		for _, one := range s.all {
+			if !only || one.passing {
+				entries = append(entries, q.withNamespace(one.entry))
 			}
 		}
-		body, err := json.Marshal(entries)
-		if err != nil {
-			return reply{}
+		if body, err := json.Marshal(entries); err == nil {
+			made.reply = reply{body, compress(body, true)}
 		}
-		return reply{body, compress(body, true)}
-	}).(reply)
+	})
+	return made.reply
 }
 
 func (f *face) healthService(q *request) error {
@@ -98,26 +90,25 @@ func (f *face) healthService(q *request) error {
 	if err != nil {
 		return err
 	}
-	whole, all, err := f.group(q, q.id)
+	of, all, err := f.instances(q, q.id)
 	if err != nil {
 		return err
 	}
-	if whole != nil && q.plain() {
-		if r := f.healthOf(q, whole, only); r.plain != nil {
+	if of != nil && len(all) == len(of.all) && q.plain() {
+		if r := of.wholeReply(q, only); r.plain != nil {
 			return q.sendReply(http.StatusOK, r)
 		}
 	}
-	entries := []serviceEntry{}
-	for _, s := range all {
-		if only && !s.passing || !q.tagged(s.entry.Service.Tags) || !q.onNode(s.entry.Node) {
-			continue
+	return f.answer(q, of.name(q), func() (any, error) {
+		entries := []serviceEntry{}
+		for _, s := range all {
+			if only && !s.passing || !q.tagged(s.entry.Service.Tags) || !q.onNode(s.entry.Node) {
+				continue
+			}
+			entries = append(entries, q.withNamespace(s.entry))
 		}
-		entries = append(entries, q.withNamespace(s.entry))
-	}
-	if entries, err = filter(q, entries); err != nil {
-		return err
-	}
-	return q.json(entries)
+		return filter(q, entries)
+	})
 }
 
 // tagged says whether tags have all that the request asks for, without regard to case.
@@ -142,20 +133,19 @@ func (q *request) onNode(n nodeEntry) bool {
 }
 
 func (f *face) healthChecks(q *request) error {
-	_, all, err := f.group(q, q.id)
+	of, all, err := f.instances(q, q.id)
 	if err != nil {
 		return err
 	}
-	checks := []healthCheck{}
-	for _, s := range all {
-		if q.onNode(s.entry.Node) {
-			checks = append(checks, q.withNamespace(s.entry).Checks...)
+	return f.answer(q, of.name(q), func() (any, error) {
+		checks := []healthCheck{}
+		for _, s := range all {
+			if q.onNode(s.entry.Node) {
+				checks = append(checks, q.checksWithNamespace(s.own())...)
+			}
 		}
-	}
-	if checks, err = filter(q, checks); err != nil {
-		return err
-	}
-	return q.json(checks)
+		return filter(q, checks)
+	})
 }
 
 func (f *face) healthState(q *request) error {
@@ -164,42 +154,39 @@ func (f *face) healthState(q *request) error {
 	default:
 		return failure{http.StatusBadRequest, "Missing check state"}
 	}
-	all, err := f.everything(q, f.changed)
-	if err != nil {
-		return err
-	}
-	checks := []healthCheck{}
-	for _, s := range all {
-		if !q.onNode(s.entry.Node) {
-			continue
-		}
-		for _, c := range q.withNamespace(s.entry).Checks {
-			if q.id == "any" || c.Status == q.id {
-				checks = append(checks, c)
-			}
-		}
-	}
-	if checks, err = filter(q, checks); err != nil {
-		return err
-	}
-	return q.json(checks)
+	return f.healthOfAll(q, func(n nodeEntry, c healthCheck) bool {
+		return (q.id == "any" || c.Status == q.id) && q.onNode(n)
+	})
 }
 
 func (f *face) healthNode(q *request) error {
-	all, err := f.everything(q, f.changed)
+	return f.healthOfAll(q, func(n nodeEntry, _ healthCheck) bool { return strings.EqualFold(n.Node, q.id) })
+}
+
+// healthOfAll answers with the checks of nodes and of instances that are wanted.
+func (f *face) healthOfAll(q *request, wanted func(nodeEntry, healthCheck) bool) error {
+	at, err := f.everything(q, f.changed)
 	if err != nil {
 		return err
 	}
-	checks := []healthCheck{}
-	for _, s := range all {
-		if strings.EqualFold(s.entry.Node.Node, q.id) {
-			checks = append(checks, q.withNamespace(s.entry).Checks...)
+	return f.answer(q, at.name(q), func() (any, error) {
+		checks := []healthCheck{}
+		add := func(n nodeEntry, all []healthCheck) {
+			for _, c := range q.checksWithNamespace(all) {
+				if wanted(n, c) {
+					checks = append(checks, c)
+				}
+			}
 		}
-	}
-	if checks, err = filter(q, checks); err != nil {
-		return err
-	}
-	return q.json(checks)
+		all, nodes := f.all(q)
+		for _, n := range nodes {
+			add(n.entry, n.checks)
+		}
+		for _, s := range all {
+			add(s.entry.Node, s.own())
+		}
+		return filter(q, checks)
+	})
 }
 
 // changed is the index of answers about everything: of the newest change but heartbeats.
@@ -208,26 +195,49 @@ func (f *face) changed() uint64 { return indexOf(f.Queries.Live.Catalog().Change
 // described is the index of answers that health is no part of.
 func (f *face) described() uint64 { return indexOf(f.Queries.Live.Catalog().Described()) }
 
-// everything waits for a change, where the request asks for it, and gives all instances of the namespace that the caller
-// may read.
-func (f *face) everything(q *request, index func() uint64) ([]shown, error) {
+// moment is a moment of the registry for a caller: whoever may read as much at the same moment is answered alike.
+type moment struct {
+	changed uint64
+	rights  string
+}
+
+// everything waits for a change, where the request asks for it, and gives the moment of the answer. index is the answer's.
+func (f *face) everything(q *request, index func() uint64) (moment, error) {
 	at, err := f.block(q, index)
 	if err != nil {
-		return nil, err
+		return moment{}, err
 	}
 	f.headers(q, at)
 	q.filtered = !q.reads(q.namespace, "")
-	var all []shown
+	m := moment{changed: f.changed()}
+	if q.filtered {
+		m.rights = fmt.Sprint(q.who.Grants)
+	}
+	return m, nil
+}
+
+// all are the instances of the namespace that the caller may read, and the nodes that are known: those at which such
+// instances are, and all of them for a caller who may read the nodes' service.
+func (f *face) all(q *request) (all []shown, nodes []*nodeRecord) {
+	seen := map[string]bool{}
 	for name := range f.directory.Names(q.namespace) {
-		group := f.directory.Find(q.namespace, name)
+		group := f.shape(q.namespace, name)
 		if group == nil {
 			continue
 		}
-		for _, s := range f.showGroup(group) {
-			if q.reads(s.key.Namespace, s.key.Service) {
+		for _, s := range group.all {
+			if q.readsService(s.key.ServiceKey()) {
 				all = append(all, s)
+				seen[s.entry.Node.Node] = true
 			}
 		}
 	}
-	return all, nil
+	readsNodes := q.reads(q.namespace, nodeService)
+	for name, n := range f.nodes(q.namespace).byName {
+		if readsNodes || seen[name] {
+			nodes = append(nodes, n)
+		}
+	}
+	slices.SortFunc(nodes, func(a, b *nodeRecord) int { return strings.Compare(a.entry.Node, b.entry.Node) })
+	return all, nodes
 }

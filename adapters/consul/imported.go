@@ -154,7 +154,7 @@ func (i *Import) details(e importedEntry) (a arrival, err error) {
 			o.Imported.Maintained, a.reason = true, clip(c.Notes, domain.MaxReason)
 			continue
 		}
-		o.Imported.Checks = append(o.Imported.Checks, importedCheck{c.CheckID, c.Name, c.Type, c.Status})
+		o.Imported.Checks = append(o.Imported.Checks, writtenCheck{ID: c.CheckID, Name: c.Name, Type: c.Type, Status: c.Status})
 		switch {
 		case c.Status == critical:
 			status = domain.Critical
@@ -162,7 +162,7 @@ func (i *Import) details(e importedEntry) (a arrival, err error) {
 			status = domain.Warning
 		}
 	}
-	slices.SortFunc(o.Imported.Checks, func(a, b importedCheck) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(o.Imported.Checks, func(a, b writtenCheck) int { return strings.Compare(a.ID, b.ID) })
 	if a.Details, err = new(face).details(node{e.Node.Node, e.Node.Address}, service, o); err != nil {
 		return a, err
 	}

@@ -2,9 +2,13 @@ package consul
 
 import (
 	"cmp"
+	"encoding/json"
+	"maps"
 	"net/http"
+	"slices"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 func serviceKey(namespace, service string) domain.ServiceKey {
@@ -15,8 +19,9 @@ func serviceKey(namespace, service string) domain.ServiceKey {
 type catalogRegistration struct {
 	ID, Node, Address, Datacenter string
 
-	NodeMeta map[string]string
-	Service  *struct {
+	NodeMeta       map[string]string
+	SkipNodeUpdate bool
+	Service        *struct {
 		serviceRegistration
 		Service string
 	}
@@ -25,11 +30,13 @@ type catalogRegistration struct {
 }
 
 type catalogCheck struct {
-	Node, CheckID, Name, Notes, Status, Output, ServiceID string
+	Node, CheckID, Name, Notes, Status, Output, ServiceID, Type string
+
+	Definition json.RawMessage
 }
 
-// catalogRegister registers a service at a node that the request names. The node's and the checks' statuses are what is
-// written: nobody looks, and no time runs out.
+// catalogRegister registers a node, a service at it, or checks of either, all of which the request names. The checks' statuses are
+// what is written: nobody looks, and no time runs out.
 func (f *face) catalogRegister(q *request) error {
 	var body catalogRegistration
 	if err := q.decode(&body); err != nil {
@@ -42,55 +49,118 @@ func (f *face) catalogRegister(q *request) error {
 		return failure{http.StatusInternalServerError, "No path to datacenter"}
 	}
 	n := node{body.Node, body.Address}
-	if body.Check != nil {
-		body.Checks = append(body.Checks, body.Check)
+	ofNode, ofServices, err := body.checks()
+	if err != nil {
+		return err
 	}
-	worst := domain.Passing
-	for _, c := range body.Checks {
+	if err := f.writeNode(q, n, &body, ofNode); err != nil {
+		return err
+	}
+	if body.Service != nil {
+		service := body.Service.serviceRegistration
+		service.Name = cmp.Or(body.Service.Service, service.Name)
+		if service.Name == "" {
+			return failure{http.StatusBadRequest, "Missing service name"}
+		}
+		service.ID = cmp.Or(service.ID, service.Name)
+		service.Check, service.Checks = nil, nil
+		if w := service.Weights; w != nil && *w == (weights{}) { // consul/api sends zeros for none here
+			service.Weights = nil
+		}
+		if err := f.registerWritten(q, n, service, origin{NodeID: body.ID, NodeMeta: body.NodeMeta, Written: ofServices[service.ID]}); err != nil {
+			return err
+		}
+		delete(ofServices, service.ID)
+	}
+	for _, id := range slices.Sorted(maps.Keys(ofServices)) { // of services that are there
+		found, live := f.find(q, n, id)
+		if !live {
+			return failure{http.StatusInternalServerError, "Missing service registration: " + id}
+		}
+		if err := f.writeChecks(q, found.key, ofServices[id]); err != nil {
+			return err
+		}
+	}
+	return q.send(http.StatusOK, []byte("true"))
+}
+
+// checks are those of the node, and those of services by their ids.
+func (b *catalogRegistration) checks() (ofNode []writtenCheck, ofServices map[string][]writtenCheck, err error) {
+	ofServices = map[string][]writtenCheck{}
+	for _, c := range append(b.Checks, b.Check) {
 		if c == nil {
 			continue
 		}
-		switch c.Status {
-		case critical:
-			worst = domain.Critical
-		case warning:
-			if worst == domain.Passing {
-				worst = domain.Warning
-			}
-		case passing, "":
-		default:
-			return failure{http.StatusBadRequest, "Invalid check status: '" + c.Status + "'"}
+		without := "node"
+		if c.ServiceID != "" {
+			without = "service:" + c.ServiceID
+		}
+		w, err := c.written(without)
+		if err != nil {
+			return nil, nil, err
+		}
+		if c.ServiceID == "" {
+			ofNode = append(ofNode, w)
+		} else {
+			ofServices[c.ServiceID] = append(ofServices[c.ServiceID], w)
 		}
 	}
-	if body.Service == nil {
-		for _, c := range body.Checks { // the status of a service that is there
-			if c == nil || c.ServiceID == "" {
-				continue
-			}
-			found, live := f.find(q, n, c.ServiceID)
-			if !live {
-				return failure{http.StatusInternalServerError, "Missing service registration: " + c.ServiceID}
-			}
-			if _, err := f.do(q, domain.ReportHealth{Key: found.key, Status: domain.Status(cmp.Or(c.Status, critical)), Source: domain.FromClient, Output: clip(c.Output, domain.MaxOutput)}); err != nil {
-				return err
-			}
-		}
-		return q.send(http.StatusOK, []byte("true"))
+	return ofNode, ofServices, nil
+}
+
+// writeNode keeps what a registration says of a node. A node that is named only for the sake of a service at it is not kept, unless
+// it is already.
+func (f *face) writeNode(q *request, n node, body *catalogRegistration, checks []writtenCheck) error {
+	key := nodeKey(q.namespace, n.name)
+	if entry := f.Queries.Live.Catalog().Find(key); entry != nil {
+		return f.amendNode(q, n, key, body, checks)
 	}
-	service := body.Service.serviceRegistration
-	service.Name = cmp.Or(body.Service.Service, service.Name)
-	if service.Name == "" {
-		return failure{http.StatusBadRequest, "Missing service name"}
+	if body.Service != nil && len(checks) == 0 || body.Service == nil && len(checks) == 0 && (body.Check != nil || len(body.Checks) > 0) {
+		return nil
 	}
-	service.ID = cmp.Or(service.ID, service.Name)
-	service.Check, service.Checks = nil, nil
-	if w := service.Weights; w != nil && *w == (weights{}) { // consul/api sends zeros for none here
-		service.Weights = nil
+	o := origin{NodeID: body.ID, NodeMeta: body.NodeMeta}
+	for _, c := range checks {
+		o.write(c)
 	}
-	if err := f.registerAs(q, n, service, worst, origin{NodeID: body.ID, NodeMeta: body.NodeMeta}); err != nil {
+	details, err := nodeDetails(n, o)
+	if err != nil {
 		return err
 	}
-	return q.send(http.StatusOK, []byte("true"))
+	_, err = f.do(q, domain.RegisterInstance{Key: key, Details: details, CreateOnly: true})
+	if _, live := err.(domain.AlreadyLive); live { // another request has made it
+		return f.amendNode(q, n, key, body, checks)
+	}
+	return err
+}
+
+func (f *face) amendNode(q *request, n node, key domain.Key, body *catalogRegistration, checks []writtenCheck) error {
+	if body.SkipNodeUpdate && len(checks) == 0 {
+		return nil
+	}
+	return f.amend(q, key, func(d *domain.Details, o *origin) {
+		if !body.SkipNodeUpdate {
+			d.Address, o.NodeAddress = n.address, n.address
+			o.NodeID, o.NodeMeta = cmp.Or(body.ID, o.NodeID), body.NodeMeta
+		}
+		for _, c := range checks {
+			o.write(c)
+		}
+	})
+}
+
+// registerWritten registers a service whose checks are judged elsewhere. Those that were written before stay.
+func (f *face) registerWritten(q *request, n node, service serviceRegistration, o origin) error {
+	if found, _ := f.findAt(q, n, service.ID); found != (target{}) {
+		if i, live := f.live(found.key); live {
+			before, _ := originOf(i.Origin)
+			given := o.Written
+			o.Written = before.Written
+			for _, c := range given {
+				o.write(c)
+			}
+		}
+	}
+	return f.register(q, n, service, worst(o.Written), false, o)
 }
 
 func (f *face) catalogDeregister(q *request) error {
@@ -108,26 +178,48 @@ func (f *face) catalogDeregister(q *request) error {
 		if body.ServiceID != "" && s.entry.Service.ID != body.ServiceID {
 			continue
 		}
-		var command domain.Command = domain.DeregisterInstance{Key: s.key, Reason: "consul: deregistered from the catalog"}
-		if body.CheckID != "" {
-			id := escape(body.CheckID)
-			if !hasID(s.entry.Checks, body.CheckID) {
-				continue
-			}
-			command = domain.RemoveCheck{Key: s.key, Check: id}
+		var err error
+		if body.CheckID == "" {
+			_, err = f.do(q, domain.DeregisterInstance{Key: s.key, Reason: "consul: deregistered from the catalog"})
+		} else if hasID(s.own(), body.CheckID) {
+			err = f.removeCheck(q, s.key, body.CheckID)
 		}
-		if _, err := f.do(q, command); err != nil {
+		if err != nil {
 			return err
 		}
+	}
+	if err := f.deregisterNode(q, body.Node, body.ServiceID, body.CheckID); err != nil {
+		return err
 	}
 	return q.send(http.StatusOK, []byte("true"))
 }
 
-func hasID(checks []healthCheck, id string) bool {
-	for _, c := range checks {
-		if c.CheckID == id {
-			return true
-		}
+// deregisterNode removes what is kept of a node, or a check of it.
+func (f *face) deregisterNode(q *request, name, service, check string) (err error) {
+	known := f.nodes(q.namespace).byName[name]
+	switch {
+	case known == nil || service != "" || !q.knows(known.key):
+	case check == "":
+		_, err = f.do(q, domain.DeregisterInstance{Key: known.key, Reason: "consul: deregistered from the catalog"})
+	case hasID(known.checks, check):
+		err = f.removeCheck(q, known.key, check)
 	}
-	return false
+	return err
+}
+
+// removeCheck removes a check that clients see at an instance, whoever judges it.
+func (f *face) removeCheck(q *request, key domain.Key, id string) error {
+	i, live := f.live(key)
+	if !live {
+		return nil
+	}
+	if slices.ContainsFunc(i.Checks, func(c wire.Check) bool { return c.ID == escape(id) }) {
+		_, err := f.do(q, domain.RemoveCheck{Key: key, Check: escape(id)})
+		return err
+	}
+	return f.removeWritten(q, key, id)
+}
+
+func hasID(checks []healthCheck, id string) bool {
+	return slices.ContainsFunc(checks, func(c healthCheck) bool { return c.CheckID == id })
 }

@@ -2,6 +2,7 @@ package consul
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/rollcall-registry/rollcall/domain"
 )
@@ -28,23 +29,61 @@ type origin struct {
 	Connect           json.RawMessage           `json:"connect,omitempty"`
 	Locality          json.RawMessage           `json:"locality,omitempty"`
 
-	Checks map[string]checkOrigin `json:"checks,omitempty"` // by the id of the domain
+	IsNode  bool                   `json:"is_node,omitempty"` // the instance stands for a node, see nodeService
+	Checks  map[string]checkOrigin `json:"checks,omitempty"`  // by the id of the domain
+	Written []writtenCheck         `json:"written,omitempty"` // by /v1/catalog/register: nobody looks, and no time runs out
 
 	Imported *imported `json:"imported,omitempty"` // nil: the registration was made here
 }
 
 // imported is what an import keeps of an instance of another registry, which judges the checks.
 type imported struct {
-	From       string          `json:"from"`
-	Checks     []importedCheck `json:"checks,omitempty"`
-	Maintained bool            `json:"maintained,omitempty"` // the instance is in maintenance there
+	From       string         `json:"from"`
+	Checks     []writtenCheck `json:"checks,omitempty"`
+	Maintained bool           `json:"maintained,omitempty"` // the instance is in maintenance there
 }
 
-type importedCheck struct {
+// writtenCheck is a check that is judged elsewhere. It has the status that was written last.
+type writtenCheck struct {
 	ID     string `json:"id"`
 	Name   string `json:"name,omitempty"`
 	Type   string `json:"type,omitempty"`
 	Status string `json:"status"`
+	Notes  string `json:"notes,omitempty"`
+	Output string `json:"output,omitempty"` // at most maxWrittenOutput bytes
+
+	Definition json.RawMessage `json:"definition,omitempty"`
+}
+
+// maxWrittenOutput is how many bytes of a written check's output are kept: an origin has 8 KiB for everything.
+const maxWrittenOutput = 512
+
+func (c *writtenCheck) show() healthCheck {
+	return healthCheck{CheckID: c.ID, Name: c.Name, Status: c.Status, Type: c.Type, Notes: c.Notes, Output: c.Output, Definition: c.Definition}
+}
+
+// worst is the status of written checks together.
+func worst(checks []writtenCheck) domain.Status {
+	worst := domain.Passing
+	for _, c := range checks {
+		switch {
+		case c.Status == critical:
+			return domain.Critical
+		case c.Status == warning:
+			worst = domain.Warning
+		}
+	}
+	return worst
+}
+
+// write puts a check among the others, in the place of the check with its id.
+func (o *origin) write(c writtenCheck) {
+	o.Written = slices.Clone(o.Written)
+	if at := slices.IndexFunc(o.Written, func(w writtenCheck) bool { return w.ID == c.ID }); at >= 0 {
+		o.Written[at] = c
+		return
+	}
+	o.Written = append(o.Written, c)
 }
 
 type weights struct{ Passing, Warning int }

@@ -45,13 +45,11 @@ func (f *face) registerService(q *request) error {
 	return done(q)
 }
 
-// registerAs registers a service at a node that the request names, with the status that the request says.
-func (f *face) registerAs(q *request, n node, body serviceRegistration, status domain.Status, o origin) error {
-	return f.register(q, n, body, status, true, o)
-}
-
 // register registers a service at a node. Checks of the registration before stay unless they are to be replaced.
 func (f *face) register(q *request, n node, body serviceRegistration, status domain.Status, replace bool, kept origin) error {
+	if body.Name == nodeService {
+		return failure{http.StatusBadRequest, "Invalid service name: " + nodeService + " is the name under which Rollcall keeps nodes"}
+	}
 	details, err := f.details(n, body, kept)
 	if err != nil {
 		return err
@@ -86,6 +84,9 @@ func (f *face) register(q *request, n node, body serviceRegistration, status dom
 		if _, gone := err.(domain.UnknownInstance); err != nil && !gone {
 			return err
 		}
+	}
+	if err := f.followNode(q, command.Key, n.name); err != nil { // the registration stands, whatever keeps the instance in traffic
+		f.Logger.Debug("an instance does not follow its node into maintenance", "instance", command.Key.String(), "node", n.name, "cause", err)
 	}
 	return nil
 }
@@ -234,12 +235,31 @@ func (f *face) serviceMaintenance(q *request) error {
 	if err != nil {
 		return err
 	}
+	reason := clip(q.query.Get("reason"), domain.MaxReason)
 	found, live := f.find(q, nodeOf(q), q.id)
 	if !live {
 		return unknownService(q.id)
 	}
-	if _, err := f.do(q, domain.ChangeTraffic{Key: found.key, Traffic: traffic, Reason: q.query.Get("reason")}); err != nil {
+	i, live := f.live(found.key)
+	if !live {
+		return unknownService(q.id)
+	}
+	if withNode(&i) {
+		if traffic == domain.Serving {
+			return done(q) // the service itself is in no maintenance
+		}
+		// The decision about the service takes the place of the one about the node, so that it outlasts it.
+		if _, err := f.do(q, domain.ChangeTraffic{Key: found.key, Traffic: domain.Draining, Reason: reason}); err != nil {
+			return err
+		}
+	}
+	if _, err := f.do(q, domain.ChangeTraffic{Key: found.key, Traffic: traffic, Reason: reason}); err != nil {
 		return err
+	}
+	if traffic == domain.Serving {
+		if err := f.followNode(q, found.key, nodeNameOf(&i)); err != nil {
+			return err
+		}
 	}
 	return done(q)
 }
@@ -257,21 +277,6 @@ func (q *request) enabled() (domain.Traffic, error) {
 		return domain.Maintenance, nil
 	}
 	return domain.Serving, nil
-}
-
-// nodeMaintenance puts all instances at the caller's node into maintenance, or ends that.
-func (f *face) nodeMaintenance(q *request) error {
-	traffic, err := q.enabled()
-	if err != nil {
-		return err
-	}
-	n := nodeOf(q)
-	for _, s := range f.ofNode(q, n.name) {
-		if _, err := f.do(q, domain.ChangeTraffic{Key: s.key, Traffic: traffic, Reason: q.query.Get("reason")}); err != nil {
-			return err
-		}
-	}
-	return done(q)
 }
 
 // removeAfter is the time after which an instance is removed whose check is critical. Consul takes no less than a minute.

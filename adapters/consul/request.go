@@ -22,7 +22,8 @@ import (
 // request is a request with what all routes read of it.
 type request struct {
 	echo.Context
-	id        string // what follows the route's path
+	route     string // the route's path
+	id        string // what follows it
 	query     url.Values
 	namespace string
 	named     bool // the request names the namespace
@@ -144,6 +145,10 @@ func (q *request) flag(name string) (bool, error) {
 // reads says whether the caller may read a service, or with "" all services of the namespace.
 func (q *request) reads(namespace, service string) bool {
 	return q.who.May(domain.ReadCatalog, domain.Key{Namespace: namespace, Service: service}) == nil
+}
+
+func (q *request) readsService(key domain.ServiceKey) bool {
+	return q.reads(key.Namespace, key.Service)
 }
 
 // knows says whether the caller may read or change an instance. Any other instance is to the caller as one that is not there.

@@ -99,13 +99,20 @@ const compressed = 1024
 
 // send answers with JSON that is encoded already.
 func (q *request) send(status int, body []byte) error {
-	if q.query.Has("pretty") {
-		var indented bytes.Buffer
-		if json.Indent(&indented, body, "", "    ") == nil {
-			body = append(indented.Bytes(), '\n')
-		}
-	}
+	body = q.formatted(body)
 	return q.sendReply(status, reply{plain: body, small: compress(body, q.takesGzip())})
+}
+
+// formatted is JSON in the form that the request asks for.
+func (q *request) formatted(body []byte) []byte {
+	if !q.query.Has("pretty") {
+		return body
+	}
+	var indented bytes.Buffer
+	if json.Indent(&indented, body, "", "    ") != nil {
+		return body
+	}
+	return append(indented.Bytes(), '\n')
 }
 
 // reply is a body, and its compressed form; nil: there is none.

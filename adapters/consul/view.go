@@ -9,12 +9,10 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -23,35 +21,71 @@ import (
 type shown struct {
 	key     domain.Key
 	entry   serviceEntry
+	ofNode  int  // how many of the entry's checks are the node's: they are the first ones
 	passing bool // every check passes
 }
 
-// showGroup is the instances of a group, made once for all requests.
+// own are the checks of the instance itself.
+func (s *shown) own() []healthCheck { return s.entry.Checks[s.ofNode:] }
+
+// at is the instance with what is known of its node.
+func (s shown) at(n *nodeRecord) shown {
+	s.entry.Node = n.entry
+	s.entry.Checks = append(slices.Clip(n.checks), s.own()...)
+	s.ofNode = len(n.checks)
+	s.passing = allPass(s.entry.Checks)
+	return s
+}
+
+func allPass(checks []healthCheck) bool {
+	return !slices.ContainsFunc(checks, func(c healthCheck) bool { return c.Status != passing })
+}
+
+// showGroup is the instances of a group without what is known of their nodes, made once for all requests.
 func (f *face) showGroup(group *queries.Group) []shown {
 	return group.Value("consul", func() any {
 		var all []shown
-		for instance, position := range group.Placed {
-			all = append(all, f.show(&instance, position))
+		for i, place := range group.Placed {
+			o, born := originOf(i.Origin)
+			if !isNode(&i, o) {
+				all = append(all, f.show(&i, o, born, place))
+			}
 		}
 		return all
 	}).([]shown)
 }
 
+// shownNow is an instance as it is now, with what is known of its node; false: there is none.
+func (f *face) shownNow(key domain.Key) (s shown, live bool) {
+	entry := f.Queries.Live.Catalog().Find(key)
+	if entry == nil {
+		return s, false
+	}
+	i := queries.Show(entry, nil)
+	o, born := originOf(i.Origin)
+	if isNode(&i, o) {
+		return s, false
+	}
+	s = f.show(&i, o, born, queries.PlaceOf(entry))
+	if n := f.nodes(key.Namespace).byName[s.entry.Node.Node]; n != nil {
+		s = s.at(n)
+	}
+	return s, true
+}
+
 // show is an instance as Consul's clients see one. Instances that came through another face have a node that is named by
 // their address.
-func (f *face) show(i *wire.Instance, position eventstore.Position) shown {
-	o, born := originOf(i.Origin)
+func (f *face) show(i *wire.Instance, o origin, born bool, place queries.Place) shown {
 	n := nodeAt(i.Address)
 	if born {
 		n = node{o.Node, o.NodeAddress}
 	}
-	index := indexOf(position)
 	s := shown{key: i.Key(), entry: serviceEntry{
-		Node: f.nodeEntry(n, o, index),
+		Node: f.nodeEntry(n, o, place),
 		Service: agentService{
 			Kind: o.Kind, ID: cmp.Or(o.ID, unescape(i.ID)), Service: i.Service, Tags: orEmpty(i.Tags), Meta: orEmptyMap(i.Metadata), Port: int(i.DefaultPort()), Ports: o.Ports,
 			Address: i.Address, SocketPath: o.SocketPath, TaggedAddresses: o.TaggedAddresses, Weights: weightsOf(i, o, born), EnableTagOverride: o.EnableTagOverride,
-			Proxy: o.Proxy, Connect: o.Connect, Locality: o.Locality, CreateIndex: index, ModifyIndex: index, Namespace: i.Namespace,
+			Proxy: o.Proxy, Connect: o.Connect, Locality: o.Locality, CreateIndex: indexOf(place.Began), ModifyIndex: indexOf(place.Changed), Namespace: i.Namespace,
 		},
 	}}
 	service := &s.entry.Service
@@ -67,8 +101,8 @@ func (f *face) show(i *wire.Instance, position eventstore.Position) shown {
 	if service.TaggedAddresses == nil {
 		service.TaggedAddresses = taggedAddresses(nil, service.Address, service.Port)
 	}
-	s.entry.Checks = f.checks(i, o, born, s.entry)
-	s.passing = !slices.ContainsFunc(s.entry.Checks, func(c healthCheck) bool { return c.Status != passing })
+	s.entry.Checks = f.checks(i, o, born, s.entry, place)
+	s.passing = allPass(s.entry.Checks)
 	return s
 }
 
@@ -88,9 +122,9 @@ func orEmptyMap(m map[string]string) map[string]string {
 
 // nodeEntry is a node. Its id is made from its name, so that equal ids of services at two nodes stay apart for clients that
 // join them with the id of the node.
-func (f *face) nodeEntry(n node, o origin, index uint64) nodeEntry {
+func (f *face) nodeEntry(n node, o origin, place queries.Place) nodeEntry {
 	e := nodeEntry{
-		ID: o.NodeID, Node: n.name, Address: n.address, Datacenter: f.Datacenter, Meta: o.NodeMeta, CreateIndex: index, ModifyIndex: index,
+		ID: o.NodeID, Node: n.name, Address: n.address, Datacenter: f.Datacenter, Meta: o.NodeMeta, CreateIndex: indexOf(place.Began), ModifyIndex: indexOf(place.Changed),
 		TaggedAddresses: map[string]string{"lan": n.address, "wan": n.address},
 	}
 	if e.ID == "" {
@@ -129,108 +163,6 @@ func taggedAddresses(given map[string]serviceAddress, address string, port int) 
 	return all
 }
 
-// Consul's statuses.
-const (
-	passing     = "passing"
-	warning     = "warning"
-	critical    = "critical"
-	maintenance = "maintenance"
-)
-
-func statusOf(s domain.Status) string {
-	switch s {
-	case domain.Passing:
-		return passing
-	case domain.Warning:
-		return warning
-	}
-	return critical
-}
-
-// serviceMaintenance is the beginning of the id of the check that says that a service is in maintenance, nodeMaintenance the id
-// of the check that says it of a node.
-const (
-	serviceMaintenance = "_service_maintenance:"
-	nodeMaintenance    = "_node_maintenance"
-)
-
-// checks are those of an instance, and those that stand for what Consul has no other word for: maintenance and draining, and
-// the word and lease of an instance that came through another face.
-func (f *face) checks(i *wire.Instance, o origin, born bool, e serviceEntry) []healthCheck {
-	all := []healthCheck{}
-	add := func(c healthCheck) {
-		c.Node, c.ServiceID, c.ServiceName, c.ServiceTags = e.Node.Node, e.Service.ID, e.Service.Service, e.Service.Tags
-		c.CreateIndex, c.ModifyIndex, c.Namespace = e.Service.CreateIndex, e.Service.ModifyIndex, i.Namespace
-		if c.Definition == nil {
-			c.Definition = json.RawMessage("{}")
-		}
-		all = append(all, c)
-	}
-	if i.Traffic != domain.Serving {
-		notes := "draining"
-		if i.Traffic == domain.Maintenance {
-			notes = "Maintenance mode is enabled for this service, but no reason was provided. This is a default message."
-			if i.Maintenance != nil && i.Maintenance.Reason != "" {
-				notes = i.Maintenance.Reason
-			}
-		}
-		add(healthCheck{CheckID: serviceMaintenance + e.Service.ID, Name: "Service Maintenance Mode", Status: critical, Notes: notes, Type: maintenance})
-	}
-	for _, c := range i.Checks {
-		add(f.check(c, o.Checks[c.ID]))
-	}
-	if o.Imported != nil { // whoever judges the checks has said the status, too
-		for _, c := range o.Imported.Checks {
-			add(healthCheck{CheckID: c.ID, Name: c.Name, Status: c.Status, Type: c.Type})
-		}
-		if len(o.Imported.Checks) > 0 {
-			return all
-		}
-	}
-	said := cmp.Or(i.Reported, i.Status)
-	if len(i.Checks) > 0 && i.Reported == "" {
-		said = domain.Passing // the status is that of a check
-	}
-	lapsed := i.LapsedAt != nil
-	if !born && len(i.Checks) == 0 || said != domain.Passing || lapsed {
-		c := healthCheck{CheckID: "service:" + e.Service.ID, Name: "Service '" + i.Service + "' check", Status: statusOf(said), Type: "ttl"}
-		switch {
-		case lapsed:
-			c.Status, c.Output = critical, "TTL expired"
-		case said == domain.Starting:
-			c.Output = "starting"
-		}
-		add(c)
-	}
-	return all
-}
-
-func (f *face) check(c wire.Check, o checkOrigin) healthCheck {
-	h := healthCheck{
-		CheckID: unescape(c.ID), Name: cmp.Or(c.Name, unescape(c.ID)), Status: statusOf(c.Status), Notes: c.Notes, Output: c.Output, Type: cmp.Or(o.Type, string(c.Kind)), Definition: o.Definition,
-	}
-	if c.Kind.Probed() {
-		h.Interval, h.Timeout = time.Duration(c.Interval).String(), time.Duration(c.Timeout).String()
-	}
-	return h
-}
-
-// aggregate is the status of checks together.
-func aggregate(checks []healthCheck) string {
-	worst := passing
-	for _, c := range checks {
-		switch {
-		case c.Type == maintenance || strings.HasPrefix(c.CheckID, serviceMaintenance):
-			return maintenance
-		case c.Status == critical:
-			worst = critical
-		case c.Status == warning && worst == passing:
-			worst = warning
-		}
-	}
-	return worst
-}
-
 // contentHash tells one form of a service from another.
 func contentHash(s agentService) string {
 	s.CreateIndex, s.ModifyIndex = 0, 0
@@ -244,11 +176,18 @@ func (q *request) withNamespace(e serviceEntry) serviceEntry {
 		return e
 	}
 	e.Service.Namespace = ""
-	checks := make([]healthCheck, len(e.Checks))
-	for i, c := range e.Checks {
+	e.Checks = q.checksWithNamespace(e.Checks)
+	return e
+}
+
+func (q *request) checksWithNamespace(all []healthCheck) []healthCheck {
+	if q.named {
+		return all
+	}
+	checks := make([]healthCheck, len(all))
+	for i, c := range all {
 		c.Namespace = ""
 		checks[i] = c
 	}
-	e.Checks = checks
-	return e
+	return checks
 }

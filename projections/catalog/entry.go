@@ -24,8 +24,9 @@ type Entry struct {
 
 type facts struct {
 	Epoch    uint64
-	Events   uint64 // lifecycle events so far; the revision is this number less one
-	Position eventstore.Position
+	Events   uint64              // lifecycle events so far; the revision is this number less one
+	Position eventstore.Position // of the newest lifecycle event
+	Began    eventstore.Position // of the registration that began the epoch
 	TTL      time.Duration
 
 	service    *service
@@ -223,7 +224,7 @@ func next(before *Entry, s *service, name string, event *eventstore.RecordedEven
 		if err != nil {
 			return nil, err
 		}
-		e.registered, e.Epoch, e.TTL = e.changed, r.epoch, r.ttl
+		e.registered, e.Began, e.Epoch, e.TTL = e.changed, e.Position, r.epoch, r.ttl
 		e.maintenance, e.health = r.maintenance, nil
 		e.states = states{status: r.status, owned: r.owned}
 		if r.maintenance != nil {

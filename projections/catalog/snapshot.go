@@ -13,7 +13,7 @@ import (
 )
 
 // SnapshotVersion is the version of the format that Frozen.Encode writes.
-const SnapshotVersion = 2
+const SnapshotVersion = 3
 
 // ErrBadSnapshot refuses a snapshot that Encode did not write in this form.
 var ErrBadSnapshot = errors.New("catalog snapshot is damaged")
@@ -101,7 +101,7 @@ func appendEntry(b []byte, e *Entry, id string) []byte {
 	flags |= uint64(e.owned) << ownedShift
 	b = appendString(b, id)
 	for _, n := range [...]uint64{
-		flags, e.Epoch, e.Events, uint64(e.TTL), uint64(e.registered), uint64(e.changed), uint64(e.Position),
+		flags, e.Epoch, e.Events, uint64(e.TTL), uint64(e.registered), uint64(e.changed), uint64(e.Position), uint64(e.Began),
 	} {
 		b = binary.AppendUvarint(b, n)
 	}
@@ -239,7 +239,7 @@ func (r *snapshotReader) entry(s *service) *Entry {
 		e.owned = ownership(flags >> ownedShift & ownedBits)
 		e.Epoch, e.Events, e.TTL = r.number(), r.number(), time.Duration(r.number())
 		e.registered, e.changed = int64(r.number()), int64(r.number())
-		e.Position = eventstore.Position(r.number())
+		e.Position, e.Began = eventstore.Position(r.number()), eventstore.Position(r.number())
 		status, traffic := r.bytes(), r.bytes()
 		if flags&flagMaintenance != 0 {
 			e.maintenance = r.maintenance()

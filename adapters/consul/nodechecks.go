@@ -1,0 +1,135 @@
+package consul
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/rollcall-registry/rollcall/commands"
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+// nodeKey is the instance that stands for a node.
+func nodeKey(namespace, name string) domain.Key {
+	return domain.Key{Namespace: namespace, Service: nodeService, ID: escape(name)}
+}
+
+// ensureNode gives a node an instance, where it has none.
+func (f *face) ensureNode(q *request, n node) (domain.Key, error) {
+	key := nodeKey(q.namespace, n.name)
+	if f.Queries.Live.Catalog().Find(key) != nil {
+		return key, nil
+	}
+	details, err := nodeDetails(n, origin{})
+	if err != nil {
+		return key, err
+	}
+	_, err = f.do(q, domain.RegisterInstance{Key: key, Details: details, CreateOnly: true})
+	if _, live := err.(domain.AlreadyLive); live {
+		err = nil
+	}
+	return key, err
+}
+
+// nodeDetails are those of an instance that stands for a node. It takes no traffic.
+func nodeDetails(n node, o origin) (d domain.Details, err error) {
+	o.IsNode, o.Node, o.NodeAddress = true, n.name, n.address
+	d = domain.Details{Address: n.address, TTL: domain.NoTTL, Status: worst(o.Written)}
+	d.Origin, err = o.encode()
+	return d, err
+}
+
+// registerNodeCheck gives the caller's node a check. It never removes an instance.
+func (f *face) registerNodeCheck(q *request, n node, id string, body checkDefinition) error {
+	check, _, err := f.definition(id, body)
+	if err != nil {
+		return err
+	}
+	check.RemoveAfter = 0
+	key, err := f.ensureNode(q, n)
+	if err != nil {
+		return err
+	}
+	return f.addCheck(q, n, key, id, check, body.Status)
+}
+
+// amend changes the details and the origin of a live instance, and its status with that of the checks in the origin.
+func (f *face) amend(q *request, key domain.Key, change func(*domain.Details, *origin)) error {
+	const attempts = 8 // others may change the instance at the same time
+	for attempt := 1; ; attempt++ {
+		entry := f.Queries.Live.Catalog().Find(key)
+		if entry == nil {
+			return domain.UnknownInstance{Key: key}
+		}
+		details, revision := entry.Details(), entry.Revision()
+		o, _ := originOf(details.Origin)
+		before := o.Written
+		change(&details, &o)
+		var err error
+		if details.Origin, err = o.encode(); err != nil {
+			return err
+		}
+		details.Status = ""
+		if len(before)+len(o.Written) > 0 {
+			details.Status = worst(o.Written)
+		}
+		command, err := q.who.Command(domain.RegisterInstance{Key: key, Details: details})
+		if err != nil {
+			return err
+		}
+		err = f.Commands.Do(q.Request().Context(), q.caller(), commands.Request{Command: command, IfMatch: &revision}).Err
+		var other domain.RevisionMismatch
+		if !errors.As(err, &other) || attempt == attempts {
+			return err
+		}
+	}
+}
+
+// writeChecks gives a live instance checks that are judged elsewhere. An instance of another face gets their status.
+func (f *face) writeChecks(q *request, key domain.Key, checks []writtenCheck) error {
+	if len(checks) == 0 {
+		return nil
+	}
+	if i, live := f.live(key); live {
+		if _, born := originOf(i.Origin); !born {
+			_, err := f.do(q, domain.ReportHealth{Key: key, Status: worst(checks), Source: domain.FromClient, Output: checks[0].Output})
+			return err
+		}
+	}
+	return f.amend(q, key, func(_ *domain.Details, o *origin) {
+		for _, c := range checks {
+			o.write(c)
+		}
+	})
+}
+
+// removeWritten takes a check that was written from an instance.
+func (f *face) removeWritten(q *request, key domain.Key, id string) error {
+	return f.amend(q, key, func(_ *domain.Details, o *origin) {
+		var left []writtenCheck
+		for _, c := range o.Written {
+			if c.ID != id {
+				left = append(left, c)
+			}
+		}
+		o.Written = left
+	})
+}
+
+// written is the check in the form in which it is kept.
+func (c *catalogCheck) written(without string) (w writtenCheck, err error) {
+	switch c.Status {
+	case passing, warning, critical, "":
+	default:
+		return w, failure{http.StatusBadRequest, "Invalid check status: '" + c.Status + "'"}
+	}
+	w = writtenCheck{
+		ID: cmp.Or(c.CheckID, c.Name, without), Name: clip(c.Name, domain.MaxCheckName), Type: clip(c.Type, domain.MaxCheckName), Status: cmp.Or(c.Status, critical),
+		Notes: clip(c.Notes, domain.MaxCheckNotes), Output: clip(c.Output, maxWrittenOutput),
+	}
+	if d := null(c.Definition); len(d) > 0 && d[0] == '{' && string(d) != "{}" {
+		w.Definition = json.RawMessage(d)
+	}
+	return w, nil
+}
