@@ -1,15 +1,18 @@
 import { chromium } from "playwright-core";
 
-/** A browser of the machine, whose pages fail the run with any error or breach of the policy. */
+/** How long anything may take in ms: machines that run other tests, too, are slow. */
+export const deadline = 90_000;
+
+/** A browser of the machine. */
 export async function launch() {
-  return chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
+  return chromium.launch({ executablePath: process.env.CHROMIUM || "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"], timeout: 3 * deadline });
 }
 
-/** A page that collects what must not happen. */
+/** A page that collects what must not happen: errors, and breaches of the policy. */
 export async function open(browser, options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, acceptDownloads: true, ...options });
+  const context = await browser.newContext({ viewport: { width: 1280, height: 860 }, acceptDownloads: true, reducedMotion: "reduce", ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(deadline);
   page.faults = [];
   page.on("pageerror", (err) => page.faults.push(String(err.stack)));
   page.on("console", (m) => {
@@ -17,3 +20,18 @@ export async function open(browser, options = {}) {
   });
   return page;
 }
+
+/** Tries again until something holds. The last failure is told. */
+export async function until(holds) {
+  for (const end = Date.now() + deadline; ;) {
+    try {
+      return await holds();
+    } catch (err) {
+      if (Date.now() > end) throw err;
+    }
+    await new Promise((again) => setTimeout(again, 50));
+  }
+}
+
+/** Waits until the page follows the registry. */
+export const live = (page) => page.locator(".state.live").waitFor();

@@ -17,14 +17,27 @@ export class Server {
     this.listen = "127.0.0.1:0";
   }
 
+  /** Starts the server. One that is started again waits until its port is free: another program may have it for a moment. */
   async start() {
+    for (let n = 1; ; n++) {
+      try {
+        return await this.startOnce();
+      } catch (err) {
+        if (n === 20) throw err;
+      }
+      await new Promise((again) => setTimeout(again, 500));
+    }
+  }
+
+  async startOnce() {
+    let told = "";
     this.process = spawn(this.binary, ["serve", "--listen", this.listen, "--data", this.data, "--min-free-mib", "1", "--log-format", "json", ...this.flags], { stdio: ["ignore", "ignore", "pipe"] });
     this.exited = new Promise((done) => this.process.on("exit", done));
     this.url = await new Promise((ready, fail) => {
-      this.process.on("exit", (code) => fail(new Error(`the server ended with ${code}`)));
+      this.process.on("exit", (code) => fail(new Error(`the server ended with ${code}\n${told}`)));
       createInterface({ input: this.process.stderr }).on("line", (line) => {
-        const entry = JSON.parse(line);
-        if (entry.msg === "rollcall is ready") ready(entry.url);
+        told = `${told}${line}\n`.slice(-8000);
+        if (line.includes('"rollcall is ready"')) ready(JSON.parse(line).url);
       });
     });
     this.listen = new URL(this.url).host; // the same port at the next start

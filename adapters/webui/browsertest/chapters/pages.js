@@ -1,0 +1,58 @@
+// The overview, a service and an instance, live.
+import { strict as assert } from "node:assert";
+import { live } from "../browser.js";
+
+export default async function (tell, { server }) {
+  await tell("the overview shows every service by state, and finds instances as one types", async (page) => {
+    await page.goto(server.url + "/ui/");
+    await live(page);
+    const row = page.locator(".services tbody tr", { hasText: "checkout" });
+    await row.getByRole("img", { name: "7 passing, 1 critical" }).waitFor();
+    assert.equal(await row.locator("td.number").textContent(), "7 / 8");
+    await page.getByRole("searchbox").fill("10.0.1.14");
+    await page.locator(".found a").first().waitFor();
+    await page.getByRole("searchbox").fill("mail");
+    await page.waitForFunction(() => document.querySelectorAll(".services tbody tr").length === 1);
+    assert.match(page.url(), /q=mail/);
+    await page.getByLabel("Namespace").selectOption("shop");
+    await page.getByRole("searchbox").fill("");
+    await page.locator(".services tbody tr", { hasText: "billing" }).waitFor();
+    assert.equal(await page.locator(".services tbody tr").count(), 1);
+  });
+
+  await tell("a change is seen at once", async (page) => {
+    await page.goto(server.url + "/ui/service/default/cart");
+    await live(page);
+    await page.getByText("5 instances").waitFor();
+    await server.register("cart", "cart-new");
+    await page.getByRole("link", { name: "cart-new" }).first().waitFor();
+    await server.send("DELETE", "/v1/services/cart/instances/cart-new?reason=a%20test");
+    await page.locator(".instances tbody").getByText("cart-new").waitFor({ state: "detached" });
+  });
+
+  await tell("a service is sorted and filtered, and a colleague with the address sees the same", async (page) => {
+    await page.goto(server.url + "/ui/service/default/checkout");
+    await live(page);
+    await page.getByLabel("zone").selectOption("eu-1a");
+    await page.getByText("2 of 8 instances").waitFor();
+    await page.getByLabel("zone").selectOption("");
+    await page.getByRole("button", { name: "Version" }).click();
+    await page.getByRole("button", { name: "Version" }).click();
+    const ids = () => page.locator(".instances tbody tr th").allTextContents();
+    await page.waitForFunction(() => document.querySelector(".instances tbody tr th")?.textContent === "checkout-4");
+    assert.deepEqual((await ids()).filter(Boolean).slice(0, 2), ["checkout-4", "checkout-8"]);
+    const there = await page.context().newPage();
+    await there.goto(page.url());
+    await there.getByText("8 instances").waitFor();
+    assert.equal(await there.locator(".instances tbody tr th").nth(0).textContent(), "checkout-4");
+  });
+
+  await tell("an instance says what it is, what its checks say and what happened to it", async (page) => {
+    await page.goto(server.url + "/ui/instance/default/users/users-1");
+    await page.locator("td.output", { hasText: "no route to host" }).waitFor();
+    await page.locator(".entries", { hasText: "registered at" }).first().waitFor();
+    await page.goto(server.url + "/ui/instance/default/checkout/checkout-9");
+    const why = page.locator(".gone");
+    await why.getByText("deregistered: scaled down").waitFor();
+  });
+}

@@ -1,0 +1,80 @@
+// The slider, the lanes and the comparison.
+import { strict as assert } from "node:assert";
+import { live, until } from "../browser.js";
+
+export default async function (tell, { server, middle }) {
+  await tell("the slider shows what the command line shows", async (page) => {
+    const told = server.ask("catalog", "--at", middle, "-o", "json");
+    const want = JSON.parse(told).services.flatMap((s) => s.instances.map((i) => `${i.service}/${i.id}`));
+    assert.equal(want.length, 36);
+    await page.goto(server.url + `/ui/?at=${middle}`);
+    await page.getByText("You are looking at the past").waitFor();
+    await page.waitForFunction((n) => [...document.querySelectorAll(".tiles b")][1]?.textContent === String(n), want.length);
+    await page.getByRole("link", { name: "checkout", exact: true }).click();
+    await page.locator(".instances").getByText("checkout-9").waitFor();
+    assert.match(page.url(), new RegExp(`at=${middle}`));
+    const ids = (await page.locator(".instances tbody th").allTextContents()).filter(Boolean).map((id) => `checkout/${id}`);
+    assert.deepEqual(ids, want.filter((key) => key.startsWith("checkout/")));
+    await page.getByRole("button", { name: "back to now" }).click();
+    await live(page);
+    await page.locator(".instances").getByText("checkout-9").waitFor({ state: "detached" });
+  });
+
+  await tell("dragging goes to a moment, and back to now", async (page) => {
+    await page.goto(server.url + "/ui/");
+    await live(page);
+    const slider = page.getByRole("slider");
+    await slider.focus();
+    await page.keyboard.press("Home");
+    await page.getByText("You are looking at the past").waitFor();
+    await page.getByText("Nothing was registered then.").waitFor();
+    await page.keyboard.press("End");
+    await live(page);
+    await page.locator(".services").getByText("checkout").waitFor();
+    await page.locator(".histogram rect").first().waitFor({ state: "attached" });
+  });
+
+  await tell("the past plays until now", async (page) => {
+    await page.goto(server.url + "/ui/?span=5");
+    await live(page);
+    await page.evaluate(() => { // the past may be shown for a moment only
+      window.shown = [];
+      new MutationObserver(() => window.shown.push(!document.querySelector(".past").hidden)).observe(document.querySelector(".past"), { attributes: true });
+    });
+    await page.getByLabel("Speed").selectOption("600");
+    await page.getByRole("button", { name: "Play the past" }).click();
+    await page.waitForFunction(() => window.shown.includes(true) && window.shown.at(-1) === false);
+    await page.getByRole("button", { name: "Play the past" }).waitFor();
+    await live(page);
+  });
+
+  await tell("the lanes show the states of the timeline, and who made them", async (page) => {
+    await page.goto(server.url + "/ui/service/default/payments?span=5");
+    await page.locator("rc-lanes canvas").scrollIntoViewIfNeeded();
+    await page.waitForFunction(() => document.querySelector("rc-lanes")?.lanes.length === 4);
+    const told = await server.send("GET", "/v1/timeline/services/payments?from=5m%20ago");
+    const shown = await page.evaluate(() => document.querySelector("rc-lanes").lanes.map(([id, lane]) => [id, lane.map((i) => i.state)]));
+    assert.deepEqual(shown, told.lanes.map((l) => [l.id, l.intervals.map((i) => (i.traffic === "serving" ? i.status : i.traffic))]));
+    assert.deepEqual(shown[0], ["payments-1", ["passing", "maintenance"]]);
+    const lane = page.locator("rc-lanes canvas");
+    const at = async () => ({ x: (await lane.boundingBox()).width - 3, y: 10 });
+    await until(async () => { // the page may move while it loads
+      await lane.hover({ position: await at() });
+      assert.match(await page.locator(".tip").textContent(), /replacing the disk \(by anonymous\)/);
+    });
+    await until(async () => {
+      await lane.click({ position: await at() });
+      assert.match(page.url(), /\/ui\/instance\/default\/payments\/payments-1/);
+    });
+  });
+
+  await tell("the comparison names the event of each difference", async (page) => {
+    await page.goto(server.url + `/ui/?at=${middle}`);
+    await page.getByRole("link", { name: "compare with now" }).click();
+    const gone = page.locator("section.removed li", { hasText: "checkout/checkout-9" });
+    await gone.getByText("deregistered: scaled down").waitFor();
+    await page.locator("section.changed").getByText("traffic went from serving to maintenance: replacing the disk").waitFor();
+    await gone.locator(".who a").click();
+    await page.locator("dialog .proof.good").waitFor();
+  });
+}

@@ -1,0 +1,72 @@
+// That everybody can read and reach everything.
+import { strict as assert } from "node:assert";
+import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
+import { live } from "../browser.js";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const standard = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
+
+/** Nothing serious stands in the way of anybody who reads the page in another way. */
+async function accessible(page, name, rules) {
+  await page.context().newCDPSession(page).then((s) => s.send("Runtime.evaluate", { expression: axe })); // the policy allows no script of ours
+  const found = await page.evaluate((runOnly) => axe.run({ resultTypes: ["violations"], runOnly, preload: false, iframes: false }), rules);
+  const serious = found.violations.filter((v) => v.impact === "serious" || v.impact === "critical");
+  assert.deepEqual(serious.map((v) => `${name}: ${v.id}: ${v.nodes.map((n) => n.html + " " + n.failureSummary).slice(0, 3).join(" | ")}`), []);
+}
+
+/** Nobody has to scroll to the side. */
+async function fits(page, name) {
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(wide <= 0, `${name} is ${wide} px wider than the window`);
+}
+
+export default async function (tell, { server, middle }) {
+  /** Each page, and what is there when it is loaded. */
+  const pages = {
+    overview: ["/ui/", ".services tbody tr >> nth=5"], service: ["/ui/service/default/checkout", ".instances tbody th a >> nth=5"],
+    instance: ["/ui/instance/default/users/users-1", "td.output"], gone: ["/ui/instance/default/checkout/checkout-9", ".gone .entry"],
+    audit: ["/ui/audit", ".entry >> nth=20"], event: [`/ui/audit?event=${middle}`, ".proof.good"], diff: [`/ui/diff?at=${middle}`, "section.removed li"],
+    operate: ["/ui/operate", "section table"], past: [`/ui/?at=${middle}`, ".services tbody tr >> nth=5"], nothing: ["/ui/nothing", "h1"],
+  };
+  const open = async (page, name) => {
+    await page.goto(server.url + pages[name][0]);
+    await page.locator(pages[name][1]).first().waitFor();
+  };
+
+  await tell("everybody can read every page", async (page) => {
+    for (const name of Object.keys(pages)) {
+      await open(page, name);
+      await accessible(page, name, standard);
+      await fits(page, name);
+    }
+  });
+
+  await tell("everybody can read every page in the dark", async (page) => {
+    for (const name of ["overview", "service", "event", "past", "gone", "diff"]) {
+      await open(page, name);
+      await accessible(page, name, ["color-contrast"]);
+    }
+  }, { colorScheme: "dark" });
+
+  await tell("every page fits a telephone of 360 px", async (page) => {
+    for (const name of Object.keys(pages)) {
+      await open(page, name);
+      await fits(page, name);
+    }
+  }, { viewport: { width: 360, height: 740 } });
+
+  await tell("the keyboard reaches everything", async (page) => {
+    await page.goto(server.url + "/ui/");
+    await live(page);
+    await page.keyboard.press("Tab");
+    assert.equal(await page.evaluate(() => document.activeElement?.textContent), "Skip to the page");
+    await page.keyboard.press("Enter");
+    const reached = new Set();
+    for (let n = 0; n < 120; n++) {
+      await page.keyboard.press("Tab");
+      reached.add(await page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? document.activeElement?.textContent));
+    }
+    for (const name of ["Search", "checkout", "Play the past", "Moment"]) assert.ok(reached.has(name), `${name} is not reached: ${[...reached].join(", ")}`);
+  });
+}
