@@ -80,14 +80,19 @@ func (c *Client) Namespaces(ctx context.Context, at Moment) (Reply[wire.Namespac
 	return ask[wire.NamespaceList](ctx, c, get("/v1/namespaces", query))
 }
 
-// Services lists a namespace's services ("": of every namespace), now or at a moment.
+// Services lists a namespace's services ("": of every namespace), now or at a moment. A list may be long: ServicesPage and
+// EachService read it in pages.
 func (c *Client) Services(ctx context.Context, namespace string, at Moment) (Reply[wire.ServiceList], error) {
+	return ask[wire.ServiceList](ctx, c, servicesRequest(namespace, at))
+}
+
+func servicesRequest(namespace string, at Moment) request {
 	if namespace == "" {
 		namespace = "*"
 	}
 	query := url.Values{"ns": {namespace}}
 	set(query, "at", at)
-	return ask[wire.ServiceList](ctx, c, get("/v1/services", query))
+	return get("/v1/services", query)
 }
 
 // Service summarizes one service, now or at a moment.
@@ -111,11 +116,19 @@ type InstancesQuery struct {
 	Wait  time.Duration
 }
 
-// Instances lists instances of a service.
+// Instances lists instances of a service. A list may be long: InstancesPage and EachInstance read it in pages.
 func (c *Client) Instances(ctx context.Context, k domain.ServiceKey, q InstancesQuery) (Reply[wire.InstanceList], error) {
-	path, query, err := c.service(k)
+	r, err := c.instancesRequest(k, q)
 	if err != nil {
 		return Reply[wire.InstanceList]{}, err
+	}
+	return ask[wire.InstanceList](ctx, c, r)
+}
+
+func (c *Client) instancesRequest(k domain.ServiceKey, q InstancesQuery) (request, error) {
+	path, query, err := c.service(k)
+	if err != nil {
+		return request{}, err
 	}
 	q.set(query)
 	set(query, "at", q.At)
@@ -123,12 +136,8 @@ func (c *Client) Instances(ctx context.Context, k domain.ServiceKey, q Instances
 		query.Set("leases", "true")
 	}
 	r := get(path+"/instances", query)
-	if q.Wait > 0 {
-		query.Set("wait", q.Wait.String())
-		query.Set("index", q.Index.String())
-		r.timeout = c.options.Timeout + q.Wait + q.Wait/8 // the registry makes each wait longer by a random part
-	}
-	return ask[wire.InstanceList](ctx, c, r)
+	c.wait(&r, q.Index, q.Wait)
+	return r, nil
 }
 
 // Instance is one instance, now or at a moment. If the instance is gone, the error is a *wire.Problem with the event that
@@ -142,12 +151,10 @@ func (c *Client) Instance(ctx context.Context, k domain.Key, at Moment) (Reply[w
 	return ask[wire.Instance](ctx, c, r)
 }
 
-// Catalog has all services of a namespace ("": of every namespace) with their instances, now or at a moment.
+// Catalog has all services of a namespace ("": of every namespace) with their instances, now or at a moment. A catalog may be
+// large: CatalogPage and EachOfCatalog read it in pages.
 func (c *Client) Catalog(ctx context.Context, namespace string, at Moment) (Reply[wire.Catalog], error) {
-	query := url.Values{}
-	set(query, "ns", namespace)
-	set(query, "at", at)
-	return ask[wire.Catalog](ctx, c, get("/v1/catalog", query))
+	return c.CatalogOf(ctx, CatalogQuery{Namespace: namespace, At: at})
 }
 
 // Diff gives the differences of the catalog between two moments ("": now), with the newest event of each instance.

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -30,30 +29,6 @@ func (c *Client) Webhooks(ctx context.Context) (Reply[wire.WebhookList], error) 
 	return pages(ctx, c, "/v1/webhooks", url.Values{},
 		func(l *wire.WebhookList) *string { return &l.Next },
 		func(l *wire.WebhookList, next wire.WebhookList) { l.Webhooks = append(l.Webhooks, next.Webhooks...) })
-}
-
-// maxPage is how many items a page may have.
-const maxPage = 1000
-
-// pages asks for page after page and adds each to the first. next is where a page has the cursor of the one after it.
-func pages[T any](ctx context.Context, c *Client, path string, query url.Values, next func(*T) *string, add func(all *T, page T)) (all Reply[T], err error) {
-	query.Set("limit", strconv.Itoa(maxPage))
-	all, err = ask[T](ctx, c, get(path, query))
-	if err != nil || *next(&all.Value) == "" {
-		return all, err
-	}
-	for cursor := *next(&all.Value); cursor != ""; {
-		query.Set("cursor", cursor)
-		page, err := ask[T](ctx, c, get(path, query))
-		if err != nil {
-			return all, err
-		}
-		add(&all.Value, page.Value)
-		cursor = *next(&page.Value)
-	}
-	*next(&all.Value) = ""
-	all.Raw, err = json.Marshal(all.Value)
-	return all, err
 }
 
 // Webhook is one webhook.

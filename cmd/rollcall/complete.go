@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -168,27 +167,26 @@ func (c *commandLine) named(list func(*names) []string) completion {
 	}
 }
 
-func (n *names) summaries(namespace string) (services, namespaces []string) {
-	list, err := n.remote.Services(n.ctx, namespace, "")
+func (n *names) namespaces() (all []string) {
+	list, err := n.remote.Namespaces(n.ctx, "")
 	if err != nil {
-		return nil, nil
+		return nil
 	}
-	in := map[string]bool{}
+	for _, s := range list.Value.Namespaces {
+		all = append(all, s.Namespace)
+	}
+	return all
+}
+
+func (n *names) services() (all []string) {
+	list, err := n.remote.Services(n.ctx, n.namespace, "")
+	if err != nil {
+		return nil
+	}
 	for _, s := range list.Value.Services {
-		services = append(services, s.Service)
-		in[s.Namespace] = true
+		all = append(all, s.Service)
 	}
-	return services, slices.Sorted(maps.Keys(in))
-}
-
-func (n *names) namespaces() []string {
-	_, all := n.summaries(queries.AllNamespaces)
-	return all
-}
-
-func (n *names) services() []string {
-	all, _ := n.summaries(n.namespace)
-	return all
+	return slices.Compact(all) // with --ns '*' several namespaces may have a service of that name
 }
 
 // instances are those of the service that is typed, or else the services, each with a slash.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -221,47 +221,35 @@ func lsCommand(remote *commandLine) *cobra.Command {
 	return c
 }
 
-// namespaceSummary counts what is registered in a namespace.
-type namespaceSummary struct {
-	Namespace string `json:"namespace"`
-	Services  int    `json:"services"`
-	Instances int    `json:"instances"`
-	Ready     int    `json:"ready"`
-}
-
 func (c *commandLine) listNamespaces(cmd *cobra.Command, only string, at client.Moment) error {
 	registry, err := c.client()
 	if err != nil {
 		return err
 	}
-	list, err := registry.Services(cmd.Context(), queries.AllNamespaces, at)
+	list, err := registry.Namespaces(cmd.Context(), at)
 	if err != nil {
 		return err
 	}
-	all := []namespaceSummary{}
-	for _, s := range list.Value.Services { // in the order of the namespaces
-		if only != "" && s.Namespace != only {
-			continue
+	shown, raw := list.Value, list.Raw
+	if only != "" {
+		shown.Namespaces = slices.DeleteFunc(shown.Namespaces, func(n wire.NamespaceSummary) bool { return n.Namespace != only })
+		if len(shown.Namespaces) == 0 {
+			return notFound("nothing is registered in namespace " + only)
 		}
-		if len(all) == 0 || all[len(all)-1].Namespace != s.Namespace {
-			all = append(all, namespaceSummary{Namespace: s.Namespace})
+		if raw, err = json.Marshal(shown); err != nil {
+			return err
 		}
-		n := &all[len(all)-1]
-		n.Services, n.Instances, n.Ready = n.Services+1, n.Instances+s.Instances, n.Ready+s.Ready
-	}
-	if only != "" && len(all) == 0 {
-		return notFound("nothing is registered in namespace " + only)
 	}
 	names := func() (names []string) {
-		for _, n := range all {
+		for _, n := range shown.Namespaces {
 			names = append(names, n.Namespace)
 		}
 		return names
 	}
-	return c.showValue(cmd, map[string]any{"namespaces": all}, names, func(w io.Writer) error {
-		return table(w, "NAMESPACE\tSERVICES\tINSTANCES\tREADY", func(row func(...any)) {
-			for _, n := range all {
-				row(n.Namespace, n.Services, n.Instances, n.Ready)
+	return c.show(cmd, raw, names, func(w io.Writer) error {
+		return table(w, "NAMESPACE\tSERVICES\tINSTANCES\tREADY|POSITION", func(row func(...any)) {
+			for _, n := range shown.Namespaces {
+				row(n.Namespace, n.Services, n.Instances, n.Ready, n.Position)
 			}
 		})
 	})
