@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rollcall-registry/rollcall/adapters/backup"
+	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/history"
@@ -125,7 +126,7 @@ func resolved(path string) (string, error) {
 
 // openBackup gives the backup of a data folder: from the registry that runs on it, or else from its files.
 func openBackup(c *cobra.Command, remote *commandLine, data string, have []backup.File) (io.ReadCloser, error) {
-	registry, runs, err := localClient(data, remote)
+	registry, runs, err := localClient(data, remote, client.Options{})
 	switch {
 	case err != nil:
 		return nil, err

@@ -32,6 +32,11 @@ type commandLine struct {
 	ca, cert, key string          // PEM files for TLS; "": the system's authorities, no certificate
 	transport     *http.Transport // made of them, once
 
+	data       string      // folder of a registry on this machine, whose socket is used; "": none is named
+	dataFlag   *pflag.Flag // --data of the commands that have none of their own
+	socket     string      // data folder whose socket is used; "": the URL is
+	onlySocket bool        // the folder was named on the command line: there is no other way
+
 	settled     bool
 	fault       error // why the context is not known; commands that need no registry do not care
 	fromContext bool  // the URL is the context's
@@ -48,6 +53,8 @@ func (c *commandLine) flags(flags *pflag.FlagSet) {
 	flags.BoolVarP(&c.everywhere, "all-namespaces", "A", false, "the same as --ns '*'")
 	flags.StringVar(&c.token, "token", "", "secret of the token to show to the server (ROLLCALL_TOKEN, which other users of the machine do not see)")
 	flags.StringVar(&c.tokenFile, "token-file", "", "file with the token to show to the server, such as the token of a Kubernetes service account (ROLLCALL_TOKEN_FILE)")
+	flags.StringVar(&c.data, "data", "", "data folder of a registry on this machine: ask it through its socket, which needs no token (ROLLCALL_DATA)")
+	c.dataFlag = flags.Lookup("data")
 	flags.StringVarP(&c.output, "output", "o", asTable, "table, wide, json, yaml or name; of reports also csv or markdown")
 	flags.BoolVar(&c.noHeaders, "no-headers", false, "tables without titles and headers")
 }
@@ -93,6 +100,9 @@ func (c *commandLine) settle(flags *pflag.FlagSet) error {
 		*s.value = cmp.Or(os.Getenv(s.variable), s.context, *s.value)
 	}
 	c.settleToken(flags, context)
+	if err := c.settleSocket(flags); err != nil {
+		return usageError{err}
+	}
 	if c.everywhere {
 		if flags.Changed("ns") && c.namespace != queries.AllNamespaces {
 			return usageError{errors.New("--all-namespaces and --ns do not go together")}
@@ -123,18 +133,50 @@ func (c *commandLine) settleToken(flags *pflag.FlagSet, context registryContext)
 	}
 }
 
+// settleSocket finds whether the socket in a data folder is used. A command that has a flag --data of its own chooses itself.
+func (c *commandLine) settleSocket(flags *pflag.FlagSet) error {
+	if flags.Lookup("data") != c.dataFlag {
+		return nil
+	}
+	if flags.Changed("data") {
+		for _, other := range []string{"url", "token", "token-file"} {
+			if flags.Changed(other) {
+				return fmt.Errorf("--data and --%s do not go together: the socket in the data folder needs neither URL nor token", other)
+			}
+		}
+		c.socket, c.onlySocket = c.data, true
+		return nil
+	}
+	if !flags.Changed("url") && os.Getenv("ROLLCALL_URL") == "" && !c.fromContext && c.token == "" && c.tokenFile == "" {
+		c.socket = os.Getenv("ROLLCALL_DATA")
+	}
+	return nil
+}
+
 // contextInUse is the name of the context that is meant; "": none.
 func (c *commandLine) contextInUse(file *contextFile) string {
 	return cmp.Or(c.context, os.Getenv("ROLLCALL_CONTEXT"), file.Current)
 }
 
-// client is the client of the registry at --url.
+// client is the client of the registry at --url, or of the one on this machine that --data names.
 func (c *commandLine) client() (*client.Client, error) { return c.clientWith(client.Options{}) }
 
 // clientWith is client with options, which it completes.
 func (c *commandLine) clientWith(options client.Options) (*client.Client, error) {
 	if c.fault != nil {
 		return nil, c.fault
+	}
+	if c.socket != "" {
+		local, runs, err := localClient(c.socket, c, options)
+		switch {
+		case err != nil:
+			return nil, err
+		case runs:
+			return local, nil
+		case c.onlySocket:
+			return nil, fmt.Errorf("no registry runs on the data folder %s", c.socket)
+		}
+		c.socket = "" // the folder is of a registry that does not run
 	}
 	options.Namespace, options.Via, options.Token, options.TokenFile = c.namespace, cmp.Or(options.Via, domain.ViaCLI), c.token, c.tokenFile
 	if err := c.secure(&options); err != nil {

@@ -298,7 +298,7 @@ func TestTheClientSpeaksWithARealRegistry(t *testing.T) {
 	if !errors.As(err, &refused) || refused.Type != wire.TypePrefix+"local-only" {
 		t.Errorf("a backup over TCP gave %v", err)
 	}
-	local, ok, err := localClient(data, &commandLine{})
+	local, ok, err := localClient(data, &commandLine{}, client.Options{})
 	must(err)
 	if !ok {
 		t.Fatal("nobody listens on the data folder's socket")

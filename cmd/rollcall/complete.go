@@ -28,10 +28,37 @@ func complete(c *cobra.Command, remote *commandLine) {
 		"ns":        remote.named(func(n *names) []string { return append(n.namespaces(), queries.AllNamespaces) }),
 		"namespace": remote.named((*names).namespaces), "service": remote.named((*names).services), "instance": remote.named((*names).instancesOfFlag),
 		"type": oneOf(queries.EventTypes()...), "status": oneOf(statuses...), "verb": oneOf(domain.AllVerbs.Names()...), "role": remote.named((*names).roles),
-		"access": oneOf("on", "off"), "log-level": oneOf("debug", "info", "warn", "error"), "log-format": oneOf("text", "json"),
+		"access": oneOf("on", "off"), "probes": oneOf("on", "off"), "log-level": oneOf("debug", "info", "warn", "error"), "log-format": oneOf("text", "json"),
 		"tls-client-auth": oneOf("off", "optional", "required"), "on-lapse": oneOf("remove", "critical"), "source": oneOf(healthSources...),
+		"restart": oneOf("no", "on-failure", "always"), "watch": remote.named(func(n *names) []string { return append(n.services(), queries.AllNamespaces) }),
+		"via": oneOf(domain.Vias()...), "trusted-proxy-header": oneOf("any", "forwarded", "x-forwarded-for"), "anonymous-role": oneOf(builtInRoles()...),
+		"kinds":    oneOf(revertKinds()...),
 		momentType: oneOf("now", "5m ago", "1h ago", "1d ago", "yesterday", "today"),
 	})
+}
+
+// completes says whether a command serves shells: it completes a command line, or writes a shell's script for that.
+func completes(c *cobra.Command) bool {
+	return c.Name() == cobra.ShellCompRequestCmd || c.Name() == cobra.ShellCompNoDescRequestCmd || c.HasParent() && c.Parent().Name() == "completion"
+}
+
+// fileFlags are the flags whose values are files or folders. The value of any other flag is never completed with a file's name.
+var fileFlags = []string{
+	"ca", "cert", "key", "token-file", "data", "config", "access-config", "tls-cert", "tls-key", "tls-client-ca", "probe-ca", "claims", "checkpoint",
+}
+
+func builtInRoles() (all []string) {
+	for _, r := range domain.BuiltInRoles() {
+		all = append(all, r.Name)
+	}
+	return all
+}
+
+func revertKinds() (all []string) {
+	for _, kind := range domain.RevertKinds() {
+		all = append(all, string(kind))
+	}
+	return all
 }
 
 func completeAll(c *cobra.Command, remote *commandLine, flags map[string]completion) {
@@ -55,8 +82,10 @@ func completeFlag(c *cobra.Command, f *pflag.Flag, flags map[string]completion) 
 		complete = flags[momentType]
 	case f.Name == "only" && c.Name() == "rebuild":
 		complete = oneOf("history", "catalog")
+	case slices.Contains(fileFlags, f.Name) && f.Value.Type() == "string":
+		return // shells complete files by themselves
 	case complete == nil:
-		return
+		complete = oneOf()
 	}
 	_, isList := f.Value.(pflag.SliceValue)
 	_ = c.RegisterFlagCompletionFunc(f.Name, func(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
@@ -101,8 +130,8 @@ func completeContexts(_ *cobra.Command, args []string, typed string) ([]string, 
 	return beginning(file.names(), typed), cobra.ShellCompDirectiveNoFileComp
 }
 
-// argument completes the arguments of a command by how its usage calls them.
-func (c *commandLine) argument(path string, use []string) completion {
+// kindsOf says which names of the registry the words of a command's usage mean.
+func kindsOf(path string) map[string]func(*names) []string {
 	kinds := map[string]func(*names) []string{
 		"SERVICE/ID": (*names).instances, "SERVICE": (*names).services, "[SERVICE]": (*names).services, "[SERVICE[/ID]]": (*names).instances,
 		"SERVICE[/ID]": (*names).instances, "[NAMESPACE]": (*names).namespaces, "NAMESPACE": (*names).namespaces,
@@ -114,28 +143,46 @@ func (c *commandLine) argument(path string, use []string) completion {
 		kinds["NAME"] = (*names).roles
 	case strings.Contains(path, " token "):
 		kinds["NAME"] = (*names).tokens
+	case strings.Contains(path, " policy "):
+		kinds["NAME"] = (*names).policies
+	case strings.Contains(path, " check ") && !strings.HasSuffix(path, " add"): // what is added is a definition
+		kinds["CHECK"] = (*names).checks
 	}
+	return kinds
+}
+
+// argument completes the arguments of a command by how its usage calls them.
+func (c *commandLine) argument(path string, use []string) completion {
+	kinds := kindsOf(path)
 	return func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-		if len(args) >= len(use) {
-			return nil, cobra.ShellCompDirectiveNoFileComp
+		word := ""
+		switch last := use[len(use)-1]; {
+		case len(args) < len(use):
+			word = use[len(args)]
+		case strings.HasSuffix(last, "..."):
+			word = last
 		}
-		if kind := kinds[use[len(args)]]; kind != nil {
+		if kind := kinds[word]; kind != nil {
 			return c.named(kind)(cmd, args, typed)
 		}
-		if strings.Contains(use[len(args)], "|") {
-			return beginning(strings.Split(use[len(args)], "|"), typed), cobra.ShellCompDirectiveNoFileComp
-		}
-		if word := use[len(args)]; word == "FILE" || word == "DIR" {
+		if slices.Contains(fileWords, word) {
 			return nil, cobra.ShellCompDirectiveDefault
+		}
+		if strings.Contains(word, "|") {
+			return beginning(strings.Split(word, "|"), typed), cobra.ShellCompDirectiveNoFileComp
 		}
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
+// fileWords are how usages call files and folders.
+var fileWords = []string{"FILE", "DIR", "FILE|FOLDER..."}
+
 // names asks the registry for names that begin as typed.
 type names struct {
 	*commandLine
 	cmd    *cobra.Command
+	args   []string // before the one that is typed
 	ctx    context.Context
 	remote *client.Client
 	typed  string
@@ -144,11 +191,11 @@ type names struct {
 
 // named completes with names that the registry has.
 func (c *commandLine) named(list func(*names) []string) completion {
-	return func(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 		if c.settle(cmd.Flags()) != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		remote, err := c.clientWith(client.Options{Timeout: completionTimeout})
+		remote, err := c.reach(cmd, client.Options{Timeout: completionTimeout})
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
@@ -158,7 +205,7 @@ func (c *commandLine) named(list func(*names) []string) completion {
 		}
 		ctx, cancel := context.WithTimeout(parent, completionTimeout)
 		defer cancel()
-		n := &names{commandLine: c, cmd: cmd, ctx: ctx, remote: remote, typed: typed}
+		n := &names{commandLine: c, cmd: cmd, args: args, ctx: ctx, remote: remote, typed: typed}
 		found := beginning(list(n), typed)
 		if n.more {
 			return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
@@ -238,10 +285,7 @@ func (n *names) webhooks() (all []string) {
 func (n *names) roles() (all []string) {
 	list, err := n.remote.Roles(n.ctx)
 	if err != nil {
-		for _, r := range domain.BuiltInRoles() {
-			all = append(all, r.Name)
-		}
-		return all
+		return builtInRoles()
 	}
 	for _, r := range list.Value.Roles {
 		all = append(all, r.Name)
@@ -256,6 +300,37 @@ func (n *names) tokens() (all []string) {
 	}
 	for _, t := range list.Value.Tokens {
 		all = append(all, t.Name)
+	}
+	return all
+}
+
+func (n *names) policies() (all []string) {
+	list, err := n.remote.Policies(n.ctx)
+	if err != nil {
+		return nil
+	}
+	for _, p := range list.Value.Policies {
+		all = append(all, p.Name)
+	}
+	return all
+}
+
+// checks are those of the instance that is named before them, which are reported: of another kind than ttl none is.
+func (n *names) checks() (all []string) {
+	key, err := n.instance(n.args[0])
+	if err != nil {
+		return nil
+	}
+	list, err := n.remote.Checks(n.ctx, key.ServiceKey(), key.ID)
+	if err != nil {
+		return nil
+	}
+	for _, i := range list.Value.Instances {
+		for _, check := range i.Checks {
+			if n.cmd.Name() == "remove" || check.Kind == domain.CheckTTL {
+				all = append(all, check.ID)
+			}
+		}
 	}
 	return all
 }

@@ -39,7 +39,7 @@ func (c *commandLine) command(cmd *cobra.Command, arg, did string, send func(con
 		return err
 	}
 	r := reply.Value
-	if did == "" {
+	if did == "" || r.Outcome != "" { // what was to be renewed may have had to be registered
 		did = cmp.Or(r.Outcome, "registered") // an earlier registry does not say
 	}
 	return c.show(cmd, reply.Raw, func() []string { return []string{c.nameOf(r.Namespace, r.Service+"/"+r.ID)} }, func(w io.Writer) error {

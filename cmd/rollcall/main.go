@@ -87,6 +87,9 @@ func root() *cobra.Command {
 	var remote commandLine
 	remote.flags(c.PersistentFlags())
 	c.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if completes(c) { // the flags of the command that is completed are not read yet
+			return nil
+		}
 		if err := remote.checkOutput(c); err != nil {
 			return err
 		}

@@ -66,6 +66,9 @@ func runCommand(remote *commandLine) *cobra.Command {
 			"128 and the number of the signal that killed it.",
 		Example: "  rollcall run --service checkout --port http=8080 --check /healthz --drain 5s -- ./server --listen :8080",
 		Args:    cobra.MinimumNArgs(1),
+		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+			return nil, cobra.ShellCompDirectiveDefault // a command, and what it takes: shells complete files
+		},
 	}
 	f := c.Flags()
 	f.StringVar(&service, "service", "", "service of the instance; needed")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rollcall-registry/rollcall/adapters/client"
+	"github.com/rollcall-registry/rollcall/domain"
 )
 
 // socketName is the name of the Unix socket in the data folder. Only the owner of the folder may connect to the socket.
@@ -79,7 +81,7 @@ func throughFolder(folder string, do func(reach string) error) error {
 
 // localClient makes a client of the registry that runs on a data folder, through the folder's socket. ok is false if no
 // registry runs there.
-func localClient(data string, remote *commandLine) (c *client.Client, ok bool, err error) {
+func localClient(data string, remote *commandLine, options client.Options) (c *client.Client, ok bool, err error) {
 	dial := func(ctx context.Context) (conn net.Conn, err error) {
 		err = throughFolder(data, func(reach string) (err error) {
 			conn, err = (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", filepath.Join(reach, socketName))
@@ -98,6 +100,7 @@ func localClient(data string, remote *commandLine) (c *client.Client, ok bool, e
 		return nil, false, err
 	}
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}
-	c, err = client.New("http://localhost", client.Options{Namespace: remote.namespace, Via: "cli", Transport: transport})
+	options.Namespace, options.Via, options.Transport = remote.namespace, cmp.Or(options.Via, domain.ViaCLI), transport
+	c, err = client.New("http://localhost", options)
 	return c, err == nil, err
 }

@@ -27,13 +27,17 @@ func statusCommand(remote *commandLine) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return remote.print(c, reply.Raw, func(w io.Writer) error { return statusTable(w, registry.URL(), &reply.Value) })
+			place := registry.URL()
+			if remote.socket != "" {
+				place = "the socket in " + remote.socket
+			}
+			return remote.print(c, reply.Raw, func(w io.Writer) error { return statusTable(w, place, &reply.Value) })
 		},
 	}
 }
 
-func statusTable(w io.Writer, url string, s *wire.Status) error {
-	return table(w, "REGISTRY\t"+url, func(row func(...any)) {
+func statusTable(w io.Writer, place string, s *wire.Status) error {
+	return table(w, "REGISTRY\t"+place, func(row func(...any)) {
 		row("version", s.Version)
 		row("up", fmt.Sprintf("%s, since %s", seconds(s.Uptime), stamp(s.StartedAt)))
 		row("ready", yesOr(s.Ready, s.NotReady))

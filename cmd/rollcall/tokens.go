@@ -15,18 +15,25 @@ import (
 
 // accessLine is how commands about tokens and roles reach the registry: through the socket in the data folder, or at
 // --url where that or a token is given.
-type accessLine struct {
-	*commandLine
-	data string
-}
+type accessLine struct{ *commandLine }
+
+// usesSocket marks the flag --data of commands that use the socket of its folder also where the flag is left out.
+const usesSocket = "uses-socket"
 
 func (a *accessLine) client(c *cobra.Command) (*client.Client, error) {
-	if c.Flags().Changed("url") || a.token != "" || a.tokenFile != "" || a.fromContext && !c.Flags().Changed("data") {
-		return a.commandLine.client()
+	return a.reach(c, client.Options{})
+}
+
+// reach is clientWith for any command: one about tokens or roles uses the socket without being told.
+func (c *commandLine) reach(cmd *cobra.Command, options client.Options) (*client.Client, error) {
+	flags := cmd.Flags()
+	if f := flags.Lookup("data"); f == nil || f.Annotations[usesSocket] == nil || flags.Changed("url") || c.token != "" || c.tokenFile != "" || c.fromContext && !flags.Changed("data") {
+		return c.clientWith(options)
 	}
-	local, runs, err := localClient(a.data, a.commandLine)
+	data := flags.Lookup("data").Value.String()
+	local, runs, err := localClient(data, c, options)
 	if err == nil && !runs {
-		err = fmt.Errorf("no registry runs on the data folder %s: give --data, or --url and a token", a.data)
+		err = fmt.Errorf("no registry runs on the data folder %s: give --data, or --url and a token", data)
 	}
 	return local, err
 }
@@ -36,7 +43,8 @@ func accessCommand(remote *commandLine, use, short, long string) (*cobra.Command
 	line := &accessLine{commandLine: remote}
 	c := group(use, short)
 	c.Long = long
-	c.PersistentFlags().StringVar(&line.data, "data", fromEnv("ROLLCALL_DATA", "./rollcall-data"), "data folder of a registry on this machine, whose socket needs no token (ROLLCALL_DATA)")
+	c.PersistentFlags().String("data", fromEnv("ROLLCALL_DATA", "./rollcall-data"), "data folder of a registry on this machine, whose socket needs no token (ROLLCALL_DATA)")
+	_ = c.PersistentFlags().SetAnnotation("data", usesSocket, []string{"yes"}) // the error says that there is no such flag
 	return c, line
 }
 

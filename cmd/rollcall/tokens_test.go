@@ -93,3 +93,55 @@ func TestOthersReachARegistryOnlyWithAccessControl(t *testing.T) {
 		}
 	}
 }
+
+// Every command reaches a registry on this machine through the socket in its data folder, without a token. Whatever names
+// another way goes before ROLLCALL_DATA, as --data goes before what the environment and a context say.
+func TestCommandsReachARegistryThroughTheSocketInItsFolder(t *testing.T) {
+	t.Parallel()
+	data, config := t.TempDir(), t.TempDir()
+	p := startServer(t, data, "--access", "on")
+	plain := []string{"ROLLCALL_URL=", "ROLLCALL_CONTEXT=", "XDG_CONFIG_HOME=" + config}
+	with := func(more ...string) []string { return append(append([]string{}, plain...), more...) }
+	inFolder := with("ROLLCALL_DATA=" + data)
+	answered := func(env []string, want string, args ...string) {
+		t.Helper()
+		if out, errs, code := run(t, env, args...); code != 0 || !strings.Contains(out, want) {
+			t.Errorf("%v %v: exit code %d: %s%s\nwant %q", env[3:], args, code, out, errs, want)
+		}
+	}
+	refused := func(env []string, code int, want string, args ...string) {
+		t.Helper()
+		if out, errs, got := run(t, env, args...); got != code || !strings.Contains(errs, want) {
+			t.Errorf("%v %v: exit code %d: %s%s\nwant %d, %q", env[3:], args, got, out, errs, code, want)
+		}
+	}
+	answered(inFolder, "the socket in "+data, "status")
+	answered(plain, "the socket in "+data, "status", "--data", data)
+	answered(inFolder, "created", "register", "web/a", "--address", "10.0.0.5", "--ttl", "1h")
+	for _, args := range [][]string{{"services"}, {"instances", "web"}, {"why", "web/a"}, {"history"}, {"preservation", "status"}, {"checkpoint"}, {"get", "namespaces"}, {"token", "list"}} {
+		answered(inFolder, "", args...)
+		answered(plain, "", append(args, "--data", data)...)
+	}
+	answered(inFolder, "local", "why", "web/a")
+	answered(inFolder, "web", "__completeNoDesc", "instances", "")
+	answered(plain, "web/a", "__completeNoDesc", "why", "--data", data, "web/")
+	// Whatever names a URL, or a token for one, is meant.
+	refused(inFolder, exitFailed, "send Authorization: Bearer", "services", "--url", p.url)
+	refused(with("ROLLCALL_DATA="+data, "ROLLCALL_URL="+p.url), exitFailed, "send Authorization: Bearer", "services")
+	refused(with("ROLLCALL_DATA="+data, "ROLLCALL_URL="+p.url, "ROLLCALL_TOKEN=rollcall_x"), exitFailed, "send Authorization: Bearer", "services")
+	answered(with("ROLLCALL_URL="+p.url), "web", "services", "--data", data)
+	answered(inFolder, "added", "context", "add", "remote", "--url", p.url)
+	refused(inFolder, exitFailed, "send Authorization: Bearer", "services")
+	answered(inFolder, "web", "services", "--data", data)
+	answered(inFolder, "removed", "context", "remove", "remote")
+	// A folder that was named is meant. One of the environment is one where a registry may run.
+	nobody := t.TempDir()
+	refused(plain, exitFailed, "no registry runs on the data folder", "services", "--data", nobody)
+	for _, other := range []string{"--url", "--token", "--token-file"} {
+		refused(plain, exitUsage, "--data and "+other+" do not go together", "services", "--data", data, other, p.url)
+	}
+	if err := p.end(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	refused(plain, exitFailed, "no registry runs on the data folder", "status", "--data", data)
+}
