@@ -81,7 +81,7 @@ func TestListsHistoriesAndEventsShowWhatTheCallerMaySee(t *testing.T) {
 		}
 	}
 	// That expiry is held elsewhere is not told, and that it is held here is.
-	for ns, want := range map[string]int{"hidden-ns": 0, "shop": 1} {
+	for want, ns := range []string{"hidden-ns", "shop"} { // in this order, because what is held stays so
 		g.send("PUT", "/v1/preservation?ns="+ns, `{"held":true}`, all...).want(t, 200)
 		for _, path := range []string{"/v1/preservation?ns=*", "/v1/services?ns=*", "/v1/catalog?ns=*"} {
 			r := g.send("GET", path, "", limited...).want(t, 200)

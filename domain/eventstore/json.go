@@ -3,6 +3,7 @@ package eventstore
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -30,7 +31,7 @@ func AppendJSON(b []byte, e *RecordedEvent) []byte {
 
 func appendFields(b []byte, e *RecordedEvent) []byte {
 	b = append(b, `"id":"`...)
-	b = append(b, e.ID.String()...)
+	b = appendID(b, e.ID)
 	b = append(b, `","stream":`...)
 	b = AppendString(b, string(e.Stream))
 	b = append(b, `,"revision":`...)
@@ -44,10 +45,21 @@ func appendFields(b []byte, e *RecordedEvent) []byte {
 	return append(b, '}')
 }
 
+// appendID appends the text of an id.
+func appendID(b []byte, id uuid.UUID) []byte {
+	for i, part := range [...][]byte{id[:4], id[4:6], id[6:8], id[8:10], id[10:]} {
+		if i > 0 {
+			b = append(b, '-')
+		}
+		b = hex.AppendEncode(b, part)
+	}
+	return b
+}
+
 // appendDocument appends a field with a JSON value. A value of another program that is not JSON is appended as base64.
 func appendDocument(b []byte, name string, document []byte) []byte {
 	b = append(append(append(b, ',', '"'), name...), '"', ':')
-	if !json.Valid(document) {
+	if !validJSON(document) {
 		b = append(b[:len(b)-2], `_base64":"`...)
 		return append(base64.StdEncoding.AppendEncode(b, document), '"')
 	}

@@ -14,46 +14,48 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// Summaries of heartbeats are written after this many heartbeats, or after this time by the events' recorded times. Until
-// then they are in memory. After a crash their heartbeats are read from the store again.
+// What is in memory is written after this many heartbeats, or after this time by the events' recorded times. Young entries are
+// also written when they are this long together. After a crash, what was only in memory is read from the store again.
 const (
 	flushHeartbeats = 1_000_000
+	flushEntries    = 4 << 20 // bytes
 	flushAfter      = 5 * time.Second
 )
 
 // Apply applies events. upTo is the position up to which the store was read. Lifecycle events that were applied before are
 // passed over, because after a crash events come again. REQUIRES: events come in position order, from one goroutine.
 func (h *History) Apply(events []eventstore.RecordedEvent, upTo eventstore.Position) error {
-	b := h.db.NewBatch()
-	defer b.Close()
-	if err := h.take(b, events); err != nil {
+	if err := h.take(events); err != nil {
 		return err
 	}
-	if n := len(events); n > 0 {
-		now := events[n-1].RecordedAt
-		if h.flushed.IsZero() {
-			h.flushed = now
-		}
-		if h.unflushed >= flushHeartbeats || now.Sub(h.flushed) >= flushAfter {
-			h.flushed = now
-			if err := h.commit(b, upTo, true); err != nil {
-				return err
-			}
-			h.Advance(upTo)
-			return nil
-		}
-	}
-	if !b.Empty() {
-		if err := h.commit(b, 0, false); err != nil {
-			return err
-		}
+	h.leaves.Store(h.tree.size)
+	if err := h.flushWhenDue(events, upTo); err != nil {
+		return err
 	}
 	h.Advance(upTo)
 	return nil
 }
 
-// take puts lifecycle events into the batch, and adds heartbeats to the summaries.
-func (h *History) take(b *pebble.Batch, events []eventstore.RecordedEvent) error {
+func (h *History) flushWhenDue(events []eventstore.RecordedEvent, upTo eventstore.Position) error {
+	if len(events) == 0 {
+		return nil
+	}
+	now := events[len(events)-1].RecordedAt
+	if h.flushed.IsZero() {
+		h.flushed = now
+	}
+	if h.unflushed >= flushHeartbeats || now.Sub(h.flushed) >= flushAfter {
+		h.flushed = now
+		return h.commit(upTo, true)
+	}
+	if h.young.bytes >= flushEntries {
+		return h.commit(0, false)
+	}
+	return nil
+}
+
+// take adds lifecycle events to the young entries, and heartbeats to the summaries.
+func (h *History) take(events []eventstore.RecordedEvent) error {
 	h.mu.Lock() // once for all events: most are heartbeats, which change only the summaries
 	defer h.mu.Unlock()
 	for i := range events {
@@ -64,7 +66,7 @@ func (h *History) take(b *pebble.Batch, events []eventstore.RecordedEvent) error
 			err = h.noteHeartbeat(e)
 		case e.Stream.Audited():
 			if e.Position > h.lifecycle {
-				err = h.addEntry(b, e)
+				err = h.addEntry(e)
 			}
 			if err == nil {
 				err = h.noteLifecycle(e)
@@ -77,76 +79,90 @@ func (h *History) take(b *pebble.Batch, events []eventstore.RecordedEvent) error
 	return nil
 }
 
-// commit writes a batch together with the state that the history has after it.
+// commit writes what is young, and the summaries of heartbeats if they are asked for, together with the state that the history
+// has after it. heartbeats is the position up to which the summaries are.
 //
 // INVARIANT: the engine keeps the order of batches, so after a crash the folder has a state that the history once had, with
 // all entries of that state. No sync is needed, because events can be read again.
-func (h *History) commit(b *pebble.Batch, heartbeats eventstore.Position, summaries bool) error {
+func (h *History) commit(heartbeats eventstore.Position, summaries bool) error {
 	if summaries {
 		h.mu.Lock() // held until the batch is written, so that a query finds a summary in memory or on disk
 		defer h.mu.Unlock()
-		h.writeSummaries(b)
+		h.writeSummaries(h.batch)
 	} else {
 		heartbeats = h.summed
 	}
-	if err := h.writePostings(b); err != nil {
+	if err := h.writeYoung(h.batch); err != nil {
 		return err
 	}
-	if err := b.Set(keyState, h.state(heartbeats), nil); err != nil {
+	if err := h.batch.Set(keyState, h.state(heartbeats), nil); err != nil {
 		return err
 	}
-	if err := h.db.Commit(b); err != nil {
+	if err := h.db.Commit(h.batch); err != nil {
 		return err
 	}
+	h.batch = h.db.NewBatch()
 	h.summed = heartbeats
+	h.young.written(h.lifecycle)
 	h.tree.committed()
-	h.leaves.Store(h.tree.size)
 	return nil
 }
 
-// flush writes the summaries in memory.
-func (h *History) flush(upTo eventstore.Position) error {
-	b := h.db.NewBatch()
-	defer b.Close()
-	return h.commit(b, upTo, true)
+// writeYoung puts the young entries and their lists into a batch.
+func (x *index) writeYoung(b *pebble.Batch) error {
+	_, full, last := x.young.blocks()
+	if len(last.positions) > 0 {
+		full = append(full[:len(full):len(full)], packed{last.first(), last.last(), last.pack()})
+	}
+	for i := range full {
+		if err := b.Set(entryKey(full[i].last), full[i].v, nil); err != nil {
+			return err
+		}
+	}
+	return x.writeLists(b)
 }
 
-func (h *History) addEntry(b *pebble.Batch, e *eventstore.RecordedEvent) error {
-	h.scratch = binary.AppendUvarint(h.scratch[:0], uint64(h.tree.size))
-	leaf := len(h.scratch)
-	h.scratch = eventstore.AppendCanonical(h.scratch, e)
-	if err := b.Set(entryKey(e.Position), h.scratch, nil); err != nil {
+// flush writes what is in memory.
+func (h *History) flush(upTo eventstore.Position) error { return h.commit(upTo, true) }
+
+func (h *History) addEntry(e *eventstore.RecordedEvent) error {
+	data := h.young.buffer()
+	begin := len(data)
+	data = eventstore.AppendCanonical(data, e)
+	leaf := h.tree.size
+	if err := h.tree.add(h.batch, data[begin:]); err != nil {
 		return err
 	}
-	if err := h.tree.add(b, h.scratch[leaf:]); err != nil {
-		return err
-	}
-	index := func(prefix byte, name string) {
-		t := term{prefix, name}
-		h.postings[t] = append(h.postings[t], e.Position)
-	}
-	if instance, ok := strings.CutPrefix(string(e.Stream), eventstore.LifecyclePrefix); ok {
-		index(rangeInstance, instance)
-		if last := strings.LastIndexByte(instance, '/'); last >= 0 {
-			index(rangeService, instance[:last])
-		}
-		namespace, _, _ := strings.Cut(instance, "/")
-		index(rangeNamespace, namespace)
-	} else {
-		index(rangeInstance, string(e.Stream))
-	}
-	index(rangeType, e.Type)
-	if actor, ok := actorOf(e.Metadata); ok {
-		index(rangeActor, actor)
-	}
+	h.young.add(e.Position, leaf, data, h.termsOf(e), isLife(e.Type))
 	if at := e.RecordedAt.UnixNano(); at-h.indexed >= int64(time.Second) {
 		h.indexed = at
-		if err := b.Set(timeKey(e.RecordedAt), binary.BigEndian.AppendUint64(nil, uint64(e.Position)), nil); err != nil {
+		if err := h.batch.Set(timeKey(e.RecordedAt), binary.BigEndian.AppendUint64(nil, uint64(e.Position)), nil); err != nil {
 			return err
 		}
 	}
 	h.lifecycle = e.Position
 	return nil
+}
+
+// termsOf are the terms by which an event is found.
+func (x *index) termsOf(e *eventstore.RecordedEvent) []term {
+	terms := append(x.terms[:0], term{prefix: rangeType, name: e.Type})
+	if instance, ok := strings.CutPrefix(string(e.Stream), eventstore.LifecyclePrefix); ok {
+		namespace, _, _ := strings.Cut(instance, "/")
+		terms = append(terms, term{prefix: rangeInstance, name: instance}, term{prefix: rangeNamespace, name: namespace},
+			term{prefix: rangeTypeWithin, name: namespace, of: e.Type})
+		if last := strings.LastIndexByte(instance, '/'); last >= 0 {
+			service := instance[:last]
+			terms = append(terms, term{prefix: rangeService, name: service}, term{prefix: rangeTypeWithin, name: service, of: e.Type})
+		}
+	} else {
+		terms = append(terms, term{prefix: rangeInstance, name: string(e.Stream)})
+	}
+	if actor, ok := actorOf(e.Metadata); ok {
+		terms = append(terms, term{prefix: rangeActor, name: actor})
+	}
+	x.terms = terms
+	return terms
 }
 
 var actorField = []byte(`{"actor":"`)

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"fmt"
 	"log/slog"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -10,9 +11,23 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// ReadPostings shows tests what an index holds.
-func ReadPostings(key, value []byte) ([]eventstore.Position, error) {
-	return readPostings(eventstore.Position(tail(key)), value, nil)
+// ReadList shows tests what an index holds.
+func ReadList(key, value []byte) ([]eventstore.Position, error) {
+	return readList(key[0], eventstore.Position(tail(key)), value, nil)
+}
+
+// ReadBlock shows tests the entries of a block: the number of the leaf and the canonical event, by position.
+func ReadBlock(key, value []byte) (map[eventstore.Position]string, error) {
+	b, err := unpack(eventstore.Position(tail(key)), value)
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[eventstore.Position]string)
+	for i := range b.positions {
+		s := b.at(i)
+		all[s.position] = fmt.Sprintf("%d %s", s.leaf, s.canonical)
+	}
+	return all, nil
 }
 
 // BenchmarkTree gives a function that adds a leaf, and commits now and then.

@@ -3,7 +3,6 @@ package history
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -73,27 +72,21 @@ func (h *History) Find(ctx context.Context, q Query) (Page, error) {
 }
 
 func (h *History) find(ctx context.Context, q *Query) (page Page, err error) {
-	s, err := h.scan(ctx, q)
-	if err != nil {
-		return page, err
-	}
+	s := h.scan(ctx, q)
 	defer func() { err = errors.Join(err, s.close()) }()
-	entries, err := h.everything(q.Newest) // neighbours share a block, which is read once
-	if err != nil {
-		return page, err
-	}
+	entries := h.entries()
 	defer func() { err = errors.Join(err, entries.close()) }()
 	size := 0
 	for s.next() {
-		raw, err := entries.raw(s.at)
+		found, err := entries.get(s.at)
 		if err != nil {
 			return page, err
 		}
 		s.cost += entryCost
-		if !q.mayMatch(raw) {
+		if !q.mayMatch(found.canonical) {
 			continue
 		}
-		e, err := parseEntry(s.at, raw)
+		e, err := parseEntry(found)
 		if err != nil {
 			return page, err
 		}
@@ -111,7 +104,7 @@ func (h *History) find(ctx context.Context, q *Query) (page Page, err error) {
 			}
 		}
 		page.Entries = append(page.Entries, e)
-		size += len(raw)
+		size += len(found.canonical)
 	}
 	if s.stopped {
 		page.More, page.Next = true, s.before()
@@ -129,21 +122,28 @@ func (h *History) previousDetails(ctx context.Context, e *Entry, cost *int) (*ev
 		Namespace: key.Namespace, Service: key.Service, ID: key.ID, Before: e.Position, Newest: true,
 		Types: []string{domain.TypeInstanceRegistered, domain.TypeInstanceUpdated},
 	}
-	s, err := h.scan(ctx, &q)
-	if err != nil {
-		return nil, err
-	}
+	s := h.scan(ctx, &q)
 	s.cost = maxCost - detailsCost
-	found := s.next()
+	before, err := h.firstOf(s, q.Types)
 	*cost += s.cost - (maxCost - detailsCost) + entryCost + decodeCost
-	if err := errors.Join(s.err, s.close()); err != nil || !found {
-		return nil, err
+	return before, errors.Join(err, s.close())
+}
+
+// firstOf is the first event of a scan that has one of some types; nil: there is none.
+func (h *History) firstOf(s *scan, types []string) (first *eventstore.RecordedEvent, err error) {
+	entries := h.entries()
+	defer func() { err = errors.Join(err, entries.close()) }()
+	for s.next() {
+		found, err := entries.get(s.at)
+		if err != nil {
+			return nil, err
+		}
+		e, err := parseEvent(found)
+		if err != nil || slices.Contains(types, e.Type) {
+			return &e, err
+		}
 	}
-	before, err := h.entry(s.at)
-	if err != nil {
-		return nil, err
-	}
-	return &before.RecordedEvent, nil
+	return nil, s.err
 }
 
 // mayMatch looks at an entry as it is stored. False means that the query does not pick the entry. It checks fields that
@@ -152,8 +152,6 @@ func (q *Query) mayMatch(raw []byte) bool {
 	if q.Via == "" && q.Reason == "" && q.RequestID == "" {
 		return true
 	}
-	_, leaf := binary.Uvarint(raw)
-	raw = raw[max(leaf, 0):]
 	if !plain(raw) {
 		return true
 	}

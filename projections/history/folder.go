@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/disposable"
@@ -16,7 +17,7 @@ import (
 )
 
 // formatVersion is the version of the folder's content. A folder of another version is made anew.
-const formatVersion = 1
+const formatVersion = 2
 
 // index is an open folder with its state in memory.
 type index struct {
@@ -27,13 +28,19 @@ type index struct {
 	lifecycle eventstore.Position // entries are written up to here
 	summed    eventstore.Position // summaries of heartbeats are written up to here
 	tree      tree
-	indexed   int64                          // newest time in the time index, Unix nanoseconds
-	unflushed int                            // heartbeats since the summaries were written
-	flushed   time.Time                      // recorded time at which the summaries were written
-	postings  map[term][]eventstore.Position // for the batch that is being filled
-	scratch   []byte                         // buffer
-	seeded    bool                           // the summaries on disk are ahead of the events: see keepSummaries
-	renewed   string                         // the folder that was put aside for this one, and whose summaries are to be taken over; "": none
+	indexed   int64         // newest time in the time index, Unix nanoseconds
+	unflushed int           // heartbeats since the summaries were written
+	flushed   time.Time     // recorded time at which the summaries were written
+	batch     *pebble.Batch // what the engine gets with the young entries, but for them and their lists
+	terms     []term        // buffer
+	scratch   []byte        // buffer
+	seeded    bool          // the summaries on disk are ahead of the events: see keepSummaries
+	renewed   string        // the folder that was put aside for this one, and whose summaries are to be taken over; "": none
+
+	young young // entries that the engine does not have yet
+
+	// cache has blocks by the position of their last entry. INVARIANT: a folder never has two blocks that end at one position.
+	cache *lru.Cache[eventstore.Position, *block]
 
 	numbered sparse.List[summary] // summaries in memory by heartbeat stream numbers; nil: look the summary up by name
 
@@ -49,7 +56,7 @@ func (e staleError) Error() string { return string(e) }
 
 // open opens the folder as it is.
 func (p *place) open() (*index, error) {
-	cache := pebble.NewCache(32 << 20)
+	cache := pebble.NewCache(16 << 20)
 	defer cache.Unref()
 	o := disposable.Options{Name: "history", Logger: p.logger, Engine: pebble.Options{
 		Cache: cache, FormatMajorVersion: pebble.FormatNewest, L0CompactionThreshold: 4,
@@ -64,7 +71,8 @@ func (p *place) open() (*index, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &index{db: db, open: make(map[string]*summary), postings: make(map[term][]eventstore.Position)}
+	x := &index{db: db, open: make(map[string]*summary), batch: db.NewBatch()}
+	x.cache, _ = lru.New[eventstore.Position, *block](cachedBlocks) // the size is not negative
 	if err := x.load(p); err != nil {
 		db.Fail(err)
 		return nil, errors.Join(err, db.Close())
@@ -105,7 +113,8 @@ func (x *index) load(p *place) error {
 		size = int64(binary.BigEndian.Uint64(state[16:]))
 		x.indexed = int64(binary.BigEndian.Uint64(state[24:]))
 	}
-	return x.tree.load(x.db, size)
+	x.young.written(x.lifecycle)
+	return x.tree.load(x, size)
 }
 
 // empty says whether the folder has no entry.

@@ -1,21 +1,23 @@
 package history_test
 
 import (
+	"encoding/binary"
 	"testing"
 
 	"github.com/rollcall-registry/rollcall/projections/history"
 )
 
-func FuzzStoredPostings(f *testing.F) {
-	f.Add([]byte{3, 1, 2}, uint64(9))
+func FuzzStoredLists(f *testing.F) {
+	f.Add([]byte{3, 3, 1, 2}, uint64(9))
+	f.Add([]byte{2, 7, 4, 4, 1, 2, '{', '}', '1'}, uint64(9))
 	f.Add([]byte{}, uint64(0))
 	f.Add([]byte{255, 255, 255, 255, 255, 255, 255, 255, 255, 1}, uint64(1))
 	f.Fuzz(func(t *testing.T, value []byte, last uint64) {
-		key := make([]byte, 8)
-		for i := range key {
-			key[i] = byte(last >> (56 - 8*i))
+		for _, prefix := range []byte("sig") {
+			key := binary.BigEndian.AppendUint64([]byte{prefix}, last)
+			_, _ = history.ReadList(key, value) // damaged or not, it returns
+			_, _ = history.ReadBlock(key, value)
 		}
-		_, _ = history.ReadPostings(key, value) // damaged or not, it returns
 	})
 }
 

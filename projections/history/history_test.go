@@ -114,8 +114,19 @@ func dump(t *rapid.T, dir string) string {
 	var b bytes.Buffer
 	indexed := map[string][]eventstore.Position{} // whichever batches they came in
 	for ok := it.First(); ok; ok = it.Next() {
-		if key := it.Key(); bytes.IndexByte([]byte("isnay"), key[0]) >= 0 {
-			list, err := history.ReadPostings(key, it.Value())
+		key := it.Key()
+		if key[0] == 'g' {
+			entries, err := history.ReadBlock(key, it.Value())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range slices.Sorted(maps.Keys(entries)) {
+				fmt.Fprintf(&b, "entry %d = %s\n", p, entries[p])
+			}
+			continue
+		}
+		if bytes.IndexByte([]byte("isnayx"), key[0]) >= 0 {
+			list, err := history.ReadList(key, it.Value())
 			if err != nil {
 				t.Fatal(err)
 			}

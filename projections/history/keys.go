@@ -11,24 +11,25 @@ import (
 
 // The key ranges.
 //
-//	g<position>                     an entry: number of its leaf, canonical event
-//	i<instance>00<position>         and s<service> n<namespace> a<actor> y<type>: postings.go
+//	g<position>                     a block of entries, of which the last has the position: blocks.go
+//	i<instance>00<position>         and s<service> n<namespace> a<actor> y<type> x<service or namespace>01<type>: postings.go
 //	t<time>                         the position of an event recorded at that time; at most one key a second
 //	h<instance>00<hour>             a summary of heartbeats
 //	l<number>                       256 leaves of the tree
 //	m<index>                        a hash above them (golang.org/x/mod/sumdb/tlog's storage order)
 //	k…                              identity and state
 const (
-	rangeEntry     = 'g'
-	rangeInstance  = 'i'
-	rangeService   = 's'
-	rangeNamespace = 'n'
-	rangeActor     = 'a'
-	rangeType      = 'y'
-	rangeTime      = 't'
-	rangeSummary   = 'h'
-	rangeBlock     = 'l'
-	rangeHash      = 'm'
+	rangeEntry      = 'g'
+	rangeInstance   = 'i'
+	rangeService    = 's'
+	rangeNamespace  = 'n'
+	rangeActor      = 'a'
+	rangeType       = 'y'
+	rangeTypeWithin = 'x'
+	rangeTime       = 't'
+	rangeSummary    = 'h'
+	rangeBlock      = 'l'
+	rangeHash       = 'm'
 )
 
 var (

@@ -2,9 +2,7 @@ package history
 
 import (
 	"errors"
-	"fmt"
 	"slices"
-	"sort"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -19,69 +17,119 @@ type list interface {
 	close() error // gives the error because of which reading failed
 }
 
-// postings is the list of a term's positions.
+// postings is the list of a term's positions: what is young from memory, and the rest from the engine, which is not asked
+// before a seek needs it.
 type postings struct {
-	it     *pebble.Iterator
-	prefix []byte                // of the term's keys
-	newest bool                  // the direction is down: newest first
-	block  []eventstore.Position // the block that was read last
-	err    error
+	x      *index
+	term   term
+	newest bool // the direction is down: newest first
+	lives  bool // of an instance: only the events of isLife
+	young  []eventstore.Position
+	base   eventstore.Position // the engine's positions are up to here
+
+	it    *pebble.Iterator
+	block []eventstore.Position // the block that was read last
+	err   error
 }
 
-func (x *index) listOf(t term, newest bool) (list, error) {
-	name := indexName(t.name)
-	lower, upper := indexKey(t.prefix, name, 0), append(indexKey(t.prefix, name, ^uint64(0)), 0)
-	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
-	if err != nil {
-		return nil, err
+func (x *index) listOf(t term, newest bool) *postings {
+	l := &postings{x: x, term: t.clean(), newest: newest}
+	l.base, l.young = x.young.list(l.term)
+	if t.prefix == rangeInstance {
+		l.young = unmarked(slices.Clone(l.young), false)
 	}
-	return &postings{it: it, prefix: lower[:len(lower)-8], newest: newest}, nil
+	return l
+}
+
+// livesOf is the list of an instance's events of isLife.
+func (x *index) livesOf(instance string, newest bool) *postings {
+	l := &postings{x: x, term: term{prefix: rangeInstance, name: instance}.clean(), newest: newest, lives: true}
+	l.base, l.young = x.young.list(l.term)
+	l.young = unmarked(slices.Clone(l.young), true)
+	return l
 }
 
 func (l *postings) close() error {
-	err := l.it.Close()
-	if l.err == nil {
-		l.err = err
+	if l.it != nil {
+		l.err = errors.Join(l.err, l.it.Close())
 	}
 	return l.err
 }
 
 func (l *postings) seek(p eventstore.Position) (eventstore.Position, bool) {
+	if l.newest {
+		if n := upTo(l.young, p); n > 0 {
+			return l.young[n-1], true
+		}
+		return l.seekEngine(min(p, l.base))
+	}
+	if p <= l.base {
+		if at, ok := l.seekEngine(p); ok || l.err != nil {
+			return at, ok
+		}
+	}
+	if i := after(l.young, p); i < len(l.young) {
+		return l.young[i], true
+	}
+	return 0, false
+}
+
+// seekEngine is seek among the positions that the engine has.
+func (l *postings) seekEngine(p eventstore.Position) (eventstore.Position, bool) {
 	if at, ok := l.within(p); ok {
 		return at, true
 	}
-	// The block that may hold p is the first whose last position is not below it: often the next one.
-	if !l.newest && len(l.block) > 0 && l.it.Next() && tail(l.it.Key()) >= uint64(p) {
-		if !l.read(true) {
-			return 0, false
+	for ok := l.place(p); l.read(ok); ok = l.step() {
+		if at, ok := l.within(p); ok {
+			return at, true
 		}
-		return l.within(p)
 	}
-	key := append(slices.Clone(l.prefix), key64(0, uint64(p))[1:]...)
-	ok := l.it.SeekGE(key)
+	return 0, false
+}
+
+// place moves the iterator to the first block, in the list's direction, that may have p or a position behind it.
+func (l *postings) place(p eventstore.Position) bool {
+	name := l.term.key()
+	if l.it == nil {
+		// A block ends at or before base, because the engine gets all that is young at once.
+		it, err := l.x.db.NewIter(&pebble.IterOptions{LowerBound: indexKey(l.term.prefix, name, 0), UpperBound: indexKey(l.term.prefix, name, uint64(l.base)+1)})
+		if err != nil {
+			l.err = err
+			return false
+		}
+		l.it = it
+	} else if !l.newest && l.it.Next() && tail(l.it.Key()) >= uint64(p) { // often the next block has it
+		return true
+	}
+	// The block that may hold p is the first whose last position is not below it.
+	ok := l.it.SeekGE(indexKey(l.term.prefix, name, uint64(p)))
 	if !ok && l.newest {
 		ok = l.it.Last()
 	}
-	if !l.read(ok) {
-		return 0, false
+	return ok
+}
+
+// step moves the iterator to the next block in the list's direction.
+func (l *postings) step() bool {
+	if l.newest {
+		return l.it.Prev()
 	}
-	if at, ok := l.within(p); ok {
-		return at, true
-	}
-	if !l.newest || !l.read(l.it.Prev()) {
-		return 0, false
-	}
-	return l.within(p)
+	return l.it.Next()
 }
 
 // read decodes the block at the iterator; false: there is none, or it cannot be read.
 func (l *postings) read(ok bool) bool {
 	l.block = l.block[:0]
-	l.err = l.it.Error()
-	if !ok || l.err != nil {
+	if l.err != nil {
 		return false
 	}
-	l.block, l.err = readPostings(eventstore.Position(tail(l.it.Key())), l.it.Value(), l.block)
+	if l.err = l.it.Error(); !ok || l.err != nil {
+		return false
+	}
+	l.block, l.err = readList(l.term.prefix, eventstore.Position(tail(l.it.Key())), l.it.Value(), l.block)
+	if l.err == nil && l.term.prefix == rangeInstance {
+		l.block = unmarked(l.block, l.lives)
+	}
 	return l.err == nil
 }
 
@@ -96,49 +144,11 @@ func (l *postings) within(p eventstore.Position) (eventstore.Position, bool) {
 	case n == 0:
 		return 0, false
 	case l.newest && l.block[0] <= p:
-		return l.block[sort.Search(n, func(i int) bool { return l.block[i] > p })-1], true
+		return l.block[upTo(l.block, p)-1], true
 	case !l.newest && l.block[n-1] >= p:
-		return l.block[sort.Search(n, func(i int) bool { return l.block[i] >= p })], true
+		return l.block[after(l.block, p)], true
 	}
 	return 0, false
-}
-
-// everything is the list of all entries.
-type everything struct {
-	it     *pebble.Iterator
-	newest bool
-}
-
-func (x *index) everything(newest bool) (*everything, error) {
-	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: key64(rangeEntry, 0), UpperBound: key64(rangeEntry+1, 0)})
-	return &everything{it, newest}, err
-}
-
-// raw is the entry at a position as it is stored. It is valid until the next call.
-func (l *everything) raw(p eventstore.Position) ([]byte, error) {
-	if at, ok := l.seek(p); !ok || at != p {
-		return nil, errors.Join(fmt.Errorf("history: the entry at position %d is missing", p), l.it.Error())
-	}
-	return l.it.Value(), nil
-}
-
-func (l *everything) close() error { return l.it.Close() }
-
-func (l *everything) seek(p eventstore.Position) (eventstore.Position, bool) {
-	// There is no entry between two neighbours, so the next entry is the answer if it is not before p.
-	ok := false
-	switch valid := l.it.Valid(); {
-	case valid && tail(l.it.Key()) == uint64(p):
-		ok = true
-	case l.newest:
-		ok = valid && l.it.Prev() && tail(l.it.Key()) <= uint64(p) || l.it.SeekLT(append(entryKey(p), 0))
-	default:
-		ok = valid && l.it.Next() && tail(l.it.Key()) >= uint64(p) || l.it.SeekGE(entryKey(p))
-	}
-	if !ok {
-		return 0, false
-	}
-	return eventstore.Position(tail(l.it.Key())), true
 }
 
 // anyOf is the list of the positions that are in any of several lists.

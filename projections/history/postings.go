@@ -3,52 +3,129 @@ package history
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// term is a name by which entries are found: an instance, a service, a namespace, an actor or a type. prefix says which.
+// term is a name by which entries are found: an instance, a service, a namespace, an actor or a type, or a type within a
+// service or a namespace. prefix says which.
 type term struct {
 	prefix byte
 	name   string
+	of     string // the type, of rangeTypeWithin
 }
 
-// writePostings writes, for each term, a list of the positions of the term's entries in this batch. The key has the last
-// position. Many entries share a list, so the indexes take little space. A list never changes.
-func (h *History) writePostings(b *pebble.Batch) error {
-	for t, positions := range h.postings {
-		last := positions[len(positions)-1]
-		h.scratch = binary.AppendUvarint(h.scratch[:0], uint64(last-positions[0]))
-		for i := 1; i < len(positions); i++ {
-			h.scratch = binary.AppendUvarint(h.scratch, uint64(positions[i]-positions[i-1]))
-		}
-		if err := b.Set(indexKey(t.prefix, indexName(t.name), uint64(last)), h.scratch, nil); err != nil {
-			return err
+// within separates the parts of the name of a rangeTypeWithin.
+const within = "\x01"
+
+// clean is the term as the index has it: its parts have no byte that separates the parts of a key.
+func (t term) clean() term {
+	t.name, t.of = indexName(t.name), indexName(t.of)
+	if t.prefix == rangeTypeWithin {
+		t.name = strings.ReplaceAll(t.name, within, "\uFFFD")
+	}
+	return t
+}
+
+// key is the name in keys.
+func (t term) key() string {
+	if t.prefix != rangeTypeWithin {
+		return t.name
+	}
+	return t.name + within + t.of
+}
+
+// isLife says whether a type of events begins, changes or ends what an instance is registered with. Such events are marked in
+// the list of their instance, so that they are found among however many changes of health.
+func isLife(eventType string) bool {
+	switch eventType {
+	case domain.TypeInstanceRegistered, domain.TypeInstanceUpdated, domain.TypeInstanceDeregistered, domain.TypeLeaseExpired:
+		return true
+	}
+	return false
+}
+
+// marked is a position in the list of an instance: twice the position, and one more for an event of isLife.
+func marked(p eventstore.Position, life bool) eventstore.Position {
+	if life {
+		return p<<1 | 1
+	}
+	return p << 1
+}
+
+// unmarked turns the list of an instance into positions, in place. lives leaves out the events that are not of isLife.
+func unmarked(list []eventstore.Position, lives bool) []eventstore.Position {
+	positions := list[:0]
+	for _, m := range list {
+		if !lives || m&1 == 1 {
+			positions = append(positions, m>>1)
 		}
 	}
-	clear(h.postings)
+	return positions
+}
+
+// writeLists writes, for each term, a list of the positions of the term's young entries. The key has the last position. Many
+// entries share a list, so the indexes take little space. A list never changes.
+func (x *index) writeLists(b *pebble.Batch) error {
+	for t, list := range x.young.lists {
+		bits := 0
+		if t.prefix == rangeInstance {
+			bits = 1
+		}
+		number := func(length, p eventstore.Position) uint64 { // a length and, in its lowest bit, the mark of a position
+			return uint64(length<<bits | p&(1<<bits-1))
+		}
+		first, last := list[0], list[len(list)-1]
+		v := binary.AppendUvarint(x.scratch[:0], uint64(len(list)))
+		v = binary.AppendUvarint(v, number(last>>bits-first>>bits, first))
+		for i := 1; i < len(list); i++ {
+			v = binary.AppendUvarint(v, number(list[i]>>bits-list[i-1]>>bits, list[i]))
+		}
+		if err := b.Set(indexKey(t.prefix, t.key(), uint64(last>>bits)), v, nil); err != nil {
+			return err
+		}
+		x.scratch = v
+	}
 	return nil
 }
 
-// readPostings decodes a list that writePostings wrote. The positions are in order, and the last is the key's.
-func readPostings(last eventstore.Position, v []byte, into []eventstore.Position) ([]eventstore.Position, error) {
-	into = into[:0]
-	span, n := binary.Uvarint(v)
-	if n <= 0 || span > uint64(last) {
-		return nil, fmt.Errorf("history: the index at position %d is damaged", last)
+// readList decodes a list that writeLists wrote. The positions are in order, and the last is the key's. The list of an instance
+// has marks.
+func readList(prefix byte, last eventstore.Position, v []byte, into []eventstore.Position) ([]eventstore.Position, error) {
+	bits := 0
+	if prefix == rangeInstance {
+		bits = 1
 	}
-	p := last - eventstore.Position(span)
-	into = append(into, p)
-	for v = v[n:]; len(v) > 0; v = v[n:] {
-		var step uint64
-		step, n = binary.Uvarint(v)
-		if n <= 0 {
-			return nil, fmt.Errorf("history: the index at position %d is damaged", last)
-		}
-		p += eventstore.Position(step)
-		into = append(into, p)
+	into = into[:0]
+	r := numbers{rest: v}
+	n, span := r.next(), r.next()
+	damaged := func() error { return fmt.Errorf("history: the index at position %d is damaged", last) }
+	if n == 0 || n > uint64(len(v)) || span>>bits > uint64(last) {
+		return nil, damaged()
+	}
+	p := uint64(last) - span>>bits
+	into = append(into, eventstore.Position(p<<bits|span&(1<<bits-1)))
+	for range n - 1 {
+		step := r.next()
+		p += step >> bits
+		into = append(into, eventstore.Position(p<<bits|step&(1<<bits-1)))
+	}
+	if r.damaged || len(r.rest) > 0 || p != uint64(last) {
+		return nil, damaged()
 	}
 	return into, nil
+}
+
+// listHead is the number of positions of a list without marks, and the first of them.
+func listHead(last eventstore.Position, v []byte) (n int, first eventstore.Position, err error) {
+	r := numbers{rest: v}
+	positions, span := r.next(), r.next()
+	if r.damaged || positions == 0 || positions > uint64(len(v)) || span > uint64(last) {
+		return 0, 0, fmt.Errorf("history: the index at position %d is damaged", last)
+	}
+	return int(positions), last - eventstore.Position(span), nil
 }

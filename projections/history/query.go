@@ -2,9 +2,7 @@ package history
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/json"
-	"fmt"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -15,34 +13,14 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// raw is an entry as it is stored: the number of its leaf and the canonical event.
-func (x *index) raw(p eventstore.Position) ([]byte, error) {
-	v, err := x.db.Fetch(entryKey(p))
-	if err == nil && v == nil {
-		err = fmt.Errorf("history: the entry at position %d is missing", p)
-	}
-	return v, err
-}
-
 func (x *index) entry(p eventstore.Position) (e Entry, err error) {
-	v, err := x.raw(p)
+	entries := x.entries()
+	defer func() { err = errors.Join(err, entries.close()) }()
+	found, err := entries.get(p)
 	if err != nil {
 		return e, err
 	}
-	return parseEntry(p, v)
-}
-
-func parseEntry(p eventstore.Position, v []byte) (e Entry, err error) {
-	leaf, n := binary.Uvarint(v)
-	if n <= 0 {
-		return e, fmt.Errorf("history: the entry at position %d is damaged", p)
-	}
-	if e.RecordedEvent, err = eventstore.ParseJSON(v[n:]); err != nil {
-		return e, err
-	}
-	e.Position, e.Leaf = p, int64(leaf)
-	_ = json.Unmarshal(e.RecordedEvent.Metadata, &e.Metadata) // another program's metadata may be anything
-	return e, nil
+	return parseEntry(found)
 }
 
 // At is the entry at a position; ok is false where there is none.
@@ -54,12 +32,14 @@ func (h *History) At(ctx context.Context, p eventstore.Position) (e Entry, ok bo
 	if err := ctx.Err(); err != nil {
 		return e, false, err
 	}
-	v, err := h.db.Fetch(entryKey(p))
-	if err != nil || v == nil {
-		return e, false, h.blame(err)
+	entries := h.entries()
+	defer func() { err = h.blame(errors.Join(err, entries.close())) }()
+	found, ok, err := entries.from(p)
+	if err != nil || !ok || found.position != p {
+		return e, false, err
 	}
-	e, err = parseEntry(p, v)
-	return e, err == nil, h.blame(err)
+	e, err = parseEntry(found)
+	return e, err == nil, err
 }
 
 // First is the oldest entry; ok is false when there is none.

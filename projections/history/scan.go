@@ -3,12 +3,15 @@ package history
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
 // scan goes through the positions that the indexes pick for a query, in the query's order, up to a cost.
+//
+// It may also give positions of events that have none of the query's types, where that is cheaper. The caller looks at the types.
 //
 // INVARIANT: next gives a position only if all lists have it, so a scan is the intersection of its lists. Each list gives
 // positions at or after s.at, so no position of the intersection is passed over.
@@ -25,7 +28,7 @@ type scan struct {
 	interrupted func() error
 }
 
-func (h *History) scan(ctx context.Context, q *Query) (*scan, error) {
+func (h *History) scan(ctx context.Context, q *Query) *scan {
 	s := &scan{newest: q.Newest, from: q.After + 1, to: ^eventstore.Position(0), interrupted: func() error { return h.interrupted(ctx) }}
 	if q.Before != 0 {
 		s.to = q.Before - 1
@@ -33,48 +36,43 @@ func (h *History) scan(ctx context.Context, q *Query) (*scan, error) {
 	if s.newest {
 		s.from, s.to = s.to, s.from
 	}
+	lives := q.ID != "" && len(q.Types) > 0 && !slices.ContainsFunc(q.Types, func(t string) bool { return !isLife(t) })
 	for _, t := range q.terms() {
-		l, err := h.listOf(t, q.Newest)
-		if err != nil {
-			return nil, errors.Join(err, s.close())
+		if t.prefix == rangeInstance && lives {
+			s.lists = append(s.lists, h.livesOf(t.name, q.Newest))
+			continue
 		}
-		s.lists = append(s.lists, l)
+		s.lists = append(s.lists, h.listOf(t, q.Newest))
 	}
 	types := anyOf{newest: q.Newest}
 	for _, t := range q.Types {
-		l, err := h.listOf(term{rangeType, t}, q.Newest)
-		if err != nil {
-			return nil, errors.Join(err, types.close(), s.close())
+		if !lives { // else there are few events of other types among those of isLife
+			types.lists = append(types.lists, h.listOf(term{prefix: rangeType, name: t}, q.Newest))
 		}
-		types.lists = append(types.lists, l)
 	}
 	if len(types.lists) > 0 {
 		s.lists = append(s.lists, types)
 	}
 	if len(s.lists) == 0 {
-		l, err := h.everything(q.Newest)
-		if err != nil {
-			return nil, err
-		}
-		s.lists = append(s.lists, l)
+		s.lists = append(s.lists, &everything{entries: h.entries(), newest: q.Newest})
 	}
-	return s, nil
+	return s
 }
 
 // terms are the terms of a query that have an index, without its types.
 func (q *Query) terms() (all []term) {
 	switch {
 	case q.Stream != "":
-		all = append(all, term{rangeInstance, string(q.Stream)})
+		all = append(all, term{prefix: rangeInstance, name: string(q.Stream)})
 	case q.ID != "":
-		all = append(all, term{rangeInstance, domain.Key{Namespace: q.Namespace, Service: q.Service, ID: q.ID}.String()})
+		all = append(all, term{prefix: rangeInstance, name: domain.Key{Namespace: q.Namespace, Service: q.Service, ID: q.ID}.String()})
 	case q.Service != "":
-		all = append(all, term{rangeService, domain.ServiceKey{Namespace: q.Namespace, Service: q.Service}.String()})
+		all = append(all, term{prefix: rangeService, name: domain.ServiceKey{Namespace: q.Namespace, Service: q.Service}.String()})
 	case q.Namespace != "":
-		all = append(all, term{rangeNamespace, q.Namespace})
+		all = append(all, term{prefix: rangeNamespace, name: q.Namespace})
 	}
 	if q.Actor != "" {
-		all = append(all, term{rangeActor, q.Actor})
+		all = append(all, term{prefix: rangeActor, name: q.Actor})
 	}
 	return all
 }

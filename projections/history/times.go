@@ -61,59 +61,64 @@ func (x *index) positionAt(at time.Time) (p eventstore.Position, err error) {
 }
 
 // search finds positions by times.
-type search struct{ times, entries *pebble.Iterator }
-
-func (x *index) newSearch() (*search, error) {
-	times, err := x.db.NewIter(&pebble.IterOptions{LowerBound: key64(rangeTime, 0), UpperBound: key64(rangeTime+1, 0)})
-	if err != nil {
-		return nil, err
-	}
-	entries, err := x.db.NewIter(&pebble.IterOptions{LowerBound: key64(rangeEntry, 0), UpperBound: key64(rangeEntry+1, 0)})
-	if err != nil {
-		return nil, errors.Join(err, times.Close())
-	}
-	return &search{times, entries}, nil
+type search struct {
+	times   *pebble.Iterator
+	entries *entries
 }
 
-func (s *search) close() error { return errors.Join(s.times.Close(), s.entries.Close()) }
+func (x *index) newSearch() (*search, error) {
+	entries := x.entries()
+	times, err := x.db.NewIter(&pebble.IterOptions{LowerBound: key64(rangeTime, 0), UpperBound: key64(rangeTime+1, 0)})
+	return &search{times, entries}, err
+}
+
+func (s *search) close() error { return errors.Join(s.times.Close(), s.entries.close()) }
 
 func (s *search) positionAt(at time.Time) (eventstore.Position, error) {
-	if at.UnixNano() < 0 || !s.times.SeekLT(timeKey(at.Add(1))) {
-		return 0, s.times.Error()
-	}
-	// INVARIANT: the entry at low is recorded at or before the time; no entry from high on is.
-	low, high := binary.BigEndian.Uint64(s.times.Value()), ^uint64(0)
-	if s.times.Next() {
-		high = binary.BigEndian.Uint64(s.times.Value())
+	// INVARIANT: the entry at low is recorded at or before the time, or low is 0; no entry from high on is.
+	low, high := eventstore.Position(0), ^eventstore.Position(0)
+	switch {
+	case at.UnixNano() < 0:
+		return 0, nil
+	case s.times.SeekLT(timeKey(at.Add(1))):
+		low = eventstore.Position(binary.BigEndian.Uint64(s.times.Value()))
+		if s.times.Next() {
+			high = eventstore.Position(binary.BigEndian.Uint64(s.times.Value()))
+		}
+	case s.times.First():
+		return 0, nil // the first key is of the first entry
 	}
 	if err := s.times.Error(); err != nil {
 		return 0, err
 	}
-	if high == ^uint64(0) && s.entries.Last() {
-		high = tail(s.entries.Key()) + 1
+	if high == ^eventstore.Position(0) {
+		newest, ok, err := s.entries.upTo(high)
+		if err != nil || !ok {
+			return 0, err
+		}
+		high = newest.position + 1
 	}
 	for low+1 < high {
 		middle := low + (high-low)/2
-		if !s.entries.SeekGE(key64(rangeEntry, middle)) { // no entry from there on
+		found, ok, err := s.entries.from(middle)
+		if err != nil {
+			return 0, err
+		}
+		if !ok || found.position >= high { // no entry between middle and high
 			high = middle
 			continue
 		}
-		found := tail(s.entries.Key())
-		if found >= high { // no entry between middle and high
-			high = middle
-			continue
-		}
-		recorded, err := recordedAt(s.entries.Value())
+		recorded, err := recordedAt(found.canonical)
 		if err != nil {
 			return 0, err
 		}
 		if recorded.After(at) {
 			high = middle // nor is any between middle and that entry
 		} else {
-			low = found
+			low = found.position
 		}
 	}
-	return eventstore.Position(low), s.entries.Error()
+	return low, nil
 }
 
 var recordedField = []byte(`,"recorded_at":"`)

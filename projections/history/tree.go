@@ -1,10 +1,8 @@
 package history
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -30,8 +28,8 @@ const (
 // tree is the Merkle tree (RFC 6962) over the canonical audited events, in position order. The goroutine that applies events
 // adds leaves; any goroutine reads.
 //
-// INVARIANT: a block or hash is in memory until its batch is committed, so a reader finds it in memory or on disk. A reader
-// asks only for trees of at most History.leaves leaves, all of which are committed. Leaves of a block never change.
+// INVARIANT: a block or hash is in memory until its batch is committed, so a reader finds it in memory or in the engine. Leaves
+// of a block never change.
 type tree struct {
 	db   *disposable.DB
 	size int64 // number of leaves; only the goroutine that applies events uses it
@@ -42,31 +40,27 @@ type tree struct {
 }
 
 // load reads the leaves of the last block from the entries.
-func (t *tree) load(db *disposable.DB, size int64) error {
-	t.db, t.size = db, size
+func (t *tree) load(x *index, size int64) error {
+	t.db, t.size = x.db, size
 	t.blocks, t.upper = make(map[int64][]hash), make(map[int64]hash)
 	missing := int(size % blockLeaves)
-	if missing == 0 {
-		return nil
+	entries := x.entries()
+	defer entries.close()
+	leaves := make([]hash, missing, blockLeaves)
+	before := ^eventstore.Position(0)
+	for i := missing - 1; i >= 0; i-- {
+		e, ok, err := entries.upTo(before)
+		if err != nil {
+			return err
+		}
+		if !ok || e.position == 0 {
+			return staleError("entries are missing")
+		}
+		leaves[i], before = tlog.RecordHash(e.canonical), e.position-1
 	}
-	it, err := db.NewIter(&pebble.IterOptions{LowerBound: key64(rangeEntry, 0), UpperBound: key64(rangeEntry, ^uint64(0))})
-	if err != nil {
-		return err
+	if missing > 0 {
+		t.blocks[size/blockLeaves] = leaves
 	}
-	defer it.Close()
-	leaves := make([]hash, 0, blockLeaves)
-	for ok := it.Last(); ok && len(leaves) < missing; ok = it.Prev() {
-		_, n := binary.Uvarint(it.Value())
-		leaves = append(leaves, tlog.RecordHash(it.Value()[max(n, 0):]))
-	}
-	if err := it.Error(); err != nil {
-		return err
-	}
-	if len(leaves) < missing {
-		return staleError("entries are missing")
-	}
-	slices.Reverse(leaves)
-	t.blocks[size/blockLeaves] = leaves
 	return nil
 }
 

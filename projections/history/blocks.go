@@ -1,0 +1,125 @@
+package history
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/klauspost/compress/s2"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// block is a run of entries: audited events in canonical form, in position order, whose leaves are neighbours in the tree. An
+// entry that had a key of its own would cost more for the key than for its bytes, in memory and at each rewriting (ADR 063).
+//
+// INVARIANT: entries are only appended, so a copy of a block stays as it is while the original grows. A block that is full does
+// not change.
+type block struct {
+	leaf      int64 // number of the first entry's leaf
+	positions []eventstore.Position
+	ends      []uint32 // where each event ends in data
+	data      []byte
+}
+
+// A block is full at whichever limit it reaches first.
+const (
+	blockEntries = 64
+	blockBytes   = 16 << 10
+)
+
+// maxBlock is above all lengths of blocks: a block has at most blockBytes and one event.
+const maxBlock = 1 << 30
+
+func (b *block) full() bool { return len(b.positions) >= blockEntries || len(b.data) >= blockBytes }
+
+func (b *block) first() eventstore.Position { return b.positions[0] }
+func (b *block) last() eventstore.Position  { return b.positions[len(b.positions)-1] }
+
+// at is the ith entry.
+func (b *block) at(i int) stored {
+	begin := uint32(0)
+	if i > 0 {
+		begin = b.ends[i-1]
+	}
+	return stored{position: b.positions[i], leaf: b.leaf + int64(i), canonical: b.data[begin:b.ends[i]:b.ends[i]]}
+}
+
+// search is the index of the first entry at or after a position.
+func (b *block) search(p eventstore.Position) int { return after(b.positions, p) }
+
+// stored is an entry as a block has it.
+type stored struct {
+	position  eventstore.Position
+	leaf      int64
+	canonical []byte
+}
+
+// pack is the block's stored form. The key has the position of the last entry. A block is compressed here, once, for the
+// engine would do so at each rewriting.
+func (b *block) pack() []byte {
+	v := make([]byte, 0, 2*len(b.positions)+2*len(b.ends)+3*binary.MaxVarintLen64)
+	v = binary.AppendUvarint(v, uint64(len(b.positions)))
+	v = binary.AppendUvarint(v, uint64(b.leaf))
+	v = binary.AppendUvarint(v, uint64(b.last()-b.first()))
+	for i := 1; i < len(b.positions); i++ {
+		v = binary.AppendUvarint(v, uint64(b.positions[i]-b.positions[i-1]))
+	}
+	begin := uint32(0)
+	for _, end := range b.ends {
+		v = binary.AppendUvarint(v, uint64(end-begin))
+		begin = end
+	}
+	return append(v, s2.Encode(nil, b.data)...)
+}
+
+// unpack reads what pack made.
+func unpack(last eventstore.Position, v []byte) (*block, error) {
+	r := numbers{rest: v}
+	n, leaf, span := r.next(), r.next(), r.next()
+	if r.damaged || n == 0 || n > uint64(len(v)) || span > uint64(last) {
+		return nil, damagedBlock(last, nil)
+	}
+	b := &block{leaf: int64(leaf), positions: make([]eventstore.Position, 0, n), ends: make([]uint32, 0, n)}
+	p := last - eventstore.Position(span)
+	for i := range n {
+		if i > 0 {
+			p += eventstore.Position(r.next())
+		}
+		b.positions = append(b.positions, p)
+	}
+	end := uint64(0)
+	for range n {
+		end += r.next()
+		b.ends = append(b.ends, uint32(end))
+	}
+	size, err := s2.DecodedLen(r.rest)
+	if r.damaged || err != nil || p != last || !slices.IsSorted(b.positions) || end != uint64(size) || !slices.IsSorted(b.ends) || size > maxBlock {
+		return nil, damagedBlock(last, err)
+	}
+	if b.data, err = s2.Decode(make([]byte, 0, size), r.rest); err != nil {
+		return nil, damagedBlock(last, err)
+	}
+	return b, nil
+}
+
+func damagedBlock(last eventstore.Position, cause error) error {
+	return errors.Join(fmt.Errorf("history: the entries at position %d are damaged", last), cause)
+}
+
+// numbers reads numbers of a stored form.
+type numbers struct {
+	rest    []byte
+	damaged bool
+}
+
+func (r *numbers) next() uint64 {
+	x, n := binary.Uvarint(r.rest)
+	if n <= 0 {
+		r.rest, r.damaged = nil, true
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return x
+}

@@ -1,0 +1,120 @@
+package history
+
+import (
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// young is what has been applied and is not in the engine yet. Entries and lists stay here until there are enough of them, so
+// that a block is full and a list has many positions.
+//
+// INVARIANT: the engine has the entries up to base, and young has all later ones. The goroutine that applies events moves base
+// when the engine has what was young. So a reader that takes base and what is young together, and reads from the engine
+// afterwards, finds every entry once: up to base in the engine, and after base in what was young.
+type young struct {
+	mu    sync.RWMutex
+	base  eventstore.Position
+	full  []packed
+	block block // is not full
+	lists map[term][]eventstore.Position
+	bytes int
+}
+
+// packed is a block in its stored form.
+type packed struct {
+	first, last eventstore.Position
+	v           []byte
+}
+
+// buffer is where the next canonical event is appended, for add. REQUIRES: only the goroutine that applies events calls buffer.
+func (y *young) buffer() []byte {
+	if y.block.data == nil {
+		return make([]byte, 0, blockBytes+1<<10)
+	}
+	return y.block.data
+}
+
+// add adds an entry with its terms. data is what buffer gave with the canonical event appended. REQUIRES: only the goroutine
+// that applies events calls add.
+func (y *young) add(p eventstore.Position, leaf int64, data []byte, terms []term, life bool) {
+	b := y.block
+	if len(b.positions) == 0 {
+		b.leaf = leaf
+	}
+	b.data, b.positions, b.ends = data, append(b.positions, p), append(b.ends, uint32(len(data)))
+	var full packed
+	if b.full() {
+		full = packed{b.first(), b.last(), b.pack()}
+		b = block{}
+	}
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	if y.block = b; full.v != nil {
+		y.full = append(y.full, full)
+		y.bytes += len(full.v)
+	}
+	y.bytes += len(terms) * listedBytes
+	for _, t := range terms {
+		t = t.clean()
+		list, known := y.lists[t]
+		if !known {
+			t.name, t.of = strings.Clone(t.name), strings.Clone(t.of) // they may be parts of long texts
+			list = make([]eventstore.Position, 0, 4)
+		}
+		at := p
+		if t.prefix == rangeInstance {
+			at = marked(p, life)
+		}
+		y.lists[t] = append(list, at)
+	}
+}
+
+// written notes that the engine has everything up to base.
+func (y *young) written(base eventstore.Position) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.base, y.full, y.block, y.bytes = base, nil, block{}, 0
+	y.lists = make(map[term][]eventstore.Position, len(y.lists)) // readers may still have the lists
+}
+
+// listedBytes is what a position in a list counts for in bytes.
+const listedBytes = 16
+
+// blocks are the blocks of the entries after base.
+func (y *young) blocks() (base eventstore.Position, full []packed, last block) {
+	y.mu.RLock()
+	defer y.mu.RUnlock()
+	return y.base, y.full, y.block
+}
+
+// list is the list of a term after base.
+func (y *young) list(t term) (base eventstore.Position, list []eventstore.Position) {
+	y.mu.RLock()
+	defer y.mu.RUnlock()
+	return y.base, y.lists[t]
+}
+
+// types are the types of the entries after base.
+func (y *young) types() (all []string) {
+	y.mu.RLock()
+	defer y.mu.RUnlock()
+	for t := range y.lists {
+		if t.prefix == rangeType {
+			all = append(all, t.name)
+		}
+	}
+	return all
+}
+
+// after is the index of the first position in a list at or after p.
+func after(list []eventstore.Position, p eventstore.Position) int {
+	return sort.Search(len(list), func(i int) bool { return list[i] >= p })
+}
+
+// upTo is how many positions of a list are at or before p.
+func upTo(list []eventstore.Position, p eventstore.Position) int {
+	return sort.Search(len(list), func(i int) bool { return list[i] > p })
+}
