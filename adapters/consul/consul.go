@@ -38,6 +38,7 @@ type Config struct {
 	// DeregisterAfter removes an instance that a client registered without saying when, after its check was critical for so
 	// long; 0: never.
 	DeregisterAfter time.Duration
+	MaxBlocked      int          // blocking queries that wait at once; 0: 20,000
 	Ready           func() error // why the registry cannot take commands; nil: it can
 	Now             func() time.Time
 	Logger          *slog.Logger
@@ -51,7 +52,7 @@ const (
 	MaxBody    = 512 << 10        // bytes of a request's body, as with Consul
 	MaxWait    = 10 * time.Minute // the longest wait of a blocking query
 	usualWait  = 5 * time.Minute
-	maxBlocked = 20_000 // blocking queries that wait at once
+	maxBlocked = 20_000 // what Config.MaxBlocked is by default
 	maxAtOnce  = 256    // other requests that are answered at once
 )
 
@@ -76,12 +77,15 @@ func New(c Config) http.Handler {
 	if c.Datacenter == "" {
 		c.Datacenter = "dc1"
 	}
+	if c.MaxBlocked == 0 {
+		c.MaxBlocked = maxBlocked
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	f := &face{
 		Config: c, directory: c.Queries.Directory(), floor: max(uint64(c.Queries.Position()), 1),
-		blocked: make(chan struct{}, maxBlocked), working: make(chan struct{}, maxAtOnce), ids: web.NewRequestIDs(), known: map[agentID]target{},
+		blocked: make(chan struct{}, c.MaxBlocked), working: make(chan struct{}, maxAtOnce), ids: web.NewRequestIDs(), known: map[agentID]target{},
 	}
 	f.marks.all, f.replies.kept.Limit = map[agentID]mark{}, keptReplies
 	none := func(echo.Context) bool { return false }

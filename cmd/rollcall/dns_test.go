@@ -27,14 +27,20 @@ type named struct {
 func startNamed(t *testing.T, args ...string) *named {
 	data := t.TempDir()
 	p := startServer(t, data, append([]string{"--dns-listen", "127.0.0.1:0", "--dns-ttl", "0s"}, args...)...)
+	return &named{p, t, p.listens("dns is answered"), data}
+}
+
+// listens is the address that a line of the log says.
+func (p *process) listens(message string) string {
+	p.t.Helper()
 	for line := range strings.Lines(p.logs.String()) {
 		var entry struct{ Msg, Address string }
-		if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "dns is answered" {
-			return &named{p, t, entry.Address, data}
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == message {
+			return entry.Address
 		}
 	}
-	t.Fatal("the registry does not say where it answers DNS")
-	return nil
+	p.t.Fatalf("the registry does not log %q", message)
+	return ""
 }
 
 func (n *named) do(args ...string) {

@@ -14,7 +14,7 @@ import (
 )
 
 // documents are the documents whose commands are run, in an order in which a reader would read them.
-var documents = []string{"README.md", "docs/streams.md", "docs/audit.md", "docs/reports.md", "docs/access.md", "docs/health.md", "docs/operations.md", "docs/reliability.md", "docs/performance.md", "docs/cli.md"}
+var documents = []string{"README.md", "docs/streams.md", "docs/audit.md", "docs/reports.md", "docs/access.md", "docs/health.md", "docs/operations.md", "docs/reliability.md", "docs/performance.md", "docs/cli.md", "docs/consul.md", "docs/dns.md"}
 
 // notRun are the commands that TestTheCommandsOfTheDocuments leaves out, with the reason.
 var notRun = []struct{ begins, because string }{
@@ -27,6 +27,7 @@ var notRun = []struct{ begins, because string }{
 	{"bin/rollcall serve", "every other command needs the server that the test runs already"},
 	{"bin/rollcall services --url https:", "needs a server with TLS; TestTheServerSpeaksTLS asks one"},
 	{"bin/rollcall bench", "takes minutes"},
+	{"bin/rollcall import consul --from http://127.0.0.1:8500 --follow", "does not end; TestACatalogIsImportedAndFollowed runs the command"},
 	{"bin/rollcall migrate", "needs a database; TestAHistoryMovesToAClusterAndBack runs the command"},
 }
 
@@ -51,10 +52,12 @@ func TestTheCommandsOfTheDocuments(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, ".curlrc"), []byte("fail\nsilent\nshow-error\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	p := startServer(t, filepath.Join(folder, "rollcall-data"), "--webhook-allow-private")
+	p := startServer(t, filepath.Join(folder, "rollcall-data"), "--webhook-allow-private", "--consul-listen", "127.0.0.1:0", "--dns-listen", "127.0.0.1:0")
 	written := strings.NewReplacer(
 		"localhost:7700", strings.TrimPrefix(p.url, "http://"),
 		"https://example.com/", "http://127.0.0.1:1/", // no test asks another machine
+		"127.0.0.1:8500", p.listens("consul's API is spoken"),
+		"127.0.0.1 -p 8600", strings.Replace(p.listens("dns is answered"), ":", " -p ", 1),
 	)
 	for _, document := range documents {
 		for _, command := range commandsOf(t, filepath.Join("../..", document)) {

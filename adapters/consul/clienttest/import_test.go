@@ -102,7 +102,7 @@ func TestACatalogIsImportedAndFollowed(t *testing.T) {
 	}()
 	soon := func(service, want string) {
 		t.Helper()
-		eventually(t, 10*time.Second, "the passing instances of "+service, want, func() string { return passing(t, here.client(), service) })
+		eventually(t, 30*time.Second, "the passing instances of "+service, want, func() string { return passing(t, here.client(), service) })
 	}
 	must(t, agent.ServiceRegister(&api.AgentServiceRegistration{ID: "n", Name: "new", Port: 1}))
 	soon("new", "n")
@@ -172,7 +172,7 @@ func TestAConsulIsImported(t *testing.T) {
 	}()
 	soon := func(what, want string) {
 		t.Helper()
-		eventually(t, 10*time.Second, what, want, func() string { return passing(t, here.client(), "web") })
+		eventually(t, 30*time.Second, what, want, func() string { return passing(t, here.client(), "web") })
 	}
 	soon("two instances", "w1 w2")
 	state.Store(answers{index: 101, services: `{"web":["v1"]}`, web: "[" + instance("w1", "critical") + "," + instance("w2", "passing") + "]"})

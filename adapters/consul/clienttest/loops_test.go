@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -158,6 +159,65 @@ func watchMicro(t *testing.T, address string, says func(string)) {
 					}
 				})
 			}
+		}
+	})
+}
+
+// watchTraefik has plans for the names and for all checks. Each wakes a look at every service that its tags enable; a further
+// one that comes during a look is remembered once. Statuses are found by the ids of node and service together, and
+// passing and warning are enough.
+func watchTraefik(t *testing.T, address string, says func(string)) {
+	client := clientOf(t, address)
+	woken := make(chan struct{}, 1)
+	for _, what := range []string{"services", "checks"} {
+		plan, err := watch.Parse(map[string]any{"type": what})
+		must(t, err)
+		plan.HybridHandler = func(watch.BlockingParamVal, any) {
+			select {
+			case woken <- struct{}{}:
+			default:
+			}
+		}
+		go func() { _ = plan.RunWithClientAndHclog(client, hclog.NewNullLogger()) }()
+		t.Cleanup(plan.Stop)
+	}
+	look := func(ctx context.Context) error {
+		options := (&api.QueryOptions{}).WithContext(ctx)
+		names, _, err := client.Catalog().Services(options)
+		if err != nil {
+			return err
+		}
+		var all []string
+		for name, tags := range names {
+			if slices.Contains(tags, "traefik.enable=false") {
+				continue
+			}
+			entries, _, err := client.Health().Service(name, "", false, options)
+			if err != nil {
+				return err
+			}
+			statuses := map[string]string{}
+			for _, e := range entries {
+				statuses[e.Node.ID+e.Service.ID] = e.Checks.AggregatedStatus()
+			}
+			for _, e := range entries {
+				if s := statuses[e.Node.ID+e.Service.ID]; name == "web" && (s == api.HealthPassing || s == api.HealthWarning) {
+					all = append(all, addressesOf([]*api.ServiceEntry{e})...)
+				}
+			}
+		}
+		says(portsOf(all))
+		return nil
+	}
+	loop(t, func(ctx context.Context) {
+		for look(ctx) != nil { // the whole provider begins anew
+			if pause(ctx, 500*time.Millisecond); ctx.Err() != nil {
+				return
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-woken:
 		}
 	})
 }

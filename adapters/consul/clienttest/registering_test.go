@@ -54,7 +54,7 @@ func TestClientsRegisterInstances(t *testing.T) {
 	defer well.Close()
 	soon := func(t *testing.T, service, want string) {
 		t.Helper()
-		eventually(t, 5*time.Second, "the passing instances of "+service, want, func() string { return passing(t, client, service) })
+		eventually(t, 30*time.Second, "the passing instances of "+service, want, func() string { return passing(t, client, service) })
 	}
 
 	t.Run("go-kit", func(t *testing.T) {

@@ -36,6 +36,7 @@ type kind int
 const (
 	healthy   kind = iota // the ids of web that may get requests
 	listening             // their ports
+	routed                // their ports, also of those with a warning
 	names                 // the services
 	nodes
 	keys // a key that is not there
@@ -57,6 +58,7 @@ var watchers = []watcher{
 	{"fabio", healthy, watchFabio, 10},
 	{"kratos", listening, watchKratos, 2},
 	{"go-micro", listening, watchMicro, 3},
+	{"traefik", routed, watchTraefik, 6},
 	{"spring-cloud-consul", names, watchSpring, 20},
 }
 
@@ -104,12 +106,17 @@ func watchPlan(params map[string]any) func(*testing.T, string, func(string)) {
 	}
 }
 
-// passingIDs are the ids of web of which every check passes.
+// passingIDs are the ids of web of which every check passes, and every check of their nodes.
 func passingIDs(checks []*api.HealthCheck) (all []string) {
-	failing := map[string]bool{}
+	failing, failingNode := map[string]bool{}, map[string]bool{}
+	for _, c := range checks {
+		if c.ServiceID == "" {
+			failingNode[c.Node] = failingNode[c.Node] || c.Status != api.HealthPassing
+		}
+	}
 	for _, c := range checks {
 		if c.ServiceName == "web" {
-			failing[c.ServiceID] = failing[c.ServiceID] || c.Status != api.HealthPassing
+			failing[c.ServiceID] = failing[c.ServiceID] || c.Status != api.HealthPassing || failingNode[c.Node]
 		}
 	}
 	for id, bad := range failing {
