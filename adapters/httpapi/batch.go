@@ -19,6 +19,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -168,7 +169,7 @@ func items(c echo.Context, body []byte) (items []json.RawMessage, err error) {
 	switch {
 	case len(body) == 0:
 		return nil, problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "the body is empty")
-	case strings.Contains(c.Request().Header.Get(echo.HeaderContentType), "ndjson"):
+	case isLines(c):
 		for line := range bytes.Lines(body) {
 			line = bytes.TrimSpace(line)
 			if len(line) == 0 {
@@ -220,6 +221,117 @@ func elements[T any](body []byte) (elements []T, err error) {
 	return elements, nil
 }
 
+// readCommands reads the commands of a body that the caller may give. refused has an error for each item that is wrong, nil
+// for each that is not.
+func readCommands(c echo.Context, body []byte) (requests []commands.Request, refused []error, err error) {
+	var split []json.RawMessage
+	ok := false
+	if !isLines(c) {
+		split, ok = splitArray(body)
+	}
+	if !ok {
+		if split, err = items(c, body); err != nil {
+			return nil, nil, err
+		}
+	}
+	who := web.IdentityOf(c)
+	requests, refused = make([]commands.Request, 0, len(split)), make([]error, len(split))
+	for i, item := range split {
+		request, plain := plainItem(item)
+		if !plain {
+			if ok && !json.Valid(item) {
+				return nil, nil, malformed(c, body)
+			}
+			request, refused[i] = parseCommand(item)
+		}
+		if refused[i] == nil {
+			request.Command, refused[i] = who.Command(request.Command)
+		}
+		if refused[i] == nil {
+			requests = append(requests, request)
+		}
+	}
+	web.Charge(c, web.Requests, max(len(split)-1, 0)) // one is counted already
+	return requests, refused, nil
+}
+
+// malformed tells what is wrong with a body that is no JSON.
+func malformed(c echo.Context, body []byte) error {
+	if _, err := items(c, body); err != nil {
+		return err
+	}
+	return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "an item is not JSON")
+}
+
+// plainItem reads an item that is a plain registration. It says the same of the item as parseCommand.
+func plainItem(item []byte) (request commands.Request, plain bool) {
+	var r plainRegistration
+	if len(item) > MaxBody || !r.read(string(item), true) {
+		return request, false
+	}
+	command, err := r.command(r.key())
+	return commands.Request{Command: command}, err == nil
+}
+
+// splitArray splits a JSON array of objects into its items, of which some may be no JSON. ok is false for any other body, and for an array with more
+// than MaxBatch items.
+func splitArray(body []byte) (split []json.RawMessage, ok bool) {
+	rest := bytes.TrimSpace(body)
+	if len(rest) == 0 || rest[0] != '[' {
+		return nil, false
+	}
+	for rest = rest[1:]; len(split) < MaxBatch; {
+		rest = bytes.TrimLeft(rest, jsonSpace)
+		end := objectEnd(rest)
+		if end < 0 {
+			return nil, false
+		}
+		split = append(split, rest[:end:end])
+		rest = bytes.TrimLeft(rest[end:], jsonSpace)
+		switch {
+		case len(rest) == 0:
+			return nil, false
+		case rest[0] == ']':
+			return split, len(rest) == 1
+		case rest[0] != ',':
+			return nil, false
+		}
+		rest = rest[1:]
+	}
+	return nil, false
+}
+
+const jsonSpace = " \t\r\n"
+
+// objectEnd is the length of the object at the beginning; -1: there is none. It looks at brackets and strings only.
+func objectEnd(b []byte) int {
+	if len(b) == 0 || b[0] != '{' {
+		return -1
+	}
+	depth := 0
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case '"':
+			for i++; i < len(b) && b[i] != '"'; i++ {
+				if b[i] == '\\' {
+					i++
+				}
+			}
+		}
+	}
+	return -1
+}
+
+func isLines(c echo.Context) bool {
+	return strings.Contains(c.Request().Header.Get(echo.HeaderContentType), "ndjson")
+}
+
 // commands carries out a batch of commands. Each command gets a result of its own: a command that is refused does not
 // affect the other commands.
 func (a *api) commands(c echo.Context) error {
@@ -227,34 +339,28 @@ func (a *api) commands(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	items, err := items(c, body)
+	requests, refused, err := readCommands(c, body)
 	if err != nil {
 		return err
 	}
-	web.Charge(c, web.Requests, max(len(items)-1, 0)) // one is counted already
-	who := web.IdentityOf(c)
-	refused := make([]error, len(items))
-	requests := make([]commands.Request, 0, len(items))
-	for i, item := range items {
-		request, err := parseCommand(item)
-		if err == nil {
-			request.Command, err = who.Command(request.Command)
-		}
-		refused[i] = err
-		if err == nil {
-			requests = append(requests, request)
-		}
-	}
 	results := a.Commands.DoAll(c.Request().Context(), caller(c), requests)
-	_, err = a.answerBatch(c, nil, refused, func(i int) domain.Key { return requests[i].Command.Instance() }, results)
-	return err
+	return a.answerBatch(c, refused, func(i int) domain.Key { return requests[i].Command.Instance() }, results)
 }
 
-// answerBatch answers a batch: which items succeeded and which failed, each with its index, in the order of the items.
-// refused has an error for each item that was not carried out, nil for any other item. results are those of the other
-// items, in order, and key gives the instance of a result. The reply is encoded into b. answerBatch returns b, which may
-// have grown, after the reply is written: then the caller may use b again.
-func (a *api) answerBatch(c echo.Context, b []byte, refused []error, key func(int) domain.Key, results []commands.Result) ([]byte, error) {
+// answerBatch answers a batch with appendBatch.
+func (a *api) answerBatch(c echo.Context, refused []error, key func(int) domain.Key, results []commands.Result) error {
+	body, newest, err := a.appendBatch(nil, refused, key, results)
+	if err != nil {
+		return err
+	}
+	a.setPosition(c, newest)
+	return web.AnswerJSON(c, http.StatusOK, body)
+}
+
+// appendBatch appends the reply to a batch: which items succeeded and which failed, each with its index, in the order of
+// the items. refused has an error for each item that was not carried out, nil for any other item. results are those of the
+// other items, in order, and key gives the instance of a result. newest is the position of the reply.
+func (a *api) appendBatch(b []byte, refused []error, key func(int) domain.Key, results []commands.Result) (_ []byte, newest eventstore.Position, err error) {
 	b = append(slices.Grow(b, 64+144*len(refused)), `{"succeeded":[`...)
 	none := len(b)
 	next, newest, failures := 0, a.Queries.Position(), []wire.BatchFailure{}
@@ -279,14 +385,18 @@ func (a *api) answerBatch(c echo.Context, b []byte, refused []error, key func(in
 			failures = append(failures, wire.BatchFailure{Index: i, Problem: *web.ProblemOf(err)})
 		}
 	}
-	a.setPosition(c, newest)
 	failed, err := json.Marshal(failures)
 	if err != nil {
-		return b, err
+		return b, newest, err
 	}
 	b = append(append(b, `],"failed":`...), failed...)
-	b = append(a.Queries.At(newest).Append(append(b, `,"position":"`...)), `"}`...)
-	return b, web.AnswerJSON(c, http.StatusOK, b)
+	return append(a.Queries.At(newest).Append(append(b, `,"position":"`...)), `"}`...), newest, nil
+}
+
+// encodeBatch encodes the reply to a batch of heartbeats into its buffer.
+func (a *api) encodeBatch(b *batchBuffers) (newest eventstore.Position, err error) {
+	b.reply, newest, err = a.appendBatch(b.reply[:0], b.refused, func(i int) domain.Key { return b.keys[i] }, b.results)
+	return newest, err
 }
 
 // heartbeats renews many leases with one commit. The body is an array of "service/id" or "namespace/service/id", or of
@@ -314,8 +424,12 @@ func (a *api) heartbeats(c echo.Context) error {
 	if a.Limits != nil {
 		web.Charge(c, web.Requests, unknownInstances(buffers.results))
 	}
-	buffers.reply, err = a.answerBatch(c, buffers.reply[:0], buffers.refused, func(i int) domain.Key { return buffers.keys[i] }, buffers.results)
-	return err
+	newest, err := a.encodeBatch(buffers)
+	if err != nil {
+		return err
+	}
+	a.setPosition(c, newest)
+	return web.AnswerJSON(c, http.StatusOK, buffers.reply)
 }
 
 // unknownInstances counts the heartbeats of instances that are not registered: the generous limit is not for those.
@@ -348,17 +462,7 @@ var batchBuffersPool = sync.Pool{New: func() any { return new(batchBuffers) }}
 
 // readItems reads the items of the body. A wrong item is refused, and the other items are kept.
 func (b *batchBuffers) readItems(ns string) (err error) {
-	b.refused, b.keys, b.preconditions = b.refused[:0], b.keys[:0], b.preconditions[:0]
-	var plain bool
-	if b.names, plain = plainStrings(b.names[:0], b.body); plain {
-		b.refused, b.keys = slices.Grow(b.refused, len(b.names)), slices.Grow(b.keys, len(b.names))
-		for _, name := range b.names {
-			key, err := heartbeatKey(ns, name)
-			b.refused = append(b.refused, err)
-			if err == nil {
-				b.keys = append(b.keys, key)
-			}
-		}
+	if b.readNames(ns) {
 		return nil
 	}
 	b.names = nil
@@ -378,6 +482,23 @@ func (b *batchBuffers) readItems(ns string) (err error) {
 		}
 	}
 	return err
+}
+
+// readNames reads the items of a body that is a plain list of names. A wrong name is refused. false: the body is another.
+func (b *batchBuffers) readNames(ns string) (plain bool) {
+	b.refused, b.keys, b.preconditions = b.refused[:0], b.keys[:0], b.preconditions[:0]
+	if b.names, plain = plainStrings(b.names[:0], b.body); !plain {
+		return false
+	}
+	b.refused, b.keys = slices.Grow(b.refused, len(b.names)), slices.Grow(b.keys, len(b.names))
+	for _, name := range b.names {
+		key, err := heartbeatKey(ns, name)
+		b.refused = append(b.refused, err)
+		if err == nil {
+			b.keys = append(b.keys, key)
+		}
+	}
+	return true
 }
 
 // setOwner names the owner of the items that name none. A process names its owner once for all its instances.

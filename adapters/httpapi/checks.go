@@ -220,8 +220,7 @@ func (a *api) checkReports(c echo.Context) error {
 		}
 	}
 	results := a.Commands.Heartbeats(caller(c)).ReportAll(c.Request().Context(), reports)
-	_, err = a.answerBatch(c, nil, refused, func(i int) domain.Key { return reports[i].Key }, results)
-	return err
+	return a.answerBatch(c, refused, func(i int) domain.Key { return reports[i].Key }, results)
 }
 
 // serviceChecks lists the checks of a service's instances.

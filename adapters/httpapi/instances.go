@@ -100,13 +100,20 @@ func (a *api) registerNew(c echo.Context) error {
 }
 
 func (a *api) registerAs(c echo.Context, id string) error {
-	var body registration
-	if err := decodeBody(c, &body, false); err != nil {
+	body, err := readBody(c, MaxBody)
+	if err != nil {
 		return err
+	}
+	var plain plainRegistration
+	if !plain.read(string(body), false) {
+		plain = plainRegistration{}
+		if err := decodeStrict(body, &plain.registration); err != nil {
+			return err
+		}
 	}
 	key := instanceKey(c)
 	key.ID = id
-	register, err := body.command(key)
+	register, err := plain.command(key)
 	if err != nil {
 		return err
 	}
@@ -203,18 +210,25 @@ func (a *api) do(c echo.Context, request commands.Request) error {
 	status := http.StatusOK
 	if r.Created {
 		status = http.StatusCreated
-		key := command.Instance()
-		location := "/v1/services/" + key.Service + "/instances/" + url.PathEscape(key.ID)
-		if key.Namespace != domain.DefaultNamespace {
-			location += "?ns=" + key.Namespace
-		}
-		c.Response().Header().Set("Location", location)
+		c.Response().Header().Set("Location", locationOf(command.Instance()))
 	}
 	if !renews(command) {
-		c.Response().Header().Set("ETag", `"`+strconv.FormatUint(r.Revision, 10)+`"`)
+		c.Response().Header().Set("ETag", revisionTag(r))
 	}
 	return web.AnswerJSON(c, status, appendResult(make([]byte, 0, 192), a.Queries.At(r.Position), command.Instance(), r))
 }
+
+// locationOf is the path of an instance, with its namespace.
+func locationOf(key domain.Key) string {
+	location := "/v1/services/" + key.Service + "/instances/" + url.PathEscape(key.ID)
+	if key.Namespace != domain.DefaultNamespace {
+		location += "?ns=" + key.Namespace
+	}
+	return location
+}
+
+// revisionTag is the entity tag of an instance after a command.
+func revisionTag(r commands.Result) string { return `"` + strconv.FormatUint(r.Revision, 10) + `"` }
 
 // renews says whether a command is answered without an ETag, as the most frequent commands are.
 func renews(command domain.Command) bool {

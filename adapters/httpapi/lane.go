@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -19,19 +20,20 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// laneFace answers the plain heartbeats and lookups of one connection with the same bytes as the routes.
+// laneFace answers the plain requests of one connection with the same bytes as the routes.
 type laneFace struct {
 	api         *api
 	client      string            // its address
 	certificate *x509.Certificate // its verified certificate; nil: none was shown
 	who         *web.Identity
+	caller      commands.Caller      // who, as a command's caller without a request id
 	beats       *commands.Heartbeats // of who
 	usage       web.Account          // of who
 
 	authorization []byte // what who was known by; nil: nothing was sent
 
-	// The buffers of the newest reply. INVARIANT: a reply points into these buffers until the next call of Heartbeat
-	// or Lookup, which overwrites them. The lane has written a reply before it calls again (lane.Face).
+	// The buffers of the newest reply. INVARIANT: a reply points into these buffers until the next call of a method that
+	// replies, which overwrites them. The lane has written a reply before it calls again (lane.Face).
 	position, id, body []byte
 }
 
@@ -57,28 +59,36 @@ func (f *laneFace) Authorize(authorization []byte) bool {
 	}
 	f.who, f.authorization = who, bytes.Clone(authorization)
 	f.usage = f.api.Limits.Account(who, f.client)
-	f.beats = f.api.Commands.Heartbeats(commands.Caller{Actor: who.Name, Source: web.SourceOf(f.client), Via: domain.ViaHTTP})
+	f.caller = commands.Caller{Actor: who.Name, Source: web.SourceOf(f.client), Via: domain.ViaHTTP}
+	f.beats = f.api.Commands.Heartbeats(f.caller)
 	return true
 }
 
+// laneRoutes are the methods and routes of the requests that the lane answers.
+var laneRoutes = map[lane.Kind][2]string{
+	lane.Lookup:       {http.MethodGet, "/v1/services/:service/instances"},
+	lane.Heartbeat:    {http.MethodPut, heartbeatPath},
+	lane.Registration: {http.MethodPut, "/v1/services/:service/instances/:id"},
+	lane.Heartbeats:   {http.MethodPost, heartbeatsPath},
+}
+
 // observeLane reports the lane's replies to the observer, each under the route of its request.
-func observeLane(observer web.Observer) func(heartbeat bool, status int, took time.Duration) {
+func observeLane(observer web.Observer) func(kind lane.Kind, status int, took time.Duration) {
 	if observer == nil {
 		return nil
 	}
-	const beat, list = "/v1/services/:service/instances/:id/heartbeat", "/v1/services/:service/instances"
-	renewed, listed := observer.Series(http.MethodPut, beat, http.StatusOK), observer.Series(http.MethodGet, list, http.StatusOK)
-	unchanged := observer.Series(http.MethodGet, list, http.StatusNotModified)
-	return func(heartbeat bool, status int, took time.Duration) {
-		switch {
-		case heartbeat && status == http.StatusOK:
-			renewed(took)
-		case heartbeat:
-			observer.Replied(http.MethodPut, beat, status, took)
-		case status == http.StatusOK:
-			listed(took)
-		default:
-			unchanged(took)
+	usual := make([]map[int]func(time.Duration), len(laneRoutes)) // by kind and status
+	for kind, route := range laneRoutes {
+		usual[kind] = map[int]func(time.Duration){}
+		for _, status := range []int{http.StatusOK, http.StatusCreated, http.StatusNotModified} {
+			usual[kind][status] = observer.Series(route[0], route[1], status)
+		}
+	}
+	return func(kind lane.Kind, status int, took time.Duration) {
+		if observe := usual[kind][status]; observe != nil {
+			observe(took)
+		} else {
+			observer.Replied(laneRoutes[kind][0], laneRoutes[kind][1], status, took)
 		}
 	}
 }
@@ -97,13 +107,13 @@ func (f *laneFace) Heartbeat(service, id []byte) (reply lane.Reply, mine bool) {
 	before := f.api.Queries.Position()
 	defer func() {
 		if p := recover(); p != nil {
-			reply = f.failed(key, &web.Panic{Value: p, Stack: debug.Stack()}, before)
+			reply = f.failed(lane.Heartbeat, key, &web.Panic{Value: p, Stack: debug.Stack()}, f.reply(0, before))
 			mine = true
 		}
 	}()
 	result := f.beats.Send(context.Background(), domain.SendHeartbeat{Key: key, Holder: holder})
 	if result.Err != nil {
-		return f.failed(key, result.Err, before), true
+		return f.failed(lane.Heartbeat, key, result.Err, f.reply(0, before)), true
 	}
 	f.body = appendResult(f.body[:0], f.api.Queries.At(result.Position), key, result)
 	reply = f.reply(http.StatusOK, max(result.Position, f.api.Queries.Position()))
@@ -170,17 +180,22 @@ func (f *laneFace) Lookup(service, match, encodings []byte) (reply lane.Reply, m
 }
 
 func (f *laneFace) reply(status int, position eventstore.Position) lane.Reply {
-	f.position = f.api.Queries.At(position).Append(f.position[:0])
 	f.id = f.api.requestIDs.Append(f.id[:0])
+	return f.replyWithID(status, position)
+}
+
+// replyWithID is reply with the request id that was made last.
+func (f *laneFace) replyWithID(status int, position eventstore.Position) lane.Reply {
+	f.position = f.api.Queries.At(position).Append(f.position[:0])
 	return lane.Reply{Status: status, Position: f.position, RequestID: f.id}
 }
 
-// failed is the reply to a heartbeat that failed.
-func (f *laneFace) failed(key domain.Key, err error, position eventstore.Position) lane.Reply {
-	reply := f.reply(0, position)
+// failed makes a reply of a request for an instance that failed.
+func (f *laneFace) failed(kind lane.Kind, key domain.Key, err error, reply lane.Reply) lane.Reply {
 	p := web.ProblemOf(err)
 	if p.Status == http.StatusInternalServerError {
-		web.LogFailure(f.api.Logger, http.MethodPut, "/v1/services/"+key.Service+"/instances/"+key.ID+"/heartbeat", string(reply.RequestID), err)
+		path := strings.NewReplacer(":service", key.Service, ":id", key.ID).Replace(laneRoutes[kind][1])
+		web.LogFailure(f.api.Logger, laneRoutes[kind][0], path, string(reply.RequestID), err)
 	}
 	reply.Status, reply.RetryAfter = p.Status, web.RetryAfter(p)
 	reply.Type, reply.Body = web.MIMEProblem, web.EncodeProblem(p, string(reply.RequestID))

@@ -90,6 +90,9 @@ func TestTheLaneIsByteForByteTheServer(t *testing.T) {
 	etag := b.lane.send("GET", lookup, "").Header.Get("ETag")
 	b.plain.send("GET", lookup, "")
 	body := `{"address":"10.0.0.9"}`
+	send := func(method, path, body string) string {
+		return request(method, path, "Content-Type: application/json", fmt.Sprint("Content-Length: ", len(body))) + body
+	}
 	requests := map[string]string{
 		"heartbeat":       request("PUT", beatA1, "User-Agent: agent/1.0", "Content-Length: 0"),
 		"lookup":          request("GET", lookup, "Accept: */*"),
@@ -100,12 +103,21 @@ func TestTheLaneIsByteForByteTheServer(t *testing.T) {
 		"nobody's":        request("PUT", strings.Replace(beatA1, "/a-1/", "/nobody/", 1)),
 		"an illegal name": request("PUT", strings.Replace(beatA1, "/checkout/", "/_/", 1)),
 		"a query":         request("PUT", beatA1+"?epoch=7"),
-		"a body":          request("PUT", a1, "Content-Type: application/json", fmt.Sprint("Content-Length: ", len(body))) + body,
+		"a body":          send("PUT", a1, body),
+		"another address": send("PUT", a1, `{"address":"10.0.0.10","ports":{"http":80}}`),
+		"an old epoch":    send("PUT", a1, `{"address":"10.0.0.9","epoch":9}`),
+		"a wrong field":   send("PUT", a1, `{"address":"10.0.0.9","weight":-1}`),
+		"a wrong address": send("PUT", a1, `{"address":"0.0.0.0"}`),
+		"an odd id":       send("PUT", "/v1/services/checkout/instances/a:1;b,c@(d)", body),
+		"no id":           send("PUT", "/v1/services/checkout/instances/..", body),
+		"a short batch":   send("POST", "/v1/heartbeats", `["checkout/a-1","checkout/nobody","x","checkout/a-1"]`),
+		"a long batch":    send("POST", "/v1/heartbeats", `["`+strings.Repeat(`checkout/a-1","`, 59)+`many/b-1"]`),
+		"an odd batch":    send("POST", "/v1/heartbeats", `["checkout/a-1",7]`),
 		"chunks":          request("PUT", a1, "Transfer-Encoding: chunked") + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body),
 	}
 	for name, r := range requests {
 		t.Run(name, func(t *testing.T) {
-			for cut := 1; cut < len(r); cut++ {
+			for cut := 1; cut < len(r); cut += 1 + len(r)/70 {
 				b.compare(t, 1, r[:cut], r[cut:])
 			}
 			b.compare(t, 3, r, r, r)
@@ -116,7 +128,7 @@ func TestTheLaneIsByteForByteTheServer(t *testing.T) {
 	t.Run("all of them at once", func(t *testing.T) {
 		var all strings.Builder
 		for range 3 {
-			for _, name := range []string{"heartbeat", "a body", "lookup", "chunks", "nobody's", "unchanged", "heartbeat", "heartbeat"} {
+			for _, name := range []string{"heartbeat", "a body", "lookup", "chunks", "nobody's", "unchanged", "another address", "a short batch"} {
 				all.WriteString(requests[name])
 			}
 		}
@@ -132,7 +144,11 @@ func TestTheLaneIsByteForByteTheServer(t *testing.T) {
 			"Connection: close", "Connection: Keep-Alive", "Connection: keep-alive, close", "Connection:", "Host: y", "Host:", "Expect: 100-continue", "Transfer-Encoding: identity",
 			"Upgrade: h2c", "Range: bytes=0-1", "Origin: http://x", "Origin: http://y", "Sec-Fetch-Site: cross-site", "Content-Type: text/plain", "User-Agent: " + strings.Repeat("a", 5000), ":", "x", "",
 		} {
-			for _, r := range []string{request("PUT", beatA1, header), request("GET", lookup, header)} {
+			odd := []string{request("PUT", beatA1, header), request("GET", lookup, header)}
+			if header != "" { // the body would be another request
+				odd = append(odd, request("PUT", a1, header, fmt.Sprint("Content-Length: ", len(body)))+body)
+			}
+			for _, r := range odd {
 				b.compare(t, 1, r)
 				b.compare(t, 2, r+requests["heartbeat"])
 			}

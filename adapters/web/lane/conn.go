@@ -34,8 +34,9 @@ const (
 // INVARIANT: the lane takes bytes only if the bytes are exactly one whole request.
 //   - The bytes begin a request if between is true and Read got the whole buffer: by 1 and 2, the server then holds no
 //     byte of the request.
-//   - The bytes are the whole request if they end with the empty line after the headers: a plain request has no body.
-//     If a byte follows that line, or if the line is missing, the server gets the bytes.
+//   - The bytes are the whole request if after the empty line that ends the headers there are as many bytes as
+//     Content-Length says: none without that header. If there are more or fewer, or if the line is missing, the server
+//     gets the bytes.
 //
 // INVARIANT: a request is carried out once. Read either answers a request and gives no byte of the request to the
 // server, or gives all bytes to the server after the Face reported that nothing was done.
@@ -229,13 +230,21 @@ func (c *conn) carryOut(request plainRequest) outcome {
 	}
 	var reply Reply
 	var mine bool
-	if request.id == nil {
+	switch request.kind {
+	case Lookup:
 		reply, mine = c.face.Lookup(request.service, request.match, request.encodings)
-	} else {
+	case Heartbeat:
 		reply, mine = c.face.Heartbeat(request.service, request.id)
+	case Registration:
+		reply, mine = c.face.Register(request.service, request.id, request.body)
+	case Heartbeats:
+		reply, mine = c.face.Heartbeats(request.body)
 	}
 	if !mine {
 		return notMine
+	}
+	if reply.Sent != nil {
+		defer reply.Sent()
 	}
 	if reply.Admit != nil {
 		// A deadline that is over makes the write under way fail.
@@ -248,7 +257,7 @@ func (c *conn) carryOut(request plainRequest) outcome {
 	c.lane.answered.Add(1)
 	err := c.send(reply, now)
 	if c.lane.options.Observe != nil {
-		c.lane.options.Observe(request.id != nil, reply.Status, time.Since(now))
+		c.lane.options.Observe(request.kind, reply.Status, time.Since(now))
 	}
 	if err != nil {
 		return ended // the client may have a part of the reply, so that no other reply can follow
@@ -272,6 +281,7 @@ func (c *conn) send(r Reply, now time.Time) error {
 	}
 	b = appendHeader(b, "\r\nContent-Type: ", r.Type)
 	b = appendHeader(b, "\r\nEtag: ", r.ETag)
+	b = appendHeader(b, "\r\nLocation: ", r.Location)
 	b = appendHeader(b, "\r\nRetry-After: ", r.RetryAfter)
 	b = appendHeader(b, "\r\nRollcall-Position: ", r.Position)
 	b = appendHeader(b, "\r\nVary: ", r.Vary)

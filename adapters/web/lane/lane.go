@@ -1,9 +1,9 @@
-// Package lane answers plain heartbeats and lookups on the connection, before the HTTP server. Most of the cost of
-// these requests is general HTTP work: maps of headers, a goroutine that notices when the client closes the connection,
-// a context. A request in the plainest form needs none of this work. The HTTP server gets every other request
+// Package lane answers plain heartbeats, registrations and lookups on the connection, before the HTTP server. Most of the
+// cost of these requests is general HTTP work: maps of headers, a goroutine that notices when the client closes the
+// connection, a context. A request in the plainest form needs none of this work. The HTTP server gets every other request
 // unchanged, and answers a plain request with the same bytes as the lane (ADR 017).
 //
-// The package knows HTTP only. A Face carries out the heartbeats and lookups.
+// The package knows HTTP only. A Face carries out the requests.
 package lane
 
 import (
@@ -32,6 +32,10 @@ type Face interface {
 	// Lookup lists a service of the default namespace. match is the request's If-None-Match, encodings its Accept-Encoding;
 	// nil: there is none.
 	Lookup(service, match, encodings []byte) (reply Reply, mine bool)
+	// Register registers an instance of the default namespace. body is JSON, or says that it is.
+	Register(service, id, body []byte) (reply Reply, mine bool)
+	// Heartbeats renews the leases that the body, which is JSON or says that it is, names.
+	Heartbeats(body []byte) (reply Reply, mine bool)
 }
 
 // Reply is the reply of a Face. The lane adds Date and Content-Length, and leaves out empty headers.
@@ -39,6 +43,7 @@ type Reply struct {
 	Status     int
 	Type       string // Content-Type
 	ETag       string
+	Location   string
 	RetryAfter string
 	Vary       string
 	Position   []byte // Rollcall-Position
@@ -48,6 +53,9 @@ type Reply struct {
 	// until done is. If ok is false, the reply is not sent, and the HTTP server gets the request. Only a request that changes
 	// nothing may have an Admit.
 	Admit func(cut func()) (done func(), ok bool)
+	// Sent is called when the reply is written, or its write has failed; nil: nobody is told. Then the slices of the reply are
+	// used no more.
+	Sent func()
 }
 
 // Options are the options of a Lane.
@@ -59,7 +67,7 @@ type Options struct {
 	// HTTP server refuses the other requests.
 	Host func(host []byte) bool
 	// Observe is told of every reply and how long it took; nil: nobody is.
-	Observe func(heartbeat bool, status int, took time.Duration)
+	Observe func(kind Kind, status int, took time.Duration)
 }
 
 // Lane makes connections that answer plain requests. An http.Server uses it by serving Listen's listener and

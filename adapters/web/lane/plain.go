@@ -2,11 +2,25 @@ package lane
 
 import "bytes"
 
-// plainRequest is a request in the plainest form: in the default namespace, without a query or a body, and with no
-// headers but those that do not change the reply. Its slices point into the server's buffer.
+// Kind is a kind of plain requests.
+type Kind int
+
+// The kinds of plain requests.
+const (
+	Lookup       Kind = iota // of the instances of a service
+	Heartbeat                // of an instance
+	Registration             // of an instance
+	Heartbeats               // a batch
+)
+
+// plainRequest is a request in the plainest form: in the default namespace, without a query, and with no headers but those
+// that do not change the reply. Registrations and batches have a body in JSON, the other kinds have none. Its slices point
+// into the server's buffer.
 type plainRequest struct {
-	service []byte
-	id      []byte // of the instance whose heartbeat it is; nil: a lookup of the service's instances
+	kind    Kind
+	service []byte // not of a batch
+	id      []byte // of the instance of a heartbeat and of a registration
+	body    []byte
 	host    []byte
 	match   []byte // If-None-Match of a lookup; nil: there is none
 
@@ -16,7 +30,9 @@ type plainRequest struct {
 
 var (
 	putStart  = []byte("PUT /v1/services/")
-	putEnd    = []byte("/heartbeat HTTP/1.1")
+	beatEnd   = []byte("/heartbeat HTTP/1.1")
+	putEnd    = []byte(" HTTP/1.1")
+	batchLine = []byte("POST /v1/heartbeats HTTP/1.1")
 	getStart  = []byte("GET /v1/services/")
 	getEnd    = []byte("/instances HTTP/1.1")
 	instances = []byte("/instances/")
@@ -30,14 +46,16 @@ func readPlain(raw []byte) (request plainRequest, ok bool) {
 	if !ok || !request.readLine(line) {
 		return plainRequest{}, false
 	}
-	hosts := 0
+	hosts, length := 0, -1 // the length of the body; -1: the headers do not say
+	types := 0             // Content-Type headers, of which none or one in JSON is plain for a body
 	for {
 		line, rest, ok = bytes.Cut(rest, lineEnd)
 		if !ok {
 			return plainRequest{}, false
 		}
 		if len(line) == 0 {
-			return request, len(rest) == 0 && hosts == 1
+			request.body = rest
+			return request, len(rest) == max(length, 0) && hosts == 1 && (!request.kind.hasBody() || length > 0 && types <= 1)
 		}
 		name, value, isHeader := bytes.Cut(line, []byte{':'})
 		if !isHeader || !plainText(value) {
@@ -49,11 +67,13 @@ func readPlain(raw []byte) (request plainRequest, ok bool) {
 			ok = plainHost(value)
 			request.host = value
 		case is(name, "content-length"):
-			ok = string(value) == "0"
+			ok = length < 0
+			length = plainLength(value)
+			ok = ok && length >= 0 && (length == 0 || request.kind.hasBody())
 		case is(name, "connection"):
 			ok = is(value, "keep-alive")
 		case is(name, "if-none-match"):
-			ok = request.id == nil && request.match == nil
+			ok = request.kind == Lookup && request.match == nil
 			request.match = value
 		case is(name, "authorization"):
 			ok = request.authorization == nil
@@ -61,8 +81,11 @@ func readPlain(raw []byte) (request plainRequest, ok bool) {
 		case is(name, "accept-encoding"):
 			ok = request.encodings == nil
 			request.encodings = value
+		case is(name, "content-type"):
+			types++
+			ok = !request.kind.hasBody() || is(value, "application/json")
 		default:
-			ok = is(name, "user-agent") || is(name, "accept") || is(name, "accept-language") || is(name, "content-type")
+			ok = is(name, "user-agent") || is(name, "accept") || is(name, "accept-language")
 		}
 		if !ok {
 			return plainRequest{}, false
@@ -70,17 +93,44 @@ func readPlain(raw []byte) (request plainRequest, ok bool) {
 	}
 }
 
+// hasBody says whether requests of the kind have a body.
+func (k Kind) hasBody() bool { return k == Registration || k == Heartbeats }
+
 func (r *plainRequest) readLine(line []byte) bool {
 	if path, ok := bytes.CutPrefix(line, putStart); ok {
-		path, isBeat := bytes.CutSuffix(path, putEnd)
+		r.kind = Heartbeat
+		path, isBeat := bytes.CutSuffix(path, beatEnd)
 		service, id, isInstance := bytes.Cut(path, instances)
+		if !isBeat || !isInstance {
+			r.kind = Registration
+			path, _ = bytes.CutSuffix(path, putEnd)
+			service, id, isInstance = bytes.Cut(path, instances)
+		}
 		r.service, r.id = service, id
-		return isBeat && isInstance && plainName(service) && plainName(id)
+		return isInstance && plainName(service) && plainName(id)
+	}
+	if bytes.Equal(line, batchLine) {
+		r.kind = Heartbeats
+		return true
 	}
 	path, isGet := bytes.CutPrefix(line, getStart)
 	service, isLookup := bytes.CutSuffix(path, getEnd)
-	r.service = service
+	r.kind, r.service = Lookup, service
 	return isGet && isLookup && plainName(service)
+}
+
+// plainLength reads the length of a body; -1: it is not plain, or longer than any buffer.
+func plainLength(value []byte) (n int) {
+	if len(value) == 0 || len(value) > 6 || value[0] == '0' && len(value) > 1 {
+		return -1
+	}
+	for _, digit := range value {
+		if digit < '0' || digit > '9' {
+			return -1
+		}
+		n = 10*n + int(digit-'0')
+	}
+	return n
 }
 
 // is says whether b is the name, without regard to case. name is in lower case.

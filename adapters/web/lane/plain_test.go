@@ -26,11 +26,14 @@ func FuzzPlainRequests(f *testing.F) {
 		request("PUT", beatA1), request("PUT", beatA1, "Content-Length: 0", "Accept: */*"), request("PUT", beatA1, "content-length:  0 "),
 		request("PUT", beatA1, "Transfer-Encoding: chunked"), "PUT /v1/services/a/instances/b/instances/c/heartbeat HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
 		request("GET", lookup), request("GET", lookup, `If-None-Match: "a", W/"b"`),
+		request("PUT", "/v1/services/a/instances/b", "Content-Length: 2", "Content-Type: application/json") + "{}",
+		request("PUT", "/v1/services/a/instances/heartbeat", "Content-Length: 3") + "{} ",
+		request("POST", "/v1/heartbeats", "Content-Length: 7", "content-type:application/JSON") + `["a/b"]`,
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		service, id, match, ok := lane.ReadPlain(raw)
+		plain, ok := lane.ReadPlain(raw)
 		if !ok {
 			return
 		}
@@ -41,15 +44,22 @@ func FuzzPlainRequests(f *testing.F) {
 			t.Fatalf("%q: %v", raw, err)
 		}
 		body, err := io.ReadAll(r.Body)
-		if err != nil || len(body) > 0 || r.ContentLength != 0 || r.Close || len(r.TransferEncoding) > 0 || rest.Len()+buffered.Buffered() > 0 {
+		if err != nil || !bytes.Equal(body, plain.Body) || r.ContentLength != int64(len(body)) || r.Close || len(r.TransferEncoding) > 0 || rest.Len()+buffered.Buffered() > 0 {
 			t.Fatalf("%q is %+v", raw, r)
 		}
-		method, want := "GET", "/v1/services/"+string(service)+"/instances"
-		if id != nil {
-			method, want = "PUT", want+"/"+string(id)+"/heartbeat"
+		ofService := "/v1/services/" + string(plain.Service) + "/instances"
+		want := map[lane.Kind]string{
+			lane.Lookup: "GET " + ofService, lane.Heartbeat: "PUT " + ofService + "/" + string(plain.ID) + "/heartbeat",
+			lane.Registration: "PUT " + ofService + "/" + string(plain.ID), lane.Heartbeats: "POST /v1/heartbeats",
+		}[plain.Kind]
+		if r.Method+" "+r.URL.Path != want || r.URL.RawQuery != "" || strings.Contains(string(plain.Service)+string(plain.ID), "/") || r.Header.Get("If-None-Match") != string(plain.Match) {
+			t.Fatalf("%q is %s, %q", raw, want, plain.Match)
 		}
-		if r.Method != method || r.URL.Path != want || r.URL.RawQuery != "" || strings.Contains(string(service)+string(id), "/") || r.Header.Get("If-None-Match") != string(match) {
-			t.Fatalf("%q is %s %s, %q", raw, method, want, match)
+		switch hasBody := plain.Kind == lane.Registration || plain.Kind == lane.Heartbeats; {
+		case hasBody != (len(body) > 0):
+			t.Fatalf("%q has the body %q", raw, body)
+		case hasBody && len(r.Header["Content-Type"]) > 0 && (len(r.Header["Content-Type"]) > 1 || !strings.EqualFold(r.Header.Get("Content-Type"), "application/json")):
+			t.Fatalf("%q has the types %q", raw, r.Header["Content-Type"])
 		}
 	})
 }
@@ -59,7 +69,7 @@ func BenchmarkPlainRequest(b *testing.B) {
 	raw := []byte(request("PUT", beatA1, "User-Agent: Go-http-client/1.1", "Content-Length: 0", "Accept-Encoding: gzip"))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, _, ok := lane.ReadPlain(raw); !ok {
+		if _, ok := lane.ReadPlain(raw); !ok {
 			b.Fatal("not taken")
 		}
 	}

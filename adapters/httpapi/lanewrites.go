@@ -1,0 +1,110 @@
+package httpapi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/adapters/web/lane"
+	"github.com/rollcall-registry/rollcall/commands"
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+// Register implements lane.Face. The HTTP server reads the bodies that are not plain, and tells what is wrong with them.
+//
+// INVARIANT: from the call of Do on, mine is true, as for a heartbeat.
+func (f *laneFace) Register(service, id, body []byte) (reply lane.Reply, mine bool) {
+	key := domain.Key{Namespace: domain.DefaultNamespace, Service: string(service), ID: string(id)}
+	command, ok := plainCommandOf(key, string(body))
+	if !ok || f.logsRequests() || !f.api.needsNoWarning() {
+		return lane.Reply{}, false
+	}
+	command, err := f.who.Command(command)
+	if err != nil || f.usage.Take(web.Requests) != nil || !f.api.commandTurns.TryEnter() {
+		return lane.Reply{}, false
+	}
+	defer f.api.commandTurns.Leave()
+	before := f.api.Queries.Position()
+	f.id = f.api.requestIDs.Append(f.id[:0])
+	defer func() {
+		if p := recover(); p != nil {
+			reply = f.failed(lane.Registration, key, &web.Panic{Value: p, Stack: debug.Stack()}, f.replyWithID(0, before))
+			mine = true
+		}
+		f.usage.Charge(web.Bytes, len(body)+len(reply.Body))
+	}()
+	by := f.caller
+	by.RequestID = string(f.id)
+	result := f.api.Commands.Do(context.Background(), by, commands.Request{Command: command})
+	if result.Err != nil {
+		return f.failed(lane.Registration, key, result.Err, f.replyWithID(0, before)), true
+	}
+	f.body = appendResult(f.body[:0], f.api.Queries.At(result.Position), key, result)
+	reply = f.replyWithID(http.StatusOK, max(result.Position, f.api.Queries.Position()))
+	if result.Created {
+		reply.Status, reply.Location = http.StatusCreated, locationOf(key)
+	}
+	reply.Type, reply.ETag, reply.Body = echo.MIMEApplicationJSON, revisionTag(result), f.body
+	return reply, true
+}
+
+// plainCommandOf is the command of a plain registration, if the body is one without mistakes.
+func plainCommandOf(key domain.Key, body string) (command domain.Command, ok bool) {
+	var plain plainRegistration
+	if !plain.read(body, false) {
+		return nil, false
+	}
+	command, err := plain.command(key)
+	return command, err == nil
+}
+
+// logsRequests says whether requests are logged. The lane logs none, so the server takes the requests that are rare enough to
+// be logged.
+func (f *laneFace) logsRequests() bool {
+	return f.api.Logger.Enabled(context.Background(), slog.LevelDebug)
+}
+
+// Heartbeats implements lane.Face. The lane takes a batch whose body is a list of names.
+//
+// INVARIANT: from the call of SendAll on, mine is true, as for a heartbeat.
+func (f *laneFace) Heartbeats(body []byte) (reply lane.Reply, mine bool) {
+	if f.who.Controlled() && f.who.MaySomewhere(domain.WriteInstances|domain.WriteOwn) != nil || f.logsRequests() || !f.api.needsNoWarning() {
+		return lane.Reply{}, false
+	}
+	buffers := batchBuffersPool.Get().(*batchBuffers)
+	done := func() { batchBuffersPool.Put(buffers) }
+	buffers.body = append(buffers.body[:0], body...)
+	if !buffers.readNames(domain.DefaultNamespace) || f.usage.Take(web.Heartbeats) != nil || !f.api.heartbeatTurns.TryEnter() {
+		done()
+		return lane.Reply{}, false
+	}
+	defer f.api.heartbeatTurns.Leave()
+	before := f.api.Queries.Position()
+	defer func() {
+		if p := recover(); p != nil { // the buffers are left to the garbage collector
+			reply = f.failed(lane.Heartbeats, domain.Key{}, &web.Panic{Value: p, Stack: debug.Stack()}, f.reply(0, before))
+			mine = true
+		}
+	}()
+	f.usage.Charge(web.Heartbeats, max(len(buffers.refused)-1, 0)) // one is counted already
+	buffers.keepAllowed(f.who)
+	buffers.results = f.beats.SendAll(context.Background(), buffers.keys, buffers.preconditions, buffers.results[:0])
+	if f.api.Limits != nil {
+		f.usage.Charge(web.Requests, unknownInstances(buffers.results))
+	}
+	newest, err := f.api.encodeBatch(buffers)
+	if err != nil {
+		done()
+		return f.failed(lane.Heartbeats, domain.Key{}, err, f.reply(0, before)), true
+	}
+	reply = f.reply(http.StatusOK, newest)
+	reply.Type, reply.Body, reply.Sent = echo.MIMEApplicationJSON, buffers.reply, done
+	if len(reply.Body) >= web.GzipFrom {
+		reply.Vary = "Accept-Encoding"
+	}
+	return reply, true
+}
