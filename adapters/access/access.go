@@ -92,6 +92,7 @@ func (c *Callers) use(content []byte, config *Config) {
 		k := newKeys(settings, c.options.Logger, func() { c.version.Add(1) })
 		if before != nil && before.issuers[settings.URL] != nil {
 			k.known.Store(before.issuers[settings.URL].keys.known.Load())
+			k.endpoints.Store(before.issuers[settings.URL].keys.endpoints.Load())
 		}
 		next.issuers[settings.URL] = newIssuer(settings, k, c.options.Now)
 	}

@@ -33,6 +33,7 @@ type Issuer struct {
 	Algorithms []string       `yaml:"algorithms"` // none: all that are known
 	Skew       *time.Duration `yaml:"skew"`       // how far the clocks may be apart; nil: defaultSkew
 	Actor      string         `yaml:"actor"`      // the claim that names the caller; "": sub
+	SignIn     *SignIn        `yaml:"sign_in"`    // on the web UI's page; nil: nobody signs in there with the issuer
 	Rules      []ClaimRule    `yaml:"rules"`
 }
 
@@ -163,6 +164,11 @@ func (c *Config) checkIssuer(root *yaml.Node, i int) error {
 	issuer := &c.Issuers[i]
 	if field, err := issuer.check(); err != nil {
 		return refuse(root, err, "issuers", i, field)
+	}
+	if issuer.SignIn != nil {
+		if field, err := issuer.SignIn.check(issuer.Audiences); err != nil {
+			return refuse(root, err, "issuers", i, "sign_in", field)
+		}
 	}
 	for _, other := range c.Issuers[:i] {
 		if other.Name == issuer.Name {

@@ -140,7 +140,7 @@ func TestTheFilesOfTheDocumentAreGood(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if found != 2 {
+	if found != 3 {
 		t.Errorf("the document has %d files", found)
 	}
 }

@@ -22,24 +22,31 @@ const (
 	maxKeys  = 128
 )
 
-// get asks the issuer where its keys are, and then for the keys.
-func (k *keys) get(ctx context.Context) (*jose.JSONWebKeySet, error) {
+// get asks the issuer where its keys are and where people sign in, and then for the keys.
+func (k *keys) get(ctx context.Context) (*jose.JSONWebKeySet, *endpoints, error) {
 	client, err := k.client()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer client.CloseIdleConnections()
 	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, client), k.issuer.URL)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var where struct {
-		Keys string `json:"jwks_uri"`
+		Keys          string `json:"jwks_uri"`
+		Authorization string `json:"authorization_endpoint"`
+		Token         string `json:"token_endpoint"`
 	}
 	if err := provider.Claims(&where); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, where.Keys, nil)
+	keys, err := getKeys(ctx, client, where.Keys)
+	return keys, &endpoints{usable(where.Authorization), usable(where.Token)}, err
+}
+
+func getKeys(ctx context.Context, client *http.Client, address string) (*jose.JSONWebKeySet, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +60,7 @@ func (k *keys) get(ctx context.Context) (*jose.JSONWebKeySet, error) {
 		return nil, err
 	}
 	if reply.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answers %s", where.Keys, reply.Status)
+		return nil, fmt.Errorf("%s answers %s", address, reply.Status)
 	}
 	return readKeys(body)
 }

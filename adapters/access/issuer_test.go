@@ -34,7 +34,9 @@ type fakeIssuer struct {
 	t testing.TB
 	*httptest.Server
 	asked atomic.Int64 // for keys
-	down  atomic.Bool
+	// discovery answers in place of the issuer's own document, if it is set.
+	discovery atomic.Value // func(http.ResponseWriter)
+	down      atomic.Bool
 
 	mu   sync.Mutex
 	keys []jose.JSONWebKey
@@ -44,6 +46,10 @@ func newFakeIssuer(t testing.TB) *fakeIssuer {
 	i := &fakeIssuer{t: t}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
+		if other, ok := i.discovery.Load().(func(http.ResponseWriter)); ok {
+			other(w)
+			return
+		}
 		fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":%q}`, i.URL, i.URL+"/keys")
 	})
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {

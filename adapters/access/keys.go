@@ -31,10 +31,11 @@ type keys struct {
 	logger *slog.Logger
 	ask    *rate.Limiter
 
-	turn    chan struct{} // holds a value during a fetch
-	known   atomic.Pointer[jose.JSONWebKeySet]
-	fetches atomic.Uint64 // that succeeded
-	lost    bool          // the last fetch failed; whoever fetches may use it
+	turn      chan struct{} // holds a value during a fetch
+	known     atomic.Pointer[jose.JSONWebKeySet]
+	endpoints atomic.Pointer[endpoints]
+	fetches   atomic.Uint64 // that succeeded
+	lost      bool          // the last fetch failed; whoever fetches may use it
 
 	withdrawn atomic.Uint64 // how often a key was gone
 	onLoss    func()        // called when a key is gone
@@ -126,7 +127,7 @@ func (k *keys) fetch(ctx context.Context, seen uint64) error {
 	if k.fetches.Load() != seen {
 		return nil
 	}
-	fresh, err := k.get(ctx)
+	fresh, places, err := k.get(ctx)
 	if err != nil {
 		if !k.lost && ctx.Err() != context.Canceled {
 			k.lost = true
@@ -134,6 +135,7 @@ func (k *keys) fetch(ctx context.Context, seen uint64) error {
 		}
 		return err
 	}
+	k.endpoints.Store(places)
 	before := k.known.Swap(fresh)
 	k.fetches.Add(1)
 	if k.lost || before == nil {

@@ -25,10 +25,12 @@ import (
 //go:embed page
 var embedded embed.FS
 
-// policy lets the page load and reach nothing but this server, run no script but its files, and makes the browser refuse to
-// read text as HTML.
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
-	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+// policy lets the page load and reach nothing but this server and some other origins, run no script but its files, and makes
+// the browser refuse to read text as HTML.
+func policy(others ...string) string {
+	return "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " + strings.Join(append([]string{"'self'"}, others...), " ") +
+		"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+}
 
 // assetsMark is replaced in the page by the path of the assets.
 const assetsMark = "{{assets}}"
@@ -38,7 +40,9 @@ type Config struct {
 	Proxies  *web.Proxies // tell where requests come from; nil: from the connection's address
 	Observer web.Observer // gets every request; nil: no observer
 	Hosts    *web.Hosts   // for which requests are answered; nil: any host
-	Logger   *slog.Logger
+	// SignIns are the issuers with which people may sign in; nil: there are none.
+	SignIns func() []web.SignIn
+	Logger  *slog.Logger
 }
 
 type file struct {
@@ -103,6 +107,11 @@ func New(c Config) http.Handler {
 	e.Use(web.Recover, web.Guard(c.Hosts), secured)
 	web.Get(e.Group(""), "/ui", func(c echo.Context) error { return c.Redirect(http.StatusPermanentRedirect, "/ui/") })
 	web.Get(e.Group(""), "/ui/assets/:hash/:name", asset)
+	if c.SignIns == nil {
+		c.SignIns = func() []web.SignIn { return []web.SignIn{} }
+	}
+	web.Get(e.Group(""), "/ui/sign-in.json", c.signIns)
+	web.Get(e.Group(""), "/ui/signed-in", c.signedIn)
 	web.Get(e.Group(""), "/ui/*", page)
 	return e
 }
@@ -111,7 +120,7 @@ func New(c Config) http.Handler {
 func secured(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		h := c.Response().Header()
-		h.Set("Content-Security-Policy", policy)
+		h.Set("Content-Security-Policy", policy())
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")

@@ -26,8 +26,13 @@ func ask(t *testing.T, method, path string, header ...string) *httptest.Response
 		}
 		r.Header.Set(header[i], header[i+1])
 	}
+	return answer(webui.Config{}, r)
+}
+
+func answer(c webui.Config, r *http.Request) *httptest.ResponseRecorder {
+	c.Hosts, c.Logger = web.NewHosts("127.0.0.1:7700", nil), slog.New(slog.DiscardHandler)
 	w := httptest.NewRecorder()
-	webui.New(webui.Config{Hosts: web.NewHosts("127.0.0.1:7700", nil), Logger: slog.New(slog.DiscardHandler)}).ServeHTTP(w, r)
+	webui.New(c).ServeHTTP(w, r)
 	return w
 }
 
@@ -161,5 +166,40 @@ func TestNoScriptTurnsTextIntoMarkup(t *testing.T) {
 		if found := forbidden.Find(b); found != nil {
 			t.Errorf("%s has %s", script, found)
 		}
+	}
+}
+
+func TestOnlyThePageThatEndsASignInMayReachTheIssuers(t *testing.T) {
+	c := webui.Config{SignIns: func() []web.SignIn {
+		return []web.SignIn{
+			{Issuer: "https://a.example", ClientID: "page", Exchange: "https://tokens.a.example:8443/oauth/token"},
+			{Issuer: "https://b.example", ClientID: "page", Exchange: "https://tokens.a.example:8443/other"},
+			{Issuer: "https://c.example", ClientID: "page"},
+			{Issuer: "https://d.example", ClientID: "page", Exchange: "https://d.example; script-src */"},
+		}
+	}}
+	get := func(path string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("GET", path, nil)
+		r.Host = "localhost:7700"
+		return answer(c, r)
+	}
+	page := get("/ui/signed-in?code=1&state=2")
+	if policy := page.Header().Get("Content-Security-Policy"); !strings.Contains(policy, "; connect-src 'self' https://tokens.a.example:8443; ") {
+		t.Errorf("the page after a sign-in has the policy %s", policy)
+	}
+	if cache := page.Header().Get("Cache-Control"); page.Code != http.StatusOK || cache != "no-store" || page.Header().Get("ETag") != "" {
+		t.Errorf("the page after a sign-in: %d, %v", page.Code, page.Header())
+	}
+	for _, path := range []string{"/ui/", "/ui/signed-in/more", "/ui/sign-in.json", "/ui/operate"} {
+		if policy := get(path).Header().Get("Content-Security-Policy"); !strings.Contains(policy, "; connect-src 'self'; ") {
+			t.Errorf("%s has the policy %s", path, policy)
+		}
+	}
+	list := get("/ui/sign-in.json")
+	if body := list.Body.String(); list.Code != http.StatusOK || !strings.Contains(body, `"issuer":"https://a.example"`) || list.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("the list of issuers: %d %s", list.Code, body)
+	}
+	if body := strings.TrimSpace(ask(t, "GET", "/ui/sign-in.json").Body.String()); body != `{"issuers":[]}` {
+		t.Errorf("without issuers: %s", body)
 	}
 }

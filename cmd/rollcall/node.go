@@ -240,7 +240,11 @@ func (n *node) openAPI(context.Context) (err error) {
 		Proxies: n.proxies, Limits: n.bounds, Hosts: hosts, Origins: origins, Logger: n.logger,
 	})
 	if n.settings.ui {
-		n.pages = webui.New(webui.Config{Proxies: n.proxies, Observer: observer, Hosts: hosts, Logger: n.logger})
+		pages := webui.Config{Proxies: n.proxies, Observer: observer, Hosts: hosts, Logger: n.logger}
+		if n.vouched != nil {
+			pages.SignIns = n.vouched.SignIns
+		}
+		n.pages = webui.New(pages)
 	}
 	n.metrics.WatchLane(n.api.Lane().Answered)
 	n.metrics.WatchAccess(n.access)

@@ -43,6 +43,7 @@ type provider struct {
 	ca     string // file
 
 	mu       sync.Mutex
+	redirect string // of the web UI's page, where people sign in
 	accounts map[string]account
 	keys     []key // the last one signs
 }
@@ -88,10 +89,11 @@ func startProvider(t *testing.T, accounts map[string]account) *provider {
 	t.Cleanup(p.server.Close)
 	p.Storage = storage.NewStorage(storage.NewUserStore(p.server.URL))
 	var err error
-	handler, err = op.NewProvider(&op.Config{CryptoKeyId: "for its own cookies"}, p, op.StaticIssuer(p.server.URL), op.WithLogger(slog.New(slog.DiscardHandler)))
+	made, err := op.NewProvider(&op.Config{CryptoKeyId: "for its own cookies", CodeMethodS256: true}, p, op.StaticIssuer(p.server.URL), op.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
 	}
+	handler = p.withLogin(made)
 	p.ca = filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(p.ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.server.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
@@ -173,8 +175,12 @@ type request struct {
 }
 
 // CreateAccessToken implements op.Storage.
-func (p *provider) CreateAccessToken(_ context.Context, r op.TokenRequest) (string, time.Time, error) {
-	lifetime := r.(request).account.lifetime
+func (p *provider) CreateAccessToken(ctx context.Context, r op.TokenRequest) (string, time.Time, error) {
+	ours, ok := r.(request)
+	if !ok { // of a person who signed in
+		return p.Storage.CreateAccessToken(ctx, r)
+	}
+	lifetime := ours.account.lifetime
 	if lifetime == 0 {
 		lifetime = 5 * time.Minute
 	}

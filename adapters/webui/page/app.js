@@ -5,6 +5,7 @@ import { Fleet } from "./fleet.js";
 import { Page } from "./page.js";
 import { Rights } from "./rights.js";
 import { followLinks, go, route, set, to } from "./route.js";
+import { begin, hindrance, issuers, returned, signedIn } from "./signin.js";
 import { ago, momentOf, time } from "./words.js";
 import "./overview.js";
 import "./service.js";
@@ -33,6 +34,11 @@ class App extends HTMLElement {
   slider = /** @type {import("./slider.js").Slider} */ (document.createElement("rc-slider"));
 
   async connectedCallback() {
+    if (returned()) {
+      this.append(this.main);
+      await signedIn(this.main);
+      return;
+    }
     this.past.append(h("strong", {}, "You are looking at the past: "), this.moment, " ",
       h("a", { href: "", class: "compare" }, "compare with now"), " ",
       h("button", { onclick: () => set({ at: "" }, { push: true }) }, "back to now"));
@@ -43,7 +49,7 @@ class App extends HTMLElement {
       this.past, this.main, this.slider);
     followLinks();
     addEventListener("rollcall-route", () => this.show());
-    addEventListener("rollcall-unauthorized", () => this.signIn("The registry asks for a token."));
+    addEventListener("rollcall-unauthorized", () => this.signIn(token.get() ? "You are not signed in any more: your token has ended, or was revoked." : "The registry asks who you are."));
     addEventListener("rollcall-acted", () => this.page?.routed());
     const changed = paced(200, () => {
       this.page?.changed();
@@ -135,16 +141,31 @@ class App extends HTMLElement {
       return;
     }
     const field = h("input", { type: "password", autocomplete: "off", required: true, id: "token" });
+    const others = h("div", { class: "issuers" });
     const dialog = h("dialog", { class: "sign-in", "aria-labelledby": "sign-in-title" });
     dialog.append(h("form", { method: "dialog", onsubmit: () => this.signed(field.value.trim()) },
       h("h2", { id: "sign-in-title" }, "Sign in"),
-      why && h("p", {}, why),
+      why && h("p", {}, why), others,
       h("label", { for: "token" }, "Token"), field,
       h("p", { class: "quiet" }, "The token is kept in this tab only, until you close it."),
       h("div", { class: "buttons" }, h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), h("button", { class: "primary" }, "Sign in"))));
     dialog.addEventListener("close", () => dialog.remove());
     document.body.append(dialog);
     dialog.showModal();
+    this.offerIssuers(others);
+  }
+
+  /** @param {HTMLElement} el */
+  async offerIssuers(el) {
+    try {
+      const all = await issuers();
+      el.replaceChildren(...all.map((issuer) => {
+        const why = hindrance(issuer);
+        return h("p", {}, h("button", { type: "button", class: "primary", disabled: why !== "", onclick: () => begin(issuer) }, `Sign in with ${issuer.title}`), why && h("span", { class: "quiet" }, ` ${why}`));
+      }), all.length ? h("p", { class: "quiet" }, "or with a token:") : "");
+    } catch {
+      // the token is left
+    }
   }
 
   /** @param {string} text */
