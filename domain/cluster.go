@@ -148,6 +148,13 @@ type UnknownMember struct{ ID string }
 
 func (e UnknownMember) Error() string { return "the cluster has no member " + e.ID }
 
+// RemovesItself refuses to remove the member that was asked to.
+type RemovesItself struct{ ID string }
+
+func (e RemovesItself) Error() string {
+	return "member " + e.ID + " cannot remove itself: ask another member to remove it"
+}
+
 // LastMember refuses to remove the only member.
 type LastMember struct{ ID string }
 

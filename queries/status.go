@@ -18,7 +18,8 @@ type Node struct {
 	StoreErr  func() error  // why the event store takes no appends; nil: it takes them
 	Bytes     func() uint64 // of the event store's files on this machine
 	Disk      func() (free, total uint64, err error)
-	Probes    func() *wire.ProbeStatus // nil: the node does not probe
+	Probes    func() *wire.ProbeStatus  // nil: the node does not probe
+	Cluster   func() wire.ClusterStatus // nil: the node is in no cluster
 }
 
 // statusWait is how long the event store may take to say where it is.
@@ -43,6 +44,10 @@ func (s *Service) Status(ctx context.Context) wire.Status {
 	}
 	if s.Node.Probes != nil {
 		status.Probes = s.Node.Probes()
+	}
+	if s.Node.Cluster != nil {
+		cluster := s.Node.Cluster()
+		status.Cluster = &cluster
 	}
 	var behind func(eventstore.Position) *uint64
 	status.Store, behind = s.storeStatus(ctx)

@@ -58,6 +58,9 @@ type Config struct {
 	Tokens         *access.Table
 	AccessCommands *commands.Access
 
+	// ClusterCommands change the nodes of the cluster; nil: the registry is no cluster.
+	ClusterCommands ClusterCommands
+
 	// Policies has the guard rails, and PolicyCommands changes them.
 	Policies       *policies.Table
 	PolicyCommands *commands.Policies
@@ -226,6 +229,10 @@ func (a *api) router() *echo.Echo {
 	v1.PUT("/preservation", a.changePreservation, web.Takes("ns"), command)
 	web.Get(v1, "/status", a.status, web.Takes())
 	web.Get(v1, "/self", a.self, web.Takes())
+	web.Get(v1, "/cluster", a.clusterStatus, web.Takes())
+	v1.POST("/cluster/members", a.addMember, web.Takes(), command)
+	v1.DELETE("/cluster/members/:id", a.removeMember, web.Takes("reason"), command)
+	v1.PUT("/cluster/leader", a.moveLead, web.Takes(), command)
 	web.Get(v1, "/policies", a.listPolicies, web.Takes(), lookup)
 	web.Get(v1, "/policies/:name", a.getPolicy, web.Takes(), lookup)
 	v1.PUT("/policies/:name", a.setPolicy, web.Takes(), command)

@@ -55,6 +55,10 @@ func ProblemOf(err error) *wire.Problem {
 		guarded    domain.Guarded
 		taken      domain.Taken
 		inUse      domain.RoleInUse
+		noCluster  domain.NoCluster
+		noMember   domain.UnknownMember
+		itself     domain.RemovesItself
+		lastMember domain.LastMember
 		fromEcho   *echo.HTTPError
 		malformed  *json.SyntaxError
 	)
@@ -96,6 +100,12 @@ func ProblemOf(err error) *wire.Problem {
 		return NewProblem(http.StatusConflict, "name-taken", "The name is taken", err.Error())
 	case errors.As(err, &inUse):
 		return NewProblem(http.StatusConflict, "role-in-use", "A token has the role", err.Error())
+	case errors.As(err, &noCluster):
+		return NewProblem(http.StatusNotFound, "no-cluster", "The registry is no cluster", err.Error())
+	case errors.As(err, &noMember):
+		return NewProblem(http.StatusNotFound, "unknown-member", "The cluster has no such member", err.Error())
+	case errors.As(err, &itself), errors.As(err, &lastMember):
+		return NewProblem(http.StatusConflict, "member-needed", "The member cannot be removed here", err.Error())
 	case errors.As(err, &service):
 		return NewProblem(http.StatusNotFound, "unknown-service", "The service has no instances", err.Error())
 	case errors.As(err, &gone):

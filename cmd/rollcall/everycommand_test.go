@@ -29,14 +29,18 @@ func pathOf(c *cobra.Command) string { return strings.TrimPrefix(c.CommandPath()
 
 // withoutRun are the commands that this test does not run, with the reason.
 var withoutRun = map[string]string{
-	"access check":  "needs a file of rules; it prints a text",
-	"bench":         "takes seconds; cmd/rollcall/bench_test.go runs it with -o json",
-	"import consul": "needs a Consul; adapters/consul/clienttest runs it",
-	"migrate":       "needs a database; TestAHistoryMovesToAClusterAndBack runs it",
-	"restore":       "below, with the backup",
-	"tail":          "never ends",
-	"watch":         "never ends; TestWatchGoesOnAfterAKill reads its JSON",
-	"events tail":   "never ends; TestATransferThatBreaksOff reads its JSON",
+	"access check":     "needs a file of rules; it prints a text",
+	"bench":            "takes seconds; cmd/rollcall/bench_test.go runs it with -o json",
+	"cluster status":   "needs a cluster; cluster_test.go runs them",
+	"cluster add":      "see cluster status",
+	"cluster remove":   "see cluster status",
+	"cluster transfer": "see cluster status",
+	"import consul":    "needs a Consul; adapters/consul/clienttest runs it",
+	"migrate":          "needs a database; TestAHistoryMovesToAClusterAndBack runs it",
+	"restore":          "below, with the backup",
+	"tail":             "never ends",
+	"watch":            "never ends; TestWatchGoesOnAfterAKill reads its JSON",
+	"events tail":      "never ends; TestATransferThatBreaksOff reads its JSON",
 }
 
 // everyCommand has arguments for each command: what they ask for is there, in the order in which they are run.

@@ -104,7 +104,7 @@ func root() *cobra.Command {
 		sub.GroupID = "server"
 		c.AddCommand(sub)
 	}
-	for _, sub := range append(clientCommands(&remote), importCommand(&remote), tokenCommand(&remote), roleCommand(&remote), policyCommand(&remote), contextCommand(&remote)) {
+	for _, sub := range append(clientCommands(&remote), importCommand(&remote), tokenCommand(&remote), roleCommand(&remote), policyCommand(&remote), contextCommand(&remote), clusterCommand(&remote)) {
 		sub.GroupID = "client"
 		c.AddCommand(sub)
 	}

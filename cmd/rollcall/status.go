@@ -45,6 +45,9 @@ func statusTable(w io.Writer, place string, s *wire.Status) error {
 		if s.Store.Problem != "" {
 			row("", oneLine(s.Store.Problem))
 		}
+		if s.Cluster != nil {
+			row("cluster", oneLine(clusterLine(s.Cluster)))
+		}
 		if s.Disk != nil {
 			row("disk", fmt.Sprintf("%s free of %s", bytesText(s.Disk.Free), bytesText(s.Disk.Total)))
 		}

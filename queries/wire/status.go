@@ -19,7 +19,8 @@ type Status struct {
 	History   HistoryStatus   `json:"history"`
 	Leases    LeaseStatus     `json:"leases"`
 	Listening ListeningStatus `json:"listening"`
-	Probes    *ProbeStatus    `json:"probes,omitempty"` // absent: the node does not probe
+	Probes    *ProbeStatus    `json:"probes,omitempty"`  // absent: the node does not probe
+	Cluster   *ClusterStatus  `json:"cluster,omitempty"` // absent: the node is in no cluster
 }
 
 // ProbeStatus is what the node's prober is doing.
