@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ const (
 // on they belong to the committer and the goroutine behind it, until done holds its token. A caller that waits no
 // longer must leave them alone for ever: it does not put the pending back into the pool.
 type pending struct {
+	block    *Block // of a replica's log, which the requests belong to; nil: there is none
 	requests []eventstore.AppendRequest
 	heads    []*head // of the requests' streams; the head of a tied request points to the head of the other stream
 	results  []eventstore.AppendResult
@@ -39,6 +41,9 @@ var pendings = sync.Pool{New: func() any { return &pending{done: make(chan struc
 func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requests ...eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
 	if err := s.Err(); err != nil {
 		return nil, err
+	}
+	if s.opts.Replica {
+		return nil, fmt.Errorf("%w: %w", eventstore.ErrRefused, ErrReplica)
 	}
 	if len(requests) == 0 {
 		return into, nil

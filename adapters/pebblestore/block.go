@@ -50,7 +50,7 @@ func (b *block) add(e *eventstore.RecordedEvent, number uint32, previous eventst
 	if previous != 0 {
 		back = uint64(e.Position - previous)
 	}
-	epoch, dense := heartbeatEpoch(e.Type, e.Data)
+	epoch, dense := HeartbeatEpoch(e.Type, e.Data)
 	var flags byte
 	if ownID {
 		flags |= flagOwnID
@@ -156,9 +156,9 @@ func (s *Store) decodeBlock(first eventstore.Position, value []byte, into []hear
 	return into, nil
 }
 
-// heartbeatEpoch gives the epoch of a heartbeat whose data HeartbeatReceived.Encode would make again byte by byte. ok is
+// HeartbeatEpoch gives the epoch of a heartbeat whose data HeartbeatReceived.Encode would make again byte by byte. ok is
 // false for all other data.
-func heartbeatEpoch(eventType string, data []byte) (epoch uint64, ok bool) {
+func HeartbeatEpoch(eventType string, data []byte) (epoch uint64, ok bool) {
 	const prefix = `{"epoch":`
 	n := len(data) - 1
 	if eventType != domain.TypeHeartbeatReceived || n <= len(prefix) || string(data[:len(prefix)]) != prefix || data[n] != '}' {

@@ -93,6 +93,13 @@ func (c *clock) stamp() int64 {
 	return c.last
 }
 
+// heard notes the time of a block of a replica's log, Unix nanoseconds.
+func (c *clock) heard(at int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = max(c.last, at)
+}
+
 // recorded notes the time of an event that comes from another store, Unix nanoseconds.
 func (c *clock) recorded(at int64) {
 	c.mu.Lock()

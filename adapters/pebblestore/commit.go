@@ -28,6 +28,7 @@ type commit struct {
 	handed  time.Time           // when the first batch was handed to Pebble
 	err     error
 
+	replicated     *Block              // which the requests belong to; nil: the store is no replica
 	batch          *pebble.Batch       // is being filled; nil: there is nothing to write yet
 	heartbeatHeads []*head             // of the streams of the heartbeats in batch
 	save           eventstore.Position // see pending
@@ -102,6 +103,9 @@ func (s *Store) write(c *commit) {
 	c.at = time.Unix(0, s.clock.stamp()).UTC()
 	c.applied = s.next - 1
 	for _, p := range c.calls {
+		if p.block != nil {
+			s.begin(c, p.block)
+		}
 		if p.forget {
 			s.forget(c)
 		}
@@ -218,7 +222,11 @@ func (s *Store) writeEvent(c *commit, data *eventstore.EventData, at time.Time, 
 
 func (s *Store) writeLifecycle(c *commit, e *eventstore.RecordedEvent) {
 	c.out.onlyHeartbeats = false
-	if e.ID == uuid.Nil {
+	switch {
+	case e.ID != uuid.Nil:
+	case c.replicated != nil:
+		e.ID = c.replicated.seededID(e.Position)
+	default:
 		e.ID = uuid.Must(uuid.NewV7()) // fails only if the system gives no random numbers
 	}
 	c.scratch = appendRecord(c.scratch[:0], e)
@@ -280,7 +288,7 @@ func (s *Store) flush(c *commit) {
 	if c.handed.IsZero() {
 		c.handed = time.Now()
 	}
-	if err := s.db.ApplyNoSyncWait(c.batch, pebble.Sync); err != nil {
+	if err := s.apply(c); err != nil {
 		s.fail(err)
 		c.err = s.failed()
 		return
@@ -290,6 +298,27 @@ func (s *Store) flush(c *commit) {
 	}
 	c.batches = append(c.batches, c.batch)
 	c.batch, c.heartbeatHeads, c.applied = nil, c.heartbeatHeads[:0], s.next-1
+}
+
+// apply has Pebble write the batch. answerCommits waits for the sync, which a replica leaves to its log.
+func (s *Store) apply(c *commit) error {
+	if !s.opts.Replica {
+		return s.db.ApplyNoSyncWait(c.batch, pebble.Sync)
+	}
+	return s.db.Apply(c.batch, pebble.NoSync)
+}
+
+// begin has the commit carry out a block. REQUIRES: the commit has no other block.
+//
+// INVARIANT: the commit of a block has one batch, with the block's mark in it.
+func (s *Store) begin(c *commit, b *Block) {
+	if c.batch == nil {
+		c.batch = s.db.NewBatch()
+	}
+	c.replicated, c.at = b, time.Unix(0, b.At).UTC()
+	s.clock.heard(b.At)
+	c.set(keyMark, b.Mark)
+	s.mark = b.Mark
 }
 
 // retried finds the events of a request that was appended before, by their ids, and gives the result of that append.
@@ -304,7 +333,7 @@ func (s *Store) retried(c *commit, r *eventstore.AppendRequest, h *head) (result
 			return result, false
 		}
 	}
-	if h.last > c.applied { // they may be in the batch that is being filled, which cannot be read yet
+	if h.last > c.applied && c.replicated == nil { // they may be in the batch that is being filled, which cannot be read yet
 		if s.flush(c); c.err != nil {
 			return result, false
 		}
@@ -322,6 +351,9 @@ func (s *Store) retried(c *commit, r *eventstore.AppendRequest, h *head) (result
 		result.Position, result.Revision = e.Position, e.Revision
 		i++
 	}
+	if i < len(r.Events) && h.last > c.applied {
+		return c.retriedUnread(h, r, first+uint64(i), i)
+	}
 	return result, i == len(r.Events)
 }
 
@@ -335,6 +367,9 @@ func (s *Store) answerCommits() {
 	defer close(s.stopped)
 	for c := range s.commits {
 		for _, b := range c.batches {
+			if s.opts.Replica {
+				break
+			}
 			if err := b.SyncWait(); err != nil {
 				s.fail(err)
 			}

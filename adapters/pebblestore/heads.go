@@ -272,6 +272,9 @@ func (s *Store) recoverHeads() error {
 	for ; found; found = it.Next() {
 		first := eventstore.Position(tail(it.Key()))
 		if entries, err = s.blockAt(it, first, entries); err != nil {
+			if s.opts.Replica { // the other replicas give other revisions
+				return &Damaged{first, err}
+			}
 			s.opts.Logger.Error("heartbeats are damaged; their streams' revisions may be given again", "position", first, "cause", err)
 			continue
 		}

@@ -38,9 +38,11 @@ func (s *Store) loadIdentity() error {
 		return err
 	}
 	if format == nil && !s.opts.ReadOnly {
-		id, err := uuid.NewRandom()
-		if err != nil {
-			return err
+		id := s.opts.ID
+		if id == uuid.Nil {
+			if id, err = uuid.NewRandom(); err != nil {
+				return err
+			}
 		}
 		b := s.db.NewBatch()
 		defer b.Close()

@@ -35,6 +35,7 @@ var (
 	keySchema    = []byte("m/schema")    // newest version of the events' form, 4 bytes
 	keyTrimmed   = []byte("m/trimmed")   // heartbeats at lower positions were removed by the retention
 	keyTimelines = []byte("m/timelines") // timeline.go
+	keyMark      = []byte("m/mark")      // of a replica: where in the log it is, see Block
 	keyHeads     = []byte("m/heads")     // the heads of heartbeat streams on disk include all heartbeats up to this position
 )
 

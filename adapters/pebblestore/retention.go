@@ -65,13 +65,19 @@ const maxGap = time.Minute
 // sum of the times between events, each counted up to a minute. A step of the clock counts as a minute, and so does an
 // hour without events: heartbeats are kept longer for it.
 func (s *Store) Retain(keep time.Duration) (upTo eventstore.Position, err error) {
-	before := s.Now().Add(-keep)
-	if s.clock.ahead() {
-		if before, err = s.beforeActive(keep); err != nil {
-			return 0, err
-		}
+	before, err := s.retained(keep)
+	if err != nil {
+		return 0, err
 	}
 	return s.TrimHeartbeats(before)
+}
+
+// retained is the time from which on heartbeats are kept.
+func (s *Store) retained(keep time.Duration) (time.Time, error) {
+	if s.clock.ahead() {
+		return s.beforeActive(keep)
+	}
+	return s.Now().Add(-keep), nil
 }
 
 // beforeActive is the log's time after which the log has the active time keep. It is zero if the log has less.
@@ -111,8 +117,16 @@ func (s *Store) TrimHeartbeats(before time.Time) (upTo eventstore.Position, err 
 	if err := s.saveHeadsBefore(upTo); err != nil { // the heads cannot be computed from blocks that are removed
 		return 0, err
 	}
-	if err := s.enter(); err != nil {
+	if err := s.deleteHeartbeats(upTo, pebble.Sync); err != nil {
 		return 0, err
+	}
+	return upTo, nil
+}
+
+// deleteHeartbeats removes the heartbeats at lower positions. REQUIRES: no head needs them, and upTo is in the time index.
+func (s *Store) deleteHeartbeats(upTo eventstore.Position, sync *pebble.WriteOptions) error {
+	if err := s.enter(); err != nil {
+		return err
 	}
 	defer s.leave()
 	b := s.db.NewBatch()
@@ -120,9 +134,9 @@ func (s *Store) TrimHeartbeats(before time.Time) (upTo eventstore.Position, err 
 	// INVARIANT: a position in the time index begins a block, so no block has heartbeats on both sides of upTo.
 	_ = b.DeleteRange(blockKey(0), blockKey(upTo), nil)
 	_ = b.Set(keyTrimmed, binary.BigEndian.AppendUint64(nil, uint64(upTo)), nil)
-	if err := b.Commit(pebble.Sync); err != nil {
-		return 0, err
+	if err := b.Commit(sync); err != nil {
+		return err
 	}
 	s.trimmed.Store(uint64(upTo))
-	return upTo, nil
+	return nil
 }

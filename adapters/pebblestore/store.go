@@ -47,6 +47,13 @@ type Options struct {
 	// events of a newer version is not opened.
 	Schema int
 
+	// Replica opens a store whose appends come from a log of several nodes, see Apply. Append is refused.
+	Replica bool
+	// Alone takes a store out of its cluster: its mark is removed, and it goes on as a store of its own.
+	Alone bool
+	// ID is the id of a store that is created; zero: a random one.
+	ID uuid.UUID
+
 	pause func() // waits before the engine writes a table again; nil: retryPause
 }
 
@@ -102,6 +109,7 @@ type Store struct {
 	lastImport  int64               // newest time of an event from another store, Unix nanoseconds
 	unsaved     unsaved
 	idle        idle
+	mark        []byte // of the newest block; nil: the store is no replica
 }
 
 // Open opens the store in dir, and creates it when there is none.
@@ -157,7 +165,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	go s.commitAppends()
 	go s.answerCommits()
-	if !opts.ReadOnly && !opts.Filling {
+	if !opts.ReadOnly && !opts.Filling && !opts.Replica {
 		if err := s.recordTimeline(context.Background()); err != nil {
 			return nil, errors.Join(fmt.Errorf("open event store in %s: %w", dir, err), s.Close())
 		}
@@ -235,6 +243,9 @@ func withoutPanic(part func() error) (err error) {
 // load reads the store's identity, its newest position and its clock.
 func (s *Store) load() error {
 	if err := s.loadIdentity(); err != nil {
+		return err
+	}
+	if err := s.loadMark(); err != nil {
 		return err
 	}
 	if err := s.loadTimelines(); err != nil {

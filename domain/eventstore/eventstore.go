@@ -211,6 +211,9 @@ type AppendRequest struct {
 	// StreamNumber names the stream instead of Stream, so that the store need not look the name up. REQUIRES: the store
 	// gave the number in an AppendResult since it was opened. 0: Stream names the stream.
 	StreamNumber uint32
+	// Term, if it is not 0, is the term in which this node judged the request as the leader (see Leadership). In any other
+	// term the request gets ErrOtherTerm in its result.
+	Term uint64
 	// Together, on the first request of a call, binds the requests to each other: unless Expected holds for all of them, none
 	// takes effect. REQUIRES: no two requests of the call are for one stream, and none is tied. A store that cannot bind
 	// streams carries out each request by itself.
@@ -221,7 +224,7 @@ type AppendRequest struct {
 type AppendResult struct {
 	Position Position // of the request's last event
 	Revision Revision // of the request's last event
-	Err      error    // *WrongExpectedRevision, ErrNotTogether, or nil
+	Err      error    // *WrongExpectedRevision, ErrNotTogether, ErrOtherTerm, or nil
 	// StreamNumber is the number of the stream, see RecordedEvent; 0: it has none.
 	StreamNumber uint32
 	// Untied says that the request's Other was not checked, because this store cannot. The caller finds out from the

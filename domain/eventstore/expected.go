@@ -94,6 +94,11 @@ var (
 	// ErrUnavailable says that the event store cannot be reached. The outcome of an append that was under way is unknown; the
 	// append may be sent again with the same event ids.
 	ErrUnavailable = errors.New("event store cannot be reached")
+	// ErrNoLeader refuses an append because the nodes of the cluster have no leader: too few of them reach each other. It
+	// comes with ErrUnavailable, and says more: nothing was written.
+	ErrNoLeader = errors.New("the cluster has no leader, so nothing was written")
+	// ErrOtherTerm refuses a request that was judged in another term than the present one. Nothing was written.
+	ErrOtherTerm = errors.New("another term of the cluster has begun since the request was judged")
 	// ErrRefused says that the event store refuses a request, and would refuse it again.
 	ErrRefused = errors.New("event store refuses the request")
 	// ErrAccessDenied says that the event store denies access to this node.

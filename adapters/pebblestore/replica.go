@@ -1,0 +1,167 @@
+package pebblestore
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/google/uuid"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// A replica is a store whose appends come from a log that several nodes share (adapters/raftstore). The log is the durable
+// copy, so the blocks of the log are written without a sync. After a crash the store is at an earlier block than before, and
+// the log has the blocks that follow.
+//
+// INVARIANT: what a block changes depends on the block and on the events before it, and on nothing else: no clock, no
+// random number, no limit, no order of a map. So the replicas of all nodes have the same events, with the same positions,
+// revisions, times and ids.
+
+// ErrReplica refuses to open a store with a mark as a store of its own: events that are not in the log would part it from
+// the other nodes.
+var ErrReplica = errors.New("the store belongs to a cluster")
+
+// Block is a part of the log that a replica carries out as one: after a crash the store has all of it or nothing.
+type Block struct {
+	// At is the time at which the events are recorded, Unix nanoseconds. REQUIRES: it never decreases from block to block.
+	At int64
+	// Seed makes the ids of lifecycle events that have none. It should differ from block to block.
+	Seed     uint64
+	Requests []eventstore.AppendRequest // none of them has a time of its own (At)
+	// TrimBefore removes the heartbeats at lower positions. REQUIRES: the position is in the time index, see Trimmable.
+	TrimBefore eventstore.Position
+	// Mark says where in the log the store is after the block. The store keeps the newest mark.
+	Mark []byte
+}
+
+// Apply carries out a block, and appends the results of its requests to into. An error means that the store can carry out no
+// further block. REQUIRES: the store is a replica, and one goroutine calls Apply.
+func (s *Store) Apply(into []eventstore.AppendResult, b *Block) ([]eventstore.AppendResult, error) {
+	if err := s.failed(); err != nil {
+		return into, err
+	}
+	if uint64(b.TrimBefore) > s.trimmed.Load() {
+		if err := s.trimBefore(b); err != nil {
+			s.fail(err)
+			return into, s.failed()
+		}
+	}
+	into = append(into, make([]eventstore.AppendResult, len(b.Requests))...)
+	p := &pending{block: b, requests: b.Requests, results: into[len(into)-len(b.Requests):], done: make(chan struct{}, 1)}
+	err := s.prepare(p)
+	if err == nil || errors.Is(err, eventstore.ErrTooLarge) { // the size was decided on before the block went into the log
+		err = s.submit(context.Background(), p)
+	}
+	if err != nil {
+		return into, err
+	}
+	<-p.done
+	return into, p.err
+}
+
+// Check gives the error for which Apply could not carry out requests: they are not well-formed, or name a stream by a number
+// that the store does not know.
+func (s *Store) Check(requests []eventstore.AppendRequest) error {
+	for i := range requests {
+		if !requests[i].At.IsZero() {
+			return eventstore.ErrRefused
+		}
+	}
+	return s.prepare(&pending{requests: requests})
+}
+
+// Mark is the mark of the newest block that the store has carried out; nil: there is none. REQUIRES: no Apply is under way.
+func (s *Store) Mark() []byte { return bytes.Clone(s.mark) }
+
+// Sync makes all blocks durable that were carried out before.
+func (s *Store) Sync() error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := s.failed(); err != nil {
+		return err
+	}
+	if err := s.db.LogData(nil, pebble.Sync); err != nil {
+		s.fail(err)
+		return s.failed()
+	}
+	return nil
+}
+
+// Stamp gives the time for a block that begins now, Unix nanoseconds. It is never before an earlier one.
+func (s *Store) Stamp() int64 { return s.clock.stamp() }
+
+// Full says whether the disk has too little free space for more appends.
+func (s *Store) Full() bool { return s.full.Load() }
+
+// Trimmable is the position before which heartbeats were recorded longer ago than keep; 0: none can be removed. A block with
+// this position as TrimBefore removes them.
+func (s *Store) Trimmable(keep time.Duration) (eventstore.Position, error) {
+	before, err := s.retained(keep)
+	if err != nil {
+		return 0, err
+	}
+	upTo, err := s.indexedBefore(before)
+	if err != nil || uint64(upTo) <= s.trimmed.Load() {
+		return 0, err
+	}
+	return upTo, nil
+}
+
+// trimBefore removes heartbeats. A crash before the block's mark is written has the block carried out again.
+func (s *Store) trimBefore(b *Block) error {
+	if err := s.saveHeadsBefore(b.TrimBefore); err != nil {
+		return err
+	}
+	return s.deleteHeartbeats(b.TrimBefore, pebble.NoSync)
+}
+
+// loadMark reads the mark. A replica goes on behind it. Options.Alone takes a store out of its cluster.
+func (s *Store) loadMark() (err error) {
+	if s.mark, err = s.get(keyMark); err != nil || s.mark == nil || s.opts.Replica || s.opts.ReadOnly {
+		return err
+	}
+	if !s.opts.Alone {
+		return ErrReplica
+	}
+	s.mark = nil
+	return s.db.Delete(keyMark, pebble.Sync)
+}
+
+// retriedUnread looks for a request's remaining events among those of the commit that is being filled, which cannot be read
+// yet. from is the revision of the first of them. See retried.
+func (c *commit) retriedUnread(h *head, r *eventstore.AppendRequest, from uint64, found int) (result eventstore.AppendResult, ok bool) {
+	first := slices.IndexFunc(c.out.events, func(e eventstore.RecordedEvent) bool {
+		return e.Stream == h.stream && uint64(e.Revision) == from
+	})
+	if first < 0 {
+		return result, false
+	}
+	for i := first; i < len(c.out.events) && found < len(r.Events); i++ {
+		e := &c.out.events[i]
+		if e.Stream != h.stream {
+			continue
+		}
+		if e.ID != r.Events[found].ID {
+			return result, false
+		}
+		result.Position, result.Revision = e.Position, e.Revision
+		found++
+	}
+	return result, found == len(r.Events)
+}
+
+// seededID makes the id of a lifecycle event of a block that was appended without an id: a UUIDv7 (RFC 9562).
+func (b *Block) seededID(p eventstore.Position) (id uuid.UUID) {
+	binary.BigEndian.PutUint64(id[8:], mix(b.Seed^mix(uint64(p))))
+	ms := uint64(b.At) / uint64(time.Millisecond)
+	binary.BigEndian.PutUint64(id[:8], ms<<16|0x7000|mix(b.Seed+uint64(p))&0x0fff)
+	id[8] = id[8]&0x3f | 0x80
+	return id
+}

@@ -1,0 +1,170 @@
+package pebblestore_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/uuid"
+
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// blocks makes a log: appends of all kinds, retries, conflicts, and removals of old heartbeats.
+func blocks(rng *rand.Rand, n int) (made []pebblestore.Block) {
+	ids := make([]uuid.UUID, 40)
+	for i := range ids {
+		binary.BigEndian.PutUint64(ids[i][:], rng.Uint64())
+	}
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano()
+	for i := range n {
+		at += rng.Int64N(int64(400 * time.Millisecond))
+		b := pebblestore.Block{At: at, Seed: rng.Uint64(), Mark: fmt.Append(nil, i)}
+		for range rng.IntN(12) {
+			r := eventstore.AppendRequest{Stream: stream(rng.IntN(4))}
+			if rng.IntN(2) == 0 {
+				r.Stream = heartbeats(rng.IntN(4))
+			}
+			switch rng.IntN(4) {
+			case 0:
+				r.Expected = eventstore.NoStream()
+			case 1:
+				r.Expected = eventstore.Exactly(eventstore.Revision(rng.IntN(1 + i)))
+			case 2:
+				r.Other = eventstore.Exactly(eventstore.Revision(rng.IntN(1 + i)))
+			}
+			for range 1 + rng.IntN(3) {
+				e := beat
+				if rng.IntN(3) == 0 {
+					e.ID = ids[rng.IntN(len(ids))]
+				}
+				r.Events = append(r.Events, e)
+			}
+			b.Requests = append(b.Requests, r)
+			if rng.IntN(4) == 0 {
+				b.Requests = append(b.Requests, r) // a retry within the block
+			}
+		}
+		made = append(made, b)
+	}
+	return made
+}
+
+func read(t *testing.T, s *pebblestore.Store) (all []eventstore.RecordedEvent) {
+	t.Helper()
+	for e, err := range s.ReadAll(ctx, eventstore.ReadAllOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+// A replica may crash, be opened again and forget heads at any moment: it ends with the same events, and answers with the
+// same results.
+func TestReplicasOfOneLogAreEqual(t *testing.T) {
+	for seed := range uint64(6) {
+		rng := rand.New(rand.NewPCG(seed, 5))
+		log := blocks(rng, 120)
+		id := uuid.New()
+		steady := open(t, "data", pebblestore.Options{FS: vfs.NewMem(), Replica: true, ID: id})
+		fs := vfs.NewCrashableMem()
+		options := func() pebblestore.Options {
+			return pebblestore.Options{FS: fs, Replica: true, ID: id, Now: func() time.Time { return time.Unix(rng.Int64N(1<<32), 0) }}
+		}
+		restless, err := pebblestore.Open("data", options())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := restless.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		results := make([][]eventstore.AppendResult, len(log))
+		for i := range log {
+			b := &log[i]
+			if i%30 == 29 {
+				if b.TrimBefore, err = steady.Trimmable(time.Since(time.Unix(0, b.At)) + 2*time.Second); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if results[i], err = steady.Apply(nil, b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := 0; i < len(log); {
+			got, err := restless.Apply(nil, &log[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got, results[i]) {
+				t.Fatalf("seed %d, block %d gave\n%+v, the other replica\n%+v", seed, i, got, results[i])
+			}
+			i++
+			switch rng.IntN(20) {
+			case 0:
+				if err := restless.ForgetIdle(); err != nil {
+					t.Fatal(err)
+				}
+			case 1:
+				if err := restless.Sync(); err != nil {
+					t.Fatal(err)
+				}
+			case 2:
+				crashed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
+				if err := restless.Close(); err != nil {
+					t.Fatal(err)
+				}
+				fs = crashed
+				if restless, err = pebblestore.Open("data", options()); err != nil {
+					t.Fatal(err)
+				}
+				i = 0
+				if mark := restless.Mark(); mark != nil {
+					if _, err := fmt.Sscan(string(mark), &i); err != nil {
+						t.Fatal(err)
+					}
+					i++
+				}
+			}
+		}
+		if want, got := read(t, steady), read(t, restless); !reflect.DeepEqual(want, got) || len(want) == 0 {
+			t.Errorf("seed %d: the replicas have %d and %d events, or other ones", seed, len(want), len(got))
+		}
+		if err := restless.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAReplicaTakesNoAppendAndIsNotOpenedAlone(t *testing.T) {
+	dir := t.TempDir()
+	s, err := pebblestore.Open(dir, pebblestore.Options{Replica: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := eventstore.AppendRequest{Stream: stream(1), Events: []eventstore.EventData{beat}}
+	if _, err := s.Append(ctx, nil, request); !errors.Is(err, eventstore.ErrRefused) {
+		t.Errorf("an append to a replica gave %v", err)
+	}
+	if _, err := s.Apply(nil, &pebblestore.Block{At: 1, Requests: []eventstore.AppendRequest{request}, Mark: []byte("1")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pebblestore.Open(dir, pebblestore.Options{}); !errors.Is(err, pebblestore.ErrReplica) {
+		t.Errorf("a replica opened as a store of its own gave %v", err)
+	}
+	alone := open(t, dir, pebblestore.Options{Alone: true})
+	appendOne(t, alone, stream(1))
+	if all := read(t, alone); len(all) != 2 {
+		t.Errorf("the store that left its cluster has %d events", len(all))
+	}
+}

@@ -1,0 +1,321 @@
+package raftstore
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// Times in ticks.
+const (
+	heartbeatTicks = 2
+	electionTicks  = 10
+	// leaderlessTicks is how long a node has no leader before it refuses appends at once. An election takes less.
+	leaderlessTicks = 3 * electionTicks
+)
+
+// engine runs raft. Three goroutines share the work: the loop owns raft and does nothing that waits; the appender makes
+// entries durable; the applier carries out what is committed. Raft's order of storage messages (AsyncStorageWrites) keeps
+// the three in step.
+type engine struct {
+	store  *Store
+	node   *raft.RawNode // only the loop uses it
+	inbox  mailbox[func(*raft.RawNode)]
+	append mailbox[*raftpb.Message]
+	apply  mailbox[applyTask]
+	halt   chan struct{} // closed by stop
+	tasks  sync.WaitGroup
+	once   sync.Once
+
+	view       atomic.Pointer[view]
+	leaderless atomic.Int64 // when this node lost its leader, Unix nanoseconds of the monotonic clock; 0: it has one
+	elections  atomic.Uint64
+}
+
+// view is what the loop last saw.
+type view struct {
+	role      raft.StateType
+	leader    uint64 // 0: there is none
+	term      uint64
+	committed uint64
+	match     map[uint64]uint64 // of the leader: the newest entry that each member has
+}
+
+// applyTask is what the applier does next: entries of a message, or a function.
+type applyTask struct {
+	message *raftpb.Message
+	do      func()
+}
+
+func newEngine(s *Store) *engine {
+	e := &engine{store: s, halt: make(chan struct{})}
+	e.inbox.init()
+	e.append.init()
+	e.apply.init()
+	e.view.Store(&view{})
+	e.leaderless.Store(int64(s.monotonic()))
+	return e
+}
+
+// start begins to take part in the cluster. applied is the index of the store's mark.
+func (e *engine) start(applied uint64) error {
+	who := e.store.log.who()
+	node, err := raft.NewRawNode(&raft.Config{
+		ID: who.ID, ElectionTick: electionTicks, HeartbeatTick: heartbeatTicks, Storage: e.store.log, Applied: applied,
+		AsyncStorageWrites: true, MaxSizePerMsg: 1 << 20, MaxCommittedSizePerReady: 16 << 20, MaxUncommittedEntriesSize: 256 << 20,
+		MaxInflightMsgs: 256, MaxInflightBytes: 64 << 20, CheckQuorum: true, PreVote: true, StepDownOnRemoval: true,
+		DisableProposalForwarding: true, Logger: raftLogger{e.store.logger},
+	})
+	if err != nil {
+		return err
+	}
+	if _, conf, _ := e.store.log.InitialState(); len(conf.GetVoters()) == 1 && conf.GetVoters()[0] == who.ID {
+		if err := node.Campaign(); err != nil { // there is nobody to wait for
+			return err
+		}
+	}
+	e.node = node
+	e.tasks.Go(e.loop)
+	e.tasks.Go(e.appendEntries)
+	e.tasks.Go(e.applyEntries)
+	return nil
+}
+
+// stop ends the goroutines. What was not applied is applied by the next start.
+func (e *engine) stop() { e.once.Do(func() { close(e.halt) }) }
+
+func (e *engine) wait() { e.tasks.Wait() }
+
+// do has the loop call a function with raft.
+func (e *engine) do(f func(*raft.RawNode)) { e.inbox.put(f) }
+
+// loop owns raft.
+func (e *engine) loop() {
+	ticker := time.NewTicker(e.store.tick())
+	defer ticker.Stop()
+	for {
+		select {
+		case <-e.halt:
+			return
+		case <-ticker.C:
+			e.node.Tick()
+			e.store.proposals.look()
+			e.store.barriers.look()
+		case <-e.inbox.wake:
+		}
+		for _, f := range e.inbox.take() {
+			f(e.node)
+		}
+		for e.node.HasReady() {
+			e.handle(e.node.Ready())
+		}
+		e.look()
+	}
+}
+
+// handle passes on what raft wants done. Nothing in it waits.
+func (e *engine) handle(ready raft.Ready) {
+	for _, m := range ready.Messages {
+		switch {
+		case m.GetTo() == raft.LocalAppendThread:
+			e.append.put(m)
+		case m.GetTo() == raft.LocalApplyThread:
+			e.apply.put(applyTask{message: m})
+		case m.GetType() == raftpb.MsgSnap:
+			e.store.snapshots.send(m)
+		default:
+			e.store.peers.sendRaft(m)
+		}
+	}
+	for _, r := range ready.ReadStates {
+		e.store.barriers.read(r)
+	}
+}
+
+// look publishes what changed.
+func (e *engine) look() {
+	status := e.node.BasicStatus()
+	before := e.view.Load()
+	now := &view{role: status.RaftState, leader: status.Lead, term: status.GetTerm(), committed: status.GetCommit(), match: before.match}
+	if now.role == raft.StateLeader {
+		now.match = make(map[uint64]uint64, len(before.match))
+		e.node.WithProgress(func(id uint64, _ raft.ProgressType, p progress) { now.match[id] = p.Match })
+	} else {
+		now.match = nil
+	}
+	e.view.Store(now)
+	if now.leader == before.leader && now.term == before.term {
+		return
+	}
+	switch {
+	case now.leader != 0:
+		e.leaderless.Store(0)
+		e.elections.Add(1)
+	case before.leader != 0:
+		e.leaderless.Store(int64(e.store.monotonic()))
+	}
+	e.store.logger.Info("the cluster's leader", "leader", e.store.nameOf(now.leader), "term", now.term, "role", roleOf(now.role))
+	e.store.proposals.resend()
+	e.store.barriers.resend()
+}
+
+// withoutLeader is how long this node has had no leader; 0: it has one.
+func (e *engine) withoutLeader() time.Duration {
+	since := e.leaderless.Load()
+	if since == 0 {
+		return 0
+	}
+	return max(e.store.monotonic()-time.Duration(since), 1)
+}
+
+// receive takes a message from another node.
+func (e *engine) receive(m *raftpb.Message) {
+	e.do(func(n *raft.RawNode) { _ = n.Step(m) }) // an error says that the message is of no use any more
+}
+
+func (e *engine) unreachable(id uint64) {
+	e.do(func(n *raft.RawNode) { n.ReportUnreachable(id) })
+}
+
+// propose has the leader's raft append an entry, if this node leads. What is not proposed is sent again by its node.
+func (e *engine) propose(body []byte) {
+	if !readable(body) {
+		e.store.logger.Error("a node sent a block that cannot be understood; it is dropped")
+		return
+	}
+	e.do(func(n *raft.RawNode) {
+		store := e.store.current()
+		if store == nil || n.BasicStatus().RaftState != raft.StateLeader {
+			return
+		}
+		_ = n.Propose(stamped(store.Stamp(), body))
+	})
+}
+
+// deliver passes on what a storage thread answers.
+func (e *engine) deliver(responses []*raftpb.Message) {
+	own := e.store.log.who().ID
+	for _, m := range responses {
+		if m.GetTo() == own {
+			e.receive(m)
+		} else {
+			e.store.peers.sendRaft(m)
+		}
+	}
+}
+
+// appendEntries makes entries, votes and terms durable, several messages with one sync. A failure stops the node: after a
+// failed sync nobody knows what is on disk.
+func (e *engine) appendEntries() {
+	for {
+		select {
+		case <-e.halt:
+			return
+		case <-e.append.wake:
+		}
+		messages := e.append.take()
+		for len(messages) > 0 {
+			n := 0
+			for n < len(messages) && raft.IsEmptySnap(messages[n].GetSnapshot()) {
+				n++
+			}
+			err := e.write(messages[:n])
+			if err == nil && n < len(messages) {
+				err = e.store.snapshots.install(messages[n])
+				n++
+			}
+			if err != nil {
+				e.store.fail(fmt.Errorf("write the log: %w", err))
+				return
+			}
+			for _, m := range messages[:n] {
+				e.deliver(m.GetResponses())
+			}
+			messages = messages[n:]
+		}
+	}
+}
+
+// write writes messages without a snapshot.
+func (e *engine) write(messages []*raftpb.Message) (err error) {
+	defer func() {
+		if f, ok := recover().(fatal); ok { // see engineLog
+			err = f
+		}
+	}()
+	if len(messages) == 0 {
+		return nil
+	}
+	b := e.store.log.newBatch()
+	sync := noSync
+	for _, m := range messages {
+		b.add(m.GetEntries())
+		if state := hardState(m); state != nil {
+			if err := b.setState(state); err != nil {
+				return err
+			}
+		}
+		if len(m.GetResponses()) > 0 {
+			sync = synced
+		}
+	}
+	return e.store.log.write(b, sync)
+}
+
+// hardState is the state that a message asks to save; nil: none.
+func hardState(m *raftpb.Message) *raftpb.HardState {
+	state := &raftpb.HardState{Term: new(m.GetTerm()), Vote: new(m.GetVote()), Commit: new(m.GetCommit())}
+	if raft.IsEmptyHardState(state) {
+		return nil
+	}
+	return state
+}
+
+// mailbox is a queue without a bound: raft bounds what is under way, and a bounded queue between goroutines that also answer
+// each other could block them all.
+type mailbox[T any] struct {
+	mu    sync.Mutex
+	items []T
+	wake  chan struct{} // capacity 1: there may be something in the queue; never closed
+}
+
+func (m *mailbox[T]) init() { m.wake = make(chan struct{}, 1) }
+
+func (m *mailbox[T]) put(item T) {
+	m.mu.Lock()
+	m.items = append(m.items, item)
+	m.mu.Unlock()
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (m *mailbox[T]) take() []T {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	taken := m.items
+	m.items = nil
+	return taken
+}
+
+// raftLogger logs raft's warnings and errors.
+type raftLogger struct{ *slog.Logger }
+
+func (l raftLogger) Debug(...any)                {}
+func (l raftLogger) Debugf(string, ...any)       {}
+func (l raftLogger) Info(v ...any)               { l.Logger.Debug(fmt.Sprint(v...)) }
+func (l raftLogger) Infof(f string, v ...any)    { l.Logger.Debug(fmt.Sprintf(f, v...)) }
+func (l raftLogger) Warning(v ...any)            { l.Logger.Debug(fmt.Sprint(v...)) }
+func (l raftLogger) Warningf(f string, v ...any) { l.Logger.Debug(fmt.Sprintf(f, v...)) }
+func (l raftLogger) Error(v ...any)              { l.Logger.Error(fmt.Sprint(v...)) }
+func (l raftLogger) Errorf(f string, v ...any)   { l.Logger.Error(fmt.Sprintf(f, v...)) }
+func (l raftLogger) Fatal(v ...any)              { panic(fmt.Sprint(v...)) }
+func (l raftLogger) Fatalf(f string, v ...any)   { panic(fmt.Sprintf(f, v...)) }
+func (l raftLogger) Panic(v ...any)              { panic(fmt.Sprint(v...)) }
+func (l raftLogger) Panicf(f string, v ...any)   { panic(fmt.Sprintf(f, v...)) }

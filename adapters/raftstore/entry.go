@@ -1,0 +1,343 @@
+package raftstore
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// An entry of the log is the leader's stamp (version and time) and a body, which a node made: a block of appends, or a
+// position before which heartbeats are removed. A node stops at an entry that it does not understand, because it cannot know
+// what the other nodes make of it.
+const (
+	entryVersion = 1
+	stampSize    = 9 // bytes: the version, then the time in Unix nanoseconds
+
+	bodyBlock = 1
+	bodyTrim  = 2
+)
+
+// errEntry refuses an entry that this version does not understand.
+var errEntry = errors.New("an entry of the log cannot be understood: a newer version of rollcall wrote it, or it is damaged")
+
+// origin says which block of which node a block is. A node counts its blocks from 1 anew in every incarnation. A block that
+// is sent again keeps its origin, so that it is carried out once.
+type origin struct {
+	node        uint64
+	incarnation uint64 // number of the start of the node's process, from 1
+	number      uint64
+}
+
+// stamped is a body with the leader's time before it: an entry's data.
+func stamped(at int64, body []byte) []byte {
+	b := make([]byte, 0, stampSize+len(body))
+	b = append(b, entryVersion)
+	b = binary.BigEndian.AppendUint64(b, uint64(at))
+	return append(b, body...)
+}
+
+// unstamp gives the time and the body of an entry.
+func unstamp(data []byte) (at int64, body []byte, err error) {
+	if len(data) <= stampSize || data[0] != entryVersion {
+		return 0, nil, errEntry
+	}
+	return int64(binary.BigEndian.Uint64(data[1:])), data[stampSize:], nil
+}
+
+// readable says whether a body is of a kind that this version knows. The leader proposes no other.
+func readable(body []byte) bool {
+	return len(body) > 0 && (body[0] == bodyBlock || body[0] == bodyTrim)
+}
+
+func encodeTrim(before eventstore.Position) []byte {
+	return binary.AppendUvarint([]byte{bodyTrim}, uint64(before))
+}
+
+func decodeTrim(body []byte) (eventstore.Position, error) {
+	r := reader{b: body[1:]}
+	before := eventstore.Position(r.uvarint())
+	return before, r.end()
+}
+
+// The flags of a request.
+const (
+	flagNumbered = 1 << iota // the stream goes by its number
+	flagTied                 // Other follows
+	flagTogether
+	flagTerm // Term follows
+)
+
+// The forms of an expected revision.
+const (
+	expectAny = iota
+	expectNoStream
+	expectExists
+	expectExactly
+)
+
+// The flags of an event.
+const (
+	flagID    = 1 << iota // the event has an id
+	flagEpoch             // the event is a heartbeat, of which only the epoch is written
+)
+
+// builder writes the requests of a call. A block is its origin, and then the requests of several calls. Metadata that events
+// of a call share is written once.
+type builder struct {
+	b        []byte
+	metadata [][]byte
+}
+
+// appendOrigin writes the part of a block before its requests.
+func appendOrigin(b []byte, of origin) []byte {
+	b = append(b, bodyBlock)
+	b = binary.BigEndian.AppendUint64(b, of.node)
+	b = binary.BigEndian.AppendUint64(b, of.incarnation)
+	return binary.BigEndian.AppendUint64(b, of.number)
+}
+
+// encodeRequests writes the requests of a call.
+func encodeRequests(requests []eventstore.AppendRequest) []byte {
+	w := builder{b: binary.AppendUvarint(nil, uint64(len(requests)))}
+	for i := range requests {
+		w.request(&requests[i])
+	}
+	return w.b
+}
+
+const numberAt = 1 + 8 + 8 // where a block has its number
+
+// renumber gives a block another number. The block's bytes may be on their way to the leader, so they are copied.
+func renumber(body []byte, number uint64) []byte {
+	body = slices.Clone(body)
+	binary.BigEndian.PutUint64(body[numberAt:], number)
+	return body
+}
+
+func (w *builder) request(r *eventstore.AppendRequest) {
+	var flags byte
+	if r.StreamNumber != 0 {
+		flags |= flagNumbered
+	}
+	if !r.Other.IsAny() {
+		flags |= flagTied
+	}
+	if r.Together {
+		flags |= flagTogether
+	}
+	if r.Term != 0 {
+		flags |= flagTerm
+	}
+	w.b = append(w.b, flags)
+	if r.StreamNumber != 0 {
+		w.b = binary.AppendUvarint(w.b, uint64(r.StreamNumber))
+	} else {
+		w.bytes([]byte(r.Stream))
+	}
+	w.expected(r.Expected)
+	if flags&flagTied != 0 {
+		w.expected(r.Other)
+	}
+	if flags&flagTerm != 0 {
+		w.b = binary.AppendUvarint(w.b, r.Term)
+	}
+	w.b = binary.AppendUvarint(w.b, uint64(len(r.Events)))
+	for i := range r.Events {
+		w.event(&r.Events[i])
+	}
+}
+
+func (w *builder) event(e *eventstore.EventData) {
+	var flags byte
+	if e.ID != [16]byte{} {
+		flags |= flagID
+	}
+	epoch, dense := pebblestore.HeartbeatEpoch(e.Type, e.Data)
+	if dense {
+		flags |= flagEpoch
+	}
+	w.b = append(w.b, flags)
+	if flags&flagID != 0 {
+		w.b = append(w.b, e.ID[:]...)
+	}
+	if dense {
+		w.b = binary.AppendUvarint(w.b, epoch)
+	} else {
+		w.bytes([]byte(e.Type))
+		w.bytes(e.Data)
+	}
+	same := func(m []byte) bool { return string(m) == string(e.Metadata) }
+	if i := slices.IndexFunc(w.metadata, same); i >= 0 {
+		w.b = binary.AppendUvarint(w.b, uint64(i)+1)
+		return
+	}
+	w.b = binary.AppendUvarint(w.b, 0)
+	w.bytes(e.Metadata)
+	if len(w.metadata) < sharedMetadata {
+		w.metadata = append(w.metadata, e.Metadata)
+	}
+}
+
+// sharedMetadata is how many different metadata of a block later events can refer to.
+const sharedMetadata = 32
+
+func (w *builder) expected(e eventstore.ExpectedRevision) {
+	revision, exact := e.Exact()
+	switch {
+	case e.IsAny():
+		w.b = append(w.b, expectAny)
+	case e.IsNoStream():
+		w.b = append(w.b, expectNoStream)
+	case exact:
+		w.b = binary.AppendUvarint(append(w.b, expectExactly), uint64(revision))
+	default:
+		w.b = append(w.b, expectExists)
+	}
+}
+
+func (w *builder) bytes(b []byte) {
+	w.b = append(binary.AppendUvarint(w.b, uint64(len(b))), b...)
+}
+
+// decodeOrigin reads the origin of a block.
+func decodeOrigin(body []byte) (of origin, err error) {
+	if len(body) < numberAt+8 || body[0] != bodyBlock {
+		return of, errEntry
+	}
+	return origin{
+		binary.BigEndian.Uint64(body[1:]), binary.BigEndian.Uint64(body[9:]), binary.BigEndian.Uint64(body[numberAt:]),
+	}, nil
+}
+
+// decodeRequests reads the requests of a block into a slice. They share no memory with the body, which is far larger than an
+// event that somebody may keep.
+func decodeRequests(body []byte, into []eventstore.AppendRequest) ([]eventstore.AppendRequest, error) {
+	r := reader{b: body[numberAt+8:]}
+	var metadata [][]byte // of the events of one call
+	for calls := uint64(0); len(r.b) > 0; calls-- {
+		if calls == 0 {
+			calls, metadata = r.uvarint(), metadata[:0]
+		}
+		var q eventstore.AppendRequest
+		flags := r.byte()
+		if flags&flagNumbered != 0 {
+			q.StreamNumber = uint32(r.uvarint())
+		} else {
+			q.Stream = eventstore.StreamName(r.bytes())
+		}
+		q.Expected = r.expected()
+		if flags&flagTied != 0 {
+			q.Other = r.expected()
+		}
+		if flags&flagTerm != 0 {
+			q.Term = r.uvarint()
+		}
+		q.Together = flags&flagTogether != 0
+		n := r.uvarint()
+		if n > uint64(len(r.b)) {
+			return nil, errEntry
+		}
+		q.Events = make([]eventstore.EventData, n)
+		for i := range q.Events {
+			metadata = r.event(&q.Events[i], metadata)
+		}
+		into = append(into, q)
+	}
+	return into, r.end()
+}
+
+// reader reads a body from its beginning. After a failure it gives zeroes and stays failed.
+type reader struct {
+	b        []byte
+	failed   bool
+	metadata []byte // what was read last: heartbeats of one caller have the same
+}
+
+func (r *reader) end() error {
+	if r.failed || len(r.b) > 0 {
+		return errEntry
+	}
+	return nil
+}
+
+func (r *reader) take(n uint64) []byte {
+	if r.failed || n > uint64(len(r.b)) {
+		r.failed, r.b = true, nil
+		return nil
+	}
+	taken := r.b[:n:n]
+	r.b = r.b[n:]
+	return taken
+}
+
+func (r *reader) byte() byte {
+	if b := r.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.failed, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *reader) bytes() []byte { return r.take(r.uvarint()) }
+
+func (r *reader) expected() eventstore.ExpectedRevision {
+	switch r.byte() {
+	case expectAny:
+		return eventstore.Any()
+	case expectNoStream:
+		return eventstore.NoStream()
+	case expectExists:
+		return eventstore.StreamExists()
+	case expectExactly:
+		return eventstore.Exactly(eventstore.Revision(r.uvarint()))
+	}
+	r.failed, r.b = true, nil
+	return eventstore.Any()
+}
+
+func (r *reader) event(e *eventstore.EventData, metadata [][]byte) [][]byte {
+	flags := r.byte()
+	if flags&flagID != 0 {
+		copy(e.ID[:], r.take(uint64(len(e.ID))))
+	}
+	if flags&flagEpoch != 0 {
+		e.Type, e.Data = domain.TypeHeartbeatReceived, domain.HeartbeatReceived{Epoch: r.uvarint()}.Encode()
+	} else {
+		e.Type = string(r.bytes())
+		e.Data = slices.Clone(r.bytes())
+	}
+	if i := r.uvarint(); i > 0 {
+		if i > uint64(len(metadata)) {
+			r.failed, r.b = true, nil
+			return metadata
+		}
+		e.Metadata = metadata[i-1]
+		return metadata
+	}
+	if e.Metadata = r.bytes(); string(e.Metadata) != string(r.metadata) {
+		r.metadata = slices.Clone(e.Metadata)
+	}
+	e.Metadata = r.metadata
+	if len(metadata) < sharedMetadata {
+		metadata = append(metadata, e.Metadata)
+	}
+	return metadata
+}
+
+func (o origin) String() string {
+	return fmt.Sprintf("block %d.%d of %x", o.incarnation, o.number, o.node)
+}

@@ -1,0 +1,496 @@
+package raftstore
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/uuid"
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// The keys of the log's folder.
+//
+//	e/<index>   an entry: its term, its type, its data
+//	m/<name>    facts about the log
+const rangeEntries = 'e'
+
+var (
+	keyIdentity = []byte("m/identity") // JSON of identity
+	keyState    = []byte("m/state")    // raftpb.HardState
+	keyCut      = []byte("m/cut")      // index and term of the entry before the first one
+)
+
+// identity is who the node is. Its id is random and made with the log, so a node whose log is lost has another id: it cannot
+// vote a second time in the name of the first one.
+type identity struct {
+	ID          uint64            `json:"id"`
+	Name        string            `json:"name"`
+	Cluster     uuid.UUID         `json:"cluster"`           // zero: the node belongs to no cluster yet
+	Incarnation uint64            `json:"incarnation"`       // number of starts
+	Founding    bool              `json:"founding"`          // the node has begun to found a cluster
+	Installing  bool              `json:"installing"`        // a checkpoint takes the place of the store
+	Members     map[string]string `json:"members,omitempty"` // names and addresses, for a node whose store is lost
+	Removed     bool              `json:"removed,omitempty"` // the cluster has removed the node
+}
+
+// diskLog is the log of one node in a Pebble folder, and raft's Storage.
+//
+// INVARIANT: one goroutine writes (the appender, or the opening goroutine before it starts). Any goroutine reads.
+type diskLog struct {
+	db   *pebble.DB
+	lock *pebble.Lock
+
+	mu       sync.Mutex
+	identity identity
+	state    *raftpb.HardState
+	conf     *raftpb.ConfState // of the store's mark; given once, to raft's InitialState
+	cut      uint64            // index of the entry before the first one
+	cutTerm  uint64
+	last     uint64
+	tail     []*raftpb.Entry // the newest entries, without a gap; their sum is at most tailBytes, or one entry
+	tailSize int
+	sizes    []milestone
+	bytes    uint64 // of all entries
+	snapshot func() (*raftpb.Snapshot, error)
+}
+
+// milestone says how many bytes of entries were ever written up to an index, so that the log can be cut by bytes.
+type milestone struct{ index, bytes uint64 }
+
+const (
+	tailBytes      = 16 << 20
+	milestoneBytes = 256 << 10
+)
+
+// openLog opens the log in a folder, and creates it when there is none.
+func openLog(dir string, fs vfs.FS, logger *slog.Logger) (*diskLog, error) {
+	if err := fs.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("create the log's folder: %w", err)
+	}
+	lock, err := pebble.LockDirectory(dir, fs)
+	if err != nil {
+		return nil, fmt.Errorf("the log in %s is in use by another process: %w", dir, err)
+	}
+	cache := pebble.NewCache(8 << 20)
+	defer cache.Unref()
+	db, err := pebble.Open(dir, &pebble.Options{
+		FS: fs, Lock: lock, Cache: cache, Logger: engineLog{logger},
+		FormatMajorVersion: pebble.FormatNewest, MemTableSize: 8 << 20, MemTableStopWritesThreshold: 8, L0StopWritesThreshold: 64,
+		BytesPerSync: 1 << 20,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open the log in %s: %w", dir, err), lock.Close())
+	}
+	l := &diskLog{db: db, lock: lock, conf: &raftpb.ConfState{}}
+	if err := l.load(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the log in %s: %w", dir, err), db.Close(), lock.Close())
+	}
+	return l, nil
+}
+
+func (l *diskLog) close() error { return errors.Join(l.db.Close(), l.lock.Close()) }
+
+func (l *diskLog) get(key []byte) ([]byte, error) {
+	v, closer, err := l.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer closer.Close()
+	return append([]byte{}, v...), nil
+}
+
+func (l *diskLog) load() error {
+	b, err := l.get(keyIdentity)
+	if err == nil && b != nil {
+		err = json.Unmarshal(b, &l.identity)
+	}
+	if err != nil {
+		return err
+	}
+	l.state = &raftpb.HardState{}
+	if b, err = l.get(keyState); err == nil && b != nil {
+		err = proto.Unmarshal(b, l.state)
+	}
+	if err != nil {
+		return err
+	}
+	if b, err = l.get(keyCut); err != nil {
+		return err
+	}
+	if len(b) == 16 {
+		l.cut, l.cutTerm = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
+	}
+	l.last = l.cut
+	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: entryKey(l.cut + 1), UpperBound: []byte{rangeEntries + 1}})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	for ok := it.First(); ok; ok = it.Next() {
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		e, err := decodeEntry(it.Key(), v)
+		if err != nil {
+			return err
+		}
+		if e.GetIndex() != l.last+1 {
+			return fmt.Errorf("%w: entry %d follows entry %d", ErrLogDamaged, e.GetIndex(), l.last)
+		}
+		l.keep([]*raftpb.Entry{e})
+	}
+	return it.Error()
+}
+
+func entryKey(index uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{rangeEntries, '/'}, index)
+}
+
+// encodeEntry writes an entry's value.
+func encodeEntry(e *raftpb.Entry) []byte {
+	b := make([]byte, 0, 11+len(e.GetData()))
+	b = binary.AppendUvarint(b, e.GetTerm())
+	return append(append(b, byte(e.GetType())), e.GetData()...)
+}
+
+// decodeEntry reads an entry. It shares no memory with the value.
+func decodeEntry(key, value []byte) (*raftpb.Entry, error) {
+	r := reader{b: value}
+	term, kind := r.uvarint(), raftpb.EntryType(r.byte())
+	if r.failed || len(key) != 10 {
+		return nil, ErrLogDamaged
+	}
+	var data []byte
+	if len(r.b) > 0 {
+		data = append([]byte{}, r.b...)
+	}
+	return &raftpb.Entry{Index: new(binary.BigEndian.Uint64(key[2:])), Term: new(term), Type: kind.Enum(), Data: data}, nil
+}
+
+// batch collects what one sync makes durable.
+type logBatch struct {
+	*pebble.Batch
+	last    uint64            // index of the newest entry once the batch is written
+	entries [][]*raftpb.Entry // in the order in which they were added
+	state   *raftpb.HardState // nil: it stays
+}
+
+func (l *diskLog) newBatch() *logBatch { return &logBatch{Batch: l.db.NewBatch(), last: l.last} }
+
+// add appends entries, in the place of those that have the same or a later index.
+func (b *logBatch) add(entries []*raftpb.Entry) {
+	if len(entries) == 0 {
+		return
+	}
+	for _, e := range entries {
+		_ = b.Set(entryKey(e.GetIndex()), encodeEntry(e), nil)
+	}
+	newest := entries[len(entries)-1].GetIndex()
+	if newest < b.last { // the rest of the tail that the entries replace
+		_ = b.DeleteRange(entryKey(newest+1), entryKey(b.last+1), nil)
+	}
+	b.last, b.entries = newest, append(b.entries, entries)
+}
+
+func (b *logBatch) setState(s *raftpb.HardState) error {
+	value, err := proto.Marshal(s)
+	if err != nil {
+		return err
+	}
+	b.state = s
+	return b.Set(keyState, value, nil)
+}
+
+// write makes a batch part of the log.
+func (l *diskLog) write(b *logBatch, sync *pebble.WriteOptions) error {
+	if err := b.Commit(sync); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, entries := range b.entries {
+		l.keep(entries)
+	}
+	if b.state != nil {
+		l.state = b.state
+	}
+	return b.Close()
+}
+
+// keep notes entries that were written. REQUIRES: mu is held, or nobody else uses the log yet.
+func (l *diskLog) keep(entries []*raftpb.Entry) {
+	first := entries[0].GetIndex()
+	if first <= l.last {
+		l.drop(first)
+	}
+	for _, e := range entries {
+		l.tail = append(l.tail, e)
+		size := len(e.GetData()) + 32
+		l.tailSize += size
+		l.bytes += uint64(size)
+		if n := len(l.sizes); n == 0 || l.bytes-l.sizes[n-1].bytes >= milestoneBytes {
+			l.sizes = append(l.sizes, milestone{e.GetIndex(), l.bytes})
+		}
+	}
+	l.last = entries[len(entries)-1].GetIndex()
+	drop := 0
+	for l.tailSize > tailBytes && drop < len(l.tail)-1 {
+		l.tailSize -= len(l.tail[drop].GetData()) + 32
+		drop++
+	}
+	if drop > 0 {
+		l.tail = append([]*raftpb.Entry(nil), l.tail[drop:]...)
+	}
+}
+
+// drop forgets the entries from an index on, which others replace.
+func (l *diskLog) drop(from uint64) {
+	for n := len(l.tail); n > 0 && l.tail[n-1].GetIndex() >= from; n-- {
+		l.tailSize -= len(l.tail[n-1].GetData()) + 32
+		l.tail[n-1] = nil
+		l.tail = l.tail[:n-1]
+	}
+	for n := len(l.sizes); n > 0 && l.sizes[n-1].index >= from; n-- {
+		l.sizes = l.sizes[:n-1]
+	}
+	l.last = from - 1
+}
+
+// saveIdentity changes the identity and makes the change durable.
+func (l *diskLog) saveIdentity(change func(*identity)) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	changed := l.identity
+	change(&changed)
+	b, err := json.Marshal(changed)
+	if err != nil {
+		return err
+	}
+	if err := l.db.Set(keyIdentity, b, pebble.Sync); err != nil {
+		return err
+	}
+	l.identity = changed
+	return nil
+}
+
+func (l *diskLog) who() identity {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.identity
+}
+
+// reset has the log begin after an entry that a checkpoint has, without entries, and notes that the checkpoint takes the
+// place of the store.
+func (l *diskLog) reset(index, term uint64, state *raftpb.HardState) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	changed := l.identity
+	changed.Installing = true
+	b, err := json.Marshal(changed)
+	if err != nil {
+		return err
+	}
+	s, err := proto.Marshal(state)
+	if err != nil {
+		return err
+	}
+	batch := l.db.NewBatch()
+	defer batch.Close()
+	_ = batch.DeleteRange(entryKey(0), []byte{rangeEntries + 1}, nil)
+	_ = batch.Set(keyCut, cutValue(index, term), nil)
+	_ = batch.Set(keyIdentity, b, nil)
+	_ = batch.Set(keyState, s, nil)
+	if err := batch.Commit(pebble.Sync); err != nil {
+		return err
+	}
+	l.identity, l.state = changed, state
+	l.cut, l.cutTerm, l.last = index, term, index
+	l.tail, l.tailSize, l.sizes, l.bytes = nil, 0, nil, 0
+	return nil
+}
+
+func cutValue(index, term uint64) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, index), term)
+}
+
+// cutTo removes the entries up to an index. REQUIRES: the store has them durably.
+func (l *diskLog) cutTo(index uint64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if index <= l.cut || index > l.last { // the log began anew meanwhile
+		return nil
+	}
+	term, err := l.term(index)
+	if err != nil {
+		return err
+	}
+	batch := l.db.NewBatch()
+	defer batch.Close()
+	_ = batch.DeleteRange(entryKey(0), entryKey(index+1), nil)
+	_ = batch.Set(keyCut, cutValue(index, term), nil)
+	if err := batch.Commit(pebble.NoSync); err != nil {
+		return err
+	}
+	l.cut, l.cutTerm = index, term
+	n := 0
+	for n < len(l.tail) && l.tail[n].GetIndex() <= index {
+		l.tailSize -= len(l.tail[n].GetData()) + 32
+		n++
+	}
+	l.tail = append([]*raftpb.Entry(nil), l.tail[n:]...)
+	for n = 0; n < len(l.sizes)-1 && l.sizes[n+1].index <= index; {
+		n++
+	}
+	l.sizes = append([]milestone(nil), l.sizes[n:]...)
+	return nil
+}
+
+// size is how many bytes the entries take that are kept, up to a milestone.
+func (l *diskLog) size() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.sizes) == 0 {
+		return 0
+	}
+	return l.bytes - l.sizes[0].bytes
+}
+
+// before is the newest index up to which the log can be cut so that it keeps a number of bytes; 0: it has fewer.
+func (l *diskLog) before(keep uint64) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found := uint64(0)
+	for _, m := range l.sizes {
+		if l.bytes-m.bytes < keep {
+			break
+		}
+		found = m.index
+	}
+	return found
+}
+
+// InitialState implements raft.Storage.
+func (l *diskLog) InitialState() (*raftpb.HardState, *raftpb.ConfState, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state, l.conf, nil
+}
+
+// FirstIndex implements raft.Storage.
+func (l *diskLog) FirstIndex() (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cut + 1, nil
+}
+
+// LastIndex implements raft.Storage.
+func (l *diskLog) LastIndex() (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last, nil
+}
+
+// Term implements raft.Storage.
+func (l *diskLog) Term(index uint64) (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.term(index)
+}
+
+// term is the term of an entry. REQUIRES: mu is held.
+func (l *diskLog) term(index uint64) (uint64, error) {
+	switch {
+	case index == l.cut:
+		return l.cutTerm, nil
+	case index < l.cut:
+		return 0, raft.ErrCompacted
+	case index > l.last:
+		return 0, raft.ErrUnavailable
+	}
+	if e := l.cached(index); e != nil {
+		return e.GetTerm(), nil
+	}
+	e, err := l.read(index)
+	return e.GetTerm(), err
+}
+
+// cached is an entry of the tail; nil: the tail does not have it. REQUIRES: mu is held.
+func (l *diskLog) cached(index uint64) *raftpb.Entry {
+	if len(l.tail) == 0 || index < l.tail[0].GetIndex() || index > l.last {
+		return nil
+	}
+	return l.tail[index-l.tail[0].GetIndex()]
+}
+
+// Entries implements raft.Storage.
+func (l *diskLog) Entries(low, high, maxSize uint64) ([]*raftpb.Entry, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if low <= l.cut {
+		return nil, raft.ErrCompacted
+	}
+	if high > l.last+1 {
+		return nil, raft.ErrUnavailable
+	}
+	var entries []*raftpb.Entry
+	size := uint64(0)
+	for index := low; index < high; index++ {
+		e := l.cached(index)
+		if e == nil {
+			var err error
+			if e, err = l.read(index); err != nil {
+				return nil, err
+			}
+		}
+		size += uint64(proto.Size(e))
+		if size > maxSize && len(entries) > 0 {
+			break
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+func (l *diskLog) read(index uint64) (*raftpb.Entry, error) {
+	key := entryKey(index)
+	v, err := l.get(key)
+	if err != nil {
+		return nil, err
+	}
+	if v == nil {
+		return nil, fmt.Errorf("%w: entry %d is gone", ErrLogDamaged, index)
+	}
+	return decodeEntry(key, v)
+}
+
+// Snapshot implements raft.Storage.
+func (l *diskLog) Snapshot() (*raftpb.Snapshot, error) { return l.snapshot() }
+
+// engineLog logs the engine's errors and nothing else.
+type engineLog struct{ *slog.Logger }
+
+func (l engineLog) Infof(string, ...any) {}
+
+func (l engineLog) Errorf(format string, args ...any) {
+	l.Error("the log's engine", "error", fmt.Sprintf(format, args...))
+}
+
+// Fatalf must not return. The appender recovers the panic, and the node stops. In any other goroutine the panic ends the
+// process.
+func (l engineLog) Fatalf(format string, args ...any) { panic(fatal(fmt.Sprintf(format, args...))) }
+
+type fatal string
+
+func (f fatal) Error() string { return string(f) }

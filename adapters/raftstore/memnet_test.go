@@ -1,0 +1,233 @@
+package raftstore_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+)
+
+// fabric is a network in memory. Each link, in each direction, can be cut, slow, or break at random.
+type fabric struct {
+	mu        sync.Mutex
+	listeners map[string]*listener // by address
+	links     map[link]*condition
+	rng       *rand.Rand
+}
+
+type link struct{ from, to string }
+
+// condition is the state of a link.
+type condition struct {
+	healed chan struct{} // closed when the link is whole again; nil: it is whole
+	delay  time.Duration // of each write
+	breaks float64       // how often a write breaks the connection
+}
+
+func newFabric(seed uint64) *fabric {
+	return &fabric{listeners: map[string]*listener{}, links: map[link]*condition{}, rng: rand.New(rand.NewPCG(seed, 17))}
+}
+
+func (f *fabric) at(from, to string) *condition {
+	c := f.links[link{from, to}]
+	if c == nil {
+		c = &condition{}
+		f.links[link{from, to}] = c
+	}
+	return c
+}
+
+// cut cuts the way from one node to another.
+func (f *fabric) cut(from, to string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c := f.at(from, to); c.healed == nil {
+		c.healed = make(chan struct{})
+	}
+}
+
+// isolate cuts all ways between a node and others.
+func (f *fabric) isolate(node string, others ...string) {
+	for _, other := range others {
+		f.cut(node, other)
+		f.cut(other, node)
+	}
+}
+
+// heal makes all links whole and fast.
+func (f *fabric) heal() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.links {
+		if c.healed != nil {
+			close(c.healed)
+		}
+		*c = condition{}
+	}
+}
+
+// worsen makes a link slow and unreliable.
+func (f *fabric) worsen(from, to string, delay time.Duration, breaks float64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	c := f.at(from, to)
+	c.delay, c.breaks = delay, breaks
+}
+
+var errBroken = errors.New("the connection broke")
+
+// pass waits until a write may pass. It gives an error if the write breaks the connection, or may not pass in time.
+func (f *fabric) pass(from, to string, deadline time.Time, closed <-chan struct{}) error {
+	for {
+		f.mu.Lock()
+		c := *f.at(from, to)
+		breaks := c.breaks > 0 && f.rng.Float64() < c.breaks
+		f.mu.Unlock()
+		if breaks {
+			return errBroken
+		}
+		if c.healed == nil {
+			if c.delay > 0 {
+				time.Sleep(c.delay)
+			}
+			return nil
+		}
+		var expired <-chan time.Time
+		if !deadline.IsZero() {
+			t := time.NewTimer(time.Until(deadline))
+			defer t.Stop()
+			expired = t.C
+		}
+		select {
+		case <-c.healed:
+		case <-closed:
+			return net.ErrClosed
+		case <-expired:
+			return context.DeadlineExceeded
+		}
+	}
+}
+
+// endpoint is the network as a node has it.
+type endpoint struct {
+	fabric *fabric
+	node   string
+}
+
+func (f *fabric) endpoint(node string) *endpoint { return &endpoint{f, node} }
+
+// Listen implements raftstore.Network.
+func (e *endpoint) Listen(address string) (net.Listener, error) {
+	e.fabric.mu.Lock()
+	defer e.fabric.mu.Unlock()
+	if e.fabric.listeners[address] != nil {
+		return nil, errors.New("the address is in use")
+	}
+	l := &listener{fabric: e.fabric, address: address, node: e.node, conns: make(chan net.Conn), closed: make(chan struct{})}
+	e.fabric.listeners[address] = l
+	return l, nil
+}
+
+// Dial implements raftstore.Network.
+func (e *endpoint) Dial(ctx context.Context, _, address string) (net.Conn, error) {
+	e.fabric.mu.Lock()
+	l := e.fabric.listeners[address]
+	e.fabric.mu.Unlock()
+	if l == nil {
+		return nil, errors.New("nobody listens")
+	}
+	deadline, _ := ctx.Deadline()
+	if err := e.fabric.pass(e.node, l.node, deadline, ctx.Done()); err != nil {
+		return nil, err
+	}
+	near, far := net.Pipe()
+	select {
+	case l.conns <- newConn(e.fabric, far, l.node, e.node):
+		return newConn(e.fabric, near, e.node, l.node), nil
+	case <-l.closed:
+		return nil, errors.New("nobody listens any more")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Authentic implements raftstore.Network.
+func (e *endpoint) Authentic(net.Conn, string) error { return nil }
+
+type listener struct {
+	fabric  *fabric
+	address string
+	node    string
+	conns   chan net.Conn
+	closed  chan struct{}
+	once    sync.Once
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *listener) Close() error {
+	l.once.Do(func() {
+		close(l.closed)
+		l.fabric.mu.Lock()
+		defer l.fabric.mu.Unlock()
+		delete(l.fabric.listeners, l.address)
+	})
+	return nil
+}
+
+func (l *listener) Addr() net.Addr { return &net.UnixAddr{Name: l.address} }
+
+// conn is one end of a connection.
+type conn struct {
+	net.Conn
+	fabric   *fabric
+	from, to string
+	closed   chan struct{}
+	once     sync.Once
+
+	mu       sync.Mutex
+	deadline time.Time // of writes
+}
+
+func newConn(f *fabric, c net.Conn, from, to string) *conn {
+	return &conn{Conn: c, fabric: f, from: from, to: to, closed: make(chan struct{})}
+}
+
+func (c *conn) SetDeadline(t time.Time) error {
+	c.mu.Lock()
+	c.deadline = t
+	c.mu.Unlock()
+	return c.Conn.SetDeadline(t)
+}
+
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	c.deadline = t
+	c.mu.Unlock()
+	return c.Conn.SetWriteDeadline(t)
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	deadline := c.deadline
+	c.mu.Unlock()
+	if err := c.fabric.pass(c.from, c.to, deadline, c.closed); err != nil {
+		_ = c.Close()
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *conn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}

@@ -1,0 +1,212 @@
+package raftstore
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Network opens connections between nodes. Tests have one in memory, with faults.
+type Network interface {
+	Listen(address string) (net.Listener, error)
+	// Dial opens a connection to the node with a name at an address.
+	Dial(ctx context.Context, name, address string) (net.Conn, error)
+	// Authentic gives an error if the node at the other end of a connection is not the one with the name.
+	Authentic(c net.Conn, name string) error
+}
+
+// tcp is the network of production: mutual TLS over TCP.
+type tcp struct{ config *tls.Config }
+
+// Listen implements Network.
+func (t tcp) Listen(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil || t.config == nil {
+		return l, err
+	}
+	config := t.config.Clone()
+	config.ClientAuth = tls.RequireAndVerifyClientCert
+	if config.ClientCAs == nil {
+		config.ClientCAs = config.RootCAs
+	}
+	return tls.NewListener(l, config), nil
+}
+
+// Dial implements Network.
+func (t tcp) Dial(ctx context.Context, name, address string) (net.Conn, error) {
+	if t.config == nil {
+		var d net.Dialer
+		return d.DialContext(ctx, "tcp", address)
+	}
+	config := t.config.Clone()
+	config.ServerName = name // the certificate names the node, not its host
+	if config.MinVersion == 0 {
+		config.MinVersion = tls.VersionTLS13
+	}
+	d := tls.Dialer{Config: config}
+	return d.DialContext(ctx, "tcp", address)
+}
+
+// Authentic implements Network.
+func (t tcp) Authentic(c net.Conn, name string) error {
+	secure, ok := c.(*tls.Conn)
+	if !ok || t.config == nil {
+		return nil
+	}
+	certificates := secure.ConnectionState().PeerCertificates
+	if len(certificates) == 0 {
+		return errors.New("the node shows no certificate")
+	}
+	if err := certificates[0].VerifyHostname(name); err != nil {
+		return fmt.Errorf("the certificate is not that of node %s: %w", name, err)
+	}
+	return nil
+}
+
+// The kinds of frames on a connection. A frame is its length (4 bytes, of what follows), its kind (1 byte) and its content.
+const (
+	frameHello   = 'h' // JSON of hello, the first frame from the node that dials
+	frameAnswer  = 'a' // JSON of answer
+	frameRaft    = 'r' // a raftpb.Message
+	frameForward = 'f' // a body for the leader to propose
+	frameFile    = 'n' // the name of a checkpoint's file, whose content follows
+	frameContent = 'c' // a part of the file
+	frameEnd     = 'e' // the end of the checkpoint: its checksum
+)
+
+// maxFrame is the largest frame that a node reads. An append of one call may be as large as a commit of the embedded store.
+const maxFrame = 80 << 20
+
+// The purposes of a connection.
+const (
+	forMessages   = "messages"   // messages of raft and forwarded bodies, from the node that dials, until the connection ends
+	forSnapshot   = "snapshot"   // a checkpoint for the node that is dialled
+	forCheckpoint = "checkpoint" // a checkpoint for the node that dials, whose store is lost
+	forIdentity   = "identity"   // only the answer
+	forChange     = "change"     // a change of the members, which the leader carries out
+)
+
+// hello is how the node that dials begins.
+type hello struct {
+	Purpose string    `json:"purpose"`
+	Cluster uuid.UUID `json:"cluster"` // zero: the node belongs to none yet
+	From    uint64    `json:"from"`
+	Name    string    `json:"name"`    // of the node that dials
+	Address string    `json:"address"` // where the node that dials is reached
+	To      uint64    `json:"to"`      // the id that the node at the other end must have; 0: any
+	Change  *change   `json:"change,omitempty"`
+}
+
+// answer is what the other end says to a hello.
+type answer struct {
+	Refused string            `json:"refused,omitempty"` // why the hello is refused
+	Removed bool              `json:"removed,omitempty"` // the node that dials is no member any more
+	ID      uint64            `json:"id"`
+	Name    string            `json:"name"`
+	Cluster uuid.UUID         `json:"cluster"`
+	Events  bool              `json:"events"` // the node has events from before the cluster
+	Members map[string]uint64 `json:"members,omitempty"`
+	Leader  uint64            `json:"leader,omitempty"`
+	// Index, Term and Members of a checkpoint are in its mark.
+}
+
+// refusedError is what a node said that refuses another one.
+type refusedError struct {
+	name   string
+	answer answer
+}
+
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("node %s refuses: %s", e.name, e.answer.Refused)
+}
+
+func appendFrame(b []byte, kind byte, content []byte) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(1+len(content)))
+	return append(append(b, kind), content...)
+}
+
+func writeFrame(w io.Writer, kind byte, content []byte) error {
+	_, err := w.Write(appendFrame(make([]byte, 0, 5+len(content)), kind, content))
+	return err
+}
+
+func readFrame(r io.Reader) (kind byte, content []byte, err error) {
+	var head [5]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return 0, nil, err
+	}
+	n := binary.BigEndian.Uint32(head[:])
+	if n < 1 || n > maxFrame {
+		return 0, nil, fmt.Errorf("a frame of %d bytes", n)
+	}
+	content = make([]byte, n-1)
+	_, err = io.ReadFull(r, content)
+	return head[4], content, err
+}
+
+func writeJSON(w io.Writer, kind byte, value any) error {
+	b, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	return writeFrame(w, kind, b)
+}
+
+func readJSON(r io.Reader, want byte, into any) error {
+	kind, b, err := readFrame(r)
+	if err != nil {
+		return err
+	}
+	if kind != want {
+		return fmt.Errorf("frame %q came where %q was expected", kind, want)
+	}
+	return json.Unmarshal(b, into)
+}
+
+// Time limits of connections.
+const (
+	dialTimeout  = 2 * time.Second
+	helloTimeout = 5 * time.Second
+	writeTimeout = 5 * time.Second // a node that takes nothing for this long counts as unreachable
+	fileTimeout  = 30 * time.Second
+)
+
+// call dials a node, says hello and reads the answer. REQUIRES: the caller closes the connection.
+func (s *Store) call(ctx context.Context, name, address string, h hello) (net.Conn, answer, error) {
+	var a answer
+	dial, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	c, err := s.network.Dial(dial, name, address)
+	if err != nil {
+		return nil, a, err
+	}
+	who := s.log.who()
+	h.From, h.Name, h.Cluster, h.Address = who.ID, who.Name, who.Cluster, s.config.Address
+	_ = c.SetDeadline(time.Now().Add(helloTimeout))
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	err = writeJSON(c, frameHello, h)
+	if err == nil {
+		err = readJSON(c, frameAnswer, &a)
+	}
+	if err == nil {
+		err = s.network.Authentic(c, name)
+	}
+	if err == nil && a.Refused != "" {
+		err = &refusedError{name, a}
+	}
+	if err == nil && a.Name != name {
+		err = fmt.Errorf("node %s answers at %s, where node %s was expected", a.Name, address, name)
+	}
+	if err != nil {
+		return nil, a, errors.Join(err, c.Close())
+	}
+	return c, a, c.SetDeadline(time.Time{})
+}

@@ -1,0 +1,222 @@
+package raftstore
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+)
+
+// peers sends messages to the other members. It never waits for a node: what a node does not take in time is dropped, and
+// raft, or the node that forwards a block, sends it again.
+type peers struct {
+	store *Store
+
+	mu     sync.Mutex
+	all    map[uint64]*peer
+	closed bool
+	tasks  sync.WaitGroup
+}
+
+// peer sends to one member over one connection. Its goroutine dials again when the connection breaks.
+type peer struct {
+	member  member
+	learned bool // it was not in the log when it connected to this node
+	ctx     context.Context
+	stop    context.CancelFunc
+
+	mu        sync.Mutex
+	queue     [][]byte // frames
+	bytes     int
+	wake      chan struct{} // capacity 1: there is something in the queue; never closed
+	connected bool
+	refusal   string // why the peer refused the newest connection; "": it did not
+}
+
+// maxPeerQueue is how many bytes wait for a member. More are dropped.
+const maxPeerQueue = 64 << 20
+
+func newPeers(s *Store) *peers { return &peers{store: s, all: make(map[uint64]*peer)} }
+
+// set makes the members those to which messages are sent.
+func (p *peers) set(members map[uint64]member, removed []uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	own := p.store.log.who().ID
+	for id, peer := range maps.Clone(p.all) {
+		if now, ok := members[id]; !ok && (!peer.learned || slices.Contains(removed, id)) || ok && now != peer.member {
+			peer.stop()
+			delete(p.all, id)
+		}
+	}
+	for id, m := range members {
+		if id != own && p.all[id] == nil {
+			p.startLocked(m, false)
+		}
+	}
+}
+
+// learn has messages sent to a node that connected to this one. A node may be behind in the log, or have nothing of it yet,
+// and must answer a member of which it does not know.
+func (p *peers) learn(m member) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed && p.all[m.id] == nil && m.address != "" {
+		p.startLocked(m, true)
+	}
+}
+
+// startLocked starts a peer. REQUIRES: mu is held.
+func (p *peers) startLocked(m member, learned bool) {
+	ctx, stop := context.WithCancel(context.Background())
+	peer := &peer{member: m, learned: learned, ctx: ctx, stop: stop, wake: make(chan struct{}, 1)}
+	p.all[m.id] = peer
+	p.tasks.Go(func() { p.run(peer) })
+}
+
+func (p *peers) close() {
+	p.mu.Lock()
+	p.closed = true
+	for _, peer := range p.all {
+		peer.stop()
+	}
+	p.mu.Unlock()
+	p.tasks.Wait()
+}
+
+func (p *peers) find(id uint64) *peer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all[id]
+}
+
+// sendRaft sends a message of raft.
+func (p *peers) sendRaft(m *raftpb.Message) {
+	peer := p.find(m.GetTo())
+	if peer == nil {
+		return
+	}
+	b, err := proto.Marshal(m)
+	if err != nil {
+		panic(err) // a message without required fields can always be written
+	}
+	peer.send(frameRaft, b)
+}
+
+// forward sends a body to the leader. It is false if the leader cannot be reached now.
+func (p *peers) forward(leader uint64, body []byte) (sent bool) {
+	peer := p.find(leader)
+	return peer != nil && peer.send(frameForward, body)
+}
+
+// send puts a frame into the queue. It is false if the frame is dropped.
+func (p *peer) send(kind byte, content []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.connected || p.bytes > maxPeerQueue {
+		return false
+	}
+	p.queue = append(p.queue, appendFrame(make([]byte, 0, 5+len(content)), kind, content))
+	p.bytes += len(content)
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+func (p *peer) take() [][]byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	taken := p.queue
+	p.queue, p.bytes = nil, 0
+	return taken
+}
+
+func (p *peer) connect(connected bool, refusal string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.connected, p.refusal, p.queue, p.bytes = connected, refusal, nil, 0
+}
+
+// run keeps a connection to the member until the peer is stopped.
+func (p *peers) run(peer *peer) {
+	s := p.store
+	pause := s.tick()
+	for peer.ctx.Err() == nil {
+		c, _, err := s.call(peer.ctx, peer.member.name, peer.member.address, hello{Purpose: forMessages, To: peer.member.id})
+		if err == nil {
+			peer.connect(true, "")
+			pause = s.tick()
+			s.logger.Debug("connected to a node of the cluster", "node", peer.member.name)
+			err = peer.write(c)
+			peer.connect(false, "")
+			s.engine.unreachable(peer.member.id)
+			if peer.ctx.Err() == nil {
+				s.logger.Info("the connection to a node of the cluster broke", "node", peer.member.name, "cause", err)
+			}
+		}
+		var refused *refusedError
+		if errors.As(err, &refused) {
+			peer.connect(false, refused.answer.Refused)
+			if refused.answer.Removed {
+				s.removed(refused)
+			}
+		}
+		if !sleep(peer.ctx, pause) {
+			return
+		}
+		pause = min(2*pause, 20*s.tick())
+	}
+}
+
+// write sends what is in the queue until the connection breaks.
+func (p *peer) write(c net.Conn) error {
+	broken := make(chan error, 1) // gets one value when the other end closes the connection
+	go func() {
+		_, _, err := readFrame(c)
+		broken <- err
+	}()
+	defer c.Close()
+	for {
+		select {
+		case <-p.ctx.Done():
+			return p.ctx.Err()
+		case err := <-broken:
+			return err
+		case <-p.wake:
+		}
+		frames := net.Buffers(p.take())
+		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
+		w := bufio.NewWriterSize(c, 64<<10)
+		for _, f := range frames {
+			if _, err := w.Write(f); err != nil {
+				return err
+			}
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

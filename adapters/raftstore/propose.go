@@ -1,0 +1,280 @@
+package raftstore
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// Limits of blocks.
+const (
+	blockBytes = 512 << 10 // a block of this size takes no further call
+	underWay   = 4         // blocks of a node that are under way
+	maxQueued  = 4096      // calls that wait; further calls wait until there is a place
+	maxCall    = 32 << 20  // bytes of one call
+)
+
+// proposals are the appends of this node, from the call to the answer.
+//
+// A block keeps its number until it is applied, and is sent again under its number when the leader changes and when nothing
+// was heard of it for a while, because raft may drop a proposal. The applier carries a number out once. When this node
+// applies a block with a higher number, the lower one never will be carried out, and gets a new number.
+type proposals struct {
+	store *Store
+
+	mu      sync.Mutex
+	closed  error // why no call is taken; nil: calls are taken
+	queue   []*call
+	blocks  []*block // under way, in the order of their numbers
+	newest  uint64   // number of the newest block
+	places  chan struct{}
+	resends uint64
+	sum     Duration
+}
+
+// Duration sums up how long something took.
+type Duration struct {
+	Count uint64
+	Sum   time.Duration
+}
+
+func (d *Duration) add(took time.Duration) { d.Count, d.Sum = d.Count+1, d.Sum+took }
+
+// call is a call of Append that waits for its answer.
+type call struct {
+	requests []byte // encoded
+	count    int
+	results  []eventstore.AppendResult // filled in before done is closed
+	err      error
+	done     chan struct{}
+}
+
+// block is a block under way.
+type block struct {
+	calls  []*call
+	number uint64
+	body   []byte
+	made   time.Duration // monotonic times
+	sent   time.Duration // 0: it was never sent, so it is in no log
+	first  time.Duration // when it was sent first
+}
+
+func newProposals(s *Store) *proposals {
+	return &proposals{store: s, places: make(chan struct{}, maxQueued)}
+}
+
+// Append implements eventstore.Store.
+func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requests ...eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
+	if err := s.Err(); err != nil {
+		return nil, err
+	}
+	if len(requests) == 0 {
+		return into, nil
+	}
+	store := s.current()
+	if store == nil {
+		return nil, s.notReady()
+	}
+	if err := store.Check(requests); err != nil {
+		return nil, err
+	}
+	c := &call{requests: encodeRequests(requests), count: len(requests), done: make(chan struct{})}
+	if len(c.requests) > maxCall {
+		return nil, eventstore.ErrTooLarge
+	}
+	if err := s.proposals.submit(ctx, c); err != nil {
+		return nil, err
+	}
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	return append(into, c.results...), nil
+}
+
+// submit puts a call into the queue.
+func (p *proposals) submit(ctx context.Context, c *call) error {
+	select {
+	case p.places <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed != nil {
+		<-p.places
+		return p.closed
+	}
+	p.queue = append(p.queue, c)
+	p.fill()
+	return nil
+}
+
+// fill makes blocks of the calls that wait, and sends them. REQUIRES: mu is held.
+func (p *proposals) fill() {
+	for len(p.blocks) < underWay && len(p.queue) > 0 {
+		p.newest++
+		b := &block{number: p.newest, made: p.store.monotonic()}
+		b.body = appendOrigin(nil, p.origin(b.number))
+		n := 0
+		for n < len(p.queue) && (n == 0 || len(b.body)+len(p.queue[n].requests) <= blockBytes) {
+			b.body = append(b.body, p.queue[n].requests...)
+			n++
+		}
+		b.calls = slices.Clone(p.queue[:n])
+		p.queue = slices.Delete(p.queue, 0, n)
+		p.blocks = append(p.blocks, b)
+		p.send(b)
+	}
+}
+
+func (p *proposals) origin(number uint64) origin {
+	who := p.store.log.who()
+	return origin{who.ID, who.Incarnation, number}
+}
+
+// send sends a block to the leader. REQUIRES: mu is held.
+func (p *proposals) send(b *block) {
+	leader := p.store.engine.view.Load().leader
+	if leader == 0 {
+		return
+	}
+	if leader == p.store.log.who().ID {
+		p.store.engine.propose(b.body)
+	} else if !p.store.peers.forward(leader, b.body) {
+		return
+	}
+	now := p.store.monotonic()
+	if b.sent != 0 {
+		p.resends++
+	} else {
+		b.first = now
+	}
+	b.sent = now
+}
+
+// applied answers the calls of a block that was applied, and gives the blocks before it new numbers.
+func (p *proposals) applied(number uint64, results []eventstore.AppendResult) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var passed []*block
+	kept := p.blocks[:0]
+	for _, b := range p.blocks {
+		switch {
+		case b.number == number:
+			p.answer(b, results, nil)
+			p.sum.add(p.store.monotonic() - b.made)
+		case b.number < number:
+			passed = append(passed, b)
+		default:
+			kept = append(kept, b)
+		}
+	}
+	p.blocks = kept
+	for _, b := range passed {
+		p.newest++
+		b.number, b.body = p.newest, renumber(b.body, p.newest)
+		p.blocks = append(p.blocks, b)
+		p.send(b)
+	}
+	p.fill()
+}
+
+// answer answers the calls of a block. REQUIRES: mu is held.
+func (p *proposals) answer(b *block, results []eventstore.AppendResult, err error) {
+	for _, c := range b.calls {
+		if err == nil {
+			c.results, results = results[:c.count:c.count], results[c.count:]
+		}
+		p.finish(c, err)
+	}
+}
+
+func (p *proposals) finish(c *call, err error) {
+	c.err = err
+	close(c.done)
+	<-p.places
+}
+
+// resend sends all blocks again: the leader or the term is another.
+func (p *proposals) resend() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, b := range p.blocks {
+		p.send(b)
+	}
+}
+
+// look sends blocks again of which nothing was heard, and gives up what has waited for too long: after this the outcome of a
+// block that was sent is unknown, and a block that was not sent was not written.
+func (p *proposals) look() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now, tick := p.store.monotonic(), p.store.tick()
+	without := p.store.engine.withoutLeader()
+	if without > leaderlessTicks*tick {
+		for _, c := range p.queue {
+			p.finish(c, errNoLeader())
+		}
+		p.queue = nil
+	}
+	kept := p.blocks[:0]
+	for _, b := range p.blocks {
+		switch {
+		case b.sent == 0 && without > leaderlessTicks*tick:
+			p.answer(b, nil, errNoLeader())
+			continue
+		case b.sent != 0 && now-b.first > p.store.config.giveUp():
+			p.answer(b, nil, errUnknown())
+			continue
+		case now-b.sent > max(2*electionTicks*tick, minResend):
+			p.send(b)
+		}
+		kept = append(kept, b)
+	}
+	clear(p.blocks[len(kept):])
+	p.blocks = kept
+	p.fill()
+}
+
+// minResend is how long nothing is heard of a block at least before it is sent again.
+const minResend = time.Second
+
+// close answers every call with the error, and refuses further calls.
+func (p *proposals) close(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed != nil {
+		return
+	}
+	p.closed = err
+	for _, c := range p.queue {
+		p.finish(c, err)
+	}
+	for _, b := range p.blocks {
+		unknown := err
+		if b.sent != 0 {
+			unknown = fmt.Errorf("%w: %w", err, errUnknown())
+		}
+		p.answer(b, nil, unknown)
+	}
+	p.queue, p.blocks = nil, nil
+}
+
+// errNoLeader refuses an append of which nothing was written.
+func errNoLeader() error {
+	return fmt.Errorf("%w: %w", eventstore.ErrUnavailable, eventstore.ErrNoLeader)
+}
+
+// errUnknown is for an append whose outcome is unknown.
+func errUnknown() error {
+	return fmt.Errorf("%w: the nodes of the cluster did not confirm the append in time", eventstore.ErrUnavailable)
+}
