@@ -113,8 +113,11 @@ func (s Snapshots) After(position eventstore.Position) ([]Mark, error) {
 	return slices.DeleteFunc(marks, func(at Mark) bool { return at.Position <= position }), err
 }
 
-// PutAside renames a snapshot so that it is not used any more.
-func (s Snapshots) PutAside(at Mark) error { return os.Rename(s.path(at), s.path(at)+".bad") }
+// PutAside renames a snapshot so that it is not used any more. What was put aside for the same position before is removed.
+func (s Snapshots) PutAside(at Mark) error {
+	aside := s.path(at) + ".bad"
+	return errors.Join(os.RemoveAll(aside), os.Rename(s.path(at), aside))
+}
 
 // Newest calls load with the newest good snapshot at or before a position, and gives its mark; the zero mark: there is
 // none. A snapshot that load refuses is put aside.

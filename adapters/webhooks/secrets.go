@@ -23,7 +23,7 @@ const keyBytes = 32
 // LoadSecrets reads the key in a file, and makes one where there is none. The error for a file that is not what was
 // written is a durable.Damaged.
 func LoadSecrets(path string) (*Secrets, error) {
-	key, err := os.ReadFile(path)
+	key, err := durable.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		key = make([]byte, keyBytes)
 		if _, err = rand.Read(key); err == nil {

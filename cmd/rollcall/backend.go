@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -112,7 +111,7 @@ func openESDB(ctx context.Context, s settings, logger *slog.Logger, at func(what
 }
 
 func readStoreID(file string) (uuid.UUID, error) {
-	b, err := os.ReadFile(file)
+	b, err := durable.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return uuid.Nil, nil
 	}

@@ -75,6 +75,65 @@ func TestTheServerStartsOnDamagedFoldersThatCanBeMadeAnew(t *testing.T) {
 	}
 }
 
+// A file in the place of each folder that can be made anew, and a folder in the place of each file: the real binary puts it aside, says
+// so, and goes on.
+func TestTheServerStartsWhereFilesAndFoldersHaveChangedPlaces(t *testing.T) {
+	whole := filepath.Join(t.TempDir(), "whole")
+	p := startServer(t, whole)
+	if status, b, err := p.send("PUT", "/v1/services/web/instances/kept", `{"address":"10.0.0.5","ttl":"1h"}`); err != nil || status != 201 {
+		t.Fatal(status, err, string(b))
+	}
+	if err := p.end(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	snapshots, err := filepath.Glob(filepath.Join(whole, "snapshots", "*"))
+	if err != nil || len(snapshots) == 0 {
+		t.Fatal(snapshots, err)
+	}
+	snapshot := filepath.Join("snapshots", filepath.Base(snapshots[0]))
+	for _, name := range []string{"history", "deliveries", "snapshots", "consumers", snapshot, snapshot + ".bad", "consumers/webhooks.log", "consumers/webhooks.log.bad", "webhooks.key", socketName} {
+		t.Run(name, func(t *testing.T) {
+			data := filepath.Join(t.TempDir(), "data")
+			if err := os.CopyFS(data, os.DirFS(whole)); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(data, name)
+			info, err := os.Stat(path)
+			folder := err != nil || !info.IsDir() // what comes in its place
+			if err := os.RemoveAll(path); err != nil {
+				t.Fatal(err)
+			}
+			if folder {
+				err = os.MkdirAll(filepath.Join(path, "in", "it"), 0o755)
+			} else {
+				err = os.WriteFile(path, []byte("no folder"), 0o644)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasSuffix(name, ".bad") { // what is in the way when its neighbour is put aside
+				damageFile(t, strings.TrimSuffix(path, ".bad"), "changed")
+			}
+			p := startServer(t, data)
+			if status, b, err := p.send("PUT", "/v1/services/web/instances/new", `{"address":"10.0.0.6","ttl":"1h"}`); err != nil || status != 201 {
+				t.Error(status, err, string(b))
+			}
+			if _, b, err := p.send("GET", "/v1/catalog", ""); err != nil || !strings.Contains(string(b), `"kept"`) || !strings.Contains(string(b), `"new"`) {
+				t.Errorf("the catalog is %s, %v", b, err)
+			}
+			if _, errs, code := run(t, nil, "status", "--data", data); code != 0 {
+				t.Errorf("through the socket: %s", errs)
+			}
+			if err := p.end(syscall.SIGTERM); err != nil {
+				t.Error(err)
+			}
+			if logs := p.logs.String(); !strings.Contains(logs, "aside") {
+				t.Errorf("the log does not tell:\n%s", logs)
+			}
+		})
+	}
+}
+
 func damageFile(t *testing.T, path, how string) {
 	t.Helper()
 	b, err := os.ReadFile(path)

@@ -108,7 +108,7 @@ func (n *node) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	n.onClose(n.store.Close)
-	return backup.Sweep(n.settings.data) // this process has opened the store, so that no backup is running
+	return errors.Join(mendFolders(n.settings.data, n.logger), backup.Sweep(n.settings.data)) // this process has opened the store, so that no backup is running
 }
 
 func (n *node) openLive(ctx context.Context) (err error) {

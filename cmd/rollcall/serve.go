@@ -276,7 +276,7 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	}
 	defer listener.Close() // the server closed it, if it ran
 	listeners := []net.Listener{listener}
-	if socket, err := listenLocal(s.data); err == nil {
+	if socket, err := listenLocal(s.data, logger); err == nil {
 		listeners = append(listeners, socket)
 	} else {
 		logger.Error("there is no socket in the data folder: a backup can only be taken when the registry does not run", "cause", err)

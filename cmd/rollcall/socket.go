@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -21,14 +22,17 @@ import (
 const socketName = "rollcall.sock"
 
 // listenLocal listens on the data folder's socket. REQUIRES: no other process uses the data folder. So a socket that
-// exists already was left by a killed process.
-func listenLocal(data string) (net.Listener, error) {
+// exists already was left by a killed process. A folder in its place is put aside.
+func listenLocal(data string, logger *slog.Logger) (net.Listener, error) {
 	if err := os.MkdirAll(data, 0o750); err != nil {
 		return nil, err
 	}
 	path := filepath.Join(data, socketName)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		if err := putAside(path, "bad"); err != nil {
+			return nil, err
+		}
+		logger.Error("what is in the place of the socket is put aside", "socket", path, "cause", err)
 	}
 	var l net.Listener
 	err := throughFolder(data, func(reach string) (err error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/webhooks"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/disposable"
 	"github.com/rollcall-registry/rollcall/projections/durable"
 	"github.com/rollcall-registry/rollcall/projections/history"
 )
@@ -104,6 +106,24 @@ func (n *node) mendTail(ctx context.Context, told eventstore.Position) error {
 	}
 	_, err = store.BeginTimeline(ctx, domain.TimelineBegan{Reason: domain.TailLost, Lost: uint64(told)})
 	return err
+}
+
+// mendFolders puts aside what is in the place of a folder that can be made anew. The history and the log of deliveries look
+// after their own folders.
+func mendFolders(data string, logger *slog.Logger) error {
+	for _, name := range []string{"snapshots", "consumers"} {
+		path := filepath.Join(data, name)
+		info, err := os.Stat(path)
+		if err != nil || info.IsDir() {
+			continue // what is wrong with it shows when it is used
+		}
+		aside, err := disposable.PutAside(path)
+		if err != nil {
+			return fmt.Errorf("%s is no folder, and cannot be put aside: %w", path, err)
+		}
+		logger.Error("what is in the place of a folder is put aside, and the folder is made anew", "folder", path, "put_aside", aside)
+	}
+	return nil
 }
 
 // putAside renames a file or folder, so that the registry does not read it any more.

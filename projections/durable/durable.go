@@ -41,6 +41,18 @@ func Write(path string, mode os.FileMode, write func(io.Writer) error) (err erro
 	return SyncDir(dir)
 }
 
+// ReadFile reads a file. Anything else in its place, such as a folder, is a damaged file.
+func ReadFile(path string) ([]byte, error) {
+	b, err := os.ReadFile(path)
+	if err == nil || errors.Is(err, os.ErrNotExist) {
+		return b, err
+	}
+	if info, statErr := os.Stat(path); statErr == nil && !info.Mode().IsRegular() {
+		return nil, Damaged{Path: path, Cause: errors.New("it is no file")}
+	}
+	return nil, err
+}
+
 // SyncDir makes the names in a folder durable.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)

@@ -40,3 +40,17 @@ func TestAFileIsReplacedWholeOrNotAtAll(t *testing.T) {
 		t.Errorf("the file's mode is %v: %v", info.Mode(), err)
 	}
 }
+
+func TestAFolderInThePlaceOfAFileIsADamagedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key")
+	if _, err := durable.ReadFile(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("of no file: %v", err)
+	}
+	if err := os.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var damaged durable.Damaged
+	if _, err := durable.ReadFile(path); !errors.As(err, &damaged) || damaged.Path != path {
+		t.Errorf("of a folder: %v", err)
+	}
+}

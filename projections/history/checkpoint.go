@@ -29,7 +29,7 @@ type Signer struct {
 // durable.Damaged. A public key that is missing or damaged is computed again.
 func LoadSigner(path string, store uuid.UUID) (*Signer, error) {
 	origin := Origin(store)
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		b, err = makeKey(path, origin)
 	}
@@ -55,7 +55,7 @@ func LoadSigner(path string, store uuid.UUID) (*Signer, error) {
 
 // KeyOwner is the store whose checkpoints are signed with the key in a file that LoadSigner made.
 func KeyOwner(path string) (store uuid.UUID, err error) {
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path)
 	if err != nil {
 		return store, err
 	}
@@ -74,7 +74,7 @@ func Origin(store uuid.UUID) string { return originPrefix + store.String() }
 
 // ReadVerifierKey reads the public key in a file that LoadSigner made.
 func ReadVerifierKey(path string) (string, error) {
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path)
 	if err != nil {
 		return "", fmt.Errorf("checkpoint key: %w", err)
 	}
