@@ -63,7 +63,7 @@ func (n *node) ready(t *testing.T) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return len(n.projections.Catalog().View(key("").ServiceKey()).Ready())
+	return n.projections.Catalog().View(key("").ServiceKey()).ReadyCount()
 }
 
 // Many operators at several nodes remove instances at once. As many succeed as the policy lets, and no more.

@@ -13,6 +13,10 @@ import (
 type Policies struct {
 	Store eventstore.Store
 	State *policies.Table
+	// Catalog follows policies, too, for what it shows of services depends on them.
+	Catalog interface {
+		WaitFor(ctx context.Context, position eventstore.Position) error
+	}
 }
 
 // Do carries out one command. It is answered when this node applies it.
@@ -34,7 +38,7 @@ func (p *Policies) Do(ctx context.Context, caller Caller, command domain.PolicyC
 			return err
 		}
 		if !errors.As(results[0].Err, new(*eventstore.WrongExpectedRevision)) {
-			return p.State.WaitFor(ctx, results[0].Position)
+			return errors.Join(p.State.WaitFor(ctx, results[0].Position), p.Catalog.WaitFor(ctx, results[0].Position))
 		}
 		head, err := p.Store.Head(ctx)
 		if err != nil {

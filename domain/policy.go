@@ -48,6 +48,23 @@ func (a Amount) validate(field string) error {
 	return nil
 }
 
+// validateShare is validate for what can be a share only.
+func (a Amount) validateShare(field string) error {
+	if a == "" {
+		return nil
+	}
+	if !strings.HasSuffix(string(a), "%") || a.validate(field) != nil {
+		return InvalidField{Field: field, Rule: `must be a share of a service's instances, from "1%" to "100%"`}
+	}
+	return nil
+}
+
+// exceeds says whether a share is greater than a part of a total.
+func (a Amount) exceeds(part, total int) bool {
+	share, _ := strconv.Atoi(strings.TrimSuffix(string(a), "%"))
+	return share*total > 100*part
+}
+
 // Removals limits how many instances one actor takes out of traffic within a span.
 type Removals struct {
 	Count  int      `json:"count"`
@@ -61,12 +78,25 @@ type PolicySpec struct {
 	MinReady    Amount    `json:"min_ready,omitempty"` // instances that others than the instance itself must leave ready
 	MaxRemovals *Removals `json:"max_removals,omitempty"`
 	KeepLast    int       `json:"keep_last,omitempty"` // instances that become critical when their leases lapse, instead of vanishing; 0: none
-	Description string    `json:"description,omitempty"`
+	// PanicThreshold is a share ("50%"): when a smaller share of a service is ready, lookups of ready instances give all.
+	PanicThreshold Amount `json:"panic_threshold,omitempty"`
+	Description    string `json:"description,omitempty"`
 }
 
 // Matches says whether the policy is for a service.
 func (p PolicySpec) Matches(k ServiceKey) bool {
 	return p.Namespace.Match(k.Namespace) && p.Service.Match(k.Service)
+}
+
+// Panics says whether so few of a service's instances are ready that lookups of ready instances give all of them.
+func (p PolicySpec) Panics(ready, total int) bool {
+	return p.PanicThreshold != "" && p.PanicThreshold.exceeds(ready, total)
+}
+
+// Panic says whether a service panics, and by which policy.
+type Panic struct {
+	Policy       *Policy // nil: it does not panic
+	Ready, Total int     // instances of the service: ready, all
 }
 
 func (p PolicySpec) normalize() PolicySpec {
@@ -100,8 +130,11 @@ func (p PolicySpec) validate() error {
 	if p.KeepLast < 0 || p.KeepLast > 1_000_000 {
 		return InvalidField{Field: "keep_last", Rule: "must be 1-1000000, or left out"}
 	}
-	if p.MinReady == "" && p.MaxRemovals == nil && p.KeepLast == 0 {
-		return InvalidField{Field: "min_ready", Rule: "is needed, or max_removals or keep_last: a policy must ask for something"}
+	if err := p.PanicThreshold.validateShare("panic_threshold"); err != nil {
+		return err
+	}
+	if p.MinReady == "" && p.MaxRemovals == nil && p.KeepLast == 0 && p.PanicThreshold == "" {
+		return InvalidField{Field: "min_ready", Rule: "is needed, or max_removals, keep_last or panic_threshold: a policy must ask for something"}
 	}
 	return validateText("description", p.Description, 0, MaxDescription)
 }

@@ -78,7 +78,7 @@ func (c *Catalog) Services(ctx context.Context, namespace string) (encoded.Form,
 	}
 	return c.made(ctx, "services "+namespace+c.name(), func() encoded.Form {
 		list := wire.ServiceList{Position: c.service.At(c.catalog.Changed())}
-		list.Services = c.Visible.summaries(summaries(c.service.Timelines(), c.catalog, within))
+		list.Services = c.Visible.summaries(c.summaries(within))
 		if c.Live {
 			list.ExpiryHeld = c.Visible.held(c.service.expiryHeld(within), list.Services)
 		}
@@ -90,7 +90,7 @@ func (c *Catalog) Services(ctx context.Context, namespace string) (encoded.Form,
 func (c *Catalog) Namespaces(ctx context.Context) (encoded.Form, error) {
 	return c.made(ctx, "namespaces"+c.name(), func() encoded.Form {
 		return encoded.Tagged(mustJSON(wire.NamespaceList{
-			Position: c.service.At(c.catalog.Changed()), Namespaces: namespaces(c.Visible.summaries(summaries(c.service.Timelines(), c.catalog, ""))),
+			Position: c.service.At(c.catalog.Changed()), Namespaces: namespaces(c.Visible.summaries(c.summaries(""))),
 		}))
 	})
 }
@@ -111,6 +111,7 @@ func (c *Catalog) Service(key domain.ServiceKey) (wire.ServiceSummary, error) {
 	}
 	s := summary(c.service.Timelines(), view)
 	if c.Live {
+		s.Panic = c.service.Panic(view)
 		s.ExpiryHeld = c.service.expiryHeldIn(key.Namespace)
 	}
 	return s, nil
@@ -176,7 +177,7 @@ func (c *Catalog) Everything(ctx context.Context, namespace string, filter Insta
 				views[i] = &catalog.View{Service: key, Entries: c.service.heard(views[i].Entries, filter.MaxSilence)}
 			}
 		}
-		return encodeServices(frame, c.Visible.views(views), filter)
+		return encodeServices(frame, c.Visible.views(views), c.givenBy(filter))
 	})
 }
 

@@ -38,7 +38,8 @@ type listed struct {
 // Group is the instances of a name at one moment. A Group never changes.
 type Group struct {
 	views  []*catalog.View
-	values sync.Map // what faces made of the group, by their names: of type func() any
+	panics []*wire.Panic // of each view's service; nil: it does not panic
+	values sync.Map      // what faces made of the group, by their names: of type func() any
 }
 
 // Directory is the directory of the live catalog.
@@ -55,10 +56,11 @@ func (d *Directory) Find(namespace, name string) *Group {
 	if last != nil && last.current(l.of, found.keys) {
 		return last
 	}
-	group := &Group{views: make([]*catalog.View, len(found.keys))}
+	group := &Group{views: make([]*catalog.View, len(found.keys)), panics: make([]*wire.Panic, len(found.keys))}
 	size := 0
 	for i, key := range found.keys {
 		group.views[i] = l.of.View(key)
+		group.panics[i] = d.service.Panic(group.views[i])
 		size += len(group.views[i].Entries)
 	}
 	if size == 0 {
@@ -132,10 +134,8 @@ func (g *Group) Services(yield func(domain.ServiceKey) bool) {
 // Instances are the group's, in order of their services' names and their ids.
 func (g *Group) Instances() []wire.Instance {
 	var all []wire.Instance
-	for _, view := range g.views {
-		for _, entry := range view.Entries {
-			all = append(all, Show(entry, nil))
-		}
+	for shown := range g.Placed {
+		all = append(all, shown)
 	}
 	return all
 }
@@ -159,13 +159,25 @@ func PlaceOf(e *catalog.Entry) Place { return Place{e.Began, e.Position} }
 
 // Placed yields the group's instances, each with its place, in order of their services' names and their ids.
 func (g *Group) Placed(yield func(wire.Instance, Place) bool) {
-	for _, view := range g.views {
+	for i, view := range g.views {
 		for _, entry := range view.Entries {
-			if !yield(Show(entry, nil), PlaceOf(entry)) {
+			shown := Show(entry, nil)
+			shown.Panic = g.panics[i] != nil
+			if !yield(shown, PlaceOf(entry)) {
 				return
 			}
 		}
 	}
+}
+
+// Panics are the services of the group that panic, in order of their names.
+func (g *Group) Panics() (all []wire.ServicePanic) {
+	for i, p := range g.panics {
+		if p != nil {
+			all = append(all, wire.ServicePanic{Namespace: g.views[i].Service.Namespace, Service: g.views[i].Service.Service, Panic: *p})
+		}
+	}
+	return all
 }
 
 // Value is what the first call's make gave for that name, for all calls. A face keeps with it what it makes of the group.

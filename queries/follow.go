@@ -115,6 +115,7 @@ type Following struct {
 	release func() // gives back what the last update holds; nil: it holds nothing
 	unwatch func()
 	quiet   *time.Ticker
+	panics  panics
 }
 
 // Follow makes a Following. The first update is a snapshot, unless the follower goes on after a position.
@@ -128,6 +129,7 @@ func (s *Service) Follow(ctx context.Context, q FollowQuery) (*Following, error)
 		return nil, q.Filter.refuseSilence("a stream", silenceChanges)
 	}
 	f := &Following{service: s, query: q}
+	f.beginPanics()
 	f.next = func(ctx context.Context) (Update, error) { return f.snapshot(ctx, q.After != nil) }
 	if q.After != nil && s.known(*q.After) {
 		head, err := s.Store.Head(ctx)
@@ -135,7 +137,7 @@ func (s *Service) Follow(ctx context.Context, q FollowQuery) (*Following, error)
 			return nil, err
 		}
 		// A position that was not given yet is of a log that is lost: this one was made anew, or lost its end.
-		if q.After.Number <= head {
+		if q.After.Number <= head && f.resumes() {
 			f.at, f.next = q.After.Number, f.resume
 		}
 	}
@@ -174,6 +176,7 @@ func (f *Following) snapshot(ctx context.Context, reset bool) (Update, error) {
 		return nil, err
 	}
 	f.next, f.at = f.live, made.at
+	f.panics.told, f.panics.unsure = made.panics, false
 	return Snapshot{At: f.at, Reset: reset, JSON: made.form}, nil
 }
 
@@ -184,8 +187,10 @@ func (s *Service) snapshot(ctx context.Context, q *FollowQuery) (made, error) {
 		name += fmt.Sprintf(" for %p", q) // it is shared with nobody
 	}
 	at := s.Live.Feed().Position()
-	if form, ok := s.work.find(fmt.Sprint(name, "@", at)); ok {
-		return made{form, at}, nil
+	if s.Live.Thresholds().None() {
+		if form, ok := s.work.find(fmt.Sprint(name, "@", at)); ok {
+			return made{form: form, at: at}, nil
+		}
 	}
 	take := func() made { return s.takeSnapshot(name, q) }
 	if s.entries(q.keys()) < heavyEntries {
@@ -214,14 +219,27 @@ func (s *Service) takeSnapshot(name string, q *FollowQuery) (taken made) {
 		} else {
 			views, at = s.Live.SnapshotAll(q.Namespace)
 		}
-		return made{at: at, form: s.work.keep(fmt.Sprint(name, "@", at), func() encoded.Form {
-			return encodeServices(wire.CatalogSnapshot{Position: s.At(at), Services: []wire.ServiceInstances{}}, q.Visible.views(views), q.Filter)
+		views = q.Visible.views(views)
+		panics := s.panicsIn(views)
+		return made{at: at, panics: panics, form: s.keepSnapshot(name, at, func() encoded.Form {
+			return encodeServices(wire.CatalogSnapshot{Position: s.At(at), Services: []wire.ServiceInstances{}}, views, panics.given(q.Filter))
 		})}
 	}
 	view, at := s.Live.Snapshot(q.Service)
-	return made{at: at, form: s.work.keep(fmt.Sprint(name, "@", at), func() encoded.Form {
-		return encodeList(wire.InstanceList{Service: q.Service.Service, Namespace: q.Service.Namespace, Position: s.At(at)}, view.Entries, q.Filter, nil)
+	panics := s.panicsIn([]*catalog.View{view})
+	filter, panicking := panics.given(q.Filter)(view)
+	return made{at: at, panics: panics, form: s.keepSnapshot(name, at, func() encoded.Form {
+		frame := wire.InstanceList{Service: q.Service.Service, Namespace: q.Service.Namespace, Position: s.At(at), Panic: panicking}
+		return encodeList(frame, view.Entries, filter, nil)
 	})}
+}
+
+// keepSnapshot keeps a snapshot for others, unless services may panic: then what is given depends on more than the position.
+func (s *Service) keepSnapshot(name string, at eventstore.Position, encode func() encoded.Form) encoded.Form {
+	if !s.Live.Thresholds().None() {
+		return encode()
+	}
+	return s.work.keep(fmt.Sprint(name, "@", at), encode)
 }
 
 // resume goes on after a position: with the changes of the feed, or if the feed does not have them any more, of the store.
@@ -266,7 +284,14 @@ func (f *Following) live(ctx context.Context) (Update, error) {
 				return f.cut(fmt.Sprintf("too slow: more than %d changes behind; resume with Last-Event-ID", feed.Capacity)), nil
 			}
 			f.looked = true
-			if told := f.pick(changes); len(told) > 0 {
+			told := f.pick(changes)
+			if f.tellPanics(changes) {
+				f.next = f.panic
+				if len(told) == 0 {
+					return f.panic(ctx)
+				}
+			}
+			if len(told) > 0 {
 				return told, nil
 			}
 		}
@@ -303,16 +328,22 @@ func (f *Following) pick(changes []*feed.Change) Changes {
 			continue
 		}
 		f.at = c.Position()
-		if len(f.query.Services) == 0 && f.query.Service == (domain.ServiceKey{}) && !catalog.Within(f.query.Namespace, c.Service.Namespace) {
+		if !f.follows(c.Service) {
 			continue
 		}
-		if f.query.Visible != nil && !f.query.Visible(c.Service) {
-			continue
-		}
-		was, is := c.Before != nil && f.query.Filter.match(c.Before), c.After != nil && f.query.Filter.match(c.After)
+		filter := f.given(c.Service)
+		was, is := c.Before != nil && filter.match(c.Before), c.After != nil && filter.match(c.After)
 		if was || is {
 			f.batch = append(f.batch, Changed{Change: c, Put: is, timeline: f.service.Timelines().Of(c.Position())})
 		}
 	}
 	return f.batch
+}
+
+// follows says whether the follower is told of changes to a service, of those that the feed is asked for.
+func (f *Following) follows(key domain.ServiceKey) bool {
+	if len(f.query.Services) == 0 && f.query.Service == (domain.ServiceKey{}) && !catalog.Within(f.query.Namespace, key.Namespace) {
+		return false
+	}
+	return f.query.Visible == nil || f.query.Visible(key)
 }

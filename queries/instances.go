@@ -204,7 +204,7 @@ func (c *Catalog) Instances(ctx context.Context, key domain.ServiceKey, filter I
 	case c.Live && filter.MaxSilence > 0 && !leases:
 		encode = func() encoded.Form { return s.encode(c.view(key), filter, nil) }
 	case !c.Live:
-		encode = func() encoded.Form { return s.encode(view, filter, nil) }
+		encode = func() encoded.Form { return s.encodeOf(view, filter, nil, nil) }
 	case leases:
 		name += " leases"
 		encode = func() encoded.Form { return s.encode(c.view(key), filter, s.Live.Leases()) }
@@ -254,8 +254,14 @@ func listName(view *catalog.View, filter InstanceFilter) string {
 	return fmt.Sprintf("list %s@%d %s", view.Service, view.Position, filter.Text())
 }
 
+// encode is a list of a view in the live catalog.
 func (s *Service) encode(view *catalog.View, filter InstanceFilter, table *leases.Table) encoded.Form {
-	frame := wire.InstanceList{Service: view.Service.Service, Namespace: view.Service.Namespace, Position: s.At(view.Position)}
+	given, panics := s.given(view, filter)
+	return s.encodeOf(view, given, panics, table)
+}
+
+func (s *Service) encodeOf(view *catalog.View, filter InstanceFilter, panics *wire.Panic, table *leases.Table) encoded.Form {
+	frame := wire.InstanceList{Service: view.Service.Service, Namespace: view.Service.Namespace, Position: s.At(view.Position), Panic: panics}
 	entries := view.Entries
 	if filter.MaxSilence > 0 {
 		entries = s.heard(entries, filter.MaxSilence)

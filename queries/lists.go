@@ -24,19 +24,23 @@ func encodeList(frame wire.InstanceList, entries []*catalog.Entry, filter Instan
 
 // encodeServices is the JSON of a document whose last field is the list of services. Services of which the filter picks no
 // instance are left out. frame is the document with an empty list.
-func encodeServices(frame any, views []*catalog.View, filter InstanceFilter) encoded.Form {
+//
+// given is the filter by which the instances of a view are given, and the panic of its service.
+func encodeServices(frame any, views []*catalog.View, given func(*catalog.View) (InstanceFilter, *wire.Panic)) encoded.Form {
 	total := 0
 	for _, v := range views {
+		filter, _ := given(v)
 		total += filter.sizeOf(v.Entries)
 	}
 	b := openList(mustJSON(frame), total)
 	listed := 0
 	for _, v := range views {
 		before := len(b)
+		filter, panics := given(v)
 		if listed > 0 {
 			b = append(b, ',')
 		}
-		b = append(b, openList(mustJSON(wire.ServiceInstances{Namespace: v.Service.Namespace, Service: v.Service.Service, Instances: []wire.Instance{}}), 0)...)
+		b = append(b, openList(mustJSON(wire.ServiceInstances{Namespace: v.Service.Namespace, Service: v.Service.Service, Panic: panics, Instances: []wire.Instance{}}), 0)...)
 		var picked int
 		b, picked = appendInstances(b, v.Entries, filter, nil)
 		if picked == 0 {

@@ -104,7 +104,7 @@ func (c *Catalog) ServicesPage(ctx context.Context, namespace string, page *List
 			if page.after.ID == "" && key == page.after.ServiceKey() {
 				continue
 			}
-			s := summary(c.service.Timelines(), c.catalog.View(key))
+			s := c.summary(key)
 			if s.Instances == 0 {
 				continue
 			}
@@ -145,7 +145,9 @@ func (c *Catalog) InstancesPage(ctx context.Context, key domain.ServiceKey, filt
 	return c.service.made(ctx, name, page.cost(filter, len(c.view(key).Entries)), func() encoded.Form {
 		view := c.view(key)
 		frame := wire.InstanceList{Service: view.Service.Service, Namespace: view.Service.Namespace, Position: c.service.At(view.Position)}
-		picked, more := c.pick(view, filter, page.after.ID, page.limit)
+		given, panics := c.given(view, filter)
+		frame.Panic = panics
+		picked, more := c.pick(view, given, page.after.ID, page.limit)
 		if more {
 			frame.Next = page.next(c, picked[len(picked)-1].Key())
 		}
@@ -210,7 +212,8 @@ func (c *Catalog) EverythingPage(ctx context.Context, namespace string, filter I
 				after = page.after.ID
 			}
 			view := c.catalog.View(key)
-			picked, more := c.pick(view, filter, after, left)
+			given, _ := c.given(view, filter)
+			picked, more := c.pick(view, given, after, left)
 			if len(picked) > 0 {
 				views = append(views, &catalog.View{Service: key, Position: view.Position, Entries: picked})
 				left -= len(picked)
@@ -221,6 +224,6 @@ func (c *Catalog) EverythingPage(ctx context.Context, namespace string, filter I
 				break
 			}
 		}
-		return encodeServices(frame, views, InstanceFilter{})
+		return encodeServices(frame, views, c.givenBy(InstanceFilter{}))
 	})
 }

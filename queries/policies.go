@@ -38,5 +38,8 @@ func PolicyAsks(p domain.PolicySpec) (asks []string) {
 	if p.KeepLast > 0 {
 		asks = append(asks, fmt.Sprintf("keep_last %d", p.KeepLast))
 	}
+	if p.PanicThreshold != "" {
+		asks = append(asks, "panic_threshold "+string(p.PanicThreshold))
+	}
 	return asks
 }

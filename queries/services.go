@@ -1,20 +1,31 @@
 package queries
 
 import (
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // summaries counts the instances of each service of a namespace ("": of all namespaces), in the order of the names.
-func summaries(timelines eventstore.Timelines, c *catalog.Catalog, namespace string) []wire.ServiceSummary {
+func (c *Catalog) summaries(namespace string) []wire.ServiceSummary {
 	all := []wire.ServiceSummary{}
-	for _, key := range c.Services(namespace) {
-		if s := summary(timelines, c.View(key)); s.Instances > 0 {
+	for _, key := range c.catalog.Services(namespace) {
+		if s := c.summary(key); s.Instances > 0 {
 			all = append(all, s)
 		}
 	}
 	return all
+}
+
+// summary counts the instances of one service, and says whether it panics.
+func (c *Catalog) summary(key domain.ServiceKey) wire.ServiceSummary {
+	view := c.catalog.View(key)
+	s := summary(c.service.Timelines(), view)
+	if c.Live {
+		s.Panic = c.service.Panic(view)
+	}
+	return s
 }
 
 // namespaces adds up the services of each namespace. REQUIRES: services are in the order of their namespaces.

@@ -45,8 +45,10 @@ func (c *Catalog) Targets(ctx context.Context, q TargetQuery) (encoded.Form, err
 			if q.Service != "" && key.Service != q.Service || c.Visible != nil && !c.Visible(key) {
 				continue
 			}
-			for _, entry := range c.catalog.View(key).Entries {
-				if !q.Filter.match(entry) {
+			view := c.catalog.View(key)
+			filter, _ := c.given(view, q.Filter)
+			for _, entry := range view.Entries {
+				if !filter.match(entry) {
 					continue
 				}
 				if target, ok := scrapeTarget(entry, q.Port); ok {

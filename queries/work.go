@@ -56,6 +56,8 @@ type answer struct {
 type made struct {
 	form encoded.Form
 	at   eventstore.Position
+	// panics are the services in it that panic; nil: none does.
+	panics toldPanics
 }
 
 // do makes an answer in its turn. encode must not depend on the caller.

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rollcall-registry/rollcall/adapters/client/pick"
 	"github.com/rollcall-registry/rollcall/adapters/client/watch"
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/domain"
@@ -133,7 +132,7 @@ func (a *API) instances(q question) (any, watch.State, error) {
 	if err != nil {
 		return nil, state, err
 	}
-	return wire.InstanceList{Service: q.service.Service, Namespace: q.service.Namespace, Instances: picked(filter, all)}, state, nil
+	return wire.InstanceList{Service: q.service.Service, Namespace: q.service.Namespace, Panic: a.panicOf(q.service), Instances: picked(filter, all)}, state, nil
 }
 
 func (a *API) instance(q question) (any, watch.State, error) {
@@ -165,7 +164,7 @@ func picked(f queries.InstanceFilter, all []*wire.Instance) []wire.Instance {
 
 // matches says whether a filter picks an instance.
 func matches(f queries.InstanceFilter, i *wire.Instance) bool {
-	if f.Ready && !pick.Ready(i) || len(f.Statuses) > 0 && !slices.Contains(f.Statuses, i.Status) ||
+	if f.Ready && !i.Given() || len(f.Statuses) > 0 && !slices.Contains(f.Statuses, i.Status) ||
 		f.Zone != "" && f.Zone != i.Zone || f.Version != "" && f.Version != i.Version {
 		return false
 	}

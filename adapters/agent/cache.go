@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/rollcall-registry/rollcall/adapters/client/pick"
 	"github.com/rollcall-registry/rollcall/adapters/client/watch"
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/domain"
@@ -74,6 +73,20 @@ func (a *API) find(ctx context.Context, key domain.ServiceKey) ([]*wire.Instance
 	return all, service.State(), nil
 }
 
+// panicOf says that a service panics; nil: it does not, or is not watched.
+func (a *API) panicOf(key domain.ServiceKey) *wire.Panic {
+	a.mu.Lock()
+	catalog, service := a.catalog, a.services[key]
+	a.mu.Unlock()
+	switch {
+	case catalog != nil && catalog.Known():
+		return catalog.Panic(key)
+	case service != nil:
+		return service.Panic()
+	}
+	return nil
+}
+
 // within waits for what is not known yet.
 func within(ctx context.Context, wait func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
@@ -93,13 +106,14 @@ func (a *API) service(q question) (any, watch.State, error) {
 	case len(all) == 0:
 		return nil, state, queries.UnknownService{Key: q.service}
 	}
-	return summary(q.service, all), state, nil
+	return summary(q.service, all, a.panicOf(q.service)), state, nil
 }
 
-func summary(key domain.ServiceKey, all []*wire.Instance) wire.ServiceSummary {
+func summary(key domain.ServiceKey, all []*wire.Instance, panics *wire.Panic) wire.ServiceSummary {
 	s := wire.NewServiceSummary(key)
+	s.Panic = panics
 	for _, i := range all {
-		s.Count(i.Status, i.Traffic, pick.Ready(i), i.ChangedAt)
+		s.Count(i.Status, i.Traffic, i.Ready(), i.ChangedAt)
 	}
 	return s
 }
@@ -107,7 +121,7 @@ func summary(key domain.ServiceKey, all []*wire.Instance) wire.ServiceSummary {
 // list lists the services of a namespace, of the agent's where none is named.
 func (a *API) list(q question) (any, watch.State, error) {
 	list := wire.ServiceList{Services: []wire.ServiceSummary{}}
-	state, err := a.all(q, q.service.Namespace, func(s watch.Listed) { list.Services = append(list.Services, summary(s.Key, s.Instances)) })
+	state, err := a.all(q, q.service.Namespace, func(s watch.Listed) { list.Services = append(list.Services, summary(s.Key, s.Instances, s.Panic)) })
 	return list, state, err
 }
 
@@ -120,7 +134,7 @@ func (a *API) everything(q question) (any, watch.State, error) {
 	}
 	state, err := a.all(q, q.ns, func(s watch.Listed) {
 		if some := picked(filter, s.Instances); len(some) > 0 {
-			catalog.Services = append(catalog.Services, wire.ServiceInstances{Namespace: s.Key.Namespace, Service: s.Key.Service, Instances: some})
+			catalog.Services = append(catalog.Services, wire.ServiceInstances{Namespace: s.Key.Namespace, Service: s.Key.Service, Panic: s.Panic, Instances: some})
 		}
 	})
 	return catalog, state, err

@@ -64,12 +64,14 @@ func (c *Client) followRequest(q FollowQuery) (path string, query url.Values, er
 // Update is one event of a stream of the catalog.
 type Update struct {
 	ID   string // the LastEventID with which a stream goes on after this update
-	Kind string // wire.StreamSnapshot, StreamReset, StreamChange or StreamCut
+	Kind string // wire.StreamSnapshot, StreamReset, StreamChange, StreamPanic or StreamCut
 	// Instances are all instances, in a snapshot or reset.
 	Instances []wire.Instance
 	Change    *wire.Change // in a change
-	Reason    string       // in a cut: why the stream ends. Follow resumes the stream
-	Raw       string       // the JSON as the registry sent it
+	// Panics are the services that panic, in a panic, snapshot or reset: all of those that are followed.
+	Panics []wire.ServicePanic
+	Reason string // in a cut: why the stream ends. Follow resumes the stream
+	Raw    string // the JSON as the registry sent it
 }
 
 // Apply applies the update to a copy of the instances.
@@ -164,14 +166,20 @@ func readUpdate(m sse.Event, known bool) (Update, error) {
 	switch m.Type {
 	case wire.StreamSnapshot, wire.StreamReset:
 		var all struct {
-			Instances []wire.Instance
-			Services  []wire.ServiceInstances
+			wire.InstanceList
+			Services []wire.ServiceInstances
 		}
 		if err := json.Unmarshal([]byte(m.Data), &all); err != nil {
 			return u, err
 		}
 		u.Instances = all.Instances
+		if all.Panic != nil {
+			u.Panics = append(u.Panics, wire.ServicePanic{Namespace: all.Namespace, Service: all.Service, Panic: *all.Panic})
+		}
 		for _, s := range all.Services {
+			if s.Panic != nil {
+				u.Panics = append(u.Panics, wire.ServicePanic{Namespace: s.Namespace, Service: s.Service, Panic: *s.Panic})
+			}
 			u.Instances = append(u.Instances, s.Instances...)
 		}
 		if known {
@@ -186,6 +194,11 @@ func readUpdate(m sse.Event, known bool) (Update, error) {
 			return u, errors.New("a change names no instance")
 		}
 		return u, nil
+	case wire.StreamPanic:
+		var all wire.Panics
+		err := json.Unmarshal([]byte(m.Data), &all)
+		u.Panics = all.Services
+		return u, err
 	case wire.StreamCut:
 		var why wire.Cut
 		err := json.Unmarshal([]byte(m.Data), &why)

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // instances waits for a change to a service, where the request asks for it, and gives the service's instances that the caller
@@ -94,6 +96,9 @@ func (f *face) healthService(q *request) error {
 	if err != nil {
 		return err
 	}
+	if only {
+		f.warnOfPanics(q)
+	}
 	if of != nil && len(all) == len(of.all) && q.plain() {
 		if r := of.wholeReply(q, only); r.plain != nil {
 			return q.sendReply(http.StatusOK, r)
@@ -109,6 +114,18 @@ func (f *face) healthService(q *request) error {
 		}
 		return filter(q, entries)
 	})
+}
+
+// warnOfPanics says that all instances are given, ready or not.
+func (f *face) warnOfPanics(q *request) {
+	group := f.directory.Find(q.namespace, strings.ToLower(q.id))
+	if group == nil {
+		return
+	}
+	panics := slices.DeleteFunc(group.Panics(), func(p wire.ServicePanic) bool { return !q.reads(p.Namespace, p.Service) })
+	if len(panics) > 0 {
+		q.Response().Header().Set(wire.HeaderPanic, queries.PanicNames(panics))
+	}
 }
 
 // tagged says whether tags have all that the request asks for, without regard to case.

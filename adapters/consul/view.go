@@ -22,7 +22,8 @@ type shown struct {
 	key     domain.Key
 	entry   serviceEntry
 	ofNode  int  // how many of the entry's checks are the node's: they are the first ones
-	passing bool // every check passes
+	panics  bool // its service does
+	passing bool // every check passes, or its service panics
 }
 
 // own are the checks of the instance itself.
@@ -33,7 +34,7 @@ func (s shown) at(n *nodeRecord) shown {
 	s.entry.Node = n.entry
 	s.entry.Checks = append(slices.Clip(n.checks), s.own()...)
 	s.ofNode = len(n.checks)
-	s.passing = allPass(s.entry.Checks)
+	s.passing = s.panics || allPass(s.entry.Checks)
 	return s
 }
 
@@ -102,7 +103,8 @@ func (f *face) show(i *wire.Instance, o origin, born bool, place queries.Place) 
 		service.TaggedAddresses = taggedAddresses(nil, service.Address, service.Port)
 	}
 	s.entry.Checks = f.checks(i, o, born, s.entry, place)
-	s.passing = allPass(s.entry.Checks)
+	s.panics = i.Panic
+	s.passing = i.Panic || allPass(s.entry.Checks)
 	return s
 }
 

@@ -10,7 +10,6 @@ import (
 
 	"github.com/miekg/dns"
 
-	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -43,7 +42,7 @@ func serviceOf(group Group) *service {
 			s.nodes[e.label] = e
 			switch {
 			case !e.address.IsValid() && !isName(e.host):
-			case i.Traffic != domain.Serving || i.Status != domain.Passing && i.Status != domain.Warning:
+			case !i.Given():
 			case e.weight == 0:
 				idle = append(idle, e)
 			default:

@@ -119,7 +119,7 @@ func startConfigured(t testing.TB, opts pebblestore.Options, change func(*httpap
 		Version: "test", Logger: logger,
 		Tokens: tokens, AccessCommands: &commands.Access{Store: store, State: tokens, Now: time.Now},
 	}
-	config.Policies, config.PolicyCommands = rails, &commands.Policies{Store: store, State: rails}
+	config.Policies, config.PolicyCommands = rails, &commands.Policies{Store: store, State: rails, Catalog: registry}
 	config.Commands.Guard = &commands.Guard{Policies: rails, Now: time.Now}
 	change(&config)
 	s.api = httpapi.New(config)

@@ -12,6 +12,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/encoded"
 	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 func (a *api) services(c echo.Context) error {
@@ -78,6 +79,9 @@ func (a *api) instances(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if filter.Ready {
+		warnOfPanics(c, shown.PanicsOf(key))
+	}
 	list, err := shown.InstancesPage(c.Request().Context(), key, filter, withLeases, page)
 	if err != nil {
 		return err
@@ -123,11 +127,24 @@ func (a *api) everything(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if filter.Ready {
+		warnOfPanics(c, shown.Panics(chosenNamespace(c), ""))
+	}
 	all, err := shown.EverythingPage(c.Request().Context(), chosenNamespace(c), filter, page)
 	if err != nil {
 		return err
 	}
 	return answer(c, all)
+}
+
+// warnOfPanics says that lookups of ready instances give all instances of services.
+func warnOfPanics(c echo.Context, all []wire.ServicePanic) {
+	if len(all) == 0 {
+		return
+	}
+	h := c.Response().Header()
+	h.Set(wire.HeaderPanic, queries.PanicNames(all))
+	h.Add(headerWarning, queries.PanicWarning(all))
 }
 
 // catalog is the catalog that the request asks about: the catalog at the moment ?at=, or the live catalog. A request

@@ -13,10 +13,11 @@ import (
 // maxPolicyNotes is how many services the notes of a policy name at most.
 const maxPolicyNotes = 10
 
-// showPolicy gives a policy in the form of the API, and names the services that have fewer ready than it keeps.
+// showPolicy gives a policy in the form of the API. It names the services that have fewer ready than it keeps, and those that
+// panic by it.
 func (a *api) showPolicy(p domain.Policy) wire.Policy {
 	shown := wire.Policy{Name: p.Name, PolicySpec: p.PolicySpec, SetBy: p.By, SetAt: p.At.UTC()}
-	if p.MinReady == "" {
+	if p.MinReady == "" && p.PanicThreshold == "" {
 		return shown
 	}
 	catalog := a.Queries.Live.Catalog()
@@ -25,7 +26,13 @@ func (a *api) showPolicy(p domain.Policy) wire.Policy {
 			continue
 		}
 		view := catalog.View(service)
-		if ready, needed := len(view.Ready()), p.MinReady.Of(len(view.Entries)); ready < needed {
+		if p.PanicThreshold != "" && p.Panics(view.ReadyCount(), len(view.Entries)) {
+			shown.Notes = append(shown.Notes, fmt.Sprintf("%s has %d of %d instances ready, fewer than %s: lookups of ready instances give all", service, view.ReadyCount(), len(view.Entries), p.PanicThreshold))
+		}
+		if p.MinReady == "" {
+			continue
+		}
+		if ready, needed := view.ReadyCount(), p.MinReady.Of(len(view.Entries)); ready < needed {
 			shown.Notes = append(shown.Notes, fmt.Sprintf("%s has %d of %d instances ready, fewer than %d: every removal of a ready one is refused", service, ready, len(view.Entries), needed))
 		}
 	}

@@ -60,6 +60,7 @@ func TestBadPoliciesAreRefusedByName(t *testing.T) {
 		`{}`: "min_ready", `{"min_ready":"0"}`: "min_ready", `{"min_ready":"101%"}`: "min_ready", `{"min_ready":"a lot"}`: "min_ready", `{"min_ready":"02"}`: "min_ready",
 		`{"max_removals":{"count":0,"within":"1m"}}`: "max_removals.count", `{"max_removals":{"count":1,"within":"25h"}}`: "max_removals.within",
 		`{"min_ready":"1","namespace":"a*b"}`: "namespace", `{"min_ready":"1","service":"*x"}`: "service", `{"surprise":1}`: "surprise",
+		`{"panic_threshold":"2"}`: "panic_threshold", `{"panic_threshold":"0%"}`: "panic_threshold", `{"panic_threshold":"101%"}`: "panic_threshold", `{"panic_threshold":"%"}`: "panic_threshold",
 	} {
 		s.send("PUT", "/v1/policies/p", body).problem(t, 422, "invalid-field", field)
 	}
@@ -84,5 +85,31 @@ func TestARevertIsGuarded(t *testing.T) {
 	s.send("PUT", "/v1/policies/p", `{"min_ready":"1"}`).want(t, 200)
 	if done := s.revert(t, wire.RevertRequest{To: then}); done.Instances != 0 || len(done.Skipped) != 1 || done.Skipped[0].Why != "guarded" {
 		t.Errorf("it did %+v", done)
+	}
+}
+
+func TestAReplySaysThatAServicePanics(t *testing.T) {
+	s := start(t)
+	const all = "/v1/services/checkout/instances?ready=true"
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	s.send("PUT", "/v1/services/checkout/instances/a-2", `{"address":"10.0.0.6","status":"critical"}`).want(t, 201)
+	before := s.send("GET", all, "").want(t, 200)
+	s.send("PUT", "/v1/policies/most", `{"panic_threshold":"51%"}`).want(t, 200)
+	r := s.send("GET", all, "", "If-None-Match", before.Header.Get("ETag")).want(t, 200)
+	var list wire.InstanceList
+	r.json(t, &list)
+	if p := list.Panic; p == nil || *p != (wire.Panic{Policy: "most", Threshold: "51%", Ready: 1, Instances: 2}) || len(list.Instances) != 2 || r.Header.Get("Rollcall-Panic") != "most" {
+		t.Errorf("it gives %s with the policy %q", r.body, r.Header.Get("Rollcall-Panic"))
+	}
+	if w := r.Header.Get("Rollcall-Warning"); w != "panic: all instances are given, ready or not: 1 of 2 instances of default/checkout are ready, fewer than the 51% of policy most" {
+		t.Errorf("it warns %q", w)
+	}
+	var summary wire.ServiceSummary
+	s.send("GET", "/v1/services/checkout", "").want(t, 200).json(t, &summary)
+	if summary.Panic == nil || summary.Ready != 1 {
+		t.Errorf("the service is %+v", summary)
+	}
+	if r := s.send("GET", all+"&at="+before.Header.Get("Rollcall-Position"), "").want(t, 200); strings.Contains(string(r.body), "a-2") || r.Header.Get("Rollcall-Panic") != "" {
+		t.Errorf("of the past it gives %s", r.body)
 	}
 }

@@ -29,6 +29,9 @@ func (a *api) scrapeTargets(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if filter.Ready {
+		warnOfPanics(c, shown.Panics(queries.OneNamespace(c.QueryParam("ns")), values.Get("service")))
+	}
 	targets, err := shown.Targets(c.Request().Context(), queries.TargetQuery{
 		Namespace: c.QueryParam("ns"), Service: values.Get("service"), Port: values.Get("port"), Filter: filter,
 	})

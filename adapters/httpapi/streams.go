@@ -80,6 +80,8 @@ func (a *api) stream(c echo.Context, q queries.FollowQuery) (err error) {
 					return err
 				}
 			}
+		case queries.Panics:
+			err = w.send(a.Queries.At(u.At), wire.StreamPanic, u.Panic)
 		case queries.KeepAlive:
 			w.comment(u.Note)
 		case queries.Cut:

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -56,7 +58,11 @@ func (c *commandLine) listServices(cmd *cobra.Command, at client.Moment) error {
 func serviceTable(w io.Writer, services []wire.ServiceSummary) error {
 	return table(w, "NAMESPACE\tSERVICE\tINSTANCES\tREADY\tSTATUSES|POSITION", func(row func(...any)) {
 		for _, s := range services {
-			row(s.Namespace, s.Service, s.Instances, s.Ready, statusesText(s.Statuses), s.Position)
+			ready := strconv.Itoa(s.Ready)
+			if s.Panic != nil {
+				ready += " (panic)"
+			}
+			row(s.Namespace, s.Service, s.Instances, ready, statusesText(s.Statuses), s.Position)
 		}
 	})
 }
@@ -152,6 +158,9 @@ func (c *commandLine) listInstances(cmd *cobra.Command, name string, l *instance
 	}
 	return c.show(cmd, list.Raw, names, func(w io.Writer) error {
 		defer c.warnHeld(cmd, registry, c.namespace)
+		if p := list.Value.Panic; p != nil && filter.Ready {
+			defer fmt.Fprintln(cmd.ErrOrStderr(), queries.PanicWarning([]wire.ServicePanic{{Namespace: list.Value.Namespace, Service: list.Value.Service, Panic: *p}}))
+		}
 		title(w, "%s of %s in namespace %s", count(len(list.Value.Instances), "instance"), name, c.namespace)
 		return instanceTable(w, list.Value.Instances)
 	})

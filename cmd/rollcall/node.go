@@ -209,6 +209,7 @@ func (n *node) openQueries(ctx context.Context) error {
 		Store: n.store.Store, StoreID: n.store.id.String(), Signer: signer, Now: n.store.now, Listening: n.listening, Stopping: n.stopping,
 		Node: queries.Node{Version: versionName(), StoreKind: n.settings.storeKind(), Started: n.started, Ready: n.ready, StoreErr: n.store.err, Bytes: n.store.diskBytes, Disk: n.disk},
 	}
+	n.metrics.WatchPanics(n.queries.Panics)
 	if n.probing != nil {
 		n.queries.Probes, n.queries.Node.Probes = n.probing, n.probing.status
 	}
@@ -233,7 +234,7 @@ func (n *node) openAPI(context.Context) (err error) {
 		Webhooks: n.deliveries.list, WebhookCommands: n.deliveries.commands, Deliveries: n.deliveries,
 		PreservationCommands: &commands.Preservation{Store: n.store, Projections: n.live},
 		Access:               n.access, Tokens: n.tokens, AccessCommands: &commands.Access{Store: n.store, State: n.tokens, Now: time.Now},
-		Policies: n.policies, PolicyCommands: &commands.Policies{Store: n.store, State: n.policies},
+		Policies: n.policies, PolicyCommands: &commands.Policies{Store: n.store, State: n.policies, Catalog: n.live},
 		Shed:             func() { n.listening.Refused(domain.DeafOverload) },
 		HeartbeatsAtOnce: n.settings.heartbeatsAtOnce,
 		Observer:         observer, Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),

@@ -18,14 +18,15 @@ import (
 func policyCommand(remote *commandLine) *cobra.Command {
 	c := group("policy", "Set, show and remove the policies that guard services")
 	c.Long = `A policy holds what others than an instance itself may do to it: how many instances must stay ready, and how many
-one actor may take out of traffic within a span.`
+one actor may take out of traffic within a span. It also says which instances are kept when they fall silent, and when lookups of
+ready instances give all.`
 	c.AddCommand(setPolicyCommand(remote), listPoliciesCommand(remote), showPolicyCommand(remote), removePolicyCommand(remote))
 	return c
 }
 
 func setPolicyCommand(remote *commandLine) *cobra.Command {
 	var spec domain.PolicySpec
-	var service, minReady, maxRemovals string
+	var service, minReady, maxRemovals, panicBelow string
 	c := &cobra.Command{
 		Use: "set NAME", Short: "Make a policy, or give it another specification", Args: cobra.ExactArgs(1),
 		Example: "  rollcall policy set keep-checkout --ns prod --service checkout --min-ready 2\n" +
@@ -36,9 +37,11 @@ func setPolicyCommand(remote *commandLine) *cobra.Command {
 	f.StringVar(&minReady, "min-ready", "", "instances, or the share of them, that must stay ready: 2, 50%")
 	f.StringVar(&maxRemovals, "max-removals", "", "instances that one actor may take out of traffic within a span: 20/10m")
 	f.IntVar(&spec.KeepLast, "keep-last", 0, "instances of each service that become critical when their leases lapse, instead of vanishing")
+	f.StringVar(&panicBelow, "panic-threshold", "", "lookups of ready instances give all instances while a smaller share of a service is ready: 50%")
 	f.StringVar(&spec.Description, "description", "", "what it is for")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		spec.Namespace, spec.Service, spec.MinReady = domain.Pattern(remote.namespace), domain.Pattern(service), domain.Amount(minReady)
+		spec.PanicThreshold = domain.Amount(panicBelow)
 		if maxRemovals != "" {
 			count, within, _ := strings.Cut(maxRemovals, "/")
 			n, err := strconv.Atoi(count)

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rollcall-registry/rollcall/adapters/client"
+	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -72,6 +73,8 @@ func (w *lineWatcher) words(u *client.Update) []string {
 	switch u.Kind {
 	case wire.StreamChange:
 		return []string{newsLine(u.Change)}
+	case wire.StreamPanic:
+		return []string{panicLine(u.Panics)}
 	case wire.StreamCut:
 		return []string{"the registry ended the stream: " + oneLine(u.Reason) + "; going on"}
 	}
@@ -81,6 +84,14 @@ func (w *lineWatcher) words(u *client.Update) []string {
 		lines = append(lines, fmt.Sprintf("  %s  %s  %s  %s", i.Key(), i.Address, i.Status, i.Traffic))
 	}
 	return lines
+}
+
+// panicLine says which services panic.
+func panicLine(all []wire.ServicePanic) string {
+	if len(all) == 0 {
+		return "no service panics any more"
+	}
+	return queries.PanicWarning(all)
 }
 
 // newsLine says what changed. Its time is one that --at takes.

@@ -34,8 +34,13 @@ const newsLines = 8
 func (w *watchTable) update(u *client.Update) {
 	w.lost = nil
 	u.Apply(w.instances)
-	if u.Change != nil {
+	switch {
+	case u.Change != nil:
 		w.news = append(w.news, newsLine(u.Change))
+	case u.Kind == wire.StreamPanic:
+		w.news = append(w.news, panicLine(u.Panics))
+	}
+	if len(w.news) > 0 {
 		w.news = w.news[max(0, len(w.news)-newsLines):]
 	}
 }

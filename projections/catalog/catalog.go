@@ -221,6 +221,22 @@ func (c *Catalog) put(s *service, found location, now *Entry, at eventstore.Posi
 	c.changed.Store(uint64(at))
 }
 
+// Touch gives a service another view, at a position: what is not an event of its instances has changed what answers about it
+// say. A service without instances has no view.
+//
+// REQUIRES: the goroutine that applies events calls it, in position order with the events.
+func (c *Catalog) Touch(key domain.ServiceKey, at eventstore.Position) {
+	s := c.service(key)
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	s.last = at
+	s.view.Store(nil)
+	s.mu.Unlock()
+	c.changed.Store(uint64(at))
+}
+
 // Find is a live instance's entry, or nil.
 func (c *Catalog) Find(key domain.Key) *Entry { return c.index.find(key) }
 

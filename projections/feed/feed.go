@@ -200,6 +200,9 @@ func (f *Feed) Watch(keys ...domain.ServiceKey) (changed <-chan struct{}, stop f
 	return f.watches.add(keys)
 }
 
+// Wake wakes the watchers of a service for another reason than a change.
+func (f *Feed) Wake(service domain.ServiceKey) { f.watches.note(service) }
+
 // Run wakes the watchers of services that have many, until the context ends. Append wakes only a few watchers by itself, so
 // that its time does not depend on their number.
 //

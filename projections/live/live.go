@@ -49,12 +49,16 @@ type State struct {
 	changing sync.Mutex // held while an event changes the catalog and the feed
 	feed     *feed.Feed
 	registry atomic.Pointer[registry]
-	skipped  atomic.Int64              // events that could not be applied
-	events   uint64                    // lifecycle events up to the position
-	unsaved  int                       // lifecycle events since the last snapshot
-	level    atomic.Pointer[time.Time] // when the projections were last known to be level with the store; nil: never yet
-	stale    atomic.Bool               // the store was not reached since the start
-	saving   chan struct{}             // holds a token while a snapshot is written; never closed
+
+	thresholds atomic.Pointer[Thresholds]
+	touched    atomic.Uint64 // see Touched
+
+	skipped atomic.Int64              // events that could not be applied
+	events  uint64                    // lifecycle events up to the position
+	unsaved int                       // lifecycle events since the last snapshot
+	level   atomic.Pointer[time.Time] // when the projections were last known to be level with the store; nil: never yet
+	stale   atomic.Bool               // the store was not reached since the start
+	saving  chan struct{}             // holds a token while a snapshot is written; never closed
 }
 
 // Open loads the newest snapshot and applies the lifecycle events after it. All leases begin anew, because no heartbeat
@@ -67,6 +71,7 @@ func Open(ctx context.Context, opts Options) (*State, error) {
 	s := &State{opts: opts, began: opts.Now(), saving: make(chan struct{}, 1)}
 	s.catalog.Store(catalog.New())
 	s.registry.Store(newRegistry())
+	s.thresholds.Store(&Thresholds{})
 	at, err := opts.Snapshots.Newest(^eventstore.Position(0), func(state io.Reader) error {
 		loaded, err := catalog.Load(state)
 		if err == nil {
@@ -111,7 +116,7 @@ func (s *State) catchUp(ctx context.Context, at eventstore.Position, reached *ev
 		return fmt.Errorf("rebuild the catalog: %w", err)
 	}
 	*reached = head
-	return s.loadRegistry(ctx)
+	return errors.Join(s.loadRegistry(ctx), s.loadThresholds(ctx))
 }
 
 // replay applies lifecycle events only, because a heartbeat from before the start renews no lease.
@@ -287,8 +292,8 @@ func (s *State) Run(ctx context.Context) error {
 	telling.Go(func() { s.feed.Run(ctx) })
 	opts := eventstore.SubscribeOptions{After: s.Position(), Urgent: true}
 	err := projections.Follow(ctx, s.opts.Store, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
-		if s.stale.Load() { // the store is reached now, and the registry's stream could not be read at the start
-			if err := s.loadRegistry(ctx); err == nil {
+		if s.stale.Load() { // the store is reached now, and the streams could not be read at the start
+			if err := errors.Join(s.loadRegistry(ctx), s.loadThresholds(ctx)); err == nil {
 				s.stale.Store(false)
 			}
 		}
@@ -313,6 +318,10 @@ func (s *State) apply(e *eventstore.RecordedEvent, now time.Time) {
 	}
 	if e.Stream == eventstore.RegistryStream {
 		s.registry.Store(s.registry.Load().after(e))
+		return
+	}
+	if e.Stream == eventstore.PolicyStream {
+		s.applyPolicy(e)
 		return
 	}
 	if !strings.HasPrefix(string(e.Stream), eventstore.LifecyclePrefix) {

@@ -24,6 +24,8 @@ type Instance struct {
 	ChangedAt      time.Time             `json:"changed_at"`
 	LeaseExpiresAt *time.Time            `json:"lease_expires_at,omitempty"`
 	ExpiryHeld     *ExpiryHeld           `json:"expiry_held,omitempty"` // in its namespace now; only where one instance is asked for
+
+	Panic bool `json:"-"` // its service panics, so that it is given whether it is ready or not; see Given
 }
 
 // Key names the instance.
@@ -84,8 +86,9 @@ type CheckList struct {
 type InstanceList struct {
 	Service   string     `json:"service"`
 	Namespace string     `json:"namespace"`
-	Position  Position   `json:"position"`       // of the service's newest change; in a stream's snapshot, up to where the snapshot is
-	Next      string     `json:"next,omitempty"` // cursor of the next page; "": this is the last
+	Position  Position   `json:"position"`        // of the service's newest change; in a stream's snapshot, up to where the snapshot is
+	Next      string     `json:"next,omitempty"`  // cursor of the next page; "": this is the last
+	Panic     *Panic     `json:"panic,omitempty"` // the service panics now; absent: it does not
 	Instances []Instance `json:"instances"`
 }
 
@@ -101,6 +104,7 @@ type ServiceSummary struct {
 	Position  Position              `json:"position"`   // of the newest change
 
 	ExpiryHeld *ExpiryHeld `json:"expiry_held,omitempty"` // in its namespace now; only where one service is asked for
+	Panic      *Panic      `json:"panic,omitempty"`       // the service panics now; absent: it does not
 }
 
 // Count counts an instance.
@@ -153,6 +157,7 @@ type NamespaceList struct {
 type ServiceInstances struct {
 	Namespace string     `json:"namespace"`
 	Service   string     `json:"service"`
+	Panic     *Panic     `json:"panic,omitempty"` // the service panics now; absent: it does not
 	Instances []Instance `json:"instances"`
 }
 

@@ -5,6 +5,7 @@ const (
 	StreamSnapshot = "snapshot" // all there is, at the id
 	StreamReset    = "reset"    // a snapshot that replaces what the subscriber has: changes in between are not told
 	StreamChange   = "change"   // one change
+	StreamPanic    = "panic"    // all services that panic, of those that the stream tells of; none: no service does any more
 	StreamEvent    = "event"    // of /v1/streams/events: one recorded event
 	StreamCut      = "cut"      // the stream ends for the reason given; it can be resumed
 )

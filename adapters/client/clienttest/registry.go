@@ -34,6 +34,7 @@ type Registry struct {
 	away      error
 	swallows  bool
 	asked     []string
+	panics    []wire.ServicePanic
 }
 
 // New is an empty registry.
@@ -110,6 +111,19 @@ func (r *Registry) Restore(backup map[domain.Key]domain.Instance) {
 	}
 	r.timeline += "a"
 	r.endStreams(io.ErrUnexpectedEOF)
+}
+
+// SetPanics has services panic by a policy, and no others. Streams are told.
+func (r *Registry) SetPanics(policy string, services ...domain.ServiceKey) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.panics = []wire.ServicePanic{}
+	for _, key := range services {
+		r.panics = append(r.panics, wire.ServicePanic{Namespace: key.Namespace, Service: key.Service, Panic: wire.Panic{Policy: policy}})
+	}
+	for s := range r.streams {
+		s.queue <- message(r.at(), wire.StreamPanic, r.panicsOf(s))
+	}
 }
 
 // SetAway has every request fail with an error, and ends all streams; nil: the registry is back.

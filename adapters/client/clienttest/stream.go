@@ -37,6 +37,9 @@ func (r *Registry) stream(request *http.Request) *http.Response {
 				s.queue <- message(c.Position, wire.StreamChange, c)
 			}
 		}
+		if r.panics != nil {
+			s.queue <- message(r.at(), wire.StreamPanic, r.panicsOf(s))
+		}
 	} else {
 		s.queue <- r.snapshot(s)
 	}
@@ -59,11 +62,27 @@ func (r *Registry) snapshot(s *stream) string {
 		}
 		byService[service].Instances = append(byService[service].Instances, show(i))
 	}
+	for _, p := range r.panicsOf(s).Services {
+		if service := byService[domain.ServiceKey{Namespace: p.Namespace, Service: p.Service}]; service != nil {
+			service.Panic = &p.Panic
+		}
+	}
 	for _, service := range byService {
 		slices.SortFunc(service.Instances, func(a, b wire.Instance) int { return cmp.Compare(a.ID, b.ID) })
 		all.Services = append(all.Services, *service)
 	}
 	return message(r.at(), wire.StreamSnapshot, all)
+}
+
+// panicsOf are the services of a stream that panic. REQUIRES: the caller holds mu.
+func (r *Registry) panicsOf(s *stream) wire.Panics {
+	some := wire.Panics{Services: []wire.ServicePanic{}}
+	for _, p := range r.panics {
+		if follows(s.services, p.Namespace, p.Service) {
+			some.Services = append(some.Services, p)
+		}
+	}
+	return some
 }
 
 func message(at wire.Position, kind string, value any) string {

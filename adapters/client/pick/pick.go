@@ -261,7 +261,5 @@ func (b *Balancer) eject(l *load) {
 	b.rebuild(now)
 }
 
-// Ready says whether an instance may get traffic.
-func Ready(i *wire.Instance) bool {
-	return i.Traffic == domain.Serving && (i.Status == domain.Passing || i.Status == domain.Warning)
-}
+// Ready says whether an instance may get traffic: it is fit for it, or its service panics (wire.Instance.Given).
+func Ready(i *wire.Instance) bool { return i.Given() }

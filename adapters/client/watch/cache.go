@@ -54,6 +54,9 @@ func (w *Watcher) loadCache() {
 		for i := range s.Instances {
 			instances[i] = &s.Instances[i]
 		}
+		if s.Panic != nil {
+			w.panics[domain.ServiceKey{Namespace: s.Namespace, Service: s.Service}] = s.Panic
+		}
 		w.cached[domain.ServiceKey{Namespace: s.Namespace, Service: s.Service}] = cachedService{instances, s.At}
 	}
 }
@@ -92,11 +95,11 @@ func (w *Watcher) writeCache() error {
 	file := cacheFile{Services: []cacheEntry{}, All: w.wholeAt()}
 	for key, s := range w.services {
 		if p := s.instances.Load(); p != nil {
-			file.Services = append(file.Services, entry(key, *p, w.rightAt(s)))
+			file.Services = append(file.Services, w.cacheEntry(key, *p, w.rightAt(s)))
 		}
 	}
 	for key, c := range w.cached {
-		file.Services = append(file.Services, entry(key, c.instances, c.at))
+		file.Services = append(file.Services, w.cacheEntry(key, c.instances, c.at))
 	}
 	w.mu.Unlock()
 	b, err := json.Marshal(file)
@@ -106,8 +109,9 @@ func (w *Watcher) writeCache() error {
 	return replaceFile(w.options.Cache, b)
 }
 
-func entry(key domain.ServiceKey, instances []*wire.Instance, at time.Time) cacheEntry {
-	e := cacheEntry{At: at, ServiceInstances: wire.ServiceInstances{Namespace: key.Namespace, Service: key.Service, Instances: make([]wire.Instance, len(instances))}}
+// cacheEntry is what the cache has of a service. REQUIRES: the caller holds mu.
+func (w *Watcher) cacheEntry(key domain.ServiceKey, instances []*wire.Instance, at time.Time) cacheEntry {
+	e := cacheEntry{At: at, ServiceInstances: wire.ServiceInstances{Namespace: key.Namespace, Service: key.Service, Panic: w.panics[key], Instances: make([]wire.Instance, len(instances))}}
 	for i, one := range instances {
 		e.Instances[i] = *one
 	}

@@ -134,6 +134,7 @@ func (w *Watcher) wholeAt() time.Time {
 type Listed struct {
 	Key       domain.ServiceKey
 	Instances []*wire.Instance // sorted by id; the caller must not change them
+	Panic     *wire.Panic      // the service panics, as the registry said; nil: it does not
 }
 
 // Services are the services that have instances, in order of their namespaces and names.
@@ -142,7 +143,7 @@ func (c *Catalog) Services() []Listed {
 	all := make([]Listed, 0, len(c.w.services))
 	for key, s := range c.w.services {
 		if p := s.instances.Load(); p != nil && len(*p) > 0 {
-			all = append(all, Listed{key, *p})
+			all = append(all, Listed{key, *p, c.w.panics[key]})
 		}
 	}
 	c.w.mu.Unlock()

@@ -113,9 +113,13 @@ func (w *Watcher) apply(followed []domain.ServiceKey, all bool, u *client.Update
 	w.mu.Lock()
 	switch u.Kind {
 	case wire.StreamSnapshot, wire.StreamReset:
+		w.panicking(followed, all, u.Panics)
 		w.replace(followed, all, u.Instances)
 	case wire.StreamChange:
 		w.applyChange(all, u.Change)
+	case wire.StreamPanic:
+		w.panicking(followed, all, u.Panics)
+		w.remark()
 	}
 	back := !w.live && u.Kind != wire.StreamCut
 	if back {

@@ -67,6 +67,7 @@ type Watcher struct {
 	at       time.Time // while the stream is not up: when the instances were right
 	err      error
 	cached   map[domain.ServiceKey]cachedService // what the cache has of services that are not watched yet
+	panics   map[domain.ServiceKey]*wire.Panic   // as the registry said of services that are followed, or the cache of others
 	whole    *whole                              // nil: services are watched by their names only
 	// cachedAll is when the cache had every service with instances; zero: it never had.
 	cachedAll time.Time
@@ -89,6 +90,7 @@ func Start(ctx context.Context, c *client.Client, options Options) *Watcher {
 	w := &Watcher{
 		client: c, options: options, done: make(chan struct{}), services: map[domain.ServiceKey]*service{},
 		grown: make(chan struct{}, 1), dirty: make(chan struct{}, 1), cached: map[domain.ServiceKey]cachedService{},
+		panics: map[domain.ServiceKey]*wire.Panic{},
 	}
 	w.loadCache()
 	go w.run(ctx)
@@ -253,6 +255,7 @@ func (s *Service) Listen(changed func([]*wire.Instance)) (stop func()) {
 // set replaces a service's instances. The listeners get them first, so that what Instances gives has been listened to.
 // REQUIRES: the caller holds mu; nobody changes instances afterwards.
 func (w *Watcher) set(s *service, instances []*wire.Instance) {
+	instances = w.marked(s.key, instances)
 	for listener := range s.listeners {
 		(*listener)(instances)
 	}

@@ -11,6 +11,7 @@ let last = ''
 function take({ id, event, data }) {
   const said = JSON.parse(data)
   if (event === 'cut') return // the stream ends; it is resumed
+  if (event === 'panic') return // a reset follows
   if (event !== 'change') { // snapshot or reset: all of it
     pool.clear()
     for (const i of said.instances) pool.set(i.id, i)

@@ -52,9 +52,9 @@ take() {
     gone=$(echo "$data" | jq -r .id)
     awk -v gone="$gone" '$1 "" != gone ""' "$dir/pool" >"$dir/new" # a text, whatever it looks like
     echo "$data" | jq -r "select(.op == \"put\") | .instance | $line" >>"$dir/new"
-  elif [ "$kind" = cut ]; then
-    return # the stream ends; it is resumed
-  else # snapshot or reset: all of it
+  elif [ "$kind" != snapshot ] && [ "$kind" != reset ]; then
+    return # cut: the stream ends, and is resumed; panic: a reset follows
+  else # all of it
     echo "$data" | jq -r ".instances[] | $line" >"$dir/new"
   fi
   sort "$dir/new" >"$dir/pool"

@@ -1,0 +1,114 @@
+package live
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// Thresholds are the policies with a panic threshold. It is immutable.
+//
+// They are folded here, in the order of the log, and not taken from projections/policies: a policy that begins or ends to be
+// for a service changes what lookups of the service give, as an event of an instance does.
+type Thresholds struct {
+	events uint64 // of the stream of policies
+	ever   bool   // there was a threshold once
+	byName map[string]domain.Policy
+	all    []domain.Policy // the greatest threshold first, then by name
+}
+
+// None says that there is no threshold, and never was one: nobody was ever told of a panic.
+func (t *Thresholds) None() bool { return !t.ever }
+
+// Panic is the policy of a service for which too few of its instances are ready; nil: there is none. Of several policies, it
+// is the one with the greatest threshold.
+func (t *Thresholds) Panic(service domain.ServiceKey, ready, total int) *domain.Policy {
+	if service.Namespace == domain.RegistryNamespace { // the nodes' own: applyPolicy touches none of these
+		return nil
+	}
+	for i := range t.all {
+		if t.all[i].Matches(service) && t.all[i].Panics(ready, total) {
+			return &t.all[i]
+		}
+	}
+	return nil
+}
+
+// after is the state after the next event of the stream of policies, with the specifications that began or ended. An event
+// that cannot be read sets nothing.
+func (t *Thresholds) after(e *eventstore.RecordedEvent) (next *Thresholds, concerned []domain.PolicySpec) {
+	if uint64(e.Revision) < t.events { // loadThresholds has read ahead
+		return t, nil
+	}
+	state := domain.Policies{ByName: t.byName}
+	if event, err := eventstore.Decode(e); err == nil {
+		if set, ok := event.(domain.PolicySet); ok {
+			concerned = append(concerned, t.byName[set.Name].PolicySpec, set.PolicySpec)
+		} else if removed, ok := event.(domain.PolicyRemoved); ok {
+			concerned = append(concerned, t.byName[removed.Name].PolicySpec)
+		}
+		state = state.Apply(event, eventstore.RecordOf(e))
+	}
+	next = &Thresholds{events: uint64(e.Revision) + 1, ever: t.ever, byName: state.ByName}
+	for _, p := range next.byName {
+		if p.PanicThreshold != "" {
+			next.all = append(next.all, p)
+		}
+	}
+	slices.SortFunc(next.all, func(a, b domain.Policy) int {
+		if more, less := a.PanicThreshold.Of(100), b.PanicThreshold.Of(100); more != less {
+			return less - more
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	concerned = slices.DeleteFunc(concerned, func(p domain.PolicySpec) bool { return p.PanicThreshold == "" })
+	next.ever = t.ever || len(concerned) > 0
+	return next, concerned
+}
+
+// loadThresholds reads the stream of policies, which has few events.
+func (s *State) loadThresholds(ctx context.Context) error {
+	t := &Thresholds{}
+	for e, err := range s.opts.Store.ReadStream(ctx, eventstore.PolicyStream, eventstore.ReadOptions{}) {
+		if err != nil {
+			return err
+		}
+		t, _ = t.after(&e)
+	}
+	s.thresholds.Store(t)
+	return nil
+}
+
+// applyPolicy applies an event of a policy. Services whose answers may be others now get another view, at the position of
+// the event, and whoever waits for changes to them is woken.
+//
+// INVARIANT: views of before were judged by the thresholds of before, or of now. Views of after are judged by those of now.
+// So who sees touched grow, finds in the views of all services what they are judged as now.
+func (s *State) applyPolicy(e *eventstore.RecordedEvent) {
+	next, concerned := s.thresholds.Load().after(e)
+	s.thresholds.Store(next)
+	if len(concerned) == 0 {
+		return
+	}
+	matching := slices.DeleteFunc(s.Catalog().Services(""), func(key domain.ServiceKey) bool {
+		return !slices.ContainsFunc(concerned, func(p domain.PolicySpec) bool { return p.Matches(key) })
+	})
+	s.changing.Lock()
+	for _, key := range matching {
+		s.Catalog().Touch(key, e.Position)
+	}
+	s.changing.Unlock()
+	s.touched.Add(1)
+	for _, key := range matching {
+		s.feed.Wake(key)
+	}
+}
+
+// Touched is a number that grows when a change of policies gave services another view.
+func (s *State) Touched() uint64 { return s.touched.Load() }
+
+// Thresholds are the policies with a panic threshold, as they are.
+func (s *State) Thresholds() *Thresholds { return s.thresholds.Load() }
