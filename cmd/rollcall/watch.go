@@ -19,7 +19,7 @@ func watchCommand(remote *commandLine) *cobra.Command {
 		Use:   "watch [SERVICE]",
 		Short: "Follow a service, or everything: a live table on a terminal, lines elsewhere",
 		Long: `Follows the catalog as it changes. On a terminal it shows a live table, which the arrow keys, page up, page down,
-home and end scroll, and q ends. Elsewhere it prints a line for the snapshot and one for every change; with -o json the
+home and end scroll, q ends and Ctrl-Z stops. Elsewhere it prints a line for the snapshot and one for every change; with -o json the
 lines are JSON. When the server goes away it goes on by itself where it was, once the server is back.`,
 		Args: cobra.MaximumNArgs(1),
 	}

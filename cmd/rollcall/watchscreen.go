@@ -56,6 +56,8 @@ func watchOnTerminal(parent context.Context, out *os.File, shown *watchTable, re
 	resized := make(chan os.Signal, 1)
 	signal.Notify(resized, syscall.SIGWINCH)
 	defer signal.Stop(resized)
+	jobs := watchJobs()
+	defer jobs.end()
 	tick := time.NewTicker(drawEvery)
 	defer tick.Stop()
 	stale := false // the screen does not show the newest state
@@ -67,10 +69,26 @@ func watchOnTerminal(parent context.Context, out *os.File, shown *watchTable, re
 		case shown.lost = <-lost:
 			stale = true
 		case k := <-keys:
-			if k == keyQuit {
+			switch k {
+			case keyQuit:
 				return nil
+			case keySuspend:
+				jobs.ask()
+				continue
 			}
 			shown.scroll(k)
+			stale = true
+		case <-jobs.stop:
+			s.leave()
+			jobs.pause()
+			if err := s.enter(); err != nil {
+				return err
+			}
+			stale = true
+		case <-jobs.continued: // it was stopped by SIGSTOP, which cannot be seen
+			if err := s.enter(); err != nil {
+				return err
+			}
 			stale = true
 		case <-resized:
 			s.forget()
@@ -125,28 +143,41 @@ func openScreen(in, out *os.File) (*screen, error) {
 		return width, height
 	}}
 	if term.IsTerminal(int(in.Fd())) {
-		before, err := term.MakeRaw(int(in.Fd()))
+		before, err := term.GetState(int(in.Fd()))
 		if err != nil {
 			return nil, err
 		}
 		s.in, s.before = in, before
 	}
-	_, err := io.WriteString(out, "\x1b[?1049h\x1b[?25l\x1b[2J") // the other screen, no cursor, nothing on it
+	err := s.enter()
 	if err != nil {
 		s.close()
 	}
 	return s, err
 }
 
-// close may be called again.
-func (s *screen) close() {
-	s.once.Do(func() {
-		_, _ = io.WriteString(s.out, "\x1b[0m\x1b[?25h\x1b[?1049l")
-		if s.in != nil {
-			_ = term.Restore(int(s.in.Fd()), s.before)
+// enter takes the terminal: keys come one by one, and the other screen is shown, without a cursor and with nothing on it.
+func (s *screen) enter() error {
+	s.forget()
+	if s.in != nil {
+		if _, err := term.MakeRaw(int(s.in.Fd())); err != nil {
+			return err
 		}
-	})
+	}
+	_, err := io.WriteString(s.out, "\x1b[?1049h\x1b[?25l\x1b[2J")
+	return err
 }
+
+// leave gives the terminal back.
+func (s *screen) leave() {
+	_, _ = io.WriteString(s.out, "\x1b[0m\x1b[?25h\x1b[?1049l")
+	if s.in != nil {
+		_ = term.Restore(int(s.in.Fd()), s.before)
+	}
+}
+
+// close may be called again.
+func (s *screen) close() { s.once.Do(s.leave) }
 
 // closeOnPanic is deferred by goroutines, whose panics end the process before the owner of the screen closes it.
 func (s *screen) closeOnPanic() {
@@ -225,10 +256,11 @@ const (
 	keyPageDown
 	keyHome
 	keyEnd
+	keySuspend
 )
 
 var keyNames = map[string]key{
-	"q": keyQuit, "Q": keyQuit, "\x03": keyQuit, "\x04": keyQuit,
+	"q": keyQuit, "Q": keyQuit, "\x03": keyQuit, "\x04": keyQuit, "\x1a": keySuspend,
 	"k": keyUp, "\x1b[A": keyUp, "\x1bOA": keyUp, "j": keyDown, "\x1b[B": keyDown, "\x1bOB": keyDown,
 	"b": keyPageUp, "\x1b[5~": keyPageUp, " ": keyPageDown, "\x1b[6~": keyPageDown,
 	"g": keyHome, "\x1b[H": keyHome, "\x1b[1~": keyHome, "G": keyEnd, "\x1b[F": keyEnd, "\x1b[4~": keyEnd,
