@@ -74,7 +74,7 @@ func receiveFolder(c net.Conn, fs vfs.FS, dir string) (err error) {
 	if err := fs.RemoveAll(dir); err != nil {
 		return err
 	}
-	if err := fs.MkdirAll(dir, 0o750); err != nil {
+	if err := makeFolder(fs, dir); err != nil {
 		return err
 	}
 	sum := xxhash.New()
@@ -127,6 +127,23 @@ func receiveFolder(c net.Conn, fs vfs.FS, dir string) (err error) {
 		}
 		_, _ = sum.Write(appendFrame(nil, kind, content))
 	}
+}
+
+// makeFolder makes a folder, and makes durable that it is there.
+func makeFolder(fs vfs.FS, dir string) error {
+	if info, err := fs.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	parent := fs.PathDir(dir)
+	if parent != dir && parent != "." {
+		if err := makeFolder(fs, parent); err != nil {
+			return err
+		}
+	}
+	if err := fs.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	return syncFolder(fs, parent)
 }
 
 func syncFolder(fs vfs.FS, dir string) error {

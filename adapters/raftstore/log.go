@@ -58,6 +58,7 @@ type diskLog struct {
 	tail     []*raftpb.Entry // the newest entries, without a gap; their sum is at most tailBytes, or one entry
 	tailSize int
 	sizes    []milestone
+	every    uint64 // bytes between two milestones
 	bytes    uint64 // of all entries
 	snapshot func() (*raftpb.Snapshot, error)
 }
@@ -65,14 +66,11 @@ type diskLog struct {
 // milestone says how many bytes of entries were ever written up to an index, so that the log can be cut by bytes.
 type milestone struct{ index, bytes uint64 }
 
-const (
-	tailBytes      = 16 << 20
-	milestoneBytes = 256 << 10
-)
+const tailBytes = 16 << 20
 
-// openLog opens the log in a folder, and creates it when there is none.
-func openLog(dir string, fs vfs.FS, logger *slog.Logger) (*diskLog, error) {
-	if err := fs.MkdirAll(dir, 0o750); err != nil {
+// openLog opens the log in a folder, and creates it when there is none. keep is how many bytes of it are kept at least.
+func openLog(dir string, fs vfs.FS, keep uint64, logger *slog.Logger) (*diskLog, error) {
+	if err := makeFolder(fs, dir); err != nil {
 		return nil, fmt.Errorf("create the log's folder: %w", err)
 	}
 	lock, err := pebble.LockDirectory(dir, fs)
@@ -89,7 +87,7 @@ func openLog(dir string, fs vfs.FS, logger *slog.Logger) (*diskLog, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the log in %s: %w", dir, err), lock.Close())
 	}
-	l := &diskLog{db: db, lock: lock, conf: &raftpb.ConfState{}}
+	l := &diskLog{db: db, lock: lock, conf: &raftpb.ConfState{}, every: min(keep/8, 256<<10)}
 	if err := l.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the log in %s: %w", dir, err), db.Close(), lock.Close())
 	}
@@ -240,7 +238,7 @@ func (l *diskLog) keep(entries []*raftpb.Entry) {
 		size := len(e.GetData()) + 32
 		l.tailSize += size
 		l.bytes += uint64(size)
-		if n := len(l.sizes); n == 0 || l.bytes-l.sizes[n-1].bytes >= milestoneBytes {
+		if n := len(l.sizes); n == 0 || l.bytes-l.sizes[n-1].bytes >= l.every {
 			l.sizes = append(l.sizes, milestone{e.GetIndex(), l.bytes})
 		}
 	}

@@ -13,40 +13,38 @@ import (
 type fabric struct {
 	mu        sync.Mutex
 	listeners map[string]*listener // by address
-	links     map[link]*condition
+	cuts      map[link]bool
+	slow      map[link]slowness
+	down      map[string]bool // nodes without any link
+	changed   chan struct{}   // closed, and replaced, at each change
 	rng       *rand.Rand
 }
 
 type link struct{ from, to string }
 
-// condition is the state of a link.
-type condition struct {
-	healed chan struct{} // closed when the link is whole again; nil: it is whole
+type slowness struct {
 	delay  time.Duration // of each write
 	breaks float64       // how often a write breaks the connection
 }
 
 func newFabric(seed uint64) *fabric {
-	return &fabric{listeners: map[string]*listener{}, links: map[link]*condition{}, rng: rand.New(rand.NewPCG(seed, 17))}
+	return &fabric{
+		listeners: map[string]*listener{}, cuts: map[link]bool{}, slow: map[link]slowness{}, down: map[string]bool{},
+		changed: make(chan struct{}), rng: rand.New(rand.NewPCG(seed, 17)),
+	}
 }
 
-func (f *fabric) at(from, to string) *condition {
-	c := f.links[link{from, to}]
-	if c == nil {
-		c = &condition{}
-		f.links[link{from, to}] = c
-	}
-	return c
+// change changes the links and wakes the writes that wait.
+func (f *fabric) change(how func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	how()
+	close(f.changed)
+	f.changed = make(chan struct{})
 }
 
 // cut cuts the way from one node to another.
-func (f *fabric) cut(from, to string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if c := f.at(from, to); c.healed == nil {
-		c.healed = make(chan struct{})
-	}
-}
+func (f *fabric) cut(from, to string) { f.change(func() { f.cuts[link{from, to}] = true }) }
 
 // isolate cuts all ways between a node and others.
 func (f *fabric) isolate(node string, others ...string) {
@@ -56,52 +54,45 @@ func (f *fabric) isolate(node string, others ...string) {
 	}
 }
 
+// unplug takes all links of a node away, or gives them back, apart from what is cut.
+func (f *fabric) unplug(node string, down bool) { f.change(func() { f.down[node] = down }) }
+
 // heal makes all links whole and fast.
-func (f *fabric) heal() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, c := range f.links {
-		if c.healed != nil {
-			close(c.healed)
-		}
-		*c = condition{}
-	}
-}
+func (f *fabric) heal() { f.change(func() { clear(f.cuts); clear(f.slow); clear(f.down) }) }
 
 // worsen makes a link slow and unreliable.
 func (f *fabric) worsen(from, to string, delay time.Duration, breaks float64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	c := f.at(from, to)
-	c.delay, c.breaks = delay, breaks
+	f.change(func() { f.slow[link{from, to}] = slowness{delay, breaks} })
 }
 
 var errBroken = errors.New("the connection broke")
 
 // pass waits until a write may pass. It gives an error if the write breaks the connection, or may not pass in time.
 func (f *fabric) pass(from, to string, deadline time.Time, closed <-chan struct{}) error {
+	var expired <-chan time.Time
+	if !deadline.IsZero() {
+		t := time.NewTimer(time.Until(deadline))
+		defer t.Stop()
+		expired = t.C
+	}
 	for {
 		f.mu.Lock()
-		c := *f.at(from, to)
-		breaks := c.breaks > 0 && f.rng.Float64() < c.breaks
+		blocked := f.cuts[link{from, to}] || f.down[from] || f.down[to]
+		slow := f.slow[link{from, to}]
+		breaks := slow.breaks > 0 && f.rng.Float64() < slow.breaks
+		changed := f.changed
 		f.mu.Unlock()
 		if breaks {
 			return errBroken
 		}
-		if c.healed == nil {
-			if c.delay > 0 {
-				time.Sleep(c.delay)
+		if !blocked {
+			if slow.delay > 0 {
+				time.Sleep(slow.delay)
 			}
 			return nil
 		}
-		var expired <-chan time.Time
-		if !deadline.IsZero() {
-			t := time.NewTimer(time.Until(deadline))
-			defer t.Stop()
-			expired = t.C
-		}
 		select {
-		case <-c.healed:
+		case <-changed:
 		case <-closed:
 			return net.ErrClosed
 		case <-expired:

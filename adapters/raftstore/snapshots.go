@@ -97,7 +97,7 @@ func (p *snapshots) make(dir string) (*checkpoint, error) {
 	if store == nil {
 		return nil, s.notReady()
 	}
-	if err := s.fs.MkdirAll(s.folder(checkpoints), 0o750); err != nil {
+	if err := makeFolder(s.fs, s.folder(checkpoints)); err != nil {
 		return nil, err
 	}
 	if err := s.applier.save(); err != nil {

@@ -178,10 +178,7 @@ const (
 )
 
 func (s *Store) open() (err error) {
-	if err := s.fs.MkdirAll(s.config.Dir, 0o750); err != nil {
-		return fmt.Errorf("create data folder: %w", err)
-	}
-	if s.log, err = openLog(s.folder(logFolder), s.fs, s.logger); err != nil {
+	if s.log, err = openLog(s.folder(logFolder), s.fs, s.config.LogBytes, s.logger); err != nil {
 		return err
 	}
 	s.proposals, s.barriers, s.applier, s.snapshots, s.peers = newProposals(s), newBarriers(s), &applier{store: s}, newSnapshots(s), newPeers(s)
@@ -280,6 +277,9 @@ func (s *Store) options(change func(*pebblestore.Options)) pebblestore.Options {
 }
 
 func (s *Store) openReplica(id uuid.UUID) (*pebblestore.Store, error) {
+	if err := makeFolder(s.fs, s.folder(storeFolder)); err != nil {
+		return nil, err
+	}
 	return pebblestore.Open(s.folder(storeFolder), s.options(func(o *pebblestore.Options) { o.Replica, o.ID = true, id }))
 }
 

@@ -1,0 +1,429 @@
+package raftstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/uuid"
+
+	"github.com/rollcall-registry/rollcall/adapters/raftstore"
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// campaign has clients append to all nodes while faults happen, and then holds the stores against what the clients were told.
+type campaign struct {
+	*cluster
+	rng   *rand.Rand // of the faults
+	names []string
+	stop  chan struct{}
+
+	mu      sync.Mutex
+	running map[string]*incarnation
+	told    []told
+	acked   atomic.Int64
+	unknown atomic.Int64
+}
+
+// incarnation is a node from its start to its end.
+type incarnation struct {
+	store *raftstore.Store
+	ended atomic.Bool // what the node answers from now on is not known to the client
+}
+
+// told is what a client was told of one event.
+type told struct {
+	id       uuid.UUID
+	stream   eventstore.StreamName
+	position eventstore.Position // 0: the event must not be there
+	revision eventstore.Revision
+}
+
+func newCampaign(t *testing.T, seed uint64, names ...string) *campaign {
+	c := &campaign{cluster: newCluster(t, names...), rng: rand.New(rand.NewPCG(seed, 99)), names: names, stop: make(chan struct{}), running: map[string]*incarnation{}}
+	c.change = func(config *raftstore.Config) { config.LogBytes, config.GiveUp = 32<<10, 3*time.Second }
+	for _, name := range names {
+		c.disks[name] = vfs.NewCrashableMem()
+	}
+	c.startAll()
+	for _, name := range names {
+		c.running[name] = &incarnation{store: c.nodes[name]}
+	}
+	return c
+}
+
+// at gives the present incarnation of a node, or nil.
+func (c *campaign) at(name string) *incarnation {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.running[name]
+}
+
+// client appends events at any node until the campaign stops. Several clients contend for the same revisions.
+func (c *campaign) client(t *testing.T, number int, rng *rand.Rand) {
+	for n := 0; ; n++ {
+		select {
+		case <-c.stop:
+			return
+		default:
+		}
+		in := c.at(c.names[rng.IntN(len(c.names))])
+		if in == nil {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		key := domain.Key{Namespace: "default", Service: "checkout", ID: fmt.Sprint(rng.IntN(4))}
+		stream := eventstore.LifecycleStream(key)
+		if rng.IntN(2) == 0 {
+			stream = eventstore.HeartbeatStream(key)
+		}
+		request := eventstore.AppendRequest{Stream: stream, Events: events(1, fmt.Sprintf("%d-%d-%0300d", number, n, 0))}
+		request.Events[0].ID = uuid.New()
+		if rng.IntN(2) == 0 {
+			request.Expected = c.nextOf(in, stream)
+		}
+		c.append(t, in, request, rng)
+	}
+}
+
+// nextOf is the precondition that nothing follows the newest event that a node knows.
+func (c *campaign) nextOf(in *incarnation, stream eventstore.StreamName) eventstore.ExpectedRevision {
+	for e, err := range in.store.ReadStream(ctx, stream, eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: 1}) {
+		if err == nil {
+			return eventstore.Exactly(e.Revision)
+		}
+	}
+	return eventstore.NoStream()
+}
+
+// append appends one event. An unknown outcome is asked for by the same append at another node.
+func (c *campaign) append(t *testing.T, in *incarnation, request eventstore.AppendRequest, rng *rand.Rand) {
+	attempts := 0
+	for {
+		attempts++
+		results, err := in.store.Append(ctx, nil, request)
+		if in.ended.Load() {
+			err = errors.New("the node died before it answered")
+		}
+		say := told{id: request.Events[0].ID, stream: request.Stream}
+		switch {
+		case err == nil && results[0].Err == nil:
+			say.position, say.revision = results[0].Position, results[0].Revision
+			c.tell(say)
+			c.acked.Add(1)
+			c.readElsewhere(t, say, rng)
+			return
+		case err == nil && errors.As(results[0].Err, new(*eventstore.WrongExpectedRevision)):
+			if attempts == 1 || !request.Expected.IsAny() { // a retry with a precondition would have been found
+				c.tell(say)
+			}
+			return
+		case err == nil:
+			t.Errorf("an append gave %v", results[0].Err)
+			return
+		case errors.Is(err, eventstore.ErrNoLeader) && attempts == 1:
+			c.tell(say)
+			time.Sleep(5 * time.Millisecond)
+			return
+		}
+		c.unknown.Add(1)
+		exact := !request.Expected.IsAny() // without a precondition a retry is known only while the event is the newest
+		if rng.IntN(2) == 0 || !exact {
+			return
+		}
+		for {
+			select {
+			case <-c.stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+			if in = c.at(c.names[rng.IntN(len(c.names))]); in != nil {
+				break
+			}
+		}
+	}
+}
+
+func (c *campaign) tell(say told) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.told = append(c.told, say)
+}
+
+// readElsewhere holds another node's Head to what was answered before.
+func (c *campaign) readElsewhere(t *testing.T, say told, rng *rand.Rand) {
+	if rng.IntN(8) != 0 {
+		return
+	}
+	in := c.at(c.names[rng.IntN(len(c.names))])
+	if in == nil {
+		return
+	}
+	within, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if head, err := in.store.Head(within); err == nil && head < say.position {
+		t.Errorf("after an append at position %d was answered, the head of a node is %d", say.position, head)
+	}
+}
+
+// crash ends a node as a loss of power does: what was not synced may be gone.
+func (c *campaign) crash(name string) {
+	in := c.at(name)
+	c.mu.Lock()
+	c.running[name] = nil
+	c.mu.Unlock()
+	in.ended.Store(true)
+	c.fabric.unplug(name, true) // nothing that comes after the loss gets out
+	c.disks[name] = c.disks[name].(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.rng.IntN(101), RNG: c.rng})
+	_ = in.store.Close() // it complains of what is cut off
+	delete(c.nodes, name)
+	c.fabric.unplug(name, false)
+}
+
+// restart starts a node that has ended.
+func (c *campaign) restart(name string) {
+	s := c.start(name)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running[name] = &incarnation{store: s}
+}
+
+// loseStore has a node that has ended find its store gone.
+func (c *campaign) loseStore(name string) {
+	if err := c.disks[name].RemoveAll("data/events"); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// fault makes something go wrong, and right again.
+func (c *campaign) fault() string {
+	pick := func() string { return c.names[c.rng.IntN(len(c.names))] }
+	wait := func() { time.Sleep(time.Duration(50+c.rng.IntN(700)) * time.Millisecond) }
+	others := func(name string) []string {
+		return slices.DeleteFunc(slices.Clone(c.names), func(n string) bool { return n == name })
+	}
+	defer c.fabric.heal()
+	name := pick()
+	switch c.rng.IntN(9) {
+	case 0:
+		c.fabric.isolate(name, others(name)...)
+		wait()
+		return "isolated " + name
+	case 1:
+		for _, other := range others(name) {
+			c.fabric.cut(name, other)
+		}
+		wait()
+		return "nobody hears " + name
+	case 2:
+		for _, other := range others(name) {
+			c.fabric.cut(other, name)
+		}
+		wait()
+		return name + " hears nobody"
+	case 3:
+		other := others(name)[c.rng.IntN(len(c.names)-1)]
+		c.fabric.isolate(name, other)
+		wait()
+		return "cut " + name + " from " + other
+	case 4:
+		for _, from := range c.names {
+			for _, to := range others(from) {
+				c.fabric.worsen(from, to, time.Duration(c.rng.IntN(20))*time.Millisecond, 0.05*c.rng.Float64())
+			}
+		}
+		wait()
+		return "slow and lossy links"
+	case 5:
+		c.crash(name)
+		wait()
+		c.restart(name)
+		return "power loss of " + name
+	case 6:
+		for _, n := range c.names {
+			c.crash(n)
+		}
+		for _, n := range c.names {
+			c.restart(n)
+		}
+		return "power loss of all"
+	case 7:
+		c.crash(name)
+		c.loseStore(name)
+		wait()
+		c.restart(name)
+		return "lost the store of " + name
+	}
+	within, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_ = c.at(name).store.Transfer(within, pick()) // it may have no leader to ask
+	return "transfer"
+}
+
+// verify holds all stores against each other and against what the clients were told.
+func (c *campaign) verify(t *testing.T) {
+	t.Helper()
+	c.fabric.heal()
+	for _, name := range c.names {
+		if c.nodes[name] == nil {
+			c.restart(name)
+		}
+	}
+	for _, s := range c.nodes {
+		c.ready(s)
+	}
+	c.until("equal heads", func() bool {
+		heads := map[eventstore.Position]bool{}
+		for _, s := range c.nodes {
+			within, cancel := context.WithTimeout(ctx, 5*time.Second)
+			head, err := s.Head(within)
+			cancel()
+			if err != nil {
+				return false
+			}
+			heads[head] = true
+		}
+		return len(heads) == 1
+	})
+	var first []eventstore.RecordedEvent
+	for _, name := range slices.Sorted(maps.Keys(c.nodes)) {
+		all := readAll(t, c.nodes[name])
+		if first == nil {
+			first = all
+			continue
+		}
+		if !reflect.DeepEqual(first, all) {
+			t.Errorf("%s has %d events, another node %d, or other ones: %s", name, len(all), len(first), difference(first, all))
+		}
+	}
+	places := map[uuid.UUID]eventstore.RecordedEvent{}
+	for i, e := range first {
+		if _, ok := places[e.ID]; ok {
+			t.Errorf("event %s is there twice", e.ID)
+		}
+		places[e.ID] = e
+		if e.Position != eventstore.Position(i+1) {
+			t.Fatalf("position %d is in place %d", e.Position, i+1)
+		}
+	}
+	for _, say := range c.told {
+		e, ok := places[say.id]
+		if ok != (say.position != 0) || ok && (e.Position != say.position || e.Revision != say.revision || e.Stream != say.stream) {
+			t.Errorf("a client was told %+v, and the store has %t %s %d %d", say, ok, e.Stream, e.Revision, e.Position)
+		}
+	}
+	t.Logf("%d events, %d acknowledged, %d unknown outcomes", len(first), c.acked.Load(), c.unknown.Load())
+	if c.acked.Load() == 0 {
+		t.Error("nothing was acknowledged")
+	}
+}
+
+func readAll(t testing.TB, s eventstore.Store) (all []eventstore.RecordedEvent) {
+	t.Helper()
+	for e, err := range s.ReadAll(ctx, eventstore.ReadAllOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+func difference(a, b []eventstore.RecordedEvent) string {
+	for i := range min(len(a), len(b)) {
+		if !reflect.DeepEqual(a[i], b[i]) {
+			return fmt.Sprintf("at %d\n%+v\n%+v", i, a[i], b[i])
+		}
+	}
+	return "one is shorter"
+}
+
+// follow reads a node's events as they come, over the end of its process, and finds no gap and no repeat.
+func (c *campaign) follow(t *testing.T, name string) {
+	position := eventstore.Position(0)
+	for {
+		in := c.at(name)
+		select {
+		case <-c.stop:
+			return
+		default:
+		}
+		if in == nil {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		position = 0 // a node may be at an earlier event after the loss of power
+		sub, err := in.store.Subscribe(ctx, eventstore.SubscribeOptions{})
+		for err == nil {
+			within, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+			var got []eventstore.RecordedEvent
+			got, _, err = sub.Next(within)
+			cancel()
+			for _, e := range got {
+				if e.Position != position+1 {
+					t.Errorf("%s: position %d follows %d", name, e.Position, position)
+				}
+				position = e.Position
+			}
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = nil
+			}
+			select {
+			case <-c.stop:
+				err = eventstore.ErrClosed
+			default:
+			}
+		}
+		if sub != nil {
+			_ = sub.Close()
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// run runs faults while clients append.
+func (c *campaign) run(t *testing.T, seed uint64, faults int) {
+	var group sync.WaitGroup
+	for n := range 6 {
+		group.Go(func() { c.client(t, n, rand.New(rand.NewPCG(seed, uint64(n)))) })
+	}
+	for _, name := range c.names {
+		group.Go(func() { c.follow(t, name) })
+	}
+	for range faults {
+		before := c.acked.Load()
+		what := c.fault()
+		c.until("appends to go on after: "+what, func() bool { return c.acked.Load() > before })
+		t.Log(what)
+	}
+	close(c.stop)
+	group.Wait()
+	c.verify(t)
+}
+
+// Whatever happens to nodes and links, what a client was told stands, on every node.
+func TestNothingThatWasAnsweredIsTakenBack(t *testing.T) {
+	seeds, faults := 2, 8
+	if os.Getenv("ROLLCALL_TORTURE") != "" {
+		seeds, faults = 30, 30
+	}
+	if n := os.Getenv("ROLLCALL_SEED"); n != "" {
+		fmt.Sscan(n, &seeds)
+	}
+	for seed := range uint64(seeds) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			newCampaign(t, seed, "n1", "n2", "n3").run(t, seed, faults)
+		})
+	}
+}
