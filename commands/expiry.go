@@ -40,7 +40,11 @@ type Expiry struct {
 	// State gives the error for which the event store takes no appends, or nil if the store takes appends. State is nil
 	// if the store cannot say.
 	State func() error
+	// Leadership says whether this node leads. Only the node that leads looks for lapsed leases. nil: this node looks, whatever
+	// other nodes do.
+	Leadership eventstore.Leadership
 
+	term             uint64 // in which this node leads; 0: it does not, or there is no Leadership
 	started          time.Time
 	downtimeRecorded bool
 	tied             bool // the store ties appends, as the last append showed
@@ -77,7 +81,7 @@ func (x *Expiry) Run(ctx context.Context, ticks <-chan time.Time) error {
 				return
 			case <-looks:
 			}
-			if err := x.look(ctx); err != nil && ctx.Err() == nil {
+			if err := x.look(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, eventstore.ErrOtherTerm) {
 				x.Logger.Error("leases could not be looked through", "cause", err)
 			}
 		}
@@ -101,6 +105,9 @@ func (x *Expiry) Run(ctx context.Context, ticks <-chan time.Time) error {
 func (x *Expiry) look(ctx context.Context) error {
 	now := x.Now()
 	mark, able := x.Listening.Sample(now, x.state())
+	if !x.leads(now) {
+		return nil
+	}
 	if err := x.recordInterruptions(ctx, now); err != nil || !able {
 		return err
 	}
@@ -204,7 +211,7 @@ func (x *Expiry) expire(ctx context.Context, lapsed []leases.Lease, mark leases.
 	if still, able := x.Listening.Sample(x.Now(), x.state()); !able || still != mark {
 		return nil
 	}
-	results, err := x.Service.store.Append(ctx, nil, requests...)
+	results, err := x.store().Append(ctx, nil, requests...)
 	if err != nil {
 		return err
 	}

@@ -86,8 +86,10 @@ func (x *Expiry) recordInterruptions(ctx context.Context, now time.Time) error {
 	if x.Listening.Deaf() {
 		return nil
 	}
-	if err := x.recordDowntime(ctx); err != nil {
-		return err
+	if x.Leadership == nil { // the other nodes may have listened while this one was down
+		if err := x.recordDowntime(ctx); err != nil {
+			return err
+		}
 	}
 	for _, interrupted := range x.Listening.Over() {
 		if err := x.recordInterruption(ctx, interrupted); err != nil {
@@ -105,7 +107,7 @@ func (x *Expiry) recordInterruption(ctx context.Context, e domain.ListeningInter
 
 // append appends an event to the registry's stream.
 func (x *Expiry) append(ctx context.Context, expected eventstore.ExpectedRevision, event domain.Event) error {
-	return appendRegistry(ctx, x.Service.store, x.Projections, registry, expected, event)
+	return appendRegistry(ctx, x.store(), x.Projections, registry, expected, event)
 }
 
 // appendRegistry appends an event to the registry's stream and waits until the projections have applied the event.

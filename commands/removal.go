@@ -34,7 +34,7 @@ func (x *Expiry) removeCritical(ctx context.Context, standings *leases.Standings
 	if still, able := x.Listening.Sample(x.Now(), x.state()); len(requests) == 0 || !able || still != mark {
 		return nil
 	}
-	results, err := x.Service.store.Append(ctx, nil, requests...)
+	results, err := x.store().Append(ctx, nil, requests...)
 	if err != nil {
 		return err
 	}

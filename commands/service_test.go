@@ -70,6 +70,7 @@ func startAt(t testing.TB, store eventstore.Store, preserve bool, now func() tim
 	})
 	ticker := time.NewTicker(100 * time.Millisecond)
 	expiry := &commands.Expiry{Service: n.service, Projections: r, Now: now, Logger: logger, Preserve: preserve, Listening: n.listening, State: n.state}
+	expiry.Leadership, _ = store.(eventstore.Leadership)
 	group.Go(func() { _ = expiry.Run(running, ticker.C) })
 	n.stop = func() {
 		cancel()

@@ -138,6 +138,8 @@ func ProblemOf(err error) *wire.Problem {
 		return NewProblem(http.StatusServiceUnavailable, "read-only", "The event store takes no appends", err.Error())
 	case errors.Is(err, eventstore.ErrDiskFull):
 		return NewProblem(http.StatusInsufficientStorage, "disk-full", "The disk is nearly full", "the event store takes no appends until its disk has more free space; queries go on")
+	case errors.Is(err, eventstore.ErrNoLeader):
+		return NewProblem(http.StatusServiceUnavailable, "store-unavailable", "The event store cannot be reached", "the cluster has no leader, because too few nodes of the cluster reach each other: nothing was written, and the command may be sent again; queries go on")
 	case errors.Is(err, eventstore.ErrUnavailable):
 		return NewProblem(http.StatusServiceUnavailable, "store-unavailable", "The event store cannot be reached", "the event store cannot be reached; the outcome of a command is unknown: ask for it before sending the command again")
 	case errors.Is(err, eventstore.ErrAccessDenied):

@@ -195,6 +195,7 @@ func (n *node) openCommands(ctx context.Context) (err error) {
 		Service: n.commands, Projections: n.live, Now: time.Now, Logger: n.logger, Preserve: n.settings.preserve,
 		Listening: n.listening, State: n.store.err,
 	}
+	n.expiry.Leadership, _ = n.store.Store.(eventstore.Leadership)
 	return nil
 }
 
