@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // guarded is a registry with access control, and the commands that make its tokens.
@@ -252,6 +254,22 @@ func TestAServiceChangesItsOwnInstancesOnly(t *testing.T) {
 	}
 	g.send("POST", "/v1/heartbeats", `["checkout/a-1"]`, mine...).want(t, 200)
 	g.send("PUT", "/v1/services/billing/instances/a-1", `{"address":"10.0.0.5"}`, mine...).want(t, 403)
+}
+
+func TestACallerIsToldWhatItMayDoAndWhichInstancesAreItsOwn(t *testing.T) {
+	g := startGuarded(t)
+	spec := domain.TokenSpec{Roles: []string{"service"}, Services: []domain.Pattern{"checkout"}}
+	var self wire.Self
+	g.send("GET", "/v1/self", "", g.token("keeper", spec)...).want(t, 200).json(t, &self)
+	want := wire.Self{Name: "keeper", Controlled: true, Owner: "keeper", Grants: []wire.Grant{{Verbs: []string{"read-catalog", "write-own"}, Namespace: "*", Service: "checkout", Instance: "*"}}}
+	if !reflect.DeepEqual(self, want) {
+		t.Errorf("%+v, want %+v", self, want)
+	}
+	var anybody wire.Self
+	start(t).send("GET", "/v1/self", "").want(t, 200).json(t, &anybody)
+	if anybody.Controlled || anybody.Owner != "" || len(anybody.Grants) == 0 {
+		t.Errorf("without access control: %+v", anybody)
+	}
 }
 
 // A heartbeat with a token takes the lane until the token is revoked.

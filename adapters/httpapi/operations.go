@@ -31,6 +31,9 @@ func (a *api) status(c echo.Context) error {
 func (a *api) self(c echo.Context) error {
 	who := web.IdentityOf(c)
 	self := wire.Self{Name: who.Name, Controlled: a.Access != nil, Grants: make([]wire.Grant, 0, len(who.Grants))}
+	if self.Controlled {
+		self.Owner = who.Own()
+	}
 	for _, g := range who.Grants {
 		self.Grants = append(self.Grants, wire.Grant{Verbs: g.Verbs.Names(), Namespace: g.Namespace, Service: g.Service, Instance: g.Instance})
 	}

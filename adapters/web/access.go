@@ -178,13 +178,13 @@ func (i *Identity) Holder(any domain.Verb, key domain.Key) (holder string, err e
 		return "", nil
 	}
 	if domain.Allow(i.Grants, domain.WriteOwn, key) {
-		return i.holder(), nil
+		return i.Own(), nil
 	}
 	return "", i.Refusal(any|domain.WriteOwn, key)
 }
 
-// holder is the beginning of the owners that are the identity's.
-func (i *Identity) holder() string {
+// Own is the beginning of the owners that are the identity's: of what it registered (domain.Holds).
+func (i *Identity) Own() string {
 	if i.caller != nil && i.caller.holder != "" {
 		return i.caller.holder
 	}

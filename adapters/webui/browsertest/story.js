@@ -11,7 +11,7 @@ import past from "./chapters/past.js";
 import readers from "./chapters/readers.js";
 
 const [, , binary, only = ""] = process.argv;
-const [server, guarded, browser] = await Promise.all([new Server(binary).start(), new Server(binary, "--access", "on").start(), launch()]);
+const [server, guarded, browser] = await Promise.all([new Server(binary, "--webhook-allow-private").start(), new Server(binary, "--access", "on").start(), launch()]);
 const { tell, end } = teller(browser, only);
 const middle = await server.fill();
 for (const chapter of [pages, past, attacks, audit, readers, operate, connection]) await chapter(tell, { server, guarded, middle });

@@ -100,7 +100,7 @@ export async function getText(path, parameters) {
 }
 
 /**
- * Sends a command. The result is the body of the reply, {} where there is none.
+ * Sends a command. The result is the body of the reply, if there is one, and the id of the request, which its event has.
  * @param {"PUT" | "POST" | "DELETE"} method
  * @param {string} path
  * @param {Parameters} parameters
@@ -109,8 +109,9 @@ export async function getText(path, parameters) {
  */
 export async function command(method, path, parameters, body) {
   const init = body ? { method, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } } : { method };
-  const text = await (await send(address(path, parameters), init)).text();
-  return text ? JSON.parse(text) : {};
+  const reply = await send(address(path, parameters), init);
+  const text = await reply.text();
+  return { ...(text ? JSON.parse(text) : {}), request_id: reply.headers.get("X-Request-Id") ?? "" };
 }
 
 /** A stream that is silent for so long is broken: the registry sends a comment every 15 s. */

@@ -13,10 +13,11 @@ import "./instance.js";
 import "./audit.js";
 import "./diff.js";
 import "./operate.js";
+import "./webhook.js";
 import "./slider.js";
 
 /** @type {Record<string, string>} */
-const pages = { overview: "rc-overview", service: "rc-service", instance: "rc-instance", audit: "rc-audit", diff: "rc-diff", operate: "rc-operate" };
+const pages = { overview: "rc-overview", service: "rc-service", instance: "rc-instance", audit: "rc-audit", diff: "rc-diff", operate: "rc-operate", webhook: "rc-webhook" };
 
 class App extends HTMLElement {
   fleet = new Fleet();

@@ -122,3 +122,14 @@ export function failure(text) {
 export function icon(path) {
   return s("svg", { viewBox: "0 0 16 16", class: "icon", "aria-hidden": "true" }, s("path", { d: path }));
 }
+
+/**
+ * A table that scrolls to the side where it must.
+ * @param {string} labelledBy the id of its heading
+ * @param {string[]} names of the columns; "": a column of buttons
+ * @param {Node[]} rows
+ */
+export function table(labelledBy, names, rows) {
+  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": labelledBy },
+    h("table", {}, h("thead", {}, h("tr", {}, ...names.map((name) => (name ? h("th", { scope: "col" }, name) : h("td"))))), h("tbody", {}, ...rows)));
+}

@@ -7,6 +7,8 @@ export class Rights {
   name = "";
   /** Whether the registry controls access at all. */
   controlled = true;
+  /** How the owners of the caller's own instances begin; "": nobody's. */
+  owner = "";
   /** @type {Grant[]} */
   grants = [];
 
@@ -15,9 +17,10 @@ export class Rights {
       const self = await get("/v1/self");
       this.name = self.name;
       this.controlled = self.controlled;
+      this.owner = self.owner ?? "";
       this.grants = self.grants;
     } catch {
-      this.name = "";
+      this.name = this.owner = "";
       this.grants = [];
     }
   }
@@ -28,6 +31,15 @@ export class Rights {
    */
   may(verb, of = {}) {
     return this.grants.some((g) => g.verbs.includes(verb) && covers(g.namespace, of.namespace) && covers(g.service, of.service) && covers(g.instance, of.id));
+  }
+
+  /**
+   * Whether the caller registered an instance, and may change it for that.
+   * @param {{namespace: string, service: string, id: string, owner?: string}} i
+   */
+  owns(i) {
+    if (!this.owner || !i.owner) return false;
+    return (i.owner === this.owner || i.owner.startsWith(`${this.owner}:`)) && this.may("write-own", i);
   }
 }
 

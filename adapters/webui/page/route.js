@@ -92,6 +92,9 @@ export const toInstance = (i) => to("instance", [i.namespace, i.service, i.id]);
  */
 export const toService = (namespace, service) => to("service", [namespace, service]);
 
+/** @param {string} id */
+export const toWebhook = (id) => to("webhook", [id]);
+
 /** @param {string} position */
 export const toEvent = (position) => to("audit", [], { event: position });
 
