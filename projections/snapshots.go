@@ -13,6 +13,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/cespare/xxhash/v2"
@@ -98,13 +100,26 @@ func (s Snapshots) Marks() ([]Mark, error) {
 	}
 	var marks []Mark
 	for _, f := range files {
-		var at Mark
-		if n, err := fmt.Sscanf(f.Name(), s.Name+"-%d-%d.snapshot", &at.Position, &at.Events); n == 2 && err == nil && s.path(at) == filepath.Join(s.Dir, f.Name()) {
+		if at, ok := s.markOf(f.Name()); ok {
 			marks = append(marks, at)
 		}
 	}
 	slices.SortFunc(marks, func(a, b Mark) int { return cmp.Compare(a.Position, b.Position) })
 	return marks, err
+}
+
+// markOf is the mark of the snapshot with a file name. ok is false for all other files.
+func (s Snapshots) markOf(file string) (at Mark, ok bool) {
+	rest, ok := strings.CutPrefix(file, s.Name+"-")
+	if !ok {
+		return at, false
+	}
+	position, rest, _ := strings.Cut(rest, "-")
+	events, ok := strings.CutSuffix(rest, ".snapshot")
+	p, err1 := strconv.ParseUint(position, 10, 64)
+	n, err2 := strconv.ParseUint(events, 10, 64)
+	at = Mark{Position: eventstore.Position(p), Events: n}
+	return at, ok && err1 == nil && err2 == nil && s.path(at) == filepath.Join(s.Dir, file)
 }
 
 // After lists the snapshots after a position, oldest first.
@@ -160,13 +175,23 @@ func (s Snapshots) read(at Mark, load func(state io.Reader) error) error {
 	if string(b[:snapshotHeader]) != string(s.header(at)) {
 		return errors.New("it is of another version, store or position")
 	}
-	d, err := zstd.NewReader(bytes.NewReader(b[snapshotHeader:end]), zstd.WithDecoderConcurrency(1))
-	if err != nil {
+	d := decoders.Get().(*zstd.Decoder)
+	defer decoders.Put(d)
+	if err := d.Reset(bytes.NewReader(b[snapshotHeader:end])); err != nil {
 		return err
 	}
-	defer d.Close()
-	return load(d)
+	err = load(d)
+	return errors.Join(err, d.Reset(nil)) // so that the pool does not keep b
 }
+
+// decoders is a pool, because a decoder allocates its window, and every look at the past reads a snapshot.
+var decoders = sync.Pool{New: func() any {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		panic(err) // the options are constant
+	}
+	return d
+}}
 
 // encoders is a pool, because a long replay saves many snapshots and an encoder allocates much memory.
 var encoders = sync.Pool{New: func() any {

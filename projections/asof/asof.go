@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -16,16 +15,12 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/feed"
 )
 
-// Limits. A catalog of the past takes as much memory as the live catalog, so the number that is built or kept at a time
-// must not depend on the number that clients ask for.
-const (
-	// building is how many catalogs are built at once. Further callers wait.
-	building = 2
-	// A few catalogs are kept, because clients often ask for one position several times: at most keptCatalogs, with at
-	// most keptInstances together. The newest is always kept.
-	keptCatalogs  = 4
-	keptInstances = 250_000
-)
+// building is how many catalogs are built at once. Further callers wait.
+const building = 2
+
+// On the way to a moment, a clone of the catalog is kept after this many events, and after half as many events as there are
+// instances. So a moment near to one that was asked for costs the events between the two, however far the snapshot is away.
+const wayEvents = 4_000
 
 // Past makes catalogs of past positions. It may be used from any goroutine.
 type Past struct {
@@ -34,14 +29,8 @@ type Past struct {
 	slots     chan struct{} // holds a token for each catalog that is being built; never closed
 
 	mu     sync.Mutex
-	recent []past                         // the kept catalogs, newest use first
+	kept   kept
 	builds map[eventstore.Position]*build // under way
-}
-
-// past is a catalog at a position.
-type past struct {
-	at      eventstore.Position
-	catalog *catalog.Catalog
 }
 
 // build is the building of one catalog, for all callers that wait for it.
@@ -84,7 +73,7 @@ func (p *Past) At(ctx context.Context, at eventstore.Position) (*catalog.Catalog
 func (p *Past) recallOrJoin(ctx context.Context, at eventstore.Position) (*catalog.Catalog, *build) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if c := p.recall(at); c != nil {
+	if c := p.kept.recall(at); c != nil {
 		return c, nil
 	}
 	b := p.builds[at]
@@ -118,15 +107,17 @@ func (p *Past) forget(at eventstore.Position, b *build) {
 
 // run builds a catalog in a slot, keeps it and ends the wait of all callers.
 func (p *Past) run(ctx context.Context, at eventstore.Position, b *build) {
+	var w *way
 	if b.err = p.slot(ctx); b.err == nil {
-		b.catalog, b.err = p.build(ctx, at)
+		w, b.err = p.build(ctx, at, true)
 		<-p.slots
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forget(at, b)
 	if b.err == nil {
-		p.remember(at, b.catalog)
+		b.catalog = w.catalog
+		p.kept.add(w.of, append(w.passed, past{at, w.catalog}))
 	}
 	close(b.done)
 }
@@ -141,34 +132,72 @@ func (p *Past) slot(ctx context.Context) error {
 	}
 }
 
-func (p *Past) build(ctx context.Context, at eventstore.Position) (*catalog.Catalog, error) {
-	c := catalog.New()
-	from, err := p.snapshots.Newest(at, func(state io.Reader) (err error) {
-		loaded, err := catalog.LoadShared(state)
-		if err == nil {
-			c = loaded
-		}
-		return err
-	})
-	if err != nil || from.Position >= at {
-		return c, err
+// way is how a catalog was made.
+type way struct {
+	of      *family
+	passed  []past // catalogs on the way
+	catalog *catalog.Catalog
+}
+
+// build makes a catalog that nobody else has. keep says that the catalogs on the way are wanted, too.
+func (p *Past) build(ctx context.Context, at eventstore.Position, keep bool) (*way, error) {
+	w, from, err := p.begin(at, keep)
+	if err != nil || from >= at {
+		return w, err
 	}
 	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix}}
 	// An event that cannot be applied was logged when the live catalog got it.
 	ignored := func(*eventstore.RecordedEvent, *catalog.Entry, *catalog.Entry, error) {}
 	events := make([]eventstore.RecordedEvent, 0, 256) // enough events for ApplyAll to be faster than Apply
-	for e, err := range p.store.ReadAll(ctx, eventstore.ReadAllOptions{After: from.Position, To: at, Filter: filter}) {
+	applied := 0
+	for e, err := range p.store.ReadAll(ctx, eventstore.ReadAllOptions{After: from, To: at, Filter: filter}) {
 		if err != nil {
 			return nil, err
 		}
-		events = append(events, e)
-		if len(events) == cap(events) {
-			c.ApplyAll(events, ignored)
-			events = events[:0]
+		if events = append(events, e); len(events) < cap(events) {
+			continue
+		}
+		w.catalog.ApplyAll(events, ignored)
+		if applied += len(events); keep && applied >= max(wayEvents, w.catalog.Len()/2) {
+			w.passed = append(w.passed, past{e.Position, w.catalog.Clone()})
+			applied = 0
+		}
+		events = events[:0]
+	}
+	w.catalog.ApplyAll(events, ignored)
+	return w, nil
+}
+
+// begin makes the catalog with which to begin: a clone of the nearest one that is kept, or the nearest snapshot if that is nearer.
+func (p *Past) begin(at eventstore.Position, keep bool) (w *way, from eventstore.Position, err error) {
+	marks, err := p.snapshots.Marks()
+	if err != nil {
+		return nil, 0, err
+	}
+	saved := eventstore.Position(0) // of the nearest snapshot
+	for _, m := range marks {
+		if m.Position <= at {
+			saved = m.Position
 		}
 	}
-	c.ApplyAll(events, ignored)
-	return c, nil
+	p.mu.Lock()
+	near, of := p.kept.nearest(at)
+	p.mu.Unlock()
+	if of != nil && near.at >= saved {
+		return &way{of: of, catalog: near.catalog.Clone()}, near.at, nil
+	}
+	w = &way{of: new(family), catalog: catalog.New()}
+	mark, err := p.snapshots.Newest(at, func(state io.Reader) error {
+		loaded, err := catalog.LoadShared(state)
+		if err == nil {
+			w.catalog = loaded
+		}
+		return err
+	})
+	if err == nil && keep && mark.Position < at {
+		w.passed = append(w.passed, past{mark.Position, w.catalog.Clone()})
+	}
+	return w, mark.Position, err
 }
 
 // MaxMissed is how many lifecycle events Missed reads at most.
@@ -203,11 +232,11 @@ func (p *Past) Missed(ctx context.Context, keys []domain.ServiceKey, after, upTo
 	if len(events) == 0 {
 		return nil, true, nil
 	}
-	c, err := p.build(ctx, after)
+	w, err := p.build(ctx, after, false)
 	if err != nil {
 		return nil, false, err
 	}
-	c.ApplyAll(events, func(e *eventstore.RecordedEvent, before, entry *catalog.Entry, err error) {
+	w.catalog.ApplyAll(events, func(e *eventstore.RecordedEvent, before, entry *catalog.Entry, err error) {
 		if err == nil && before != entry {
 			changes = append(changes, &feed.Change{Event: *e, Service: serviceOf(before, entry), Before: before, After: entry})
 		}
@@ -220,30 +249,4 @@ func serviceOf(before, after *catalog.Entry) domain.ServiceKey {
 		after = before
 	}
 	return after.Service()
-}
-
-// recall gives a kept catalog; nil: there is none at the position. REQUIRES: mu is held.
-func (p *Past) recall(at eventstore.Position) *catalog.Catalog {
-	for i, m := range p.recent {
-		if m.at == at {
-			copy(p.recent[1:i+1], p.recent[:i])
-			p.recent[0] = m
-			return m.catalog
-		}
-	}
-	return nil
-}
-
-// remember keeps a catalog, and drops the catalogs that were not used for the longest time. REQUIRES: mu is held.
-func (p *Past) remember(at eventstore.Position, c *catalog.Catalog) {
-	p.recent = slices.Insert(p.recent, 0, past{at, c})
-	instances := 0
-	for i, m := range p.recent {
-		instances += m.catalog.Len()
-		if i > 0 && (i == keptCatalogs || instances > keptInstances) {
-			clear(p.recent[i:])
-			p.recent = p.recent[:i]
-			return
-		}
-	}
 }

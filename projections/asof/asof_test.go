@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -64,6 +66,7 @@ func TestThePastIsAFoldOfTheEventsUpToThere(t *testing.T) {
 		}
 		past := asof.New(store, snapshots)
 		fold := catalog.New()
+		was := map[eventstore.Position]string{}
 		for e, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{}) {
 			if err != nil {
 				t.Fatal(err)
@@ -77,6 +80,20 @@ func TestThePastIsAFoldOfTheEventsUpToThere(t *testing.T) {
 			}
 			if got, want := contents(then), contents(fold); got != want {
 				t.Fatalf("seed %d, at %d:\n%s\nwant\n%s", seed, e.Position, got, want)
+			}
+			was[e.Position] = contents(fold)
+		}
+		// In any order, where catalogs are made from others, and none changes another.
+		past = asof.New(store, snapshots)
+		positions := slices.Sorted(maps.Keys(was))
+		for range 300 {
+			at := positions[rng.IntN(len(positions))]
+			then, err := past.At(ctx, at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := contents(then), was[at]; got != want {
+				t.Fatalf("seed %d, at %d:\n%s\nwant\n%s", seed, at, got, want)
 			}
 		}
 	}

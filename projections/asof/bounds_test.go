@@ -24,6 +24,7 @@ import (
 type held struct {
 	eventstore.Store
 	reading, most, reads atomic.Int64
+	events               atomic.Int64 // that were read
 	free                 chan struct{}
 }
 
@@ -40,6 +41,7 @@ func (s *held) ReadAll(ctx context.Context, opts eventstore.ReadAllOptions) iter
 			return
 		}
 		for e, err := range s.Store.ReadAll(ctx, opts) {
+			s.events.Add(1)
 			if !yield(e, err) {
 				return
 			}
@@ -158,7 +160,8 @@ func TestAWaiterForASlotHonoursItsContext(t *testing.T) {
 }
 
 func TestAFewMomentsAreKept(t *testing.T) {
-	store, past := pastOf(t, 10)
+	const n = 40
+	store, past := pastOf(t, n)
 	close(store.free)
 	at := func(p eventstore.Position, reads int64) {
 		t.Helper()
@@ -170,13 +173,29 @@ func TestAFewMomentsAreKept(t *testing.T) {
 			t.Errorf("position %d took %d reads, want %d", p, got, reads)
 		}
 	}
-	for p := eventstore.Position(1); p <= 5; p++ {
+	for p := eventstore.Position(1); p <= n; p++ {
 		at(p, 1)
 	}
-	for p := eventstore.Position(5); p >= 2; p-- {
+	for p := eventstore.Position(n); p > n-24; p-- {
 		at(p, 0)
 	}
 	at(1, 1)
+}
+
+// A moment near to one that was asked for costs the events that lie between.
+func TestAMomentNearAnotherReadsOnlyTheEventsBetween(t *testing.T) {
+	store, past := pastOf(t, 20_000)
+	close(store.free)
+	for _, c := range []struct{ at, most int }{{15_000, 15_000}, {15_100, 100}, {14_000, 14_000}, {14_500, 500}, {13_000, 13_000}, {15_000, 0}} {
+		before := store.events.Load()
+		got, err := past.At(t.Context(), eventstore.Position(c.at))
+		if err != nil || got.Len() != c.at {
+			t.Fatalf("at %d there are %d instances, %v", c.at, got.Len(), err)
+		}
+		if read := store.events.Load() - before; int(read) > c.most {
+			t.Errorf("the moment %d took %d events, want at most %d", c.at, read, c.most)
+		}
+	}
 }
 
 // BenchmarkAt is what a moment costs that is not kept: 20,000 events after the nearest snapshot.

@@ -27,6 +27,7 @@ type Catalog struct {
 	described atomic.Uint64 // position of the newest change besides those of status and traffic
 	listed    atomic.Uint64 // how often a service got its first instance or lost its last
 	listedAt  atomic.Uint64 // position of the newest such change
+	foreign   bool          // entries may name a service of the catalog from which this one was cloned
 }
 
 type shard struct {
@@ -118,7 +119,7 @@ func (c *Catalog) apply(event *eventstore.RecordedEvent, key domain.Key, shard *
 	found := shard.locate(key, hash)
 	was := found.entry
 	var s *service
-	if was != nil {
+	if was != nil && !c.foreign {
 		s = was.service
 	} else {
 		s = c.serviceOrNew(key.ServiceKey())
