@@ -12,6 +12,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/history"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -327,12 +328,15 @@ func heartbeatHours(ctx context.Context, h *history.History, key domain.Key, fro
 	if err != nil || len(summaries) == 0 {
 		return nil, err
 	}
-	life, err := lifetimes(ctx, h, key, summaries[len(summaries)-1].Hour.Add(time.Hour))
+	life, err := lifetimes(ctx, h, key, summaries[0].Hour)
 	if err != nil {
 		return nil, err
 	}
 	hours := make([]wire.HeartbeatHour, len(summaries))
 	for i, s := range summaries {
+		for len(life) > 1 && !life[1].at.After(s.Hour) {
+			life = life[1:] // what was replaced before the hour
+		}
 		hours[i] = wire.HeartbeatHour{
 			Hour: s.Hour, Received: s.Received, LongestGap: domain.Duration(s.LongestGap), Last: s.Last,
 			Expected: expected(life, s.Hour, min(now.Sub(s.Hour), time.Hour)),
@@ -341,33 +345,38 @@ func heartbeatHours(ctx context.Context, h *history.History, key domain.Key, fro
 	return hours, nil
 }
 
-// lifetimes are the events, up to a time, that change whether an instance is registered, or change its ttl.
-func lifetimes(ctx context.Context, h *history.History, key domain.Key, upTo time.Time) ([]history.Entry, error) {
-	last, err := h.PositionAt(ctx, upTo)
-	if err != nil {
-		return nil, err
-	}
+// lifetime is the ttl that an instance has from a time on; 0: it is not registered.
+type lifetime struct {
+	at  time.Time
+	ttl time.Duration
+}
+
+// lifetimes are those of an instance since a time, in order. The first began at the time or before it, if the instance was
+// registered then.
+func lifetimes(ctx context.Context, h *history.History, key domain.Key, since time.Time) (life []lifetime, err error) {
 	q := history.Query{
-		Namespace: key.Namespace, Service: key.Service, ID: key.ID, Before: last + 1,
+		Namespace: key.Namespace, Service: key.Service, ID: key.ID, Newest: true,
 		Types: []string{domain.TypeInstanceRegistered, domain.TypeInstanceUpdated, domain.TypeInstanceDeregistered, domain.TypeLeaseExpired},
 	}
-	var all []history.Entry
-	for {
-		page, err := h.Find(ctx, q)
-		if err != nil {
-			return nil, err
+	err = h.Each(ctx, q, func(recorded *eventstore.RecordedEvent) bool {
+		began := lifetime{at: recorded.RecordedAt}
+		data, err := eventstore.Upcasted(recorded)
+		if err == nil && (recorded.Type == domain.TypeInstanceRegistered || recorded.Type == domain.TypeInstanceUpdated) {
+			began.ttl, err = catalog.TTLOf(recorded.Type, data)
 		}
-		all = append(all, page.Entries...)
-		if !page.More {
-			return all, nil
+		if err != nil { // an event that cannot be read changed nothing
+			return true
 		}
-		q.After = page.Next
-	}
+		life = append(life, began)
+		return began.at.After(since)
+	})
+	slices.Reverse(life)
+	return life, err
 }
 
 // expected is the fewest heartbeats that keep the lease through the hour: the time in which the instance was registered,
 // divided by the ttl of that time.
-func expected(life []history.Entry, hour time.Time, length time.Duration) uint64 {
+func expected(life []lifetime, hour time.Time, length time.Duration) uint64 {
 	var sum float64
 	var ttl time.Duration // 0: not registered
 	since := hour
@@ -384,22 +393,12 @@ func expected(life []history.Entry, hour time.Time, length time.Duration) uint64
 		}
 		since = at
 	}
-	for i := range life {
-		event, err := eventstore.Decode(&life[i].RecordedEvent)
-		if err != nil {
-			continue
+	for _, l := range life {
+		if l.at.After(hour.Add(length)) {
+			break
 		}
-		switch e := event.(type) {
-		case domain.InstanceRegistered:
-			until(life[i].RecordedAt)
-			ttl = time.Duration(e.TTL)
-		case domain.InstanceUpdated:
-			until(life[i].RecordedAt)
-			ttl = time.Duration(e.TTL)
-		case domain.InstanceDeregistered, domain.LeaseExpired:
-			until(life[i].RecordedAt)
-			ttl = 0
-		}
+		until(l.at)
+		ttl = l.ttl
 	}
 	until(hour.Add(length))
 	return uint64(sum)

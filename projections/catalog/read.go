@@ -310,3 +310,10 @@ func parseTTL(s []byte) (time.Duration, error) {
 	}
 	return time.ParseDuration(string(s))
 }
+
+// TTLOf is the ttl that an instance has after an InstanceRegistered or an InstanceUpdated. data is the event's data in its present
+// schema.
+func TTLOf(eventType string, data []byte) (time.Duration, error) {
+	r, err := readRegistration(eventType, data)
+	return r.ttl, err
+}
