@@ -230,7 +230,7 @@ func (s *Service) takeSnapshot(name string, q *FollowQuery) (taken made) {
 	filter, panicking := panics.given(q.Filter)(view)
 	return made{at: at, panics: panics, form: s.keepSnapshot(name, at, func() encoded.Form {
 		frame := wire.InstanceList{Service: q.Service.Service, Namespace: q.Service.Namespace, Position: s.At(at), Panic: panicking}
-		return encodeList(frame, view.Entries, filter, nil)
+		return s.lists.encode(frame, view, filter)
 	})}
 }
 

@@ -257,14 +257,21 @@ func listName(view *catalog.View, filter InstanceFilter) string {
 // encode is a list of a view in the live catalog.
 func (s *Service) encode(view *catalog.View, filter InstanceFilter, table *leases.Table) encoded.Form {
 	given, panics := s.given(view, filter)
+	if table == nil && filter.MaxSilence == 0 {
+		return s.lists.encode(s.frame(view, panics), view, given)
+	}
 	return s.encodeOf(view, given, panics, table)
 }
 
 func (s *Service) encodeOf(view *catalog.View, filter InstanceFilter, panics *wire.Panic, table *leases.Table) encoded.Form {
-	frame := wire.InstanceList{Service: view.Service.Service, Namespace: view.Service.Namespace, Position: s.At(view.Position), Panic: panics}
 	entries := view.Entries
 	if filter.MaxSilence > 0 {
 		entries = s.heard(entries, filter.MaxSilence)
 	}
-	return encodeList(frame, entries, filter, table)
+	return encodeList(s.frame(view, panics), entries, filter, table)
+}
+
+// frame is the list of a view without instances.
+func (s *Service) frame(view *catalog.View, panics *wire.Panic) wire.InstanceList {
+	return wire.InstanceList{Service: view.Service.Service, Namespace: view.Service.Namespace, Position: s.At(view.Position), Panic: panics}
 }

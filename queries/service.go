@@ -32,7 +32,8 @@ type Service struct {
 	// Stopping ends when the registry shuts down: waiting queries are answered at once, and followers get a Cut.
 	Stopping context.Context
 
-	work work
+	work  work
+	lists lists
 }
 
 // behindAfter is how long a query waits for a projection.

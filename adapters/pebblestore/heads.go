@@ -155,6 +155,10 @@ func (s *Store) loadHead(stream eventstore.StreamName) (*head, error) {
 		return s.loadHeartbeatHead(stream)
 	}
 	h := &head{stream: stream}
+	// The filters of the tables tell of most new streams that they have no first event, without a read.
+	if first, err := s.get(streamKey(stream, 0)); err != nil || first == nil {
+		return h, err
+	}
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: streamKey(stream, 0)})
 	if err != nil {
 		return nil, err

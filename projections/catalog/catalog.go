@@ -45,6 +45,7 @@ type service struct {
 	entries []*Entry            // in no order
 	last    eventstore.Position // of the newest change
 	view    atomic.Pointer[View]
+	sorted  sorted // guarded by mu
 }
 
 // New is an empty catalog.
@@ -153,8 +154,9 @@ func (c *Catalog) serviceOrNew(key domain.ServiceKey) *service {
 func (s *service) replace(found location, now *Entry) {
 	listed := int(found.slot.listed)
 	s.mu.Lock()
+	was := s.entries[listed]
 	s.entries[listed] = now
-	s.view.Store(nil)
+	s.changed(was, now)
 	s.mu.Unlock()
 	found.set(now, listed)
 }
@@ -184,9 +186,7 @@ func (c *Catalog) put(s *service, found location, now *Entry, at eventstore.Posi
 		s.entries = s.entries[:end]
 	}
 	s.last = at
-	if s.view.Load() != nil { // a load is cheaper than a store
-		s.view.Store(nil)
-	}
+	s.changed(was, now)
 	size := len(s.entries)
 	s.mu.Unlock()
 
@@ -233,7 +233,7 @@ func (c *Catalog) Touch(key domain.ServiceKey, at eventstore.Position) {
 	}
 	s.mu.Lock()
 	s.last = at
-	s.view.Store(nil)
+	s.dropView()
 	s.mu.Unlock()
 	c.changed.Store(uint64(at))
 }
@@ -277,8 +277,7 @@ func (c *Catalog) View(key domain.ServiceKey) *View {
 	if v := s.view.Load(); v != nil {
 		return v
 	}
-	v := &View{Service: s.key, Position: s.last, Entries: slices.Clone(s.entries)}
-	slices.SortFunc(v.Entries, byID)
+	v := &View{Service: s.key, Position: s.last, Entries: s.sorted.now(s.entries)}
 	s.view.Store(v)
 	return v
 }

@@ -280,6 +280,33 @@ func TestAViewNeverChanges(t *testing.T) {
 	})
 }
 
+// A view that is made of the view before it and of what has changed is what sorting all gives, however many changes were made
+// between two looks.
+func TestAViewHasTheEntriesInTheOrderOfTheirIDs(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		events, _ := history(t)
+		c := catalog.New()
+		for i := range events {
+			apply(t, c, events[i:i+1])
+			if rapid.IntRange(0, 3).Draw(t, "look") > 0 {
+				continue
+			}
+			for _, key := range c.Services("") {
+				var want []*catalog.Entry
+				for e := range c.All {
+					if e.Service() == key {
+						want = append(want, e)
+					}
+				}
+				slices.SortFunc(want, func(a, b *catalog.Entry) int { return strings.Compare(a.ID(), b.ID()) })
+				if got := c.View(key).Entries; !slices.Equal(got, want) {
+					t.Fatalf("%s has %v, want %v", key, got, want)
+				}
+			}
+		}
+	})
+}
+
 func register(n int) (events []eventstore.RecordedEvent) {
 	for i := range n {
 		data, _ := domain.Encode(domain.InstanceRegistered{Epoch: 1, Details: domain.Details{
