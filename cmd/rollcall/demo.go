@@ -24,7 +24,7 @@ func demoCommand() *cobra.Command {
 		Short: "Run a server on a temporary folder, and tell a story of simulated services",
 		Long: `Runs a server on a temporary folder with two dozen simulated instances, and tells a story: a deploy, a crash, a
 partition of the network, and an instance that somebody deregisters by mistake. It ends with the commands that find the
-causes. The server runs until Ctrl-C; the folder goes with it.`,
+causes, and with the one that takes the mistake back. The server runs until Ctrl-C; the folder goes with it.`,
 		Args: cobra.NoArgs,
 	}
 	c.Flags().StringVar(&s.listen, "listen", "127.0.0.1:7700", "address and port to listen on; another one is taken when it is in use")

@@ -169,7 +169,7 @@ func (s *story) recorded(ctx context.Context, q client.HistoryQuery) (wire.Histo
 	}
 }
 
-// hints prints the commands that find the causes.
+// hints prints the commands that find the causes, and the one that takes the mistake back.
 func (s *story) hints(url string) {
 	const tick = time.Millisecond // in which a printed time is exact
 	at := ""
@@ -182,7 +182,8 @@ func (s *story) hints(url string) {
 		{"why is " + s.crashed.key.ID + " gone?", "rollcall why " + s.crashed.key.Service + "/" + s.crashed.key.ID},
 		{"why did nobody vanish in the partition?", "rollcall history --type " + domain.TypeSelfPreservationStarted + "," + domain.TypeSelfPreservationEnded},
 		{"who took " + s.mistaken.ID + " away?", "rollcall why " + s.mistaken.Service + "/" + s.mistaken.ID},
-		{"what was it, to put it back?", fmt.Sprintf("rollcall get instance %s/%s --at '%s' -o yaml", s.mistaken.Service, s.mistaken.ID, stamp(s.mistaken.RecordedAt.Add(-tick)))},
+		{"what was it?", fmt.Sprintf("rollcall get instance %s/%s --at '%s' -o yaml", s.mistaken.Service, s.mistaken.ID, stamp(s.mistaken.RecordedAt.Add(-tick)))},
+		{"take the mistake back", fmt.Sprintf("rollcall revert --event %s --reason 'it was the wrong cart'", s.mistaken.Position)},
 	} {
 		fmt.Fprintf(s.out, "  # %s\n  %s%s\n\n", hint.question, hint.command, at)
 	}
