@@ -17,10 +17,10 @@ export function usualSpan() {
 }
 
 /**
- * @param {number} from ms
+ * @param {number | string} from ms, or as the API gave it
  * @param {number} to ms
  */
-const within = (from, to) => ({ from: new Date(from).toISOString(), to: to >= Date.now() ? "" : new Date(to).toISOString() }); // a moment that is still to come is refused
+const within = (from, to) => ({ from: typeof from === "string" ? from : new Date(from).toISOString(), to: to >= Date.now() ? "" : new Date(to).toISOString() }); // a moment that is still to come is refused
 
 /**
  * The number of changes in each of n parts of a time, the oldest part first.
@@ -54,40 +54,69 @@ export async function histogram(ns, from, to, n) {
  * @typedef {{summary: string, actor?: string}} Cause
  */
 
-const mostReplies = 20;
+const mostReplies = 20, perReply = 10_000;
 
-/**
- * The states that the instances of a service went through, by the id of the instance.
- * @param {string} namespace
- * @param {string} service
- * @param {number} from ms
- * @param {number} to ms
- * @param {AbortSignal} signal
- * @returns {Promise<Map<string, Interval[]>>}
- */
-export async function timeline(namespace, service, from, to, signal) {
+/** The states that the instances of a service went through, by the id of the instance. */
+export class Timeline {
   /** @type {Map<string, Interval[]>} */
-  const lanes = new Map();
-  for (let n = 0; n < mostReplies && from < to; n++) {
-    const reply = await get(instancePath({ namespace, service }).replace("/v1/", "/v1/timeline/"), { ns: namespace, ...within(from, to) }, signal);
-    for (const { id, intervals } of reply.lanes) {
-      const lane = lanes.get(id) ?? [];
-      lanes.set(id, lane);
-      for (const i of intervals) {
-        const last = lane.at(-1);
-        const end = i.ended ? Date.parse(i.to) : Infinity;
-        if (!i.began && last && last.to === Infinity) {
-          last.to = end; // the reply before ended within it
-          last.ended = told(i.ended);
-        } else {
-          lane.push({ id, from: Date.parse(i.from), to: end, state: i.traffic === "serving" ? i.status : i.traffic, epoch: i.epoch, owner: i.owner ?? "", why: told(i.began), ended: told(i.ended) });
-        }
+  lanes = new Map();
+  /** Up to when the lanes are complete, as the API gave it; "": nothing was read. */
+  complete = "";
+
+  /**
+   * @param {string} namespace
+   * @param {string} service
+   */
+  constructor(namespace, service) {
+    this.ns = namespace;
+    this.path = instancePath({ namespace, service }).replace("/v1/", "/v1/timeline/");
+  }
+
+  /**
+   * Reads what is after what is there, or from a time on. The result is whether all was read up to the end.
+   * @param {number} from ms
+   * @param {number} to ms
+   * @param {AbortSignal} signal
+   * @param {() => void} [progress] is called when a part is there
+   */
+  async read(from, to, signal, progress) {
+    for (let n = 0; n < mostReplies; n++) {
+      const reply = await get(this.path, { ns: this.ns, ...within(this.complete || from, to), limit: perReply }, signal);
+      for (const { id, intervals } of reply.lanes) this.#add(id, intervals);
+      this.complete = reply.complete_to;
+      if (Date.parse(reply.complete_to) >= Date.parse(reply.to)) return true;
+      progress?.();
+    }
+    return false;
+  }
+
+  /**
+   * @param {string} id
+   * @param {{from: string, to: string, status: string, traffic: string, epoch: number, owner?: string, began?: Cause, ended?: Cause}[]} intervals
+   */
+  #add(id, intervals) {
+    const lane = this.lanes.get(id) ?? [];
+    this.lanes.set(id, lane);
+    for (const i of intervals) {
+      const last = lane.at(-1);
+      const to = i.ended ? Date.parse(i.to) : Infinity;
+      if (!i.began && last && last.to === Infinity) {
+        last.to = to; // the reply before ended within it
+        last.ended = told(i.ended);
+      } else {
+        lane.push({ id, from: Date.parse(i.from), to, state: i.traffic === "serving" ? i.status : i.traffic, epoch: i.epoch, owner: i.owner ?? "", why: told(i.began), ended: told(i.ended) });
       }
     }
-    if (Date.parse(reply.complete_to) >= Date.parse(reply.to)) break;
-    from = Date.parse(reply.complete_to);
   }
-  return lanes;
+
+  /** Forgets what was over before a time in ms. @param {number} time */
+  forget(time) {
+    for (const [id, lane] of this.lanes) {
+      const first = lane.findIndex((i) => i.to > time);
+      if (first < 0) this.lanes.delete(id);
+      else if (first > 0) lane.splice(0, first);
+    }
+  }
 }
 
 /** @param {Cause | undefined} cause */

@@ -68,6 +68,45 @@ export default async function (tell, { server, middle }) {
     });
   });
 
+  await tell("lanes are dragged and zoomed, by the pointer and by keys", async (page) => {
+    await page.goto(server.url + "/ui/service/default/payments?span=5");
+    await page.waitForFunction(() => document.querySelector("rc-lanes")?.lanes.length === 4);
+    const lanes = page.locator("rc-lanes canvas"), note = page.locator("rc-lanes [role=status]");
+    const span = () => page.evaluate(() => document.querySelector("rc-lanes").span);
+    const length = (s) => Math.round((s.to - s.from) / 1000);
+    assert.equal(length(await span()), 300);
+    await note.getByText("to now").waitFor();
+    await until(async () => { // the page may move while it loads
+      await lanes.hover({ position: { x: 300, y: 30 } });
+      const { x } = await lanes.boundingBox();
+      await page.mouse.down();
+      await page.mouse.move(x + 400, 0, { steps: 3 });
+      await page.mouse.move(x + 500, 0, { steps: 3 });
+      await page.mouse.up();
+      assert.doesNotMatch(await note.textContent(), /to now/);
+    });
+    const dragged = await span();
+    assert.equal(length(dragged), 300);
+    assert.ok(Date.now() - dragged.to > 30_000, "200 px of 300 s are more than 30 s");
+    assert.match(page.url(), /service\/default\/payments/); // a drag is no click
+    await lanes.hover({ position: { x: 700, y: 30 } });
+    await page.keyboard.down("Control");
+    await page.mouse.wheel(0, -200);
+    await page.keyboard.up("Control");
+    await page.waitForFunction((before) => document.querySelector("rc-lanes").span.from > before, dragged.from);
+    const zoomed = await span();
+    assert.ok(zoomed.to < dragged.to && length(zoomed) < 150, "the wheel zooms around the pointer");
+    await page.locator("rc-lanes .lanes").focus();
+    await page.keyboard.press("-");
+    assert.ok(Math.abs(length(await span()) - 2 * length(zoomed)) <= 1);
+    await page.keyboard.press("+");
+    const before = await span();
+    await page.keyboard.press("ArrowLeft");
+    assert.ok((await span()).from < before.from);
+    await page.keyboard.press("End");
+    await note.getByText("to now").waitFor();
+  });
+
   await tell("the comparison names the event of each difference", async (page) => {
     await page.goto(server.url + `/ui/?at=${middle}`);
     await page.getByRole("link", { name: "compare with now" }).click();
