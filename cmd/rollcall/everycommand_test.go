@@ -61,6 +61,7 @@ func everyCommand(data, folder string) [][]string {
 		{"history", "web/a-1"}, {"history"}, {"why", "web/a-1"}, {"catalog"}, {"diff", "--from", "1"},
 		{"revert", "--service", "web", "--to", "3", "--dry-run"},
 		{"policy", "set", "keep", "--min-ready", "1"}, {"policy", "list"}, {"policy", "show", "keep"}, {"policy", "remove", "keep"},
+		{"timeline", "web", "--from", "1"}, {"timeline", "web/a-1", "--from", "1"}, {"histogram", "--from", "1", "--buckets", "3"}, {"histogram", "--service", "web", "--from", "1"},
 		{"report", "service", "web", "--from", "1"}, {"report", "instance", "web/a-1", "--from", "1", "--below", "2"}, {"report", "namespace", "default", "--from", "1h ago"},
 		{"events", "export", filepath.Join(folder, "events.ndjson")}, {"replay", "--speed", "0"},
 		{"checkpoint"}, {"checkpoint", "--key"}, {"verify"},

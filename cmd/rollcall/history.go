@@ -19,7 +19,7 @@ import (
 
 func auditCommands(remote *commandLine) []*cobra.Command {
 	return []*cobra.Command{
-		historyCommand(remote), whyCommand(remote), reportsCommand(remote), catalogCommand(remote), diffCommand(remote), eventsCommand(remote), replayCommand(remote),
+		historyCommand(remote), whyCommand(remote), reportsCommand(remote), timelineCommand(remote), histogramCommand(remote), catalogCommand(remote), diffCommand(remote), eventsCommand(remote), replayCommand(remote),
 		revertCommand(remote), checkpointCommand(remote), verifyCommand(remote),
 	}
 }

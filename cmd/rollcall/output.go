@@ -45,7 +45,7 @@ func (c *commandLine) checkOutput(cmd *cobra.Command) error {
 		return nil
 	case asCSV, asMarkdown:
 		if cmd.Annotations[hasSheets] == "" {
-			return usageError{fmt.Errorf("%s has no output %s: only reports have", cmd.CommandPath(), c.output)}
+			return usageError{fmt.Errorf("%s has no output %s: only reports, timelines and histograms have", cmd.CommandPath(), c.output)}
 		}
 		return nil
 	case asWide, asJSON, asYAML, asName:

@@ -63,21 +63,37 @@ func reportOnCommand(remote *commandLine, use, short string, ask func(*cobra.Com
 		if err != nil {
 			return err
 		}
-		switch r := &reply.Value; remote.output {
-		case asCSV:
-			return r.WriteCSV(c.OutOrStdout())
-		case asMarkdown:
-			return r.WriteMarkdown(c.OutOrStdout())
-		default:
-			return remote.print(c, reply.Raw, func(w io.Writer) error { return reportTables(w, r) })
-		}
+		return remote.printSheet(c, reply.Raw, &reply.Value, nil)
 	}
 	return c
 }
 
-// reportTables shows a report to people.
-func reportTables(w io.Writer, r *wire.Report) error {
-	for i, t := range r.Tables() {
+// sheet is what has a form as tables.
+type sheet interface {
+	Tables() []wire.Table
+	WriteCSV(io.Writer) error
+	WriteMarkdown(io.Writer) error
+}
+
+// printSheet prints a sheet in the form that was asked for. people tells people more behind the tables; nil: nothing.
+func (c *commandLine) printSheet(cmd *cobra.Command, raw []byte, s sheet, people func(io.Writer) error) error {
+	switch c.output {
+	case asCSV:
+		return s.WriteCSV(cmd.OutOrStdout())
+	case asMarkdown:
+		return s.WriteMarkdown(cmd.OutOrStdout())
+	}
+	return c.print(cmd, raw, func(w io.Writer) error {
+		if err := sheetTables(w, s.Tables()); err != nil || people == nil {
+			return err
+		}
+		return people(w)
+	})
+}
+
+// sheetTables shows tables to people.
+func sheetTables(w io.Writer, all []wire.Table) error {
+	for i, t := range all {
 		if i > 0 {
 			fmt.Fprintln(w)
 		}

@@ -44,11 +44,32 @@ func TestAReportByTheRealBinaryCountsACrash(t *testing.T) {
 	if out := run("report", "namespace", "default", "--from", "yesterday"); !strings.Contains(out, "service:default/job") {
 		t.Errorf("the report on the namespace is\n%s", out)
 	}
+	for _, c := range []struct{ args, part string }{
+		{"timeline job --from 1", "\nINSTANCE  FROM"},
+		{"timeline job/steady --from 1 -o csv", ",1,passing,serving,yes,,1,,,,\r\n"},
+		{"timeline job --from 1 -o markdown", "# Timeline of default/job\n"},
+		{"timeline job/crash --from 1 -o json", `"lanes":[{"id":"crash","intervals":[`},
+		{"histogram --from 1 --service job --buckets 1", "\n3 events from "},
+		{"histogram --from 1 --buckets 2 --type InstanceRegistered -o csv", "from,to,InstanceRegistered,total\r\n"},
+		{"histogram --from 1 -o json", `"InstanceRegistered":[`},
+	} {
+		if out := run(strings.Fields(c.args)...); !strings.Contains(out, c.part) {
+			t.Errorf("rollcall %s has no %q:\n%s", c.args, c.part, out)
+		}
+	}
 	for _, c := range []struct {
 		args string
 		code int
 		part string
 	}{
+		{"timeline job", exitUsage, "--from is needed"},
+		{"timeline job --from 1 --limit 0", exitUsage, "--limit must be at least 1"},
+		{"timeline job/never --from 1", exitNotFound, "never"},
+		{"timeline job --from 1 --to 2100-01-01", 1, "to must"},
+		{"histogram", exitUsage, "--from is needed"},
+		{"histogram --from 1 --buckets 0", exitUsage, "--buckets must be"},
+		{"histogram --from 1 --type Nothing", 1, "type must be one of"},
+		{"histogram --from 1 --service never", exitNotFound, "never"},
 		{"report service job", exitUsage, "--from is needed"},
 		{"report service job --from 1 --below 0", exitUsage, "--below must be at least 1"},
 		{"report service job --from now --to 1", 1, "from must be before to"},
@@ -56,7 +77,7 @@ func TestAReportByTheRealBinaryCountsACrash(t *testing.T) {
 		{"report instance job/never --from 1", exitNotFound, "never"},
 		{"report namespace never --from 1", 1, "namespace must be a namespace that had an instance"},
 		{"report service job --from 1 -o name", exitUsage, "lists nothing"},
-		{"services -o csv", exitUsage, "only reports have"},
+		{"services -o csv", exitUsage, "only reports, timelines and histograms have"},
 	} {
 		if out, err := rollcall(append(strings.Fields(c.args), "--url", p.url)...); exitCode(err) != c.code || !strings.Contains(err.Error(), c.part) {
 			t.Errorf("rollcall %s: %v, exit code %d\n%s", c.args, err, exitCode(err), out)

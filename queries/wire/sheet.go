@@ -132,6 +132,26 @@ func (r *Report) WriteCSV(w io.Writer) error {
 	return lines.Error()
 }
 
+// writeCSV writes a table as comma-separated values (RFC 4180): its columns, then a row a line.
+func (t *Table) writeCSV(w io.Writer) error {
+	lines := csv.NewWriter(w)
+	lines.UseCRLF = true
+	if err := lines.Write(t.Columns); err != nil {
+		return err
+	}
+	for _, row := range t.Rows {
+		cells := make([]string, len(row))
+		for i, c := range row {
+			cells[i] = exactCell(c)
+		}
+		if err := lines.Write(cells); err != nil {
+			return err
+		}
+	}
+	lines.Flush()
+	return lines.Error()
+}
+
 // exactCell is a cell for programs.
 func exactCell(cell any) string {
 	switch c := cell.(type) {
@@ -182,15 +202,19 @@ func Cell(cell any) string {
 
 // WriteMarkdown writes a report as Markdown, with a table for each of Tables.
 func (r *Report) WriteMarkdown(w io.Writer) error {
-	var b strings.Builder
 	what := r.Namespace
 	for _, part := range []string{r.Service, r.ID} {
 		if part != "" {
 			what += "/" + part
 		}
 	}
-	fmt.Fprintf(&b, "# Report on %s\n", markdownCell(what))
-	for _, t := range r.Tables() {
+	return writeMarkdown(w, "Report on "+what, r.Tables())
+}
+
+func writeMarkdown(w io.Writer, headline string, tables []Table) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s\n", markdownCell(headline))
+	for _, t := range tables {
 		fmt.Fprintf(&b, "\n## %s\n\n|", strings.ToUpper(t.Name[:1])+t.Name[1:])
 		for _, c := range t.Columns {
 			b.WriteString(" " + strings.ReplaceAll(c, "_", " ") + " |")
