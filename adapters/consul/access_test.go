@@ -18,7 +18,7 @@ import (
 // services pay-*.
 func startGuarded(t *testing.T) (r *rig, root, pay []string) {
 	t.Helper()
-	var create func(name string, spec domain.TokenSpec) []string
+	var newToken func(name string, spec domain.TokenSpec) []string
 	r = start(t, func(c *consul.Config) {
 		store := c.Queries.Store
 		tokens, err := access.Open(t.Context(), store, slog.New(slog.DiscardHandler))
@@ -28,7 +28,7 @@ func startGuarded(t *testing.T) (r *rig, root, pay []string) {
 		go tokens.Run(t.Context(), store) // ends with the test's context, before the store is closed
 		c.Access = &faces.Access{Tokens: tokens, Now: time.Now}
 		changes := &commands.Access{Store: store, State: tokens, Now: time.Now}
-		create = func(name string, spec domain.TokenSpec) []string {
+		newToken = func(name string, spec domain.TokenSpec) []string {
 			secret, err := changes.Create(t.Context(), commands.Caller{Actor: domain.LocalActor}, name, spec)
 			if err != nil {
 				t.Fatal(err)
@@ -36,8 +36,9 @@ func startGuarded(t *testing.T) (r *rig, root, pay []string) {
 			return []string{"X-Consul-Token", secret}
 		}
 	})
-	root = create("root", domain.TokenSpec{Roles: []string{"admin"}})
-	pay = create("pay", domain.TokenSpec{Roles: []string{"service"}, Services: []domain.Pattern{"pay-*"}})
+	r.token = newToken
+	root = r.token("root", domain.TokenSpec{Roles: []string{"admin"}})
+	pay = r.token("pay", domain.TokenSpec{Roles: []string{"service"}, Services: []domain.Pattern{"pay-*"}})
 	for _, name := range []string{"pay-in", "hidden"} {
 		body := `{"ID":"` + name + `-1","Name":"` + name + `","Port":80,"Check":{"CheckID":"` + name + `-check","TTL":"1h"}}`
 		if reply := r.send("PUT", "/v1/agent/service/register", body, root...); reply.StatusCode != 200 {

@@ -35,6 +35,7 @@ type rig struct {
 	commands *commands.Service
 	live     *live.State
 	notReady error
+	token    func(name string, spec domain.TokenSpec) []string // makes a token, of a registry whose callers need tokens
 }
 
 func start(t testing.TB, change ...func(*consul.Config)) *rig {

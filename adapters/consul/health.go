@@ -34,7 +34,7 @@ func (f *face) instances(q *request, name string) (of *shape, all []shown, err e
 			// The position of the last removal, or a later one. It moves only when a service appears or vanishes.
 			return indexOf(f.Queries.Live.Catalog().ListedAt())
 		}
-		return of.index
+		return of.index.Load()
 	}, keys...)
 	if err != nil {
 		return nil, nil, err

@@ -47,6 +47,9 @@ func (f *face) registerNodeCheck(q *request, n node, id string, body checkDefini
 		return err
 	}
 	check.RemoveAfter = 0
+	if err := (domain.AddCheck{Key: nodeKey(q.namespace, n.name), Check: check}).Validate(); err != nil {
+		return err // no node is kept for it
+	}
 	key, err := f.ensureNode(q, n)
 	if err != nil {
 		return err

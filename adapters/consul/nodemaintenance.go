@@ -2,6 +2,7 @@ package consul
 
 import (
 	"errors"
+	"net/http"
 	"strings"
 
 	"github.com/rollcall-registry/rollcall/commands"
@@ -64,21 +65,20 @@ func (f *face) nodeMaintenance(q *request) error {
 	}
 	n, reason := nodeOf(q), clip(q.query.Get("reason"), domain.MaxReason)
 	key := nodeKey(q.namespace, n.name)
+	if err := q.who.May(domain.ChangeInstanceTraffic, key); err != nil { // the caller's own node would not do: others may be at it
+		return err
+	}
 	if traffic == domain.Maintenance {
 		if key, err = f.ensureNode(q, n); err != nil {
 			return err
 		}
-	}
-	command, err := q.who.Command(domain.ChangeTraffic{Key: key, Traffic: traffic, Reason: reason})
-	if err != nil {
-		return err
 	}
 	if traffic == domain.Maintenance { // before the node: a policy may keep an instance in traffic, and then nothing changes
 		if err := f.empty(q, n, reasonOf(q.who.Name, reason)); err != nil {
 			return err
 		}
 	}
-	err = f.Commands.Do(q.Request().Context(), q.caller(), commands.Request{Command: command}).Err
+	err = f.doToNode(q, domain.ChangeTraffic{Key: key, Traffic: traffic, Reason: reason})
 	var unknown domain.UnknownInstance
 	if err != nil && !(errors.As(err, &unknown) && traffic == domain.Serving) { // a node that is not known is in no maintenance
 		return err
@@ -91,6 +91,17 @@ func (f *face) nodeMaintenance(q *request) error {
 		}
 	}
 	return done(q)
+}
+
+// doToNode carries out a command for an instance that stands for a node. Policies keep instances in traffic, and a node takes none.
+func (f *face) doToNode(q *request, command domain.Command) error {
+	allowed, err := q.who.Command(command)
+	if err != nil {
+		return err
+	}
+	caller := q.caller()
+	caller.Registry = true
+	return f.Commands.Do(q.Request().Context(), caller, commands.Request{Command: allowed}).Err
 }
 
 // empty puts all instances at a node into maintenance, or none of them.
@@ -107,7 +118,12 @@ func (f *face) empty(q *request, n node, reason string) error {
 			continue
 		}
 		for _, key := range emptied {
-			err = errors.Join(err, f.follow(q, key, domain.Serving, "consul: the node is not put into maintenance: "+s.key.String()+" must serve"))
+			if undone := f.follow(q, key, domain.Serving, "consul: the node is not put into maintenance after all"); undone != nil {
+				f.Logger.Error("an instance stays in maintenance, though its node is not", "instance", key.String(), "cause", undone)
+			}
+		}
+		if !q.knows(s.key) {
+			return failure{http.StatusConflict, "an instance at the node must stay in traffic"}
 		}
 		return err
 	}

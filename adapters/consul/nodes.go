@@ -200,7 +200,7 @@ func (f *face) deregisterNode(q *request, name, service, check string) (err erro
 	switch {
 	case known == nil || service != "" || !q.knows(known.key):
 	case check == "":
-		_, err = f.do(q, domain.DeregisterInstance{Key: known.key, Reason: "consul: deregistered from the catalog"})
+		err = f.doToNode(q, domain.DeregisterInstance{Key: known.key, Reason: "consul: deregistered from the catalog"})
 	case hasID(known.checks, check):
 		err = f.removeCheck(q, known.key, check)
 	}

@@ -3,13 +3,17 @@ package consul_test
 import (
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/rollcall-registry/rollcall/adapters/consul"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/policies"
 )
 
 // checks are the checks of a list, as "id=status service".
@@ -323,5 +327,95 @@ func TestRepliesOfEqualRightsAndFiltersAreEqual(t *testing.T) {
 		if named := strings.Contains(got.body, `"Namespace":"default"`); named != strings.Contains(path, "ns=") {
 			t.Errorf("%s: %s", path, got.body)
 		}
+	}
+}
+
+// Whoever may change its own instances only puts no node into maintenance: others' instances may be at it.
+func TestANodeIsChangedByThoseWhoMay(t *testing.T) {
+	r, root, pay := startGuarded(t)
+	for _, c := range []struct{ method, path, body string }{
+		{"PUT", "/v1/agent/maintenance?enable=true", ""}, {"PUT", "/v1/agent/maintenance?enable=false", ""}, {"PUT", "/v1/agent/check/register", `{"Name":"disk","TTL":"1h"}`},
+		{"PUT", "/v1/catalog/register", `{"Node":"n","Address":"10.0.0.1"}`},
+	} {
+		if got := r.send(c.method, c.path, c.body, pay...); got.StatusCode != 403 {
+			t.Errorf("%s: %d %s", c.path, got.StatusCode, got.body)
+		}
+	}
+	own := r.token("own", domain.TokenSpec{Roles: []string{"service"}})
+	if got := r.send("PUT", "/v1/agent/check/register", `{"Name":"mine","TTL":"1h","Status":"passing"}`, own...); got.StatusCode != 200 {
+		t.Errorf("a check of a node: %d %s", got.StatusCode, got.body)
+	}
+	if got := r.send("PUT", "/v1/agent/maintenance?enable=true", "", own...); got.StatusCode != 403 {
+		t.Errorf("maintenance: %d %s", got.StatusCode, got.body)
+	}
+	if i := r.native("hidden", "hidden-1"); i.Traffic != domain.Serving {
+		t.Errorf("another's instance is in %s", i.Traffic)
+	}
+	// Who sees a service sees the checks of its node, though it may not read nodes by themselves.
+	if got := r.send("GET", "/v1/health/service/pay-in", "", pay...); !strings.Contains(got.body, `"CheckID":"mine"`) {
+		t.Errorf("the health is %s", got.body)
+	}
+	if got := r.send("PUT", "/v1/agent/maintenance?enable=true&reason=fan", "", root...); got.StatusCode != 200 {
+		t.Fatal(got.StatusCode, got.body)
+	}
+	if i := r.native("hidden", "hidden-1"); i.Traffic != domain.Maintenance || i.Maintenance.By != "root" {
+		t.Errorf("the instance is in %s by %+v", i.Traffic, i.Maintenance)
+	}
+	if got := r.send("PUT", "/v1/agent/service/register", `{"Name":"pay-late","Port":80}`, pay...); got.StatusCode != 200 {
+		t.Fatal(got.StatusCode, got.body)
+	}
+	if i := r.native("pay-late", "pay-late"); i.Traffic != domain.Maintenance || !strings.Contains(i.Maintenance.Reason, "(root): fan") {
+		t.Errorf("what came later is in %s by %+v", i.Traffic, i.Maintenance)
+	}
+}
+
+// A policy that keeps an instance in traffic keeps its node out of maintenance, and so all that is at the node.
+func TestAPolicyKeepsANodeOutOfMaintenance(t *testing.T) {
+	r := start(t, func(c *consul.Config) {
+		guarded, err := policies.Open(t.Context(), c.Queries.Store, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		event, _, err := guarded.Decide(domain.SetPolicy{Name: "keep", Spec: domain.PolicySpec{MinReady: "1"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := domain.Encode(event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Queries.Store.Append(t.Context(), nil, eventstore.AppendRequest{
+			Stream: eventstore.PolicyStream, Events: []eventstore.EventData{{Type: event.EventType(), Data: data, Metadata: []byte(`{"actor":"ann","schema":2}`)}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if guarded, err = policies.Open(t.Context(), c.Queries.Store, slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
+		}
+		c.Commands.Guard = &commands.Guard{Policies: guarded, Now: time.Now}
+	})
+	register := func(node, id string) {
+		t.Helper()
+		r.put("/v1/catalog/register", `{"Node":"`+node+`","Address":"10.0.0.1","Service":{"ID":"`+id+`","Service":"web","Port":80}}`)
+	}
+	register("ip-127-0-0-1", "a")
+	register("ip-127-0-0-1", "b")
+	if got := r.send("PUT", "/v1/agent/maintenance?enable=true", ""); got.StatusCode/100 != 4 || !strings.Contains(got.body, "keep") {
+		t.Errorf("maintenance of the only node: %d %s", got.StatusCode, got.body)
+	}
+	if a, b := r.native("web", "a").Traffic, r.native("web", "b").Traffic; a != domain.Serving || b != domain.Serving {
+		t.Errorf("afterwards the instances are %s and %s", a, b)
+	}
+	if got, want := r.says("/v1/health/service/web?passing"), "a ; b "; got != want {
+		t.Errorf("passing: %s, want %s", got, want)
+	}
+	register("another", "c")
+	r.put("/v1/agent/maintenance?enable=true", "")
+	if got, want := r.says("/v1/health/service/web?passing"), "c "; got != want {
+		t.Errorf("passing: %s, want %s", got, want)
+	}
+	r.put("/v1/catalog/deregister", `{"Node":"ip-127-0-0-1"}`)
+	if got, want := r.says("/v1/health/service/web"), "c "; got != want {
+		t.Errorf("without the node: %s, want %s", got, want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -18,7 +19,7 @@ type shape struct {
 	group  *queries.Group
 	nodes  *nodeTable
 	all    []shown
-	index  uint64 // of the newest change to the instances or to their nodes
+	index  atomic.Uint64 // of the newest change to the instances or to their nodes; 0: not marked yet
 
 	// near tells the nodes that the instances are at and that are known, at their positions; 0: there are none.
 	near uint64
@@ -113,9 +114,12 @@ func (m *marks) forget(name agentID) {
 // INVARIANT: an index that was given for other nodes is below the position of the change that made them others, so that the
 // next number is not above it.
 func (f *face) mark(namespace, lower string, s *shape) bool {
+	if s.index.Load() > 0 {
+		return true
+	}
 	f.marks.mu.Lock()
 	defer f.marks.mu.Unlock()
-	if s.index > 0 {
+	if s.index.Load() > 0 {
 		return true
 	}
 	index, name := indexOf(s.group.Position()), agentID{namespace: namespace, id: lower}
@@ -128,7 +132,7 @@ func (f *face) mark(namespace, lower string, s *shape) bool {
 	case marked:
 		index = max(index, s.nodes.at, m.index+1)
 	case s.near == 0:
-		s.index = index
+		s.index.Store(index)
 		return true
 	}
 	for i := range s.all {
@@ -137,7 +141,7 @@ func (f *face) mark(namespace, lower string, s *shape) bool {
 		}
 	}
 	f.marks.all[name] = mark{near: s.near, at: s.nodes.at, index: index}
-	s.index = index
+	s.index.Store(index)
 	return true
 }
 

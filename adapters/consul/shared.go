@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -81,14 +82,17 @@ func (f *face) answer(q *request, name string, content func() (any, error)) erro
 	return q.sendReply(http.StatusOK, r)
 }
 
-// shared are the bytes of that name, which are made once.
+// shared are the bytes of that name, which are made once. Short ones are made again for those who come later: there may be
+// many, and their names take more memory than they do.
 func (f *face) shared(name string, make func() ([]byte, error)) ([]byte, error) {
+	sum := sha256.Sum256([]byte(name)) // a name has what a client sent, which may be long
+	name = string(sum[:])
 	if form, ok := f.replies.kept.Find(name); ok {
 		return form.Bytes, nil
 	}
 	made, err, _ := f.replies.making.Do(name, func() (any, error) {
 		body, err := make()
-		if err == nil && len(body) > 0 {
+		if err == nil && len(body) >= compressed {
 			body = slices.Clip(body)
 			f.replies.kept.Put(name, encoded.Form{Bytes: body})
 		}
