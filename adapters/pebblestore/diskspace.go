@@ -7,7 +7,7 @@ const (
 	checkEvery     = 500 * time.Millisecond // between two checks of the free disk space
 )
 
-// watchSpace checks the free disk space, the clock, and which heads can be forgotten, until the store closes.
+// watchSpace checks the free disk space and the clock until the store closes.
 func (s *Store) watchSpace() {
 	t := time.NewTicker(checkEvery)
 	defer t.Stop()
@@ -18,7 +18,6 @@ func (s *Store) watchSpace() {
 		case <-t.C:
 			s.checkSpace()
 			s.clock.watch()
-			s.forgetIdle()
 		}
 	}
 }

@@ -11,12 +11,10 @@ func (s *Store) Flush() { _ = s.db.Flush() } // tests look at what comes of it
 
 // ForgetIdle lets as many looks pass as it takes until idle heads are forgotten.
 func (s *Store) ForgetIdle() error {
-	for range (idleCycles + 2) * len(s.heads.shards) / shardsALook {
-		p := &pending{forget: true, done: make(chan struct{}, 1)}
-		if err := s.submit(context.Background(), p); err != nil {
+	for range (idleCycles + 2) * len(s.heads.shards) {
+		if err := s.look(); err != nil {
 			return err
 		}
-		<-p.done
 	}
 	return nil
 }

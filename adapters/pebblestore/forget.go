@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"context"
+	"time"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
@@ -20,8 +21,9 @@ import (
 const (
 	// idleCycles is the number of complete rounds over all shards for which a head is kept without an append: 32 to 48 s.
 	idleCycles = 2
-	// shardsALook is how many shards one look covers. There is a look every checkEvery.
-	shardsALook = 2
+	// looks is how many shards are looked through every checkEvery, each in a commit of its own: an append waits for one look at
+	// most, however many streams came and went.
+	looks = 32
 )
 
 // idle measures how long heads have not been used. Only the committer uses it.
@@ -31,20 +33,37 @@ type idle struct {
 	marks [idleCycles]eventstore.Position // the next position at the end of each of the last rounds, oldest first
 }
 
-// forgetIdle asks the committer to look through the next shards. It does not wait for the look.
+// forgetIdle has the committer look through the shards, one after the other, until the store closes.
 func (s *Store) forgetIdle() {
-	_ = s.submit(context.Background(), &pending{forget: true, done: make(chan struct{}, 1)}) // the error says that the store closes, and then nothing is forgotten
-}
-
-// forget looks through the next shards. REQUIRES: the committer calls it, before it carries out the requests of the call.
-func (s *Store) forget(c *commit) {
-	s.saveIdle(c, s.idle.marks[0])
-	for range shardsALook {
-		s.forgetShard(c)
+	t := time.NewTicker(checkEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.closing:
+			return
+		case <-t.C:
+		}
+		for range looks {
+			if s.look() != nil {
+				return // the store closes
+			}
+		}
 	}
 }
 
-func (s *Store) forgetShard(c *commit) {
+// look has the committer look through the next shard, and waits for that.
+func (s *Store) look() error {
+	p := &pending{forget: true, done: make(chan struct{}, 1)}
+	if err := s.submit(context.Background(), p); err != nil {
+		return err
+	}
+	<-p.done
+	return nil
+}
+
+// forget looks through the next shard. REQUIRES: the committer calls it, before it carries out the requests of the call.
+func (s *Store) forget(c *commit) {
+	s.saveIdle(c, s.idle.marks[0])
 	d := &s.idle
 	shard := &s.heads.shards[d.shard]
 	shard.Lock()

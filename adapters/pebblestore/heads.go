@@ -58,8 +58,8 @@ func discard(uint64) {}
 // heads keeps the heads of the streams to which events were appended lately. The goroutine of an Append call loads the heads that the
 // call needs, so that the committer waits for the disk only where a head was forgotten in between.
 type heads struct {
-	shards [64]headShard
-	cycle  atomic.Uint32 // see idle
+	shards [1024]headShard // so many that a look through one of them takes well below a millisecond, see forget
+	cycle  atomic.Uint32   // see idle
 }
 
 type headShard struct {

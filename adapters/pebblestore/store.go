@@ -92,7 +92,7 @@ type Store struct {
 	closing  chan struct{} // closed by Close: the store takes no more calls
 	stopped  chan struct{} // closed by answerCommits: every call that was taken is answered
 	closed   sync.Once
-	watching sync.WaitGroup        // watchSpace
+	watching sync.WaitGroup        // watchSpace and forgetIdle
 	gate     sync.RWMutex          // held for reading while a reader enters
 	shut     bool                  // guarded by gate: no reader may enter
 	readers  sync.WaitGroup        // readers that have entered and not left; Close waits for them
@@ -162,6 +162,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if !opts.ReadOnly {
 		s.checkSpace()
 		s.watching.Go(s.watchSpace)
+		s.watching.Go(s.forgetIdle)
 	}
 	go s.commitAppends()
 	go s.answerCommits()
