@@ -37,7 +37,7 @@ KILLS ?= 200
 SEEDS ?= 5000
 FUZZTIME ?= 30s
 FUZZ := ./adapters/dns:FuzzPackets ./adapters/consul:FuzzRequests ./domain:FuzzDecodeEvent ./domain:FuzzParseKey ./domain/eventstore:FuzzParseJSON ./domain/eventstore:FuzzValidJSON ./adapters/pebblestore:FuzzStoredValues \
-	./adapters/httpapi:FuzzBodies ./adapters/httpapi:FuzzTheLane ./adapters/web/lane:FuzzPlainRequests ./adapters/httpapi:FuzzPlainStrings ./adapters/httpapi:FuzzQueries ./projections/history:FuzzStoredLists \
+	./adapters/httpapi:FuzzBodies ./adapters/httpapi:FuzzTheLane ./adapters/web/lane:FuzzPlainRequests ./adapters/httpapi:FuzzPlainStrings ./adapters/httpapi:FuzzPlainReports ./adapters/httpapi:FuzzQueries ./projections/history:FuzzStoredLists \
 	./adapters/access:FuzzFiles ./adapters/access:FuzzTokens ./projections/history:FuzzCheckpoint ./projections/catalog:FuzzSnapshotsAndEvents
 
 torture: ## long runs: KILLS kills of the real binary, SEEDS simulated worlds, errors at every file operation, every fuzz target for FUZZTIME, loads that are to exhaust the server

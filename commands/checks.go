@@ -3,6 +3,7 @@ package commands
 import (
 	"context"
 	"slices"
+	"sync"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -42,87 +43,101 @@ func (h *Heartbeats) Report(ctx context.Context, report domain.ReportCheck) Resu
 var anyReport domain.Command = domain.ReportCheck{}
 
 // ReportAll carries out the reports of many ttl checks, and answers each by itself, in their order. The reports that only
-// renew a check are carried out with one commit. Several checks of one instance may be among them.
-func (h *Heartbeats) ReportAll(ctx context.Context, reports []domain.ReportCheck) []Result {
-	results := make([]Result, len(reports))
-	keys := make([]domain.Key, len(reports))
-	for i := range reports {
-		keys[i] = reports[i].Key
-	}
-	entries := h.service.catalog().FindAll(make([]*catalog.Entry, 0, len(keys)), keys)
-	batch := renewals{events: make([]eventstore.EventData, 0, len(reports))}
-	seen := make(map[renewedCheck]int, len(reports))
-	requests := make([]eventstore.AppendRequest, 0, len(reports))
-	var sent, undecided []int
-	for i, entry := range entries {
+// renew a check are carried out with one commit. Several checks of one instance may be among them. The results are appended
+// to into.
+func (h *Heartbeats) ReportAll(ctx context.Context, reports []domain.ReportCheck, into []Result) []Result {
+	b := reportBatches.Get().(*reportBatch)
+	b.begin(reports)
+	from := len(into)
+	into = append(into, make([]Result, len(reports))...)
+	results := into[from:]
+	b.entries = h.service.catalog().FindAll(b.entries, b.keys)
+	for i, entry := range b.entries {
 		if entry == nil {
-			undecided = append(undecided, i)
+			b.undecided = append(b.undecided, i)
 			continue
 		}
-		of := renewedCheck{entry, reports[i].Check}
-		if first, twice := seen[of]; twice {
+		if first := b.seen.addCheck(entry, i, reports); first != i {
 			results[i].Err = namedTwice(first)
 			h.service.observe(Outcome{Command: anyReport, Err: results[i].Err, Times: 1})
 			continue
 		}
-		seen[of] = i
 		result, received, ok := decideRenewal(entry, &reports[i])
 		if !ok {
-			undecided = append(undecided, i)
+			b.undecided = append(b.undecided, i)
 			continue
 		}
 		results[i] = result
-		requests = append(requests, appendHeartbeat(entry, reports[i].Key, batch.event(h, received)))
-		sent = append(sent, i)
+		b.requests = append(b.requests, appendHeartbeat(entry, reports[i].Key, b.event(h, received)))
+		b.sent = append(b.sent, i)
 	}
-	undecided = append(undecided, h.renewAll(ctx, reports, requests, entries, sent, results)...)
-	slices.Sort(undecided)
-	others := make([]Request, len(undecided))
-	for j, i := range undecided {
+	err := h.renewAll(ctx, b, reports, results)
+	slices.Sort(b.undecided)
+	others := make([]Request, len(b.undecided))
+	for j, i := range b.undecided {
 		others[j].Command = reports[i]
 	}
 	if len(others) > 0 {
-		for j, r := range h.service.doAll(ctx, h.caller, others, func(j int) int { return undecided[j] }) {
-			results[undecided[j]] = r
+		for j, r := range h.service.doAll(ctx, h.caller, others, func(j int) int { return b.undecided[j] }) {
+			results[b.undecided[j]] = r
 		}
 	}
-	return results
-}
-
-// renewedCheck is a check of a live instance.
-type renewedCheck struct {
-	entry *catalog.Entry
-	check string
-}
-
-// renewals make the events of a batch. Equal renewals that follow each other share one event, as most do: an agent reports
-// one check of many instances.
-type renewals struct {
-	events []eventstore.EventData // INVARIANT: it does not grow beyond its capacity, for requests point into it
-	last   domain.HeartbeatReceived
-}
-
-func (r *renewals) event(h *Heartbeats, received domain.HeartbeatReceived) []eventstore.EventData {
-	if len(r.events) == 0 || r.last != received {
-		r.events, r.last = append(r.events, h.event(received)), received
+	if err == nil {
+		reportBatches.Put(b)
 	}
-	return r.events[len(r.events)-1:]
+	return into
 }
 
-// renewAll appends renewals. It gives the items that must be decided again.
-func (h *Heartbeats) renewAll(ctx context.Context, reports []domain.ReportCheck, requests []eventstore.AppendRequest, entries []*catalog.Entry, sent []int, results []Result) (lost []int) {
-	if len(requests) == 0 {
+// reportBatch holds the buffers of one call of ReportAll, as heartbeatBatch holds those of SendAll, with the same INVARIANT.
+type reportBatch struct {
+	keys      []domain.Key
+	entries   []*catalog.Entry // one for each item; nil: the instance is not in the catalog
+	undecided []int            // items that the catalog cannot decide, or whose append found the catalog behind
+	seen      firstItems
+	events    []eventstore.EventData // INVARIANT: it does not grow beyond its capacity, for requests point into it
+	last      domain.HeartbeatReceived
+	requests  []eventstore.AppendRequest
+	sent      []int // sent[j] is the item of requests[j]
+	appended  []eventstore.AppendResult
+}
+
+var reportBatches = sync.Pool{New: func() any { return new(reportBatch) }}
+
+func (b *reportBatch) begin(reports []domain.ReportCheck) {
+	b.keys, b.events = slices.Grow(b.keys[:0], len(reports)), slices.Grow(b.events[:0], len(reports))
+	for i := range reports {
+		b.keys = append(b.keys, reports[i].Key)
+	}
+	b.entries, b.undecided, b.requests, b.sent = b.entries[:0], b.undecided[:0], b.requests[:0], b.sent[:0]
+	b.seen.begin(len(reports))
+}
+
+// event gives the event of a renewal. Equal renewals that follow each other share one event, as most do: an agent reports
+// one check of many instances.
+func (b *reportBatch) event(h *Heartbeats, received domain.HeartbeatReceived) []eventstore.EventData {
+	if len(b.events) == 0 || b.last != received {
+		b.events, b.last = append(b.events, h.event(received)), received
+	}
+	return b.events[len(b.events)-1:]
+}
+
+// renewAll appends renewals. What must be decided again joins the undecided items. The error is that of the store, which may
+// still read the batch then.
+func (h *Heartbeats) renewAll(ctx context.Context, b *reportBatch, reports []domain.ReportCheck, results []Result) error {
+	if len(b.requests) == 0 {
 		return nil
 	}
-	appended, err := h.service.store.Append(ctx, nil, requests...)
+	appended, err := h.service.store.Append(ctx, b.appended[:0], b.requests...)
 	caughtUp := err == nil && h.service.awaitUntied(ctx, appended)
 	renewed := 0
-	for j, i := range sent {
+	for j, i := range b.sent {
 		failed := err
 		valid := false
 		if failed == nil {
-			noteStream(entries[i], &appended[j])
-			valid, failed = h.service.accepted(ctx, entries[i], renewalBy(reports[i]), &appended[j], caughtUp)
+			noteStream(b.entries[i], &appended[j])
+			if valid = appended[j].Err == nil && !appended[j].Untied; !valid { // few, as a rule
+				valid, failed = h.service.accepted(ctx, b.entries[i], renewalBy(reports[i]), &appended[j], caughtUp)
+			}
 		}
 		switch {
 		case failed != nil:
@@ -132,13 +147,16 @@ func (h *Heartbeats) renewAll(ctx context.Context, reports []domain.ReportCheck,
 			results[i].Position = appended[j].Position
 			renewed++
 		default:
-			lost = append(lost, i)
+			b.undecided = append(b.undecided, i)
 		}
 	}
 	if renewed > 0 {
 		h.service.observe(Outcome{Command: anyReport, Times: renewed})
 	}
-	return lost
+	if err == nil {
+		b.appended = appended
+	}
+	return err
 }
 
 // decideRenewal decides a report on the catalog's entry of the instance. The result lacks its position. ok is false if the

@@ -194,7 +194,7 @@ func TestABatchReportsSeveralChecksOfOneInstance(t *testing.T) {
 	n.do(t, domain.RegisterInstance{Key: key("a"), Details: checked(domain.NoTTL, checks...)})
 	reports = append(reports, pass("a", "c3", domain.Critical), pass("a", "none", domain.Passing), pass("nobody", "c", domain.Passing))
 	for round := range 2 {
-		for i, r := range n.service.Heartbeats(caller).ReportAll(ctx, reports) {
+		for i, r := range n.service.Heartbeats(caller).ReportAll(ctx, reports, nil) {
 			switch {
 			case i < len(checks) && (r.Err != nil || r.Position == 0):
 				t.Errorf("round %d: report %d gave %+v", round, i, r)
@@ -240,7 +240,7 @@ func TestAMassLapseOfChecksIsHeld(t *testing.T) {
 			n.do(t, domain.RegisterInstance{Key: key(fmt.Sprint(i)), Details: checked(domain.NoTTL, ttlCheck("worker", 5*time.Second))})
 			reports = append(reports, pass(fmt.Sprint(i), "worker", domain.Passing))
 		}
-		n.service.Heartbeats(caller).ReportAll(ctx, reports)
+		n.service.Heartbeats(caller).ReportAll(ctx, reports, nil)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if !n.held() {

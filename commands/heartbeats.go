@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
@@ -301,6 +303,19 @@ func (f *firstItems) add(e *catalog.Entry, item int) int {
 	// No two entries have the same position. The multiplier spreads near positions over the slots (Fibonacci hashing).
 	i := int(uint64(e.Position) * 0x9e3779b97f4a7c15 >> f.shift)
 	for f.slots[i].entry != nil && f.slots[i].entry != e {
+		i = (i + 1) & (len(f.slots) - 1)
+	}
+	if f.slots[i].entry == nil {
+		f.slots[i] = firstItem{e, item}
+	}
+	return f.slots[i].item
+}
+
+// addCheck is add for an item that names a check of the entry: another check of the same entry is another item.
+func (f *firstItems) addCheck(e *catalog.Entry, item int, reports []domain.ReportCheck) int {
+	check := reports[item].Check
+	i := int((uint64(e.Position) ^ xxhash.Sum64String(check)) * 0x9e3779b97f4a7c15 >> f.shift)
+	for f.slots[i].entry != nil && (f.slots[i].entry != e || reports[f.slots[i].item].Check != check) {
 		i = (i + 1) & (len(f.slots) - 1)
 	}
 	if f.slots[i].entry == nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/httpapi"
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
@@ -83,6 +84,22 @@ func BenchmarkHeartbeatBatch(b *testing.B) {
 	}
 	blast(b, s, 8, request("POST", "/v1/heartbeats", "Content-Type: application/json", fmt.Sprint("Content-Length: ", len(body)))+string(body))
 	b.ReportMetric(1000*float64(b.N)/b.Elapsed().Seconds(), "heartbeats/s")
+}
+
+// BenchmarkPassBatch is of batches of 1,000 reports of ttl checks that change nothing, beside BenchmarkHeartbeatBatch.
+func BenchmarkPassBatch(b *testing.B) {
+	var service *commands.Service
+	s := startConfigured(b, pebblestore.Options{}, func(c *httpapi.Config) { service = c.Commands })
+	var items []map[string]string
+	for _, key := range probed(b, service, 1000) {
+		items = append(items, map[string]string{"service": key.Service, "id": key.ID, "check": "worker"})
+	}
+	body, err := json.Marshal(items)
+	if err != nil {
+		b.Fatal(err)
+	}
+	blast(b, s, 8, request("POST", "/v1/check-reports", "Content-Type: application/json", fmt.Sprint("Content-Length: ", len(body)))+string(body))
+	b.ReportMetric(1000*float64(b.N)/b.Elapsed().Seconds(), "passes/s")
 }
 
 // BenchmarkAccess is of heartbeats in the lane without and with a token, and without and with limits, over TCP and TLS, beside a

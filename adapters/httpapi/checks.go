@@ -2,6 +2,9 @@ package httpapi
 
 import (
 	"fmt"
+	"net/http"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -9,6 +12,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/queries"
 )
 
@@ -182,7 +186,7 @@ type reportItem struct {
 	checkReport
 }
 
-func (i reportItem) command() domain.ReportCheck {
+func (i *reportItem) command() domain.ReportCheck {
 	if i.Status == "" {
 		i.Status = domain.Passing
 	}
@@ -197,30 +201,78 @@ func (a *api) checkReports(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	items, err := items(c, body)
+	buffers := reportBuffersPool.Get().(*reportBuffers)
+	defer reportBuffersPool.Put(buffers)
+	if err := buffers.read(c, body); err != nil {
+		return err
+	}
+	web.Charge(c, web.Requests, max(len(buffers.items)-1, 0)) // one is counted already
+	buffers.keepAllowed(web.IdentityOf(c), namespace(c))
+	buffers.results = a.Commands.Heartbeats(caller(c)).ReportAll(c.Request().Context(), buffers.reports, buffers.results[:0])
+	var newest eventstore.Position
+	buffers.reply, newest, err = a.appendBatch(buffers.reply[:0], buffers.refused, func(i int) domain.Key { return buffers.reports[i].Key }, buffers.results)
 	if err != nil {
 		return err
 	}
-	web.Charge(c, web.Requests, max(len(items)-1, 0)) // one is counted already
-	who, ns := web.IdentityOf(c), namespace(c)
-	refused := make([]error, len(items))
-	reports := make([]domain.ReportCheck, 0, len(items))
-	for n, item := range items {
-		read := reportItem{}
-		err := decodeStrict(item, &read)
-		if read.Namespace == "" {
-			read.Namespace = ns
-		}
-		var command domain.Command
-		if err == nil {
-			command, err = who.Command(read.command())
-		}
-		if refused[n] = err; err == nil {
-			reports = append(reports, command.(domain.ReportCheck))
-		}
+	a.setPosition(c, newest)
+	return web.AnswerJSON(c, http.StatusOK, buffers.reply)
+}
+
+// reportBuffers hold a batch of reports from the request's body to the reply. A pool keeps them for later requests. The
+// handler owns the buffers from Get to Put, and the reply is written by then.
+type reportBuffers struct {
+	items   []reportItem
+	refused []error              // one for each item; nil: the item is not refused
+	reports []domain.ReportCheck // of the items that are not refused
+	results []commands.Result
+	reply   []byte
+}
+
+var reportBuffersPool = sync.Pool{New: func() any { return new(reportBuffers) }}
+
+// read reads the items of a body. An item that is wrong is refused, and the other items are kept.
+func (b *reportBuffers) read(c echo.Context, body []byte) (err error) {
+	b.refused = b.refused[:0]
+	ok := false
+	if !isLines(c) {
+		b.items, ok = plainReports(b.items[:0], string(body))
 	}
-	results := a.Commands.Heartbeats(caller(c)).ReportAll(c.Request().Context(), reports)
-	return a.answerBatch(c, refused, func(i int) domain.Key { return reports[i].Key }, results)
+	if ok {
+		b.refused = slices.Grow(b.refused, len(b.items))[:len(b.items)]
+		clear(b.refused)
+		return nil
+	}
+	split, err := items(c, body)
+	if err != nil {
+		return err
+	}
+	b.items = slices.Grow(b.items[:0], len(split))[:len(split)]
+	clear(b.items)
+	for i, item := range split {
+		b.refused = append(b.refused, decodeStrict(item, &b.items[i]))
+	}
+	return nil
+}
+
+// keepAllowed makes the reports that the caller may give. ns is the namespace of an item that names none.
+func (b *reportBuffers) keepAllowed(who *web.Identity, ns string) {
+	b.reports = slices.Grow(b.reports[:0], len(b.items))
+	for i := range b.items {
+		if b.refused[i] != nil {
+			continue
+		}
+		item := &b.items[i]
+		if item.Namespace == "" {
+			item.Namespace = ns
+		}
+		report := item.command()
+		if who.Controlled() {
+			if report.Holder, b.refused[i] = who.Holder(domain.WriteInstances, report.Key); b.refused[i] != nil {
+				continue
+			}
+		}
+		b.reports = append(b.reports, report)
+	}
 }
 
 // serviceChecks lists the checks of a service's instances.

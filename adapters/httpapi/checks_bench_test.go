@@ -116,7 +116,7 @@ func BenchmarkPass(b *testing.B) {
 			reports[i] = domain.ReportCheck{Key: key, Check: "worker", Status: domain.Passing}
 		}
 		for b.Loop() {
-			service.Heartbeats(caller).ReportAll(b.Context(), reports)
+			service.Heartbeats(caller).ReportAll(b.Context(), reports, nil)
 		}
 	})
 	b.Run("heartbeat/one", func(b *testing.B) {

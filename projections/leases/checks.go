@@ -126,7 +126,7 @@ func (l *lease) all(yield func(*lease) bool) {
 // heardCheck renews the lease of a check. REQUIRES: the shard is locked.
 func (t *Table) heardCheck(l *lease, check []byte, e *eventstore.RecordedEvent, heard int64) {
 	c := l.find(string(check))
-	if c == nil || !ofEpoch(epochOf(e.Data), c.epoch) {
+	if c == nil || c.epoch > 1 && !ofEpoch(epochOf(e.Data), c.epoch) { // before the first epoch there is none
 		return
 	}
 	c.longestGap = max(c.longestGap, heard-c.heard)

@@ -1,0 +1,69 @@
+package httpapi
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+// plainReports appends the items of an array of reports of checks in its plainest form (plainRegistration.read), which nearly
+// every batch has. ok is false for any other body, and for an array with more than MaxBatch items: then the JSON library must
+// read the body, and tells what is wrong with it.
+//
+// The strings point into text, but for outputs: an output may be kept for long, and would keep the whole text.
+func plainReports(into []reportItem, text string) (items []reportItem, ok bool) {
+	if !utf8.ValidString(text) {
+		return into, false
+	}
+	p := plainJSON{rest: text}
+	items = into
+	for more := p.opens('[', ']'); more && len(items)-len(into) <= MaxBatch; more = p.goesOn(']') {
+		items = slices.Grow(items, 1)[:len(items)+1]
+		items[len(items)-1].readPlain(&p)
+	}
+	p.space()
+	return items, !p.failed && p.rest == "" && len(items) > len(into) && len(items)-len(into) <= MaxBatch
+}
+
+func (i *reportItem) readPlain(p *plainJSON) {
+	*i = reportItem{}
+	var seen uint8
+	once := func(field uint8) {
+		p.failed = p.failed || seen&(1<<field) != 0
+		seen |= 1 << field
+	}
+	for more := p.opens('{', '}'); more; more = p.goesOn('}') {
+		name := p.text()
+		p.need(':')
+		switch name {
+		case "namespace":
+			once(0)
+			i.Namespace = p.text()
+		case "service":
+			once(1)
+			i.Service = p.text()
+		case "id":
+			once(2)
+			i.ID = p.text()
+		case "check":
+			once(3)
+			i.Check = p.text()
+		case "status":
+			once(4)
+			i.Status = domain.Status(p.text())
+		case "output":
+			once(5)
+			i.Output = strings.Clone(p.text())
+		case "epoch":
+			once(6)
+			i.Epoch = p.number(1 << 59)
+		case "owner":
+			once(7)
+			i.Owner = p.text()
+		default:
+			p.failed = true
+		}
+	}
+}
