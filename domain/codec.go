@@ -20,8 +20,13 @@ func (e UnknownEvent) Error() string {
 
 // Encode gives the event's stored form: JSON, so that any tool can show it.
 func Encode(event Event) ([]byte, error) {
-	if e, ok := event.(HeartbeatReceived); ok {
+	switch e := event.(type) {
+	case HeartbeatReceived:
 		return e.Encode(), nil
+	case InstanceRegistered:
+		if data, ok := e.encodePlain(); ok {
+			return data, nil
+		}
 	}
 	return json.Marshal(event)
 }

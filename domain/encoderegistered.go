@@ -1,0 +1,97 @@
+package domain
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+)
+
+// encodePlain is what json.Marshal gives for a registration in the form that nearly every registration has: no checks, no
+// origin, no maintenance, and no text that needs an escape. ok is false for any other. It takes a third of the time, and a
+// registration is the most frequent event behind heartbeats.
+func (e *InstanceRegistered) encodePlain() (b []byte, ok bool) {
+	if e.Maintenance != nil || len(e.Checks) > 0 || e.Origin != "" {
+		return nil, false
+	}
+	p := plainEvent{b: make([]byte, 0, 384), ok: true}
+	p.number(`{"epoch":`, e.Epoch)
+	p.textField(`,"owner":`, e.Owner)
+	if e.Replaces != 0 {
+		p.number(`,"replaces":`, e.Replaces)
+	}
+	p.textField(`,"reported":`, string(e.Reported))
+	p.text(`,"address":`, e.Address)
+	if len(e.Ports) > 0 {
+		before := `,"ports":{`
+		for _, name := range names(e.Ports) {
+			p.text(before, name)
+			p.number(`:`, uint64(e.Ports[name]))
+			before = ","
+		}
+		p.b = append(p.b, '}')
+	}
+	if len(e.Tags) > 0 {
+		before := `,"tags":[`
+		for _, tag := range e.Tags {
+			p.text(before, tag)
+			before = ","
+		}
+		p.b = append(p.b, ']')
+	}
+	if len(e.Metadata) > 0 {
+		before := `,"metadata":{`
+		for _, name := range names(e.Metadata) {
+			p.text(before, name)
+			p.text(`:`, e.Metadata[name])
+			before = ","
+		}
+		p.b = append(p.b, '}')
+	}
+	p.textField(`,"zone":`, e.Zone)
+	p.textField(`,"version":`, e.Version)
+	p.number(`,"weight":`, uint64(e.Weight))
+	p.textField(`,"status":`, string(e.Status))
+	p.text(`,"ttl":`, e.TTL.String())
+	p.textField(`,"on_lapse":`, string(e.OnLapse))
+	if e.RemoveAfter != 0 {
+		p.text(`,"remove_after":`, e.RemoveAfter.String())
+	}
+	return append(p.b, '}'), p.ok
+}
+
+// names are the keys of a map, sorted as json.Marshal sorts them.
+func names[V any](m map[string]V) []string {
+	if len(m) == 1 {
+		for name := range m {
+			return []string{name}
+		}
+	}
+	return slices.Sorted(maps.Keys(m))
+}
+
+// plainEvent appends JSON. ok is false once a text needed an escape.
+type plainEvent struct {
+	b  []byte
+	ok bool
+}
+
+func (p *plainEvent) number(before string, n uint64) {
+	p.b = strconv.AppendUint(append(p.b, before...), n, 10)
+}
+
+// textField appends a field that is left out if it is empty.
+func (p *plainEvent) textField(before, text string) {
+	if text != "" {
+		p.text(before, text)
+	}
+}
+
+func (p *plainEvent) text(before, text string) {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c < ' ', c > '~', c == '"', c == '\\', c == '<', c == '>', c == '&':
+			p.ok = false
+		}
+	}
+	p.b = append(append(append(append(p.b, before...), '"'), text...), '"')
+}
