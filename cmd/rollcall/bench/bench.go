@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +31,8 @@ type figure struct {
 	P99      float64 `json:"p99_ms,omitempty"`
 	CPU      float64 `json:"server_cpu_us_per_op,omitempty"`
 	CPURatio float64 `json:"server_cpu_ratio,omitempty"` // to the floor's
+	RawRatio float64 `json:"raw_ratio,omitempty"`        // to the raw floor beside
+	RawCPU   float64 `json:"raw_cpu_ratio,omitempty"`    // of the processor time, to the raw floor's
 	Allocs   float64 `json:"server_allocs_per_op,omitempty"`
 	Goals    []goal  `json:"goals,omitempty"`
 	Note     string  `json:"note,omitempty"`
@@ -37,7 +40,7 @@ type figure struct {
 
 // goal is what a figure ought to be.
 type goal struct {
-	Of   string  `json:"of"` // value, ratio, p99_ms or server_cpu_ratio
+	Of   string  `json:"of"` // value, ratio, raw_ratio, p99_ms or server_cpu_ratio
 	Min  float64 `json:"min,omitempty"`
 	Max  float64 `json:"max,omitempty"`
 	Met  bool    `json:"met"`
@@ -58,7 +61,7 @@ func (g goal) String() string {
 func (f *figure) judge() {
 	for i := range f.Goals {
 		g := &f.Goals[i]
-		v := map[string]float64{"value": f.Value, "ratio": f.Ratio, "p99_ms": f.P99, "server_cpu_ratio": f.CPURatio}[g.Of]
+		v := map[string]float64{"value": f.Value, "ratio": f.Ratio, "raw_ratio": f.RawRatio, "p99_ms": f.P99, "server_cpu_ratio": f.CPURatio}[g.Of]
 		g.Met = v > 0 && v >= g.Min && (g.Max == 0 || v <= g.Max)
 	}
 }
@@ -72,6 +75,7 @@ type bench struct {
 	sizes   benchSizes
 	server  *child // nil: at a URL, whose process is not ours
 	floor   *child
+	raw     *child // the floor without net/http
 	address string
 	suffix  string // of the names of figures
 	noGoals bool   // the goals are of the embedded store
@@ -83,6 +87,7 @@ type benchSizes struct {
 	Restarts []int `json:"restart_instances"`
 	Changes  int   `json:"rebuilt_changes"`
 	Events   []int `json:"grown_events"`
+	Idle     int   `json:"idle_connections"`
 }
 
 // UsageError is a mistake on the command line.
@@ -121,9 +126,9 @@ Against --url everything is left out that starts servers of its own.`,
 	c.Flags().BoolVar(&large, "large", false, "again after 50,000,000 events, too; takes some minutes and gigabytes")
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
 		remote := target()
-		b := &bench{ctx: c.Context(), out: c.OutOrStdout(), each: each, sizes: benchSizes{Restarts: []int{100_000, 1_000_000}, Changes: 2_000_000, Events: []int{1_000_000}}}
+		b := &bench{ctx: c.Context(), out: c.OutOrStdout(), each: each, sizes: benchSizes{Restarts: []int{100_000, 1_000_000}, Changes: 2_000_000, Events: []int{1_000_000}, Idle: 10_000}}
 		if quick {
-			b.sizes = benchSizes{Restarts: []int{100_000}, Changes: 500_000, Events: []int{200_000}}
+			b.sizes = benchSizes{Restarts: []int{100_000}, Changes: 500_000, Events: []int{200_000}, Idle: 500}
 			if !c.Flags().Changed("for") {
 				b.each = 400 * time.Millisecond
 			}
@@ -142,6 +147,10 @@ Against --url everything is left out that starts servers of its own.`,
 			return err
 		}
 		defer func() { err = errors.Join(err, ignoreExit(b.floor.stop())) }()
+		if b.raw, err = startChild(c.Context(), "bench-floor", "--raw"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, ignoreExit(b.raw.stop())) }()
 		if c.Flags().Changed("url") && store != "" {
 			return UsageError{errors.New("--store and --url do not go together")}
 		}
@@ -198,6 +207,7 @@ func workloads() []workload {
 		{"heartbeats", (*bench).heartbeats, false},
 		{"batches", (*bench).batches, false},
 		{"lookups", (*bench).lookups, false},
+		{"idle", (*bench).idle, true},
 		{"mixed", (*bench).mixed, false},
 		{"history", (*bench).history, false},
 		{"delivery", (*bench).delivery, false},
@@ -274,6 +284,9 @@ func (b *bench) add(f figure) {
 		}
 		return fmt.Sprintf(format, v)
 	}
+	if f.RawRatio > 0 {
+		f.Note = strings.TrimPrefix(fmt.Sprintf("%s; %.2f of the raw floor, %.2f of its cpu", f.Note, f.RawRatio, f.RawCPU), "; ")
+	}
 	for _, g := range f.Goals {
 		f.Note = strings.TrimPrefix(f.Note+"; "+g.String(), "; ")
 	}
@@ -297,28 +310,34 @@ func (b *bench) measure(f figure, target *child, address string, connections, op
 // beside measures a floor for a while: its rate, and its server's processor time for one operation.
 type beside func(d time.Duration) (rate, cpu float64, err error)
 
+// The kinds of floors that are measured beside a load, by their figures' names.
+const (
+	floorBeside = "floor beside: "
+	rawBeside   = "raw floor beside: "
+)
+
 // turns is how often a load and its floor take turns: a machine's speed changes from second to second.
 const turns = 4
 
-// measureBeside is measure with the floor measured by turns with the load. The figure of the floor that the
-// ratios are to is added, too.
-func (b *bench) measureBeside(floor beside, f figure, target *child, address string, connections, operations int, next func(connection, n int) []byte) error {
-	var floorRate, floorCPU float64
+// measureBeside is measure with floors, by their kinds, measured by turns with the load. The figures of the floors that the
+// ratios are to are added, too.
+func (b *bench) measureBeside(floors map[string]beside, f figure, target *child, address string, connections, operations int, next func(connection, n int) []byte) error {
+	rates, cpus := map[string]float64{}, map[string]float64{}
 	var took, cpu time.Duration
 	var requests, refused int
 	var latencies []time.Duration
 	rounds := 1
-	if floor != nil {
+	if len(floors) > 0 {
 		rounds = turns
 	}
 	allocBefore, counted := metric(address, "go_memstats_mallocs_total")
 	for range rounds {
-		if floor != nil {
+		for kind, floor := range floors {
 			rate, cpu, err := floor(b.each / turns)
 			if err != nil {
-				return fmt.Errorf("floor of %s: %w", f.Name, err)
+				return fmt.Errorf("%s%s: %w", kind, f.Name, err)
 			}
-			floorRate, floorCPU = floorRate+rate/turns, floorCPU+cpu/turns
+			rates[kind], cpus[kind] = rates[kind]+rate/turns, cpus[kind]+cpu/turns
 		}
 		used, err := target.use(func() error {
 			l, err := blast(address, connections, b.each/time.Duration(rounds), next)
@@ -344,26 +363,31 @@ func (b *bench) measureBeside(floor beside, f figure, target *child, address str
 	if refused > 0 {
 		f.Note = fmt.Sprintf("%d refused", refused)
 	}
-	if floor != nil {
-		f.Floor = "floor beside: " + f.Name
-		b.add(figure{Name: f.Floor, Value: floorRate, Unit: "/s", CPU: floorCPU})
-		f.Floor += b.suffix
+	for _, kind := range slices.Sorted(maps.Keys(floors)) {
+		b.add(figure{Name: kind + f.Name, Value: rates[kind], Unit: "/s", CPU: cpus[kind]})
 	}
+	if _, ok := floors[floorBeside]; ok {
+		f.Floor = floorBeside + f.Name + b.suffix
+	}
+	f.RawRatio, f.RawCPU = over(f.Value, rates[rawBeside]), over(f.CPU, cpus[rawBeside])
 	b.add(f)
 	return nil
 }
 
-// bare is the floor of a request to a handler that does nothing, from as many connections.
-func (b *bench) bare(connections int, request []byte) beside {
-	return func(d time.Duration) (rate, cpu float64, err error) {
-		var l *load
-		used, err := b.floor.use(func() (err error) {
-			l, err = blast(b.floor.address, connections, d, func(int, int) []byte { return request })
-			return err
-		})
-		if err != nil {
-			return 0, 0, err
+// bare are the floors of a request to a server that does nothing, from as many connections.
+func (b *bench) bare(connections int, request []byte) map[string]beside {
+	of := func(server *child) beside {
+		return func(d time.Duration) (rate, cpu float64, err error) {
+			var l *load
+			used, err := server.use(func() (err error) {
+				l, err = blast(server.address, connections, d, func(int, int) []byte { return request })
+				return err
+			})
+			if err != nil {
+				return 0, 0, err
+			}
+			return l.perSecond(), float64(used.Microseconds()) / float64(max(l.requests, 1)), nil
 		}
-		return l.perSecond(), float64(used.Microseconds()) / float64(max(l.requests, 1)), nil
 	}
+	return map[string]beside{floorBeside: of(b.floor), rawBeside: of(b.raw)}
 }

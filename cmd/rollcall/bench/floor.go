@@ -17,17 +17,30 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// maxFloorBytes is the most that a floor sends as one answer.
+const maxFloorBytes = 16 << 20
+
 // FloorCommand serves what a server with this project's libraries can do at best: echo handlers that
-// answer and do nothing.
+// answer and do nothing. With --raw it serves what Go can do at best, see serveRaw.
 func FloorCommand() *cobra.Command {
-	return &cobra.Command{Use: "bench-floor", Hidden: true, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+	var raw bool
+	c := &cobra.Command{Use: "bench-floor", Hidden: true, Args: cobra.NoArgs}
+	c.Flags().BoolVar(&raw, "raw", false, "answer on the connections, without net/http")
+	c.RunE = func(c *cobra.Command, _ []string) error {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
 		}
+		ready := func() {
+			fmt.Fprintf(os.Stderr, "{\"msg\":\"rollcall is ready\",\"url\":\"http://%s\"}\n", listener.Addr())
+		}
+		if raw {
+			ready()
+			return serveRaw(c.Context(), listener)
+		}
 		e := echo.New()
 		e.PUT("/204", func(c echo.Context) error { return c.NoContent(http.StatusNoContent) })
-		most := []byte(strings.Repeat("x", 1<<20))
+		most := []byte(strings.Repeat("x", maxFloorBytes))
 		e.GET("/bytes/:size", func(c echo.Context) error {
 			size, err := strconv.Atoi(c.Param("size"))
 			if err != nil || size < 0 || size > len(most) {
@@ -36,14 +49,15 @@ func FloorCommand() *cobra.Command {
 			c.Response().Header()["Content-Length"] = []string{c.Param("size")} // else a long reply goes in chunks
 			return c.JSONBlob(http.StatusOK, most[:size])
 		})
-		fmt.Fprintf(os.Stderr, "{\"msg\":\"rollcall is ready\",\"url\":\"http://%s\"}\n", listener.Addr())
+		ready()
 		server := &http.Server{Handler: e, ReadHeaderTimeout: 5 * time.Second}
 		context.AfterFunc(c.Context(), func() { _ = server.Close() })
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
-	}}
+	}
+	return c
 }
 
 // fileLog is the floor of durable appends: events go to a file, one fsync for all that wait.
