@@ -172,7 +172,7 @@ func (b *bench) disk() error {
 	if err != nil {
 		return err
 	}
-	one := &bench{ctx: b.ctx, out: io.Discard, dir: b.dir, each: max(b.each, 500*time.Millisecond), server: s, floor: b.floor, address: s.address}
+	one := &bench{ctx: b.ctx, out: io.Discard, dir: b.dir, each: max(b.each, 500*time.Millisecond), server: s, floor: b.floor, raw: b.raw, address: s.address}
 	if err := registerFleet(b.ctx, s.address); err != nil {
 		return err
 	}
