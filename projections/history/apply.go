@@ -133,7 +133,8 @@ func (h *History) addEntry(e *eventstore.RecordedEvent) error {
 	if err := h.tree.add(h.batch, data[begin:]); err != nil {
 		return err
 	}
-	h.young.add(e.Position, leaf, data, h.termsOf(e), isLife(e.Type))
+	terms := termsOf(e)
+	h.young.add(e.Position, leaf, data, &terms)
 	if at := e.RecordedAt.UnixNano(); at-h.indexed >= int64(time.Second) {
 		h.indexed = at
 		if err := h.batch.Set(timeKey(e.RecordedAt), binary.BigEndian.AppendUint64(nil, uint64(e.Position)), nil); err != nil {
@@ -142,27 +143,6 @@ func (h *History) addEntry(e *eventstore.RecordedEvent) error {
 	}
 	h.lifecycle = e.Position
 	return nil
-}
-
-// termsOf are the terms by which an event is found.
-func (x *index) termsOf(e *eventstore.RecordedEvent) []term {
-	terms := append(x.terms[:0], term{prefix: rangeType, name: e.Type})
-	if instance, ok := strings.CutPrefix(string(e.Stream), eventstore.LifecyclePrefix); ok {
-		namespace, _, _ := strings.Cut(instance, "/")
-		terms = append(terms, term{prefix: rangeInstance, name: instance}, term{prefix: rangeNamespace, name: namespace},
-			term{prefix: rangeTypeWithin, name: namespace, of: e.Type})
-		if last := strings.LastIndexByte(instance, '/'); last >= 0 {
-			service := instance[:last]
-			terms = append(terms, term{prefix: rangeService, name: service}, term{prefix: rangeTypeWithin, name: service, of: e.Type})
-		}
-	} else {
-		terms = append(terms, term{prefix: rangeInstance, name: string(e.Stream)})
-	}
-	if actor, ok := actorOf(e.Metadata); ok {
-		terms = append(terms, term{prefix: rangeActor, name: actor})
-	}
-	x.terms = terms
-	return terms
 }
 
 var actorField = []byte(`{"actor":"`)

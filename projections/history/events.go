@@ -150,7 +150,7 @@ func (h *History) countPortion(ctx context.Context, t term, c *count, from event
 		return nil, 0, false, err
 	}
 	base, young := h.young.list(t)
-	it, err := h.db.NewIter(&pebble.IterOptions{LowerBound: indexKey(t.prefix, t.key(), uint64(from)), UpperBound: indexKey(t.prefix, t.key(), uint64(base)+1)})
+	it, err := h.db.NewIter(&pebble.IterOptions{LowerBound: t.key(uint64(from)), UpperBound: t.key(uint64(base) + 1)})
 	if err != nil {
 		return nil, 0, false, h.blame(err)
 	}

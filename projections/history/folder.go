@@ -32,8 +32,8 @@ type index struct {
 	unflushed int           // heartbeats since the summaries were written
 	flushed   time.Time     // recorded time at which the summaries were written
 	batch     *pebble.Batch // what the engine gets with the young entries, but for them and their lists
-	terms     []term        // buffer
 	scratch   []byte        // buffer
+	key       []byte        // buffer
 	seeded    bool          // the summaries on disk are ahead of the events: see keepSummaries
 	renewed   string        // the folder that was put aside for this one, and whose summaries are to be taken over; "": none
 

@@ -89,10 +89,9 @@ func (l *postings) seekEngine(p eventstore.Position) (eventstore.Position, bool)
 
 // place moves the iterator to the first block, in the list's direction, that may have p or a position behind it.
 func (l *postings) place(p eventstore.Position) bool {
-	name := l.term.key()
 	if l.it == nil {
 		// A block ends at or before base, because the engine gets all that is young at once.
-		it, err := l.x.db.NewIter(&pebble.IterOptions{LowerBound: indexKey(l.term.prefix, name, 0), UpperBound: indexKey(l.term.prefix, name, uint64(l.base)+1)})
+		it, err := l.x.db.NewIter(&pebble.IterOptions{LowerBound: l.term.key(0), UpperBound: l.term.key(uint64(l.base) + 1)})
 		if err != nil {
 			l.err = err
 			return false
@@ -102,7 +101,7 @@ func (l *postings) place(p eventstore.Position) bool {
 		return true
 	}
 	// The block that may hold p is the first whose last position is not below it.
-	ok := l.it.SeekGE(indexKey(l.term.prefix, name, uint64(p)))
+	ok := l.it.SeekGE(l.term.key(uint64(p)))
 	if !ok && l.newest {
 		ok = l.it.Last()
 	}

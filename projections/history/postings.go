@@ -22,22 +22,25 @@ type term struct {
 // within separates the parts of the name of a rangeTypeWithin.
 const within = "\x01"
 
-// clean is the term as the index has it: its parts have no byte that separates the parts of a key.
+// clean is the term as the index has it: its parts have no zero byte.
 func (t term) clean() term {
 	t.name, t.of = indexName(t.name), indexName(t.of)
-	if t.prefix == rangeTypeWithin {
-		t.name = strings.ReplaceAll(t.name, within, "\uFFFD")
-	}
 	return t
 }
 
-// key is the name in keys.
-func (t term) key() string {
-	if t.prefix != rangeTypeWithin {
-		return t.name
+// appendKey appends the key of a list of a clean term with a number.
+func (t term) appendKey(b []byte, n uint64) []byte {
+	b = append(b, t.prefix)
+	if t.prefix == rangeTypeWithin {
+		b = append(append(append(b, strings.ReplaceAll(t.name, within, "\uFFFD")...), within...), t.of...)
+	} else {
+		b = append(b, t.name...)
 	}
-	return t.name + within + t.of
+	return binary.BigEndian.AppendUint64(append(b, 0), n)
 }
+
+// key is appendKey in memory of its own.
+func (t term) key(n uint64) []byte { return t.appendKey(make([]byte, 0, len(t.name)+len(t.of)+11), n) }
 
 // isLife says whether a type of events begins, changes or ends what an instance is registered with. Such events are marked in
 // the list of their instance, so that they are found among however many changes of health.
@@ -71,7 +74,7 @@ func unmarked(list []eventstore.Position, lives bool) []eventstore.Position {
 // writeLists writes, for each term, a list of the positions of the term's young entries. The key has the last position. Many
 // entries share a list, so the indexes take little space. A list never changes.
 func (x *index) writeLists(b *pebble.Batch) error {
-	for t, list := range x.young.lists {
+	return x.young.lists.each(func(t term, list []eventstore.Position) error {
 		bits := 0
 		if t.prefix == rangeInstance {
 			bits = 1
@@ -85,12 +88,10 @@ func (x *index) writeLists(b *pebble.Batch) error {
 		for i := 1; i < len(list); i++ {
 			v = binary.AppendUvarint(v, number(list[i]>>bits-list[i-1]>>bits, list[i]))
 		}
-		if err := b.Set(indexKey(t.prefix, t.key(), uint64(last>>bits)), v, nil); err != nil {
-			return err
-		}
 		x.scratch = v
-	}
-	return nil
+		x.key = t.appendKey(x.key[:0], uint64(last>>bits))
+		return b.Set(x.key, v, nil)
+	})
 }
 
 // readList decodes a list that writeLists wrote. The positions are in order, and the last is the key's. The list of an instance

@@ -34,9 +34,11 @@ type tree struct {
 	db   *disposable.DB
 	size int64 // number of leaves; only the goroutine that applies events uses it
 
-	mu     sync.RWMutex
-	blocks map[int64][]hash // by number: the block that is not full, and blocks that are not committed yet
-	upper  map[int64]hash   // by stored index: roots of blocks and hashes above them that are not committed yet
+	mu      sync.RWMutex
+	growing []hash           // the last block; it is full until the next leaf comes
+	last    int64            // number of the last block
+	blocks  map[int64][]hash // by number: full blocks that are not committed yet
+	upper   map[int64]hash   // by stored index: roots of blocks and hashes above them that are not committed yet
 }
 
 // load reads the leaves of the last block from the entries.
@@ -58,9 +60,7 @@ func (t *tree) load(x *index, size int64) error {
 		}
 		leaves[i], before = tlog.RecordHash(e.canonical), e.position-1
 	}
-	if missing > 0 {
-		t.blocks[size/blockLeaves] = leaves
-	}
+	t.growing, t.last = leaves, size/blockLeaves
 	return nil
 }
 
@@ -69,8 +69,14 @@ func (t *tree) add(b *pebble.Batch, canonical []byte) error {
 	leaf := tlog.RecordHash(canonical)
 	number := t.size / blockLeaves
 	t.mu.Lock()
-	block := append(t.blocks[number], leaf)
-	t.blocks[number] = block
+	if len(t.growing) == blockLeaves {
+		t.growing = make([]hash, 0, blockLeaves) // readers may still have the other
+	}
+	t.growing, t.last = append(t.growing, leaf), number
+	block := t.growing
+	if len(block) == blockLeaves {
+		t.blocks[number] = block
+	}
 	t.mu.Unlock()
 	t.size++
 	if len(block) < blockLeaves {
@@ -115,11 +121,7 @@ func (t *tree) committed() {
 		return
 	}
 	clear(t.upper)
-	for number := range t.blocks {
-		if number < t.size/blockLeaves {
-			delete(t.blocks, number)
-		}
-	}
+	clear(t.blocks)
 }
 
 // subtree is the root over hashes. REQUIRES: their number is a power of two.
@@ -135,6 +137,9 @@ func subtree(hashes []hash) hash {
 func (t *tree) block(number int64) ([]hash, error) {
 	t.mu.RLock()
 	young, ok := t.blocks[number]
+	if !ok && number == t.last && len(t.growing) < blockLeaves {
+		young, ok = t.growing, true
+	}
 	t.mu.RUnlock()
 	if ok {
 		return young, nil

@@ -2,7 +2,6 @@ package history
 
 import (
 	"sort"
-	"strings"
 	"sync"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -19,7 +18,7 @@ type young struct {
 	base  eventstore.Position
 	full  []packed
 	block block // is not full
-	lists map[term][]eventstore.Position
+	lists lists
 	bytes int
 }
 
@@ -39,7 +38,7 @@ func (y *young) buffer() []byte {
 
 // add adds an entry with its terms. data is what buffer gave with the canonical event appended. REQUIRES: only the goroutine
 // that applies events calls add.
-func (y *young) add(p eventstore.Position, leaf int64, data []byte, terms []term, life bool) {
+func (y *young) add(p eventstore.Position, leaf int64, data []byte, e *terms) {
 	b := y.block
 	if len(b.positions) == 0 {
 		b.leaf = leaf
@@ -56,20 +55,8 @@ func (y *young) add(p eventstore.Position, leaf int64, data []byte, terms []term
 		y.full = append(y.full, full)
 		y.bytes += len(full.v)
 	}
-	y.bytes += len(terms) * listedBytes
-	for _, t := range terms {
-		t = t.clean()
-		list, known := y.lists[t]
-		if !known {
-			t.name, t.of = strings.Clone(t.name), strings.Clone(t.of) // they may be parts of long texts
-			list = make([]eventstore.Position, 0, 4)
-		}
-		at := p
-		if t.prefix == rangeInstance {
-			at = marked(p, life)
-		}
-		y.lists[t] = append(list, at)
-	}
+	y.bytes += entryBytes
+	y.lists.add(e, p)
 }
 
 // written notes that the engine has everything up to base.
@@ -77,11 +64,11 @@ func (y *young) written(base eventstore.Position) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.base, y.full, y.block, y.bytes = base, nil, block{}, 0
-	y.lists = make(map[term][]eventstore.Position, len(y.lists)) // readers may still have the lists
+	y.lists = newLists() // readers may still have the lists
 }
 
-// listedBytes is what a position in a list counts for in bytes.
-const listedBytes = 16
+// entryBytes is what the lists of an entry count for in bytes.
+const entryBytes = 128
 
 // blocks are the blocks of the entries after base.
 func (y *young) blocks() (base eventstore.Position, full []packed, last block) {
@@ -94,17 +81,15 @@ func (y *young) blocks() (base eventstore.Position, full []packed, last block) {
 func (y *young) list(t term) (base eventstore.Position, list []eventstore.Position) {
 	y.mu.RLock()
 	defer y.mu.RUnlock()
-	return y.base, y.lists[t]
+	return y.base, y.lists.of(t)
 }
 
 // types are the types of the entries after base.
 func (y *young) types() (all []string) {
 	y.mu.RLock()
 	defer y.mu.RUnlock()
-	for t := range y.lists {
-		if t.prefix == rangeType {
-			all = append(all, t.name)
-		}
+	for _, t := range y.lists.all.types {
+		all = append(all, t.name)
 	}
 	return all
 }
