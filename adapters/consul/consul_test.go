@@ -199,6 +199,8 @@ func TestARegistrationComesBackAsItWas(t *testing.T) {
 		"/v1/health/service/Web?near=_agent&cached=":                   "web:1/a b service:web:1/a b=critical",
 		"/v1/health/service/Web?node-meta=a:b":                         "",
 		"/v1/health/service/other":                                     "",
+		"/v1/health/service/Web?peer=elsewhere":                        "",
+		"/v1/health/service/Web?peer=":                                 "web:1/a b service:web:1/a b=critical",
 		"/v1/health/connect/Web":                                       "",
 		"/v1/health/service/Web?filter=Service.Meta%5B%22k-1%22%5D==v": "web:1/a b service:web:1/a b=critical",
 		"/v1/health/service/Web?filter=Service.Port==1":                "",
@@ -461,6 +463,9 @@ func TestWhatConsulRefusesIsRefusedInItsWords(t *testing.T) {
 		{"PUT", "/v1/txn", `[]`, 501, "Rollcall"},
 		{"GET", "/v1/query", ``, 501, "Rollcall"},
 		{"GET", "/v1/acl/tokens", ``, 401, "ACL support disabled"},
+		{"PUT", "/v1/agent/leave", ``, 501, "there is no agent"},
+		{"PUT", "/v1/agent/token/default", `{}`, 501, "agents have no tokens"},
+		{"GET", "/v1/catalog/gateway-services/web", ``, 501, "Rollcall is no service mesh"},
 		{"PUT", "/v1/catalog/register", `{"Node":"a"}`, 500, "Must provide node and address"},
 		{"PUT", "/v1/catalog/deregister", `{}`, 400, "Missing node name"},
 	} {
@@ -531,7 +536,7 @@ func TestTheAgentSaysWhoItIs(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"/v1/status/leader": `"127.0.0.1:8300"`, "/v1/status/peers": `["127.0.0.1:8300"]`, "/v1/catalog/datacenters": `["dc1"]`, "/v1/catalog/node/nobody": `null`,
-		"/v1/health/state/any": `[]`, "/v1/catalog/services": `{}`, "/v1/agent/services": `{}`, "/v1/agent/checks": `{}`, "/v1/coordinate/nodes": `[]`,
+		"/v1/health/state/any": `[]`, "/v1/catalog/services": `{}`, "/v1/agent/services": `{}`, "/v1/agent/checks": `{}`, "/v1/coordinate/nodes": `[]`, "/v1/coordinate/node/a": `[]`,
 	} {
 		if got := r.send("GET", path, ""); got.body != want {
 			t.Errorf("%s: %s, want %s", path, got.body, want)
@@ -584,6 +589,10 @@ func FuzzRequests(f *testing.F) {
 	f.Add("/v1/agent/check/update/service:web", "", `{"Status":"passing","Output":"x"}`)
 	f.Add("/v1/catalog/register", "", `{"Node":"n","Address":"10.0.0.1","Service":{"Service":"web","Weights":{"Passing":0}},"Checks":[null]}`)
 	f.Add("/v1/catalog/deregister", "ns=x", `{"Node":"n"}`)
+	f.Add("/v1/agent/check/register", "", `{"Name":"disk","TTL":"1s","Status":"passing"}`)
+	f.Add("/v1/agent/maintenance", "enable=true&reason=x", " ")
+	f.Add("/v1/catalog/register", "", `{"Node":"n/1","Address":"::1","NodeMeta":{"a":""},"Checks":[{"Status":"warning","Output":"\u0000"},{"CheckID":"x","ServiceID":"web","Definition":{"a":1}}]}`)
+	f.Add("/v1/catalog/nodes", "peer=&node-meta=a:&pretty", "")
 	f.Add("/v1/health/service/web", "filter=Service.Meta.a+==+1&tag=&passing&near=_agent&node-meta=a:b:c&index=1&wait=1ns&pretty", "")
 	f.Add("/v1/health/state/any", `filter="a"+in+ServiceTags+and+not+(Status+matches+"^p")`, "")
 	f.Add("/v1/catalog/services", "filter=ServiceMeta[\"a\"]+is+empty&dc=dc1&stale&cached", "")

@@ -19,7 +19,7 @@ func (f *face) instances(q *request, name string) (of *shape, all []shown, err e
 	q.filtered = !q.reads(q.namespace, name)
 	find := func() *shape {
 		s := f.shape(q.namespace, lower)
-		if s != nil && slices.ContainsFunc(s.services(), q.readsService) {
+		if s != nil && !q.elsewhere && slices.ContainsFunc(s.services(), q.readsService) {
 			return s
 		}
 		return nil // as if it was not there, also for the index
@@ -236,6 +236,9 @@ func (f *face) everything(q *request, index func() uint64) (moment, error) {
 // all are the instances of the namespace that the caller may read, and the nodes that are known: those at which such
 // instances are, and all of them for a caller who may read the nodes' service.
 func (f *face) all(q *request) (all []shown, nodes []*nodeRecord) {
+	if q.elsewhere {
+		return nil, nil
+	}
 	seen := map[string]bool{}
 	for name := range f.directory.Names(q.namespace) {
 		group := f.shape(q.namespace, name)

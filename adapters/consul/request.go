@@ -30,6 +30,7 @@ type request struct {
 	who       *web.Identity
 	index     uint64
 	wait      time.Duration
+	elsewhere bool // the request is about a peer, and there are none
 	filtered  bool // the caller may not read all that is asked about, whether or not there is more
 	release   func()
 }
@@ -60,6 +61,9 @@ func (f *face) read(c echo.Context, id string) (*request, error) {
 		if p := q.query.Get(name); p != "" && p != "default" {
 			return nil, failure{http.StatusBadRequest, `Invalid query parameter: "` + name + `" - Partitions are a Consul Enterprise feature`}
 		}
+	}
+	for _, name := range []string{"peer", "sameness-group"} {
+		q.elsewhere = q.elsewhere || q.query.Get(name) != ""
 	}
 	if dc := q.query.Get("dc"); dc != "" && dc != f.Datacenter {
 		return nil, failure{http.StatusInternalServerError, "No path to datacenter"}

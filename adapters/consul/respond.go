@@ -186,6 +186,7 @@ func (f *face) headers(q *request, index uint64) {
 		}
 	}
 	header.Set("X-Consul-Effective-Consistency", consistency)
+	header.Set("X-Consul-Query-Backend", "blocking-query")
 }
 
 // block waits until the index of the answer is greater than that of the request, for the wait of the request at most. The

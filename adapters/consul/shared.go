@@ -29,7 +29,7 @@ var shaping = []string{"filter", "tag", "node-meta", "passing", "pretty"}
 // asked names what a request asks for, but for the moment and the caller's rights.
 func (q *request) asked() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %q %v", q.route, q.id, q.named)
+	fmt.Fprintf(&b, "%s %q %v %v", q.route, q.id, q.named, q.elsewhere)
 	for _, name := range shaping {
 		if values, given := q.query[name]; given {
 			fmt.Fprintf(&b, " %s=%q", name, values)
