@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -109,7 +110,8 @@ func (s *Store) serve(c net.Conn) error {
 	case forChange:
 		reply := s.introduce()
 		if err := s.carryOut(s.lives, *h.Change); err != nil {
-			reply.Refused = err.Error()
+			reply.Refused = strings.TrimPrefix(err.Error(), ErrMembers.Error()+": ")
+			reply.Again = !errors.Is(err, ErrMembers)
 		}
 		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
 		return writeJSON(c, frameAnswer, reply)

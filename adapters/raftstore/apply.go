@@ -255,6 +255,7 @@ func (a *applier) change(next mark, e *raftpb.Entry) (mark, error) {
 	if _, err := a.carryOut(&pebblestore.Block{At: next.time}, &next); err != nil {
 		return next, err
 	}
+	a.store.snapshots.outdate()
 	return next, a.store.membersChanged(&next)
 }
 

@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -107,19 +108,23 @@ func (b *barriers) begin() {
 func (b *barriers) send() {
 	b.asked++
 	b.current.sent = b.store.monotonic()
-	label := binary.BigEndian.AppendUint64(nil, b.store.log.who().ID)
-	label = binary.BigEndian.AppendUint64(label, b.asked)
+	label := binary.BigEndian.AppendUint64(b.label(), b.asked)
 	b.store.engine.do(func(n *raft.RawNode) { n.ReadIndex(label) })
+}
+
+// label begins the label of each question: an answer to a question of another node, or of an earlier process of this node, does
+// not count.
+func (b *barriers) label() []byte {
+	who := b.store.log.who()
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, who.ID), who.Incarnation)
 }
 
 // read takes an answer of raft.
 func (b *barriers) read(r raft.ReadState) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.current == nil || len(r.RequestCtx) != 16 || binary.BigEndian.Uint64(r.RequestCtx) != b.store.log.who().ID {
-		return
-	}
-	if binary.BigEndian.Uint64(r.RequestCtx[8:]) >= b.current.first {
+	number, own := bytes.CutPrefix(r.RequestCtx, b.label())
+	if own && b.current != nil && binary.BigEndian.Uint64(number) >= b.current.first {
 		b.finish(r.Index, nil)
 	}
 }

@@ -43,6 +43,7 @@ type view struct {
 	leader    uint64 // 0: there is none
 	term      uint64
 	committed uint64
+	applied   uint64            // as raft knows; raft reads the entries after it
 	match     map[uint64]uint64 // of the leader: the newest entry that each member has
 }
 
@@ -141,7 +142,7 @@ func (e *engine) handle(ready raft.Ready) {
 func (e *engine) look() {
 	status := e.node.BasicStatus()
 	before := e.view.Load()
-	now := &view{role: status.RaftState, leader: status.Lead, term: status.GetTerm(), committed: status.GetCommit(), match: before.match}
+	now := &view{role: status.RaftState, leader: status.Lead, term: status.GetTerm(), committed: status.GetCommit(), applied: status.Applied, match: before.match}
 	if now.role == raft.StateLeader {
 		now.match = make(map[uint64]uint64, len(before.match))
 		e.node.WithProgress(func(id uint64, _ raft.ProgressType, p progress) { now.match[id] = p.Match })

@@ -95,6 +95,9 @@ func receiveFolder(c net.Conn, fs vfs.FS, dir string) (err error) {
 		if err != nil {
 			return err
 		}
+		if kind != frameEnd { // a file system may change the bytes that it is given
+			_, _ = sum.Write(appendFrame(nil, kind, content))
+		}
 		switch kind {
 		case frameFile:
 			if err := finish(); err != nil {
@@ -125,7 +128,6 @@ func receiveFolder(c net.Conn, fs vfs.FS, dir string) (err error) {
 		default:
 			return fmt.Errorf("frame %q came where a file was expected", kind)
 		}
-		_, _ = sum.Write(appendFrame(nil, kind, content))
 	}
 }
 

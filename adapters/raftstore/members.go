@@ -82,6 +82,9 @@ func (s *Store) askLeader(ctx context.Context, leader member, c change) error {
 	if err := readJSON(conn, frameAnswer, &a); err != nil {
 		return errors.Join(ctx.Err(), fmt.Errorf("%w: the leader %s was lost: %w", eventstore.ErrUnavailable, leader.name, err))
 	}
+	if a.Again {
+		return fmt.Errorf("%w: %s", eventstore.ErrUnavailable, a.Refused)
+	}
 	if a.Refused != "" {
 		return refuseMembers("%s", a.Refused)
 	}

@@ -115,7 +115,7 @@ type answer struct {
 	Events  bool              `json:"events"` // the node has events from before the cluster
 	Members map[string]uint64 `json:"members,omitempty"`
 	Leader  uint64            `json:"leader,omitempty"`
-	// Index, Term and Members of a checkpoint are in its mark.
+	Again   bool              `json:"again,omitempty"` // the change may be asked for again
 }
 
 // refusedError is what a node said that refuses another one.
@@ -208,5 +208,6 @@ func (s *Store) call(ctx context.Context, name, address string, h hello) (net.Co
 	if err != nil {
 		return nil, a, errors.Join(err, c.Close())
 	}
-	return c, a, c.SetDeadline(time.Time{})
+	_ = c.SetDeadline(time.Time{}) // the next read says so if the other end is gone
+	return c, a, nil
 }

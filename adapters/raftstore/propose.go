@@ -188,6 +188,24 @@ func (p *proposals) applied(number uint64, results []eventstore.AppendResult) {
 	p.fill()
 }
 
+// skipped gives up the blocks up to a number: this node did not apply them itself, but received a store in which they may be. Some
+// of them were carried out and others never will be, and their results are not known.
+func (p *proposals) skipped(upTo origin) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if upTo.incarnation != p.origin(0).incarnation {
+		return
+	}
+	p.blocks = slices.DeleteFunc(p.blocks, func(b *block) bool {
+		if b.number > upTo.number {
+			return false
+		}
+		p.answer(b, nil, errUnknown())
+		return true
+	})
+	p.fill()
+}
+
 // answer answers the calls of a block. REQUIRES: mu is held.
 func (p *proposals) answer(b *block, results []eventstore.AppendResult, err error) {
 	for _, c := range b.calls {

@@ -33,10 +33,11 @@ type snapshots struct {
 
 // checkpoint is a copy of this node's store, in a folder.
 type checkpoint struct {
-	dir  string
-	mark mark
-	uses int           // transfers under way
-	used time.Duration // when the newest transfer ended, or the checkpoint was made
+	dir      string
+	mark     mark
+	uses     int           // transfers under way
+	used     time.Duration // when the newest transfer ended, or the checkpoint was made
+	outdated bool
 }
 
 // incoming is a checkpoint from another node.
@@ -45,8 +46,23 @@ type incoming struct {
 	installed chan struct{} // closed when it has taken the place of the store
 }
 
-// checkpointFor is how long a checkpoint is kept for further transfers, and the log behind it.
-const checkpointFor = 30 * time.Second
+// checkpointTicks is how long a checkpoint is kept for further transfers, and the log behind it.
+const checkpointTicks = 100
+
+// fresh says whether a checkpoint is to be kept. REQUIRES: mu is held.
+func (p *snapshots) fresh(c *checkpoint) bool {
+	return !c.outdated && p.store.monotonic()-c.used < checkpointTicks*p.store.tick()
+}
+
+// outdate has further transfers begin with a new checkpoint: the members have changed, and raft takes no snapshot in which the
+// receiver is no member.
+func (p *snapshots) outdate() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.newest != nil {
+		p.newest.outdated = true
+	}
+}
 
 func newSnapshots(s *Store) *snapshots { return &snapshots{store: s} }
 
@@ -54,7 +70,7 @@ func newSnapshots(s *Store) *snapshots { return &snapshots{store: s} }
 func (p *snapshots) current() (*raftpb.Snapshot, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if c := p.newest; c != nil && p.store.monotonic()-c.used < checkpointFor {
+	if c := p.newest; c != nil && p.fresh(c) {
 		return c.snapshot(), nil
 	}
 	p.makeLocked()
@@ -124,7 +140,7 @@ func (p *snapshots) dropLocked() {
 func (p *snapshots) expire() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.newest != nil && p.store.monotonic()-p.newest.used >= checkpointFor {
+	if p.newest != nil && !p.fresh(p.newest) {
 		p.dropLocked()
 	}
 }
@@ -271,8 +287,16 @@ func (p *snapshots) receive(conn net.Conn) error {
 	in.index = index
 	p.mu.Unlock()
 	s.engine.receive(m)
+	ignored := make(chan struct{})
+	s.engine.do(func(n *raft.RawNode) {
+		if n.BasicStatus().GetCommit() < index {
+			close(ignored)
+		}
+	})
 	// Raft leaves the snapshot alone if the log has these entries already; then they are applied.
 	select {
+	case <-ignored:
+		return errors.New("raft has no use for the checkpoint")
 	case <-in.installed:
 		return nil
 	case <-s.applier.reached(index):

@@ -299,7 +299,6 @@ func (s *Store) use(store *pebblestore.Store) error {
 	s.applier.mu.Lock()
 	s.applier.saved = m.index
 	s.applier.mu.Unlock()
-	s.applier.advance(m)
 	s.log.mu.Lock()
 	s.log.conf = m.conf
 	s.log.mu.Unlock()
@@ -307,6 +306,8 @@ func (s *Store) use(store *pebblestore.Store) error {
 		return err
 	}
 	before := s.generation.Swap(&generation{store, make(chan struct{})})
+	s.applier.advance(m) // who waits for an entry reads the new store
+	s.proposals.skipped(m.writers[s.log.who().ID])
 	if before != nil {
 		close(before.replaced)
 	} else {

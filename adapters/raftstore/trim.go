@@ -18,7 +18,7 @@ func (s *Store) cut() error {
 	}
 	upTo := s.log.before(keep)
 	s.applier.mu.Lock()
-	upTo = min(upTo, s.applier.saved)
+	upTo = min(upTo, s.applier.saved, s.engine.view.Load().applied)
 	s.applier.mu.Unlock()
 	if needed, ok := s.snapshots.needed(); ok {
 		upTo = min(upTo, needed)
