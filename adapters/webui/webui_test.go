@@ -9,11 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/adapters/webui"
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries"
 )
 
 func ask(t *testing.T, method, path string, header ...string) *httptest.ResponseRecorder {
@@ -201,5 +204,25 @@ func TestOnlyThePageThatEndsASignInMayReachTheIssuers(t *testing.T) {
 	}
 	if body := strings.TrimSpace(ask(t, "GET", "/ui/sign-in.json").Body.String()); body != `{"issuers":[]}` {
 		t.Errorf("without issuers: %s", body)
+	}
+}
+
+// Whoever filters the audit can choose every type of event that the history has.
+func TestTheAuditOffersEveryTypeOfEvent(t *testing.T) {
+	script, err := os.ReadFile("page/audit.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(script), "const types = [")
+	list, _, _ = strings.Cut(list, "]")
+	var offered []string
+	for _, name := range regexp.MustCompile(`"([A-Za-z]+)"`).FindAllStringSubmatch(list, -1) {
+		offered = append(offered, name[1])
+	}
+	slices.Sort(offered)
+	want := slices.DeleteFunc(queries.EventTypes(), func(name string) bool { return name == domain.TypeHeartbeatReceived }) // they are counted, not listed
+	slices.Sort(want)
+	if !slices.Equal(offered, want) {
+		t.Errorf("the audit offers %v, and the history has %v", offered, want)
 	}
 }

@@ -114,8 +114,8 @@ export async function command(method, path, parameters, body) {
   return { ...(text ? JSON.parse(text) : {}), request_id: reply.headers.get("X-Request-Id") ?? "" };
 }
 
-/** A stream that is silent for so long is broken: the registry sends a comment every 15 s. */
-const silence = 40_000;
+/** A stream that is silent for so many ms is broken: the registry sends a comment every 15 s. */
+const silence = 25_000;
 
 /**
  * Reads a stream of server-sent events until it ends. EventSource cannot send a token, so that the page reads streams itself.

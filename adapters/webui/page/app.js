@@ -75,7 +75,7 @@ class App extends HTMLElement {
     this.fleet.show(r.query.get("ns") || "*", at, r.page === "overview" ? "*" : r.page === "service" ? `${r.namespace}/${r.service}` : "");
     const path = `${r.page}/${r.namespace}/${r.service}/${r.id}`;
     if (path !== this.#shown || !this.page || anew) {
-      const page = /** @type {Page} */ (document.createElement(pages[r.page] ?? "rc-nothing"));
+      const page = /** @type {Page} */ (document.createElement(Object.hasOwn(pages, r.page) ? pages[r.page] : "rc-nothing"));
       page.context = { fleet: this.fleet, rights: this.rights };
       page.route = r;
       const first = this.#shown === "";

@@ -4,14 +4,14 @@ import { h, say } from "./dom.js";
 import { entry, failure, Page, timeOf } from "./page.js";
 import { entryAt, verify } from "./proof.js";
 import { set } from "./route.js";
-import { count, many } from "./words.js";
+import { many } from "./words.js";
 
 /** @typedef {import("./fleet.js").Entry} Entry */
 
-const types = ["InstanceRegistered", "InstanceUpdated", "HealthChanged", "TrafficChanged", "InstanceDeregistered", "LeaseExpired",
+const types = ["InstanceRegistered", "InstanceUpdated", "HealthChanged", "TrafficChanged", "InstanceDeregistered", "LeaseExpired", "RemovalAdmitted", "RemovalsStopped",
   "CheckAdded", "CheckRemoved", "CheckChanged", "SelfPreservationStarted", "SelfPreservationEnded", "ListeningInterrupted", "TimelineBegan",
   "WebhookCreated", "WebhookPaused", "WebhookResumed", "WebhookReplayed", "WebhookDeleted", "TokenCreated", "TokenRotated", "TokenRevoked", "RoleSet", "RoleRemoved",
-  "ClusterStarted", "MemberAdded", "MemberRemoved", "ClusterRecovered"];
+  "PolicySet", "PolicyRemoved", "ClusterStarted", "MemberAdded", "MemberRemoved", "ClusterRecovered"];
 
 /** Each filter is a parameter of the address, named as the API names it. */
 const texts = [["service", "Service"], ["actor", "Actor"], ["reason", "Reason has"], ["from", "From"], ["to", "To"]];
@@ -123,24 +123,25 @@ class Audit extends Page {
   /** Takes all that fits the filters away as a file. @param {"csv" | "ndjson"} format */
   async take(format) {
     const [path, parameters] = this.question();
-    /** @type {string[]} */
-    const lines = format === "csv" ? [csvHead] : [];
-    let cursor = "";
+    /** Pages as blobs: a browser keeps them out of its memory. @type {Blob[]} */
+    const pages = format === "csv" ? [new Blob([`${csvHead}\n`])] : [];
+    let cursor = "", read = 0;
     try {
       do {
         const page = await get(path, { ...parameters, limit: 1000, cursor }, this.gone.signal);
-        for (const e of page.entries) lines.push(format === "csv" ? csv(e) : JSON.stringify(e));
+        pages.push(new Blob(page.entries.map((/** @type {Entry} */ e) => `${format === "csv" ? csv(e) : JSON.stringify(e)}\n`)));
+        read += page.entries.length;
         cursor = page.next ?? "";
-        say(this.end, `${count(lines.length)} events read`);
+        say(this.end, `${many(read, "event")} read`);
       } while (cursor);
     } catch (err) {
       if (!aborted(err)) this.end.replaceChildren(failure(`Nothing was exported: ${words(err)}`));
       return;
     }
-    const url = URL.createObjectURL(new Blob([lines.join("\n"), "\n"], { type: format === "csv" ? "text/csv" : "application/x-ndjson" }));
+    const url = URL.createObjectURL(new Blob(pages, { type: format === "csv" ? "text/csv" : "application/x-ndjson" }));
     h("a", { href: url, download: `rollcall-audit.${format}` }).click();
     setTimeout(() => URL.revokeObjectURL(url), 60_000);
-    say(this.end, `${many(lines.length - (format === "csv" ? 1 : 0), "event")} exported`);
+    say(this.end, `${many(read, "event")} exported`);
   }
 
   /** Shows one event. @param {string} position "": none */

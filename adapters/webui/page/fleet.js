@@ -223,15 +223,15 @@ export class Fleet extends EventTarget {
       try {
         await stream("/v1/streams/catalog", { ns: this.#namespace }, lastID, signal, {
           open: () => {
-            wait = 250;
             if (lastID) this.#become("live");
           },
           event: (name, data, id) => {
-            lastID = id || lastID;
             if (signal.aborted) return;
             if (name === "snapshot" || name === "reset") this.#replace(data, "");
             else if (name === "change") this.#apply(data);
             if (name !== "cut") this.#become("live");
+            lastID = id || lastID;
+            wait = 250;
           },
         });
         this.#become("cut", "the stream ended");
@@ -244,6 +244,7 @@ export class Fleet extends EventTarget {
           }
           lastID = ""; // the registry does not know the place any more
         }
+        if (!(err instanceof Problem)) lastID = ""; // what came cannot be understood: nobody knows what it would have changed
         this.#become("cut", words(err));
       }
       await new Promise((resume) => setTimeout(resume, wait));

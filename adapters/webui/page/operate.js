@@ -3,7 +3,7 @@ import { aborted, command, get, refused, words } from "./api.js";
 import { button } from "./ask.js";
 import { h } from "./dom.js";
 import { readAccess } from "./keys.js";
-import { failure, Page, table, timeOf } from "./page.js";
+import { failure, Page, presentOnly, table, timeOf } from "./page.js";
 import { toWebhook } from "./route.js";
 import { actsOf, create, outcome, selects } from "./webhook.js";
 import { many } from "./words.js";
@@ -18,7 +18,7 @@ class Operate extends Page {
   }
 
   connectedCallback() {
-    this.append(h("h1", {}, "Operate"),
+    this.append(h("h1", {}, "Operate"), presentOnly(this.at),
       h("section", { "aria-labelledby": "preservation" }, h("h2", { id: "preservation" }, "Self-preservation"),
         h("p", { class: "quiet" }, "While expiry is held in a namespace, no lease lapses there: instances are kept that may be gone."), this.preservation),
       h("section", { "aria-labelledby": "webhooks" }, h("h2", { id: "webhooks" }, "Webhooks"), this.webhooks),

@@ -123,6 +123,11 @@ export function icon(path) {
   return s("svg", { viewBox: "0 0 16 16", class: "icon", "aria-hidden": "true" }, s("path", { d: path }));
 }
 
+/** What a page says that shows the present while others show the past. @param {string} at */
+export function presentOnly(at) {
+  return at ? h("p", { class: "past-not" }, "This page knows no past: it shows what is so now. Nothing can be changed until you go back to now.") : "";
+}
+
 /**
  * A table that scrolls to the side where it must.
  * @param {string} labelledBy the id of its heading

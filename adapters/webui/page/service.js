@@ -1,6 +1,7 @@
 // A service: its instances in a table that can be sorted and filtered, and their past as lanes.
 import { aborted, get, instancePath } from "./api.js";
 import { h, list, rested, say } from "./dom.js";
+import { menus, others, picks, plain } from "./filter.js";
 import { keyOf, stateOf, states } from "./fleet.js";
 import "./lanes.js";
 import { bar, chip, drawBar, entry, Page, rechip } from "./page.js";
@@ -23,8 +24,8 @@ const columns = [
   { name: "Since", key: "since", of: (i) => i.changed_at },
 ];
 
-const filters = ["status", "traffic", "zone", "version", "tag"];
-const mostLeases = 500; // instances whose leases are asked for
+const mostLeases = 5000; // instances whose leases are asked for
+const fewLeases = 500, seldom = 4; // beyond the few, leases are asked for at every fourth look only
 
 class Service extends Page {
   bar = bar({});
@@ -39,6 +40,8 @@ class Service extends Page {
   heard = new Map();
   /** @type {Rows<Instance> | undefined} */
   rows = undefined;
+  others = h("span", { class: "tags" });
+  #polls = 0;
   none = h("p", { class: "quiet" });
   #asked = "";
 
@@ -50,11 +53,12 @@ class Service extends Page {
     const table = h("table", { class: "instances" }, h("thead", {}, this.heads));
     this.rows = new Rows(table, { key: keyOf, make: makeRow, update: (el, i) => drawRow(el, i, this.at ? undefined : this.heard.get(keyOf(i)), this.now) }, this.gone.signal);
     const form = h("form", { class: "filters", onsubmit: (/** @type {Event} */ e) => e.preventDefault() }, this.text);
-    for (const name of filters) {
+    for (const name of menus) {
       const choice = h("select", { "aria-label": name, onchange: () => set({ [name]: choice.value }, { push: true }) });
       this.choices.set(name, choice);
       form.append(choice);
     }
+    form.append(this.others);
     for (const c of columns) {
       this.heads.append(h("th", { scope: "col", "data-key": c.key }, h("button", { class: "sort", onclick: () => this.sort(c.key) }, c.name)));
     }
@@ -103,7 +107,8 @@ class Service extends Page {
 
   /** Asks when each instance was last heard: the stream tells of no heartbeats. */
   async poll() {
-    if (this.at || this.all().length > mostLeases) return;
+    const number = this.all().length;
+    if (this.at || document.hidden || number > mostLeases || (this.#polls++ % seldom && number > fewLeases)) return;
     const { namespace, service } = this.route;
     try {
       const reply = await get(`${instancePath({ namespace, service })}/instances`, { ns: namespace, leases: "true" }, this.gone.signal);
@@ -137,12 +142,14 @@ class Service extends Page {
     }
     drawBar(this.bar, counts);
     for (const [name, choice] of this.choices) {
-      const chosen = query.get(name) ?? "";
+      const chosen = plain(query, name) ? (query.get(name) ?? "") : "";
       if (chosen) values[name].add(chosen);
       list(choice, ["", ...[...values[name]].sort()], (v) => v, (v) => h("option", { value: v }, v || `any ${name}`));
       choice.value = chosen;
-      choice.hidden = values[name].size < 2 && !chosen;
+      choice.hidden = (values[name].size < 2 && !chosen) || !plain(query, name);
     }
+    list(this.others, others(query), ([name, value]) => `${name}=${value}`, ([name, value]) =>
+      h("button", { type: "button", title: "Take this filter out", onclick: () => set({ [name]: "" }, { push: true }) }, `${name}=${value} ✕`));
     const text = this.text.value.trim().toLowerCase();
     const sort = query.get("sort") ?? "id";
     const column = columns.find((c) => c.key === sort.replace(/^-/, "")) ?? columns[0];
@@ -150,11 +157,8 @@ class Service extends Page {
     for (const head of /** @type {HTMLCollectionOf<HTMLElement>} */ (this.heads.children)) {
       head.setAttribute("aria-sort", head.dataset.key !== column.key ? "none" : turn > 0 ? "ascending" : "descending");
     }
-    const shown = all.filter((i) =>
-      (!query.get("status") || i.status === query.get("status")) && (!query.get("traffic") || i.traffic === query.get("traffic")) &&
-      (!query.get("zone") || i.zone === query.get("zone")) && (!query.get("version") || i.version === query.get("version")) &&
-      (!query.get("tag") || (i.tags ?? []).includes(query.get("tag") ?? "")) &&
-      (!text || `${i.id} ${i.address} ${(i.tags ?? []).join(" ")}`.toLowerCase().includes(text)))
+    const picked = picks(query, this.heard);
+    const shown = all.filter((i) => picked(i) && (!text || `${i.id} ${i.address} ${(i.tags ?? []).join(" ")}`.toLowerCase().includes(text)))
       .map((i) => ({ i, by: column.of(i, this.heard) }))
       .sort((a, b) => turn * compare(a.by, b.by) || compare(a.i.id, b.i.id)).map(({ i }) => i);
     say(this.sum, shown.length === all.length ? many(all.length, "instance") : `${shown.length} of ${many(all.length, "instance")}`);

@@ -2,7 +2,7 @@
 import { aborted, command, get, words } from "./api.js";
 import { button } from "./ask.js";
 import { h } from "./dom.js";
-import { entry, failure, Page, table, timeOf } from "./page.js";
+import { entry, failure, Page, presentOnly, table, timeOf } from "./page.js";
 import { to } from "./route.js";
 
 /**
@@ -70,7 +70,7 @@ class WebhookPage extends Page {
   }
 
   connectedCallback() {
-    this.append(h("h1", {}, h("a", { href: to("operate") }, "Operate"), h("span", { class: "quiet" }, " / webhook "), this.route.namespace), this.head,
+    this.append(h("h1", {}, h("a", { href: to("operate") }, "Operate"), h("span", { class: "quiet" }, " / webhook "), this.route.namespace), presentOnly(this.at), this.head,
       h("section", { "aria-labelledby": "deliveries" }, h("div", { class: "head" }, h("h2", { id: "deliveries" }, "Deliveries"), h("span", { class: "quiet" }, "newest first; each try is one")), this.deliveries, this.more),
       h("section", { "aria-labelledby": "history" }, h("h2", { id: "history" }, "History"), this.history));
     this.routed();

@@ -1,8 +1,10 @@
 // What a hostile fleet, server or address may try.
 import { strict as assert } from "node:assert";
+import { readFileSync } from "node:fs";
+import { live, until } from "../browser.js";
 import { evil } from "../fleet.js";
 
-export default async function (tell, { server, middle }) {
+export default async function (tell, { server, guarded, middle }) {
   await tell("text that looks like markup stays text", async (page) => {
     for (const path of ["/ui/?q=src", "/ui/service/default/evil", "/ui/instance/default/evil/evil-1", "/ui/audit", `/ui/diff?at=${middle}`]) {
       await page.goto(server.url + path);
@@ -13,5 +15,83 @@ export default async function (tell, { server, middle }) {
     await page.goto(server.url + "/ui/service/default/" + encodeURIComponent(evil));
     await page.locator("h1", { hasText: "onerror" }).waitFor();
     assert.equal(await page.locator("main img").count(), 0);
+  });
+
+  await tell("an address that nobody made shows a page, and no error in the browser", async (page) => {
+    const text = encodeURIComponent(evil);
+    const addresses = ["constructor", "__proto__", "toString/a/b", "instance/%2F/%3F/%23", `instance/default/evil/${text}`, `service/${text}/x`, `webhook/${text}`,
+      `?at=${text}`, "?at=9999999999999999999999", "?at=1900-01-01T00:00:00Z", "?at=2999-01-01T00:00:00Z", `?ns=${text}`, `?q=${text}`, "?span=NaN&q=%00", "service/default/web?sort=__proto__&meta.constructor=x&tag=a&tag=b&check=*",
+      "audit?event=-1", `audit?event=${text}`, `audit?type=${text}&service=a/b/c&from=x`, "diff?at=5m", "signed-in", "signed-in?error=x&state="];
+    for (const address of addresses) {
+      await page.goto(`${server.url}/ui/${address}`);
+      await page.locator("main h1").first().waitFor({ state: "attached" });
+      assert.equal(await page.locator("img, body script").count(), 0, address);
+      assert.doesNotMatch(await page.title(), /^owned/, address);
+      assert.deepEqual(page.faults, [], address);
+    }
+    await page.goto(`${server.url}/ui/?at=${text}`);
+    await page.locator(".state.failed").waitFor();
+  });
+
+  await tell("fields of any size neither break a page nor its width", async (page) => {
+    const long = "x".repeat(4000);
+    await server.register("evil", "i".repeat(256), { zone: "z".repeat(128), version: "v".repeat(128), tags: ["t".repeat(2000), "u".repeat(2000)], metadata: { ["k".repeat(128)]: long, b: "y ".repeat(1500) }, owner: "o".repeat(256) });
+    await server.send("PUT", `/v1/services/evil/instances/${"i".repeat(256)}/health`, { status: "critical", output: long });
+    await page.setViewportSize({ width: 360, height: 740 });
+    for (const [address, there] of [["", ".services tbody tr"], ["?q=iiii", ".found a"], ["service/default/evil", ".instances tbody th a"], [`instance/default/evil/${"i".repeat(256)}`, "dl.facts"], ["audit?service=evil", ".entry"], [`diff?at=${middle}`, "section.added li"]]) {
+      await page.goto(`${server.url}/ui/${address}`);
+      await page.locator(there).first().waitFor();
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(wide <= 0, `${address} is ${wide} px wider than the window`);
+    }
+  });
+
+  await tell("a cell of an export is no formula", async (page) => {
+    await server.register("evil", "=1+1");
+    await page.goto(`${server.url}/ui/audit?service=evil`);
+    await page.locator(".entry").first().waitFor();
+    const waiting = page.waitForEvent("download");
+    await page.getByRole("button", { name: "Export CSV" }).click();
+    const text = readFileSync(await (await waiting).path(), "utf8");
+    assert.match(text, /,'=1\+1,/);
+    assert.doesNotMatch(text, /,=1\+1,/);
+  });
+
+  await tell("a stream that is broken is told, and followed again without haste", async (page) => {
+    let asked = 0;
+    await page.route("**/v1/streams/catalog*", (route) => {
+      asked++;
+      return route.fulfill({ status: 200, contentType: "text/event-stream", body: asked % 2 ? 'id: 1\nevent: snapshot\ndata: {"position":"1","services":[\n\n' : "event: change\ndata: null\n\n" });
+    });
+    await page.goto(server.url + "/ui/");
+    await page.locator(".state.cut").waitFor();
+    const began = Date.now(), before = asked;
+    await until(() => assert.ok(asked > before + 2));
+    assert.ok(Date.now() - began > 1000, "a broken stream is asked for again and again");
+    await page.unroute("**/v1/streams/catalog*");
+    await live(page);
+    await page.locator(".services tbody tr").nth(5).waitFor();
+  });
+
+  await tell("whoever may see one namespace sees that one, and is told about the others", async (page) => {
+    const admin = JSON.parse(guarded.cli("token", "create", "filling", "-o", "json", "--role", "admin")).secret;
+    const shop = JSON.parse(guarded.cli("token", "create", "shop-only", "-o", "json", "--role", "operator", "--namespace", "shop")).secret;
+    for (const ns of ["shop", "hidden"]) await guarded.send("PUT", `/v1/services/of-${ns}/instances/i-1?ns=${ns}`, { address: "10.0.0.1" }, admin);
+    await page.goto(guarded.url + "/ui/");
+    await page.getByRole("textbox", { name: "Token" }).fill(shop);
+    await page.locator("dialog").getByRole("button", { name: "Sign in" }).click();
+    await page.locator(".services tbody tr", { hasText: "of-shop" }).waitFor();
+    for (const [address, there] of [["", ".services tbody tr"], ["audit", ".entry"], ["operate", "section table"], ["service/shop/of-shop", ".instances tbody th a"], ["instance/shop/of-shop/i-1", "dl.facts"], ["?at=1s%20ago", ".past"],
+      ["?ns=hidden", ".state.failed"], ["service/hidden/of-hidden", "h1"], ["instance/hidden/of-hidden/i-1", ".failure"], ["audit?ns=hidden", ".failure"]]) {
+      await page.goto(`${guarded.url}/ui/${address}`);
+      await page.locator(there).first().waitFor();
+      if (address.includes("hidden")) assert.equal(await page.locator("main").getByText("10.0.0.1").count(), 0, address);
+      assert.deepEqual(page.faults, [], address);
+    }
+    await page.goto(`${guarded.url}/ui/operate`);
+    await page.getByText("You have no right to manage access.").waitFor();
+    await page.goto(`${guarded.url}/ui/instance/hidden/of-hidden/i-1`);
+    await page.locator(".failure").first().waitFor();
+    assert.equal(await page.locator("main button:visible").count(), 0);
   });
 }

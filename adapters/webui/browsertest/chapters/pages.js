@@ -55,4 +55,18 @@ export default async function (tell, { server }) {
     const why = page.locator(".gone");
     await why.getByText("deregistered: scaled down").waitFor();
   });
+
+  await tell("the filters of the API are filters of the page", async (page) => {
+    for (const filter of ["ready=true", "status=passing,warning", "status=critical&status=starting", "tag=primary", "meta.team=users", "check=db:critical", "check=*:passing", "zone=eu-1a&version=1.4.2"]) {
+      const told = await server.send("GET", `/v1/services/users/instances?${filter}`);
+      await page.goto(`${server.url}/ui/service/default/users?${filter}`);
+      await live(page);
+      await page.getByText(told.instances.length === 4 ? "4 instances" : `${told.instances.length} of 4 instances`, { exact: true }).waitFor();
+      assert.deepEqual((await page.locator(".instances tbody th").allTextContents()).filter(Boolean), told.instances.map((i) => i.id), filter);
+    }
+    await page.goto(`${server.url}/ui/service/default/users?meta.team=nobody`);
+    await page.getByText("No instance fits the filters.").waitFor();
+    await page.getByRole("button", { name: "meta.team=nobody ✕" }).click();
+    await page.getByText("4 instances", { exact: true }).waitFor();
+  });
 }

@@ -108,11 +108,19 @@ export default async function (tell, { server, middle }) {
   });
 
   await tell("the comparison names the event of each difference", async (page) => {
+    await server.send("PUT", "/v1/services/cart/instances/cart-1/health", { status: "warning", output: "slow" });
+    await server.send("PUT", "/v1/services/cart/instances/cart-1/traffic", { traffic: "draining", reason: "it is slow" });
     await page.goto(server.url + `/ui/?at=${middle}`);
     await page.getByRole("link", { name: "compare with now" }).click();
     const gone = page.locator("section.removed li", { hasText: "checkout/checkout-9" });
     await gone.getByText("deregistered: scaled down").waitFor();
     await page.locator("section.changed").getByText("traffic went from serving to maintenance: replacing the disk").waitFor();
+    const both = page.locator("section.changed .differences > li", { hasText: "cart/cart-1" }).locator(".fields");
+    const positionOf = async (field) => (await both.locator("li", { hasText: field }).getByRole("link").textContent()).slice(1);
+    for (const [field, type] of [["status", "HealthChanged"], ["traffic", "TrafficChanged"]]) {
+      const { entries } = await server.send("GET", `/v1/services/cart/instances/cart-1/history?type=${type}`);
+      assert.equal(await positionOf(field), entries[0].position, `the event that changed the ${field}`);
+    }
     await gone.locator(".who a").click();
     await page.locator("dialog .proof.good").waitFor();
   });
