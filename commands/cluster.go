@@ -61,9 +61,9 @@ func (c *Cluster) Remove(ctx context.Context, caller Caller, id, reason string) 
 	case !ok:
 		return domain.UnknownMember{ID: id}
 	case len(members) == 1:
-		return domain.LastMember{ID: id}
+		return domain.MemberRefused{Why: "member " + id + " is the only one: the registry would have no node"}
 	case id == c.Membership.Self():
-		return domain.RemovesItself{ID: id} // it could not record that afterwards
+		return domain.MemberRefused{Why: "member " + id + " cannot remove itself: ask another member to remove it"} // it could not record that afterwards
 	}
 	if err := c.Membership.RemoveMember(ctx, id); err != nil {
 		return err

@@ -137,7 +137,7 @@ func TestACommandAboutMembersThatCannotBeIsRefused(t *testing.T) {
 		"a name for no certificate":  {func() error { return c.Add(t.Context(), operator, domain.Member{ID: "N 3", Address: "a:1"}, "") }, new(domain.InvalidField)},
 		"no address":                 {func() error { return c.Add(t.Context(), operator, domain.Member{ID: "n3"}, "") }, new(domain.InvalidField)},
 		"a stranger is removed":      {func() error { return c.Remove(t.Context(), operator, "n9", "") }, new(domain.UnknownMember)},
-		"a node removes itself":      {func() error { return c.Remove(t.Context(), operator, "n1", "") }, new(domain.RemovesItself)},
+		"a node removes itself":      {func() error { return c.Remove(t.Context(), operator, "n1", "") }, new(domain.MemberRefused)},
 		"a stranger gets the lead":   {func() error { return c.Transfer(t.Context(), "n9") }, new(domain.UnknownMember)},
 		"a reason that is too long":  {func() error { return c.Remove(t.Context(), operator, "n2", strings.Repeat("x", domain.MaxReason+1)) }, new(domain.InvalidField)},
 		"nothing is there to remove": {func() error { return c.Remove(t.Context(), operator, "", "") }, new(domain.InvalidField)},
@@ -147,7 +147,7 @@ func TestACommandAboutMembersThatCannotBeIsRefused(t *testing.T) {
 		}
 	}
 	members.members = domain.Members{member("n2")}
-	if err := c.Remove(t.Context(), operator, "n2", ""); !errors.As(err, new(domain.LastMember)) {
+	if err := c.Remove(t.Context(), operator, "n2", ""); !errors.As(err, new(domain.MemberRefused)) {
 		t.Errorf("the only member: %v", err)
 	}
 	members.fails = eventstore.ErrUnavailable

@@ -148,16 +148,7 @@ type UnknownMember struct{ ID string }
 
 func (e UnknownMember) Error() string { return "the cluster has no member " + e.ID }
 
-// RemovesItself refuses to remove the member that was asked to.
-type RemovesItself struct{ ID string }
+// MemberRefused refuses a change of the members.
+type MemberRefused struct{ Why string }
 
-func (e RemovesItself) Error() string {
-	return "member " + e.ID + " cannot remove itself: ask another member to remove it"
-}
-
-// LastMember refuses to remove the only member.
-type LastMember struct{ ID string }
-
-func (e LastMember) Error() string {
-	return "member " + e.ID + " is the only one: the registry would have no node"
-}
+func (e MemberRefused) Error() string { return e.Why }

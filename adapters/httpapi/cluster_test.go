@@ -32,9 +32,9 @@ func (f *fakeCluster) Remove(_ context.Context, caller commands.Caller, id, reas
 	case !ok:
 		return domain.UnknownMember{ID: id}
 	case len(f.members) == 1:
-		return domain.LastMember{ID: id}
+		return domain.MemberRefused{Why: id}
 	case id == "n1":
-		return domain.RemovesItself{ID: id}
+		return domain.MemberRefused{Why: id}
 	}
 	f.members, f.by = f.members.After(domain.MemberRemoved{Member: m}), caller.Actor+" "+reason
 	return nil
@@ -63,7 +63,7 @@ func TestMembersAreAddedAndRemovedOverHTTP(t *testing.T) {
 	if status.Node != "n1" || len(status.Members) != 1 || status.Term != 7 {
 		t.Errorf("%+v", status)
 	}
-	s.send("DELETE", "/v1/cluster/members/n1", "").problem(t, 409, "member-needed", "")
+	s.send("DELETE", "/v1/cluster/members/n1", "").problem(t, 409, "member-refused", "")
 	s.send("POST", "/v1/cluster/members", `{"id":"n2","address":"b:1","reason":"a second"}`).want(t, 200).json(t, &status)
 	if len(status.Members) != 2 || cluster.by != "anonymous a second" {
 		t.Errorf("%+v by %q", status, cluster.by)
@@ -75,7 +75,7 @@ func TestMembersAreAddedAndRemovedOverHTTP(t *testing.T) {
 		t.Errorf("%+v", status)
 	}
 	s.send("DELETE", "/v1/cluster/members/n9", "").problem(t, 404, "unknown-member", "")
-	s.send("DELETE", "/v1/cluster/members/n1", "").problem(t, 409, "member-needed", "")
+	s.send("DELETE", "/v1/cluster/members/n1", "").problem(t, 409, "member-refused", "")
 	s.send("DELETE", "/v1/cluster/members/n2?reason=broken", "").want(t, 200)
 	if cluster.by != "anonymous broken" || len(cluster.members) != 1 {
 		t.Errorf("%+v by %q", cluster.members, cluster.by)

@@ -57,8 +57,7 @@ func ProblemOf(err error) *wire.Problem {
 		inUse      domain.RoleInUse
 		noCluster  domain.NoCluster
 		noMember   domain.UnknownMember
-		itself     domain.RemovesItself
-		lastMember domain.LastMember
+		noChange   domain.MemberRefused
 		fromEcho   *echo.HTTPError
 		malformed  *json.SyntaxError
 	)
@@ -104,8 +103,8 @@ func ProblemOf(err error) *wire.Problem {
 		return NewProblem(http.StatusNotFound, "no-cluster", "The registry is no cluster", err.Error())
 	case errors.As(err, &noMember):
 		return NewProblem(http.StatusNotFound, "unknown-member", "The cluster has no such member", err.Error())
-	case errors.As(err, &itself), errors.As(err, &lastMember):
-		return NewProblem(http.StatusConflict, "member-needed", "The member cannot be removed here", err.Error())
+	case errors.As(err, &noChange):
+		return NewProblem(http.StatusConflict, "member-refused", "The members of the cluster stay as they are", err.Error())
 	case errors.As(err, &service):
 		return NewProblem(http.StatusNotFound, "unknown-service", "The service has no instances", err.Error())
 	case errors.As(err, &gone):
@@ -139,7 +138,7 @@ func ProblemOf(err error) *wire.Problem {
 	case errors.Is(err, eventstore.ErrDiskFull):
 		return NewProblem(http.StatusInsufficientStorage, "disk-full", "The disk is nearly full", "the event store takes no appends until its disk has more free space; queries go on")
 	case errors.Is(err, eventstore.ErrNoLeader):
-		return NewProblem(http.StatusServiceUnavailable, "store-unavailable", "The event store cannot be reached", "the cluster has no leader, because too few nodes of the cluster reach each other: nothing was written, and the command may be sent again; queries go on")
+		return NewProblem(http.StatusServiceUnavailable, "no-leader", "The cluster has no leader", "too few nodes of the cluster reach each other, so that nothing was written; lookups go on")
 	case errors.Is(err, eventstore.ErrUnavailable):
 		return NewProblem(http.StatusServiceUnavailable, "store-unavailable", "The event store cannot be reached", "the event store cannot be reached; the outcome of a command is unknown: ask for it before sending the command again")
 	case errors.Is(err, eventstore.ErrAccessDenied):

@@ -15,6 +15,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/esdbstore"
 	"github.com/rollcall-registry/rollcall/adapters/metrics"
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/adapters/raftstore"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/durable"
 )
@@ -26,6 +27,9 @@ type backend struct {
 	err       func() error     // why the store takes no appends, or nil
 	diskBytes func() uint64    // of its files on this machine
 	now       func() time.Time // never before what the store recorded last, where it can say
+	// embedded is the embedded store; nil, or it gives nil: there is none.
+	embedded func() *pebblestore.Store
+	cluster  *raftstore.Store // nil: the node is in no cluster
 	// watch runs what the store needs beside it until the context ends.
 	watch func(ctx context.Context) error
 }
@@ -46,25 +50,25 @@ func openBackend(ctx context.Context, s settings, observed *metrics.Metrics, log
 	if !embedded(s.store) {
 		return openESDB(ctx, s, logger, at)
 	}
+	if s.cluster.on() {
+		return openCluster(ctx, s, observed, logger, at)
+	}
 	if err := refuseTraces(s.data); err != nil {
 		return nil, err
 	}
 	at("the event store is being opened", nil)
-	store, err := pebblestore.Open(filepath.Join(s.data, "events"), pebblestore.Options{
-		Logger:   logger,
-		OnCommit: func(c pebblestore.Commit) { observed.Committed(c.Events, c.Sync, c.Append) },
-		MinFree:  s.minFree << 20,
-		OnDamaged: func(d *pebblestore.Damaged) {
-			observed.Damaged()
-			logger.Error("event is damaged and passed over; restore a backup, or rollcall verify says more", "position", d.Position, "cause", d.Cause)
-		},
-	})
+	store, err := pebblestore.Open(filepath.Join(s.data, "events"), embeddedOptions(s, observed, logger))
+	if errors.Is(err, pebblestore.ErrReplica) {
+		return nil, fmt.Errorf("%s belongs to a node of a cluster: start it with --node and --cluster, or take it out of the cluster with rollcall cluster leave", s.data)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &backend{Store: store, id: store.ID(), err: store.Err, diskBytes: store.DiskUsage, now: store.Now, watch: func(ctx context.Context) error {
-		return tick(ctx, time.Hour, retain(store, s.retention, logger))
-	}}, nil
+	trim := func(keep time.Duration) error { _, err := store.Retain(keep); return err }
+	return &backend{
+		Store: store, id: store.ID(), err: store.Err, diskBytes: store.DiskUsage, now: store.Now, embedded: func() *pebblestore.Store { return store },
+		watch: func(ctx context.Context) error { return tick(ctx, time.Hour, retain(trim, s.retention, logger)) },
+	}, nil
 }
 
 // connectTimeout is how long a start waits for a cluster before the node serves its snapshot.
@@ -141,10 +145,10 @@ func checkStoreID(ctx context.Context, store *esdbstore.Store, file string, know
 }
 
 // retain removes heartbeats that are older than the retention, at every tick.
-func retain(store *pebblestore.Store, retention time.Duration, logger *slog.Logger) func(context.Context, <-chan time.Time) error {
+func retain(trim func(keep time.Duration) error, retention time.Duration, logger *slog.Logger) func(context.Context, <-chan time.Time) error {
 	return func(ctx context.Context, ticks <-chan time.Time) error {
 		for {
-			if _, err := store.Retain(retention); err != nil {
+			if err := trim(retention); err != nil {
 				logger.Error("old heartbeats could not be removed", "cause", err)
 			}
 			select {

@@ -32,8 +32,7 @@ func backupOf(data string, store *pebblestore.Store, past *history.History) back
 
 // backupFunc serves backups of a running registry.
 func backupFunc(data string, store *backend, past *history.History) func(w io.Writer, have json.RawMessage) error {
-	embedded, ok := store.Store.(*pebblestore.Store)
-	if !ok {
+	if store.embedded == nil {
 		return nil
 	}
 	return func(w io.Writer, raw json.RawMessage) error {
@@ -43,7 +42,7 @@ func backupFunc(data string, store *backend, past *history.History) func(w io.Wr
 				return err
 			}
 		}
-		return backupOf(data, embedded, past).Write(w, have)
+		return backupOf(data, store.embedded(), past).Write(w, have)
 	}
 }
 
@@ -143,6 +142,9 @@ func offlineBackup(data string, have []backup.File) (io.ReadCloser, error) {
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	store, err := pebblestore.Open(events, pebblestore.Options{Logger: quiet})
+	if errors.Is(err, pebblestore.ErrReplica) {
+		return nil, fmt.Errorf("%s is that of a node of a cluster which does not run: start it, or back up from another node", data)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -237,7 +239,7 @@ backup is told so, and gets a fresh snapshot.`,
 
 // leaveTimeline opens a restored store and has it begin a timeline.
 func leaveTimeline(ctx context.Context, folder string, m backup.Manifest) (began domain.TimelineBegan, err error) {
-	store, err := pebblestore.Open(filepath.Join(folder, "events"), pebblestore.Options{})
+	store, err := pebblestore.Open(filepath.Join(folder, "events"), pebblestore.Options{Alone: true})
 	if err != nil {
 		return began, fmt.Errorf("the restored store does not open: %w", err)
 	}

@@ -19,7 +19,7 @@ func clusterCommand(remote *commandLine) *cobra.Command {
 of its members reach each other (docs/cluster.md).
 
 The commands need operator's rights: a token with them, or --data with the data folder of a node on this machine. The
-members that a node sees are shown by any node; which of them answer, by the leader only.`
+members are shown as the node sees them that is asked; how far each of them is, the leader knows.`
 	c.AddCommand(clusterStatusCommand(remote), clusterAddCommand(remote), clusterRemoveCommand(remote), clusterTransferCommand(remote))
 	return c
 }
@@ -123,16 +123,16 @@ func parseMembers(text string) (all domain.Members, err error) {
 
 func clusterTable(w io.Writer, s *wire.ClusterStatus) error {
 	title(w, "%s", oneLine(clusterLine(s)))
-	return table(w, "NODE\tADDRESS\tROLE\tANSWERS\tBEHIND|NOTE", func(row func(...any)) {
+	return table(w, "NODE\tADDRESS\tROLE\tCONNECTED\tBEHIND|NOTE", func(row func(...any)) {
 		for _, m := range s.Members {
-			answers, behind := "-", "-"
-			if m.Active != nil {
-				answers = map[bool]string{true: "yes", false: "no"}[*m.Active]
+			connected, behind := "no", "-"
+			if m.Connected {
+				connected = "yes"
 			}
 			if m.Behind != nil {
 				behind = fmt.Sprint(*m.Behind)
 			}
-			row(m.ID, m.Address, m.Role, answers, behind, oneLine(m.Problem))
+			row(m.ID, m.Address, m.Role, connected, behind, oneLine(m.Problem))
 		}
 	})
 }
@@ -146,14 +146,11 @@ func clusterLine(s *wire.ClusterStatus) string {
 	case s.Leader != s.Node:
 		line += ", " + s.Leader + " leads"
 	}
-	if s.Since != nil {
-		line += " since " + stamp(*s.Since)
+	if s.WithoutLeaderSince != nil {
+		line += ", since " + stamp(*s.WithoutLeaderSince)
 	}
 	if s.Lag > 0 {
 		line += fmt.Sprintf(", %d entries behind", s.Lag)
-	}
-	if s.Changing {
-		line += ", and a change of the members is under way"
 	}
 	if s.Problem != "" {
 		line += ": " + s.Problem

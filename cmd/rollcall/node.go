@@ -36,6 +36,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/live"
 	"github.com/rollcall-registry/rollcall/projections/policies"
 	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // node has the parts of a registry, wired together. Only node knows all parts.
@@ -53,7 +54,8 @@ type node struct {
 	commands   *commands.Service
 	listening  *leases.Listening
 	expiry     *commands.Expiry
-	probing    *probing // nil: this node does not probe
+	members    *commands.Cluster // nil: the node is in no cluster
+	probing    *probing          // nil: this node does not probe
 	tokens     *access.Table
 	policies   *policies.Table
 	vouched    *vouched.Callers // nil: access is not controlled
@@ -191,6 +193,9 @@ func (n *node) openCommands(ctx context.Context) (err error) {
 	n.metrics.WatchListening(n.listening, time.Now)
 	n.commands = commands.New(commands.ReportAppends(n.store, n.listening), func() commands.Catalog { return n.live.Catalog() }, n.live, n.metrics.Commanded)
 	n.commands.Guard = &commands.Guard{Policies: n.policies, Now: n.store.now}
+	if n.store.cluster != nil {
+		n.members = &commands.Cluster{Store: n.store, Projections: n.live, Membership: membership{n.store.cluster}, Logger: n.logger}
+	}
 	n.expiry = &commands.Expiry{
 		Service: n.commands, Projections: n.live, Now: time.Now, Logger: n.logger, Preserve: n.settings.preserve,
 		Listening: n.listening, State: n.store.err,
@@ -211,6 +216,9 @@ func (n *node) openQueries(ctx context.Context) error {
 		Node: queries.Node{Version: versionName(), StoreKind: n.settings.storeKind(), Started: n.started, Ready: n.ready, StoreErr: n.store.err, Bytes: n.store.diskBytes, Disk: n.disk},
 	}
 	n.metrics.WatchPanics(n.queries.Panics)
+	if n.store.cluster != nil {
+		n.queries.Node.Cluster = func() wire.ClusterStatus { return clusterStatus(n.store.cluster, time.Now) }
+	}
 	if n.probing != nil {
 		n.queries.Probes, n.queries.Node.Probes = n.probing, n.probing.status
 	}
@@ -229,7 +237,7 @@ func (n *node) openAPI(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	n.api = httpapi.New(httpapi.Config{
+	config := httpapi.Config{
 		Commands: n.commands, Queries: n.queries,
 		BackupTo: backupFunc(n.settings.data, n.store, n.history),
 		Webhooks: n.deliveries.list, WebhookCommands: n.deliveries.commands, Deliveries: n.deliveries,
@@ -240,7 +248,11 @@ func (n *node) openAPI(context.Context) (err error) {
 		HeartbeatsAtOnce: n.settings.heartbeatsAtOnce,
 		Observer:         observer, Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
 		Proxies: n.proxies, Limits: n.bounds, Hosts: hosts, Origins: origins, Logger: n.logger,
-	})
+	}
+	if n.members != nil {
+		config.ClusterCommands = n.members
+	}
+	n.api = httpapi.New(config)
 	if n.settings.ui {
 		pages := webui.Config{Proxies: n.proxies, Observer: observer, Hosts: hosts, Logger: n.logger}
 		if n.vouched != nil {
@@ -315,6 +327,9 @@ func (n *node) run(ctx context.Context, group *errgroup.Group) {
 		group.Go(func() error { return n.reloadRules(ctx) })
 	}
 	group.Go(func() error { return tick(n.stopping, leases.Tick, n.expiry.Run) }) // no lease lapses while requests are refused
+	if n.members != nil {
+		group.Go(func() error { return tick(n.stopping, memberTick, n.members.RecordMembers) })
+	}
 	if n.probing != nil {
 		group.Go(func() error { return n.probing.run(n.stopping, n) })
 	}
@@ -329,6 +344,9 @@ func tick(ctx context.Context, every time.Duration, loop func(context.Context, <
 	defer ticker.Stop()
 	return loop(ctx, ticker.C)
 }
+
+// memberTick is how often the leader looks whether the events tell of all members.
+const memberTick = 5 * time.Second
 
 // maxLag is the longest time that a node may be behind the event store and still be ready.
 const maxLag = 5 * time.Second

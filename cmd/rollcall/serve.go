@@ -51,7 +51,8 @@ type settings struct {
 	probeAllow       []string // networks that probes may reach
 	probeConcurrency int      // 0: the default
 	probeCA          string   // file with authorities of targets' certificates; "": the system's
-	nodeName         string   // "": made of the machine's name and the port
+	cluster          clustering
+	nodeName         string // "": made of the machine's name and the port
 
 	minFree             uint64 // MiB
 	heartbeatsAtOnce    int    // 0: as many as the API takes; no flag, tests take fewer
@@ -103,6 +104,7 @@ func (s *settings) flags(c *cobra.Command) {
 	s.consul.flags(f)
 	f.BoolVar(&s.ui, "ui", true, "serve the web UI at /ui/")
 	f.StringVar(&s.data, "data", "./rollcall-data", "folder for events and snapshots")
+	s.cluster.flags(f)
 	f.StringVar(&s.store, "store", "embedded", "event store: embedded, or EventStoreDB's or KurrentDB's connection string, esdb://… or esdb+discover://…")
 	f.DurationVar(&s.retention, "heartbeat-retention", 72*time.Hour, "how long heartbeats are kept; lifecycle events are kept for ever")
 	f.BoolVar(&s.preserve, "self-preservation", true, "hold expiry in a namespace where at least 10 and over 15 % of the leases lapse at once")
@@ -152,6 +154,9 @@ func (s *settings) check() error {
 	}
 	if s.retention < time.Hour {
 		return usageError{fmt.Errorf("heartbeat-retention must be at least 1h, not %s", s.retention)}
+	}
+	if err := s.checkCluster(); err != nil {
+		return err
 	}
 	if _, err := s.probing(); err != nil {
 		return usageError{err}
@@ -257,6 +262,9 @@ func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(
 	logger.Info("rollcall is starting", "url", url)
 	if !s.controlled() {
 		logger.Warn("access is not controlled: whoever reaches the port may do everything", "url", url)
+	}
+	if s.nodeName == "" {
+		s.nodeName = s.cluster.node
 	}
 	if s.nodeName == "" {
 		s.nodeName = nodeNameOf(start.listener.Addr())

@@ -8,17 +8,17 @@ import (
 
 // ClusterStatus is how the cluster is, as one of its nodes sees it.
 type ClusterStatus struct {
-	Node     string         `json:"node"`               // that answers
-	Role     ClusterRole    `json:"role"`               // of the node
-	Term     uint64         `json:"term"`               // counts elections
-	Leader   string         `json:"leader,omitempty"`   // absent: the node knows of none
-	Since    *time.Time     `json:"since,omitempty"`    // when the node learned of the leader, or that there is none
-	Applied  uint64         `json:"applied"`            // number of the newest entry of the log that is in the node's store
-	Lag      uint64         `json:"lag"`                // entries that the node knows to be decided, and has not applied
-	LogBytes uint64         `json:"log_bytes"`          // of the node's log
-	Members  []MemberStatus `json:"members"`            // by id
-	Changing bool           `json:"changing,omitempty"` // a change of the members is under way
-	Problem  string         `json:"problem,omitempty"`  // why the node is no good member, e.g. that it was removed
+	Node   string      `json:"node"`             // that answers
+	Role   ClusterRole `json:"role"`             // of the node
+	Term   uint64      `json:"term"`             // counts elections
+	Leader string      `json:"leader,omitempty"` // absent: the node knows of none
+	// WithoutLeaderSince is since when the node has known of no leader; absent: it knows of one.
+	WithoutLeaderSince *time.Time     `json:"without_leader_since,omitempty"`
+	Applied            uint64         `json:"applied"`           // number of the newest entry of the log that is in the node's store
+	Lag                uint64         `json:"lag"`               // entries that the node knows to be decided, and has not applied
+	LogBytes           uint64         `json:"log_bytes"`         // of the node's log
+	Members            []MemberStatus `json:"members"`           // by id
+	Problem            string         `json:"problem,omitempty"` // why the node takes no commands
 }
 
 // ClusterRole is what a node does in a cluster.
@@ -26,18 +26,21 @@ type ClusterRole string
 
 // The roles.
 const (
-	Leader   ClusterRole = "leader"   // decides the order of events
-	Follower ClusterRole = "follower" // has a vote
-	Learner  ClusterRole = "learner"  // gets the log, and has no vote yet
+	Leader    ClusterRole = "leader"    // decides the order of events
+	Follower  ClusterRole = "follower"  // has a vote
+	Candidate ClusterRole = "candidate" // has no leader, and asks for votes
+	Learner   ClusterRole = "learner"   // gets the log, and has no vote yet
+	Outside   ClusterRole = "outside"   // belongs to no cluster yet
+	Stopped   ClusterRole = "stopped"   // has failed, or was removed
 )
 
 // MemberStatus is how a member is. What only the leader knows is absent elsewhere.
 type MemberStatus struct {
 	domain.Member
-	Role    ClusterRole `json:"role"`
-	Active  *bool       `json:"active,omitempty"`  // it answered the leader lately
-	Behind  *uint64     `json:"behind,omitempty"`  // entries of the log that it lacks
-	Problem string      `json:"problem,omitempty"` // why the node that answers cannot reach it
+	Role      ClusterRole `json:"role"`
+	Connected bool        `json:"connected"`         // the node that answers can send to it
+	Behind    *uint64     `json:"behind,omitempty"`  // entries of the log that it lacks
+	Problem   string      `json:"problem,omitempty"` // why it refuses the node that answers
 }
 
 // NewMember is the body that adds a member.
