@@ -40,9 +40,15 @@ type Cluster struct {
 	events uint64 // of the registry's stream that are in told
 }
 
+// nobody is the caller of what no operator told of.
+var nobody = Caller{Actor: "rollcall", Via: domain.ViaCluster}
+
 // Add makes a node a member.
 func (c *Cluster) Add(ctx context.Context, caller Caller, m domain.Member, reason string) error {
 	if err := errors.Join(m.Validate(), domain.ValidateReason(reason)); err != nil {
+		return err
+	}
+	if err := c.record(ctx, nobody, ""); err != nil { // what was so before is not the caller's doing
 		return err
 	}
 	if err := c.Membership.AddMember(ctx, m); err != nil {
@@ -64,6 +70,9 @@ func (c *Cluster) Remove(ctx context.Context, caller Caller, id, reason string) 
 		return domain.MemberRefused{Why: "member " + id + " is the only one: the registry would have no node"}
 	case id == c.Membership.Self():
 		return domain.MemberRefused{Why: "member " + id + " cannot remove itself: ask another member to remove it"} // it could not record that afterwards
+	}
+	if err := c.record(ctx, nobody, ""); err != nil {
+		return err
 	}
 	if err := c.Membership.RemoveMember(ctx, id); err != nil {
 		return err
@@ -156,7 +165,7 @@ func (c *Cluster) RecordMembers(ctx context.Context, ticks <-chan time.Time) err
 		}
 		now := c.Membership.Members()
 		if slices.Equal(before, now) {
-			if err := c.record(ctx, Caller{Actor: "rollcall", Via: domain.ViaCluster}, ""); err != nil && ctx.Err() == nil {
+			if err := c.record(ctx, nobody, ""); err != nil && ctx.Err() == nil {
 				c.Logger.Warn("the members of the cluster could not be recorded; it is tried again", "cause", err)
 			}
 		}

@@ -120,7 +120,7 @@ func TestWhoAddsAndRemovesMembersIsRecorded(t *testing.T) {
 	if err := c.Remove(t.Context(), operator, "n2", "broken"); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := told(t, store), "ClusterStarted 3 by ann; MemberRemoved n2 broken by ann"; got != want {
+	if got, want := told(t, store), "ClusterStarted 2 by rollcall; MemberAdded n3 a third by ann; MemberRemoved n2 broken by ann"; got != want {
 		t.Errorf("told %s, want %s", got, want)
 	}
 	if got := fmt.Sprint(members.Members()); got != fmt.Sprint([]domain.Member{member("n1"), member("n3")}) {
@@ -151,7 +151,7 @@ func TestACommandAboutMembersThatCannotBeIsRefused(t *testing.T) {
 		t.Errorf("the only member: %v", err)
 	}
 	members.fails = eventstore.ErrUnavailable
-	if err := c.Add(t.Context(), operator, member("n3"), ""); !errors.Is(err, eventstore.ErrUnavailable) || told(t, store) != "" {
+	if err := c.Add(t.Context(), operator, member("n3"), ""); !errors.Is(err, eventstore.ErrUnavailable) || strings.Contains(told(t, store), "n3") {
 		t.Errorf("%v; told %s", err, told(t, store))
 	}
 }

@@ -10,9 +10,10 @@ type TimelineReason string
 
 // The reasons.
 const (
-	Restored TimelineReason = "restore"   // a backup was restored
-	TailLost TimelineReason = "lost-tail" // the newest events of the log were lost, as after a crash of the disk
-	Migrated TimelineReason = "migration" // the events were copied from another store, which counts their positions otherwise
+	Restored  TimelineReason = "restore"   // a backup was restored
+	TailLost  TimelineReason = "lost-tail" // the newest events of the log were lost, as after a crash of the disk
+	Recovered TimelineReason = "recovery"  // an operator went on with one node of a cluster that had lost its majority
+	Migrated  TimelineReason = "migration" // the events were copied from another store, which counts their positions otherwise
 )
 
 // TimelineBegan says that the log left its timeline. Events of the old timeline after the fork are not in this log, and their

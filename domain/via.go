@@ -13,5 +13,5 @@ const (
 
 // Vias are all ways, the reasons of timelines among them.
 func Vias() []string {
-	return []string{ViaHTTP, ViaConsul, ViaCLI, ViaExpiry, ViaProbes, ViaCluster, ViaWebhooks, string(Restored), string(TailLost), string(Migrated)}
+	return []string{ViaHTTP, ViaConsul, ViaCLI, ViaExpiry, ViaProbes, ViaCluster, ViaWebhooks, string(Restored), string(TailLost), string(Recovered), string(Migrated)}
 }

@@ -119,6 +119,8 @@ func timelineBegan(e domain.TimelineBegan) string {
 		return fmt.Sprintf("restored from the backup of %s: %s", e.Backup.UTC().Format(time.RFC3339), goesOn)
 	case e.Reason == domain.Restored:
 		return "restored from a backup: " + goesOn
+	case e.Reason == domain.Recovered:
+		return "recovered from one node of the cluster: " + goesOn
 	case e.Reason == domain.Migrated:
 		return "moved from another event store: " + goesOn
 	case e.Reason == domain.TailLost:

@@ -20,7 +20,7 @@ of its members reach each other (docs/cluster.md).
 
 The commands need operator's rights: a token with them, or --data with the data folder of a node on this machine. The
 members are shown as the node sees them that is asked; how far each of them is, the leader knows.`
-	c.AddCommand(clusterStatusCommand(remote), clusterAddCommand(remote), clusterRemoveCommand(remote), clusterTransferCommand(remote))
+	c.AddCommand(clusterStatusCommand(remote), clusterAddCommand(remote), clusterRemoveCommand(remote), clusterTransferCommand(remote), clusterLeaveCommand(remote), clusterRecoverCommand(remote))
 	return c
 }
 

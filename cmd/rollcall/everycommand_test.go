@@ -35,6 +35,8 @@ var withoutRun = map[string]string{
 	"cluster add":      "see cluster status",
 	"cluster remove":   "see cluster status",
 	"cluster transfer": "see cluster status",
+	"cluster leave":    "see cluster status",
+	"cluster recover":  "see cluster status",
 	"import consul":    "needs a Consul; adapters/consul/clienttest runs it",
 	"migrate":          "needs a database; TestAHistoryMovesToAClusterAndBack runs it",
 	"restore":          "below, with the backup",
