@@ -26,6 +26,7 @@ type RevertPlan struct {
 type Reversal struct {
 	Key    domain.Key
 	Events uint64 // lifecycle events of the instance that the plan saw
+	Now    domain.Instance
 	Steps  []ReversalStep
 }
 
@@ -147,7 +148,7 @@ func (s *Service) plan(plan *RevertPlan, q *revertQuery, t *trace) {
 		})
 		left = append(left, more...)
 	}
-	reversal := Reversal{Key: t.key, Events: t.now.Events}
+	reversal := Reversal{Key: t.key, Events: t.now.Events, Now: t.now}
 	skipped := q.seen > 0 && t.last > q.seen
 	for _, step := range steps {
 		cause := s.cause(t.causeOf(step.Kind))

@@ -29,7 +29,7 @@ func (a *api) revert(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	reversals, err := reversalsOf(who, plan)
+	reversals, err := reversalsOf(who, &plan)
 	if err != nil {
 		return err
 	}
@@ -52,24 +52,63 @@ func revertScope(r wire.RevertRequest) domain.Key {
 	return key
 }
 
-// reversalsOf are the commands of a plan as the caller may give them.
-func reversalsOf(who *web.Identity, plan queries.RevertPlan) ([]commands.Reversal, error) {
-	reversals := make([]commands.Reversal, len(plan.Reversals))
-	for i, planned := range plan.Reversals {
-		reversals[i] = commands.Reversal{Key: planned.Key, Events: planned.Events}
-		for _, step := range planned.Steps {
-			command, err := who.Command(step.Command)
-			if err != nil {
-				return nil, err
+// reversalsOf are the commands of a plan as the caller may give them. What a caller who may change its own instances only
+// cannot do, because the instance is another's, is left out of the plan as skipped.
+func reversalsOf(who *web.Identity, plan *queries.RevertPlan) (reversals []commands.Reversal, err error) {
+	all, steps := plan.Reversals, plan.Shown.Steps
+	plan.Reversals, plan.Shown.Steps = nil, []wire.RevertStep{}
+	for _, planned := range all {
+		shown := steps[:len(planned.Steps)]
+		steps = steps[len(planned.Steps):]
+		reversal, err := reversalOf(who, &planned)
+		if notHeld := new(domain.NotHeld); errors.As(err, notHeld) {
+			why, detail := whyNot(err)
+			for i, step := range planned.Steps {
+				plan.Shown.Skipped = append(plan.Shown.Skipped, queries.Left(planned.Key, step.Kind, why, detail, shown[i].Reverts))
 			}
-			done := commands.ReversalStep{Command: command}
-			if step.Reverts != nil {
-				done.Reverts = step.Reverts.EventID.String()
-			}
-			reversals[i].Steps = append(reversals[i].Steps, done)
+			continue
 		}
+		if err != nil {
+			return nil, err
+		}
+		reversals = append(reversals, reversal)
+		plan.Reversals, plan.Shown.Steps = append(plan.Reversals, planned), append(plan.Shown.Steps, shown...)
 	}
+	plan.Shown.Instances = len(reversals)
 	return reversals, nil
+}
+
+// reversalOf is the part of a plan that concerns one instance, as the caller may give the commands.
+func reversalOf(who *web.Identity, planned *queries.Reversal) (commands.Reversal, error) {
+	reversal, state := commands.Reversal{Key: planned.Key, Events: planned.Events}, planned.Now
+	for _, step := range planned.Steps {
+		if register, ok := step.Command.(domain.RegisterInstance); ok { // for the owner that it had, and for nobody else
+			holder, err := who.Holder(domain.WriteInstances, planned.Key)
+			if err == nil && holder != "" && !domain.Holds(holder, register.Owner) {
+				err = domain.NotHeld{Key: planned.Key, Holder: holder}
+			}
+			if err != nil {
+				return reversal, err
+			}
+		}
+		command, err := who.Command(step.Command)
+		if err != nil {
+			return reversal, err
+		}
+		events, err := domain.Decide(state, command)
+		if errors.As(err, new(domain.NotHeld)) {
+			return reversal, err
+		}
+		for _, e := range events { // another refusal is found when the plan is carried out
+			state = domain.Evolve(state, e, domain.Recorded{})
+		}
+		done := commands.ReversalStep{Command: command}
+		if step.Reverts != nil {
+			done.Reverts = step.Reverts.EventID.String()
+		}
+		reversal.Steps = append(reversal.Steps, done)
+	}
+	return reversal, nil
 }
 
 // carryOut carries out a plan, and turns it into what became of it.

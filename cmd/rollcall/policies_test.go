@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -96,5 +97,81 @@ func TestThreeNodesHoldAPolicyTogether(t *testing.T) {
 	}
 	if done.Load() != instances-kept || guarded.Load() != kept {
 		t.Errorf("%d were removed, %d refused", done.Load(), guarded.Load())
+	}
+}
+
+// The same mistake is taken back at three nodes over one event store at once. Each instance is reverted once, whatever node
+// does it, and each node tells what it did and what was done before.
+func TestThreeNodesTakeAMistakeBackOnce(t *testing.T) {
+	c := startAnywhere(t)
+	const instances = 6
+	var position uint64
+	for i := range instances {
+		_, at := c.surely(0, http.MethodPut, c.path("mistaken", fmt.Sprint(i)), `{"address":"10.0.0.5","ttl":"10m"}`, http.StatusCreated, http.StatusOK)
+		position = max(position, at)
+	}
+	for i := range instances {
+		method, path, body := http.MethodDelete, c.path("mistaken", fmt.Sprint(i)), ""
+		if i%2 == 0 {
+			method, path, body = http.MethodPut, strings.Replace(path, "?", "/traffic?", 1), `{"traffic":"draining"}`
+		}
+		c.surely(i%len(c.nodes), method, path, body, http.StatusOK, http.StatusGone)
+	}
+	body := fmt.Sprintf(`{"namespace":%q,"service":"mistaken","to":"%d","reason":"wrong service"}`, c.ns, position)
+	var done, lost atomic.Int32
+	var group sync.WaitGroup
+	for i := range c.nodes {
+		group.Go(func() {
+			for began := time.Now(); time.Since(began) < time.Minute; { // a node that lags plans less
+				status, reply, _ := c.ask(i, http.MethodPost, "/v1/reverts", body)
+				if status == 0 { // no answer in time: it may have done some
+					lost.Add(1)
+					continue
+				}
+				var told wire.Revert
+				if err := json.Unmarshal(reply, &told); status != http.StatusOK || err != nil {
+					t.Errorf("node %d: %d %s", i, status, reply)
+					return
+				}
+				done.Add(int32(told.Instances))
+				for _, s := range told.Skipped {
+					if s.Why != "changed" {
+						t.Errorf("node %d skipped %+v", i, s)
+					}
+				}
+				if len(told.Steps)+len(told.Skipped) > 0 {
+					continue
+				}
+				list, _ := c.surely(i, http.MethodGet, "/v1/services/mistaken/instances?ready=true&ns="+c.ns, "", http.StatusOK)
+				if strings.Count(string(list), `"id":`) == instances {
+					return
+				}
+			}
+			t.Errorf("node %d always finds more to revert", i)
+		})
+	}
+	group.Wait()
+	if done.Load() != instances && lost.Load() == 0 {
+		t.Errorf("%d instances were reverted, want %d", done.Load(), instances)
+	}
+	for i := range instances {
+		reply, _ := c.surely(1, http.MethodGet, strings.Replace(c.path("mistaken", fmt.Sprint(i)), "?", "/history?", 1), "", http.StatusOK)
+		if n := strings.Count(string(reply), `wrong service`); n == 0 || strings.Count(string(reply), `"reverts":`) != 1 {
+			t.Errorf("the history of %d is %s", i, reply)
+		}
+	}
+}
+
+// surely asks until there is an answer with one of the statuses.
+func (c *cluster) surely(i int, method, path, body string, statuses ...int) ([]byte, uint64) {
+	c.t.Helper()
+	for began := time.Now(); ; {
+		status, reply, at := c.ask(i, method, path, body)
+		if slices.Contains(statuses, status) {
+			return reply, at
+		}
+		if status != 0 && status != http.StatusServiceUnavailable || time.Since(began) > time.Minute {
+			c.t.Fatalf("%s %s gave %d %s", method, path, status, reply)
+		}
 	}
 }
