@@ -47,9 +47,14 @@ func (s *Store) Head(ctx context.Context) (eventstore.Position, error) {
 	if err != nil {
 		return 0, err
 	}
+	// A caller may hold a read open for which the store waits before another one takes its place, so the wait ends.
+	late := time.NewTimer(s.config.giveUp())
+	defer late.Stop()
 	select {
 	case <-s.applier.reached(index):
 		return s.Durable(), nil
+	case <-late.C:
+		return 0, fmt.Errorf("%w: this node is behind the cluster", eventstore.ErrUnavailable)
 	case <-s.failed:
 		return 0, s.Err()
 	case <-s.closing:

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/google/uuid"
 
 	"github.com/rollcall-registry/rollcall/adapters/raftstore"
@@ -32,6 +33,9 @@ type campaign struct {
 
 	mu      sync.Mutex
 	running map[string]*incarnation
+	memory  map[string]*vfs.MemFS
+	stalls  map[string]*stall
+	skews   map[string]time.Duration
 	told    []told
 	acked   atomic.Int64
 	unknown atomic.Int64
@@ -53,9 +57,15 @@ type told struct {
 
 func newCampaign(t *testing.T, seed uint64, names ...string) *campaign {
 	c := &campaign{cluster: newCluster(t, names...), rng: rand.New(rand.NewPCG(seed, 99)), names: names, stop: make(chan struct{}), running: map[string]*incarnation{}}
-	c.change = func(config *raftstore.Config) { config.LogBytes, config.GiveUp = 32<<10, 3*time.Second }
-	for _, name := range names {
-		c.disks[name] = vfs.NewCrashableMem()
+	c.memory, c.stalls, c.skews = map[string]*vfs.MemFS{}, map[string]*stall{}, map[string]time.Duration{}
+	c.change = func(config *raftstore.Config) {
+		skew := c.skews[config.Node]
+		config.LogBytes, config.GiveUp, config.Store.Now = 32<<10, 3*time.Second, func() time.Time { return time.Now().Add(skew) }
+	}
+	for i, name := range names {
+		c.memory[name], c.stalls[name] = vfs.NewCrashableMem(), &stall{}
+		c.disks[name] = errorfs.Wrap(c.memory[name], c.stalls[name])
+		c.skews[name] = time.Duration(c.rng.IntN(20)-10) * time.Minute * time.Duration(min(i, 1)) // clocks are apart
 	}
 	c.startAll()
 	for _, name := range names {
@@ -186,7 +196,8 @@ func (c *campaign) crash(name string) {
 	c.mu.Unlock()
 	in.ended.Store(true)
 	c.fabric.unplug(name, true) // nothing that comes after the loss gets out
-	c.disks[name] = c.disks[name].(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.rng.IntN(101), RNG: c.rng})
+	c.memory[name] = c.memory[name].CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.rng.IntN(101), RNG: c.rng})
+	c.disks[name] = errorfs.Wrap(c.memory[name], c.stalls[name])
 	_ = in.store.Close() // it complains of what is cut off
 	delete(c.nodes, name)
 	c.fabric.unplug(name, false)
@@ -216,7 +227,12 @@ func (c *campaign) fault() string {
 	}
 	defer c.fabric.heal()
 	name := pick()
-	switch c.rng.IntN(9) {
+	switch c.rng.IntN(10) {
+	case 9:
+		end := c.stalls[name].begin()
+		wait()
+		end()
+		return "a stuck disk of " + name
 	case 0:
 		c.fabric.isolate(name, others(name)...)
 		wait()
@@ -314,6 +330,9 @@ func (c *campaign) verify(t *testing.T) {
 			t.Errorf("event %s is there twice: %s, revision %d at %d and %d at %d", e.ID, e.Stream, before.Revision, before.Position, e.Revision, e.Position)
 		}
 		places[e.ID] = e
+		if i > 0 && e.RecordedAt.Before(first[i-1].RecordedAt) {
+			t.Errorf("position %d was recorded at %s, the event before at %s", e.Position, e.RecordedAt, first[i-1].RecordedAt)
+		}
 		if e.Position != eventstore.Position(i+1) {
 			t.Fatalf("position %d is in place %d", e.Position, i+1)
 		}

@@ -17,6 +17,8 @@ const (
 	electionTicks  = 10
 	// leaderlessTicks is how long a node has no leader before it refuses appends at once. An election takes less.
 	leaderlessTicks = 3 * electionTicks
+	// stuckTicks is how long the disk of the leader takes no write before another node is asked to lead.
+	stuckTicks = 4 * electionTicks
 )
 
 // engine runs raft. Three goroutines share the work: the loop owns raft and does nothing that waits; the appender makes
@@ -33,6 +35,7 @@ type engine struct {
 	once   sync.Once
 
 	view       atomic.Pointer[view]
+	writing    atomic.Int64 // when the write to the log began that is under way, as leaderless; 0: none is
 	leaderless atomic.Int64 // when this node lost its leader, Unix nanoseconds of the monotonic clock; 0: it has one
 	elections  atomic.Uint64
 }
@@ -165,6 +168,12 @@ func (e *engine) look() {
 	e.store.barriers.resend()
 }
 
+// stuck says whether the disk has not taken a write for so long that another node should lead.
+func (e *engine) stuck() bool {
+	since := e.writing.Load()
+	return since != 0 && e.store.monotonic()-time.Duration(since) > stuckTicks*e.store.tick()
+}
+
 // withoutLeader is how long this node has had no leader; 0: it has one.
 func (e *engine) withoutLeader() time.Duration {
 	since := e.leaderless.Load()
@@ -252,6 +261,8 @@ func (e *engine) write(messages []*raftpb.Message) (err error) {
 	if len(messages) == 0 {
 		return nil
 	}
+	e.writing.Store(int64(e.store.monotonic()))
+	defer e.writing.Store(0)
 	b := e.store.log.newBatch()
 	sync := noSync
 	for _, m := range messages {

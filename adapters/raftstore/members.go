@@ -235,6 +235,22 @@ func (s *Store) promote() {
 	}
 }
 
+// stepDown asks another node to lead if the disk of this one is full or takes no writes. It is called regularly.
+func (s *Store) stepDown() {
+	store := s.current()
+	if store == nil || s.engine.view.Load().role != raft.StateLeader || !store.Full() && !s.engine.stuck() {
+		return
+	}
+	m := s.applier.at()
+	if len(m.members) == 1 {
+		return
+	}
+	s.logger.Warn("the disk of this node is full or takes no writes: another node is asked to lead")
+	if err := s.transfer(s.lives, ""); err != nil {
+		s.logger.Warn("no other node takes the lead", "cause", err)
+	}
+}
+
 // promoteWithin is how many entries a learner may lack when it gets its vote.
 const promoteWithin = 256
 
@@ -251,6 +267,7 @@ func (s *Store) maintain() {
 		case <-ticker.C:
 		}
 		s.promote()
+		s.stepDown()
 		s.snapshots.expire()
 		if err := s.cut(); err != nil {
 			s.fail(fmt.Errorf("cut the log: %w", err))

@@ -75,11 +75,7 @@ func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requ
 	if len(requests) == 0 {
 		return into, nil
 	}
-	store := s.current()
-	if store == nil {
-		return nil, s.notReady()
-	}
-	if err := store.Check(requests); err != nil {
+	if err := s.check(ctx, requests); err != nil {
 		return nil, err
 	}
 	c := &call{requests: encodeRequests(requests), count: len(requests), done: make(chan struct{})}
@@ -98,6 +94,20 @@ func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requ
 		return nil, c.err
 	}
 	return append(into, c.results...), nil
+}
+
+// check gives the error for which requests cannot be carried out.
+func (s *Store) check(ctx context.Context, requests []eventstore.AppendRequest) error {
+	for {
+		g := s.generation.Load()
+		if g == nil {
+			return s.notReady()
+		}
+		err := g.Check(requests)
+		if !s.replacing(ctx, nil, g, err) {
+			return err
+		}
+	}
 }
 
 // submit puts a call into the queue.

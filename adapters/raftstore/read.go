@@ -194,6 +194,20 @@ func (s *Store) Now() time.Time {
 	return time.Now()
 }
 
+// PositionAt is the position of the newest event that was recorded at or before the time; 0: there is none.
+func (s *Store) PositionAt(ctx context.Context, at time.Time) (eventstore.Position, error) {
+	for {
+		g := s.generation.Load()
+		if g == nil {
+			return 0, s.notReady()
+		}
+		position, err := g.PositionAt(ctx, at)
+		if !s.replacing(ctx, nil, g, err) {
+			return position, err
+		}
+	}
+}
+
 // Durable is the position up to which this node has applied events. It does not ask the other nodes.
 func (s *Store) Durable() eventstore.Position {
 	if store := s.current(); store != nil {

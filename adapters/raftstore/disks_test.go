@@ -1,0 +1,44 @@
+package raftstore_test
+
+import (
+	"strings"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+)
+
+// stall is a disk whose log takes no syncs for a while.
+type stall struct {
+	mu    sync.Mutex
+	ended chan struct{} // closed when the stall ends; nil: there is none
+}
+
+// begin begins a stall, and gives a function that ends it.
+func (s *stall) begin() (end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ended := make(chan struct{})
+	s.ended = ended
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.ended = nil
+		close(ended)
+	})
+}
+
+// MaybeError implements errorfs.Injector.
+func (s *stall) MaybeError(op errorfs.Op) error {
+	if op.Kind != errorfs.OpFileSync && op.Kind != errorfs.OpFileSyncData && op.Kind != errorfs.OpFileSyncTo || !strings.HasPrefix(op.Path, "data/raft/log") {
+		return nil
+	}
+	s.mu.Lock()
+	ended := s.ended
+	s.mu.Unlock()
+	if ended != nil {
+		<-ended
+	}
+	return nil
+}
+
+func (s *stall) String() string { return "stall" }
