@@ -130,8 +130,14 @@ func DecodeEvent(eventType string, data []byte) (Event, error) {
 	case TypeHeartbeatReceived:
 		return decodeHeartbeat(data)
 	case TypeHealthChanged:
+		if e, ok := plainHealth(data); ok {
+			return meaningful(e)
+		}
 		return decode[HealthChanged](data)
 	case TypeTrafficChanged:
+		if e, ok := plainTraffic(data); ok {
+			return meaningful(e)
+		}
 		return decode[TrafficChanged](data)
 	case TypeInstanceDeregistered:
 		return decode[InstanceDeregistered](data)
@@ -196,6 +202,11 @@ func decode[E Event](data []byte) (Event, error) {
 	if err := json.Unmarshal(data, &e); err != nil {
 		return nil, fmt.Errorf("decode %s: %w", e.EventType(), err)
 	}
+	return meaningful(e)
+}
+
+// meaningful is the event, if it has a meaning.
+func meaningful[E Event](e E) (Event, error) {
 	if m, ok := any(e).(interface{ meaningless() error }); ok {
 		if err := m.meaningless(); err != nil {
 			return nil, fmt.Errorf("decode %s: %w", e.EventType(), err)
