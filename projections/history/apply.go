@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -304,7 +305,17 @@ func (h *History) writeSummaries(b *pebble.Batch) {
 	for _, s := range h.open {
 		newest = max(newest, s.hour)
 	}
+	var changed []string
 	for name, s := range h.open {
+		if s.dirty || len(s.earlier) > 0 {
+			changed = append(changed, name)
+		} else if (s.gone || s.hour < newest-2) && !h.seeded {
+			h.drop(name, s)
+		}
+	}
+	slices.Sort(changed) // the engine takes keys in order several times as fast as others
+	for _, name := range changed {
+		s := h.open[name]
 		for i := range s.earlier {
 			_ = b.Set(indexKey(rangeSummary, name, uint64(s.earlier[i].hour)), s.earlier[i].encode(), nil)
 		}
@@ -312,17 +323,19 @@ func (h *History) writeSummaries(b *pebble.Batch) {
 		if s.dirty {
 			_ = b.Set(indexKey(rangeSummary, name, uint64(s.hour)), s.encode(), nil)
 			s.dirty = false
-			if !s.gone {
-				continue
-			}
 		}
-		if (s.gone || s.hour < newest-2) && !h.seeded {
-			delete(h.open, name)
-			if s.number > 0 {
-				h.numbered.Set(s.number, nil)
-			}
+		if s.gone && !h.seeded {
+			h.drop(name, s)
 		}
 	}
 	h.shrink()
 	h.unflushed = 0
+}
+
+// drop forgets a summary that is on disk. REQUIRES: mu is held.
+func (x *index) drop(name string, s *summary) {
+	delete(x.open, name)
+	if s.number > 0 {
+		x.numbered.Set(s.number, nil)
+	}
 }
