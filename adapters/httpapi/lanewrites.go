@@ -24,7 +24,7 @@ func (f *laneFace) Register(service, id, body []byte) (reply lane.Reply, mine bo
 		return lane.Reply{}, false
 	}
 	command, err := f.who.Command(command)
-	if err != nil || f.usage.Take(web.Requests) != nil || !f.api.commandTurns.TryEnter() {
+	if err != nil || f.usage.Take(web.Requests) != nil || f.api.commandTurns.Enter() != nil { // the server waits again, and refuses
 		return lane.Reply{}, false
 	}
 	defer f.api.commandTurns.Leave()

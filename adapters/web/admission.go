@@ -42,7 +42,10 @@ func (t *Turns) TryEnter() bool {
 // Leave gives a turn back.
 func (t *Turns) Leave() { <-t.working }
 
-// enter waits for a turn.
+// Enter waits for a turn.
+func (t *Turns) Enter() error { return t.enter(nil) }
+
+// enter waits for a turn, or until the client is gone.
 func (t *Turns) enter(gone <-chan struct{}) error {
 	if t.TryEnter() {
 		return nil

@@ -211,6 +211,8 @@ func workloads() []workload {
 		{"mixed", (*bench).mixed, false},
 		{"history", (*bench).history, false},
 		{"delivery", (*bench).delivery, false},
+		{"watchers", (*bench).watchers, false},
+		{"large", (*bench).large, false},
 		{"replay", (*bench).replay, false},
 		{"disk", (*bench).disk, true},
 		{"expiry", (*bench).expiry, true},

@@ -34,6 +34,27 @@ func (c *rawConn) do(request []byte) (status, size int, err error) {
 	if _, err := c.conn.Write(request); err != nil {
 		return 0, 0, err
 	}
+	return c.hear(nil)
+}
+
+// poll sends a long poll for what comes after a position ("": for what there is), and gives the reply's position.
+func (c *rawConn) poll(path, position string) (status int, newest string, err error) {
+	if position != "" {
+		path += "&index=" + position
+	}
+	if _, err := c.conn.Write(rawRequest("GET", path, "")); err != nil {
+		return 0, "", err
+	}
+	status, _, err = c.hear(func(name, value []byte) {
+		if bytes.EqualFold(name, []byte("rollcall-position")) {
+			newest = string(value)
+		}
+	})
+	return status, newest, err
+}
+
+// hear reads a reply. header is given each header; nil: nobody asks.
+func (c *rawConn) hear(header func(name, value []byte)) (status, size int, err error) {
 	line, err := c.r.ReadSlice('\n')
 	if err != nil || len(line) < 12 {
 		return 0, 0, errors.Join(err, errors.New("no status line"))
@@ -49,7 +70,11 @@ func (c *rawConn) do(request []byte) (status, size int, err error) {
 		if len(line) <= 2 {
 			break
 		}
-		if name, value, ok := bytes.Cut(line, []byte{':'}); ok && bytes.EqualFold(name, []byte("content-length")) {
+		name, value, ok := bytes.Cut(line, []byte{':'})
+		if ok && header != nil {
+			header(name, bytes.TrimSpace(value))
+		}
+		if ok && bytes.EqualFold(name, []byte("content-length")) {
 			if size, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
 				return status, 0, err
 			}

@@ -87,17 +87,40 @@ func registerMany(ctx context.Context, address string, n int, of func(i int) (na
 }
 
 func (b *bench) registrations() error {
-	const connections = 64
-	err := b.measure(figure{Name: "registrations, new", Floor: floor204(connections)}, b.server, b.address, connections, 1, func(c, n int) []byte {
-		i := n*connections + c
-		return rawRequest("PUT", fmt.Sprintf("/v1/services/fresh-%d/instances/i%d", i%500, i), benchBody(i, 1))
-	})
-	if err != nil {
-		return err
+	for _, connections := range []int{64, 1024} {
+		of := "" // the figures of 64 connections are as old as the benchmark
+		if connections != 64 {
+			of = fmt.Sprintf(", %d connections", connections)
+		}
+		err := b.measure(figure{Name: "registrations, new" + of, Floor: floor204(connections)}, b.server, b.address, connections, 1, func(c, n int) []byte {
+			i := n*connections + c
+			return rawRequest("PUT", fmt.Sprintf("/v1/services/fresh-%d-%d/instances/i%d", connections, i%500, i), benchBody(i, 1))
+		})
+		if err != nil {
+			return err
+		}
+		err = b.measure(figure{Name: "registrations, repeated" + of, Floor: floor204(connections)}, b.server, b.address, connections, 1, func(c, n int) []byte {
+			i := (n*connections + c) % benchFleet
+			return rawRequest("PUT", benchPath(i), benchBody(i, 1))
+		})
+		if err != nil {
+			return err
+		}
 	}
-	return b.measure(figure{Name: "registrations, repeated", Floor: floor204(connections)}, b.server, b.address, connections, 1, func(c, n int) []byte {
-		i := (n*connections + c) % benchFleet
-		return rawRequest("PUT", benchPath(i), benchBody(i, 1))
+	return b.registrationBatches()
+}
+
+// registrationBatches are new instances in batches, as an import or the start of a large fleet sends them.
+func (b *bench) registrationBatches() error {
+	const connections, size = 16, 500
+	f := figure{Name: fmt.Sprintf("registrations, new, in batches of %d", size)}
+	return b.measure(f, b.server, b.address, connections, size, func(c, n int) []byte {
+		items := make([]string, size)
+		for k := range items {
+			i := (n*connections+c)*size + k
+			items[k] = fmt.Sprintf(`{"type":"RegisterInstance","service":"batched-%d","id":"i%d",%s`, i%500, i, benchBody(i, 1)[1:])
+		}
+		return rawRequest("POST", "/v1/commands", "["+strings.Join(items, ",")+"]")
 	})
 }
 
