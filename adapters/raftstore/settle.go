@@ -35,7 +35,7 @@ func Settle(dir string, options pebblestore.Options, logger *slog.Logger) (settl
 	if _, err := s.fs.Stat(s.folder(logFolder)); err != nil {
 		return settled, fmt.Errorf("%s is not the data folder of a node of a cluster: %w", dir, err)
 	}
-	if s.log, err = openLog(s.folder(logFolder), s.fs, 0, logger); err != nil {
+	if s.log, err = openLog(s.folder(logFolder), s.fs, 64<<20, logger); err != nil {
 		return settled, err
 	}
 	defer func() { err = errors.Join(err, s.log.close()) }()

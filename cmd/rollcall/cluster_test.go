@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"net"
@@ -440,6 +441,52 @@ func TestANodeAloneBecomesAClusterAndIsAloneAgain(t *testing.T) {
 	if got := strings.Join(told, ", "); !strings.Contains(got, "MemberRemoved by anonymous, MemberRemoved by local") {
 		t.Errorf("told %s", got)
 	}
+}
+
+// A new machine takes the place of one that is gone.
+func TestAMemberIsReplaced(t *testing.T) {
+	certs := newAuthority(t, "cluster")
+	c := newTrio(t, certs)
+	c.start("n1", "n2", "n3")
+	c.register("a", "n1")
+	c.kill("n3")
+	n4 := c.newNode("n4")
+	n4.args = append(n4.args, "--cluster", "n4="+n4.address, "--join")
+	joined := make(chan struct{})
+	go func() { // it is ready when it has been added
+		defer close(joined)
+		c.start("n4")
+	}()
+	var out, errs string
+	c.until("n4 is added", func() error {
+		var code int
+		if out, errs, code = run(t, nil, "cluster", "add", "n4="+n4.address, "--url", c.url("n1"), "-o", "json"); code != 0 {
+			return fmt.Errorf("%s%s", out, errs)
+		}
+		return nil
+	})
+	<-joined
+	if t.Failed() {
+		t.FailNow()
+	}
+	var status wire.ClusterStatus
+	if err := json.Unmarshal([]byte(out), &status); err != nil || len(status.Members) != 4 {
+		t.Errorf("%v, %s", err, out)
+	}
+	if out, errs, code := run(t, nil, "cluster", "remove", "n3", "--url", c.url("n1"), "--reason", "its machine is gone"); code != 0 {
+		t.Fatalf("%s%s", out, errs)
+	}
+	leader, _ := c.leader("n1")
+	c.kill(leader)
+	rest := []string{}
+	for _, id := range []string{"n1", "n2", "n4"} {
+		if id != leader {
+			rest = append(rest, id)
+		}
+	}
+	c.register("b", rest...)
+	c.equal(rest...)
+	c.has("n4", "a", "b")
 }
 
 // An operator goes on with one node after the majority was lost. The log says so, on a timeline of its own.
