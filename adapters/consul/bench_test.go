@@ -40,8 +40,15 @@ func BenchmarkHealthOf20Instances(b *testing.B) {
 	for n := range 20 {
 		r.put("/v1/agent/service/register", fmt.Sprintf(`{"ID":"web-%d","Name":"web","Port":%d,"Tags":["v1"],"Meta":{"team":"shop"},"Check":{"TTL":"1h","Status":"passing"}}`, n, 8000+n))
 	}
+	for name, parameters := range map[string]string{"plain": "passing=1", "filtered": "passing=1&filter=Service.Meta.team==shop", "tagged": "passing=1&tag=v1"} {
+		b.Run(name, func(b *testing.B) { r.askAll(b, "/v1/health/service/web?"+parameters) })
+	}
+}
+
+// askAll asks the same again and again, over 32 connections for each processor.
+func (r *rig) askAll(b *testing.B, path string) {
 	_, address, _ := strings.Cut(r.URL, "//")
-	question := "GET /v1/health/service/web?passing=1 HTTP/1.1\r\nHost: " + address + "\r\n\r\n"
+	question := "GET " + path + " HTTP/1.1\r\nHost: " + address + "\r\n\r\n"
 	b.SetParallelism(32)
 	b.ReportAllocs()
 	b.ResetTimer()
