@@ -1,12 +1,16 @@
 // Pictures of each page in both themes. Usage: node screenshots.js path/to/rollcall folder
 import { mkdirSync } from "node:fs";
+import { createServer } from "node:http";
 import { join } from "node:path";
 import { launch, open } from "./browser.js";
 import { Server } from "./fleet.js";
 
 const [binary, folder] = process.argv.slice(2);
 mkdirSync(folder, { recursive: true });
-const server = await new Server(binary).start();
+const server = await new Server(binary, "--webhook-allow-private").start();
+const target = createServer((_, reply) => reply.end()); // of a webhook
+await new Promise((listening) => target.listen(0, "127.0.0.1", listening));
+await server.send("POST", "/v1/webhooks", { url: `http://127.0.0.1:${target.address().port}/hook`, types: ["TrafficChanged", "LeaseExpired"] });
 const middle = await server.fill({ evil: false, pause: 400 });
 const browser = await launch();
 const pages = {
@@ -21,7 +25,9 @@ for (const colorScheme of ["light", "dark"]) {
     await page.waitForTimeout(1200);
     await page.screenshot({ path: join(folder, `ui-${name}-${colorScheme}.png`) });
   }
-  await page.context().close();
+  await page.leave();
 }
 await browser.close();
 await server.end();
+target.close();
+target.closeAllConnections();

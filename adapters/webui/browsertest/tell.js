@@ -18,7 +18,7 @@ export function teller(browser, only = "") {
         failed++;
         console.log(`FAIL ${sentence}\nat ${page.url()}\n${err.stack}\n${page.faults.join("\n")}`);
       } finally {
-        await page.context().close();
+        await page.leave();
       }
     },
     end() {

@@ -34,7 +34,6 @@ class Overview extends Page {
   #asked = "";
 
   connectedCallback() {
-    this.search.value = this.route.query.get("q") ?? "";
     this.append(
       h("h1", { class: "hidden" }, "Overview"), this.tiles,
       h("div", { class: "columns" },
@@ -54,6 +53,8 @@ class Overview extends Page {
   }
 
   routed() {
+    const q = this.route.query.get("q") ?? "";
+    if (this.search.value !== q) this.search.value = q;
     const ns = this.route.query.get("ns") || "*";
     if (this.#asked !== `${ns} ${this.at}`) {
       this.#asked = `${ns} ${this.at}`;

@@ -82,7 +82,8 @@ class Service extends Page {
   }
 
   routed() {
-    this.text.value = this.route.query.get("q") ?? "";
+    const q = this.route.query.get("q") ?? "";
+    if (this.text.value !== q) this.text.value = q; // who types keeps the place in the text
     if (this.#asked !== this.at || this.#asked === "") {
       this.#asked = this.at;
       if (this.at) this.lookBackSoon();

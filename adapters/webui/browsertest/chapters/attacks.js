@@ -1,7 +1,7 @@
 // What a hostile fleet, server or address may try.
 import { strict as assert } from "node:assert";
 import { readFileSync } from "node:fs";
-import { live, until } from "../browser.js";
+import { follow, live, until } from "../browser.js";
 import { evil } from "../fleet.js";
 
 export default async function (tell, { server, guarded, middle }) {
@@ -22,9 +22,11 @@ export default async function (tell, { server, guarded, middle }) {
     const addresses = ["constructor", "__proto__", "toString/a/b", "instance/%2F/%3F/%23", `instance/default/evil/${text}`, `service/${text}/x`, `webhook/${text}`,
       `?at=${text}`, "?at=9999999999999999999999", "?at=1900-01-01T00:00:00Z", "?at=2999-01-01T00:00:00Z", `?ns=${text}`, `?q=${text}`, "?span=NaN&q=%00", "service/default/web?sort=__proto__&meta.constructor=x&tag=a&tag=b&check=*",
       "audit?event=-1", `audit?event=${text}`, `audit?type=${text}&service=a/b/c&from=x`, "diff?at=5m", "signed-in", "signed-in?error=x&state="];
+    await page.goto(server.url + "/ui/" + addresses[0]);
     for (const address of addresses) {
-      await page.goto(`${server.url}/ui/${address}`);
-      await page.locator("main h1").first().waitFor({ state: "attached" });
+      if (address.startsWith("signed-in")) await page.goto(`${server.url}/ui/${address}`);
+      else await follow(page, `/ui/${address}`);
+      await page.waitForFunction((href) => document.querySelector("main h1") && new URL(href, location.href).pathname === location.pathname, `/ui/${address}`);
       assert.equal(await page.locator("img, body script").count(), 0, address);
       assert.doesNotMatch(await page.title(), /^owned/, address);
       assert.deepEqual(page.faults, [], address);
@@ -39,7 +41,8 @@ export default async function (tell, { server, guarded, middle }) {
     await server.send("PUT", `/v1/services/evil/instances/${"i".repeat(256)}/health`, { status: "critical", output: long });
     await page.setViewportSize({ width: 360, height: 740 });
     for (const [address, there] of [["", ".services tbody tr"], ["?q=iiii", ".found a"], ["service/default/evil", ".instances tbody th a"], [`instance/default/evil/${"i".repeat(256)}`, "dl.facts"], ["audit?service=evil", ".entry"], [`diff?at=${middle}`, "section.added li"]]) {
-      await page.goto(`${server.url}/ui/${address}`);
+      if (address) await follow(page, `/ui/${address}`);
+      else await page.goto(`${server.url}/ui/`);
       await page.locator(there).first().waitFor();
       const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(wide <= 0, `${address} is ${wide} px wider than the window`);
