@@ -163,8 +163,12 @@ func (s *Store) refuse(h hello) (why string, removed bool) {
 	if h.Cluster != who.Cluster {
 		return "it belongs to another cluster", false
 	}
-	if m := s.applier.at(); slices.Contains(m.removed, h.From) {
+	m := s.applier.at()
+	if slices.Contains(m.removed, h.From) {
 		return "the cluster has removed the node", true
+	}
+	if known, ok := m.members[h.From]; ok && known.name != h.Name {
+		return "it knows the node under another name", false
 	}
 	if h.Purpose == forChange && h.Change == nil {
 		return "the change is missing", false
@@ -191,6 +195,9 @@ func (s *Store) readMessages(c net.Conn, h hello) error {
 			}
 			s.engine.receive(m)
 		case frameForward:
+			if of, err := decodeOrigin(content); err != nil || of.node != h.From {
+				return fmt.Errorf("node %s forwards what is not its own block", h.Name)
+			}
 			s.engine.propose(content)
 		default:
 			return fmt.Errorf("frame %q came where a message was expected", kind)

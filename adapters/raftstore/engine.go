@@ -95,18 +95,24 @@ func (e *engine) stop() { e.once.Do(func() { close(e.halt) }) }
 
 func (e *engine) wait() { e.tasks.Wait() }
 
-// do has the loop call a function with raft.
-func (e *engine) do(f func(*raft.RawNode)) { e.inbox.put(f) }
+// do has the loop call a function with raft. A node that has stopped calls none.
+func (e *engine) do(f func(*raft.RawNode)) {
+	if !e.halted() {
+		e.inbox.put(f)
+	}
+}
 
 // loop owns raft.
 func (e *engine) loop() {
 	ticker := time.NewTicker(e.store.tick())
 	defer ticker.Stop()
 	for {
+		ticked := false
 		select {
 		case <-e.halt:
 			return
 		case <-ticker.C:
+			ticked = true
 			e.node.Tick()
 			e.store.proposals.look()
 			e.store.barriers.look()
@@ -118,7 +124,7 @@ func (e *engine) loop() {
 		for e.node.HasReady() {
 			e.handle(e.node.Ready())
 		}
-		e.look()
+		e.look(ticked)
 	}
 }
 
@@ -141,16 +147,17 @@ func (e *engine) handle(ready raft.Ready) {
 	}
 }
 
-// look publishes what changed.
-func (e *engine) look() {
+// look publishes what changed. How far the members are it looks up at ticks only.
+func (e *engine) look(ticked bool) {
 	status := e.node.BasicStatus()
 	before := e.view.Load()
 	now := &view{role: status.RaftState, leader: status.Lead, term: status.GetTerm(), committed: status.GetCommit(), applied: status.Applied, match: before.match}
-	if now.role == raft.StateLeader {
+	switch {
+	case now.role != raft.StateLeader:
+		now.match = nil
+	case ticked || now.match == nil:
 		now.match = make(map[uint64]uint64, len(before.match))
 		e.node.WithProgress(func(id uint64, _ raft.ProgressType, p progress) { now.match[id] = p.Match })
-	} else {
-		now.match = nil
 	}
 	e.view.Store(now)
 	if now.leader == before.leader && now.term == before.term {

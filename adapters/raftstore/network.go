@@ -33,7 +33,7 @@ func (t tcp) Listen(address string) (net.Listener, error) {
 		return l, err
 	}
 	config := t.config.Clone()
-	config.ClientAuth = tls.RequireAndVerifyClientCert
+	config.ClientAuth, config.MinVersion = tls.RequireAndVerifyClientCert, tls.VersionTLS13
 	if config.ClientCAs == nil {
 		config.ClientCAs = config.RootCAs
 	}
@@ -47,10 +47,7 @@ func (t tcp) Dial(ctx context.Context, name, address string) (net.Conn, error) {
 		return d.DialContext(ctx, "tcp", address)
 	}
 	config := t.config.Clone()
-	config.ServerName = name // the certificate names the node, not its host
-	if config.MinVersion == 0 {
-		config.MinVersion = tls.VersionTLS13
-	}
+	config.ServerName, config.MinVersion = name, tls.VersionTLS13 // the certificate names the node, not its host
 	d := tls.Dialer{Config: config}
 	return d.DialContext(ctx, "tcp", address)
 }

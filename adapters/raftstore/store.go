@@ -432,6 +432,7 @@ func (s *Store) fail(cause error) {
 	s.end()
 	s.proposals.close(err)
 	s.barriers.close(err)
+	s.conns.close()
 }
 
 // removed notes that another node said that the cluster has removed this one.
