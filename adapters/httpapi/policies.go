@@ -17,13 +17,13 @@ const maxPolicyNotes = 10
 // panic by it.
 func (a *api) showPolicy(p domain.Policy) wire.Policy {
 	shown := wire.Policy{Name: p.Name, PolicySpec: p.PolicySpec, SetBy: p.By, SetAt: p.At.UTC()}
-	if p.MinReady == "" && p.PanicThreshold == "" {
-		return shown
-	}
-	catalog := a.Queries.Live.Catalog()
+	catalog, matches := a.Queries.Live.Catalog(), false
 	for _, service := range catalog.Services("") {
-		if !p.Matches(service) || len(shown.Notes) == maxPolicyNotes {
+		if !p.Matches(service) {
 			continue
+		}
+		if matches = true; len(shown.Notes) >= maxPolicyNotes {
+			break
 		}
 		view := catalog.View(service)
 		if p.PanicThreshold != "" && p.Panics(view.ReadyCount(), len(view.Entries)) {
@@ -35,6 +35,9 @@ func (a *api) showPolicy(p domain.Policy) wire.Policy {
 		if ready, needed := view.ReadyCount(), p.MinReady.Of(len(view.Entries)); ready < needed {
 			shown.Notes = append(shown.Notes, fmt.Sprintf("%s has %d of %d instances ready, fewer than %d: every removal of a ready one is refused", service, ready, len(view.Entries), needed))
 		}
+	}
+	if !matches {
+		shown.Notes = append(shown.Notes, "it is for no service that has instances now")
 	}
 	return shown
 }

@@ -70,7 +70,7 @@ func TestBadPoliciesAreRefusedByName(t *testing.T) {
 	s.send("PUT", "/v1/policies/p", `{"min_ready":"50%","description":"half"}`).want(t, 200)
 	var list wire.PolicyList
 	s.send("GET", "/v1/policies", "").want(t, 200).json(t, &list)
-	if len(list.Policies) != 1 || list.Policies[0].Namespace != "*" || list.Policies[0].Service != "*" {
+	if len(list.Policies) != 1 || len(list.Policies[0].Notes) != 1 || list.Policies[0].Notes[0] != "it is for no service that has instances now" || list.Policies[0].Namespace != "*" || list.Policies[0].Service != "*" {
 		t.Errorf("the list has %+v", list)
 	}
 }

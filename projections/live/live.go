@@ -294,6 +294,7 @@ func (s *State) Run(ctx context.Context) error {
 	err := projections.Follow(ctx, s.opts.Store, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
 		if s.stale.Load() { // the store is reached now, and the streams could not be read at the start
 			if err := errors.Join(s.loadRegistry(ctx), s.loadThresholds(ctx)); err == nil {
+				s.touchAll()
 				s.stale.Store(false)
 			}
 		}

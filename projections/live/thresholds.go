@@ -90,6 +90,20 @@ func (s *State) loadThresholds(ctx context.Context) error {
 func (s *State) applyPolicy(e *eventstore.RecordedEvent) {
 	next, concerned := s.thresholds.Load().after(e)
 	s.thresholds.Store(next)
+	s.touch(concerned, e.Position)
+}
+
+// touchAll is touch of all services that a threshold is for. It is called when the thresholds could not be read at the start.
+func (s *State) touchAll() {
+	var specs []domain.PolicySpec
+	for _, p := range s.thresholds.Load().all {
+		specs = append(specs, p.PolicySpec)
+	}
+	s.touch(specs, max(s.Position(), s.Catalog().Changed()))
+}
+
+// touch gives the services that specifications are for another view.
+func (s *State) touch(concerned []domain.PolicySpec, at eventstore.Position) {
 	if len(concerned) == 0 {
 		return
 	}
@@ -98,7 +112,7 @@ func (s *State) applyPolicy(e *eventstore.RecordedEvent) {
 	})
 	s.changing.Lock()
 	for _, key := range matching {
-		s.Catalog().Touch(key, e.Position)
+		s.Catalog().Touch(key, at)
 	}
 	s.changing.Unlock()
 	s.touched.Add(1)
