@@ -48,6 +48,8 @@ type Access struct {
 	Store eventstore.Store
 	State AccessState
 	Now   func() time.Time
+	// Ruled says whether a rule gives a role to callers without a token; nil: there are no rules. A node knows its own.
+	Ruled func(role string) bool
 }
 
 // Create makes a token and gives its secret, which is kept nowhere.
@@ -88,6 +90,9 @@ func (a *Access) Do(ctx context.Context, caller Caller, command domain.AccessCom
 		event, events, err := a.State.Decide(command)
 		if err != nil || event == nil {
 			return err
+		}
+		if remove, ok := command.(domain.RemoveRole); ok && a.Ruled != nil && a.Ruled(remove.Name) {
+			return domain.RoleInUse{Role: remove.Name}
 		}
 		data, err := domain.Encode(event)
 		if err != nil {

@@ -172,10 +172,15 @@ func (e Taken) Error() string {
 	return fmt.Sprintf("there is, or was, a token %s; a name is used once", e.Name)
 }
 
-// RoleInUse refuses to remove a role that a token has.
-type RoleInUse struct{ Role, Token string }
+// RoleInUse refuses to remove a role that a token has, or a rule of the node's file names.
+type RoleInUse struct{ Role, Token string } // Token "": a rule names the role
 
-func (e RoleInUse) Error() string { return fmt.Sprintf("token %s has the role %s", e.Token, e.Role) }
+func (e RoleInUse) Error() string {
+	if e.Token == "" {
+		return fmt.Sprintf("a rule of --access-config names the role %s", e.Role)
+	}
+	return fmt.Sprintf("token %s has the role %s", e.Token, e.Role)
+}
 
 // Decide answers a command: at most one event, none when it asks for what is. It changes nothing.
 func (a *Access) Decide(command AccessCommand) (Event, error) {

@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,6 +104,17 @@ func (c *Callers) use(content []byte, config *Config) {
 			c.options.Logger.Warn("a rule names a role that does not exist: it grants nothing until the role is made", "file", c.options.File, "role", role)
 		}
 	}
+}
+
+// Names says whether a rule in force names a role, or callers whom nothing names have it.
+func (c *Callers) Names(role string) bool {
+	now := c.rules.Load()
+	for _, spec := range now.anonymous {
+		if slices.Contains(spec.Roles, role) {
+			return true
+		}
+	}
+	return slices.Contains(now.config.roles(), role)
 }
 
 // roles are the names of all roles in the file.

@@ -38,7 +38,7 @@ type Server struct {
 // NewServer makes a server for the handler. The lane answers plain requests before the handler. nil: no lane.
 func NewServer(handler http.Handler, lane *lane.Lane, logger *slog.Logger) *Server {
 	s := &http.Server{
-		Handler: handler, ConnContext: ConnContext,
+		Handler: drained(handler), ConnContext: ConnContext,
 		ReadHeaderTimeout: HeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}

@@ -27,12 +27,13 @@ const (
 type TLS struct {
 	Cert, Key  string // files in PEM; they are read again when they change
 	ClientCA   string // file of the authorities that sign clients' certificates; it is read again when it changes
+	ClientCRL  string // file of the certificates that these authorities revoked; "": there is none; it is read again when it changes
 	ClientAuth ClientAuth
 	Logger     *slog.Logger
 }
 
 // On says whether the server speaks TLS.
-func (t TLS) On() bool { return t.Cert != "" || t.Key != "" || t.ClientCA != "" }
+func (t TLS) On() bool { return t.Cert != "" || t.Key != "" || t.ClientCA != "" || t.ClientCRL != "" }
 
 // lookEvery is how often files are looked at for changes.
 const lookEvery = time.Second
@@ -47,6 +48,8 @@ func (t TLS) Config() (*tls.Config, error) {
 		return nil, domain.InvalidField{Field: "tls-client-auth", Rule: "must be off, optional or required"}
 	case (t.ClientAuth == ClientAuthOff) != (t.ClientCA == ""):
 		return nil, domain.InvalidField{Field: "tls-client-auth", Rule: "must be optional or required with a client CA, and off without"}
+	case t.ClientCRL != "" && t.ClientCA == "":
+		return nil, domain.InvalidField{Field: "tls-client-crl", Rule: "must be left out without a client CA"}
 	}
 	files := &tlsFiles{settings: t}
 	if err := files.read(); err != nil {
@@ -64,7 +67,7 @@ type tlsFiles struct {
 
 	mu     sync.Mutex
 	config *tls.Config
-	stamps [3]stamp // of the certificate, the key and the client CA
+	stamps [4]stamp // of the certificate, the key, the client CA and what it revoked
 	looked time.Time
 }
 
@@ -95,8 +98,8 @@ func (f *tlsFiles) current() *tls.Config {
 	return f.config
 }
 
-func (f *tlsFiles) look() (stamps [3]stamp) {
-	for i, path := range []string{f.settings.Cert, f.settings.Key, f.settings.ClientCA} {
+func (f *tlsFiles) look() (stamps [4]stamp) {
+	for i, path := range []string{f.settings.Cert, f.settings.Key, f.settings.ClientCA, f.settings.ClientCRL} {
 		if path == "" {
 			continue
 		}
@@ -127,6 +130,13 @@ func (f *tlsFiles) read() error {
 		config.ClientAuth = tls.VerifyClientCertIfGiven
 		if f.settings.ClientAuth == ClientAuthRequired {
 			config.ClientAuth = tls.RequireAndVerifyClientCert
+		}
+		if f.settings.ClientCRL != "" {
+			revoked, err := readRevoked(f.settings.ClientCRL, pem, f.settings.Logger)
+			if err != nil {
+				return fmt.Errorf("TLS client CRL: %w", err)
+			}
+			config.VerifyConnection = revoked.check // also of a connection that resumes a session
 		}
 	}
 	f.config, f.stamps = config, stamps

@@ -175,6 +175,14 @@ func (n *node) openAccess(ctx context.Context) (err error) {
 	return nil
 }
 
+func (n *node) accessCommands() *commands.Access {
+	a := &commands.Access{Store: n.store, State: n.tokens, Now: time.Now}
+	if n.vouched != nil {
+		a.Ruled = n.vouched.Names
+	}
+	return a
+}
+
 // limits are the limits of callers; nil: there are no limits.
 func (n *node) limits() (*web.Limits, error) {
 	perSecond, err := n.settings.limits.perSecond(n.settings.alone())
@@ -242,7 +250,7 @@ func (n *node) openAPI(context.Context) (err error) {
 		BackupTo: backupFunc(n.settings.data, n.store, n.history),
 		Webhooks: n.deliveries.list, WebhookCommands: n.deliveries.commands, Deliveries: n.deliveries,
 		PreservationCommands: &commands.Preservation{Store: n.store, Projections: n.live},
-		Access:               n.access, Tokens: n.tokens, AccessCommands: &commands.Access{Store: n.store, State: n.tokens, Now: time.Now},
+		Access:               n.access, Tokens: n.tokens, AccessCommands: n.accessCommands(),
 		Policies: n.policies, PolicyCommands: &commands.Policies{Store: n.store, State: n.policies, Catalog: n.live},
 		Shed:             func() { n.listening.Refused(domain.DeafOverload) },
 		HeartbeatsAtOnce: n.settings.heartbeatsAtOnce,

@@ -93,6 +93,7 @@ func (s *settings) flags(c *cobra.Command) {
 	f.StringVar(&s.tls.Cert, "tls-cert", "", "certificate of the server with its chain, in PEM: speak TLS; read again when it changes")
 	f.StringVar(&s.tls.Key, "tls-key", "", "private key of the certificate, in PEM")
 	f.StringVar(&s.tls.ClientCA, "tls-client-ca", "", "authorities that sign clients' certificates, in PEM")
+	f.StringVar(&s.tls.ClientCRL, "tls-client-crl", "", "lists of clients' certificates that their authorities revoked, in PEM or DER; read again when it changes")
 	f.StringVar((*string)(&s.tls.ClientAuth), "tls-client-auth", string(web.ClientAuthOff), "whether clients must show a certificate: off, optional or required")
 	f.StringVar(&s.access, "access", "off", "on: callers need a token, and may do what its roles grant; off: everybody may do everything, which is for a loopback address")
 	f.StringVar(&s.accessFile, "access-config", "", "with --access on, YAML or JSON file of the token issuers (OpenID Connect) and client certificates that are trusted, and of the roles that they get; read again when it changes and on SIGHUP")
@@ -176,6 +177,9 @@ func (s *settings) controlled() bool { return s.access == "on" }
 func (s *settings) checkAccess() error {
 	if s.access != "on" && s.access != "off" && s.access != "" {
 		return usageError{fmt.Errorf("access must be on or off, not %q", s.access)}
+	}
+	if s.controlled() && s.insecure {
+		return usageError{errors.New("insecure and --access on contradict each other: insecure lets everybody do everything, so leave it out")}
 	}
 	if s.accessFile != "" {
 		if !s.controlled() {

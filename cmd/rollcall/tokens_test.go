@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -144,4 +145,87 @@ func TestCommandsReachARegistryThroughTheSocketInItsFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(plain, exitFailed, "no registry runs on the data folder", "status", "--data", data)
+}
+
+// A role that the file of rules names is in use, as one that a token has.
+func TestARoleThatARuleNamesIsNotRemoved(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	rules := filepath.Join(folder, "access.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(rules, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("anonymous: {roles: [guests]}\n")
+	data := filepath.Join(folder, "data")
+	startServer(t, data, "--access", "on", "--access-config", rules)
+	role := func(args ...string) (string, int) {
+		t.Helper()
+		out, errs, code := run(t, nil, append(append([]string{"role"}, args...), "--data", data)...)
+		return out + errs, code
+	}
+	for _, name := range []string{"guests", "others"} {
+		if said, code := role("set", name, "--verb", "read-catalog"); code != 0 {
+			t.Fatal(said)
+		}
+	}
+	if said, code := role("remove", "others"); code != 0 {
+		t.Errorf("a role that nothing names: %s", said)
+	}
+	if said, code := role("remove", "guests"); code != exitFailed || !strings.Contains(said, "a rule of --access-config names the role guests") {
+		t.Errorf("a role that a rule names: exit code %d: %s", code, said)
+	}
+	if said, code := role("remove", "nobody"); code != exitNotFound {
+		t.Errorf("a role that is not there: exit code %d: %s", code, said)
+	}
+	write("anonymous: {roles: [reader]}\n") // is read again soon
+	eventually(t, "0", func() string { _, code := role("remove", "guests"); return fmt.Sprint(code) })
+}
+
+// What says both that callers need a token and that everybody may do everything is refused.
+func TestInsecureAndAccessOnContradict(t *testing.T) {
+	for _, listen := range []string{"127.0.0.1:0", "0.0.0.0:0"} {
+		if _, errs, code := run(t, nil, "serve", "--data", t.TempDir(), "--listen", listen, "--access", "on", "--insecure"); code != exitUsage || !strings.Contains(errs, "contradict") {
+			t.Errorf("%s: exit code %d: %s", listen, code, errs)
+		}
+	}
+}
+
+// A body over the limit is answered with 413, not with a reset, on every port and whatever else is wrong with the request.
+func TestABodyOverTheLimitIsAnswered(t *testing.T) {
+	t.Parallel()
+	port := freePort(t)
+	p := startServer(t, t.TempDir(), "--consul-listen", "127.0.0.1:"+port)
+	guarded := startServer(t, t.TempDir(), "--access", "on")
+	large := `{"address":"` + strings.Repeat("x", 5<<20) + `"}`
+	for _, to := range []struct {
+		method, url, body string
+		status            int
+	}{
+		{"PUT", p.url + "/v1/services/web/instances/a", large, 413}, {"POST", p.url + "/v1/commands", "[" + large + "," + large + "]", 413},
+		{"POST", p.url + "/v1/heartbeats", "[" + large + "," + large + "]", 413}, {"POST", p.url + "/v1/nothing", large, 404},
+		{"PUT", "http://127.0.0.1:" + port + "/v1/agent/service/register", large, 413}, {"PUT", guarded.url + "/v1/services/web/instances/a", large, 401},
+	} {
+		for _, chunked := range []bool{false, true} {
+			r, err := http.NewRequest(to.method, to.url, strings.NewReader(to.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("Content-Type", "application/json")
+			if chunked {
+				r.ContentLength = -1
+			}
+			reply, err := transport.Do(r)
+			if err != nil {
+				t.Errorf("%s %s, chunked %v: %v", to.method, to.url, chunked, err)
+				continue
+			}
+			reply.Body.Close()
+			if reply.StatusCode != to.status {
+				t.Errorf("%s %s, chunked %v: %d, want %d", to.method, to.url, chunked, reply.StatusCode, to.status)
+			}
+		}
+	}
 }
