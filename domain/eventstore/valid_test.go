@@ -16,7 +16,11 @@ var documents = []string{
 
 func TestWhatIsJSONIsWhatTheLibrarySays(t *testing.T) {
 	for _, d := range documents {
-		for end := max(len(d)-50, 0); end <= len(d); end++ {
+		shortest := 0
+		if len(d) > 1000 { // nested to the limit
+			shortest = len(d) - 1
+		}
+		for end := shortest; end <= len(d); end++ {
 			if got, want := validJSON([]byte(d[:end])), json.Valid([]byte(d[:end])); got != want {
 				t.Errorf("%.80q: %v, want %v", d[:end], got, want)
 			}
