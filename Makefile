@@ -44,7 +44,7 @@ torture: ## long runs: KILLS kills of the real binary, SEEDS simulated worlds, e
 	ROLLCALL_TORTURE=$(KILLS) $(GO) test -v -timeout 4h -run 'TestTheCrashCampaign' ./cmd/rollcall
 	ROLLCALL_SEEDS=$(SEEDS) $(GO) test -timeout 4h ./commands/simulation
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'AtAnyFileOperation|AnyCrash' ./adapters/pebblestore
-	@for t in $(FUZZ); do $(GO) test -run '^$$' -fuzz "^$${t#*:}$$" -fuzztime $(FUZZTIME) $${t%%:*} || exit 1; done
+	@for t in $(FUZZ); do $(GO) test -run '^$$' -fuzz "^$${t#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $${t%%:*} || exit 1; done
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'TestNoLoadExhausts' ./cmd/rollcall
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'ManyThatHang|ManyIdle' ./adapters/webhooks
 

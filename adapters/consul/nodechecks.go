@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
@@ -50,16 +51,40 @@ func (f *face) registerNodeCheck(q *request, n node, id string, body checkDefini
 	if err := (domain.AddCheck{Key: nodeKey(q.namespace, n.name), Check: check}).Validate(); err != nil {
 		return err // no node is kept for it
 	}
-	key, err := f.ensureNode(q, n)
-	if err != nil {
-		return err
+	return again(func() error {
+		key, err := f.ensureNode(q, n)
+		if err != nil {
+			return err
+		}
+		return f.addCheck(q, n, key, id, check, body.Status)
+	})
+}
+
+// attempts is how often something is tried that others get in the way of.
+const attempts = 32
+
+// again does something to an instance that is made where it is not there, once more if another request removes the instance, or makes
+// it, meanwhile.
+func again(do func() error) (err error) {
+	for range attempts {
+		var live domain.AlreadyLive
+		if err = do(); err == nil || !isGone(err) && !errors.As(err, &live) {
+			return err
+		}
 	}
-	return f.addCheck(q, n, key, id, check, body.Status)
+	return err
+}
+
+// isGone says whether a command was refused because its instance is not there.
+func isGone(err error) bool {
+	var unknown domain.UnknownInstance
+	var lapsed domain.LeaseLapsed
+	var nothing domain.NothingToMatch
+	return errors.As(err, &unknown) || errors.As(err, &lapsed) || errors.As(err, &nothing)
 }
 
 // amend changes the details and the origin of a live instance, and its status with that of the checks in the origin.
 func (f *face) amend(q *request, key domain.Key, change func(*domain.Details, *origin)) error {
-	const attempts = 8 // others may change the instance at the same time
 	for attempt := 1; ; attempt++ {
 		entry := f.Queries.Live.Catalog().Find(key)
 		if entry == nil {
@@ -84,6 +109,13 @@ func (f *face) amend(q *request, key domain.Key, change func(*domain.Details, *o
 		err = f.Commands.Do(q.Request().Context(), q.caller(), commands.Request{Command: command, IfMatch: &revision}).Err
 		var other domain.RevisionMismatch
 		if !errors.As(err, &other) || attempt == attempts {
+			return err
+		}
+		changed := func() bool {
+			e := f.Queries.Live.Catalog().Find(key)
+			return e == nil || e.Revision() >= other.Actual
+		}
+		if err := f.Queries.AwaitUntil(q.Request().Context(), time.Second, changed, key.ServiceKey()); err != nil {
 			return err
 		}
 	}

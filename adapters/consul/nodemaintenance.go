@@ -1,7 +1,6 @@
 package consul
 
 import (
-	"errors"
 	"net/http"
 	"strings"
 
@@ -49,9 +48,7 @@ func reasonOf(by, reason string) string {
 
 func (f *face) follow(q *request, key domain.Key, traffic domain.Traffic, reason string) error {
 	err := f.Commands.Do(q.Request().Context(), q.caller(), commands.Request{Command: domain.ChangeTraffic{Key: key, Traffic: traffic, Reason: reason}}).Err
-	var gone domain.UnknownInstance
-	var lapsed domain.LeaseLapsed
-	if errors.As(err, &gone) || errors.As(err, &lapsed) {
+	if isGone(err) {
 		return nil
 	}
 	return err
@@ -68,19 +65,20 @@ func (f *face) nodeMaintenance(q *request) error {
 	if err := q.who.May(domain.ChangeInstanceTraffic, key); err != nil { // the caller's own node would not do: others may be at it
 		return err
 	}
-	if traffic == domain.Maintenance {
-		if key, err = f.ensureNode(q, n); err != nil {
-			return err
-		}
-	}
 	if traffic == domain.Maintenance { // before the node: a policy may keep an instance in traffic, and then nothing changes
 		if err := f.empty(q, n, reasonOf(q.who.Name, reason)); err != nil {
 			return err
 		}
 	}
-	err = f.doToNode(q, domain.ChangeTraffic{Key: key, Traffic: traffic, Reason: reason})
-	var unknown domain.UnknownInstance
-	if err != nil && !(errors.As(err, &unknown) && traffic == domain.Serving) { // a node that is not known is in no maintenance
+	err = again(func() error {
+		if traffic == domain.Maintenance {
+			if _, err := f.ensureNode(q, n); err != nil {
+				return err
+			}
+		}
+		return f.doToNode(q, domain.ChangeTraffic{Key: key, Traffic: traffic, Reason: reason})
+	})
+	if err != nil && !(isGone(err) && traffic == domain.Serving) { // a node that is not known is in no maintenance
 		return err
 	}
 	for _, s := range f.everyone(q.namespace) { // those that came meanwhile, too

@@ -112,25 +112,25 @@ func (b *catalogRegistration) checks() (ofNode []writtenCheck, ofServices map[st
 // it is already.
 func (f *face) writeNode(q *request, n node, body *catalogRegistration, checks []writtenCheck) error {
 	key := nodeKey(q.namespace, n.name)
-	if entry := f.Queries.Live.Catalog().Find(key); entry != nil {
-		return f.amendNode(q, n, key, body, checks)
-	}
-	if body.Service != nil && len(checks) == 0 || body.Service == nil && len(checks) == 0 && (body.Check != nil || len(body.Checks) > 0) {
-		return nil
-	}
-	o := origin{NodeID: body.ID, NodeMeta: body.NodeMeta}
-	for _, c := range checks {
-		o.write(c)
-	}
-	details, err := nodeDetails(n, o)
-	if err != nil {
+	return again(func() error {
+		if f.Queries.Live.Catalog().Find(key) != nil {
+			return f.amendNode(q, n, key, body, checks)
+		}
+		alone := body.Service == nil && body.Check == nil && len(body.Checks) == 0
+		if !alone && len(checks) == 0 {
+			return nil
+		}
+		o := origin{NodeID: body.ID, NodeMeta: body.NodeMeta}
+		for _, c := range checks {
+			o.write(c)
+		}
+		details, err := nodeDetails(n, o)
+		if err != nil {
+			return err
+		}
+		_, err = f.do(q, domain.RegisterInstance{Key: key, Details: details, CreateOnly: true})
 		return err
-	}
-	_, err = f.do(q, domain.RegisterInstance{Key: key, Details: details, CreateOnly: true})
-	if _, live := err.(domain.AlreadyLive); live { // another request has made it
-		return f.amendNode(q, n, key, body, checks)
-	}
-	return err
+	})
 }
 
 func (f *face) amendNode(q *request, n node, key domain.Key, body *catalogRegistration, checks []writtenCheck) error {
