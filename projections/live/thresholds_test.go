@@ -1,0 +1,60 @@
+package live_test
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/domain/eventstore/eventstoretest"
+	"github.com/rollcall-registry/rollcall/projections/live"
+)
+
+// awayStore cannot be reached while it is away.
+type awayStore struct {
+	*eventstoretest.Memory
+	away atomic.Bool
+}
+
+func (s *awayStore) Head(ctx context.Context) (eventstore.Position, error) {
+	if s.away.Load() {
+		return 0, eventstore.ErrUnavailable
+	}
+	return s.Memory.Head(ctx)
+}
+
+// A start without the store knows no policies. When they could be read, the services that they are for are judged anew.
+func TestPoliciesThatCouldNotBeReadAtTheStartCountLater(t *testing.T) {
+	store := &awayStore{Memory: eventstoretest.NewMemory()}
+	dir, id := t.TempDir(), uuid.New()
+	last := register(t, store, 0, 3)
+	first := open(t, store, snapshots(dir, id))
+	run(t, first, last)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := domain.Encode(domain.PolicySet{Name: "p", PolicySpec: domain.PolicySpec{Namespace: "*", Service: "*", PanicThreshold: "50%"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	results, err := store.Append(t.Context(), nil, eventstore.AppendRequest{Stream: eventstore.PolicyStream, Events: []eventstore.EventData{{Type: domain.TypePolicySet, Data: data, Metadata: []byte(`{"schema":2}`)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.away.Store(true)
+	state, err := live.Open(t.Context(), live.Options{Store: store, Snapshots: snapshots(dir, id), Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil || !state.Stale() || !state.Thresholds().None() {
+		t.Fatalf("%v, stale %v, without policies %v", err, state.Stale(), state.Thresholds().None())
+	}
+	before := state.Catalog().View(key(0).ServiceKey())
+	store.away.Store(false)
+	run(t, state, results[0].Position)
+	if state.Thresholds().None() || state.Touched() == 0 || state.Catalog().View(key(0).ServiceKey()) == before {
+		t.Errorf("without policies %v, touched %d", state.Thresholds().None(), state.Touched())
+	}
+}
