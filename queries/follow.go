@@ -221,25 +221,17 @@ func (s *Service) takeSnapshot(name string, q *FollowQuery) (taken made) {
 		}
 		views = q.Visible.views(views)
 		panics := s.panicsIn(views)
-		return made{at: at, panics: panics, form: s.keepSnapshot(name, at, func() encoded.Form {
+		return made{at: at, panics: panics, form: s.work.keep(fmt.Sprint(name, "@", at, panics.text()), func() encoded.Form {
 			return encodeServices(wire.CatalogSnapshot{Position: s.At(at), Services: []wire.ServiceInstances{}}, views, panics.given(q.Filter))
 		})}
 	}
 	view, at := s.Live.Snapshot(q.Service)
 	panics := s.panicsIn([]*catalog.View{view})
 	filter, panicking := panics.given(q.Filter)(view)
-	return made{at: at, panics: panics, form: s.keepSnapshot(name, at, func() encoded.Form {
+	return made{at: at, panics: panics, form: s.work.keep(fmt.Sprint(name, "@", at, panics.text()), func() encoded.Form {
 		frame := wire.InstanceList{Service: q.Service.Service, Namespace: q.Service.Namespace, Position: s.At(at), Panic: panicking}
 		return s.lists.encode(frame, view, filter)
 	})}
-}
-
-// keepSnapshot keeps a snapshot for others, unless services may panic: then what is given depends on more than the position.
-func (s *Service) keepSnapshot(name string, at eventstore.Position, encode func() encoded.Form) encoded.Form {
-	if !s.Live.Thresholds().None() {
-		return encode()
-	}
-	return s.work.keep(fmt.Sprint(name, "@", at), encode)
 }
 
 // resume goes on after a position: with the changes of the feed, or if the feed does not have them any more, of the store.

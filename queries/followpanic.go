@@ -2,6 +2,7 @@ package queries
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -23,6 +24,14 @@ func (Panics) update() {}
 
 // toldPanics are services that panic, as somebody was told.
 type toldPanics map[domain.ServiceKey]wire.Panic
+
+// text tells panics from others, for what is given at a position depends on them, too; "": none does.
+func (t toldPanics) text() string {
+	if len(t) == 0 {
+		return ""
+	}
+	return fmt.Sprint(map[domain.ServiceKey]wire.Panic(t)) // in the order of the keys
+}
 
 // panics is what a follower knows of panics.
 type panics struct {
