@@ -36,7 +36,7 @@ race:
 KILLS ?= 200
 SEEDS ?= 5000
 FUZZTIME ?= 30s
-FUZZ := ./adapters/dns:FuzzPackets ./adapters/consul:FuzzRequests ./domain:FuzzDecodeEvent ./domain:FuzzParseKey ./domain/eventstore:FuzzParseJSON ./domain/eventstore:FuzzValidJSON ./adapters/pebblestore:FuzzStoredValues \
+FUZZ := ./adapters/dns:FuzzPackets ./adapters/consul:FuzzRequests ./domain:FuzzDecodeEvent ./domain:FuzzParseKey ./domain/eventstore:FuzzParseJSON ./domain/eventstore:FuzzValidJSON ./adapters/pebblestore:FuzzStoredValues ./adapters/raftstore:FuzzEntry \
 	./adapters/httpapi:FuzzBodies ./adapters/httpapi:FuzzTheLane ./adapters/web/lane:FuzzPlainRequests ./adapters/httpapi:FuzzPlainStrings ./adapters/httpapi:FuzzPlainReports ./adapters/httpapi:FuzzQueries ./projections/history:FuzzStoredLists \
 	./adapters/access:FuzzFiles ./adapters/access:FuzzTokens ./projections/history:FuzzCheckpoint ./projections/catalog:FuzzSnapshotsAndEvents
 
@@ -44,6 +44,7 @@ torture: ## long runs: KILLS kills of the real binary, SEEDS simulated worlds, e
 	ROLLCALL_TORTURE=$(KILLS) $(GO) test -v -timeout 4h -run 'TestTheCrashCampaign' ./cmd/rollcall
 	ROLLCALL_SEEDS=$(SEEDS) $(GO) test -timeout 4h ./commands/simulation
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'AtAnyFileOperation|AnyCrash' ./adapters/pebblestore
+	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 2h ./adapters/raftstore
 	@for t in $(FUZZ); do $(GO) test -run '^$$' -fuzz "^$${t#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $${t%%:*} || exit 1; done
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'TestNoLoadExhausts' ./cmd/rollcall
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'ManyThatHang|ManyIdle' ./adapters/webhooks

@@ -219,7 +219,8 @@ func decodeOrigin(body []byte) (of origin, err error) {
 func decodeRequests(body []byte, into []eventstore.AppendRequest) ([]eventstore.AppendRequest, error) {
 	r := reader{b: body[numberAt+8:]}
 	var metadata [][]byte // of the events of one call
-	for calls := uint64(0); len(r.b) > 0; calls-- {
+	calls := uint64(0)    // requests that the call still has
+	for ; len(r.b) > 0; calls-- {
 		if calls == 0 {
 			calls, metadata = r.uvarint(), metadata[:0]
 		}
@@ -247,6 +248,9 @@ func decodeRequests(body []byte, into []eventstore.AppendRequest) ([]eventstore.
 			metadata = r.event(&q.Events[i], metadata)
 		}
 		into = append(into, q)
+	}
+	if calls != 0 {
+		return nil, errEntry
 	}
 	return into, r.end()
 }
