@@ -49,10 +49,10 @@ export default async function (tell, { server, middle }) {
   });
 
   await tell("the lanes show the states of the timeline, and who made them", async (page) => {
-    await page.goto(server.url + "/ui/service/default/payments?span=5");
+    await page.goto(server.url + "/ui/service/default/payments?span=15");
     await page.locator("rc-lanes canvas").scrollIntoViewIfNeeded();
     await page.waitForFunction(() => document.querySelector("rc-lanes")?.lanes.length === 4);
-    const told = await server.send("GET", "/v1/timeline/services/payments?from=5m%20ago");
+    const told = await server.send("GET", "/v1/timeline/services/payments?from=15m%20ago");
     const shown = await page.evaluate(() => document.querySelector("rc-lanes").lanes.map(([id, lane]) => [id, lane.map((i) => i.state)]));
     assert.deepEqual(shown, told.lanes.map((l) => [l.id, l.intervals.map((i) => (i.traffic === "serving" ? i.status : i.traffic))]));
     assert.deepEqual(shown[0], ["payments-1", ["passing", "maintenance"]]);
