@@ -16,7 +16,7 @@ func (c *Client) Cluster(ctx context.Context) (Reply[wire.ClusterStatus], error)
 
 // AddMember makes a node that was started to join a member of the cluster. The reply comes when the node has a vote.
 func (c *Client) AddMember(ctx context.Context, m domain.Member, reason string) (Reply[wire.ClusterStatus], error) {
-	return ask[wire.ClusterStatus](ctx, c, request{method: http.MethodPost, path: "/v1/cluster/members", body: wire.NewMember{Member: m, Reason: reason}})
+	return ask[wire.ClusterStatus](ctx, c, request{method: http.MethodPost, path: "/v1/cluster/members", body: wire.NewMember{Member: m, Reason: reason}, timeout: wire.AddMemberTimeout})
 }
 
 // RemoveMember takes a node out of the cluster. Another node than that one must be asked.

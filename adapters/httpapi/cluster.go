@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -35,6 +36,7 @@ func (a *api) addMember(c echo.Context) error {
 	if a.ClusterCommands == nil {
 		return domain.NoCluster{}
 	}
+	extendWriteDeadline(c, wire.AddMemberTimeout+time.Minute)
 	if err := a.ClusterCommands.Add(c.Request().Context(), caller(c), body.Member, body.Reason); err != nil {
 		return err
 	}

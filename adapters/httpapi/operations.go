@@ -19,7 +19,12 @@ func (a *api) readyz(c echo.Context) error {
 	if err := a.Ready(); err != nil {
 		return problem(http.StatusServiceUnavailable, "not-ready", "The registry is not ready", err.Error())
 	}
-	return c.JSONBlob(http.StatusOK, []byte(`{"status":"ready"}`))
+	ready := wire.Readiness{Status: "ready"}
+	if a.Queries.Node.Cluster != nil {
+		s := a.Queries.Node.Cluster()
+		ready.Cluster = &wire.ClusterReadiness{Node: s.Node, Role: s.Role, Term: s.Term, Leader: s.Leader, Lag: s.Lag, Members: len(s.Members)}
+	}
+	return c.JSON(http.StatusOK, ready)
 }
 
 // status says how this node is. It is answered under any load, and whatever the event store does.

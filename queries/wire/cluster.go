@@ -43,6 +43,25 @@ type MemberStatus struct {
 	Problem   string      `json:"problem,omitempty"` // why it refuses the node that answers
 }
 
+// Readiness is the reply of a node that should get requests. Nobody needs a right to ask, so it names no addresses.
+type Readiness struct {
+	Status  string            `json:"status"`            // ready
+	Cluster *ClusterReadiness `json:"cluster,omitempty"` // absent: the node is in no cluster
+}
+
+// ClusterReadiness is what a node in a cluster says to everybody.
+type ClusterReadiness struct {
+	Node    string      `json:"node"`
+	Role    ClusterRole `json:"role"`
+	Term    uint64      `json:"term"`
+	Leader  string      `json:"leader,omitempty"`
+	Lag     uint64      `json:"lag"`     // entries that the node knows to be decided, and has not applied
+	Members int         `json:"members"` // how many there are
+}
+
+// AddMemberTimeout is how long it may take to give a new member all events.
+const AddMemberTimeout = 30 * time.Minute
+
 // NewMember is the body that adds a member.
 type NewMember struct {
 	domain.Member
