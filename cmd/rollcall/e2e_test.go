@@ -107,7 +107,7 @@ func startCommand(t testing.TB, c *exec.Cmd) *process {
 	case p.url = <-ready:
 	case err := <-p.done:
 		t.Fatalf("the server ended at its start: %v\n%s", err, p.logs)
-	case <-time.After(30 * time.Second):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("the server did not get ready")
 	}
 	return p
