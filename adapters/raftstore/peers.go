@@ -158,12 +158,12 @@ func (p *peers) run(peer *peer) {
 		if err == nil {
 			peer.connect(true, "")
 			pause = s.tick()
-			s.logger.Debug("connected to a node of the cluster", "node", peer.member.name)
+			s.logger.Debug("connected to a node of the cluster", "peer", peer.member.name)
 			err = peer.write(c)
 			peer.connect(false, "")
 			s.engine.unreachable(peer.member.id)
 			if peer.ctx.Err() == nil {
-				s.logger.Info("the connection to a node of the cluster broke", "node", peer.member.name, "cause", err)
+				s.logger.Info("the connection to a node of the cluster broke", "peer", peer.member.name, "cause", err)
 			}
 		}
 		var refused *refusedError
