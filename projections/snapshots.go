@@ -34,7 +34,12 @@ type Snapshots struct {
 	Version uint32 // of the state's format
 	StoreID uuid.UUID
 	Logger  *slog.Logger
+	// Decoders are shared by the reads. nil: each read makes a decoder of its own, which allocates its window.
+	Decoders *Decoders
 }
+
+// Decoders keeps decoders for later reads. Its zero value is ready for use.
+type Decoders struct{ pool sync.Pool }
 
 // Mark identifies a snapshot: its position, and the number of lifecycle events up to it.
 type Mark struct {
@@ -175,23 +180,35 @@ func (s Snapshots) read(at Mark, load func(state io.Reader) error) error {
 	if string(b[:snapshotHeader]) != string(s.header(at)) {
 		return errors.New("it is of another version, store or position")
 	}
-	d := decoders.Get().(*zstd.Decoder)
-	defer decoders.Put(d)
+	d := s.Decoders.get()
 	if err := d.Reset(bytes.NewReader(b[snapshotHeader:end])); err != nil {
 		return err
 	}
 	err = load(d)
-	return errors.Join(err, d.Reset(nil)) // so that the pool does not keep b
+	return errors.Join(err, s.Decoders.put(d))
 }
 
-// decoders is a pool, because a decoder allocates its window, and every look at the past reads a snapshot.
-var decoders = sync.Pool{New: func() any {
+func (p *Decoders) get() *zstd.Decoder {
+	if p != nil {
+		if d, ok := p.pool.Get().(*zstd.Decoder); ok {
+			return d
+		}
+	}
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
 	if err != nil {
 		panic(err) // the options are constant
 	}
 	return d
-}}
+}
+
+func (p *Decoders) put(d *zstd.Decoder) error {
+	if p == nil {
+		d.Close()
+		return nil
+	}
+	defer p.pool.Put(d)
+	return d.Reset(nil) // so that the pool does not keep what was read
+}
 
 // encoders is a pool, because a long replay saves many snapshots and an encoder allocates much memory.
 var encoders = sync.Pool{New: func() any {

@@ -143,6 +143,8 @@ func kindsOf(path string) map[string]func(*names) []string {
 		kinds["NAME"] = (*names).roles
 	case strings.Contains(path, " token "):
 		kinds["NAME"] = (*names).tokens
+	case strings.Contains(path, " cluster "):
+		kinds["NODE"], kinds["[NODE]"] = (*names).members, (*names).members
 	case strings.Contains(path, " policy "):
 		kinds["NAME"] = (*names).policies
 	case strings.Contains(path, " check ") && !strings.HasSuffix(path, " add"): // what is added is a definition
@@ -300,6 +302,17 @@ func (n *names) tokens() (all []string) {
 	}
 	for _, t := range list.Value.Tokens {
 		all = append(all, t.Name)
+	}
+	return all
+}
+
+func (n *names) members() (all []string) {
+	cluster, err := n.remote.Cluster(n.ctx)
+	if err != nil {
+		return nil
+	}
+	for _, m := range cluster.Value.Members {
+		all = append(all, m.ID)
 	}
 	return all
 }

@@ -47,6 +47,7 @@ func completing(t *testing.T) (url string, asked func() *http.Request) {
 			"/v1/webhooks":           `{"webhooks":[{"id":"wh_1"}]}`,
 			"/v1/access/roles":       `{"roles":[{"name":"reader"},{"name":"mine"}]}`,
 			"/v1/access/tokens":      `{"tokens":[{"name":"ci"}]}`,
+			"/v1/cluster":            `{"node":"n1","members":[{"id":"n1"},{"id":"n2"}]}`,
 			"/v1/policies":           `{"policies":[{"name":"keep"}]}`,
 		}[r.URL.Path]
 		if strings.HasSuffix(r.URL.Path, "/instances") {
@@ -76,7 +77,7 @@ func TestShellsCompleteWhatTheRegistryHas(t *testing.T) {
 		"webhooks pause ": "wh_1", "role remove ": "reader mine", "token revoke ": "ci", "token create x --role m": "mine", "token create x --role reader,m": "reader,mine",
 		"policy show ": "keep", "policy remove k": "keep", "revert --service checkout --instance b": "b", "revert --kinds tr": "traffic",
 		"run --service c": "checkout cart", "run --restart ": "no on-failure always", "agent --watch c": "checkout cart", "agent /etc --watch cart,d": "cart,db",
-		"events tail --type LeaseE": "LeaseExpired", "history --via cl": "cli", "services -o j": "json", "serve --access o": "on off", "serve --probes of": "off",
+		"events tail --type LeaseE": "LeaseExpired", "history --via cli": "cli", "cluster remove ": "n1 n2", "cluster transfer n2": "n2", "services -o j": "json", "serve --access o": "on off", "serve --probes of": "off",
 		"rebuild --only c": "catalog", "diff --from y": "yesterday", "undrain checkout/b": "checkout/b", "register checkout/b --zone ": "",
 		"serve --anonymous-role r": "reader",
 	} {
@@ -184,7 +185,7 @@ func TestCompletionAsksAsTheCommandWould(t *testing.T) {
 // freeWords are arguments of which no list can be had.
 var freeWords = map[string]string{
 	"URL": "an address that the user chooses", "create NAME": "a new name", "add NAME": "a new name", "set NAME": "a new name, or one that exists",
-	"check add CHECK": "a definition", "[ARGUMENT...]": "of another program",
+	"check add CHECK": "a definition", "NODE=ADDRESS": "a new node", "[ARGUMENT...]": "of another program",
 }
 
 // Every argument of every command has a completion. A new kind of argument must be given one, or be told here.

@@ -382,5 +382,6 @@ func (n *node) disk() (free, total uint64, err error) {
 func catalogSnapshots(s settings, store uuid.UUID, logger *slog.Logger) projections.Snapshots {
 	return projections.Snapshots{
 		Dir: filepath.Join(s.data, "snapshots"), Name: "catalog", Version: catalog.SnapshotVersion, StoreID: store, Logger: logger,
+		Decoders: new(projections.Decoders),
 	}
 }
