@@ -17,7 +17,7 @@ const collator = new Intl.Collator("en", { numeric: true });
 export class Lanes extends HTMLElement {
   /** @type {import("./page.js").Page | undefined} */
   page = undefined;
-  canvas = h("canvas", { role: "img" });
+  canvas = h("canvas", { role: "img", "aria-label": "No lanes yet" });
   box = h("div", { class: "lanes", tabindex: "0", role: "region", "aria-label": "Lanes, one for each instance. The arrow keys move in time, plus and minus zoom, End goes back to now." });
   room = h("div");
   tip = h("div", { class: "tip", hidden: true });
