@@ -29,38 +29,32 @@ func plainReports(into []reportItem, text string) (items []reportItem, ok bool) 
 
 func (i *reportItem) readPlain(p *plainJSON) {
 	*i = reportItem{}
-	var seen uint8
-	once := func(field uint8) {
-		p.failed = p.failed || seen&(1<<field) != 0
-		seen |= 1 << field
-	}
+	var seen uint32
 	for more := p.opens('{', '}'); more; more = p.goesOn('}') {
-		name := p.text()
-		p.need(':')
-		switch name {
+		switch p.name() {
 		case "namespace":
-			once(0)
+			p.once(&seen, 0)
 			i.Namespace = p.text()
 		case "service":
-			once(1)
+			p.once(&seen, 1)
 			i.Service = p.text()
 		case "id":
-			once(2)
+			p.once(&seen, 2)
 			i.ID = p.text()
 		case "check":
-			once(3)
+			p.once(&seen, 3)
 			i.Check = p.text()
 		case "status":
-			once(4)
+			p.once(&seen, 4)
 			i.Status = domain.Status(p.text())
 		case "output":
-			once(5)
+			p.once(&seen, 5)
 			i.Output = strings.Clone(p.text())
 		case "epoch":
-			once(6)
+			p.once(&seen, 6)
 			i.Epoch = p.number(1 << 59)
 		case "owner":
-			once(7)
+			p.once(&seen, 7)
 			i.Owner = p.text()
 		default:
 			p.failed = true
