@@ -16,73 +16,65 @@ import (
 // Reads are those of the node's own store. Where a checkpoint of another node takes the place of the store, a read goes on in
 // the new store after the event that it yielded last: the new store has the same events, and more.
 
+type events = iter.Seq2[eventstore.RecordedEvent, error]
+
 // ReadStream implements eventstore.Store.
-func (s *Store) ReadStream(ctx context.Context, stream eventstore.StreamName, opts eventstore.ReadOptions) iter.Seq2[eventstore.RecordedEvent, error] {
+func (s *Store) ReadStream(ctx context.Context, stream eventstore.StreamName, opts eventstore.ReadOptions) events {
 	return func(yield func(eventstore.RecordedEvent, error) bool) {
-		for {
-			g := s.generation.Load()
-			if g == nil {
-				yield(eventstore.RecordedEvent{}, s.notReady())
-				return
+		rest := opts
+		s.across(ctx, yield, func(g *generation) events { return g.ReadStream(ctx, stream, rest) }, func(e eventstore.RecordedEvent) (more bool) {
+			switch {
+			case !rest.Backwards:
+				rest.From = e.Revision + 1
+			case e.Revision == 0:
+				return false
+			default:
+				rest.From = e.Revision - 1
 			}
-			again := false
-			for e, err := range g.ReadStream(ctx, stream, opts) {
-				if again = s.replacing(ctx, nil, g, err); again {
-					break
-				}
-				if !yield(e, err) || err != nil {
-					return
-				}
-				if opts.Limit--; opts.Limit == 0 {
-					return
-				}
-				opts.Limit = max(opts.Limit, 0)
-				switch {
-				case !opts.Backwards:
-					opts.From = e.Revision + 1
-				case e.Revision == 0:
-					return
-				default:
-					opts.From = e.Revision - 1
-				}
+			return oneLess(&rest.Limit)
+		})
+	}
+}
+
+// ReadAll implements eventstore.Store.
+func (s *Store) ReadAll(ctx context.Context, opts eventstore.ReadAllOptions) events {
+	return func(yield func(eventstore.RecordedEvent, error) bool) {
+		rest := opts
+		s.across(ctx, yield, func(g *generation) events { return g.ReadAll(ctx, rest) }, func(e eventstore.RecordedEvent) (more bool) {
+			rest.After = e.Position
+			return oneLess(&rest.Limit) && !(rest.Backwards && e.Position == 1)
+		})
+	}
+}
+
+// across yields the events that read gives, in each store that takes the place of the one before. yielded notes an event
+// that was yielded, so that read goes on after it, and says whether more are wanted.
+func (s *Store) across(ctx context.Context, yield func(eventstore.RecordedEvent, error) bool, read func(*generation) events, yielded func(eventstore.RecordedEvent) (more bool)) {
+	for again := true; again; {
+		g := s.generation.Load()
+		if g == nil {
+			yield(eventstore.RecordedEvent{}, s.notReady())
+			return
+		}
+		again = false
+		for e, err := range read(g) {
+			if again = s.replacing(ctx, nil, g, err); again {
+				break
 			}
-			if !again {
+			if !yield(e, err) || err != nil || !yielded(e) {
 				return
 			}
 		}
 	}
 }
 
-// ReadAll implements eventstore.Store.
-func (s *Store) ReadAll(ctx context.Context, opts eventstore.ReadAllOptions) iter.Seq2[eventstore.RecordedEvent, error] {
-	return func(yield func(eventstore.RecordedEvent, error) bool) {
-		for {
-			g := s.generation.Load()
-			if g == nil {
-				yield(eventstore.RecordedEvent{}, s.notReady())
-				return
-			}
-			again := false
-			for e, err := range g.ReadAll(ctx, opts) {
-				if again = s.replacing(ctx, nil, g, err); again {
-					break
-				}
-				if !yield(e, err) || err != nil {
-					return
-				}
-				if opts.Limit--; opts.Limit == 0 {
-					return
-				}
-				opts.Limit = max(opts.Limit, 0)
-				if opts.After = e.Position; opts.Backwards && e.Position == 1 {
-					return
-				}
-			}
-			if !again {
-				return
-			}
-		}
+// oneLess counts a limit down, of which 0 is none, and says whether something is left of it.
+func oneLess(limit *int) bool {
+	if *limit == 0 {
+		return true
 	}
+	*limit--
+	return *limit > 0
 }
 
 // replacing says whether a read ended because another store takes the place of the one it reads, and waits for that store. It
