@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore/packed"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
@@ -70,7 +71,7 @@ func (b *block) add(e *eventstore.RecordedEvent, number uint32, previous eventst
 	if dense {
 		w = binary.AppendUvarint(w, epoch)
 	} else {
-		w = appendBytes(appendType(w, e.Type), e.Data)
+		w = packed.AppendBytes(appendType(w, e.Type), e.Data)
 	}
 	b.entries, b.last = w, e.Position
 	b.count++
@@ -90,7 +91,7 @@ func (b *block) encode(w []byte) []byte {
 	w = binary.AppendVarint(w, b.at.UnixNano())
 	w = binary.AppendUvarint(w, uint64(len(b.metadata)))
 	for _, m := range b.metadata {
-		w = appendBytes(w, m)
+		w = packed.AppendBytes(w, m)
 	}
 	return append(w, b.entries...)
 }
@@ -103,40 +104,40 @@ type heartbeat struct {
 
 // decodeBlock decodes a block into the slice into. The heartbeats share no memory with value.
 func (s *Store) decodeBlock(first eventstore.Position, value []byte, into []heartbeat) ([]heartbeat, error) {
-	r := reader{b: value}
-	if r.byte() != blockVersion {
+	r := reader{Reader: packed.Reader{B: value}}
+	if r.Byte() != blockVersion {
 		return nil, errDamaged
 	}
-	count := r.uvarint()
-	at := time.Unix(0, r.varint()).UTC()
+	count := r.Uvarint()
+	at := time.Unix(0, r.Varint()).UTC()
 	if count > maxBlock {
 		return nil, errDamaged
 	}
-	metas := r.uvarint()
+	metas := r.Uvarint()
 	if metas > count {
 		return nil, errDamaged
 	}
 	metadata := make([][]byte, metas)
 	for i := range metadata {
-		metadata[i] = slices.Clone(r.bytes())
+		metadata[i] = slices.Clone(r.Bytes())
 	}
 	into = slices.Grow(into[:0], int(count))
 	position := first
 	for range count {
-		position += eventstore.Position(r.uvarint())
+		position += eventstore.Position(r.Uvarint())
 		var h heartbeat
 		h.event.Timeline = s.timelines.Of(position)
-		h.event.Position, h.event.RecordedAt, h.event.StreamNumber = position, at, uint32(r.uvarint())
-		h.event.Revision = eventstore.Revision(r.uvarint())
-		if back := r.uvarint(); back != 0 {
+		h.event.Position, h.event.RecordedAt, h.event.StreamNumber = position, at, uint32(r.Uvarint())
+		h.event.Revision = eventstore.Revision(r.Uvarint())
+		if back := r.Uvarint(); back != 0 {
 			h.previous = position - eventstore.Position(back)
 		}
-		m := r.uvarint()
+		m := r.Uvarint()
 		if m >= metas {
 			return nil, errDamaged
 		}
 		h.event.Metadata = metadata[m]
-		flags := r.byte()
+		flags := r.Byte()
 		if flags&flagOwnID != 0 {
 			h.event.ID = r.id()
 		} else {
@@ -144,13 +145,13 @@ func (s *Store) decodeBlock(first eventstore.Position, value []byte, into []hear
 		}
 		if flags&flagRaw != 0 {
 			h.event.Type = r.eventType()
-			h.event.Data = slices.Clone(r.bytes())
+			h.event.Data = slices.Clone(r.Bytes())
 		} else {
-			h.event.Type, h.event.Data = domain.TypeHeartbeatReceived, domain.HeartbeatReceived{Epoch: r.uvarint()}.Encode()
+			h.event.Type, h.event.Data = domain.TypeHeartbeatReceived, domain.HeartbeatReceived{Epoch: r.Uvarint()}.Encode()
 		}
 		into = append(into, h)
 	}
-	if r.failed || len(r.b) > 0 {
+	if r.Failed || len(r.B) > 0 {
 		return nil, errDamaged
 	}
 	return into, nil

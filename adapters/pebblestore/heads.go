@@ -11,6 +11,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore/packed"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/sparse"
 )
@@ -187,9 +188,9 @@ func (s *Store) loadHeartbeatHead(stream eventstore.StreamName) (*head, error) {
 	if v, err = s.get(number32(rangeHead, h.number)); err != nil || v == nil {
 		return h, err
 	}
-	r := reader{b: v}
-	h.events, h.last = r.uvarint(), eventstore.Position(r.uvarint())
-	if r.failed {
+	r := reader{Reader: packed.Reader{B: v}}
+	h.events, h.last = r.Uvarint(), eventstore.Position(r.Uvarint())
+	if r.Failed {
 		return nil, errDamaged
 	}
 	h.readable.Store(uint64(h.last))

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore/packed"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
@@ -43,27 +44,27 @@ func appendRecord(b []byte, e *eventstore.RecordedEvent) []byte {
 	b = binary.AppendUvarint(b, uint64(e.Revision))
 	b = binary.AppendVarint(b, e.RecordedAt.UnixNano())
 	b = append(b, e.ID[:]...)
-	b = appendBytes(b, e.Stream)
+	b = packed.AppendBytes(b, e.Stream)
 	b = appendType(b, e.Type)
-	b = appendBytes(b, e.Data)
-	return appendBytes(b, e.Metadata)
+	b = packed.AppendBytes(b, e.Data)
+	return packed.AppendBytes(b, e.Metadata)
 }
 
 // readRecord decodes a record into e, if the filter picks the event. If the filter does not, the fields of e mean
 // nothing. The event shares no memory with value: its texts are copied into the arena.
 func readRecord(e *eventstore.RecordedEvent, p eventstore.Position, value []byte, filter *eventstore.Filter, texts *arena) (picked bool, err error) {
-	r := reader{b: value}
-	if r.byte() != recordVersion {
+	r := reader{Reader: packed.Reader{B: value}}
+	if r.Byte() != recordVersion {
 		return false, errDamaged
 	}
 	e.Position = p
-	e.Revision = eventstore.Revision(r.uvarint())
-	e.RecordedAt = time.Unix(0, r.varint()).UTC()
+	e.Revision = eventstore.Revision(r.Uvarint())
+	e.RecordedAt = time.Unix(0, r.Varint()).UTC()
 	e.ID = r.id()
-	stream := r.bytes()
+	stream := r.Bytes()
 	e.Type = r.eventType()
-	data, metadata := r.bytes(), r.bytes()
-	if r.failed {
+	data, metadata := r.Bytes(), r.Bytes()
+	if r.Failed {
 		return false, errDamaged
 	}
 	if filter != nil && !filter.Match(text(stream), e.Type) {
@@ -110,69 +111,28 @@ func (p *arena) alloc(n int) []byte {
 	return taken
 }
 
-func appendBytes[S ~string | ~[]byte](b []byte, s S) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
 func appendType(b []byte, name string) []byte {
 	if code := typeCodes[name]; code != 0 {
 		return append(b, code)
 	}
-	return appendBytes(append(b, 0), name)
+	return packed.AppendBytes(append(b, 0), name)
 }
 
-// reader decodes a value from its beginning. After a failure it yields zeroes and stays failed.
-type reader struct {
-	b      []byte
-	failed bool
-}
-
-func (r *reader) take(n uint64) []byte {
-	if r.failed || n > uint64(len(r.b)) {
-		r.failed, r.b = true, nil
-		return nil
-	}
-	taken := r.b[:n:n]
-	r.b = r.b[n:]
-	return taken
-}
-
-func (r *reader) byte() byte {
-	if b := r.take(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-func (r *reader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.take(uint64(len(r.b)) + 1)
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) varint() int64 {
-	u := r.uvarint()
-	return int64(u>>1) ^ -int64(u&1)
-}
-
-func (r *reader) bytes() []byte { return r.take(r.uvarint()) }
+// reader decodes a value.
+type reader struct{ packed.Reader }
 
 func (r *reader) id() (id uuid.UUID) {
-	copy(id[:], r.take(uint64(len(id))))
+	copy(id[:], r.Take(uint64(len(id))))
 	return id
 }
 
 func (r *reader) eventType() string {
-	code := r.byte()
+	code := r.Byte()
 	if code == 0 {
-		return string(r.bytes())
+		return string(r.Bytes())
 	}
 	if typeNames[code] == "" {
-		r.take(uint64(len(r.b)) + 1)
+		r.Fail()
 	}
 	return typeNames[code]
 }

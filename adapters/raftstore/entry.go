@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore/packed"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
@@ -59,8 +60,8 @@ func encodeTrim(before eventstore.Position) []byte {
 }
 
 func decodeTrim(body []byte) (eventstore.Position, error) {
-	r := reader{b: body[1:]}
-	before := eventstore.Position(r.uvarint())
+	r := reader{Reader: packed.Reader{B: body[1:]}}
+	before := eventstore.Position(r.Uvarint())
 	return before, r.end()
 }
 
@@ -217,30 +218,30 @@ func decodeOrigin(body []byte) (of origin, err error) {
 // decodeRequests reads the requests of a block into a slice. They share no memory with the body, which is far larger than an
 // event that somebody may keep.
 func decodeRequests(body []byte, into []eventstore.AppendRequest) ([]eventstore.AppendRequest, error) {
-	r := reader{b: body[numberAt+8:]}
+	r := reader{Reader: packed.Reader{B: body[numberAt+8:]}}
 	var metadata [][]byte // of the events of one call
 	calls := uint64(0)    // requests that the call still has
-	for ; len(r.b) > 0; calls-- {
+	for ; len(r.B) > 0; calls-- {
 		if calls == 0 {
-			calls, metadata = r.uvarint(), metadata[:0]
+			calls, metadata = r.Uvarint(), metadata[:0]
 		}
 		var q eventstore.AppendRequest
-		flags := r.byte()
+		flags := r.Byte()
 		if flags&flagNumbered != 0 {
-			q.StreamNumber = uint32(r.uvarint())
+			q.StreamNumber = uint32(r.Uvarint())
 		} else {
-			q.Stream = eventstore.StreamName(r.bytes())
+			q.Stream = eventstore.StreamName(r.Bytes())
 		}
 		q.Expected = r.expected()
 		if flags&flagTied != 0 {
 			q.Other = r.expected()
 		}
 		if flags&flagTerm != 0 {
-			q.Term = r.uvarint()
+			q.Term = r.Uvarint()
 		}
 		q.Together = flags&flagTogether != 0
-		n := r.uvarint()
-		if n > uint64(len(r.b)) {
+		n := r.Uvarint()
+		if n > uint64(len(r.B)) {
 			return nil, errEntry
 		}
 		q.Events = make([]eventstore.EventData, n)
@@ -255,51 +256,21 @@ func decodeRequests(body []byte, into []eventstore.AppendRequest) ([]eventstore.
 	return into, r.end()
 }
 
-// reader reads a body from its beginning. After a failure it gives zeroes and stays failed.
+// reader reads a body.
 type reader struct {
-	b        []byte
-	failed   bool
+	packed.Reader
 	metadata []byte // what was read last: heartbeats of one caller have the same
 }
 
 func (r *reader) end() error {
-	if r.failed || len(r.b) > 0 {
+	if r.Failed || len(r.B) > 0 {
 		return errEntry
 	}
 	return nil
 }
 
-func (r *reader) take(n uint64) []byte {
-	if r.failed || n > uint64(len(r.b)) {
-		r.failed, r.b = true, nil
-		return nil
-	}
-	taken := r.b[:n:n]
-	r.b = r.b[n:]
-	return taken
-}
-
-func (r *reader) byte() byte {
-	if b := r.take(1); b != nil {
-		return b[0]
-	}
-	return 0
-}
-
-func (r *reader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 {
-		r.failed, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
-func (r *reader) bytes() []byte { return r.take(r.uvarint()) }
-
 func (r *reader) expected() eventstore.ExpectedRevision {
-	switch r.byte() {
+	switch r.Byte() {
 	case expectAny:
 		return eventstore.Any()
 	case expectNoStream:
@@ -307,32 +278,32 @@ func (r *reader) expected() eventstore.ExpectedRevision {
 	case expectExists:
 		return eventstore.StreamExists()
 	case expectExactly:
-		return eventstore.Exactly(eventstore.Revision(r.uvarint()))
+		return eventstore.Exactly(eventstore.Revision(r.Uvarint()))
 	}
-	r.failed, r.b = true, nil
+	r.Fail()
 	return eventstore.Any()
 }
 
 func (r *reader) event(e *eventstore.EventData, metadata [][]byte) [][]byte {
-	flags := r.byte()
+	flags := r.Byte()
 	if flags&flagID != 0 {
-		copy(e.ID[:], r.take(uint64(len(e.ID))))
+		copy(e.ID[:], r.Take(uint64(len(e.ID))))
 	}
 	if flags&flagEpoch != 0 {
-		e.Type, e.Data = domain.TypeHeartbeatReceived, domain.HeartbeatReceived{Epoch: r.uvarint()}.Encode()
+		e.Type, e.Data = domain.TypeHeartbeatReceived, domain.HeartbeatReceived{Epoch: r.Uvarint()}.Encode()
 	} else {
-		e.Type = string(r.bytes())
-		e.Data = slices.Clone(r.bytes())
+		e.Type = string(r.Bytes())
+		e.Data = slices.Clone(r.Bytes())
 	}
-	if i := r.uvarint(); i > 0 {
+	if i := r.Uvarint(); i > 0 {
 		if i > uint64(len(metadata)) {
-			r.failed, r.b = true, nil
+			r.Fail()
 			return metadata
 		}
 		e.Metadata = metadata[i-1]
 		return metadata
 	}
-	if e.Metadata = r.bytes(); string(e.Metadata) != string(r.metadata) {
+	if e.Metadata = r.Bytes(); string(e.Metadata) != string(r.metadata) {
 		r.metadata = slices.Clone(e.Metadata)
 	}
 	e.Metadata = r.metadata

@@ -14,6 +14,8 @@ import (
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore/packed"
 )
 
 // The keys of the log's folder.
@@ -165,14 +167,14 @@ func encodeEntry(e *raftpb.Entry) []byte {
 
 // decodeEntry reads an entry. It shares no memory with the value.
 func decodeEntry(key, value []byte) (*raftpb.Entry, error) {
-	r := reader{b: value}
-	term, kind := r.uvarint(), raftpb.EntryType(r.byte())
-	if r.failed || len(key) != 10 {
+	r := reader{Reader: packed.Reader{B: value}}
+	term, kind := r.Uvarint(), raftpb.EntryType(r.Byte())
+	if r.Failed || len(key) != 10 {
 		return nil, ErrLogDamaged
 	}
 	var data []byte
-	if len(r.b) > 0 {
-		data = append([]byte{}, r.b...)
+	if len(r.B) > 0 {
+		data = append([]byte{}, r.B...)
 	}
 	return &raftpb.Entry{Index: new(binary.BigEndian.Uint64(key[2:])), Term: new(term), Type: kind.Enum(), Data: data}, nil
 }

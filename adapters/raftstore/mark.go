@@ -10,6 +10,8 @@ import (
 	"github.com/google/uuid"
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore/packed"
 )
 
 // mark says where in the log a store is, with all that the applier must know to go on from there. The store keeps it in the
@@ -55,12 +57,12 @@ func (m *mark) encode() []byte {
 	if err != nil {
 		panic(err) // a message without required fields can always be written
 	}
-	b = appendBytes(b, conf)
+	b = packed.AppendBytes(b, conf)
 	b = binary.AppendUvarint(b, uint64(len(m.members)))
 	for _, member := range m.sorted() {
 		b = binary.BigEndian.AppendUint64(b, member.id)
-		b = appendBytes(b, []byte(member.name))
-		b = appendBytes(b, []byte(member.address))
+		b = packed.AppendBytes(b, []byte(member.name))
+		b = packed.AppendBytes(b, []byte(member.address))
 	}
 	b = binary.AppendUvarint(b, uint64(len(m.removed)))
 	for _, id := range m.removed {
@@ -69,31 +71,27 @@ func (m *mark) encode() []byte {
 	return b
 }
 
-func appendBytes(b, value []byte) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(value))), value...)
-}
-
 func decodeMark(b []byte) (m mark, err error) {
-	r := reader{b: b}
-	if r.byte() != markVersion {
+	r := reader{Reader: packed.Reader{B: b}}
+	if r.Byte() != markVersion {
 		return m, errMark
 	}
-	copy(m.cluster[:], r.take(uint64(len(m.cluster))))
-	m.index, m.term = r.uvarint(), r.uvarint()
-	m.time = r.varint()
+	copy(m.cluster[:], r.Take(uint64(len(m.cluster))))
+	m.index, m.term = r.Uvarint(), r.Uvarint()
+	m.time = r.Varint()
 	m.writers = map[uint64]origin{}
 	for range r.count() {
 		id := r.uint64()
-		m.writers[id] = origin{node: id, incarnation: r.uvarint(), number: r.uvarint()}
+		m.writers[id] = origin{node: id, incarnation: r.Uvarint(), number: r.Uvarint()}
 	}
 	m.conf = &raftpb.ConfState{}
-	if err := proto.Unmarshal(r.bytes(), m.conf); err != nil {
+	if err := proto.Unmarshal(r.Bytes(), m.conf); err != nil {
 		return m, errMark
 	}
 	m.members = map[uint64]member{}
 	for range r.count() {
 		id := r.uint64()
-		m.members[id] = member{id: id, name: string(r.bytes()), address: string(r.bytes())}
+		m.members[id] = member{id: id, name: string(r.Bytes()), address: string(r.Bytes())}
 	}
 	for range r.count() {
 		m.removed = append(m.removed, r.uint64())
@@ -139,18 +137,8 @@ func (m *mark) newer(of origin) bool {
 	return of.incarnation > last.incarnation || of.incarnation == last.incarnation && of.number > last.number
 }
 
-func (r *reader) varint() int64 {
-	v, n := binary.Varint(r.b)
-	if n <= 0 {
-		r.failed, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return v
-}
-
 func (r *reader) uint64() uint64 {
-	if b := r.take(8); b != nil {
+	if b := r.Take(8); b != nil {
 		return binary.BigEndian.Uint64(b)
 	}
 	return 0
@@ -158,9 +146,9 @@ func (r *reader) uint64() uint64 {
 
 // count is the number of elements that follow. Each element has at least one byte.
 func (r *reader) count() uint64 {
-	n := r.uvarint()
-	if n > uint64(len(r.b)) {
-		r.failed, r.b = true, nil
+	n := r.Uvarint()
+	if n > uint64(len(r.B)) {
+		r.Fail()
 		return 0
 	}
 	return n
