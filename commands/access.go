@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"strings"
 	"time"
 
@@ -86,36 +85,12 @@ func (a *Access) future(field string, at time.Time) error {
 
 // Do carries out one command. It is answered when this node applies it.
 func (a *Access) Do(ctx context.Context, caller Caller, command domain.AccessCommand) error {
-	for range attempts {
+	_, err := decideOn(ctx, a.Store, eventstore.AccessStream, a.State, caller, func() (domain.Event, uint64, error) {
 		event, events, err := a.State.Decide(command)
-		if err != nil || event == nil {
-			return err
+		if remove, ok := command.(domain.RemoveRole); ok && err == nil && event != nil && a.Ruled != nil && a.Ruled(remove.Name) {
+			return nil, 0, domain.RoleInUse{Role: remove.Name}
 		}
-		if remove, ok := command.(domain.RemoveRole); ok && a.Ruled != nil && a.Ruled(remove.Name) {
-			return domain.RoleInUse{Role: remove.Name}
-		}
-		data, err := domain.Encode(event)
-		if err != nil {
-			return err
-		}
-		results, err := a.Store.Append(ctx, nil, eventstore.AppendRequest{
-			Stream: eventstore.AccessStream, Expected: eventstore.Unchanged(events),
-			Events: []eventstore.EventData{{Type: event.EventType(), Data: data, Metadata: caller.metadata(false)}},
-		})
-		if err != nil {
-			return err
-		}
-		if errors.As(results[0].Err, new(*eventstore.WrongExpectedRevision)) {
-			head, err := a.Store.Head(ctx)
-			if err != nil {
-				return err
-			}
-			if err := a.State.WaitFor(ctx, head); err != nil {
-				return err
-			}
-			continue
-		}
-		return a.State.WaitFor(ctx, results[0].Position)
-	}
-	return ErrContended
+		return event, events, err
+	})
+	return err
 }

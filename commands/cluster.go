@@ -102,7 +102,10 @@ func (c *Cluster) record(ctx context.Context, caller Caller, reason string) erro
 		if len(changes) == 0 {
 			return nil
 		}
-		err := c.append(ctx, caller, changes)
+		at, err := appendTo(ctx, c.Store, eventstore.RegistryStream, eventstore.Unchanged(c.events), caller, changes...)
+		if err == nil {
+			return c.Projections.WaitFor(ctx, at)
+		}
 		if !errors.As(err, new(*eventstore.WrongExpectedRevision)) {
 			return err
 		}
@@ -127,25 +130,6 @@ func (c *Cluster) catchUp(ctx context.Context) error {
 		c.told = c.told.After(event)
 	}
 	return nil
-}
-
-func (c *Cluster) append(ctx context.Context, caller Caller, changes []domain.Event) error {
-	request := eventstore.AppendRequest{Stream: eventstore.RegistryStream, Expected: eventstore.Unchanged(c.events)}
-	for _, event := range changes {
-		data, err := domain.Encode(event)
-		if err != nil {
-			return err
-		}
-		request.Events = append(request.Events, eventstore.EventData{Type: event.EventType(), Data: data, Metadata: caller.metadata(false)})
-	}
-	results, err := c.Store.Append(ctx, nil, request)
-	if err != nil {
-		return err
-	}
-	if results[0].Err != nil {
-		return results[0].Err
-	}
-	return c.Projections.WaitFor(ctx, results[0].Position)
 }
 
 // RecordMembers records at every tick, while this node leads, changes of the members that nobody recorded: the first

@@ -264,19 +264,9 @@ func (s *Service) noteStopped(ctx context.Context, caller Caller, namespace stri
 
 // note appends to a guard stream; appended is false if another event came first.
 func (s *Service) note(ctx context.Context, caller Caller, namespace string, events uint64, event domain.Event) (appended bool, err error) {
-	data, err := domain.Encode(event)
-	if err != nil {
-		return false, err
-	}
-	results, err := s.store.Append(ctx, nil, eventstore.AppendRequest{
-		Stream: eventstore.GuardStream(namespace), Expected: eventstore.Unchanged(events),
-		Events: []eventstore.EventData{{Type: event.EventType(), Data: data, Metadata: caller.metadata(false)}},
-	})
-	if err != nil {
-		return false, err
-	}
-	if errors.As(results[0].Err, new(*eventstore.WrongExpectedRevision)) {
+	_, err = appendTo(ctx, s.store, eventstore.GuardStream(namespace), eventstore.Unchanged(events), caller, event)
+	if errors.As(err, new(*eventstore.WrongExpectedRevision)) {
 		return false, nil
 	}
-	return true, results[0].Err
+	return err == nil, err
 }

@@ -105,28 +105,13 @@ func (x *Expiry) recordInterruption(ctx context.Context, e domain.ListeningInter
 	return x.append(ctx, eventstore.Any(), e)
 }
 
-// append appends an event to the registry's stream.
+// append appends an event to the registry's stream and waits until the projections have applied the event.
 func (x *Expiry) append(ctx context.Context, expected eventstore.ExpectedRevision, event domain.Event) error {
-	return appendRegistry(ctx, x.store(), x.Projections, registry, expected, event)
-}
-
-// appendRegistry appends an event to the registry's stream and waits until the projections have applied the event.
-func appendRegistry(ctx context.Context, store eventstore.Store, progress Progress, caller Caller, expected eventstore.ExpectedRevision, event domain.Event) error {
-	data, err := domain.Encode(event)
+	at, err := appendTo(ctx, x.store(), eventstore.RegistryStream, expected, registry, event)
 	if err != nil {
 		return err
 	}
-	results, err := store.Append(ctx, nil, eventstore.AppendRequest{
-		Stream: eventstore.RegistryStream, Expected: expected,
-		Events: []eventstore.EventData{{Type: event.EventType(), Data: data, Metadata: caller.metadata(false)}},
-	})
-	if err != nil {
-		return err
-	}
-	if results[0].Err != nil {
-		return results[0].Err
-	}
-	return progress.WaitFor(ctx, results[0].Position)
+	return x.Projections.WaitFor(ctx, at)
 }
 
 // recordDowntime appends an event for the time in which the registry was down before this process started, if a live

@@ -72,23 +72,9 @@ func (p *Preservation) change(ctx context.Context, caller Caller, namespace, rea
 	if err := domain.ValidatePreservation(namespace, reason); err != nil {
 		return err
 	}
-	for range attempts {
+	_, err := decideOn(ctx, p.Store, eventstore.RegistryStream, p.Projections, caller, func() (domain.Event, uint64, error) {
 		standings, events := p.Projections.SelfPreservation()
-		event := decide(standings.Of(namespace), p.Projections.Leases().Count(namespace))
-		if event == nil {
-			return nil
-		}
-		err := appendRegistry(ctx, p.Store, p.Projections, caller, eventstore.Unchanged(events), event)
-		if !errors.As(err, new(*eventstore.WrongExpectedRevision)) {
-			return err
-		}
-		head, err := p.Store.Head(ctx)
-		if err != nil {
-			return err
-		}
-		if err := p.Projections.WaitFor(ctx, head); err != nil {
-			return err
-		}
-	}
-	return ErrContended
+		return decide(standings.Of(namespace), p.Projections.Leases().Count(namespace)), events, nil
+	})
+	return err
 }

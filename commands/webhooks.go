@@ -37,26 +37,14 @@ func (w *Webhooks) Do(ctx context.Context, caller Caller, id string, command dom
 		if err != nil || event == nil {
 			return err
 		}
-		data, err := domain.Encode(event)
-		if err != nil {
-			return err
-		}
-		expected := eventstore.NoStream()
-		if state.Events > 0 {
-			expected = eventstore.Exactly(eventstore.Revision(state.Events - 1))
-		}
-		results, err := w.Store.Append(ctx, nil, eventstore.AppendRequest{
-			Stream: eventstore.WebhookStream(id), Expected: expected,
-			Events: []eventstore.EventData{{Type: event.EventType(), Data: data, Metadata: caller.metadata(false)}},
-		})
-		if err != nil {
-			return err
-		}
-		var conflict *eventstore.WrongExpectedRevision
-		if errors.As(results[0].Err, &conflict) {
+		at, err := appendTo(ctx, w.Store, eventstore.WebhookStream(id), eventstore.Unchanged(state.Events), caller, event)
+		if errors.As(err, new(*eventstore.WrongExpectedRevision)) {
 			continue
 		}
-		return w.WaitFor(ctx, results[0].Position)
+		if err != nil {
+			return err
+		}
+		return w.WaitFor(ctx, at)
 	}
 	return ErrContended
 }

@@ -1,0 +1,59 @@
+package commands
+
+import (
+	"context"
+	"errors"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// appendTo appends events to one stream, all or none, and gives the position of the last one. It fails with an
+// *eventstore.WrongExpectedRevision if another event came first.
+func appendTo(ctx context.Context, store eventstore.Store, stream eventstore.StreamName, expected eventstore.ExpectedRevision, caller Caller, events ...domain.Event) (at eventstore.Position, err error) {
+	request := eventstore.AppendRequest{Stream: stream, Expected: expected}
+	for _, event := range events {
+		data, err := domain.Encode(event)
+		if err != nil {
+			return 0, err
+		}
+		request.Events = append(request.Events, eventstore.EventData{Type: event.EventType(), Data: data, Metadata: caller.metadata(false)})
+	}
+	results, err := store.Append(ctx, nil, request)
+	if err != nil {
+		return 0, err
+	}
+	return results[0].Position, results[0].Err
+}
+
+// waiter is a state that is folded from events.
+type waiter interface {
+	WaitFor(ctx context.Context, position eventstore.Position) error
+}
+
+// decideOn appends to a stream what is decided on the state of the stream, and waits until the state has applied it. decide
+// says how many events of the stream the state has. Where others appended meanwhile, it is decided again. at is 0 if nothing
+// was to be done.
+func decideOn(ctx context.Context, store eventstore.Store, stream eventstore.StreamName, state waiter, caller Caller, decide func() (event domain.Event, events uint64, err error)) (at eventstore.Position, err error) {
+	for range attempts {
+		event, events, err := decide()
+		if err != nil || event == nil {
+			return 0, err
+		}
+		at, err := appendTo(ctx, store, stream, eventstore.Unchanged(events), caller, event)
+		if err == nil {
+			return at, state.WaitFor(ctx, at)
+		}
+		if !errors.As(err, new(*eventstore.WrongExpectedRevision)) {
+			return 0, err
+		}
+		head, err := store.Head(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if err := state.WaitFor(ctx, head); err != nil {
+			return 0, err
+		}
+	}
+	return 0, ErrContended
+}
