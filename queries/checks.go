@@ -257,6 +257,7 @@ func probedInstance(e *catalog.Entry) ProbedInstance {
 	}
 	for i, c := range states {
 		if c.Kind.Probed() {
+			d.Checks[i].ID = c.ID // the same text, but in the memory of the entry
 			p.Checks = append(p.Checks, ProbedCheck{Check: d.Checks[i], Revision: c.Revision, Status: c.Status, Since: c.Since})
 		}
 	}

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/queries"
 )
 
 // TestMain lets the test's binary be the targets of a benchmark, in a process of their own: what is measured is the prober.
@@ -152,34 +151,4 @@ func BenchmarkManyChecks(b *testing.B) {
 			<-ended
 		})
 	}
-}
-
-func heap() uint64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
-}
-
-// An idle check takes less than 500 bytes, with its instance and all its texts.
-func TestAnIdleCheckIsSmall(t *testing.T) {
-	const checks = 20_000
-	p := New(Options{Look: nil, Mine: Alone("n").Mine, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
-	before := heap()
-	for n := range checks {
-		key := domain.Key{Namespace: "default", Service: "web", ID: fmt.Sprint("instance-", n)}
-		i := InstanceOf(queries.ProbedInstance{
-			Key: key, Epoch: 1, Address: fmt.Sprintf("10.0.%d.%d", n/250, n%250),
-			Checks: []queries.ProbedCheck{{Status: domain.Passing, Check: domain.Check{
-				ID: "http", Kind: domain.CheckHTTP, URL: fmt.Sprintf("http://10.0.%d.%d:8080/health", n/250, n%250), Interval: domain.Duration(10 * time.Second), Timeout: domain.Duration(2 * time.Second),
-			}}},
-		})
-		p.Set(i, false)
-	}
-	each := (heap() - before) / checks
-	t.Logf("%d bytes", each)
-	if each >= 500 {
-		t.Errorf("an idle check takes %d bytes", each)
-	}
-	runtime.KeepAlive(p)
 }

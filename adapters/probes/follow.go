@@ -34,8 +34,8 @@ func (p *Prober) keep(instances []queries.ProbedInstance) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for key, i := range p.instances {
-		if !kept[key] {
+	for i := range p.instances.all {
+		if !kept[i.key()] {
 			p.remove(i)
 		}
 	}

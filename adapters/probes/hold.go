@@ -4,8 +4,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
-
-	"github.com/rollcall-registry/rollcall/domain"
 )
 
 // A node that is cut off from the network sees no answer from anybody. That says nothing of the targets, so it must not
@@ -98,13 +96,14 @@ func (p *Prober) beginTrial(now time.Time) {
 		t.sample = nil
 	}
 	for _, c := range t.sample {
-		if !c.looking && c.silent && now.Sub(p.began.Add(time.Duration(c.looked))) < freshLook+c.target.Timeout {
+		if !c.looking && c.silent && p.sinceLook(c, now) < freshLook+c.test.timeout {
 			t.silent++
 			continue
 		}
 		if !c.looking {
-			c.remove()
+			p.unqueue(c)
 			p.ready[0].pushFront(c)
+			c.waits = inQuick
 		}
 		c.tried = true
 		t.waiting++
@@ -216,8 +215,8 @@ func (p *Prober) judgeHold(now time.Time) {
 		p.opts.Logger.Warn("most probes get answers again: this node reports failures", "held", now.Sub(h.since).Round(time.Second).String())
 		h.suspects = nil
 		for _, c := range p.mine {
-			if c.streak.Failing {
-				c.streak = domain.Streak{}
+			if c.failing {
+				c.beginAnew()
 			}
 		}
 	case recovered:

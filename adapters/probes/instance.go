@@ -53,7 +53,7 @@ func TargetOf(c domain.Check, address string, ports map[string]uint16) (t Target
 // setPlace sets host and port: those of the check's target, or of a port of the instance.
 func (t *Target) setPlace(c domain.Check, address string, ports map[string]uint16) bool {
 	if c.Target == "" {
-		t.Host, t.Port = strings.Trim(address, "[]"), ports[c.Port]
+		t.Host, t.Port = ownHost(address), ports[c.Port]
 		return true
 	}
 	host, port, err := net.SplitHostPort(c.Target)
@@ -64,6 +64,9 @@ func (t *Target) setPlace(c domain.Check, address string, ports map[string]uint1
 	t.Host, t.Port = strings.ToLower(host), uint16(n)
 	return err == nil && n > 0
 }
+
+// ownHost is an instance's address in the form that the host of a target has.
+func ownHost(address string) string { return strings.ToLower(strings.Trim(address, "[]")) }
 
 // extraOf is what few checks have; nil: the check has nothing of it.
 func extraOf(c domain.Check) *Extra {

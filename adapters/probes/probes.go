@@ -11,8 +11,10 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/rollcall-registry/rollcall/domain"
 )
@@ -102,7 +104,8 @@ type Prober struct {
 	began time.Time
 
 	mu        sync.Mutex
-	instances map[domain.Key]*instance
+	instances instances
+	tests     tests
 	mine      []*check // the checks of this node, in no order
 	wheel     wheel
 	ready     [2]list // checks that are due: those that answer, and those that were slow when they were last looked at
@@ -116,60 +119,6 @@ type Prober struct {
 	busy      chan struct{} // holds a token when the first check came; never closed
 	looks     sync.WaitGroup
 	context   context.Context // of the looks; ends with Run
-}
-
-// instance is what the prober keeps of an instance. Its checks are replaced together.
-type instance struct {
-	key     domain.Key
-	epoch   uint64
-	address string
-	checks  []*check
-}
-
-// check is a check of an instance. There are many, so it is small.
-type check struct {
-	of             *instance
-	in             *list
-	previous, next *check
-	due            int64 // tick
-	revision       uint64
-	looked         int64 // when the newest look began, nanoseconds since the prober began; 0: never
-	place          int32 // in mine; -1: it is another node's
-	interval       int32 // milliseconds
-	id             string
-	target         Target
-	failures       uint8
-	successes      uint8
-	streak         domain.Streak
-	status         level
-	looking        bool
-	slow           bool // the newest look got no answer in time
-	silent         bool // the newest look got no answer
-	reporting      bool // a report is under way
-	tried          bool // it is part of the trial
-	gone           bool
-	spread         bool // its phase was drawn
-}
-
-// level is a domain.Status in one byte.
-type level uint8
-
-const (
-	starting level = iota
-	passing
-	warning
-	critical
-)
-
-var statuses = [...]domain.Status{domain.Starting, domain.Passing, domain.Warning, domain.Critical}
-
-func levelOf(s domain.Status) level {
-	for i, name := range statuses {
-		if name == s {
-			return level(i)
-		}
-	}
-	return starting
 }
 
 type pending struct {
@@ -188,7 +137,7 @@ func New(o Options) *Prober {
 	}
 	now := o.Now()
 	return &Prober{
-		opts: o, began: now, instances: make(map[domain.Key]*instance),
+		opts: o, began: now, instances: newInstances(), tests: make(tests),
 		ticked: now, wake: make(chan struct{}, 1), busy: make(chan struct{}, 1), context: context.Background(),
 	}
 }
@@ -198,46 +147,50 @@ func New(o Options) *Prober {
 func (p *Prober) Set(i Instance, fresh bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	was := p.instances[i.Key]
+	was := p.instances.find(i.Key)
 	if len(i.Checks) == 0 {
 		p.remove(was)
 		return
 	}
-	now := &instance{key: i.Key, epoch: i.Epoch, address: i.Address, checks: make([]*check, len(i.Checks))}
+	now := &instance{service: unique.Make(i.Key.ServiceKey()), id: i.Key.ID, epoch: i.Epoch, address: i.Address}
 	mine := p.opts.Mine(i.Key)
-	for at, c := range i.Checks {
-		kept := was.take(c.ID)
-		if kept == nil || !kept.same(&c) || was.address != i.Address || was.epoch != i.Epoch {
+	for at := range slices.Backward(i.Checks) {
+		c := &i.Checks[at]
+		kept, test := was.take(c.ID), p.tests.take(c)
+		if kept == nil || kept.test != test || kept.host() != c.Target.Host || kept.port != c.Target.Port || was.address != i.Address || was.epoch != i.Epoch {
 			p.drop(kept)
-			kept = newCheck(&c)
+			kept = &check{test: test, place: -1}
+		} else {
+			p.tests.release(test) // the check is counted already
 		}
-		kept.of = now
+		kept.of, kept.port = now, c.Target.Port
+		kept.name(c.ID, c.Target.Host)
 		kept.revision, kept.status = c.Revision, levelOf(c.Status)
-		now.checks[at] = kept
+		kept.sibling, now.first = now.first, kept
 		p.claim(kept, mine, fresh)
 	}
 	if was != nil {
-		for _, c := range was.checks {
+		for c := was.first; c != nil; c = c.sibling {
 			p.drop(c)
 		}
 	}
-	p.instances[i.Key] = now
+	p.instances.set(now)
 }
 
 // Remove tells of an instance that ended.
 func (p *Prober) Remove(key domain.Key) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.remove(p.instances[key])
+	p.remove(p.instances.find(key))
 }
 
 // Rebalance asks for every instance again whether it is this node's.
 func (p *Prober) Rebalance() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, i := range p.instances {
-		mine := p.opts.Mine(i.key)
-		for _, c := range i.checks {
+	for i := range p.instances.all {
+		mine := p.opts.Mine(i.key())
+		for c := i.first; c != nil; c = c.sibling {
 			p.claim(c, mine, false)
 		}
 	}
@@ -247,12 +200,12 @@ func (p *Prober) Rebalance() {
 func (p *Prober) Next(key domain.Key, id string) (at time.Time, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	i := p.instances[key]
+	i := p.instances.find(key)
 	if i == nil {
 		return time.Time{}, false
 	}
-	for _, c := range i.checks {
-		if c.id == id && c.place >= 0 && !c.looking {
+	for c := i.first; c != nil; c = c.sibling {
+		if c.id() == id && c.place >= 0 && !c.looking {
 			return p.began.Add(time.Duration(c.due) * Tick), true
 		}
 	}
@@ -280,27 +233,14 @@ func (p *Prober) Numbers() Numbers {
 	return n
 }
 
-func newCheck(c *Check) *check {
-	return &check{
-		id: c.ID, target: c.Target, interval: int32(c.Interval / time.Millisecond), place: -1,
-		failures: uint8(max(c.Failures, 1)), successes: uint8(max(c.Successes, 1)),
-	}
-}
-
-// same says whether a check is still the same test.
-func (c *check) same(other *Check) bool {
-	n := newCheck(other)
-	return c.interval == n.interval && c.failures == n.failures && c.successes == n.successes && c.target.equal(&n.target)
-}
-
 // take removes the check of that id from the instance.
 func (i *instance) take(id string) *check {
 	if i == nil {
 		return nil
 	}
-	for at, c := range i.checks {
-		if c != nil && c.id == id {
-			i.checks[at] = nil
+	for at := &i.first; *at != nil; at = &(*at).sibling {
+		if c := *at; c.id() == id {
+			*at, c.sibling = c.sibling, nil
 			return c
 		}
 	}
@@ -312,10 +252,10 @@ func (p *Prober) remove(i *instance) {
 	if i == nil {
 		return
 	}
-	for _, c := range i.checks {
+	for c := i.first; c != nil; c = c.sibling {
 		p.drop(c)
 	}
-	delete(p.instances, i.key)
+	p.instances.remove(i.key())
 }
 
 func (p *Prober) drop(c *check) {
@@ -324,6 +264,7 @@ func (p *Prober) drop(c *check) {
 	}
 	c.gone = true
 	p.disclaim(c)
+	p.tests.release(c.test)
 }
 
 // claim begins to look at a check, or ends it.
@@ -334,8 +275,9 @@ func (p *Prober) claim(c *check, mine, fresh bool) {
 	case c.place < 0:
 		c.place = int32(len(p.mine))
 		p.mine = append(p.mine, c)
-		c.streak, c.spread = domain.Streak{}, !fresh
-		within := time.Duration(c.interval) * time.Millisecond
+		c.beginAnew()
+		c.spread = !fresh
+		within := c.test.interval
 		if fresh {
 			within = min(within, soon)
 		}
@@ -352,7 +294,7 @@ func (p *Prober) claim(c *check, mine, fresh bool) {
 }
 
 func (p *Prober) disclaim(c *check) {
-	c.remove()
+	p.unqueue(c)
 	if c.place < 0 {
 		return
 	}
@@ -366,16 +308,9 @@ func (p *Prober) disclaim(c *check) {
 
 // schedule has a check looked at after a while.
 func (p *Prober) schedule(c *check, after time.Duration) {
+	p.unqueue(c)
 	c.due = p.tickOf(p.opts.Now().Add(after)) + 1
 	p.wheel.add(c)
 }
 
 func (p *Prober) tickOf(t time.Time) int64 { return int64(t.Sub(p.began) / Tick) }
-
-func (t *Target) equal(o *Target) bool {
-	if t.Kind != o.Kind || t.Host != o.Host || t.Port != o.Port || t.Path != o.Path || t.Timeout != o.Timeout || t.TLS != o.TLS {
-		return false
-	}
-	a, b := t.extra(), o.extra()
-	return a == b || a.equal(b)
-}

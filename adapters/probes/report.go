@@ -16,7 +16,7 @@ func (p *Prober) report(c *check, to level, words string, took time.Duration) {
 	p.reports = append(p.reports, pending{
 		check: c, at: p.opts.Now(),
 		Report: Report{
-			Key: c.of.key, Epoch: c.of.epoch, Check: c.id, Revision: c.revision, Status: statuses[to], Output: words, Took: took, Looks: c.streak.Results,
+			Key: c.of.key(), Epoch: c.of.epoch, Check: c.id(), Revision: c.revision, Status: statuses[to], Output: words, Took: took, Looks: int(c.results),
 		},
 	})
 	select {

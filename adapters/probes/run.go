@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/rollcall-registry/rollcall/domain"
 )
 
 // Run looks at the instances until the context ends. Reports that were not taken then are dropped.
@@ -65,7 +63,10 @@ func (p *Prober) tick() (idle bool) {
 }
 
 // queue puts a check that is due to the end of its queue. REQUIRES: p is locked, as for the methods below.
-func (p *Prober) queue(c *check) { p.ready[queueOf(c)].push(c) }
+func (p *Prober) queue(c *check) {
+	p.ready[queueOf(c)].push(c)
+	c.waits = inQuick + waiting(queueOf(c))
+}
 
 func queueOf(c *check) int {
 	if c.slow {
@@ -97,9 +98,25 @@ func (p *Prober) nextDue() *check {
 		c = slow
 	}
 	if c != nil {
-		c.remove()
+		p.unqueue(c)
 	}
 	return c
+}
+
+// unqueue takes a check out of the list in which it waits, if it waits.
+func (p *Prober) unqueue(c *check) {
+	switch c.waits {
+	case inWheel:
+		p.wheel.remove(c)
+	case inQuick, inSlow:
+		p.ready[c.waits-inQuick].remove(c)
+	}
+	c.waits = nowhere
+}
+
+// sinceLook is how long before a moment the newest look began, about.
+func (p *Prober) sinceLook(c *check, now time.Time) time.Duration {
+	return time.Duration(uint32(p.tickOf(now))-c.looked) * Tick
 }
 
 func (p *Prober) beginLook(c *check) {
@@ -108,7 +125,7 @@ func (p *Prober) beginLook(c *check) {
 		p.opts.Observer.Late()
 	}
 	c.looking = true
-	c.looked = max(int64(now.Sub(p.began)), 1)
+	c.looked = uint32(p.tickOf(now))
 	p.running++
 	p.slow += queueOf(c)
 }
@@ -118,7 +135,7 @@ func (p *Prober) work(ctx context.Context, c *check) {
 	buffer := make([]byte, maxBody)
 	for c != nil {
 		p.mu.Lock()
-		address, target, began, queue := c.of.address, c.target, p.opts.Now(), queueOf(c)
+		address, target, began, queue := c.of.address, c.target(), p.opts.Now(), queueOf(c)
 		p.mu.Unlock()
 		f := p.opts.Look(ctx, &target, address, buffer)
 		p.mu.Lock()
@@ -132,6 +149,7 @@ func (p *Prober) work(ctx context.Context, c *check) {
 			p.beginLook(c)
 		} else if c != nil {
 			p.ready[queueOf(c)].pushFront(c)
+			c.waits = inQuick + waiting(queueOf(c))
 			c = nil
 		}
 		p.mu.Unlock()
@@ -141,12 +159,12 @@ func (p *Prober) work(ctx context.Context, c *check) {
 // looked notes the result of a look, and schedules the next.
 func (p *Prober) looked(c *check, t *Target, f Finding, began time.Time) {
 	result := p.resultOf(t, f, began)
-	p.opts.Observer.Looked(c.of.key.ServiceKey(), t.Kind.String(), result, f.Took)
+	p.opts.Observer.Looked(c.of.service.Value(), t.Kind.String(), result, f.Took)
 	if c.gone || c.place < 0 { // the result is nobody's any more
 		p.hold.left(c)
 		return
 	}
-	interval := time.Duration(c.interval) * time.Millisecond
+	interval := c.test.interval
 	if result == Void {
 		p.hold.left(c)
 		p.schedule(c, min(interval, time.Second))
@@ -161,8 +179,7 @@ func (p *Prober) looked(c *check, t *Target, f Finding, began time.Time) {
 	case Warned:
 		saw = warning
 	}
-	var decided bool
-	c.streak, decided = c.streak.After(domain.Check{Failures: int(c.failures), Successes: int(c.successes)}, statuses[saw])
+	decided := c.sees(saw)
 	p.hold.saw(c)
 	if !c.silent {
 		p.hold.forget(c)
@@ -180,7 +197,6 @@ func (p *Prober) looked(c *check, t *Target, f Finding, began time.Time) {
 // again schedules the next look: an interval after this one was due, give or take a little, so that looks that began
 // together do not stay together. The phase of a check whose first look came soon is drawn now.
 func (p *Prober) again(c *check, interval time.Duration) {
-	c.remove() // it may have been queued again, for a trial
 	if !c.spread {
 		c.spread = true
 		p.schedule(c, interval/2+rand.N(interval/2))

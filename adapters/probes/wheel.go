@@ -8,11 +8,21 @@ const Tick = 50 * time.Millisecond
 // slots is how many ticks one turn of the wheel has. A check that is due later stays in its slot for more turns.
 const slots = 1024
 
-// list is a list of checks. A check is in one list at most: in a slot of the wheel, or in a queue of those that are due.
+// waiting says in which list a check is. It is in one at most.
+type waiting uint8
+
+const (
+	nowhere waiting = iota
+	inWheel         // in the slot of the tick in which it is due
+	inQuick         // in the first queue of those that are due
+	inSlow          // in the second
+)
+
+// list is a list of checks.
 type list struct{ first, last *check }
 
 func (l *list) push(c *check) {
-	c.in, c.previous, c.next = l, l.last, nil
+	c.previous, c.next = l.last, nil
 	if l.last != nil {
 		l.last.next = c
 	} else {
@@ -22,7 +32,7 @@ func (l *list) push(c *check) {
 }
 
 func (l *list) pushFront(c *check) {
-	c.in, c.previous, c.next = l, nil, l.first
+	c.previous, c.next = nil, l.first
 	if l.first != nil {
 		l.first.previous = c
 	} else {
@@ -31,12 +41,8 @@ func (l *list) pushFront(c *check) {
 	l.first = c
 }
 
-// remove takes the check out of the list that it is in, if it is in one.
-func (c *check) remove() {
-	l := c.in
-	if l == nil {
-		return
-	}
+// remove takes a check out of the list. REQUIRES: it is in the list.
+func (l *list) remove(c *check) {
 	if c.previous != nil {
 		c.previous.next = c.next
 	} else {
@@ -47,7 +53,7 @@ func (c *check) remove() {
 	} else {
 		l.last = c.previous
 	}
-	c.in, c.previous, c.next = nil, nil, nil
+	c.previous, c.next = nil, nil
 }
 
 // wheel is a timing wheel: it says which checks are due, and an idle check costs nothing but its place in a list.
@@ -60,7 +66,11 @@ type wheel struct {
 func (w *wheel) add(c *check) {
 	c.due = max(c.due, w.now+1)
 	w.slots[c.due%slots].push(c)
+	c.waits = inWheel
 }
+
+// remove takes a check out of its slot. REQUIRES: it is in the wheel, and its due is the same as when it was added.
+func (w *wheel) remove(c *check) { w.slots[c.due%slots].remove(c) }
 
 // advance moves the checks that are due up to a tick to the end of a queue.
 func (w *wheel) advance(to int64, take func(*check)) {
@@ -72,7 +82,8 @@ func (w *wheel) advance(to int64, take func(*check)) {
 		for c := w.slots[w.now%slots].first; c != nil; {
 			next := c.next
 			if c.due <= to {
-				c.remove()
+				w.remove(c)
+				c.waits = nowhere
 				take(c)
 			}
 			c = next

@@ -2,9 +2,7 @@ package catalog
 
 import (
 	"encoding/binary"
-	"slices"
 	"time"
-	"unsafe"
 
 	"github.com/rollcall-registry/rollcall/domain"
 )
@@ -12,23 +10,12 @@ import (
 // health is what an entry has besides its status, if its instance has checks or a lease that lapses to critical. Every other
 // entry has none: nil. It is immutable.
 type health struct {
-	first       *domain.CheckState // of the states of its checks, which lie behind each other; a slice would be larger
-	lapsed      int64              // see domain.Instance, Unix nanoseconds; 0: it did not
+	packed      *byte // the states of its checks (checkstates.go); nil: there are none
+	lapsed      int64 // see domain.Instance, Unix nanoseconds; 0: it did not
 	removeAfter domain.Duration
-	count       uint32 // of the checks
+	size        uint32 // of packed, in bytes
 	says        code   // what the instance says of itself
 	critical    bool   // its lease lapses to critical
-}
-
-func (h *health) checks() []domain.CheckState {
-	if h.count == 0 {
-		return nil
-	}
-	return unsafe.Slice(h.first, h.count)
-}
-
-func (h *health) setChecks(checks []domain.CheckState) {
-	h.first, h.count = unsafe.SliceData(checks), uint32(len(checks))
 }
 
 // healthOf is the health of an instance; nil: it needs none.
@@ -48,7 +35,7 @@ func healthOf(i *domain.Instance) *health {
 // Watched says whether the instance has checks, or a lease that lapses to critical.
 func (e *Entry) Watched() bool { return e != nil && e.health != nil }
 
-// Checks are the states of the instance's checks, in the order of their definitions. REQUIRES: nobody changes them.
+// Checks are the states of the instance's checks, in the order of their definitions.
 func (e *Entry) Checks() []domain.CheckState {
 	if e.health == nil {
 		return nil
@@ -91,7 +78,7 @@ func (e *Entry) Brief() domain.Instance {
 		if h.critical {
 			i.Details.OnLapse = domain.LapseCritical
 		}
-		if h.count > 0 || h.lapsed != 0 {
+		if h.size > 0 || h.lapsed != 0 {
 			i.Reported = e.Says()
 		}
 	}
@@ -131,55 +118,23 @@ func appendHealth(b []byte, h *health) []byte {
 	b = binary.AppendUvarint(b, uint64(h.lapsed))
 	b = binary.AppendUvarint(b, map[bool]uint64{true: 1}[h.critical])
 	b = binary.AppendUvarint(b, uint64(h.removeAfter))
-	b = binary.AppendUvarint(b, uint64(h.count))
-	for _, c := range h.checks() {
-		b = appendString(b, c.ID)
-		b = appendString(b, c.Kind)
-		b = appendString(b, c.Status)
-		b = appendString(b, c.Output)
-		b = appendString(b, c.By)
-		for _, n := range [...]uint64{uint64(c.TTL), uint64(c.RemoveAfter), c.Revision} {
-			b = binary.AppendUvarint(b, n)
-		}
-		b = appendTime(b, c.Since)
-		b = binary.AppendUvarint(b, uint64(len(c.Changes)))
-		for _, at := range c.Changes {
-			b = appendTime(b, at)
-		}
-	}
-	return b
-}
-
-// appendTime writes a time as nanoseconds since 1970, and the zero time as 0.
-func appendTime(b []byte, at time.Time) []byte {
-	if at.IsZero() {
+	if h.size == 0 {
 		return binary.AppendUvarint(b, 0)
 	}
-	return binary.AppendUvarint(b, uint64(at.UnixNano()))
-}
-
-func (r *snapshotReader) time() time.Time {
-	if n := r.number(); n != 0 {
-		return time.Unix(0, int64(n)).UTC()
-	}
-	return time.Time{}
+	return append(b, h.states()...)
 }
 
 func (r *snapshotReader) health() *health {
 	h := &health{}
 	h.says, _ = statusCode(r.bytes())
 	h.lapsed, h.critical, h.removeAfter = int64(r.number()), r.number() == 1, domain.Duration(r.number())
-	var checks []domain.CheckState
-	for n := r.number(); n > 0 && !r.short; n-- {
-		c := domain.CheckState{
-			ID: string(r.bytes()), Kind: domain.CheckKindOf(r.bytes()), Status: domain.Status(r.bytes()), Output: string(r.bytes()), By: string(r.bytes()),
-			TTL: domain.Duration(r.number()), RemoveAfter: domain.Duration(r.number()), Revision: r.number(), Since: r.time(),
-		}
-		for n := r.number(); n > 0 && !r.short; n-- {
-			c.Changes = append(c.Changes, r.time())
-		}
-		checks = append(checks, c)
+	begin := r.b
+	count := r.number()
+	for n := count; n > 0 && !r.short; n-- {
+		r.checkState()
 	}
-	h.setChecks(slices.Clip(checks))
+	if count > 0 && !r.short {
+		h.keepStates(string(begin[:len(begin)-len(r.b)]))
+	}
 	return h
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // SnapshotVersion is the version of the format that Frozen.Encode writes.
-const SnapshotVersion = 3
+const SnapshotVersion = 4
 
 // ErrBadSnapshot refuses a snapshot that Encode did not write in this form.
 var ErrBadSnapshot = errors.New("catalog snapshot is damaged")
