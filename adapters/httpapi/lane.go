@@ -35,6 +35,7 @@ type laneFace struct {
 	// The buffers of the newest reply. INVARIANT: a reply points into these buffers until the next call of a method that
 	// replies, which overwrites them. The lane has written a reply before it calls again (lane.Face).
 	position, id, body []byte
+	large              web.LaneReply
 }
 
 func (a *api) laneFace(c net.Conn) lane.Face {
@@ -168,7 +169,7 @@ func (f *laneFace) Lookup(service, match, encodings []byte) (reply lane.Reply, m
 		reply = f.reply(http.StatusOK, position)
 		reply.Type, reply.Body = echo.MIMEApplicationJSON, list.Bytes
 		if len(list.Bytes) >= web.LargeBody {
-			reply.Admit = func(cut func()) (done func(), ok bool) { return f.api.outgoing.TryAdmit(list.Bytes, cut) }
+			reply.Bound = f.large.Of(f.api.outgoing, list.Bytes)
 		}
 	}
 	reply.ETag = list.ETag

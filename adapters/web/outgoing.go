@@ -28,6 +28,8 @@ const (
 	piece           = 64 << 10               // bytes that are written at once
 	// takesLong is how long the writing of a piece counts as work. A reader that does not read makes it longer.
 	takesLong = time.Millisecond
+	// mostUnused is how many bodies are kept for later replies.
+	mostUnused = 16
 )
 
 // Outgoing bounds the memory of the large replies that are being written, and the processors that write them. A body that
@@ -43,13 +45,14 @@ type Outgoing struct {
 	bodies  map[*byte]*body
 	bytes   int           // of bodies
 	waiting int           // bytes of the replies that wait for capacity
-	freed   chan struct{} // closed and replaced when bytes become free; guarded by mu
+	freed   chan struct{} // closed when bytes become free; nil: nobody waits for them
+	unused  []*body       // for bodies to come
 }
 
 // body is the body of one or more replies.
 type body struct {
 	size    int
-	replies map[*Reply]struct{}
+	replies []*Reply // in no order
 }
 
 // Reply is a large reply that is being written. The caller must call End.
@@ -58,14 +61,12 @@ type Reply struct {
 	first    *byte
 	began    time.Time
 	cut      func() // makes the next write fail
+	at       int    // in the body's replies
 }
 
 // NewOutgoing makes an Outgoing with a capacity of limit bytes.
 func NewOutgoing(limit int) *Outgoing {
-	return &Outgoing{
-		limit: limit, writing: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
-		bodies: make(map[*byte]*body), freed: make(chan struct{}),
-	}
+	return &Outgoing{limit: limit, writing: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)), bodies: make(map[*byte]*body)}
 }
 
 const outgoingKey = "rollcall.outgoing"
@@ -122,14 +123,31 @@ func (o *Outgoing) Begin(c echo.Context, body []byte) (*Reply, error) {
 	return r, nil
 }
 
-// TryAdmit lets a large reply begin if there is capacity now. cut makes the write of the reply fail; it may be called
-// from any goroutine until done is called.
-func (o *Outgoing) TryAdmit(body []byte, cut func()) (done func(), ok bool) {
-	r := &Reply{outgoing: o, first: unsafe.SliceData(body), cut: cut}
-	if !o.enter(r, len(body)) {
-		return nil, false
-	}
-	return r.End, true
+// LaneReply is a large reply of a connection whose requests the lane answers. It is used for one reply after another, so that
+// a reply takes no memory of its own.
+type LaneReply struct {
+	Reply
+	body []byte
+}
+
+// Of makes the reply one that sends a body. REQUIRES: the reply before has ended.
+func (r *LaneReply) Of(o *Outgoing, body []byte) *LaneReply {
+	r.Reply = Reply{outgoing: o, first: unsafe.SliceData(body)}
+	r.body = body
+	return r
+}
+
+// Begin lets the reply begin if there is capacity now. cut makes the write of the reply fail; it may be called from any
+// goroutine until End returns.
+func (r *LaneReply) Begin(cut func()) bool {
+	r.cut = cut
+	return r.outgoing.enter(&r.Reply, len(r.body))
+}
+
+// End ends the reply.
+func (r *LaneReply) End() {
+	r.Reply.End()
+	r.body = nil
 }
 
 func (o *Outgoing) admit(ctx context.Context, r *Reply, size int) error {
@@ -145,9 +163,7 @@ func (o *Outgoing) admit(ctx context.Context, r *Reply, size int) error {
 	timeout := time.NewTimer(capacityTimeout)
 	defer timeout.Stop()
 	for {
-		o.mu.Lock()
-		freed := o.freed
-		o.mu.Unlock()
+		freed := o.whenFreed()
 		if o.enter(r, size) {
 			return nil
 		}
@@ -160,6 +176,16 @@ func (o *Outgoing) admit(ctx context.Context, r *Reply, size int) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// whenFreed is closed when bytes become free after this call.
+func (o *Outgoing) whenFreed() <-chan struct{} {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.freed == nil {
+		o.freed = make(chan struct{})
+	}
+	return o.freed
 }
 
 // wait counts the bytes that wait for capacity. At most half of the limit may wait. A negative size always fits.
@@ -189,12 +215,17 @@ func (o *Outgoing) enter(r *Reply, size int) bool {
 			o.cutSlowest(now)
 			return false
 		}
-		b = &body{size: size, replies: make(map[*Reply]struct{})}
+		if n := len(o.unused); n > 0 {
+			b, o.unused = o.unused[n-1], o.unused[:n-1]
+		} else {
+			b = new(body)
+		}
+		b.size = size
 		o.bodies[r.first] = b
 		o.bytes += size
 	}
-	r.began = now
-	b.replies[r] = struct{}{}
+	r.began, r.at = now, len(b.replies)
+	b.replies = append(b.replies, r)
 	return true
 }
 
@@ -204,7 +235,7 @@ func (o *Outgoing) cutSlowest(now time.Time) {
 	oldest := now.Add(-slowAfter)
 	for _, b := range o.bodies {
 		newest := time.Time{}
-		for r := range b.replies {
+		for _, r := range b.replies {
 			if r.began.After(newest) {
 				newest = r.began
 			}
@@ -216,7 +247,7 @@ func (o *Outgoing) cutSlowest(now time.Time) {
 	if slowest == nil {
 		return
 	}
-	for r := range slowest.replies {
+	for _, r := range slowest.replies {
 		r.cut()
 	}
 }
@@ -254,11 +285,21 @@ func (r *Reply) End() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	b := o.bodies[r.first]
-	delete(b.replies, r)
-	if len(b.replies) == 0 {
-		delete(o.bodies, r.first)
-		o.bytes -= b.size
+	last := len(b.replies) - 1
+	b.replies[r.at] = b.replies[last]
+	b.replies[r.at].at = r.at
+	b.replies[last] = nil
+	b.replies = b.replies[:last]
+	if last > 0 {
+		return
+	}
+	delete(o.bodies, r.first)
+	o.bytes -= b.size
+	if len(o.unused) < mostUnused {
+		o.unused = append(o.unused, b)
+	}
+	if o.freed != nil {
 		close(o.freed)
-		o.freed = make(chan struct{})
+		o.freed = nil
 	}
 }

@@ -59,6 +59,7 @@ type conn struct {
 	face    Face      // nil: no plain request has come
 	host    []byte    // copy of the newest host that was allowed
 	reply   []byte    // headers of the newest reply; the next reply overwrites them, after the write of this one
+	cut     func()    // ends the write under way; nil: no large reply was sent
 	until   time.Time // the lane's deadlines are later than this; zero: the server's deadlines are in force
 }
 
@@ -246,13 +247,15 @@ func (c *conn) carryOut(request plainRequest) outcome {
 	if reply.Sent != nil {
 		defer reply.Sent()
 	}
-	if reply.Admit != nil {
-		// A deadline that is over makes the write under way fail.
-		done, ok := reply.Admit(func() { _ = c.Conn.SetWriteDeadline(time.Unix(1, 0)) })
-		if !ok {
+	if reply.Bound != nil {
+		if c.cut == nil {
+			// A deadline that is over makes the write under way fail.
+			c.cut = func() { _ = c.Conn.SetWriteDeadline(time.Unix(1, 0)) }
+		}
+		if !reply.Bound.Begin(c.cut) {
 			return notMine
 		}
-		defer done()
+		defer reply.Bound.End()
 	}
 	c.lane.answered.Add(1)
 	err := c.send(reply, now)

@@ -49,13 +49,21 @@ type Reply struct {
 	Position   []byte // Rollcall-Position
 	RequestID  []byte // X-Request-Id
 	Body       []byte // must be nil with 304
-	// Admit is asked right before the reply is sent; nil: nobody has to be asked. cut makes the write fail, and may be called
-	// until done is. If ok is false, the reply is not sent, and the HTTP server gets the request. Only a request that changes
-	// nothing may have an Admit.
-	Admit func(cut func()) (done func(), ok bool)
+	// Bound is asked right before the reply is sent; nil: nobody has to be asked. Only a request that changes nothing may have
+	// a Bound.
+	Bound Bound
 	// Sent is called when the reply is written, or its write has failed; nil: nobody is told. Then the slices of the reply are
 	// used no more.
 	Sent func()
+}
+
+// Bound decides whether a large reply may be sent now.
+type Bound interface {
+	// Begin says whether the reply may be sent. cut makes the write of the reply fail, and may be called until End returns. If
+	// Begin is false, the reply is not sent, and the HTTP server gets the request.
+	Begin(cut func()) bool
+	// End is called after a Begin that was true, when the reply is written or its write has failed.
+	End()
 }
 
 // Options are the options of a Lane.
