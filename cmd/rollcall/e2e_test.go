@@ -41,6 +41,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if crowd, ok := os.LookupEnv(crowdEnv); ok {
+		if err := serveCrowd(crowd); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	nowhere, err := os.MkdirTemp("", "rollcall-config-") // the contexts of whoever runs the tests are not for the tests
 	if err == nil {
 		err = os.Setenv("XDG_CONFIG_HOME", nowhere)

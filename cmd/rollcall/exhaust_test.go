@@ -3,17 +3,14 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -46,10 +43,10 @@ var attacks = []attack{
 		return lookups(p, 8*time.Second)
 	}},
 	{name: "300 long polls with one filter, and one change", fleet: 20_000, run: func(t *testing.T, p *process) string {
-		return polls(p, 300, func(int) string { return "zone=z1" })
+		return polls(t, p, 300, func(int) string { return "zone=z1" })
 	}},
 	{name: "100 long polls with a filter each, and one change", fleet: 20_000, run: func(t *testing.T, p *process) string {
-		return polls(p, 100, func(i int) string { return fmt.Sprint("zone=z", i) })
+		return polls(t, p, 100, func(i int) string { return fmt.Sprint("zone=z", i) })
 	}},
 	{name: "600,000 ids that are registered and gone", fleet: 4_000, run: comeAndGo, writes: true},
 	{name: "50,000 webhooks to which nothing is due", fleet: 4_000, run: idleWebhooks},
@@ -232,48 +229,6 @@ func lookups(p *process, during time.Duration) string {
 		time.Sleep(10 * time.Millisecond)
 	}
 	return fmt.Sprintf("%d lookups, the slowest took %.0f ms", n, ms(slowest))
-}
-
-// polls waits with long polls for a change, again and again, and says how long the slowest round of answers took.
-func polls(p *process, clients int, filter func(i int) string) string {
-	slowest, statuses := time.Duration(0), map[int]int{}
-	for round := range 5 {
-		slowest = max(slowest, pollOnce(p, clients, filter, statuses, fmt.Sprint("i1000", round)))
-	}
-	return fmt.Sprintf("all answered within %.1f s: %v", slowest.Seconds(), statuses)
-}
-
-func pollOnce(p *process, clients int, filter func(i int) string, statuses map[int]int, leaves string) time.Duration {
-	_, reply, err := p.send("GET", "/v1/services/fleet", "")
-	var service struct{ Position string }
-	if err != nil || json.Unmarshal(reply, &service) != nil {
-		p.t.Fatalf("%s %v", reply, err)
-	}
-	var polling sync.WaitGroup
-	var mu sync.Mutex
-	for i := range clients {
-		polling.Go(func() {
-			resp, err := http.Get(p.url + "/v1/services/fleet/instances?wait=1m&index=" + service.Position + "&" + filter(i))
-			status := 0
-			if err == nil {
-				_, err = io.Copy(io.Discard, resp.Body)
-				_ = resp.Body.Close()
-				status = resp.StatusCode
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			if statuses[status]++; err != nil {
-				p.t.Error(err)
-			}
-		})
-	}
-	time.Sleep(time.Second)
-	began := time.Now()
-	if status, reply, err := p.send("DELETE", "/v1/services/fleet/instances/"+leaves, ""); err != nil || status != 200 {
-		p.t.Errorf("%d %s %v", status, reply, err)
-	}
-	polling.Wait()
-	return time.Since(began)
 }
 
 // mostMemory is the most that the server has had resident (VmHWM).
