@@ -195,12 +195,12 @@ func (c *campaign) crash(name string) {
 	c.running[name] = nil
 	c.mu.Unlock()
 	in.ended.Store(true)
-	c.fabric.unplug(name, true) // nothing that comes after the loss gets out
+	c.fabric.Unplug(name, true) // nothing that comes after the loss gets out
 	c.memory[name] = c.memory[name].CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.rng.IntN(101), RNG: c.rng})
 	c.disks[name] = errorfs.Wrap(c.memory[name], c.stalls[name])
 	_ = in.store.Close() // it complains of what is cut off
 	delete(c.nodes, name)
-	c.fabric.unplug(name, false)
+	c.fabric.Unplug(name, false)
 }
 
 // restart starts a node that has ended.
@@ -225,7 +225,7 @@ func (c *campaign) fault() string {
 	others := func(name string) []string {
 		return slices.DeleteFunc(slices.Clone(c.names), func(n string) bool { return n == name })
 	}
-	defer c.fabric.heal()
+	defer c.fabric.Heal()
 	name := pick()
 	switch c.rng.IntN(10) {
 	case 9:
@@ -234,30 +234,30 @@ func (c *campaign) fault() string {
 		end()
 		return "a stuck disk of " + name
 	case 0:
-		c.fabric.isolate(name, others(name)...)
+		c.fabric.Isolate(name, others(name)...)
 		wait()
 		return "isolated " + name
 	case 1:
 		for _, other := range others(name) {
-			c.fabric.cut(name, other)
+			c.fabric.Cut(name, other)
 		}
 		wait()
 		return "nobody hears " + name
 	case 2:
 		for _, other := range others(name) {
-			c.fabric.cut(other, name)
+			c.fabric.Cut(other, name)
 		}
 		wait()
 		return name + " hears nobody"
 	case 3:
 		other := others(name)[c.rng.IntN(len(c.names)-1)]
-		c.fabric.isolate(name, other)
+		c.fabric.Isolate(name, other)
 		wait()
 		return "cut " + name + " from " + other
 	case 4:
 		for _, from := range c.names {
 			for _, to := range others(from) {
-				c.fabric.worsen(from, to, time.Duration(c.rng.IntN(20))*time.Millisecond, 0.05*c.rng.Float64())
+				c.fabric.Worsen(from, to, time.Duration(c.rng.IntN(20))*time.Millisecond, 0.05*c.rng.Float64())
 			}
 		}
 		wait()
@@ -291,7 +291,7 @@ func (c *campaign) fault() string {
 // verify holds all stores against each other and against what the clients were told.
 func (c *campaign) verify(t *testing.T) {
 	t.Helper()
-	c.fabric.heal()
+	c.fabric.Heal()
 	for _, name := range c.names {
 		if c.nodes[name] == nil {
 			c.restart(name)

@@ -89,14 +89,14 @@ func TestAnEmptyOrLateNodeReceivesTheStoreAndSubscriptionsGoOn(t *testing.T) {
 	defer sub.Close()
 	before := c.nodes["n3"].Status().Received
 	for _, other := range []string{"n1", "n2"} { // connections break, so that nothing waits in them
-		c.fabric.worsen("n3", other, 0, 1)
-		c.fabric.worsen(other, "n3", 0, 1)
+		c.fabric.Worsen("n3", other, 0, 1)
+		c.fabric.Worsen(other, "n3", 0, 1)
 	}
 	c.until("n3 to be without a leader", func() bool { return c.nodes["n3"].Status().Leader == "" })
 	c.fill("n1", 200<<10)
 	c.until("the log to be cut", func() bool { return c.nodes["n1"].Status().LogFirst > c.nodes["n3"].Status().Applied+1 })
 	c.until("the log to be cut", func() bool { return c.nodes["n2"].Status().LogFirst > c.nodes["n3"].Status().Applied+1 })
-	c.fabric.heal()
+	c.fabric.Heal()
 	c.append("n3", eventstore.AppendRequest{Stream: stream(1), Events: events(1, "after")})
 	want := c.equal()
 	c.until("n3 to have received a checkpoint", func() bool { return c.nodes["n3"].Status().Received > before })

@@ -15,6 +15,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 	"github.com/rollcall-registry/rollcall/adapters/raftstore"
+	"github.com/rollcall-registry/rollcall/adapters/raftstore/raftstoretest"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/domain/eventstore/eventstoretest"
 )
@@ -27,7 +28,7 @@ const patience = 120 * time.Second
 // cluster is a cluster in this process.
 type cluster struct {
 	t       testing.TB
-	fabric  *fabric
+	fabric  *raftstoretest.Fabric
 	nodes   map[string]*raftstore.Store // those that run
 	disks   map[string]vfs.FS
 	members map[string]string
@@ -35,12 +36,12 @@ type cluster struct {
 }
 
 func newCluster(t testing.TB, names ...string) *cluster {
-	c := &cluster{t: t, fabric: newFabric(1), nodes: map[string]*raftstore.Store{}, disks: map[string]vfs.FS{}, members: map[string]string{}}
+	c := &cluster{t: t, fabric: raftstoretest.NewFabric(1), nodes: map[string]*raftstore.Store{}, disks: map[string]vfs.FS{}, members: map[string]string{}}
 	for _, name := range names {
 		c.members[name] = "address of " + name
 	}
 	t.Cleanup(func() {
-		c.fabric.heal()
+		c.fabric.Heal()
 		for _, name := range slices.Sorted(maps.Keys(c.nodes)) {
 			c.stop(name)
 		}
@@ -62,7 +63,7 @@ func (c *cluster) config(name string) raftstore.Config {
 	address := "address of " + name
 	config := raftstore.Config{
 		Node: name, Members: c.members, Listen: address, Join: c.members[name] == "", Dir: "data", Tick: 20 * time.Millisecond,
-		Network: c.fabric.endpoint(name), Store: pebblestore.Options{FS: c.disks[name]}, Logger: logger(c.t),
+		Network: c.fabric.Endpoint(name), Store: pebblestore.Options{FS: c.disks[name]}, Logger: logger(c.t),
 	}
 	if c.change != nil {
 		c.change(&config)

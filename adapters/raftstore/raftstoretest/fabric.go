@@ -1,4 +1,6 @@
-package raftstore_test
+// Package raftstoretest is a network in memory for tests of clusters within one process, with faults. In a synctest bubble its
+// delays take no real time.
+package raftstoretest
 
 import (
 	"context"
@@ -9,8 +11,8 @@ import (
 	"time"
 )
 
-// fabric is a network in memory. Each link, in each direction, can be cut, slow, or break at random.
-type fabric struct {
+// Fabric is a network in memory. Each link, in each direction, can be cut, slow, or break at random.
+type Fabric struct {
 	mu        sync.Mutex
 	listeners map[string]*listener // by address
 	cuts      map[link]bool
@@ -27,15 +29,16 @@ type slowness struct {
 	breaks float64       // how often a write breaks the connection
 }
 
-func newFabric(seed uint64) *fabric {
-	return &fabric{
+// NewFabric is a network without faults. The seed decides which writes break slow and unreliable links.
+func NewFabric(seed uint64) *Fabric {
+	return &Fabric{
 		listeners: map[string]*listener{}, cuts: map[link]bool{}, slow: map[link]slowness{}, down: map[string]bool{},
 		changed: make(chan struct{}), rng: rand.New(rand.NewPCG(seed, 17)),
 	}
 }
 
 // change changes the links and wakes the writes that wait.
-func (f *fabric) change(how func()) {
+func (f *Fabric) change(how func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	how()
@@ -43,32 +46,32 @@ func (f *fabric) change(how func()) {
 	f.changed = make(chan struct{})
 }
 
-// cut cuts the way from one node to another.
-func (f *fabric) cut(from, to string) { f.change(func() { f.cuts[link{from, to}] = true }) }
+// Cut cuts the way from one node to another.
+func (f *Fabric) Cut(from, to string) { f.change(func() { f.cuts[link{from, to}] = true }) }
 
-// isolate cuts all ways between a node and others.
-func (f *fabric) isolate(node string, others ...string) {
+// Isolate cuts all ways between a node and others.
+func (f *Fabric) Isolate(node string, others ...string) {
 	for _, other := range others {
-		f.cut(node, other)
-		f.cut(other, node)
+		f.Cut(node, other)
+		f.Cut(other, node)
 	}
 }
 
-// unplug takes all links of a node away, or gives them back, apart from what is cut.
-func (f *fabric) unplug(node string, down bool) { f.change(func() { f.down[node] = down }) }
+// Unplug takes all links of a node away, or gives them back, apart from what is cut.
+func (f *Fabric) Unplug(node string, down bool) { f.change(func() { f.down[node] = down }) }
 
-// heal makes all links whole and fast.
-func (f *fabric) heal() { f.change(func() { clear(f.cuts); clear(f.slow); clear(f.down) }) }
+// Heal makes all links whole and fast.
+func (f *Fabric) Heal() { f.change(func() { clear(f.cuts); clear(f.slow); clear(f.down) }) }
 
-// worsen makes a link slow and unreliable.
-func (f *fabric) worsen(from, to string, delay time.Duration, breaks float64) {
+// Worsen makes a link slow and unreliable.
+func (f *Fabric) Worsen(from, to string, delay time.Duration, breaks float64) {
 	f.change(func() { f.slow[link{from, to}] = slowness{delay, breaks} })
 }
 
 var errBroken = errors.New("the connection broke")
 
 // pass waits until a write may pass. It gives an error if the write breaks the connection, or may not pass in time.
-func (f *fabric) pass(from, to string, deadline time.Time, closed <-chan struct{}) error {
+func (f *Fabric) pass(from, to string, deadline time.Time, closed <-chan struct{}) error {
 	var expired <-chan time.Time
 	if !deadline.IsZero() {
 		t := time.NewTimer(time.Until(deadline))
@@ -101,16 +104,16 @@ func (f *fabric) pass(from, to string, deadline time.Time, closed <-chan struct{
 	}
 }
 
-// endpoint is the network as a node has it.
-type endpoint struct {
-	fabric *fabric
+// Endpoint is the network as a node has it.
+type Endpoint struct {
+	fabric *Fabric
 	node   string
 }
 
-func (f *fabric) endpoint(node string) *endpoint { return &endpoint{f, node} }
+func (f *Fabric) Endpoint(node string) *Endpoint { return &Endpoint{f, node} }
 
 // Listen implements raftstore.Network.
-func (e *endpoint) Listen(address string) (net.Listener, error) {
+func (e *Endpoint) Listen(address string) (net.Listener, error) {
 	e.fabric.mu.Lock()
 	defer e.fabric.mu.Unlock()
 	if e.fabric.listeners[address] != nil {
@@ -122,7 +125,7 @@ func (e *endpoint) Listen(address string) (net.Listener, error) {
 }
 
 // Dial implements raftstore.Network.
-func (e *endpoint) Dial(ctx context.Context, _, address string) (net.Conn, error) {
+func (e *Endpoint) Dial(ctx context.Context, _, address string) (net.Conn, error) {
 	e.fabric.mu.Lock()
 	l := e.fabric.listeners[address]
 	e.fabric.mu.Unlock()
@@ -145,10 +148,10 @@ func (e *endpoint) Dial(ctx context.Context, _, address string) (net.Conn, error
 }
 
 // Authentic implements raftstore.Network.
-func (e *endpoint) Authentic(net.Conn, string) error { return nil }
+func (e *Endpoint) Authentic(net.Conn, string) error { return nil }
 
 type listener struct {
-	fabric  *fabric
+	fabric  *Fabric
 	address string
 	node    string
 	conns   chan net.Conn
@@ -180,7 +183,7 @@ func (l *listener) Addr() net.Addr { return &net.UnixAddr{Name: l.address} }
 // conn is one end of a connection.
 type conn struct {
 	net.Conn
-	fabric   *fabric
+	fabric   *Fabric
 	from, to string
 	closed   chan struct{}
 	once     sync.Once
@@ -189,7 +192,7 @@ type conn struct {
 	deadline time.Time // of writes
 }
 
-func newConn(f *fabric, c net.Conn, from, to string) *conn {
+func newConn(f *Fabric, c net.Conn, from, to string) *conn {
 	return &conn{Conn: c, fabric: f, from: from, to: to, closed: make(chan struct{})}
 }
 
