@@ -31,20 +31,31 @@ type waiter interface {
 	WaitFor(ctx context.Context, position eventstore.Position) error
 }
 
+// waiting is a waiter that is a function.
+type waiting func(ctx context.Context, position eventstore.Position) error
+
+// WaitFor implements waiter.
+func (w waiting) WaitFor(ctx context.Context, position eventstore.Position) error {
+	return w(ctx, position)
+}
+
 // decideOn appends to a stream what is decided on the state of the stream, and waits until the state has applied it. decide
 // says how many events of the stream the state has. Where others appended meanwhile, it is decided again. at is 0 if nothing
-// was to be done.
+// was to be done. INVARIANT: nothing is refused, or found to be done already, on a state that is behind what any node has
+// answered for.
 func decideOn(ctx context.Context, store eventstore.Store, stream eventstore.StreamName, state waiter, caller Caller, decide func() (event domain.Event, events uint64, err error)) (at eventstore.Position, err error) {
-	for range attempts {
+	for attempt := range attempts {
 		event, events, err := decide()
-		if err != nil || event == nil {
-			return 0, err
-		}
-		at, err := appendTo(ctx, store, stream, eventstore.Unchanged(events), caller, event)
-		if err == nil {
-			return at, state.WaitFor(ctx, at)
-		}
-		if !errors.As(err, new(*eventstore.WrongExpectedRevision)) {
+		switch {
+		case err == nil && event != nil:
+			at, err := appendTo(ctx, store, stream, eventstore.Unchanged(events), caller, event)
+			if err == nil {
+				return at, state.WaitFor(ctx, at)
+			}
+			if !errors.As(err, new(*eventstore.WrongExpectedRevision)) {
+				return 0, err
+			}
+		case attempt > 0: // the state is level
 			return 0, err
 		}
 		head, err := store.Head(ctx)

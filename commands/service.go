@@ -46,6 +46,11 @@ type Service struct {
 	// Guard holds removals to policies; nil: there are none. It is set before the first command.
 	Guard *Guard
 
+	// Behind says that what this node reads from the store may be behind what other nodes have answered for. Then the node gets
+	// level with them (eventstore.Store.Head) before it refuses a command, or answers one as done already. It is set before the
+	// first command.
+	Behind bool
+
 	// Reach says which targets checks may have. It is set before the first command.
 	Reach domain.Reach
 }
@@ -318,6 +323,7 @@ func (s *Service) targets(command domain.Command) error {
 // try decides and appends the tasks that are not done yet. It returns true if a task needs another attempt.
 func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bool) bool {
 	requests := make([]eventstore.AppendRequest, 0, len(tasks))
+	var stream level
 	for i := range tasks {
 		t := &tasks[i]
 		t.pending, t.renewed = false, false
@@ -329,8 +335,8 @@ func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bo
 			continue
 		}
 		events, err := t.decide()
-		if t.assumed && (err != nil || len(events) == 0) { // without an append nothing shows that the state is behind
-			events, err = s.decideOnStream(ctx, t, events, err)
+		if (t.assumed || s.Behind) && (err != nil || len(events) == 0) { // without an append nothing shows that the state is behind
+			events, err = s.decideOnStream(ctx, t, &stream, events, err)
 		}
 		t.Err = err
 		if err != nil || len(events) == 0 {
@@ -463,10 +469,30 @@ func (t *task) endsMaintenance() bool {
 	return ok && change.Traffic == domain.Serving && t.state.Maintenance != nil && !t.state.Live()
 }
 
+// level says whether the streams that this node reads have whatever was answered before an attempt began.
+type level struct {
+	asked bool
+	err   error // why that is not known
+}
+
+// reach gets the node level with the other nodes, once for all tasks of an attempt.
+func (l *level) reach(ctx context.Context, store eventstore.Store) error {
+	if !l.asked {
+		_, l.err = store.Head(ctx)
+		l.asked = true
+	}
+	return l.err
+}
+
 // decideOnStream gives the decision back if the task's state is as new as the instance's stream, and decides again on
-// the stream otherwise. INVARIANT: no command is refused, and none is answered as done already, on a catalog that is
-// behind.
-func (s *Service) decideOnStream(ctx context.Context, t *task, events []domain.Event, refusal error) ([]domain.Event, error) {
+// the stream otherwise. INVARIANT: no command is refused, and none is answered as done already, on a catalog, or on a stream,
+// that is behind.
+func (s *Service) decideOnStream(ctx context.Context, t *task, stream *level, events []domain.Event, refusal error) ([]domain.Event, error) {
+	if s.Behind {
+		if err := stream.reach(ctx, s.store); err != nil {
+			return nil, err
+		}
+	}
 	newest := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: 1}
 	for e, err := range s.store.ReadStream(ctx, eventstore.LifecycleStream(t.Command.Instance()), newest) {
 		if err != nil {

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"errors"
 
 	"github.com/google/uuid"
 
@@ -28,25 +27,15 @@ func (w *Webhooks) Create(ctx context.Context, caller Caller, c domain.CreateWeb
 
 // Do carries out one command.
 func (w *Webhooks) Do(ctx context.Context, caller Caller, id string, command domain.WebhookCommand) error {
-	for range attempts {
+	_, err := decideOn(ctx, w.Store, eventstore.WebhookStream(id), waiting(w.WaitFor), caller, func() (domain.Event, uint64, error) {
 		state, err := w.Load(ctx, id)
 		if err != nil {
-			return err
+			return nil, 0, err
 		}
 		event, err := domain.DecideWebhook(state, command)
-		if err != nil || event == nil {
-			return err
-		}
-		at, err := appendTo(ctx, w.Store, eventstore.WebhookStream(id), eventstore.Unchanged(state.Events), caller, event)
-		if errors.As(err, new(*eventstore.WrongExpectedRevision)) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		return w.WaitFor(ctx, at)
-	}
-	return ErrContended
+		return event, state.Events, err
+	})
+	return err
 }
 
 // Load is the fold of a webhook's stream.

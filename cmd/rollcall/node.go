@@ -201,6 +201,7 @@ func (n *node) openCommands(ctx context.Context) (err error) {
 	n.metrics.WatchListening(n.listening, time.Now)
 	n.commands = commands.New(commands.ReportAppends(n.store, n.listening), func() commands.Catalog { return n.live.Catalog() }, n.live, n.metrics.Commanded)
 	n.commands.Guard = &commands.Guard{Policies: n.policies, Now: n.store.now}
+	n.commands.Behind = n.store.cluster != nil
 	if n.store.cluster != nil {
 		n.members = &commands.Cluster{Store: n.store, Projections: n.live, Membership: membership{n.store.cluster}, Logger: n.logger}
 	}
