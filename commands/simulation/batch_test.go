@@ -48,7 +48,7 @@ func (w *world) sendBatch(n *node, batch []*process) (left []*process) {
 	for i, p := range batch {
 		beat := p.heartbeat()
 		keys[i], preconditions[i] = p.key, commands.Precondition{Epoch: beat.Epoch, Owner: beat.Owner}
-		answers[i] = &answer{request: fmt.Sprint("r", len(w.answers)), by: p, command: beat, sent: time.Now(), reply: make(chan reply, 1)}
+		answers[i] = &answer{request: fmt.Sprint("r", len(w.answers)), at: n, by: p, command: beat, sent: time.Now(), reply: make(chan reply, 1)}
 		w.answers = append(w.answers, answers[i])
 	}
 	service := n.service

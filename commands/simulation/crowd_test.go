@@ -47,8 +47,8 @@ func (w *world) pass(d time.Duration, each func()) {
 
 func nothing() {}
 
-// log are the events that the world's log has of some types.
-func (w *world) log(types ...string) (log []eventstore.RecordedEvent) {
+// told are the events that the log has of some types.
+func (w *world) told(types ...string) (log []eventstore.RecordedEvent) {
 	for e, err := range w.memory.ReadAll(w.t.Context(), eventstore.ReadAllOptions{Filter: eventstore.Filter{Types: types}}) {
 		if err != nil {
 			w.t.Fatal(err)
@@ -61,7 +61,7 @@ func (w *world) log(types ...string) (log []eventstore.RecordedEvent) {
 // preserved looks whether self-preservation started once and ended once, for the cause given, and gives where.
 func (w *world) preserved(cause domain.PreservationEnd) (started, ended eventstore.Position) {
 	w.t.Helper()
-	log := w.log(domain.TypeSelfPreservationStarted, domain.TypeSelfPreservationEnded)
+	log := w.told(domain.TypeSelfPreservationStarted, domain.TypeSelfPreservationEnded)
 	if len(log) == 2 {
 		if e, err := eventstore.Decode(&log[1]); err == nil && e.(domain.SelfPreservationEnded).Cause == cause {
 			return log[0].Position, log[1].Position
@@ -95,7 +95,7 @@ func TestACrowdThatFallsSilentAtOnceIsKept(t *testing.T) {
 					w.pass(min(silent, leases.PreserveFor)+3*time.Minute, nothing)
 					started, ended := w.preserved(cause)
 					before, after := 0, 0
-					for _, e := range w.log(domain.TypeLeaseExpired) {
+					for _, e := range w.told(domain.TypeLeaseExpired) {
 						switch {
 						case e.Position < started:
 							before++
@@ -130,7 +130,7 @@ func TestAnAutoscalersLifeNeverStartsSelfPreservation(t *testing.T) {
 				p.register()
 			}
 		})
-		if log := w.log(domain.TypeSelfPreservationStarted); len(log) > 0 {
+		if log := w.told(domain.TypeSelfPreservationStarted); len(log) > 0 {
 			t.Errorf("it started: %+v", log)
 		}
 		if got := w.nodes[0].live.Catalog().Len(); got < 100 || got > 100+2*20+6 {

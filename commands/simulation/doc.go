@@ -7,6 +7,10 @@
 // loses its answers; wall clocks that jump; restores. The world knows what really happened. Afterwards every
 // statement in the log, and every answer to a client, is compared with the truth (truth_test.go).
 //
+// Other worlds have a cluster of three nodes, each with a store of its own (group_test.go): nodes lose their power and what was not
+// synced, are cut off in both directions or in one, links are slow and lossy. Afterwards the logs of all nodes are equal, too. The
+// goroutines of a cluster are not driven by the seed alone, so a seed tells nearly the same story again.
+//
 // A seed that fails is printed, and replays:
 //
 //	ROLLCALL_SEED=42 go test -run TestTheLogTellsTheTruth ./commands/simulation

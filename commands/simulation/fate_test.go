@@ -18,7 +18,9 @@ func pick[T any](w *world, from []T) T { return from[w.rng.IntN(len(from))] }
 
 // fate is what happens in a tick that nobody asked for.
 func (w *world) fate() {
-	if w.now() != fair && w.chance(30) {
+	if w.group != nil {
+		w.group.fate()
+	} else if w.now() != fair && w.chance(30) {
 		w.become(fair)
 	} else if w.now() == fair && w.chance(250) {
 		w.become(pick(w, []weather{away, full, mute, slow, drowned}))
@@ -35,6 +37,15 @@ func (w *world) fate() {
 	if len(w.crowd) > 0 && w.chance(200) {
 		w.cutOff(12+w.rng.IntN(len(w.crowd)-11), time.Duration(5+w.rng.IntN(90))*time.Second)
 	}
+	if w.group != nil && w.chance(1200) {
+		for _, n := range w.nodes {
+			if !n.dead.Load() {
+				w.kept(w.anotherMinute())
+				w.kill(n, false)
+			}
+		}
+		w.see("all nodes of a cluster lose their power")
+	}
 	if n := pick(w, w.nodes); n.dead.Load() && w.chance(10) {
 		if w.now() != away {
 			w.start(n)
@@ -42,7 +53,7 @@ func (w *world) fate() {
 	} else if !n.dead.Load() && w.chance(400) {
 		w.kept(w.anotherMinute())
 		w.kill(n, w.chance(2))
-	} else if n.works() && w.chance(400) {
+	} else if n.works() && w.chance(400) && w.group == nil {
 		n.stands = time.Now().Add(time.Duration(1+w.rng.IntN(20)) * time.Second)
 		w.kept(n.stands)
 		w.tell("node %s stands still", n.name)
@@ -65,6 +76,11 @@ func (w *world) become(next weather) {
 		return
 	}
 	w.tell("the store is %s, it was %s", next, was)
+	if w.group != nil { // its spans of bad times end later
+		w.group.fabric.Heal()
+		w.weather.Store(uint32(next))
+		return
+	}
 	if was != fair {
 		w.bad[len(w.bad)-1].to = time.Now().Add(5 * time.Second) // appends of before may be under way
 	}

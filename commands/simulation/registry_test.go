@@ -174,7 +174,11 @@ func (w *world) judgeHeld(key domain.Key, l *life, registry []*recorded) {
 // state is a key's state as the log has it now.
 func (w *world) state(key domain.Key) domain.Instance {
 	i := domain.Instance{Key: key}
-	for e, err := range w.memory.ReadStream(context.Background(), eventstore.LifecycleStream(key), eventstore.ReadOptions{}) {
+	var store eventstore.Store = w.memory
+	if w.group != nil {
+		store = w.group.mostCurrent()
+	}
+	for e, err := range store.ReadStream(context.Background(), eventstore.LifecycleStream(key), eventstore.ReadOptions{}) {
 		if err != nil {
 			w.t.Fatal(err)
 		}

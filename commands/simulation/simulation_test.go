@@ -10,7 +10,10 @@ import (
 )
 
 // Seeds of an ordinary run. ROLLCALL_SEEDS asks for more, ROLLCALL_SEED for one.
-const ordinarySeeds = 200
+const (
+	ordinarySeeds = 200
+	clusterSeeds  = 2
+)
 
 // everyRun is what happens in some world of an ordinary run, or the run says little.
 var everyRun = []string{
@@ -53,14 +56,39 @@ func TestTheLogTellsTheTruth(t *testing.T) {
 				for what, times := range w.seen {
 					seen[what] += times
 				}
-				if t.Failed() {
-					t.Logf("ROLLCALL_SEED=%d replays this: %+v", seed, w.plan)
-					if os.Getenv("ROLLCALL_SEED") != "" {
-						for _, line := range w.story {
-							t.Log(line)
-						}
-					}
+				w.tellIfFailed(seed)
+			})
+		})
+	}
+}
+
+// What holds of one store holds of a cluster of three nodes, each with a store of its own, whatever happens to the nodes and
+// the links between them.
+func TestTheLogOfAClusterTellsTheTruth(t *testing.T) {
+	first, n, steps := uint64(1), uint64(clusterSeeds), 1200 // two minutes
+	if s := os.Getenv("ROLLCALL_SEED"); s != "" {
+		first, n = number(t, s), 1
+	} else if s := os.Getenv("ROLLCALL_SEEDS"); s != "" {
+		n = max(number(t, s)/50, clusterSeeds)
+	} else {
+		steps = 400
+	}
+	var mu sync.Mutex
+	seen := map[string]int{}
+	t.Cleanup(func() { t.Logf("in %d worlds: %v", n, seen) })
+	for seed := first; seed < first+n; seed++ {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newClusterWorld(t, seed)
+				w.run(steps)
+				w.judge()
+				mu.Lock()
+				defer mu.Unlock()
+				for what, times := range w.seen {
+					seen[what] += times
 				}
+				w.tellIfFailed(seed)
 			})
 		})
 	}
@@ -72,4 +100,17 @@ func number(t *testing.T, s string) uint64 {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// tellIfFailed tells how to have a world's story again that the log does not tell.
+func (w *world) tellIfFailed(seed uint64) {
+	if !w.t.Failed() {
+		return
+	}
+	w.t.Logf("ROLLCALL_SEED=%d replays this: %+v", seed, w.plan)
+	if os.Getenv("ROLLCALL_SEED") != "" {
+		for _, line := range w.story {
+			w.t.Log(line)
+		}
+	}
 }

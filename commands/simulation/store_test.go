@@ -6,7 +6,6 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/domain/eventstore/eventstoretest"
 )
 
 // weather is what the event store is like at present.
@@ -27,7 +26,7 @@ func (w weather) String() string {
 
 // store is the event store as one node sees it.
 type store struct {
-	*eventstoretest.Memory
+	eventstore.Store
 	world *world
 	node  *node
 }
@@ -35,6 +34,9 @@ type store struct {
 // Append implements eventstore.Store.
 func (s *store) Append(ctx context.Context, into []eventstore.AppendResult, requests ...eventstore.AppendRequest) ([]eventstore.AppendResult, error) {
 	w := s.world
+	if w.group != nil {
+		return s.replicate(ctx, into, requests)
+	}
 	if expires(requests) {
 		if ambush := w.ambush.Swap(nil); ambush != nil { // somebody is quicker by a hair
 			(*ambush)()
@@ -62,11 +64,11 @@ func (s *store) Append(ctx context.Context, into []eventstore.AppendResult, requ
 	}
 	now := w.now()
 	lost := now == mute || now == drowned
-	results, err := s.Memory.Append(ctx, into, requests...)
+	results, err := s.Store.Append(ctx, into, requests...)
 	if err != nil {
 		return nil, err
 	}
-	w.appended(s.Memory, began)
+	w.appended(s.Store, began)
 	if lost {
 		return nil, eventstore.ErrUnavailable
 	}
@@ -75,14 +77,17 @@ func (s *store) Append(ctx context.Context, into []eventstore.AppendResult, requ
 
 // Head implements eventstore.Store.
 func (s *store) Head(ctx context.Context) (eventstore.Position, error) {
-	if s.world.now() == away {
+	if s.world.group == nil && s.world.now() == away {
 		return 0, eventstore.ErrUnavailable
 	}
-	return s.Memory.Head(ctx)
+	return s.Store.Head(ctx)
 }
 
 // state is why the store says that it takes no appends.
 func (s *store) state() error {
+	if s.world.group != nil {
+		return s.world.group.stores[s.node.name].Err()
+	}
 	switch s.world.now() {
 	case full:
 		return eventstore.ErrDiskFull

@@ -44,10 +44,8 @@ func (w *world) judge() {
 	lives := map[domain.Key]*life{}
 	byPosition := map[eventstore.Position]*recorded{}
 	var registry []*recorded
-	for e, err := range w.memory.ReadAll(w.t.Context(), eventstore.ReadAllOptions{}) {
-		if err != nil {
-			w.t.Fatal(err)
-		}
+	for _, e := range w.log {
+		var err error
 		r := &recorded{RecordedEvent: e, begun: w.begun[e.Position], written: w.written[e.Position]}
 		if r.event, err = eventstore.Decode(&e); err != nil {
 			w.t.Fatal(err)

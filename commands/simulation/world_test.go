@@ -33,6 +33,7 @@ type world struct {
 	plan plan
 
 	memory    *eventstoretest.Memory
+	group     *group                 // the stores of a plan with a cluster, in the place of memory
 	committer chan struct{}          // holds a token while a slow commit is under way
 	wall      atomic.Int64           // how far the wall clock is off, in nanoseconds
 	weather   atomic.Uint32          // a weather
@@ -48,7 +49,8 @@ type world struct {
 	began     time.Time
 	answers   []*answer
 	decisions map[string]decision // of operators, by their reasons
-	seen      map[string]int      // how often something happened that every run must have
+	log       []eventstore.RecordedEvent
+	seen      map[string]int // how often something happened that every run must have
 
 	appends  sync.Mutex                        // guards the following: appends that are under way end side by side
 	delays   *rand.Rand                        // how long they take
@@ -65,6 +67,7 @@ type plan struct {
 	untying  bool // the store cannot tie an append to another stream
 	preserve bool
 	restores bool
+	cluster  bool // each node has its own store of a cluster
 	crowd    bool // twenty processes of one namespace that fall silent together
 }
 
@@ -85,6 +88,8 @@ type answer struct {
 	told     time.Time
 	restored bool // the log was restored to a moment before the command's event since
 
+	at    *node      // that was asked
+	lost  bool       // the node died before it answered
 	reply chan reply // gets the one reply, which the world then takes; never closed
 }
 
@@ -129,6 +134,16 @@ func newWorld(t *testing.T, seed uint64) *world {
 	return w
 }
 
+// newClusterWorld is the world of a seed with a cluster of three nodes.
+func newClusterWorld(t *testing.T, seed uint64) *world {
+	rng := rand.New(rand.NewPCG(seed, 20))
+	w := makeWorld(t, seed, rng, plan{nodes: 3, cluster: true, preserve: rng.IntN(2) == 0})
+	for i := range 3 + rng.IntN(20) {
+		w.keys = append(w.keys, domain.Key{Namespace: []string{"prod", "test"}[i%2], Service: fmt.Sprint("s", i%4), ID: fmt.Sprint("i", i)})
+	}
+	return w
+}
+
 // makeWorld is a world of a plan in which nothing happens yet.
 func makeWorld(t *testing.T, seed uint64, rng *rand.Rand, p plan) *world {
 	w := &world{
@@ -139,6 +154,9 @@ func makeWorld(t *testing.T, seed uint64, rng *rand.Rand, p plan) *world {
 	}
 	w.memory.Untying = w.plan.untying
 	w.memory.Now = func() time.Time { return time.Now().Round(0).Add(time.Duration(w.wall.Load())) }
+	if w.plan.cluster {
+		w.group = newGroup(w, seed)
+	}
 	for i := range w.plan.nodes {
 		w.nodes = append(w.nodes, &node{name: fmt.Sprint("n", i), snapshots: projections.Snapshots{
 			Dir: t.TempDir(), Name: "catalog", Version: catalog.SnapshotVersion, StoreID: uuid.UUID{1}, Logger: quiet,
@@ -159,7 +177,13 @@ func (w *world) tell(format string, args ...any) {
 
 // start starts a node over the store as it is.
 func (w *world) start(n *node) {
-	n.store = &store{Memory: w.memory, world: w, node: n}
+	n.store = &store{Store: w.memory, world: w, node: n}
+	if w.group != nil {
+		if !w.group.open(n) {
+			return
+		}
+		n.store.Store = w.group.stores[n.name]
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	var err error
 	if n.live, err = live.Open(ctx, live.Options{Store: n.store, Snapshots: n.snapshots, Now: time.Now, Logger: quiet, SnapshotEvery: 30}); err != nil {
@@ -167,9 +191,14 @@ func (w *world) start(n *node) {
 	}
 	n.listening = leases.NewListening(n.live.Leases())
 	n.service = commands.New(commands.ReportAppends(n.store, n.listening), func() commands.Catalog { return n.live.Catalog() }, n.live, nil)
+	n.service.Behind = w.group != nil
 	expiry := &commands.Expiry{
 		Service: n.service, Projections: n.live, Now: time.Now, Logger: quiet, Preserve: w.plan.preserve, Listening: n.listening, State: n.store.state,
 	}
+	if w.group != nil {
+		expiry.Leadership = w.group.stores[n.name]
+	}
+	n.stands = time.Time{}
 	n.ticks, n.stop, n.ended = make(chan time.Time, 1), stop, make(chan struct{})
 	n.dead.Store(false)
 	running := make(chan error, 2)
@@ -191,6 +220,9 @@ func (w *world) start(n *node) {
 func (w *world) kill(n *node, orderly bool) {
 	n.dead.Store(true)
 	w.ambush.Store(nil) // it may be through this node
+	if w.group != nil {
+		defer w.group.end(n, orderly)
+	}
 	n.stop()
 	<-n.ended
 	if orderly {
@@ -206,7 +238,7 @@ func (n *node) works() bool { return !n.dead.Load() && !time.Now().Before(n.stan
 
 // send has a process, or with nil an operator, send a command to a node and waits until it is answered or held up.
 func (w *world) send(by *process, actor string, n *node, request commands.Request) *answer {
-	a := &answer{request: fmt.Sprint("r", len(w.answers)), by: by, command: request.Command, ifMatch: request.IfMatch, sent: time.Now(), reply: make(chan reply, 1)}
+	a := &answer{request: fmt.Sprint("r", len(w.answers)), at: n, by: by, command: request.Command, ifMatch: request.IfMatch, sent: time.Now(), reply: make(chan reply, 1)}
 	w.answers = append(w.answers, a)
 	service, state := n.service, n.live
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -223,6 +255,9 @@ func (w *world) send(by *process, actor string, n *node, request commands.Reques
 
 // take takes the reply to a command if there is one.
 func (w *world) take(a *answer) {
+	if a.lost {
+		return
+	}
 	select {
 	case r := <-a.reply:
 		a.over, a.result, a.told = true, r.result, r.at
@@ -250,13 +285,13 @@ func (w *world) takeAll() {
 }
 
 // appended notes when new events were really appended, and since when their append was under way.
-func (w *world) appended(m *eventstoretest.Memory, began time.Time) {
+func (w *world) appended(s eventstore.Store, began time.Time) {
 	w.appends.Lock()
 	defer w.appends.Unlock()
-	if m != w.memory {
+	if s != w.memory {
 		return // a store that was left by a restore
 	}
-	head, _ := m.Head(context.Background())
+	head, _ := s.Head(context.Background())
 	for p := eventstore.Position(len(w.written) + 1); p <= head; p++ {
 		w.begun[p], w.written[p] = began, time.Now()
 	}
@@ -302,6 +337,9 @@ func (w *world) run(steps int) {
 		if n.dead.Load() {
 			w.start(n)
 		}
+		if n.dead.Load() {
+			w.t.Fatalf("node %s does not start", n.name)
+		}
 	}
 	for _, p := range w.processes {
 		p.rest()
@@ -313,9 +351,28 @@ func (w *world) run(steps int) {
 		w.step()
 	}
 	w.takeAll()
+	w.log = w.readLog()
 	for _, n := range w.nodes {
 		w.kill(n, true)
 	}
+}
+
+// readLog reads all events. The nodes of a cluster have the same.
+func (w *world) readLog() (log []eventstore.RecordedEvent) {
+	if w.group != nil {
+		return w.group.readEqual()
+	}
+	return w.read(w.memory)
+}
+
+func (w *world) read(s eventstore.Store) (log []eventstore.RecordedEvent) {
+	for e, err := range s.ReadAll(w.t.Context(), eventstore.ReadAllOptions{}) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		log = append(log, e)
+	}
+	return log
 }
 
 // empty says whether no node has an instance any more.
