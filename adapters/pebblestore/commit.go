@@ -318,6 +318,7 @@ func (s *Store) begin(c *commit, b *Block) {
 	c.replicated, c.at = b, time.Unix(0, b.At).UTC()
 	s.clock.heard(b.At)
 	c.set(keyMark, b.Mark)
+	c.note(b.Notes)
 	s.mark = b.Mark
 }
 

@@ -18,6 +18,7 @@ import (
 //	N/<number>                   stream of that number
 //	k/<number>                   head of that stream: number of events, newest position; may be behind (heads.go)
 //	t/<time>                     the position of an event recorded at that time; at most one key a second
+//	o/<name>                     a note of a replica (notes.go)
 const (
 	rangeMeta       = 'm'
 	rangeLifecycle  = 'e'
@@ -27,6 +28,7 @@ const (
 	rangeName       = 'N'
 	rangeHead       = 'k'
 	rangeTime       = 't'
+	rangeNote       = 'o'
 )
 
 var (

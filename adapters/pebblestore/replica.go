@@ -35,6 +35,7 @@ type Block struct {
 	Requests []eventstore.AppendRequest // none of them has a time of its own (At)
 	// TrimBefore removes the heartbeats at lower positions. REQUIRES: the position is in the time index, see Trimmable.
 	TrimBefore eventstore.Position
+	Notes      []Note // to be kept, or removed
 	// Mark says where in the log the store is after the block. The store keeps the newest mark.
 	Mark []byte
 }

@@ -113,7 +113,7 @@ func (a *applier) advance(next mark) {
 	})
 }
 
-// body carries out a block, or the removal of heartbeats.
+// body carries out a block, the removal of heartbeats, or notes.
 func (a *applier) body(next mark, e *raftpb.Entry) (mark, error) {
 	at, body, err := unstamp(e.GetData())
 	if err != nil {
@@ -121,12 +121,15 @@ func (a *applier) body(next mark, e *raftpb.Entry) (mark, error) {
 	}
 	next.time = max(next.time, at)
 	b := pebblestore.Block{At: next.time}
-	if body[0] == bodyTrim {
+	switch body[0] {
+	case bodyTrim:
 		if b.TrimBefore, err = decodeTrim(body); err != nil {
 			return next, err
 		}
 		_, err := a.carryOut(&b, &next)
 		return next, err
+	case bodyNotes:
+		return a.notes(next, &b, body)
 	}
 	of, err := decodeOrigin(body)
 	if err != nil {
@@ -152,6 +155,22 @@ func (a *applier) body(next mark, e *raftpb.Entry) (mark, error) {
 	}
 	clear(a.requests)
 	clear(a.results)
+	return next, nil
+}
+
+// notes carries out a body with notes.
+func (a *applier) notes(next mark, b *pebblestore.Block, body []byte) (mark, error) {
+	of, all, err := decodeNotes(body)
+	if err != nil {
+		return next, err
+	}
+	b.Notes = all
+	if _, err := a.carryOut(b, &next); err != nil {
+		return next, err
+	}
+	if who := a.store.log.who(); of.node == who.ID && of.incarnation == who.Incarnation {
+		a.store.notes.applied(of.number)
+	}
 	return next, nil
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// An entry of the log is the leader's stamp (version and time) and a body, which a node made: a block of appends, or a
-// position before which heartbeats are removed. A node stops at an entry that it does not understand, because it cannot know
+// An entry of the log is the leader's stamp (version and time) and a body, which a node made: a block of appends, a position
+// before which heartbeats are removed, or notes. A node stops at an entry that it does not understand, because it cannot know
 // what the other nodes make of it.
 const (
 	entryVersion = 1
@@ -21,6 +21,7 @@ const (
 
 	bodyBlock = 1
 	bodyTrim  = 2
+	bodyNotes = 3
 )
 
 // errEntry refuses an entry that this version does not understand.
@@ -52,7 +53,7 @@ func unstamp(data []byte) (at int64, body []byte, err error) {
 
 // readable says whether a body is of a kind that this version knows. The leader proposes no other.
 func readable(body []byte) bool {
-	return len(body) > 0 && (body[0] == bodyBlock || body[0] == bodyTrim)
+	return len(body) > 0 && (body[0] == bodyBlock || body[0] == bodyTrim || body[0] == bodyNotes)
 }
 
 func encodeTrim(before eventstore.Position) []byte {

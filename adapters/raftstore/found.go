@@ -149,7 +149,13 @@ func (s *Store) foundLocked(members map[uint64]member) error {
 	m := mark{cluster: cluster, index: 1, term: 1, writers: map[uint64]origin{}, conf: &raftpb.ConfState{}, members: members}
 	m.time = store.Stamp()
 	m.conf.Voters = slices.Sorted(maps.Keys(members))
-	_, err = store.Apply(nil, &pebblestore.Block{At: m.time, Mark: m.encode()})
+	first := pebblestore.Block{At: m.time, Mark: m.encode()}
+	if s.config.Notes != nil {
+		first.Notes, err = s.config.Notes()
+	}
+	if err == nil {
+		_, err = store.Apply(nil, &first)
+	}
 	if err == nil {
 		err = store.Sync()
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 	"go.etcd.io/raft/v3/raftpb"
 
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
@@ -60,6 +61,7 @@ func TestAMarkIsReadAsItWasWritten(t *testing.T) {
 func FuzzEntry(f *testing.F) {
 	f.Add(stamped(5, append(appendOrigin(nil, origin{1, 2, 3}), encodeRequests(every())...)))
 	f.Add(stamped(5, encodeTrim(7)))
+	f.Add(stamped(5, encodeNotes(origin{1, 2, 3}, []pebblestore.Note{{Name: "a", Value: []byte("b")}, {Name: "c"}})))
 	f.Add((&mark{conf: &raftpb.ConfState{}, members: map[uint64]member{1: {1, "n1", "a"}}}).encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, _ = decodeMark(data)
@@ -72,6 +74,9 @@ func FuzzEntry(f *testing.F) {
 		}
 		if body[0] == bodyTrim {
 			_, _ = decodeTrim(body)
+		}
+		if body[0] == bodyNotes {
+			_, _, _ = decodeNotes(body)
 		}
 	})
 }

@@ -68,6 +68,8 @@ type Config struct {
 	TLS   *tls.Config
 	Dir   string // the data folder: the store is in its folder events, the log in its folder raft
 	Store pebblestore.Options
+	// Notes gives what the node has noted before it founds a cluster; nil: nothing.
+	Notes func() ([]pebblestore.Note, error)
 	// LogBytes is how much log is kept at least for nodes that were away; 0: 64 MiB. A node that was away for longer gets a
 	// copy of the whole store.
 	LogBytes uint64
@@ -102,6 +104,7 @@ type Store struct {
 	peers     *peers
 	proposals *proposals
 	barriers  *barriers
+	notes     notes
 	applier   *applier
 	snapshots *snapshots
 	listener  net.Listener
