@@ -10,16 +10,20 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/durable"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// Checkpoints keeps consumers' positions in a folder, one file each. One process may use a folder.
+// Checkpoints keeps consumers' positions in a folder, one file each, or as notes (SharedCheckpoints). One process may use a
+// folder.
 type Checkpoints struct {
-	dir string
+	dir   string
+	notes Notes // keeps the positions instead of the folder; nil: the folder does
 
 	mu   sync.Mutex
 	held map[string]chan struct{} // by consumer; closed when it is let go
@@ -32,6 +36,42 @@ func OpenCheckpoints(dir string) (*Checkpoints, error) {
 	}
 	return &Checkpoints{dir: dir, held: make(map[string]chan struct{})}, nil
 }
+
+// Notes keeps positions where every node of a cluster finds them. Only the node that delivers writes notes.
+type Notes interface {
+	// Notes gives the notes whose names begin with a prefix.
+	Notes(ctx context.Context, prefix string) (map[string][]byte, error)
+	// Note keeps notes, all of them or none.
+	Note(ctx context.Context, notes map[string][]byte) error
+}
+
+// notePrefix begins the name of a note. The name of the consumer follows.
+const notePrefix = "consumer/"
+
+// SharedCheckpoints keeps positions as notes.
+func SharedCheckpoints(notes Notes) *Checkpoints {
+	return &Checkpoints{notes: notes, held: make(map[string]chan struct{})}
+}
+
+// CheckpointName is the name under which the position of a consumer in a topic is kept.
+func CheckpointName(consumer, topic string) string { return consumer + "/" + topic }
+
+// CopyTo saves the positions that are kept as notes in another place.
+func (c *Checkpoints) CopyTo(other *Checkpoints) error {
+	found, err := c.notes.Notes(context.Background(), notePrefix)
+	for note := range found {
+		name := strings.TrimPrefix(note, notePrefix)
+		at, _, failed := c.Load(name)
+		if failed == nil {
+			failed = other.Save(name, at)
+		}
+		err = errors.Join(err, failed)
+	}
+	return err
+}
+
+// savingTimeout is how long a save waits for the other nodes.
+const savingTimeout = 2 * time.Second
 
 // acquire waits until nobody else delivers for the consumer.
 func (c *Checkpoints) acquire(ctx context.Context, consumer string) (release func(), err error) {
@@ -97,6 +137,9 @@ func (l Lost) Unwrap() error { return l.Cause }
 // Load is a consumer's position; ok is false when it has none. A file that cannot be read, or that holds anything else than
 // what Save wrote, is put aside under its name with .bad, and the error is a Lost. The next Load finds no position then.
 func (c *Checkpoints) Load(consumer string) (p wire.Position, ok bool, err error) {
+	if c.notes != nil {
+		return c.noted(consumer)
+	}
 	path := c.path(consumer)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -114,6 +157,20 @@ func (c *Checkpoints) Load(consumer string) (p wire.Position, ok bool, err error
 		return p, false, Lost{consumer, aside, err}
 	}
 	return wire.Position{Timeline: saved.Timeline, Number: saved.Position}, true, nil
+}
+
+// noted is Load from a note.
+func (c *Checkpoints) noted(consumer string) (p wire.Position, ok bool, err error) {
+	found, err := c.notes.Notes(context.Background(), notePrefix+consumer)
+	if err != nil {
+		return p, false, err
+	}
+	text, ok := found[notePrefix+consumer]
+	if !ok {
+		return p, false, nil
+	}
+	saved, err := parseCheckpoint(text, consumer)
+	return wire.Position{Timeline: saved.Timeline, Number: saved.Position}, err == nil, err
 }
 
 func parseCheckpoint(b []byte, consumer string) (c checkpoint, err error) {
@@ -135,6 +192,11 @@ func (c *Checkpoints) Save(consumer string, p wire.Position) error {
 	b, err := json.Marshal(saved)
 	if err != nil {
 		return err
+	}
+	if c.notes != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), savingTimeout)
+		defer cancel()
+		return c.notes.Note(ctx, map[string][]byte{notePrefix + consumer: b})
 	}
 	if err := durable.WriteFile(c.path(consumer), b, 0o640); err != nil {
 		return fmt.Errorf("checkpoint of %s: %w", consumer, err)

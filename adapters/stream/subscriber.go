@@ -150,7 +150,7 @@ func (d *delivery) run(ctx context.Context) {
 	name := d.config.Consumer
 	d.position = d.at(d.config.From)
 	if name != "" {
-		name += "/" + d.topic
+		name = CheckpointName(name, d.topic)
 		release, err := d.config.Checkpoints.acquire(ctx, name)
 		if err != nil {
 			return // the context ended

@@ -24,7 +24,7 @@ type Checkpoints interface {
 	Forget(consumer string) error
 }
 
-// Positions keeps the positions of the webhooks in one file. Changes are appended. A webhook to which all picked events were
+// Positions keeps the positions of the webhooks in one file, or as notes (OpenShared). Changes are appended to the file. A webhook to which all picked events were
 // delivered has the position of the follower, so that nothing is written for the webhook while other events come. The
 // file is written anew when most of its lines are out of date.
 //
@@ -36,6 +36,10 @@ type Positions struct {
 	old   Checkpoints
 	file  *os.File // nil: the file must be written anew
 	lines int      // number of lines in the file
+
+	notes     Notes    // keeps the positions instead of the file; nil: the file does
+	behind    bool     // the notes may lack what was to be saved before
+	forgotten []string // webhooks whose notes are still to be removed
 
 	mu    sync.Mutex        // guards what follows
 	saved map[string]record // of the webhooks that take was not called for
@@ -193,6 +197,9 @@ func (p *Positions) save(c changes, logger *slog.Logger) {
 }
 
 func (p *Positions) append(c changes) error {
+	if p.notes != nil {
+		return p.note(c)
+	}
 	follower := record{Position: c.followed}
 	records := append(slices.Clip(c.records), follower)
 	anew := p.file == nil || p.lines+len(records) > 2*c.hooks+1000

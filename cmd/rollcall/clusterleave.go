@@ -103,7 +103,7 @@ func leaveCluster(data string, then func(*pebblestore.Store) error) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(then(store), store.Close())
+	return errors.Join(takeNotes(data, store), then(store), store.Close())
 }
 
 // recordRecovery appends the event that tells of a recovery.

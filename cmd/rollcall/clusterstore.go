@@ -123,6 +123,7 @@ func openCluster(ctx context.Context, s settings, observed *metrics.Metrics, log
 		}
 	}
 	config.Dir, config.Logger, config.Store = s.data, logger, embeddedOptions(s, observed, logger)
+	config.Notes = func() ([]pebblestore.Note, error) { return notesOf(s.data, s.publish, logger) }
 	store, err := raftstore.Open(config)
 	if err != nil {
 		return nil, err

@@ -149,7 +149,7 @@ func (n *node) openHistory(ctx context.Context) (err error) {
 }
 
 func (n *node) openDeliveries(ctx context.Context) (err error) {
-	if n.deliveries, err = openDeliveries(ctx, n.settings, n.store, n.store.id, n.metrics.Deliveries(time.Now), n.logger); err != nil {
+	if n.deliveries, err = openDeliveries(ctx, n.settings, n.store, n.metrics.Deliveries(time.Now), n.logger); err != nil {
 		return err
 	}
 	n.onClose(n.deliveries.close)
