@@ -72,10 +72,23 @@ type question struct {
 }
 
 // tests are the tests in use.
-type tests map[question]*test
+type tests struct {
+	all       map[question]*test
+	intervals map[time.Duration]int // how many tests have an interval
+}
+
+// shortest is the shortest interval; 0: there is no test.
+func (ts *tests) shortest() (interval time.Duration) {
+	for i := range ts.intervals {
+		if interval == 0 || i < interval {
+			interval = i
+		}
+	}
+	return interval
+}
 
 // take gives the test of a check, and counts the check.
-func (all tests) take(c *Check) *test {
+func (ts *tests) take(c *Check) *test {
 	q := question{
 		path: c.Target.Path, timeout: c.Target.Timeout, interval: c.Interval, kind: c.Target.Kind, tls: c.Target.TLS,
 		failures: uint8(max(c.Failures, 1)), successes: uint8(max(c.Successes, 1)),
@@ -87,20 +100,25 @@ func (all tests) take(c *Check) *test {
 		}
 		q.extra = string(b)
 	}
-	t := all[q]
+	t := ts.all[q]
 	if t == nil {
 		q.path = strings.Clone(q.path) // it is a part of a longer text
 		t = &test{question: q, extra: c.Target.Extra}
-		all[q] = t
+		ts.all[q] = t
+		ts.intervals[q.interval]++
 	}
 	t.users++
 	return t
 }
 
 // release takes a check from a test.
-func (all tests) release(t *test) {
-	if t.users--; t.users == 0 {
-		delete(all, t.question)
+func (ts *tests) release(t *test) {
+	if t.users--; t.users > 0 {
+		return
+	}
+	delete(ts.all, t.question)
+	if ts.intervals[t.interval]--; ts.intervals[t.interval] == 0 {
+		delete(ts.intervals, t.interval)
 	}
 }
 

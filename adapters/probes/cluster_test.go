@@ -28,13 +28,19 @@ import (
 type network struct {
 	mu    sync.Mutex
 	down  bool
-	looks map[string]int // by node
+	looks map[string]int         // by node
+	seen  map[string][]time.Time // by path; nil: it is not noted
+	by    map[string]string      // the node that looked last, by path
 }
 
-func (w *network) look(node string) {
+func (w *network) look(node, path string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.looks[node]++
+	if w.seen != nil {
+		w.seen[path] = append(w.seen[path], time.Now())
+		w.by[path] = node
+	}
 }
 
 func (w *network) set(down bool) {
@@ -59,7 +65,9 @@ type part struct {
 	live     *live.State
 	stop     context.CancelFunc
 	ended    sync.WaitGroup
+	node     *probes.OneOfMany
 	stuck    atomic.Bool // its commands do not reach the store
+	deaf     atomic.Bool // its registrations reach the store, but no answer comes
 	shutdown context.CancelFunc
 }
 
@@ -77,9 +85,10 @@ func join(t *testing.T, name string, store eventstore.Store, w *network) *part {
 	listening := leases.NewListening(l.Leases())
 	p.service = commands.New(commands.ReportAppends(store, listening), func() commands.Catalog { return l.Catalog() }, l, nil)
 	node := probes.NewOneOfMany(name, func(key domain.ServiceKey) *catalog.View { return l.Catalog().View(key) }, time.Now)
+	p.node = node
 	prober := probes.New(probes.Options{
 		Look: func(_ context.Context, target *probes.Target, _ string, _ []byte) probes.Finding {
-			w.look(name)
+			w.look(name, target.Path)
 			time.Sleep(time.Millisecond)
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -100,13 +109,18 @@ func join(t *testing.T, name string, store eventstore.Store, w *network) *part {
 		Mine: node.Mine, Observer: nobody{}, Now: time.Now, Logger: logger,
 	})
 	member := &probes.Member{
-		Node: node, Process: uuid.NewString(), Address: "127.0.0.1", Logger: logger, OnChange: prober.Rebalance,
+		Node: node, Process: uuid.NewString(), Address: "127.0.0.1", Logger: logger, OnChange: prober.Rebalance, Shortest: prober.Shortest,
 		Do: func(ctx context.Context, c commands.Caller, r commands.Request) commands.Result {
 			if p.stuck.Load() {
 				<-ctx.Done()
 				return commands.Result{Err: ctx.Err()}
 			}
-			return p.service.Do(ctx, c, r)
+			result := p.service.Do(ctx, c, r)
+			if _, registers := r.Command.(domain.RegisterInstance); registers && p.deaf.Load() {
+				<-ctx.Done()
+				return commands.Result{Err: ctx.Err()}
+			}
+			return result
 		},
 	}
 	running, stop := context.WithCancel(t.Context())
@@ -141,12 +155,14 @@ type nobody struct{}
 func (nobody) Looked(domain.ServiceKey, string, string, time.Duration) {}
 func (nobody) Late()                                                   {}
 
-func register(t *testing.T, p *part, n int) domain.Key {
+func register(t *testing.T, p *part, n int) domain.Key { return registerEvery(t, p, n, 5*time.Second) }
+
+func registerEvery(t *testing.T, p *part, n int, interval time.Duration) domain.Key {
 	t.Helper()
 	key := domain.Key{Namespace: "default", Service: "web", ID: fmt.Sprint("i", n)}
 	err := p.service.Do(t.Context(), commands.Caller{Actor: "ann"}, commands.Request{Command: domain.RegisterInstance{Key: key, Details: domain.Details{
 		Address: "10.0.0.5", TTL: domain.NoTTL,
-		Checks: []domain.Check{{ID: "http", Kind: domain.CheckHTTP, URL: "http://10.0.0.5/health", Interval: domain.Duration(5 * time.Second), Timeout: domain.Duration(time.Second)}},
+		Checks: []domain.Check{{ID: "http", Kind: domain.CheckHTTP, URL: fmt.Sprint("http://10.0.0.5/", n), Interval: domain.Duration(interval), Timeout: domain.Duration(time.Second)}},
 	}}}).Err
 	if err != nil {
 		t.Fatal(err)

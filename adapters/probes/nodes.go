@@ -101,8 +101,15 @@ func (n *OneOfMany) Watch(ctx context.Context, f *feed.Feed, changed func()) err
 	}
 }
 
-// renewed notes that the registry took a renewal that was sent at a moment.
-func (n *OneOfMany) renewed(sent time.Time) { n.until.Store(int64(sent.Sub(n.began) + LeaseTTL)) }
+// renewed notes that the registry took a renewal that was sent at a moment, of a lease of that ttl.
+func (n *OneOfMany) renewed(sent time.Time, ttl time.Duration) {
+	n.until.Store(int64(sent.Sub(n.began) + ttl))
+}
+
+// atMost notes that the lease may get another ttl from a moment on: it may end as soon as that.
+func (n *OneOfMany) atMost(sent time.Time, ttl time.Duration) {
+	n.until.Store(min(n.until.Load(), int64(sent.Sub(n.began)+ttl)))
+}
 
 // lost notes that the node is not registered.
 func (n *OneOfMany) lost() { n.until.Store(0) }

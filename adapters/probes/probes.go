@@ -137,7 +137,7 @@ func New(o Options) *Prober {
 	}
 	now := o.Now()
 	return &Prober{
-		opts: o, began: now, instances: newInstances(), tests: make(tests),
+		opts: o, began: now, instances: newInstances(), tests: tests{make(map[question]*test), make(map[time.Duration]int)},
 		ticked: now, wake: make(chan struct{}, 1), busy: make(chan struct{}, 1), context: context.Background(),
 	}
 }
@@ -167,7 +167,7 @@ func (p *Prober) Set(i Instance, fresh bool) {
 		kept.name(c.ID, c.Target.Host)
 		kept.revision, kept.status = c.Revision, levelOf(c.Status)
 		kept.sibling, now.first = now.first, kept
-		p.claim(kept, mine, fresh)
+		p.claim(kept, mine, within(kept.test.interval, fresh), fresh)
 	}
 	if was != nil {
 		for c := was.first; c != nil; c = c.sibling {
@@ -191,7 +191,7 @@ func (p *Prober) Rebalance() {
 	for i := range p.instances.all {
 		mine := p.opts.Mine(i.key())
 		for c := i.first; c != nil; c = c.sibling {
-			p.claim(c, mine, false)
+			p.claim(c, mine, takenOverWithin(c.test.interval), false)
 		}
 	}
 }
@@ -210,6 +210,13 @@ func (p *Prober) Next(key domain.Key, id string) (at time.Time, known bool) {
 		}
 	}
 	return time.Time{}, false
+}
+
+// Shortest is the shortest interval of all checks, also of those that are another node's; 0: there is no check.
+func (p *Prober) Shortest() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tests.shortest()
 }
 
 // Numbers are what a Prober is doing now.
@@ -267,8 +274,16 @@ func (p *Prober) drop(c *check) {
 	p.tests.release(c.test)
 }
 
-// claim begins to look at a check, or ends it.
-func (p *Prober) claim(c *check, mine, fresh bool) {
+// within is how soon a check is looked at first, at the latest.
+func within(interval time.Duration, fresh bool) time.Duration {
+	if fresh {
+		return min(interval, soon)
+	}
+	return interval
+}
+
+// claim begins to look at a check, within a time, or ends it. fresh says that the check's phase is drawn after its first look.
+func (p *Prober) claim(c *check, mine bool, within time.Duration, fresh bool) {
 	switch {
 	case !mine:
 		p.disclaim(c)
@@ -277,10 +292,6 @@ func (p *Prober) claim(c *check, mine, fresh bool) {
 		p.mine = append(p.mine, c)
 		c.beginAnew()
 		c.spread = !fresh
-		within := c.test.interval
-		if fresh {
-			within = min(within, soon)
-		}
 		if !c.looking { // otherwise the end of the look schedules the next
 			p.schedule(c, rand.N(within))
 		}

@@ -101,7 +101,7 @@ func (n *node) openProbing(context.Context) error {
 		p.nodes = one
 		p.member = &probes.Member{
 			Node: one, Process: uuid.NewString(), Address: n.address(), Version: versionName(), Do: n.commands.Do, Logger: n.logger,
-			OnChange: func() { p.prober.Rebalance() },
+			OnChange: func() { p.prober.Rebalance() }, Shortest: func() time.Duration { return p.prober.Shortest() },
 		}
 	}
 	p.prober = probes.New(probes.Options{
