@@ -6,11 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 )
 
 // ask sends a request through a real connection, and reads the answer.
@@ -74,53 +71,4 @@ func (r *rig) askAll(b *testing.B, path string) {
 		}
 	})
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
-}
-
-// A thousand clients follow a service while others pass their checks. No pass wakes a client, so that passes are as quick as
-// without them.
-func BenchmarkPassesBesideBlockedQueries(b *testing.B) {
-	for _, blocked := range []int{0, 1000} {
-		b.Run(fmt.Sprint(blocked), func(b *testing.B) {
-			r := start(b)
-			for n := range 100 {
-				r.put("/v1/agent/service/register", fmt.Sprintf(`{"ID":"web-%d","Name":"web","Port":80,"Check":{"TTL":"1h","Status":"passing"}}`, n))
-			}
-			var entries []entry
-			index := r.get("/v1/health/service/web", &entries)
-			var woken sync.WaitGroup
-			for range blocked {
-				woken.Go(func() {
-					ask(b, http.MethodGet, fmt.Sprintf("%s/v1/health/service/web?index=%d&wait=10m", r.URL, index))
-				})
-			}
-			time.Sleep(time.Duration(blocked) * time.Millisecond / 2) // until they block
-			var mu sync.Mutex
-			var took []time.Duration
-			n := 0
-			b.ResetTimer()
-			b.RunParallel(func(p *testing.PB) {
-				mu.Lock()
-				n++
-				url := fmt.Sprintf("%s/v1/agent/check/pass/service:web-%d", r.URL, n%100)
-				mu.Unlock()
-				var mine []time.Duration
-				for p.Next() {
-					began := time.Now()
-					ask(b, http.MethodPut, url)
-					mine = append(mine, time.Since(began))
-				}
-				mu.Lock()
-				took = append(took, mine...)
-				mu.Unlock()
-			})
-			b.StopTimer()
-			slices.Sort(took)
-			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
-			if now := r.get("/v1/health/service/web", &entries); now != index {
-				b.Errorf("the index moved from %d to %d", index, now)
-			}
-			r.put("/v1/agent/service/register", `{"ID":"last","Name":"web","Port":80}`)
-			woken.Wait()
-		})
-	}
 }

@@ -241,15 +241,17 @@ func (f *face) registerCheck(q *request) error {
 // addCheck gives an instance at a node a check under an id. status is the one that the client names; "": none.
 func (f *face) addCheck(q *request, n node, key domain.Key, id string, check domain.Check, status string) error {
 	// The same id at another service of the node moves, as with Consul.
-	if before, had := f.findCheck(q, n, id); had && before.key != key && f.hasCheck(before, n.name) {
+	at := agentID{namespace: q.namespace, node: n.name, id: id, check: true}
+	if before, had := f.findCheck(q, n, id); had && before.key != key && f.stillNames(at, before) {
 		if _, err := f.do(q, domain.RemoveCheck{Key: before.key, Check: before.check}); err != nil {
 			return err
 		}
 	}
-	if _, err := f.do(q, domain.AddCheck{Key: key, Check: check}); err != nil {
+	result, err := f.do(q, domain.AddCheck{Key: key, Check: check})
+	if err != nil {
 		return err
 	}
-	f.remember(agentID{namespace: q.namespace, node: n.name, id: id, check: true}, target{key, check.ID})
+	f.remember(at, target{key, check.ID}, result.Position)
 	if status != "" && check.Kind == domain.CheckTTL { // also that of a check which was there before
 		if _, err := f.do(q, domain.ReportCheck{Key: key, Check: check.ID, Status: domain.Status(status)}); err != nil {
 			return err
@@ -264,49 +266,6 @@ func (f *face) deregisterCheck(q *request) error {
 		return unknownCheck(q.id)
 	}
 	if _, err := f.do(q, domain.RemoveCheck{Key: found.key, Check: found.check}); err != nil {
-		return err
-	}
-	return done(q)
-}
-
-func (f *face) passCheck(q *request) error { return f.report(q, domain.Passing, q.query.Get("note")) }
-func (f *face) warnCheck(q *request) error { return f.report(q, domain.Warning, q.query.Get("note")) }
-func (f *face) failCheck(q *request) error { return f.report(q, domain.Critical, q.query.Get("note")) }
-
-func (f *face) updateCheck(q *request) error {
-	var body struct{ Status, Output string }
-	if err := q.decode(&body); err != nil {
-		return err
-	}
-	switch body.Status {
-	case passing, warning, critical:
-	default:
-		return failure{http.StatusBadRequest, fmt.Sprintf("Invalid check status: '%s'", body.Status)}
-	}
-	return f.report(q, domain.Status(body.Status), body.Output)
-}
-
-// maxOutput is how much of a check's output is kept, as with Consul.
-const maxOutput = 4096
-
-// report reports a ttl check. The check of an instance without checks, which stands for its lease, is a heartbeat.
-func (f *face) report(q *request, status domain.Status, output string) error {
-	if size := len(output); size > maxOutput {
-		note := fmt.Sprintf(" ... (captured %d of %d bytes)", maxOutput, size)
-		output = strings.ToValidUTF8(output[:min(maxOutput, domain.MaxOutput-len(note))], "") + note
-	}
-	found, live := f.findCheck(q, nodeOf(q), q.id)
-	if !live {
-		return unknownCheck(q.id)
-	}
-	if i, ok := f.live(found.key); ok {
-		for _, c := range i.Checks {
-			if c.ID == found.check && c.Kind != domain.CheckTTL {
-				return failure{http.StatusInternalServerError, fmt.Sprintf("CheckID %q does not have associated TTL", q.id)}
-			}
-		}
-	}
-	if _, err := f.do(q, domain.ReportCheck{Key: found.key, Check: found.check, Status: status, Output: output}); err != nil {
 		return err
 	}
 	return done(q)

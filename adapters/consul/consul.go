@@ -10,7 +10,6 @@ package consul
 import (
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/adapters/web/lane"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/queries"
 )
@@ -54,6 +54,7 @@ const (
 	usualWait  = 5 * time.Minute
 	maxBlocked = 20_000 // what Config.MaxBlocked is by default
 	maxAtOnce  = 256    // other requests that are answered at once
+	maxReports = 16_384 // reports of checks that are answered at once
 )
 
 type face struct {
@@ -62,18 +63,32 @@ type face struct {
 	floor     uint64 // no index is below the position at the start: what was removed before is not known
 	blocked   chan struct{}
 	working   chan struct{}
+	reporting chan struct{} // reports of checks have turns of their own: without them checks would lapse
 	ids       *web.RequestIDs
 
-	mu    sync.Mutex
-	known map[agentID]target // what was found last, checked at each use
+	mu    sync.RWMutex
+	known map[agentID]found // what was found last, checked at each use
 
 	serials atomic.Uint64 // of shapes
 	marks   marks
 	replies replies
 }
 
-// New is the face as a handler.
-func New(c Config) http.Handler {
+// Face is the handler of all routes. Its Lane makes reports of checks cheaper.
+type Face struct {
+	*echo.Echo
+	face *face
+	lane *lane.Lane
+}
+
+// Lane answers plain reports of checks with the same bytes as the Face. It is for web.NewServer.
+func (f *Face) Lane() *lane.Lane { return f.lane }
+
+// Blocked is the number of blocking queries that wait.
+func (f *Face) Blocked() int { return len(f.face.blocked) }
+
+// New makes the face.
+func New(c Config) *Face {
 	if c.Datacenter == "" {
 		c.Datacenter = "dc1"
 	}
@@ -85,7 +100,7 @@ func New(c Config) http.Handler {
 	}
 	f := &face{
 		Config: c, directory: c.Queries.Directory(), floor: max(uint64(c.Queries.Position()), 1),
-		blocked: make(chan struct{}, c.MaxBlocked), working: make(chan struct{}, maxAtOnce), ids: web.NewRequestIDs(), known: map[agentID]target{},
+		blocked: make(chan struct{}, c.MaxBlocked), working: make(chan struct{}, maxAtOnce), reporting: make(chan struct{}, maxReports), ids: web.NewRequestIDs(), known: map[agentID]found{},
 	}
 	f.marks.all, f.replies.kept.Limit = map[agentID]mark{}, keptReplies
 	none := func(echo.Context) bool { return false }
@@ -94,7 +109,7 @@ func New(c Config) http.Handler {
 	e.HTTPErrorHandler = func(err error, c echo.Context) { f.fail(c, err) }
 	e.Use(f.ids.Identify, c.Proxies.Resolve, web.Recover, c.Limits.Count(none, none), web.OwnSite)
 	e.Any("/*", f.serve)
-	return e
+	return &Face{e, f, lane.New(lane.Options{Reports: f.reports, Host: c.Hosts.AllowBytes})}
 }
 
 // serve routes by the decoded path: what follows a route's beginning is an id, with all its slashes.
@@ -126,14 +141,14 @@ func (f *face) serve(c echo.Context) error {
 		if err != nil {
 			return err
 		}
-		limit := web.Requests
-		if strings.HasPrefix(route.path, "/v1/agent/check/") {
-			limit = web.Heartbeats
+		limit, turns := web.Requests, f.working
+		if route.reports() {
+			limit, turns = web.Heartbeats, f.reporting
 		}
 		if err := f.limit(c, q.who, limit); err != nil {
 			return err
 		}
-		release, err := f.admit(c)
+		release, err := admit(c, turns)
 		if err != nil {
 			return err
 		}
@@ -145,10 +160,10 @@ func (f *face) serve(c echo.Context) error {
 }
 
 // admit waits for a turn.
-func (f *face) admit(c echo.Context) (release func(), err error) {
+func admit(c echo.Context, turns chan struct{}) (release func(), err error) {
 	select {
-	case f.working <- struct{}{}:
-		return sync.OnceFunc(func() { <-f.working }), nil
+	case turns <- struct{}{}:
+		return sync.OnceFunc(func() { <-turns }), nil
 	case <-c.Request().Context().Done():
 		return nil, c.Request().Context().Err()
 	}

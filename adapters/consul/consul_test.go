@@ -32,6 +32,7 @@ import (
 type rig struct {
 	*httptest.Server
 	t        testing.TB
+	face     *consul.Face
 	commands *commands.Service
 	live     *live.State
 	notReady error
@@ -68,7 +69,10 @@ func start(t testing.TB, change ...func(*consul.Config)) *rig {
 			t.Error(err)
 		}
 	})
-	r.Server = httptest.NewServer(consul.New(config))
+	r.face = consul.New(config)
+	r.Server = httptest.NewUnstartedServer(r.face)
+	r.Listener, r.Config.ConnState = r.face.Lane().Listen(r.Listener), r.face.Lane().ConnState
+	r.Start()
 	t.Cleanup(func() {
 		stop()
 		r.Close()

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -33,8 +35,8 @@ func serviceIDOf(i *wire.Instance) string {
 	return unescape(i.ID)
 }
 
-// find finds the instance of a service's id at a node, of those that the caller knows. An id that the node does not have is that of the only other node that
-// has it, for a client may report from another machine; of several, none is guessed.
+// find finds the instance of a service's id at a node, of those that the caller knows. An id that the node does not have is
+// that of the only other node that has it, for a client may report from another machine; of several, none is guessed.
 func (f *face) find(q *request, n node, id string) (target, bool) {
 	found, elsewhere := f.findAt(q, n, id)
 	if found == (target{}) && len(elsewhere) == 1 {
@@ -50,25 +52,24 @@ func (f *face) findAt(q *request, n node, id string) (found target, elsewhere []
 		return target{}, nil
 	}
 	at := agentID{namespace: q.namespace, node: n.name, id: id}
-	if known, ok := f.recall(at); ok {
-		switch i, live := f.live(known.key); {
-		case !live || nodeNameOf(&i) != n.name || serviceIDOf(&i) != id:
-			f.forget(at)
-		case q.knows(known.key):
-			return known, nil
-		}
+	if known, _ := f.recall(at); known != (target{}) && q.knows(known.key) {
+		return known, nil
 	}
 	for _, key := range f.Queries.ByID(escape(id), escape(id)+"@"+escape(n.name)) {
 		if key.Namespace != q.namespace || key.Service == nodeService || !q.knows(key) {
 			continue
 		}
-		i, live := f.live(key)
-		if !live || serviceIDOf(&i) != id {
+		entry := f.Queries.Live.Catalog().Find(key)
+		if entry == nil {
+			continue
+		}
+		i := queries.Show(entry, nil)
+		if serviceIDOf(&i) != id {
 			continue
 		}
 		if nodeNameOf(&i) == n.name {
 			found := target{key: key}
-			f.remember(at, found)
+			f.remember(at, found, entry.Position)
 			return found, nil
 		}
 		elsewhere = append(elsewhere, key)
@@ -79,21 +80,16 @@ func (f *face) findAt(q *request, n node, id string) (found target, elsewhere []
 // findCheck finds the instance that has a check, by the check's id at a node.
 func (f *face) findCheck(q *request, n node, id string) (target, bool) {
 	at := agentID{namespace: q.namespace, node: n.name, id: id, check: true}
-	if known, ok := f.recall(at); ok {
-		switch {
-		case !f.hasCheck(known, n.name):
-			f.forget(at)
-		case q.knows(known.key):
-			return known, true
-		}
+	if known, _ := f.recall(at); known != (target{}) && q.knows(known.key) {
+		return known, true
 	}
 	check := escape(id)
 	if service, ok := strings.CutPrefix(id, "service:"); ok { // the id that Consul gives checks: look where it points first
 		for _, guess := range []string{service, beforeLast(service, ':')} {
 			found, live := f.find(q, n, guess)
 			found.check = check
-			if live && f.hasCheck(found, n.name) {
-				f.remember(at, found)
+			if entry := f.Queries.Live.Catalog().Find(found.key); live && entry != nil && at.names(found, entry) {
+				f.remember(at, found, entry.Position)
 				return found, true
 			}
 		}
@@ -104,8 +100,8 @@ func (f *face) findCheck(q *request, n node, id string) (target, bool) {
 			continue
 		}
 		found := target{key, check}
-		if f.hasCheck(found, n.name) {
-			f.remember(at, found)
+		if entry := f.Queries.Live.Catalog().Find(key); entry != nil && at.names(found, entry) {
+			f.remember(at, found, entry.Position)
 			return found, true
 		}
 		elsewhere = append(elsewhere, key)
@@ -123,41 +119,59 @@ func beforeLast(text string, c byte) string {
 	return ""
 }
 
-// hasCheck says whether an instance at the node has the check.
-func (f *face) hasCheck(t target, node string) bool {
+// stillNames says whether an id names a target now.
+func (f *face) stillNames(at agentID, t target) bool {
 	entry := f.Queries.Live.Catalog().Find(t.key)
-	if entry == nil || !entry.Watched() {
-		return false
-	}
-	i := queries.Show(entry, nil)
-	if nodeNameOf(&i) != node {
-		return false
-	}
-	for _, c := range i.Checks {
-		if c.ID == t.check {
-			return true
-		}
-	}
-	return false
+	return entry != nil && at.names(t, entry)
 }
 
 // maxKnown is how many ids are remembered. Above, all are forgotten, and found again when they are needed.
 const maxKnown = 1 << 20
 
-func (f *face) recall(at agentID) (target, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	known, ok := f.known[at]
-	return known, ok
+// found is what an id was found to name, and the position of the instance's newest event then. An instance without a newer
+// event is as it was, so that nothing of it needs to be decoded.
+type found struct {
+	target
+	at eventstore.Position
 }
 
-func (f *face) remember(at agentID, t target) {
+// recall gives what an id was found to name, if it still names that, with the instance's entry; the zero target: it does not.
+func (f *face) recall(at agentID) (target, *catalog.Entry) {
+	f.mu.RLock()
+	known, ok := f.known[at]
+	f.mu.RUnlock()
+	if !ok {
+		return target{}, nil
+	}
+	entry := f.Queries.Live.Catalog().Find(known.key)
+	switch {
+	case entry != nil && entry.Position == known.at:
+	case entry != nil && at.names(known.target, entry):
+		f.remember(at, known.target, entry.Position)
+	default:
+		f.forget(at)
+		return target{}, nil
+	}
+	return known.target, entry
+}
+
+// names says whether an id names an instance, or a check of it.
+func (at agentID) names(t target, entry *catalog.Entry) bool {
+	if at.check && entry.Check(t.check) == nil {
+		return false
+	}
+	i := queries.Show(entry, nil)
+	return nodeNameOf(&i) == at.node && (at.check || serviceIDOf(&i) == at.id)
+}
+
+// remember notes what an id names, and the position of the instance's event from which that is known.
+func (f *face) remember(id agentID, t target, at eventstore.Position) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.known) >= maxKnown {
 		clear(f.known)
 	}
-	f.known[at] = t
+	f.known[id] = found{t, at}
 }
 
 func (f *face) forget(at agentID) {

@@ -69,16 +69,16 @@ func (f *face) register(q *request, n node, body serviceRegistration, status dom
 		}
 	}
 	command := domain.RegisterInstance{Key: key, Details: details, CreateOnly: !live || moved}
-	_, err = f.do(q, command)
+	result, err := f.do(q, command)
 	if _, taken := err.(domain.AlreadyLive); taken { // the id is another node's
 		command.Key.ID += "@" + escape(n.name)
 		command.CreateOnly = false
-		_, err = f.do(q, command)
+		result, err = f.do(q, command)
 	}
 	if err != nil {
 		return err
 	}
-	f.remember(agentID{namespace: q.namespace, node: n.name, id: body.ID}, target{key: command.Key})
+	f.remember(agentID{namespace: q.namespace, node: n.name, id: body.ID}, target{key: command.Key}, result.Position)
 	if moved { // the same id under another name takes the place of the old one
 		_, err := f.do(q, domain.DeregisterInstance{Key: before.key, Reason: "consul: registered again as " + body.Name})
 		if _, gone := err.(domain.UnknownInstance); err != nil && !gone {

@@ -147,8 +147,10 @@ func (q *request) flag(name string) (bool, error) {
 }
 
 // reads says whether the caller may read a service, or with "" all services of the namespace.
-func (q *request) reads(namespace, service string) bool {
-	return q.who.May(domain.ReadCatalog, domain.Key{Namespace: namespace, Service: service}) == nil
+func (q *request) reads(namespace, service string) bool { return reads(q.who, namespace, service) }
+
+func reads(who *web.Identity, namespace, service string) bool {
+	return domain.Allow(who.Grants, domain.ReadCatalog, domain.Key{Namespace: namespace, Service: service})
 }
 
 func (q *request) readsService(key domain.ServiceKey) bool {
@@ -156,8 +158,10 @@ func (q *request) readsService(key domain.ServiceKey) bool {
 }
 
 // knows says whether the caller may read or change an instance. Any other instance is to the caller as one that is not there.
-func (q *request) knows(key domain.Key) bool {
-	return q.reads(key.Namespace, key.Service) || q.who.May(domain.WriteInstances|domain.WriteOwn|domain.ChangeInstanceTraffic, key) == nil
+func (q *request) knows(key domain.Key) bool { return knows(q.who, key) }
+
+func knows(who *web.Identity, key domain.Key) bool {
+	return reads(who, key.Namespace, key.Service) || domain.Allow(who.Grants, domain.WriteInstances|domain.WriteOwn|domain.ChangeInstanceTraffic, key)
 }
 
 // caller is who sends the request, for the events.
@@ -168,25 +172,38 @@ func (q *request) caller() commands.Caller {
 // decode reads the body. Names of fields count without regard to case, aliases are names of Consul's config files, and
 // unknown fields are ignored: many clients send fields of other releases.
 func (q *request) decode(v any) error {
-	body, err := io.ReadAll(http.MaxBytesReader(q.Response(), q.Request().Body, MaxBody))
+	body, err := q.body()
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return failure{http.StatusRequestEntityTooLarge, "Request body too large, max size: " + strconv.Itoa(MaxBody) + " bytes."}
-		}
-		return failure{http.StatusBadRequest, "Request decode failed: " + err.Error()}
-	}
-	if len(bytes.TrimSpace(body)) == 0 {
-		return failure{http.StatusBadRequest, "Request decode failed: EOF"}
+		return err
 	}
 	plain, err := renamed(body)
 	if err == nil {
 		err = json.Unmarshal(plain, v)
 	}
 	if err != nil {
-		return failure{http.StatusBadRequest, "Request decode failed: " + err.Error()}
+		return undecodable(err)
 	}
 	return nil
+}
+
+func undecodable(err error) failure {
+	return failure{http.StatusBadRequest, "Request decode failed: " + err.Error()}
+}
+
+// body reads the body, which may not be empty.
+func (q *request) body() ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(q.Response(), q.Request().Body, MaxBody))
+	if err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return nil, failure{http.StatusRequestEntityTooLarge, "Request body too large, max size: " + strconv.Itoa(MaxBody) + " bytes."}
+		}
+		return nil, undecodable(err)
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		return nil, undecodable(io.EOF)
+	}
+	return body, nil
 }
 
 // aliases are other names of fields.

@@ -28,8 +28,11 @@ type failure struct {
 
 func (f failure) Error() string { return f.text }
 
+const plainText = "text/plain; charset=utf-8"
+
 func text(c echo.Context, status int, body string) error {
-	return c.Blob(status, "text/plain; charset=utf-8", []byte(body))
+	c.Response().Header().Set("Content-Length", strconv.Itoa(len(body))) // among the headers where the lane has it
+	return c.Blob(status, plainText, []byte(body))
 }
 
 // fail answers with an error. Commands are refused with the status and the text that Consul has for the same thing.
@@ -38,10 +41,14 @@ func (f *face) fail(c echo.Context, err error) {
 		return
 	}
 	failed := f.failureOf(err)
-	if failed.status >= 500 && failed.status != http.StatusNotImplemented {
-		f.Logger.Debug("a request of Consul's API failed", "path", c.Request().URL.Path, "cause", err)
-	}
+	f.noteFailure(failed, c.Request().URL.Path, err)
 	_ = text(c, failed.status, failed.text) // the client is gone if the reply cannot be written
+}
+
+func (f *face) noteFailure(failed failure, path string, cause error) {
+	if failed.status >= 500 && failed.status != http.StatusNotImplemented {
+		f.Logger.Debug("a request of Consul's API failed", "path", path, "cause", cause)
+	}
 }
 
 func (f *face) failureOf(err error) failure {
@@ -92,7 +99,10 @@ func unknownService(id string) failure {
 }
 
 // done answers a command: with nothing.
-func done(q *request) error { return q.NoContent(http.StatusOK) }
+func done(q *request) error {
+	q.Response().Header().Set("Content-Length", "0")
+	return q.NoContent(http.StatusOK)
+}
 
 // compressed is from how many bytes on a reply is compressed for a client that takes gzip.
 const compressed = 1024
@@ -214,7 +224,7 @@ func (f *face) block(q *request, index func() uint64, keys ...domain.ServiceKey)
 	if !q.who.Still() {
 		return 0, failure{http.StatusForbidden, "ACL not found"}
 	}
-	release, err := f.admit(q)
+	release, err := admit(q, f.working)
 	if err != nil {
 		return 0, err
 	}

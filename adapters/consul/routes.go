@@ -28,6 +28,15 @@ func (r *route) takes(method string) bool {
 	return r.method == anyMethod || slices.Contains(strings.Split(r.method, ","), method)
 }
 
+// reports says whether the route reports a check.
+func (r *route) reports() bool {
+	switch r.path {
+	case "/v1/agent/check/pass/", "/v1/agent/check/warn/", "/v1/agent/check/fail/", "/v1/agent/check/update/":
+		return true
+	}
+	return false
+}
+
 // match gives the id behind the route's path.
 func (r *route) match(path string) (id string, ok bool) {
 	if strings.HasSuffix(r.path, "/") {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/consul"
 	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/adapters/web/lane"
 )
 
 // consulFace is how the registry speaks Consul's HTTP API.
@@ -35,6 +36,14 @@ func (s *settings) checkConsul() error {
 		return usageError{fmt.Errorf("others can reach %s, and access is off: give --access on and make tokens with rollcall token, or --insecure to let everybody do everything", s.consul.listen)}
 	}
 	return nil
+}
+
+// consulLane is the lane of Consul's API; nil: the registry does not speak it.
+func (n *node) consulLane() *lane.Lane {
+	if n.consulAPI == nil {
+		return nil
+	}
+	return n.consulAPI.Lane()
 }
 
 // openConsul opens the listener and the server of Consul's API.

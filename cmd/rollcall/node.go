@@ -19,6 +19,7 @@ import (
 
 	vouched "github.com/rollcall-registry/rollcall/adapters/access"
 	"github.com/rollcall-registry/rollcall/adapters/backup"
+	"github.com/rollcall-registry/rollcall/adapters/consul"
 	"github.com/rollcall-registry/rollcall/adapters/httpapi"
 	"github.com/rollcall-registry/rollcall/adapters/metrics"
 	"github.com/rollcall-registry/rollcall/adapters/web"
@@ -65,7 +66,7 @@ type node struct {
 	pages      http.Handler // the web UI; nil: it is off
 	dns        *nameServer  // nil: there is none
 	consul     net.Listener // of Consul's API; nil: it is not spoken
-	consulAPI  http.Handler
+	consulAPI  *consul.Face
 	bounds     *web.Limits // of each caller
 
 	started  time.Time
@@ -295,7 +296,7 @@ func (n *node) serve(ctx context.Context, listeners ...net.Listener) (err error)
 	running, halt := context.WithCancel(context.Background())
 	background, running := errgroup.WithContext(running)
 	n.run(running, background)
-	other := web.NewServer(n.consulAPI, nil, n.logger)
+	other := web.NewServer(n.consulAPI, n.consulLane(), n.logger)
 	other.TLS, other.ProxyProtocol = server.TLS, server.ProxyProtocol
 	served := make(chan error, len(listeners)+1) // gets one value for each listener, when its server has ended
 	for _, l := range listeners {

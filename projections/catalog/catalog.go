@@ -28,6 +28,9 @@ type Catalog struct {
 	listed    atomic.Uint64 // how often a service got its first instance or lost its last
 	listedAt  atomic.Uint64 // position of the newest such change
 	foreign   bool          // entries may name a service of the catalog from which this one was cloned
+
+	collecting sync.Mutex          // held to collect ids
+	ids        atomic.Pointer[ids] // nil: nobody has asked for an id
 }
 
 type shard struct {
@@ -213,6 +216,9 @@ func (c *Catalog) put(s *service, found location, now *Entry, at eventstore.Posi
 	}
 	if was == nil {
 		c.instances.Add(1)
+		if known := c.ids.Load(); known != nil {
+			known.add(now.ID(), s.key)
+		}
 	} else if now == nil {
 		c.instances.Add(-1)
 	}

@@ -43,6 +43,20 @@ func (e *Entry) Checks() []domain.CheckState {
 	return e.health.checks()
 }
 
+// Check is the state of a check of the instance; nil: the instance has none of that id. REQUIRES: nobody changes it.
+func (e *Entry) Check(id string) *domain.CheckState {
+	if !e.Watched() {
+		return nil
+	}
+	all := e.health.checks()
+	for i := range all {
+		if all[i].ID == id {
+			return &all[i]
+		}
+	}
+	return nil
+}
+
 // Lapsed is when the lease lapsed to critical, with no heartbeat since; zero: it did not.
 func (e *Entry) Lapsed() time.Time {
 	if e.health == nil || e.health.lapsed == 0 {

@@ -57,6 +57,7 @@ type conn struct {
 	working bool      // the server handles a request
 	buffer  []byte    // the server's whole buffer, kept to compare addresses; its bytes are not read through this field
 	face    Face      // nil: no plain request has come
+	reports Reports   // nil: no plain report has come
 	host    []byte    // copy of the newest host that was allowed
 	reply   []byte    // headers of the newest reply; the next reply overwrites them, after the write of this one
 	cut     func()    // ends the write under way; nil: no large reply was sent
@@ -186,7 +187,11 @@ const (
 
 // answer answers the bytes if they are a plain request that the Face takes.
 func (c *conn) answer(raw []byte) (result outcome) {
-	request, ok := readPlain(raw)
+	readLine := (*plainRequest).readLine
+	if c.lane.options.Reports != nil {
+		readLine = (*plainRequest).readReport
+	}
+	request, ok := readPlain(raw, readLine)
 	if !ok || !c.allows(request.host) {
 		return notMine
 	}
@@ -223,24 +228,11 @@ func (c *conn) carryOut(request plainRequest) outcome {
 		_ = c.SetReadDeadline(c.until.Add(idleTimeout))
 		_ = c.SetWriteDeadline(c.until.Add(writeTimeout))
 	}
-	if c.face == nil {
-		c.face = c.lane.options.Face(c.Conn)
+	ask := c.ask
+	if c.lane.options.Reports != nil {
+		ask = c.report
 	}
-	if !c.face.Authorize(request.authorization) {
-		return notMine
-	}
-	var reply Reply
-	var mine bool
-	switch request.kind {
-	case Lookup:
-		reply, mine = c.face.Lookup(request.service, request.match, request.encodings)
-	case Heartbeat:
-		reply, mine = c.face.Heartbeat(request.service, request.id)
-	case Registration:
-		reply, mine = c.face.Register(request.service, request.id, request.body)
-	case Heartbeats:
-		reply, mine = c.face.Heartbeats(request.body)
-	}
+	reply, mine := ask(&request)
 	if !mine {
 		return notMine
 	}
@@ -268,6 +260,27 @@ func (c *conn) carryOut(request plainRequest) outcome {
 	return answered
 }
 
+// ask lets the Face answer a request. REQUIRES: as carryOut.
+func (c *conn) ask(request *plainRequest) (reply Reply, mine bool) {
+	if c.face == nil {
+		c.face = c.lane.options.Face(c.Conn)
+	}
+	if !c.face.Authorize(request.authorization) {
+		return Reply{}, false
+	}
+	switch request.kind {
+	case Lookup:
+		return c.face.Lookup(request.service, request.match, request.encodings)
+	case Heartbeat:
+		return c.face.Heartbeat(request.service, request.id)
+	case Registration:
+		return c.face.Register(request.service, request.id, request.body)
+	case Heartbeats:
+		return c.face.Heartbeats(request.body)
+	}
+	return Reply{}, false
+}
+
 // copyUpTo is the length up to which a body is copied behind the headers into the connection's buffer. A longer body is
 // cheaper to send from the Face's memory, and would make the buffer of every connection larger.
 const copyUpTo = 2 << 10
@@ -288,6 +301,7 @@ func (c *conn) send(r Reply, now time.Time) error {
 	b = appendHeader(b, "\r\nRetry-After: ", r.RetryAfter)
 	b = appendHeader(b, "\r\nRollcall-Position: ", r.Position)
 	b = appendHeader(b, "\r\nVary: ", r.Vary)
+	b = appendHeader(b, "\r\nX-Consul-Default-Acl-Policy: ", r.Policy)
 	b = appendHeader(b, "\r\nX-Request-Id: ", r.RequestID)
 	b = append(append(b, "\r\nDate: "...), c.lane.date.at(now)...)
 	c.reply = append(b, "\r\n\r\n"...)

@@ -8,6 +8,18 @@ type Plain struct {
 
 // ReadPlain lets a fuzz test compare the lane's reading of a request with the HTTP server's.
 func ReadPlain(raw []byte) (Plain, bool) {
-	r, ok := readPlain(raw)
+	r, ok := readPlain(raw, (*plainRequest).readLine)
 	return Plain{r.kind, r.service, r.id, r.match, r.body}, ok
+}
+
+// PlainReport is a plain report of a check, for a fuzz test.
+type PlainReport struct {
+	Kind                      Kind
+	Check, Status, Note, Body []byte
+}
+
+// ReadReport is ReadPlain for reports of checks.
+func ReadReport(raw []byte) (PlainReport, bool) {
+	r, ok := readPlain(raw, (*plainRequest).readReport)
+	return PlainReport{r.kind, r.id, r.status, r.note, r.body}, ok
 }

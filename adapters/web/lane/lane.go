@@ -46,6 +46,7 @@ type Reply struct {
 	Location   string
 	RetryAfter string
 	Vary       string
+	Policy     string // X-Consul-Default-Acl-Policy
 	Position   []byte // Rollcall-Position
 	RequestID  []byte // X-Request-Id
 	Body       []byte // must be nil with 304
@@ -71,6 +72,8 @@ type Options struct {
 	// Face makes the Face of a connection. It must not read, write or close the connection, which is a *tls.Conn where
 	// the listener speaks TLS.
 	Face func(net.Conn) Face
+	// Reports makes the Reports of a connection, in the place of a Face; nil: the lane has Faces.
+	Reports func(net.Conn) Reports
 	// Host says whether the lane may answer requests to a host (the Host header, with its port). nil: to any host. The
 	// HTTP server refuses the other requests.
 	Host func(host []byte) bool

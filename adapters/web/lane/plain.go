@@ -11,20 +11,25 @@ const (
 	Heartbeat                // of an instance
 	Registration             // of an instance
 	Heartbeats               // a batch
+	Report                   // of a check, whose status the path says
+	Update                   // of a check, whose status the body says
 )
 
 // plainRequest is a request in the plainest form: in the default namespace, without a query, and with no headers but those
-// that do not change the reply. Registrations and batches have a body in JSON, the other kinds have none. Its slices point
-// into the server's buffer.
+// that do not change the reply. Registrations, batches and updates have a body in JSON, the other kinds have none. Its slices
+// point into the server's buffer.
 type plainRequest struct {
 	kind    Kind
 	service []byte // not of a batch
-	id      []byte // of the instance of a heartbeat and of a registration
+	id      []byte // of the instance of a heartbeat and of a registration, of the check of a report and of an update
+	status  []byte // of a report: pass, warn or fail
+	note    []byte // of a report
 	body    []byte
 	host    []byte
 	match   []byte // If-None-Match of a lookup; nil: there is none
 
 	authorization []byte // nil: there is none
+	token         []byte // X-Consul-Token of a report and of an update; nil: there is none
 	encodings     []byte // Accept-Encoding; nil: there is none
 }
 
@@ -39,11 +44,11 @@ var (
 	lineEnd   = []byte("\r\n")
 )
 
-// readPlain reads a whole plain request. ok is false for any other bytes, and for a request with a header that is not
-// listed here.
-func readPlain(raw []byte) (request plainRequest, ok bool) {
+// readPlain reads a whole plain request, whose first line readLine reads. ok is false for any other bytes, and for a request
+// with a header that is not listed here.
+func readPlain(raw []byte, readLine func(r *plainRequest, line []byte) bool) (request plainRequest, ok bool) {
 	line, rest, ok := bytes.Cut(raw, lineEnd)
-	if !ok || !request.readLine(line) {
+	if !ok || !readLine(&request, line) {
 		return plainRequest{}, false
 	}
 	hosts, length := 0, -1 // the length of the body; -1: the headers do not say
@@ -78,6 +83,9 @@ func readPlain(raw []byte) (request plainRequest, ok bool) {
 		case is(name, "authorization"):
 			ok = request.authorization == nil
 			request.authorization = value
+		case is(name, "x-consul-token"):
+			ok = (request.kind == Report || request.kind == Update) && request.token == nil
+			request.token = value
 		case is(name, "accept-encoding"):
 			ok = request.encodings == nil
 			request.encodings = value
@@ -94,7 +102,7 @@ func readPlain(raw []byte) (request plainRequest, ok bool) {
 }
 
 // hasBody says whether requests of the kind have a body.
-func (k Kind) hasBody() bool { return k == Registration || k == Heartbeats }
+func (k Kind) hasBody() bool { return k == Registration || k == Heartbeats || k == Update }
 
 func (r *plainRequest) readLine(line []byte) bool {
 	if path, ok := bytes.CutPrefix(line, putStart); ok {
