@@ -116,8 +116,7 @@ func notOfInstance(event *eventstore.RecordedEvent) error {
 }
 
 func (c *Catalog) apply(event *eventstore.RecordedEvent, key domain.Key, shard *indexShard, hash uint32) (before, now *Entry, err error) {
-	name, ok := strings.CutPrefix(string(event.Stream), eventstore.LifecyclePrefix)
-	if !ok { // heartbeats
+	if !strings.HasPrefix(string(event.Stream), eventstore.LifecyclePrefix) { // heartbeats
 		return nil, nil, nil
 	}
 	found := shard.locate(key, hash)
@@ -130,7 +129,7 @@ func (c *Catalog) apply(event *eventstore.RecordedEvent, key domain.Key, shard *
 	}
 	data, err := eventstore.Upcasted(event)
 	if err == nil {
-		now, err = next(was, s, name, event, data)
+		now, err = next(was, s, key, event, data)
 	}
 	if err != nil {
 		if was != nil {
@@ -222,7 +221,7 @@ func (c *Catalog) put(s *service, found location, now *Entry, at eventstore.Posi
 	} else if now == nil {
 		c.instances.Add(-1)
 	}
-	if was == nil || now == nil || was.source != now.source {
+	if was == nil || now == nil || was.packed() != now.packed() {
 		c.described.Store(uint64(at))
 	}
 	c.changed.Store(uint64(at))

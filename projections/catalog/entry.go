@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -15,7 +16,7 @@ import (
 // Entry is a live instance at a moment. It is immutable: a change makes a new one.
 //
 // The catalog has an entry for every instance, so an entry is small. Names that instances share are pointers or numbers,
-// times are numbers, and the registration is kept as the event's bytes and decoded when asked for (ADR 007).
+// times are numbers, and the registration is kept as the event's bytes, packed, and decoded when asked for (ADR 007, 084).
 type Entry struct {
 	facts
 	states
@@ -30,20 +31,27 @@ type facts struct {
 	TTL      time.Duration
 
 	service    *service
-	name       string // namespace/service/id
-	source     string // data of the event that holds the details; of an instance whose checks changed since, with the present ones
-	registered int64  // when the epoch began, Unix nanoseconds
-	changed    int64  // when the newest lifecycle event was recorded, Unix nanoseconds
+	registered int64 // when the epoch began, Unix nanoseconds
+	changed    int64 // when the newest lifecycle event was recorded, Unix nanoseconds
+	rare       *rare // nil: the instance has nothing of it
 
-	maintenance *domain.InMaintenance // immutable; nil: the instance is not in maintenance
+	// The id, and behind it the packed source, see keep. INVARIANT: the bytes at text never change.
+	text         *byte
+	idLength     uint32
+	packedLength uint32
+}
+
+// rare is what few instances have. It is immutable.
+type rare struct {
+	maintenance *domain.InMaintenance // nil: the instance is not in maintenance
 	health      *health               // nil: the instance has no checks, and no lease that lapses to critical
 }
 
-// states are facts, too. They are a struct of their own so that an Entry has no padding before them.
+// states are facts, too. They are a struct of their own so that an Entry has no padding before them: it takes 96 bytes.
 type states struct {
 	status  code
 	traffic code
-	updated bool // source is an InstanceUpdated's
+	updated bool // the source is an InstanceUpdated's
 	owned   ownership
 }
 
@@ -98,22 +106,31 @@ func (e *Entry) SetHeartbeatStream(number uint32) { atomic.StoreUint32(&e.heartb
 
 // is says whether the entry is the entry of that instance.
 func (e *Entry) is(key domain.Key) bool {
-	service := len(key.Namespace) + 1
-	id := service + len(key.Service) + 1
-	name := e.name
-	return len(name) == id+len(key.ID) && name[id-1] == '/' && name[id:] == key.ID &&
-		name[service-1] == '/' && name[service:id-1] == key.Service && name[:service-1] == key.Namespace
+	return e.ID() == key.ID && e.service.key.Service == key.Service && e.service.key.Namespace == key.Namespace
 }
 
-// Size is how many bytes the instance's name and details take, as events have them.
-func (e *Entry) Size() int { return len(e.name) + len(e.source) }
+// Size is how many bytes the instance's key and details take, as events have them.
+func (e *Entry) Size() int {
+	key := e.Key()
+	return len(key.Namespace) + len(key.Service) + len(key.ID) + unpackedLength(e.packed())
+}
 
 // Service is the service that the instance belongs to.
 func (e *Entry) Service() domain.ServiceKey { return e.service.key }
 
 // ID is the instance's id within its service.
-func (e *Entry) ID() string {
-	return e.name[len(e.service.key.Namespace)+len(e.service.key.Service)+2:]
+func (e *Entry) ID() string { return unsafe.String(e.text, e.idLength) }
+
+// packed is the packed source: the data of the event that holds the details. Of an instance whose checks changed since, the
+// source has the present checks.
+func (e *Entry) packed() string {
+	return unsafe.String(e.text, e.idLength+e.packedLength)[e.idLength:]
+}
+
+// source is the data of the event that holds the details.
+func (e *Entry) source() []byte {
+	packed := e.packed()
+	return appendUnpacked(make([]byte, 0, unpackedLength(packed)), packed)
 }
 
 // Status is the instance's health.
@@ -142,9 +159,7 @@ func (e *Entry) Owner() string {
 	case noOwner:
 		return ""
 	case plainOwner:
-		_, owner, _ := strings.Cut(e.source, ownerField)
-		owner, _, _ = strings.Cut(owner, `"`)
-		return owner
+		return plainOwnerOf(e.packed())
 	}
 	switch event := e.event().(type) {
 	case domain.InstanceRegistered:
@@ -156,7 +171,27 @@ func (e *Entry) Owner() string {
 }
 
 // Maintenance is the decision that keeps the instance in maintenance; nil: there is none. REQUIRES: nobody changes it.
-func (e *Entry) Maintenance() *domain.InMaintenance { return e.maintenance }
+func (e *Entry) Maintenance() *domain.InMaintenance {
+	if e.rare == nil {
+		return nil
+	}
+	return e.rare.maintenance
+}
+
+// health is nil if the instance has no checks, and no lease that lapses to critical.
+func (e *Entry) health() *health {
+	if e.rare == nil {
+		return nil
+	}
+	return e.rare.health
+}
+
+func (e *Entry) setRare(maintenance *domain.InMaintenance, health *health) {
+	e.rare = nil
+	if maintenance != nil || health != nil {
+		e.rare = &rare{maintenance, health}
+	}
+}
 
 // Details are the details of the newest registration or update, with the checks that the instance has now.
 func (e *Entry) Details() domain.Details {
@@ -175,7 +210,12 @@ func (e *Entry) Details() domain.Details {
 // INVARIANT: JSON without a backslash has each of its strings as they are, between quotes. Only a text with a byte that
 // JSON escapes, or that stands for bytes that are not UTF-8, can be there in another form.
 func (e *Entry) MayHold(text string) bool {
-	return text == "" || strings.Contains(e.source, `"`+text+`"`) || strings.Contains(e.source, `\`) || strings.ContainsRune(text, utf8.RuneError)
+	packed := e.packed()
+	if text == "" || strings.Contains(packed, `\`) || strings.ContainsRune(text, utf8.RuneError) {
+		return true
+	}
+	var buffer [512]byte
+	return mayHold(packed, text) && bytes.Contains(appendUnpacked(buffer[:0], packed), []byte(`"`+text+`"`))
 }
 
 // event is the decoded source; nil: it cannot be decoded.
@@ -184,7 +224,7 @@ func (e *Entry) event() domain.Event {
 	if e.updated {
 		eventType = domain.TypeInstanceUpdated
 	}
-	event, err := domain.DecodeEvent(eventType, []byte(e.source))
+	event, err := domain.DecodeEvent(eventType, e.source())
 	if err != nil {
 		return nil
 	}
@@ -209,7 +249,7 @@ func (e *Entry) passedOver(event *eventstore.RecordedEvent) *Entry {
 // catalog. data is the event's data in its present schema.
 //
 // INVARIANT: next gives the same state as domain.Evolve. It only decodes less.
-func next(before *Entry, s *service, name string, event *eventstore.RecordedEvent, data []byte) (*Entry, error) {
+func next(before *Entry, s *service, key domain.Key, event *eventstore.RecordedEvent, data []byte) (*Entry, error) {
 	var e Entry
 	if before != nil {
 		e.facts, e.states, e.heartbeats = before.facts, before.states, before.HeartbeatStream()
@@ -225,7 +265,7 @@ func next(before *Entry, s *service, name string, event *eventstore.RecordedEven
 			return nil, err
 		}
 		e.registered, e.Began, e.Epoch, e.TTL = e.changed, e.Position, r.epoch, r.ttl
-		e.maintenance, e.health = r.maintenance, nil
+		e.setRare(r.maintenance, nil)
 		e.states = states{status: r.status, owned: r.owned}
 		if r.maintenance != nil {
 			e.traffic = maintenance
@@ -233,7 +273,7 @@ func next(before *Entry, s *service, name string, event *eventstore.RecordedEven
 		if r.decoded != nil {
 			e.evolve(domain.Instance{}, r.decoded, eventstore.RecordOf(event))
 		}
-		keep(&e, name, data)
+		keep(&e, key.ID, data)
 		return &e, nil
 	case domain.TypeInstanceDeregistered, domain.TypeLeaseExpired:
 		return nil, readEnd(event.Type, data)
@@ -243,7 +283,7 @@ func next(before *Entry, s *service, name string, event *eventstore.RecordedEven
 			_, _, err := readTraffic(data)
 			return nil, err
 		}
-		return nil, fmt.Errorf("%s of %s, which is not registered", event.Type, name)
+		return nil, fmt.Errorf("%s of %s, which is not registered", event.Type, key)
 	}
 	switch event.Type {
 	case domain.TypeInstanceUpdated:
@@ -255,7 +295,7 @@ func next(before *Entry, s *service, name string, event *eventstore.RecordedEven
 			e.status = r.status
 		}
 		e.TTL, e.updated, e.owned = r.ttl, true, r.owned
-		if before.health != nil || r.decoded != nil {
+		if before.health() != nil || r.decoded != nil {
 			if r.decoded == nil {
 				if r.decoded, err = domain.DecodeEvent(event.Type, data); err != nil {
 					return nil, err
@@ -263,13 +303,13 @@ func next(before *Entry, s *service, name string, event *eventstore.RecordedEven
 			}
 			e.evolve(before.Instance(), r.decoded, eventstore.RecordOf(event))
 		}
-		keep(&e, name, data)
+		keep(&e, key.ID, data)
 	case domain.TypeHealthChanged:
 		to, plain, err := readHealth(data)
 		if err != nil {
 			return nil, err
 		}
-		if plain && before.health == nil {
+		if plain && before.health() == nil {
 			e.status = to
 			break
 		}
@@ -282,17 +322,19 @@ func next(before *Entry, s *service, name string, event *eventstore.RecordedEven
 			return nil, err
 		}
 		after := e.evolve(before.Instance(), changed, eventstore.RecordOf(event))
-		e.redefined(name, before, after.Details)
+		e.redefined(before, after.Details)
 	case domain.TypeTrafficChanged:
 		to, reason, err := readTraffic(data)
 		if err != nil {
 			return nil, err
 		}
-		e.traffic, e.maintenance = to, nil
+		e.traffic = to
+		var decision *domain.InMaintenance
 		if to == maintenance {
 			r := eventstore.RecordOf(event)
-			e.maintenance = &domain.InMaintenance{By: r.Actor, At: r.At, Reason: reason}
+			decision = &domain.InMaintenance{By: r.Actor, At: r.At, Reason: reason}
 		}
+		e.setRare(decision, before.health())
 	default:
 		if _, err := domain.DecodeEvent(event.Type, data); err != nil {
 			return nil, err
@@ -310,12 +352,17 @@ func (e *Entry) decodeAndEvolve(state domain.Instance, event *eventstore.Recorde
 	return err
 }
 
-// keep copies the name and the source of the entry into one piece of memory.
-func keep[S ~string | ~[]byte](e *Entry, name S, source []byte) {
-	b := append(append(make([]byte, 0, len(name)+len(source)), name...), source...)
-	text := unsafe.String(unsafe.SliceData(b), len(b)) // nobody else has b, so it never changes
-	e.name, e.source = text[:len(name)], text[len(name):]
+// keep copies the id, and the source in its packed form, into one piece of memory.
+func keep[S ~string | ~[]byte](e *Entry, id S, source []byte) {
+	var buffer [512]byte // nearly every text fits, and has one allocation of its own
+	b := appendPacked(append(buffer[:0], id...), source)
+	e.setText(bytes.Clone(b), len(id))
+}
+
+// setText gives the entry its text: an id of a length, and behind it the packed source. REQUIRES: nobody changes the text.
+func (e *Entry) setText(text []byte, id int) {
+	e.text, e.idLength, e.packedLength = unsafe.SliceData(text), uint32(id), uint32(len(text)-id)
 }
 
 // byID orders entries within a service.
-func byID(a, b *Entry) int { return strings.Compare(a.name, b.name) }
+func byID(a, b *Entry) int { return strings.Compare(a.ID(), b.ID()) }

@@ -33,14 +33,14 @@ func healthOf(i *domain.Instance) *health {
 }
 
 // Watched says whether the instance has checks, or a lease that lapses to critical.
-func (e *Entry) Watched() bool { return e != nil && e.health != nil }
+func (e *Entry) Watched() bool { return e != nil && e.health() != nil }
 
 // Checks are the states of the instance's checks, in the order of their definitions.
 func (e *Entry) Checks() []domain.CheckState {
-	if e.health == nil {
-		return nil
+	if h := e.health(); h != nil {
+		return h.checks()
 	}
-	return e.health.checks()
+	return nil
 }
 
 // Check is the state of a check of the instance; nil: the instance has none of that id. REQUIRES: nobody changes it.
@@ -48,7 +48,7 @@ func (e *Entry) Check(id string) *domain.CheckState {
 	if !e.Watched() {
 		return nil
 	}
-	all := e.health.checks()
+	all := e.health().checks()
 	for i := range all {
 		if all[i].ID == id {
 			return &all[i]
@@ -59,35 +59,35 @@ func (e *Entry) Check(id string) *domain.CheckState {
 
 // Lapsed is when the lease lapsed to critical, with no heartbeat since; zero: it did not.
 func (e *Entry) Lapsed() time.Time {
-	if e.health == nil || e.health.lapsed == 0 {
-		return time.Time{}
+	if h := e.health(); h != nil && h.lapsed != 0 {
+		return time.Unix(0, h.lapsed).UTC()
 	}
-	return time.Unix(0, e.health.lapsed).UTC()
+	return time.Time{}
 }
 
 // Says is what the instance says of itself. Its status may be worse.
 func (e *Entry) Says() domain.Status {
-	if e.health == nil {
-		return e.Status()
+	if h := e.health(); h != nil {
+		return statuses[h.says]
 	}
-	return statuses[e.health.says]
+	return e.Status()
 }
 
 // RemoveAfter is how long after its lease lapsed to critical the instance is removed; 0: never.
 func (e *Entry) RemoveAfter() time.Duration {
-	if e.health == nil {
-		return 0
+	if h := e.health(); h != nil {
+		return time.Duration(h.removeAfter)
 	}
-	return time.Duration(e.health.removeAfter)
+	return 0
 }
 
 // Brief is Instance with only the details of the lease. Brief is cheap: it decodes no event.
 func (e *Entry) Brief() domain.Instance {
 	i := domain.Instance{
 		Key: e.Key(), Phase: domain.Registered, Epoch: e.Epoch, Owner: e.Owner(), Events: e.Events,
-		Status: e.Status(), Traffic: e.Traffic(), Maintenance: e.maintenance, Details: domain.Details{TTL: domain.Duration(e.TTL)},
+		Status: e.Status(), Traffic: e.Traffic(), Maintenance: e.Maintenance(), Details: domain.Details{TTL: domain.Duration(e.TTL)},
 	}
-	if h := e.health; h != nil {
+	if h := e.health(); h != nil {
 		i.Details.RemoveAfter, i.Lapsed, i.Checks = h.removeAfter, e.Lapsed(), h.checks()
 		if h.critical {
 			i.Details.OnLapse = domain.LapseCritical
@@ -104,12 +104,12 @@ func (e *Entry) evolve(state domain.Instance, event domain.Event, recorded domai
 	state.Events = e.Events - 1
 	after = domain.Evolve(state, event, recorded)
 	e.status, _ = statusCode(after.Status)
-	e.health = healthOf(&after)
+	e.setRare(e.Maintenance(), healthOf(&after))
 	return after
 }
 
 // redefined keeps a source with the details of a state, whose checks an event without all details has changed.
-func (e *Entry) redefined(name string, before *Entry, details domain.Details) {
+func (e *Entry) redefined(before *Entry, details domain.Details) {
 	source := before.event()
 	switch s := source.(type) {
 	case domain.InstanceRegistered:
@@ -123,7 +123,7 @@ func (e *Entry) redefined(name string, before *Entry, details domain.Details) {
 	if err != nil {
 		panic(err) // cannot happen: it was decoded
 	}
-	keep(e, name, data)
+	keep(e, before.ID(), data)
 }
 
 // appendHealth writes a health into a snapshot.

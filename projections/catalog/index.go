@@ -86,14 +86,14 @@ func (x *index) find(key domain.Key) *Entry {
 // prefetchBatch is how many keys, or entries, are prefetched at once.
 const prefetchBatch = 16
 
-// lookups are the look-ups of a few keys. Each look-up waits for memory three times: for the slot, the entry and the
-// entry's name. begin does one of these reads for all keys before the next, in loops so short that the processor waits
+// lookups are the look-ups of a few keys. Each look-up waits for memory three times: for the slot, the entry, and the
+// entry's text and service. begin does one of these reads for all keys before the next, in loops so short that the processor waits
 // for several at the same time.
 type lookups struct {
 	shards [prefetchBatch]*indexShard
 	hashes [prefetchBatch]uint32
 	tables [prefetchBatch][]slot
-	names  [prefetchBatch]string
+	found  [prefetchBatch]*Entry // nil: none was found
 }
 
 // begin prefetches what the look-ups of the keys need. REQUIRES: at most prefetchBatch keys.
@@ -105,19 +105,20 @@ func (l *lookups) begin(x *index, keys []domain.Key) {
 			service = x.hashService(key.Namespace, key.Service)
 		}
 		s, hash := x.shardWithin(service, key.ID)
-		l.shards[i], l.hashes[i], l.tables[i], l.names[i] = s, hash, *s.slots.Load(), ""
+		l.shards[i], l.hashes[i], l.tables[i], l.found[i] = s, hash, *s.slots.Load(), nil
 	}
 	for i := range keys {
 		if n := len(l.tables[i]); n > 0 {
 			if e := l.tables[i][int(l.hashes[i])&(n-1)].load(); e != nil { // nearly always the key's
-				l.names[i] = e.name
-				discard(byte(e.Epoch)) // the entry is not beside its name
+				l.found[i] = e
+				discard(byte(e.idLength))
 			}
 		}
 	}
 	for i := range keys {
-		if l.names[i] != "" {
-			discard(l.names[i][0])
+		if e := l.found[i]; e != nil && e != tombstone {
+			discard(*e.text)
+			discard(byte(len(e.service.key.Service)))
 		}
 	}
 }

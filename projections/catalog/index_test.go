@@ -10,6 +10,13 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
+// entryOf is an entry of an instance with an empty source.
+func entryOf(s *service, id string) *Entry {
+	e := &Entry{facts: facts{service: s}}
+	keep(e, id, nil)
+	return e
+}
+
 func remove(x *index, key domain.Key) {
 	shard, hash := x.shardOf(key)
 	if at := shard.locate(key, hash); at.entry != nil {
@@ -26,7 +33,7 @@ func TestTheIndexFindsWhatWasSet(t *testing.T) {
 		key := domain.Key{Namespace: "default", Service: "web", ID: fmt.Sprint("i", rng.IntN(3000))}
 		if rng.IntN(2) == 0 {
 			want[key] = step
-			x.set(&Entry{facts: facts{service: web, name: key.String()}}, step)
+			x.set(entryOf(web, key.ID), step)
 		} else {
 			delete(want, key)
 			remove(x, key)
@@ -48,7 +55,7 @@ func TestTheIndexFindsWhatWasSet(t *testing.T) {
 		shard, hash := x.shardOf(key)
 		at := shard.locate(key, hash)
 		e := at.entry
-		if found := x.find(key); ok != (found != nil) || found != e || ok && (int(at.slot.listed) != listed || found.name != key.String()) {
+		if found := x.find(key); ok != (found != nil) || found != e || ok && (int(at.slot.listed) != listed || found.Key() != key) {
 			t.Fatalf("%s is %+v at %+v, %+v; want %d, %v", key, e, at, found, listed, ok)
 		}
 	}
@@ -56,7 +63,7 @@ func TestTheIndexFindsWhatWasSet(t *testing.T) {
 
 // Keys whose parts make the same text are not the same.
 func TestAnEntryKnowsItsKey(t *testing.T) {
-	e := &Entry{facts: facts{name: "shop/web/i1"}}
+	e := entryOf(&service{key: domain.ServiceKey{Namespace: "shop", Service: "web"}}, "i1")
 	if !e.is(domain.Key{Namespace: "shop", Service: "web", ID: "i1"}) {
 		t.Error("it is not its own")
 	}
@@ -74,7 +81,7 @@ func TestAnEntryKnowsItsKey(t *testing.T) {
 func TestTheIndexIsReadWhileItChanges(t *testing.T) {
 	x, web := newIndex(), &service{key: domain.ServiceKey{Namespace: "default", Service: "web"}}
 	entry := func(i int) *Entry {
-		return &Entry{facts: facts{service: web, name: fmt.Sprint("default/web/i", i)}}
+		return entryOf(web, fmt.Sprint("i", i))
 	}
 	const stay = 500
 	for i := range stay {
@@ -87,7 +94,7 @@ func TestTheIndexIsReadWhileItChanges(t *testing.T) {
 			for !done.Load() {
 				for i := range 2 * stay {
 					e := x.find(domain.Key{Namespace: "default", Service: "web", ID: fmt.Sprint("i", i)})
-					if e == nil && i < stay || e != nil && e.name != fmt.Sprint("default/web/i", i) {
+					if e == nil && i < stay || e != nil && e.ID() != fmt.Sprint("i", i) {
 						t.Errorf("i%d is %+v", i, e)
 						return
 					}

@@ -3,6 +3,7 @@ package catalog
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -116,7 +117,17 @@ func readEnd(eventType string, data []byte) error {
 	return err
 }
 
-const ownerField = `,"owner":"`
+// plainOwnerOf is the owner in the packed source of an instance whose ownership is plainOwner.
+func plainOwnerOf(packed string) string {
+	if packed[0] == verbatim {
+		_, owner, _ := strings.Cut(packed, phrases[ownerPhrase])
+		owner, _, _ = strings.Cut(owner, `"`)
+		return owner
+	}
+	owner := packed[strings.IndexByte(packed, ownerPhrase)+1:]
+	// A phrase may begin with the quote that ends the owner.
+	return owner[:strings.IndexFunc(owner, func(r rune) bool { return r == '"' || r < control })]
+}
 
 // scanner reads the fields of an event in their order. Once failed is true, the data is in another form, and all values
 // that were read mean nothing.

@@ -6,7 +6,6 @@ import (
 	"io"
 	"slices"
 	"time"
-	"unsafe"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -61,12 +60,11 @@ func (f Frozen) Encode(yield func([]byte) bool) {
 		b = appendString(b, s.key.Service)
 		b = binary.AppendUvarint(b, uint64(s.last))
 		b = binary.AppendUvarint(b, uint64(len(s.entries)))
-		prefix := len(s.key.Namespace) + len(s.key.Service) + 2 // of names, before the ids
 		for i, e := range s.entries {
 			if i%prefetchBatch == 0 {
-				prefetchSources(s.entries[i:min(i+prefetchBatch, len(s.entries))])
+				prefetchTexts(s.entries[i:min(i+prefetchBatch, len(s.entries))])
 			}
-			b = appendEntry(b, e, e.name[prefix:])
+			b = appendEntry(b, e)
 		}
 		if !yield(b) {
 			return
@@ -74,32 +72,32 @@ func (f Frozen) Encode(yield func([]byte) bool) {
 	}
 }
 
-// prefetchSources reads the sources of a few entries, so that the processor waits for several at the same time.
-func prefetchSources(entries []*Entry) {
-	var sources [prefetchBatch]string
+// prefetchTexts reads the texts of a few entries, so that the processor waits for several at the same time.
+func prefetchTexts(entries []*Entry) {
+	var texts [prefetchBatch]string
 	for i, e := range entries {
-		sources[i] = e.source
+		texts[i] = e.packed()
 	}
 	for i := range entries {
-		for at := 0; at < len(sources[i]); at += 64 { // a line of the processor's cache
-			discard(sources[i][at])
+		for at := 0; at < len(texts[i]); at += 64 { // a line of the processor's cache
+			discard(texts[i][at])
 		}
 	}
 }
 
-func appendEntry(b []byte, e *Entry, id string) []byte {
+func appendEntry(b []byte, e *Entry) []byte {
 	var flags uint64
 	if e.updated {
 		flags |= flagUpdated
 	}
-	if e.maintenance != nil {
+	if e.Maintenance() != nil {
 		flags |= flagMaintenance
 	}
-	if e.health != nil {
+	if e.health() != nil {
 		flags |= flagHealth
 	}
 	flags |= uint64(e.owned) << ownedShift
-	b = appendString(b, id)
+	b = appendString(b, e.ID())
 	for _, n := range [...]uint64{
 		flags, e.Epoch, e.Events, uint64(e.TTL), uint64(e.registered), uint64(e.changed), uint64(e.Position), uint64(e.Began),
 	} {
@@ -107,22 +105,23 @@ func appendEntry(b []byte, e *Entry, id string) []byte {
 	}
 	b = appendString(b, e.Status())
 	b = appendString(b, e.Traffic())
-	if m := e.maintenance; m != nil {
+	if m := e.Maintenance(); m != nil {
 		b = appendString(b, m.By)
 		b = appendString(b, m.At.Format(time.RFC3339Nano))
 		b = appendString(b, m.Reason)
 	}
-	if e.health != nil {
-		b = appendHealth(b, e.health)
+	if h := e.health(); h != nil {
+		b = appendHealth(b, h)
 	}
-	return appendString(b, e.source)
+	packed := e.packed()
+	return appendUnpacked(binary.AppendUvarint(b, uint64(unpackedLength(packed))), packed)
 }
 
 // Load is the catalog whose state Encode wrote.
 func Load(state io.Reader) (*Catalog, error) { return load(&snapshotReader{source: state}) }
 
-// LoadShared is Load for a catalog that is used for a short time. The entries point into the blocks into which the state
-// is read, which spares nearly all allocations. An entry that is kept keeps its whole block.
+// LoadShared is Load for a catalog that is used for a short time. The texts of many entries share a piece of memory and are
+// not packed, which spares nearly all allocations. An entry that is kept keeps its whole piece.
 func LoadShared(state io.Reader) (*Catalog, error) {
 	return load(&snapshotReader{source: state, shared: true})
 }
@@ -159,14 +158,14 @@ const snapshotBlock = 256 << 10 // bytes that are read at once
 
 // snapshotReader decodes a state while it reads it, so that the state is never in memory as a whole.
 //
-// INVARIANT: where shared is true, entries point into block and names, which are then never used again. Where it is
-// false, both are buffers of the reader, and an entry has memory of its own.
+// INVARIANT: where shared is true, entries point into texts, whose bytes then never change. Otherwise an entry has memory of
+// its own.
 type snapshotReader struct {
 	source io.Reader
 	shared bool   // see above
 	block  []byte // bytes of the state
 	b      []byte // the part of block that is not decoded yet
-	names  []byte // see join
+	texts  []byte // see share
 	short  bool   // a value goes on behind the end of block
 	ended  bool   // source has no more bytes
 	err    error
@@ -187,7 +186,7 @@ func (r *snapshotReader) fill() {
 	}
 	size := max(snapshotBlock, 2*len(r.b))
 	block := r.block
-	if r.shared || cap(block) < size {
+	if cap(block) < size {
 		block = make([]byte, size)
 	}
 	n := copy(block, r.b)
@@ -241,11 +240,13 @@ func (r *snapshotReader) entry(s *service) *Entry {
 		e.registered, e.changed = int64(r.number()), int64(r.number())
 		e.Position, e.Began = eventstore.Position(r.number()), eventstore.Position(r.number())
 		status, traffic := r.bytes(), r.bytes()
+		var maintenance *domain.InMaintenance
+		var checked *health
 		if flags&flagMaintenance != 0 {
-			e.maintenance = r.maintenance()
+			maintenance = r.maintenance()
 		}
 		if flags&flagHealth != 0 {
-			e.health = r.health()
+			checked = r.health()
 		}
 		source := r.bytes()
 		if r.short {
@@ -257,30 +258,25 @@ func (r *snapshotReader) entry(s *service) *Entry {
 			r.err = ErrBadSnapshot
 			return
 		}
-		name := r.join(s.key, id)
+		e.setRare(maintenance, checked)
 		if r.shared {
-			e.name, e.source = unsafe.String(unsafe.SliceData(name), len(name)), unsafe.String(unsafe.SliceData(source), len(source))
+			e.setText(r.share(id, source), len(id))
 			return
 		}
-		keep(e, name, source)
+		keep(e, id, source)
 	})
 	return e
 }
 
-// join makes an instance's name in names.
-func (r *snapshotReader) join(service domain.ServiceKey, id []byte) []byte {
-	size := len(service.Namespace) + len(service.Service) + len(id) + 2
-	if !r.shared || cap(r.names)-len(r.names) < size {
-		r.names = r.names[:0]
-		if r.shared || cap(r.names) < size {
-			r.names = make([]byte, 0, max(snapshotBlock/4, size))
-		}
+// share makes the text of an entry in texts. The source is not packed, because that would take longer than copying it.
+func (r *snapshotReader) share(id, source []byte) []byte {
+	size := len(id) + 1 + len(source)
+	if cap(r.texts)-len(r.texts) < size {
+		r.texts = make([]byte, 0, max(snapshotBlock, size))
 	}
-	from := len(r.names)
-	b := append(append(r.names, service.Namespace...), '/')
-	b = append(append(append(b, service.Service...), '/'), id...)
-	r.names = b
-	return b[from:]
+	from := len(r.texts)
+	r.texts = append(append(append(r.texts, id...), verbatim), source...)
+	return r.texts[from:]
 }
 
 func appendString[S ~string](b []byte, s S) []byte {
