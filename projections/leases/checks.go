@@ -44,14 +44,12 @@ func (l *lease) each(yield func(*checkLease) bool) {
 // the event that changed the checks; zero: the event is from before this process started. REQUIRES: Start was called for the
 // instance.
 func (t *Table) Checks(key domain.Key, epoch uint64, states []domain.CheckState, renewed, lapsed string, recorded, now time.Time) {
-	name := key.String()
-	s := t.shard(name)
-	s.mu.Lock()
+	s, l := t.lock(key)
 	defer s.mu.Unlock()
-	l := s.leases[name]
 	if l == nil {
 		return
 	}
+	l.instance = key.ID
 	var kept []*checkLease
 	for i := range states {
 		state := &states[i]
@@ -61,9 +59,10 @@ func (t *Table) Checks(key domain.Key, epoch uint64, states []domain.CheckState,
 		c := l.find(state.ID)
 		begins := c == nil || c.revision != state.Revision || c.epoch != epoch || state.ID == renewed
 		if c == nil {
-			c = &checkLease{lease: lease{shard: s, name: name, in: l.in, tick: -1}, id: state.ID}
+			c = &checkLease{lease: lease{service: l.service, in: l.in, hash: l.hash}, id: state.ID}
 			c.checks = c
 		}
+		c.instance = key.ID
 		if begins {
 			c.revision, c.epoch, c.heard = state.Revision, epoch, t.since(now)
 			if !recorded.IsZero() {
@@ -82,7 +81,6 @@ func (t *Table) Checks(key domain.Key, epoch uint64, states []domain.CheckState,
 	t.mu.Lock()
 	for c := range l.each {
 		if !slices.Contains(kept, c) {
-			c.ended.Store(true)
 			t.rest(&c.lease, false)
 		}
 	}
@@ -96,7 +94,6 @@ func (t *Table) Checks(key domain.Key, epoch uint64, states []domain.CheckState,
 // endChecks ends the leases of an instance's checks. REQUIRES: the shard and the table are locked.
 func (t *Table) endChecks(l *lease) {
 	for c := range l.each {
-		c.ended.Store(true)
 		t.rest(&c.lease, false)
 	}
 }
@@ -141,11 +138,8 @@ func (t *Table) heardCheck(l *lease, check []byte, e *eventstore.RecordedEvent, 
 
 // FindCheck gives the lease of a ttl check; false: there is none.
 func (t *Table) FindCheck(key domain.Key, id string) (Lease, bool) {
-	name := key.String()
-	s := t.shard(name)
-	s.mu.Lock()
+	s, l := t.lock(key)
 	defer s.mu.Unlock()
-	l := s.leases[name]
 	if l == nil {
 		return Lease{}, false
 	}

@@ -48,13 +48,14 @@ func (t *Table) Grace(now time.Time) {
 	}
 	t.mu.Unlock()
 	for _, l := range overdue {
-		l.shard.mu.Lock()
+		s := t.shard(l.hash)
+		s.mu.Lock()
 		if l.overdue {
 			t.mu.Lock()
 			t.renew(l)
 			t.mu.Unlock()
 		}
-		l.shard.mu.Unlock()
+		s.mu.Unlock()
 	}
 }
 
@@ -69,7 +70,10 @@ func (t *Table) ShortestTTL() (shortest time.Duration) {
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.mu.Lock()
-		for _, l := range s.leases {
+		for _, l := range s.slots {
+			if l == nil {
+				continue
+			}
 			for l := range l.all {
 				if l.runs && (shortest == 0 || time.Duration(l.ttl) < shortest) {
 					shortest = time.Duration(l.ttl)
@@ -86,24 +90,22 @@ func (t *Table) ShortestTTL() (shortest time.Duration) {
 func (t *Table) Sweep(now time.Time) {
 	at := t.since(now)
 	for _, l := range t.due(at / int64(Tick)) {
-		if l.ended.Load() {
-			continue
-		}
-		l.shard.mu.Lock()
+		s := t.shard(l.hash)
+		s.mu.Lock()
 		t.mu.Lock()
 		switch deadline := t.deadline(l); {
-		case !l.runs || l.tick >= 0: // it ended, or got another place in the wheel meanwhile
+		case !l.runs || l.tick != 0: // it ended, or got another place in the wheel meanwhile
 		case deadline >= at:
 			t.schedule(l, deadline)
 		default:
 			l.overdue = true
-			l.overdueIndex = len(l.in.overdue)
+			l.overdueIndex = uint32(len(l.in.overdue))
 			l.in.overdue = append(l.in.overdue, l)
 			t.late.Add(1)
 			t.note(l.in, func(c *Change) { c.lapse(l) })
 		}
 		t.mu.Unlock()
-		l.shard.mu.Unlock()
+		s.mu.Unlock()
 	}
 }
 
@@ -175,8 +177,7 @@ func (t *Table) CountOverdue(name string, picked func(domain.ServiceKey) bool) (
 			continue
 		}
 		for _, l := range n.overdue {
-			key, err := domain.ParseKey(l.name)
-			if err == nil && l.check() == nil && picked(domain.ServiceKey{Namespace: key.Namespace, Service: key.Service}) {
+			if l.check() == nil && picked(l.service.Value()) {
 				count++
 			}
 		}
@@ -208,11 +209,12 @@ func (t *Table) Overdue(name string, limit int) []Lease {
 	t.mu.Unlock()
 	shown := make([]Lease, 0, len(picked))
 	for _, l := range picked {
-		l.shard.mu.Lock()
-		if l.overdue && !l.ended.Load() {
+		s := t.shard(l.hash)
+		s.mu.Lock()
+		if l.overdue {
 			shown = append(shown, t.show(l))
 		}
-		l.shard.mu.Unlock()
+		s.mu.Unlock()
 	}
 	return shown
 }
@@ -260,29 +262,32 @@ func (t *Table) notOverdue(l *lease) {
 	t.late.Add(-1)
 }
 
+// placeOf is the place of a tick in the wheel. Places repeat after 13 years, and 0 is the place of none.
+func placeOf(tick int64) uint32 { return uint32(tick%(1<<32-1)) + 1 }
+
 // schedule puts a lease into the wheel. REQUIRES: the table is locked.
 func (t *Table) schedule(l *lease, deadline int64) {
 	t.unschedule(l)
-	tick := deadline/int64(Tick) + 1 // the first tick that begins after the deadline
-	l.tick = max(tick, t.swept)
-	t.wheel[l.tick] = append(t.wheel[l.tick], l)
+	tick := max(deadline/int64(Tick)+1, t.swept) // the first tick that begins after the deadline
+	l.tick = placeOf(tick)
+	t.wheel[tick] = append(t.wheel[tick], l)
 }
 
 // unschedule makes the lease's place in the wheel one that does not count. When most places in the wheel do not count, it
 // removes them all, so that a lease that ends long before its deadline takes no memory until then. REQUIRES: the table is
 // locked.
 func (t *Table) unschedule(l *lease) {
-	if l.tick < 0 {
+	if l.tick == 0 {
 		return
 	}
-	l.tick = -1
+	l.tick = 0
 	t.stale++
 	if t.stale < 1024 || t.stale < int(t.count.Load()) {
 		return
 	}
 	t.stale = 0
 	for at, slot := range t.wheel {
-		kept := slices.DeleteFunc(slot, func(l *lease) bool { return l.tick != at })
+		kept := slices.DeleteFunc(slot, func(l *lease) bool { return l.tick != placeOf(at) })
 		if len(kept) == 0 {
 			delete(t.wheel, at)
 		} else {
@@ -298,8 +303,8 @@ func (t *Table) due(tick int64) []*lease {
 	var due []*lease
 	take := func(at int64) {
 		for _, l := range t.wheel[at] {
-			if l.tick == at {
-				l.tick = -1
+			if l.tick == placeOf(at) {
+				l.tick = 0
 				due = append(due, l)
 			} else { // it ended, was given another place since, or is taken already
 				t.stale--

@@ -11,12 +11,11 @@ package leases
 
 import (
 	"hash/maphash"
-	"maps"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -49,9 +48,9 @@ type Lease struct {
 // Table holds the leases of all live instances. Any goroutine may call its methods, except for Heard and End.
 // REQUIRES: one goroutine at a time calls Heard or End.
 //
-// INVARIANT: a goroutine that locks both a shard and the table locks the shard first. A lease is in the map of its shard
-// until End removes it, and is in the wheel or in its namespace's list of overdue leases as long as it is in the map,
-// except while Sweep looks at it. The wheel may also have old places of a lease: only the place at lease.tick counts.
+// INVARIANT: a goroutine that locks both a shard and the table locks the shard first. A lease is in its shard until End
+// removes it. As long as it runs, it is in the wheel or in its namespace's list of overdue leases, except while Sweep looks
+// at it. The wheel may also have old places of a lease: only the place at lease.tick counts.
 type Table struct {
 	began  time.Time
 	seed   maphash.Seed
@@ -71,56 +70,36 @@ type Table struct {
 	changed    []*namespace // namespaces whose change is not zero
 }
 
-type shard struct {
-	mu     sync.Mutex
-	leases map[string]*lease // by namespace/service/id; leases of checks are in the lease of their instance
-	most   int               // leases there were since the map was made
-}
-
-// shrink gives memory back when few of the most leases that there were are left. The shard is locked.
-func (s *shard) shrink() {
-	s.most = max(s.most, len(s.leases)+1)
-	if s.most < 64 || len(s.leases) > s.most/4 {
-		return
-	}
-	kept := make(map[string]*lease, len(s.leases))
-	maps.Copy(kept, s.leases)
-	s.leases, s.most = kept, len(kept)
-}
-
-// lease is guarded by its shard's mutex, except where a field says otherwise.
+// lease is guarded by its shard's mutex, except where a field says otherwise. There is one for every instance, so its numbers
+// are no larger than they must be.
 type lease struct {
-	shard        *shard // never changes; nor do name and in
-	name         string
-	in           *namespace
+	service      unique.Handle[domain.ServiceKey] // never changes
+	instance     string                           // id of the instance; the caller's memory, which the newest call of Start gave
+	in           *namespace                       // never changes, except that run may replace it
 	epoch        uint64
 	ttl          int64       // nanoseconds
 	heard        int64       // when the lease was renewed last, nanoseconds since the table began
 	recorded     int64       // recorded time of the event that renewed it last, Unix nanoseconds; 0: not known
 	streamEvents uint64      // see Lease.HeartbeatEvents
-	heartbeats   uint64      // see Lease.Heartbeats
 	longestGap   int64       // between two heartbeats, nanoseconds
+	checks       *checkLease // of an instance's lease: the first of the leases of its ttl checks, nil: it has none; see check
+	heartbeats   uint32      // see Lease.Heartbeats
 	number       uint32      // of its heartbeat stream, 0: not known; only Heard and End use it
+	hash         uint32      // of its key; never changes
+	tick         uint32      // the place of its tick in the wheel, 0: it has none; see placeOf; guarded by the table's mutex
+	overdueIndex uint32      // in the namespace's list of overdue leases; guarded by the table's mutex
 	overdue      bool        // the lease is in its namespace's list of overdue leases
 	byHeartbeat  bool        // see Lease.ByHeartbeat
 	runs         bool        // the lease can lapse. Otherwise it has no place in the wheel, and no number counts it
-	ended        atomic.Bool // the lease is removed from the table
-	tick         int64       // its place in the wheel, -1: it has none; guarded by the table's mutex
-	overdueIndex int         // in the namespace's list of overdue leases; guarded by the table's mutex
-	checks       *checkLease // of an instance's lease: the first of the leases of its ttl checks, nil: it has none; see check
 }
 
 // NewTable is an empty table with capacity for size leases. Its time begins now.
 func NewTable(now time.Time, size int) *Table {
 	t := &Table{began: now, seed: maphash.MakeSeed(), wheel: make(map[int64][]*lease), namespaces: make(map[string]*namespace)}
 	for i := range t.shards {
-		t.shards[i].leases = make(map[string]*lease, size/len(t.shards))
+		t.shards[i].slots = newSlots(size / len(t.shards))
 	}
 	return t
-}
-
-func (t *Table) shard(name string) *shard {
-	return &t.shards[maphash.String(t.seed, name)%uint64(len(t.shards))]
 }
 
 func (t *Table) since(now time.Time) int64 { return int64(now.Sub(t.began)) }
@@ -137,19 +116,17 @@ func (t *Table) Again(key domain.Key, epoch uint64, ttl time.Duration, recorded,
 }
 
 func (t *Table) start(key domain.Key, epoch uint64, ttl time.Duration, byHeartbeat bool, recorded, now time.Time) {
-	name := key.String()
 	heard := t.since(now)
-	s := t.shard(name)
-	s.mu.Lock()
+	s, l := t.lock(key)
 	defer s.mu.Unlock()
-	l := s.leases[name]
 	if l == nil {
-		l = &lease{shard: s, name: name, tick: -1}
-		s.leases[name] = l
+		l = &lease{service: unique.Make(key.ServiceKey()), instance: key.ID, hash: t.hash(key)}
+		s.add(l)
 		t.mu.Lock()
 		l.in = t.namespace(key.Namespace)
 		t.mu.Unlock()
 	}
+	l.instance = key.ID
 	if l.epoch != epoch {
 		l.heartbeats, l.longestGap, l.recorded = 0, 0, 0 // recorded 0: byHeartbeat means nothing
 	}
@@ -218,17 +195,12 @@ func (t *Table) rest(l *lease, lapsed bool) {
 // End removes the leases of an instance. lapsed says that the instance ended because its lease lapsed, not because someone
 // deregistered it.
 func (t *Table) End(key domain.Key, lapsed bool) {
-	name := key.String()
-	s := t.shard(name)
-	s.mu.Lock()
+	s, l := t.lock(key)
 	defer s.mu.Unlock()
-	l := s.leases[name]
 	if l == nil {
 		return
 	}
-	l.ended.Store(true)
-	delete(s.leases, name)
-	s.shrink()
+	s.remove(l)
 	if l.number > 0 {
 		t.numbered.Set(l.number, nil)
 	}
@@ -240,11 +212,9 @@ func (t *Table) End(key domain.Key, lapsed bool) {
 
 // Lapsed notes that a lease lapsed to critical. It runs again after the next call of Start.
 func (t *Table) Lapsed(key domain.Key) {
-	name := key.String()
-	s := t.shard(name)
-	s.mu.Lock()
+	s, l := t.lock(key)
 	defer s.mu.Unlock()
-	if l := s.leases[name]; l != nil {
+	if l != nil {
 		t.mu.Lock()
 		t.rest(l, true)
 		t.mu.Unlock()
@@ -259,8 +229,9 @@ func (t *Table) Heard(e *eventstore.RecordedEvent, now time.Time) {
 		return
 	}
 	heard := t.since(now)
-	l.shard.mu.Lock()
-	defer l.shard.mu.Unlock()
+	s := t.shard(l.hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	l.streamEvents = uint64(e.Revision) + 1
 	if check, ok := domain.RenewedCheck(e.Data); ok {
 		t.heardCheck(l, check, e, heard)
@@ -296,10 +267,11 @@ func (t *Table) heardLease(e *eventstore.RecordedEvent) *lease {
 	if l := t.numbered.At(n); l != nil {
 		return l
 	}
-	name := strings.TrimPrefix(string(e.Stream), eventstore.HeartbeatPrefix)
-	s := t.shard(name)
-	s.mu.Lock()
-	l := s.leases[name]
+	key, ok := e.Stream.InstanceKey()
+	if !ok {
+		return nil
+	}
+	s, l := t.lock(key)
 	s.mu.Unlock()
 	if l != nil && n > 0 {
 		t.numbered.Set(n, l)
@@ -316,11 +288,8 @@ func (t *Table) Due() int { return int(t.late.Load()) }
 
 // Find gives an instance's lease; false: the instance has none.
 func (t *Table) Find(key domain.Key) (Lease, bool) {
-	name := key.String()
-	s := t.shard(name)
-	s.mu.Lock()
+	s, l := t.lock(key)
 	defer s.mu.Unlock()
-	l := s.leases[name]
 	if l == nil || l.ttl == 0 {
 		return Lease{}, false
 	}
@@ -330,11 +299,8 @@ func (t *Table) Find(key domain.Key) (Lease, bool) {
 // Silence is for how long an instance was not heard up to a moment, and its lease's ttl. What was before all leases
 // began anew, or before this process started, is no silence: nobody could be heard then.
 func (t *Table) Silence(key domain.Key, upTo time.Time) (silence, ttl time.Duration, ok bool) {
-	name := key.String()
-	s := t.shard(name)
-	s.mu.Lock()
+	s, l := t.lock(key)
 	defer s.mu.Unlock()
-	l := s.leases[name]
 	if l == nil || l.ttl == 0 {
 		return 0, 0, false
 	}
@@ -345,13 +311,12 @@ func (t *Table) Silence(key domain.Key, upTo time.Time) (silence, ttl time.Durat
 // show describes a lease. REQUIRES: the shard is locked.
 func (t *Table) show(l *lease) Lease {
 	shown := Lease{
-		Epoch: l.epoch, TTL: time.Duration(l.ttl), Heartbeats: l.heartbeats, LongestGap: time.Duration(l.longestGap),
+		Key: l.key(), Epoch: l.epoch, TTL: time.Duration(l.ttl), Heartbeats: uint64(l.heartbeats), LongestGap: time.Duration(l.longestGap),
 		HeartbeatEvents: l.streamEvents, Deadline: t.began.Add(time.Duration(t.deadline(l))),
 	}
-	shown.Key, _ = domain.ParseKey(l.name)
 	if c := l.check(); c != nil {
 		shown.Check, shown.Revision, shown.HeartbeatEvents = c.id, c.revision, 0
-		if of := l.shard.leases[l.name]; of != nil {
+		if of := t.shard(l.hash).find(l.hash, shown.Key); of != nil {
 			shown.HeartbeatEvents = of.streamEvents
 		}
 	}
