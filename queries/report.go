@@ -10,6 +10,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/history"
 	"github.com/rollcall-registry/rollcall/projections/report"
+	"github.com/rollcall-registry/rollcall/projections/traces"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -117,8 +118,8 @@ func (s *Service) Report(ctx context.Context, q ReportQuery) (r wire.Report, err
 	}
 	fold := report.NewFold(report.Options{From: span.from, To: span.to, Least: int(below), Interruptions: interruptions})
 	position := s.History.Position()
-	unread, err := s.foldSpan(ctx, q, span, fold.Begin, func(e *report.Event) bool {
-		fold.Apply(e)
+	unread, err := foldSpan(ctx, s, q, span, fold.Begin, fold.Instance, func(of *report.Instance, step *traces.Step) bool {
+		fold.Apply(of, step)
 		return true
 	})
 	if err != nil {
@@ -169,9 +170,14 @@ func (s *Service) refuseUnreported(ctx context.Context, q ReportQuery) error {
 	return domain.InvalidField{Field: "namespace", Rule: "must be a namespace that had an instance at some time, which " + q.Namespace + " had not"}
 }
 
-// foldSpan gives the instances that were live at the beginning of a span to begin, and the events of the span to apply, until
+// tracing picks what a report is about.
+func (q *ReportQuery) tracing(span reportSpan) history.Tracing {
+	return history.Tracing{Namespace: q.Namespace, Service: q.Service, ID: q.Instance, After: span.after, UpTo: span.upTo}
+}
+
+// foldSpan gives the instances that were live at the beginning of a span to begin, and the steps of the span to apply, until
 // apply gives false. unread counts events that cannot be read.
-func (s *Service) foldSpan(ctx context.Context, q ReportQuery, span reportSpan, begin func(report.Start), apply func(*report.Event) bool) (unread int, err error) {
+func foldSpan[I any](ctx context.Context, s *Service, q ReportQuery, span reportSpan, begin func(report.Start), instance func(domain.Key) I, apply func(I, *traces.Step) bool) (unread int, err error) {
 	if q.Instance != "" {
 		err = s.instanceAt(ctx, domain.Key{Namespace: q.Namespace, Service: q.Service, ID: q.Instance}, span.after, begin)
 	} else {
@@ -180,18 +186,12 @@ func (s *Service) foldSpan(ctx context.Context, q ReportQuery, span reportSpan, 
 	if err != nil {
 		return 0, err
 	}
-	find := history.Query{Namespace: q.Namespace, Service: q.Service, ID: q.Instance, After: span.after, Before: span.upTo + 1}
-	err = s.History.Each(ctx, find, func(recorded *eventstore.RecordedEvent) bool {
-		key, ok := recorded.Stream.InstanceKey()
-		if !ok {
-			return true
-		}
-		event, err := eventstore.Decode(recorded)
-		if err != nil {
+	err = history.Trace(ctx, s.History, q.tracing(span), instance, func(of I, step *traces.Step) bool {
+		if step.Kind == traces.Unread {
 			unread++
 			return true
 		}
-		return apply(&report.Event{Key: key, Position: recorded.Position, At: recorded.RecordedAt, Actor: history.ActorOf(recorded), Event: event})
+		return apply(of, step)
 	})
 	return unread, err
 }
@@ -205,7 +205,10 @@ func (s *Service) instancesAt(ctx context.Context, q ReportQuery, at eventstore.
 	if err != nil {
 		return err
 	}
-	give := func(e *catalog.Entry) { begin(report.Start{Instance: e.Instance(), Registered: e.RegisteredAt()}) }
+	give := func(e *catalog.Entry) {
+		i := e.Instance()
+		begin(report.Start{Key: i.Key, State: traces.StateOf(&i), Registered: e.RegisteredAt().UnixNano()})
+	}
 	if q.Service != "" {
 		for _, e := range past.View(domain.ServiceKey{Namespace: q.Namespace, Service: q.Service}).Entries {
 			give(e)
@@ -221,26 +224,14 @@ func (s *Service) instancesAt(ctx context.Context, q ReportQuery, at eventstore.
 	return nil
 }
 
-// instanceAt is instancesAt for one instance. It reads the events of the epoch only.
+// instanceAt is instancesAt for one instance. It reads no catalog.
 func (s *Service) instanceAt(ctx context.Context, key domain.Key, at eventstore.Position, begin func(report.Start)) error {
 	if at == 0 {
 		return nil
 	}
-	epoch, ok, err := s.History.EpochBefore(ctx, key, at)
-	if err != nil || !ok {
-		return err
-	}
-	start := report.Start{Instance: domain.Instance{Key: key}}
-	find := history.Query{Namespace: key.Namespace, Service: key.Service, ID: key.ID, After: epoch - 1, Before: at + 1}
-	err = s.History.Each(ctx, find, func(e *eventstore.RecordedEvent) bool {
-		if e.Position == epoch {
-			start.Registered = e.RecordedAt
-		}
-		start.Instance, _ = eventstore.Evolve(start.Instance, e) // an event that cannot be read changes only the revision
-		return true
-	})
-	if err == nil && start.Live() {
-		begin(start)
+	state, registered, err := s.History.StateAt(ctx, key, at)
+	if err == nil && state.Live() {
+		begin(report.Start{Key: key, State: state, Registered: registered})
 	}
 	return err
 }

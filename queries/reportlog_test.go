@@ -12,6 +12,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/domain/eventstore/eventstoretest"
 	"github.com/rollcall-registry/rollcall/projections/report"
+	"github.com/rollcall-registry/rollcall/projections/traces"
 	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -20,6 +21,7 @@ import (
 // the states at its beginning, in whatever way the registry finds them.
 func TestReportsAndTimelinesOfAnySpanAreAFoldOfTheLog(t *testing.T) {
 	r := start(t)
+	r.segment = 16 // so that nearly every span crosses many
 	settle := r.withHistory()
 	rng := rand.New(rand.NewPCG(11, 12))
 	now := epoch
@@ -65,8 +67,16 @@ func TestReportsAndTimelinesOfAnySpanAreAFoldOfTheLog(t *testing.T) {
 		}
 		fold := report.NewFold(report.Options{From: from, To: to, Least: 2})
 		lanes := report.NewLanes(from, to, queries.MaxIntervals)
-		starts := map[domain.Key]report.Start{}
-		var events []report.Event
+		type start struct {
+			domain.Instance
+			registered time.Time
+		}
+		starts := map[domain.Key]start{}
+		type step struct {
+			of domain.Key
+			traces.Step
+		}
+		var steps []step
 		for i := range log {
 			e := &log[i]
 			k, ok := e.Stream.InstanceKey()
@@ -81,23 +91,24 @@ func TestReportsAndTimelinesOfAnySpanAreAFoldOfTheLog(t *testing.T) {
 				s := starts[k]
 				s.Key = k
 				if _, begins := event.(domain.InstanceRegistered); begins {
-					s.Registered = e.RecordedAt
+					s.registered = e.RecordedAt
 				}
 				s.Instance = domain.Evolve(s.Instance, event, eventstore.RecordOf(e))
 				starts[k] = s
 				continue
 			}
-			events = append(events, report.Event{Key: k, Position: e.Position, At: e.RecordedAt, Actor: eventstore.RecordOf(e).Actor, Event: event})
+			steps = append(steps, step{k, traces.Of(e)})
 		}
 		for _, s := range starts {
 			if s.Live() {
-				fold.Begin(s)
-				lanes.Begin(s)
+				start := report.Start{Key: s.Key, State: traces.StateOf(&s.Instance), Registered: s.registered.UnixNano()}
+				fold.Begin(start)
+				lanes.Begin(start)
 			}
 		}
-		for i := range events {
-			fold.Apply(&events[i])
-			lanes.Apply(&events[i])
+		for i := range steps {
+			fold.Apply(fold.Instance(steps[i].of), &steps[i].Step)
+			lanes.Apply(lanes.Instance(steps[i].of), &steps[i].Step)
 		}
 		got, err := r.Report(context.Background(), q)
 		if err != nil {

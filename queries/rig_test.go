@@ -22,9 +22,10 @@ import (
 // rig is a door for reads over a store in memory.
 type rig struct {
 	*queries.Service
-	t     testing.TB
-	store *eventstoretest.Memory
-	stop  context.CancelFunc // the registry shuts down
+	t       testing.TB
+	store   *eventstoretest.Memory
+	stop    context.CancelFunc // the registry shuts down
+	segment int64              // entries of a segment of the history; 0: as many as usual
 }
 
 // start runs the live catalog over a store until the test ends. There is no history.
@@ -56,7 +57,7 @@ func start(t testing.TB) *rig {
 // withHistory gives the door a history, which has everything up to the store's head when settle returns.
 func (r *rig) withHistory() (settle func()) {
 	r.t.Helper()
-	h, err := history.Open(r.t.TempDir(), uuid.UUID{1}, slog.New(slog.DiscardHandler))
+	h, err := history.OpenSegmented(r.t.TempDir(), uuid.UUID{1}, slog.New(slog.DiscardHandler), r.segment)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -2,12 +2,14 @@ package queries
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/history"
 	"github.com/rollcall-registry/rollcall/projections/report"
+	"github.com/rollcall-registry/rollcall/projections/traces"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -35,20 +37,23 @@ func (s *Service) Timeline(ctx context.Context, q ReportQuery, limit string) (wi
 	}
 	position := s.History.Position()
 	lanes := report.NewLanes(span.from, span.to, int(most))
-	if _, err := s.foldSpan(ctx, q, span, lanes.Begin, lanes.Apply); err != nil {
+	if _, err := foldSpan(ctx, s, q, span, lanes.Begin, lanes.Instance, lanes.Apply); err != nil {
 		return wire.Timeline{}, err
 	}
 	all, upTo := lanes.Lanes()
 	shown := wire.Timeline{
 		Namespace: q.Namespace, Service: q.Service, Position: s.At(position), From: span.from, To: span.to, CompleteTo: upTo.UTC(), Lanes: []wire.Lane{},
 	}
-	timelines := s.Timelines()
+	causes, err := s.causes(ctx, all)
+	if err != nil {
+		return wire.Timeline{}, err
+	}
 	for _, lane := range all {
 		of := wire.Lane{ID: lane.Key.ID}
 		for _, i := range lane.Intervals {
 			of.Intervals = append(of.Intervals, wire.Interval{
 				From: i.From.UTC(), To: i.To.UTC(), Epoch: i.Epoch, Owner: i.Owner, Status: i.Status, Traffic: i.Traffic, Ready: i.Ready, Zone: i.Zone, Version: i.Version,
-				Began: showCause(timelines, i.Began), Ended: showCause(timelines, i.Ended),
+				Began: causes(i.Began), Ended: causes(i.Ended),
 			})
 		}
 		shown.Lanes = append(shown.Lanes, of)
@@ -56,11 +61,35 @@ func (s *Service) Timeline(ctx context.Context, q ReportQuery, limit string) (wi
 	return shown, nil
 }
 
-func showCause(timelines eventstore.Timelines, e *report.Event) *wire.Cause {
-	if e == nil {
-		return nil
+// causes reads the events that began and ended intervals, each once.
+func (s *Service) causes(ctx context.Context, lanes []report.Lane) (of func(*traces.Step) *wire.Cause, err error) {
+	var leaves []int64
+	for _, lane := range lanes {
+		for _, i := range lane.Intervals {
+			for _, step := range []*traces.Step{i.Began, i.Ended} {
+				if step != nil {
+					leaves = append(leaves, step.Leaf)
+				}
+			}
+		}
 	}
-	return &wire.Cause{Position: at(timelines, e.Position), Type: e.Event.EventType(), Actor: e.Actor, Summary: Words(e.Event, e.At)}
+	slices.Sort(leaves)
+	events, err := s.History.EventsAt(ctx, slices.Compact(leaves))
+	if err != nil {
+		return nil, err
+	}
+	timelines := s.Timelines()
+	return func(step *traces.Step) *wire.Cause {
+		if step == nil {
+			return nil
+		}
+		recorded := events[step.Leaf]
+		cause := &wire.Cause{Position: at(timelines, recorded.Position), Type: recorded.Type, Actor: history.ActorOf(recorded)}
+		if event, err := eventstore.Decode(recorded); err == nil { // else there would be no step
+			cause.Summary = Words(event, recorded.RecordedAt)
+		}
+		return cause
+	}, nil
 }
 
 // HistogramQuery picks the events that a histogram counts.

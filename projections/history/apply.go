@@ -105,6 +105,7 @@ func (h *History) commit(heartbeats eventstore.Position, summaries bool) error {
 	h.batch = h.db.NewBatch()
 	h.summed = heartbeats
 	h.young.written(h.lifecycle)
+	h.segments.written()
 	h.tree.committed()
 	return nil
 }
@@ -136,6 +137,11 @@ func (h *History) addEntry(e *eventstore.RecordedEvent) error {
 	}
 	terms := termsOf(e)
 	h.young.add(e.Position, leaf, data, &terms)
+	if full := h.segments.add(e, &terms, leaf); full != nil {
+		if err := h.seal(h.batch, full); err != nil {
+			return err
+		}
+	}
 	if at := e.RecordedAt.UnixNano(); at-h.indexed >= int64(time.Second) {
 		h.indexed = at
 		if err := h.batch.Set(timeKey(e.RecordedAt), binary.BigEndian.AppendUint64(nil, uint64(e.Position)), nil); err != nil {

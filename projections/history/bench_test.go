@@ -9,14 +9,24 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/history"
 )
+
+// openWhole opens a history whose segments are as long as usual.
+func openWhole(b *testing.B) *history.History {
+	h, err := history.Open(b.TempDir(), storeID, quiet)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return h
+}
 
 // BenchmarkApply is what the history takes for an event, in batches of 1,000.
 func BenchmarkApply(b *testing.B) {
 	const batch = 1000
 	for _, kind := range []string{"lifecycle", "heartbeats"} {
 		b.Run(kind, func(b *testing.B) {
-			h := open(b, b.TempDir())
+			h := openWhole(b)
 			defer h.Close()
 			events := make([]eventstore.RecordedEvent, batch)
 			position := eventstore.Position(0)
@@ -49,7 +59,7 @@ func BenchmarkApply(b *testing.B) {
 // BenchmarkTree is what tamper evidence adds to an event: one leaf, and a 256th of a block. Hold it
 // against the whole of BenchmarkApply, and against an append.
 func BenchmarkTree(b *testing.B) {
-	h := open(b, b.TempDir())
+	h := openWhole(b)
 	defer h.Close()
 	canonical := make([]byte, 500)
 	b.SetBytes(int64(len(canonical)))

@@ -257,7 +257,7 @@ func TestAHistoryThatIsAheadOfTheStoreIsMadeAnew(t *testing.T) {
 				}
 			}
 			var log bytes.Buffer
-			h, err := history.Open(dir, storeID, slog.New(slog.NewTextHandler(&log, nil)))
+			h, err := history.OpenSegmented(dir, storeID, slog.New(slog.NewTextHandler(&log, nil)), segment)
 			if err != nil {
 				t.Fatal(err)
 			}

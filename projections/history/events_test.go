@@ -143,7 +143,7 @@ func TestEachReadsWhatOtherProgramsWrote(t *testing.T) {
 // manyEvents is a history of 200 instances of one service, each event in a batch of its own, as under a steady trickle, or
 // in batches.
 func manyEvents(b *testing.B, events, batch int) *history.History {
-	h := open(b, b.TempDir())
+	h := openWhole(b)
 	b.Cleanup(func() { h.Close() })
 	types := []string{domain.TypeHealthChanged, domain.TypeHealthChanged, domain.TypeTrafficChanged, domain.TypeInstanceUpdated}
 	var all []eventstore.RecordedEvent

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 
@@ -30,6 +31,19 @@ func ReadBlock(key, value []byte) (map[eventstore.Position]string, error) {
 	return all, nil
 }
 
+// ReadSections reads a value of a segment in each way in which it may be read.
+func ReadSections(value []byte, last uint64) {
+	for rest, ok := value, true; ok && len(rest) > 0; {
+		var section []byte
+		if section, rest, ok = cutText(rest); !ok {
+			return
+		}
+		if c, err := readCounts(section); err == nil {
+			_ = c.eachPlace(eventstore.Position(last), func(eventstore.Position, int) bool { return true })
+		}
+	}
+}
+
 // BenchmarkTree gives a function that adds a leaf, and commits now and then.
 func (h *History) BenchmarkTree() func(canonical []byte) error {
 	b := h.db.NewBatch()
@@ -47,9 +61,15 @@ func (h *History) BenchmarkTree() func(canonical []byte) error {
 	}
 }
 
+// RebuildSegmented is Rebuild of a folder that OpenSegmented opened.
+func RebuildSegmented(ctx context.Context, dir string, store eventstore.Store, id uuid.UUID, entries int64) error {
+	p := place{dir: dir, store: id, logger: slog.New(slog.DiscardHandler), segment: entries}
+	return p.rebuild(ctx, store, func(eventstore.Position, eventstore.Position) {})
+}
+
 // OpenOn opens a history on a file system.
 func OpenOn(fs vfs.FS, dir string, store uuid.UUID, logger *slog.Logger) (*History, error) {
-	return openIn(place{dir: dir, store: store, logger: logger, fs: fs})
+	return openIn(place{dir: dir, store: store, logger: logger, fs: fs, segment: 24})
 }
 
 // InMemory is how many instances' summaries a history has in memory.

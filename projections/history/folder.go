@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"sync"
@@ -17,7 +18,7 @@ import (
 )
 
 // formatVersion is the version of the folder's content. A folder of another version is made anew.
-const formatVersion = 2
+const formatVersion = 3
 
 // index is an open folder with its state in memory.
 type index struct {
@@ -38,6 +39,8 @@ type index struct {
 	renewed   string        // the folder that was put aside for this one, and whose summaries are to be taken over; "": none
 
 	young young // entries that the engine does not have yet
+
+	segments segments
 
 	// cache has blocks by the position of their last entry. INVARIANT: a folder never has two blocks that end at one position.
 	cache *lru.Cache[eventstore.Position, *block]
@@ -114,7 +117,11 @@ func (x *index) load(p *place) error {
 		x.indexed = int64(binary.BigEndian.Uint64(state[24:]))
 	}
 	x.young.written(x.lifecycle)
-	return x.tree.load(x, size)
+	if err := x.tree.load(x, size); err != nil {
+		return err
+	}
+	x.segments.size = cmp.Or(p.segment, segmentEntries)
+	return x.segments.load(x, size)
 }
 
 // empty says whether the folder has no entry.

@@ -17,6 +17,7 @@ func FuzzStoredLists(f *testing.F) {
 			key := binary.BigEndian.AppendUint64([]byte{prefix}, last)
 			_, _ = history.ReadList(key, value) // damaged or not, it returns
 			_, _ = history.ReadBlock(key, value)
+			history.ReadSections(value, last)
 		}
 	})
 }

@@ -46,12 +46,19 @@ type place struct {
 	logger   *slog.Logger
 	readOnly bool
 	fs       vfs.FS // nil: the disk
+	segment  int64  // entries of a segment; 0: segmentEntries
 }
 
 // Open opens the history in dir. A folder that cannot be opened, or is of another format or store, is put aside, and Run
 // makes it anew. An error means that another process has the folder open.
 func Open(dir string, store uuid.UUID, logger *slog.Logger) (*History, error) {
 	return openIn(place{dir: dir, store: store, logger: logger})
+}
+
+// OpenSegmented is Open with another length of the segments, for tests of what reads many of them. A folder must always be
+// opened with the same length.
+func OpenSegmented(dir string, store uuid.UUID, logger *slog.Logger, entries int64) (*History, error) {
+	return openIn(place{dir: dir, store: store, logger: logger, segment: entries})
 }
 
 func openIn(p place) (*History, error) {

@@ -12,24 +12,31 @@ import (
 // The key ranges.
 //
 //	g<position>                     a block of entries, of which the last has the position: blocks.go
-//	i<instance>00<position>         and s<service> n<namespace> a<actor> y<type> x<service or namespace>01<type>: postings.go
+//	i<instance>00<position>         and s<service> n<namespace> a<actor> y<type>: postings.go
 //	t<time>                         the position of an event recorded at that time; at most one key a second
 //	h<instance>00<hour>             a summary of heartbeats
 //	l<number>                       256 leaves of the tree
 //	m<index>                        a hash above them (golang.org/x/mod/sumdb/tlog's storage order)
+//	e<segment>                      the last position of a segment of the entries: segments.go
+//	r<segment><instance>            the steps of the segment's instances from that one on: seal.go
+//	c<segment><scope>               the numbers of the segment's events by type, of the scopes from that one on
+//	d<segment><scope>               the places of these events, where they are many
 //	k…                              identity and state
 const (
-	rangeEntry      = 'g'
-	rangeInstance   = 'i'
-	rangeService    = 's'
-	rangeNamespace  = 'n'
-	rangeActor      = 'a'
-	rangeType       = 'y'
-	rangeTypeWithin = 'x'
-	rangeTime       = 't'
-	rangeSummary    = 'h'
-	rangeBlock      = 'l'
-	rangeHash       = 'm'
+	rangeEntry     = 'g'
+	rangeInstance  = 'i'
+	rangeService   = 's'
+	rangeNamespace = 'n'
+	rangeActor     = 'a'
+	rangeType      = 'y'
+	rangeTime      = 't'
+	rangeSummary   = 'h'
+	rangeBlock     = 'l'
+	rangeHash      = 'm'
+	rangeSegment   = 'e'
+	rangeSteps     = 'r'
+	rangeCounts    = 'c'
+	rangePlaces    = 'd'
 )
 
 var (

@@ -3,7 +3,6 @@ package history
 import (
 	"encoding/binary"
 	"fmt"
-	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -11,36 +10,27 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// term is a name by which entries are found: an instance, a service, a namespace, an actor or a type, or a type within a
-// service or a namespace. prefix says which.
+// term is a name by which entries are found: an instance, a service, a namespace, an actor or a type. prefix says which.
 type term struct {
 	prefix byte
 	name   string
-	of     string // the type, of rangeTypeWithin
 }
 
-// within separates the parts of the name of a rangeTypeWithin.
-const within = "\x01"
-
-// clean is the term as the index has it: its parts have no zero byte.
+// clean is the term as the index has it: it has no zero byte.
 func (t term) clean() term {
-	t.name, t.of = indexName(t.name), indexName(t.of)
+	t.name = indexName(t.name)
 	return t
 }
 
 // appendKey appends the key of a list of a clean term with a number.
 func (t term) appendKey(b []byte, n uint64) []byte {
 	b = append(b, t.prefix)
-	if t.prefix == rangeTypeWithin {
-		b = append(append(append(b, strings.ReplaceAll(t.name, within, "\uFFFD")...), within...), t.of...)
-	} else {
-		b = append(b, t.name...)
-	}
+	b = append(b, t.name...)
 	return binary.BigEndian.AppendUint64(append(b, 0), n)
 }
 
 // key is appendKey in memory of its own.
-func (t term) key(n uint64) []byte { return t.appendKey(make([]byte, 0, len(t.name)+len(t.of)+11), n) }
+func (t term) key(n uint64) []byte { return t.appendKey(make([]byte, 0, len(t.name)+10), n) }
 
 // isLife says whether a type of events begins, changes or ends what an instance is registered with. Such events are marked in
 // the list of their instance, so that they are found among however many changes of health.
@@ -119,14 +109,4 @@ func readList(prefix byte, last eventstore.Position, v []byte, into []eventstore
 		return nil, damaged()
 	}
 	return into, nil
-}
-
-// listHead is the number of positions of a list without marks, and the first of them.
-func listHead(last eventstore.Position, v []byte) (n int, first eventstore.Position, err error) {
-	r := numbers{rest: v}
-	positions, span := r.next(), r.next()
-	if r.damaged || positions == 0 || positions > uint64(len(v)) || span > uint64(last) {
-		return 0, 0, fmt.Errorf("history: the index at position %d is damaged", last)
-	}
-	return int(positions), last - eventstore.Position(span), nil
 }

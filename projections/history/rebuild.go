@@ -17,22 +17,27 @@ import (
 // Rebuild makes the history in dir anew from the store's events. The old folder stays until the new one is complete. Only
 // the summaries of heartbeats that the retention has removed since are taken over from the old folder. progress is told the
 // position that the rebuild has reached.
-func Rebuild(ctx context.Context, dir string, store eventstore.Store, id uuid.UUID, logger *slog.Logger, progress func(at, head eventstore.Position)) (err error) {
-	fresh := dir + ".new"
-	if err := Remove(fresh); err != nil {
+func Rebuild(ctx context.Context, dir string, store eventstore.Store, id uuid.UUID, logger *slog.Logger, progress func(at, head eventstore.Position)) error {
+	return place{dir: dir, store: id, logger: logger}.rebuild(ctx, store, progress)
+}
+
+func (p place) rebuild(ctx context.Context, store eventstore.Store, progress func(at, head eventstore.Position)) (err error) {
+	fresh := p
+	fresh.dir += ".new"
+	if err := Remove(fresh.dir); err != nil {
 		return err
 	}
-	h, err := openExactly(place{dir: fresh, store: id, logger: logger})
+	h, err := openExactly(fresh)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, h.Close(), Remove(fresh))
+			err = errors.Join(err, h.Close(), Remove(fresh.dir))
 		}
 	}()
-	if _, err := os.Stat(dir); err == nil {
-		if err := h.keepSummaries(ctx, place{dir: dir, store: id, logger: logger}, store); err != nil {
+	if _, err := os.Stat(p.dir); err == nil {
+		if err := h.keepSummaries(ctx, p, store); err != nil {
 			return err
 		}
 	}
@@ -42,10 +47,10 @@ func Rebuild(ctx context.Context, dir string, store eventstore.Store, id uuid.UU
 	if err := h.Close(); err != nil {
 		return err
 	}
-	if err := Remove(dir); err != nil {
+	if err := Remove(p.dir); err != nil {
 		return err
 	}
-	return os.Rename(fresh, dir)
+	return os.Rename(fresh.dir, p.dir)
 }
 
 func (h *History) replay(ctx context.Context, store eventstore.Store, progress func(at, head eventstore.Position)) error {

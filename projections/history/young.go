@@ -84,16 +84,6 @@ func (y *young) list(t term) (base eventstore.Position, list []eventstore.Positi
 	return y.base, y.lists.of(t)
 }
 
-// types are the types of the entries after base.
-func (y *young) types() (all []string) {
-	y.mu.RLock()
-	defer y.mu.RUnlock()
-	for _, t := range y.lists.all.types {
-		all = append(all, t.name)
-	}
-	return all
-}
-
 // after is the index of the first position in a list at or after p.
 func after(list []eventstore.Position, p eventstore.Position) int {
 	return sort.Search(len(list), func(i int) bool { return list[i] >= p })

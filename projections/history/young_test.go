@@ -13,6 +13,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/projections/traces"
 )
 
 // While events are applied, and what is young is written now and then, every reader finds each event once, up to some event.
@@ -81,6 +82,24 @@ func TestAReaderFindsEachEventOnceWhileTheyAreWritten(t *testing.T) {
 			}
 			if _, err := h.Root(h.Leaves()); err != nil {
 				t.Error(err)
+			}
+		}
+	})
+	all.Go(func() {
+		for last := false; !last; {
+			last = applying.Err() != nil
+			from := h.Position()
+			found := eventstore.Position(0)
+			err := history.Trace(ctx, h, history.Tracing{Namespace: "default", Service: "web", UpTo: n}, func(k domain.Key) domain.Key { return k }, func(_ domain.Key, step *traces.Step) bool {
+				if found++; step.Leaf+1 != int64(found) {
+					t.Errorf("the step of leaf %d is the %dth", step.Leaf, found)
+					return false
+				}
+				return true
+			})
+			if err != nil || found < from || last && found != n {
+				t.Errorf("%d steps are traced, at least %d events had been applied: %v", found, from, err)
+				return
 			}
 		}
 	})

@@ -8,21 +8,26 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// lists are the lists of positions of young entries. They come in the order in which an entry needs them, so that an entry
-// looks up three names, and not one for each of its seven lists.
+// lists are the lists of positions of young entries.
 type lists struct {
-	all        typed // positions are not kept: every entry has one
-	namespaces map[string]*typed
-	services   map[string]*typed
-	instances  map[string]*[]eventstore.Position // of instances, or of whole streams of other kinds; see marked
-	actors     map[string]*[]eventstore.Position
+	types      []typeList // few
+	namespaces named
+	services   map[string]*serviceList
+	instances  named // of instances, or of whole streams of other kinds; see marked
+	actors     named
 }
 
-// typed are the positions of a namespace or a service, and those of each type within it.
-type typed struct {
-	namespace *typed // of a service's; else nil
-	positions []eventstore.Position
-	types     []typeList // few
+// named are lists by name.
+type named map[string]*[]eventstore.Position
+
+// of is the list of a name, which is made if there is none.
+func (n named) of(name string) *[]eventstore.Position {
+	list := n[name]
+	if list == nil {
+		list = new([]eventstore.Position)
+		n[strings.Clone(name)] = list
+	}
+	return list
 }
 
 type typeList struct {
@@ -30,17 +35,21 @@ type typeList struct {
 	positions []eventstore.Position
 }
 
+// serviceList is the list of a service. It leads to that of the namespace, which is not looked up for each entry.
+type serviceList struct {
+	namespace *[]eventstore.Position
+	positions []eventstore.Position
+}
+
 func newLists() lists {
-	return lists{
-		namespaces: make(map[string]*typed), services: make(map[string]*typed),
-		instances: make(map[string]*[]eventstore.Position), actors: make(map[string]*[]eventstore.Position),
-	}
+	return lists{namespaces: named{}, services: map[string]*serviceList{}, instances: named{}, actors: named{}}
 }
 
 // terms are the names by which an entry is found. They may be parts of long texts.
 type terms struct {
 	eventType, instance string
 	service, namespace  string // "": the stream is not an instance's
+	ofInstance          bool   // the stream is an instance's, by its prefix
 	actor               string
 	hasActor            bool
 }
@@ -50,7 +59,7 @@ func termsOf(e *eventstore.RecordedEvent) (t terms) {
 	t.actor, t.hasActor = actorOf(e.Metadata)
 	t.actor = indexName(t.actor)
 	instance, ok := strings.CutPrefix(string(e.Stream), eventstore.LifecyclePrefix)
-	t.instance = indexName(instance)
+	t.instance, t.ofInstance = indexName(instance), ok
 	if !ok {
 		return t
 	}
@@ -63,47 +72,29 @@ func termsOf(e *eventstore.RecordedEvent) (t terms) {
 
 // add adds an entry to its lists.
 func (l *lists) add(e *terms, p eventstore.Position) {
-	l.all.add(e.eventType, p)
-	at := marked(p, isLife(e.eventType))
-	if list, ok := l.instances[e.instance]; ok {
-		*list = append(*list, at)
-	} else {
-		l.instances[strings.Clone(e.instance)] = &[]eventstore.Position{at}
-	}
+	l.addType(e.eventType, p)
+	of := l.instances.of(e.instance)
+	*of = append(*of, marked(p, isLife(e.eventType)))
 	if e.hasActor {
-		if list, ok := l.actors[e.actor]; ok {
-			*list = append(*list, p)
-		} else {
-			l.actors[strings.Clone(e.actor)] = &[]eventstore.Position{p}
-		}
+		of := l.actors.of(e.actor)
+		*of = append(*of, p)
 	}
-	if e.service != "" {
-		service, ok := l.services[e.service]
-		if !ok {
-			service = &typed{namespace: l.namespaceOf(e.namespace)}
+	switch {
+	case e.service != "":
+		service := l.services[e.service]
+		if service == nil {
+			service = &serviceList{namespace: l.namespaces.of(e.namespace)}
 			l.services[strings.Clone(e.service)] = service
 		}
-		service.add(e.eventType, p)
 		service.positions = append(service.positions, p)
-		service.namespace.add(e.eventType, p)
-		service.namespace.positions = append(service.namespace.positions, p)
-	} else if e.namespace != "" {
-		namespace := l.namespaceOf(e.namespace)
-		namespace.add(e.eventType, p)
-		namespace.positions = append(namespace.positions, p)
+		*service.namespace = append(*service.namespace, p)
+	case e.namespace != "":
+		of := l.namespaces.of(e.namespace)
+		*of = append(*of, p)
 	}
 }
 
-func (l *lists) namespaceOf(name string) *typed {
-	namespace := l.namespaces[name]
-	if namespace == nil {
-		namespace = new(typed)
-		l.namespaces[strings.Clone(name)] = namespace
-	}
-	return namespace
-}
-
-func (l *typed) add(eventType string, p eventstore.Position) {
+func (l *lists) addType(eventType string, p eventstore.Position) {
 	for i := range l.types {
 		if t := &l.types[i]; t.name == eventType {
 			t.positions = append(t.positions, p)
@@ -113,73 +104,50 @@ func (l *typed) add(eventType string, p eventstore.Position) {
 	l.types = append(l.types, typeList{strings.Clone(eventType), []eventstore.Position{p}})
 }
 
-func (l *typed) of(eventType string) []eventstore.Position {
-	for i := range l.types {
-		if l.types[i].name == eventType {
-			return l.types[i].positions
-		}
-	}
-	return nil
-}
-
 // of is the list of a term.
 func (l *lists) of(t term) []eventstore.Position {
 	var list *[]eventstore.Position
-	var within *typed
 	switch t.prefix {
 	case rangeType:
-		return l.all.of(t.name)
+		for i := range l.types {
+			if l.types[i].name == t.name {
+				return l.types[i].positions
+			}
+		}
+	case rangeService:
+		if service := l.services[t.name]; service != nil {
+			return service.positions
+		}
 	case rangeInstance:
 		list = l.instances[t.name]
 	case rangeActor:
 		list = l.actors[t.name]
-	case rangeService:
-		within = l.services[t.name]
 	case rangeNamespace:
-		within = l.namespaces[t.name]
-	case rangeTypeWithin:
-		if within = l.services[t.name]; within == nil {
-			within = l.namespaces[t.name]
-		}
-		if within == nil {
-			return nil
-		}
-		return within.of(t.of)
+		list = l.namespaces[t.name]
 	}
-	switch {
-	case list != nil:
-		return *list
-	case within != nil:
-		return within.positions
+	if list == nil {
+		return nil
 	}
-	return nil
+	return *list
 }
 
 // each yields every list with its term, until yield gives an error. The names of a kind come in order, because the engine takes keys
 // in order several times as fast as others.
 func (l *lists) each(yield func(t term, list []eventstore.Position) error) error {
-	for _, t := range l.all.types {
+	for _, t := range l.types {
 		if err := yield(term{prefix: rangeType, name: t.name}, t.positions); err != nil {
 			return err
 		}
 	}
-	for prefix, names := range map[byte]map[string]*[]eventstore.Position{rangeInstance: l.instances, rangeActor: l.actors} {
+	for _, name := range slices.Sorted(maps.Keys(l.services)) {
+		if err := yield(term{prefix: rangeService, name: name}, l.services[name].positions); err != nil {
+			return err
+		}
+	}
+	for prefix, names := range map[byte]named{rangeInstance: l.instances, rangeActor: l.actors, rangeNamespace: l.namespaces} {
 		for _, name := range slices.Sorted(maps.Keys(names)) {
 			if err := yield(term{prefix: prefix, name: name}, *names[name]); err != nil {
 				return err
-			}
-		}
-	}
-	for prefix, names := range map[byte]map[string]*typed{rangeNamespace: l.namespaces, rangeService: l.services} {
-		for _, name := range slices.Sorted(maps.Keys(names)) {
-			of := names[name]
-			if err := yield(term{prefix: prefix, name: name}, of.positions); err != nil {
-				return err
-			}
-			for _, t := range of.types {
-				if err := yield(term{prefix: rangeTypeWithin, name: name, of: t.name}, t.positions); err != nil {
-					return err
-				}
 			}
 		}
 	}

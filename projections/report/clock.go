@@ -7,6 +7,12 @@ import (
 	"time"
 )
 
+// moment is a time, and how long the registry had listened by then.
+type moment struct {
+	at       int64 // Unix nanoseconds
+	listened int64 // nanoseconds, since a time that is the same for all moments of a clock
+}
+
 // clock says how much of a time the registry listened. Times are Unix nanoseconds.
 //
 // INVARIANT: interruptions are disjoint and in order, and before[i] is the length of all interruptions before the i-th.
@@ -57,6 +63,14 @@ func (c *clock) deaf(from, to int64) int64 {
 		return 0
 	}
 	return c.deafUpTo(to) - c.deafUpTo(from)
+}
+
+// moment is the moment of a time.
+func (c *clock) moment(t int64) moment {
+	if len(c.interruptions) == 0 {
+		return moment{t, t}
+	}
+	return moment{t, t - c.deafUpTo(t)}
 }
 
 // listened is how long the registry listened between two times.

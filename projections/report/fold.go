@@ -2,23 +2,23 @@ package report
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/projections/traces"
 )
 
-// Fold makes a report. The caller gives Begin all instances that are live at the beginning of the span, then Apply the
-// events of the span in order, and then asks for the Report, once.
+// Fold makes a report. The caller gives Begin all instances that are live at the beginning of the span, then Apply the steps
+// of the span in order, and then asks for the Report, once.
 type Fold struct {
 	options  Options
 	from, to int64
 	clock    *clock
+	now      moment // of the newest step
 
 	events   int
-	live     map[domain.Key]*instance
-	total    *group
-	groups   map[Dimension]map[string]*group
+	live     map[domain.Key]*Instance
+	numbers  numbers
 	services map[domain.ServiceKey]*service
 
 	churn     Churn
@@ -32,13 +32,14 @@ type Fold struct {
 	made      int
 }
 
-// instance is a live instance.
-type instance struct {
-	state   domain.Instance
+// Instance is what a Fold knows of an instance.
+type Instance struct {
+	key     domain.Key
+	state   traces.State
 	service *service
-	groups  [4]*group // that count it
-	arrives bool      // the epoch began in the span, and has not been ready yet
-	death   *death    // that the lapse of its lease is; nil: it did not lapse in the span
+	cohort  *cohort // that counts it
+	arrives bool    // the epoch began in the span, and has not been ready yet
+	death   *death  // that the lapse of its lease is; nil: it did not lapse in the span
 	flap    flap
 }
 
@@ -54,29 +55,12 @@ type flap struct {
 func NewFold(o Options) *Fold {
 	f := &Fold{
 		options: o, from: o.From.UnixNano(), to: o.To.UnixNano(), clock: newClock(o.Interruptions),
-		live: map[domain.Key]*instance{}, services: map[domain.ServiceKey]*service{}, flapped: map[domain.Key]*Flapping{},
-		groups:    map[Dimension]map[string]*group{ByService: {}, ByZone: {}, ByVersion: {}},
+		live: map[domain.Key]*Instance{}, services: map[domain.ServiceKey]*service{}, flapped: map[domain.Key]*Flapping{},
 		newerFrom: map[domain.ServiceKey]int64{}, churn: Churn{ExitCodes: map[int]int{}},
 	}
-	f.total = f.newGroup()
+	f.now = f.clock.moment(f.from)
+	f.numbers = newNumbers(f.clock, o.Least, f.now)
 	return f
-}
-
-func (f *Fold) newGroup() *group { return &group{clock: f.clock, least: f.options.Least, last: f.from} }
-
-func (f *Fold) group(d Dimension, name string) *group {
-	of := f.groups[d]
-	if g := of[name]; g != nil {
-		return g
-	}
-	if len(of) >= MaxGroups {
-		name = OtherNames
-		if g := of[name]; g != nil {
-			return g
-		}
-	}
-	of[name] = f.newGroup()
-	return of[name]
 }
 
 func (f *Fold) service(key domain.ServiceKey) *service {
@@ -90,70 +74,116 @@ func (f *Fold) service(key domain.ServiceKey) *service {
 
 // Begin adds an instance that is live at the beginning of the span.
 func (f *Fold) Begin(start Start) {
-	i := start.Instance
-	s := f.service(domain.ServiceKey{Namespace: i.Key.Namespace, Service: i.Key.Service})
-	if at := start.Registered.UnixNano(); !s.arrived || at > f.newerFrom[s.key] {
-		s.newest, s.arrived, f.newerFrom[s.key] = i.Details.Version, true, at
+	l := f.Instance(start.Key)
+	if at := start.Registered; !l.service.arrived || at > f.newerFrom[l.service.key] {
+		l.service.newest, l.service.arrived, f.newerFrom[l.service.key] = start.State.Version, true, at
 	}
-	l := &instance{service: s}
-	f.live[i.Key] = l
-	f.move(l, i, f.from)
+	f.live[l.key] = l
+	f.move(l, &start.State)
 }
 
-// Apply adds an event. REQUIRES: it is of the span, and not before the event of the last call.
-func (f *Fold) Apply(e *Event) {
-	f.events++
-	time := min(max(e.At.UnixNano(), f.from), f.to)
-	l := f.live[e.Key]
-	before := domain.Instance{Key: e.Key}
-	if l != nil {
-		before = l.state
+// Instance is an instance whose steps follow. It stays the same as long as the instance is live. After its end, the caller may
+// use it on, or ask for it again.
+func (f *Fold) Instance(key domain.Key) *Instance {
+	if l := f.live[key]; l != nil {
+		return l
 	}
-	after := domain.Evolve(before, e.Event, domain.Recorded{Actor: e.Actor, At: e.At})
-	begins := false
-	if r, ok := e.Event.(domain.InstanceRegistered); ok {
-		begins = true
-		f.registered(before.Live(), &r)
+	return &Instance{key: key, service: f.service(domain.ServiceKey{Namespace: key.Namespace, Service: key.Service})}
+}
+
+// Apply adds a step of an instance. REQUIRES: it is of the span, and not before the step of the last call.
+func (f *Fold) Apply(l *Instance, step *traces.Step) {
+	f.events++
+	if at := min(max(step.At, f.from), f.to); at != f.now.at {
+		f.now = f.clock.moment(at)
+	}
+	if l.state.Live() && l.death == nil && step.Changes() {
+		f.change(l, step)
+		return
+	}
+	time := f.now.at
+	before, after := l.state, l.state.After(step)
+	begins := step.Kind == traces.Registered
+	if begins {
+		f.registered(before.Live(), step)
 	}
 	switch {
-	case l == nil && after.Live():
-		l = &instance{service: f.service(domain.ServiceKey{Namespace: e.Key.Namespace, Service: e.Key.Service})}
-		f.live[e.Key] = l
-	case l == nil:
+	case before.Live():
+	case after.Live():
+		f.live[l.key] = l
+	default:
 		return // another program's event, or the end of maintenance after the instance's end
 	}
 	if begins {
 		l.arrives, l.death = true, nil
 	}
-	if before.Live() && after.Live() && !begins && before.Status != after.Status {
+	ends := !after.Live()
+	if !ends && !begins && before.Status != after.Status {
 		f.changed(l, time)
 	}
-	f.noteDeath(l, e, &before, &after, time)
-	f.depart(e, &before, &after)
+	if ends || step.Lapsed || l.death != nil {
+		f.noteDeath(l, step, &before, &after, time)
+	}
+	if ends {
+		f.depart(step)
+	}
 	f.settleDeploys(l.service, time)
-	if joins := after.Live() && (begins || before.Details.Version != after.Details.Version); joins {
-		if l.service.joins(after.Details.Version, time) != nil {
+	if !ends && (begins || before.Details != after.Details && before.Version != after.Version) {
+		if l.service.joins(after.Version, time) != nil {
 			f.made++
 		}
 	}
-	f.move(l, after, time)
+	f.move(l, &after)
 	if l.arrives && after.Ready() {
-		l.arrives = false
-		if took, replaces := l.service.becomesReady(arrival{e.Key, after.Epoch, time}); replaces {
-			f.replaced.add(took)
-		}
+		f.arrive(l)
 	}
 	l.service.instant(time)
-	if !after.Live() {
-		f.keepFlapping(e.Key, l)
-		delete(f.live, e.Key)
+	if ends {
+		f.keepFlapping(l)
+		delete(f.live, l.key)
+		*l = Instance{key: l.key, service: l.service}
+	}
+}
+
+// change is Apply for a step that changes only the status or the traffic state of a live instance, which nearly all do.
+func (f *Fold) change(l *Instance, step *traces.Step) {
+	status, ready, seat := l.state.Status, l.state.Ready(), seatOf(&l.state)
+	l.state.Change(step)
+	if l.state.Status != status {
+		f.changed(l, f.now.at)
+	}
+	if seatOf(&l.state) == seat {
+		return
+	}
+	f.settleDeploys(l.service, f.now.at)
+	l.cohort.seats[seat].add(-1, f.now)
+	l.cohort.seats[seatOf(&l.state)].add(1, f.now)
+	if is := l.state.Ready(); is != ready {
+		n := 1
+		if !is {
+			n = -1
+		}
+		l.cohort.recount(0, n, f.now)
+		l.service.now += n
+		if is && l.arrives {
+			f.arrive(l)
+		}
+	}
+	l.service.instant(f.now.at)
+}
+
+// arrive notes that the epoch of an instance became ready.
+func (f *Fold) arrive(l *Instance) {
+	l.arrives = false
+	if took, replaces := l.service.becomesReady(arrival{l.key, l.state.Epoch, f.now.at}); replaces {
+		f.replaced.add(took)
 	}
 }
 
 // registered counts the beginning of an epoch.
-func (f *Fold) registered(wasLive bool, r *domain.InstanceRegistered) {
+func (f *Fold) registered(wasLive bool, step *traces.Step) {
 	f.churn.Registered++
-	if r.Epoch > 1 {
+	if step.New.Begins > 1 {
 		f.churn.Again++
 	}
 	if wasLive {
@@ -162,74 +192,67 @@ func (f *Fold) registered(wasLive bool, r *domain.InstanceRegistered) {
 }
 
 // depart counts the end of an epoch by its cause.
-func (f *Fold) depart(e *Event, before, after *domain.Instance) {
-	if !before.Live() || after.Live() {
-		return
-	}
-	switch end := e.Event.(type) {
-	case domain.LeaseExpired:
+func (f *Fold) depart(step *traces.Step) {
+	switch {
+	case step.Kind == traces.Expired:
 		f.churn.Lapsed++
-	case domain.InstanceDeregistered:
-		code, exited := domain.ExitCode(end.Reason)
-		switch {
-		case end.Check != "":
-			f.churn.CheckFailed++
-		case exited && code != 0:
-			f.churn.Crashed++
-			f.churn.ExitCodes[code]++
-		default:
-			f.churn.Deregistered++
-		}
+	case step.ByCheck:
+		f.churn.CheckFailed++
+	case step.Crashed:
+		f.churn.Crashed++
+		f.churn.ExitCodes[int(step.Code)]++
+	default:
+		f.churn.Deregistered++
 	}
 }
 
-// noteDeath counts an event that is a death, or that takes one back.
-func (f *Fold) noteDeath(l *instance, e *Event, before, after *domain.Instance, time int64) {
-	switch event := e.Event.(type) {
-	case domain.HealthChanged:
+// noteDeath counts a step that is a death, or that takes one back.
+func (f *Fold) noteDeath(l *Instance, step *traces.Step, before, after *traces.State, time int64) {
+	switch step.Kind {
+	case traces.Health:
 		switch {
-		case event.Lapsed && before.Live() && before.Lapsed.IsZero():
-			l.death = f.lapsed(l, event.LastHeard.At().UnixNano(), !event.LastHeard.At().IsZero(), before, time)
+		case step.Lapsed && before.Live() && !before.Lapsed:
+			l.death = f.lapsed(l, step, time)
 			return
-		case event.Lapsed:
+		case step.Lapsed:
 			return
 		}
-	case domain.LeaseExpired:
-		if before.Live() && before.Lapsed.IsZero() {
-			f.lapsed(l, event.LastHeard.At().UnixNano(), !event.LastHeard.At().IsZero(), before, time)
+	case traces.Expired:
+		if before.Live() && !before.Lapsed {
+			f.lapsed(l, step, time)
 		}
 		return
-	case domain.InstanceDeregistered:
-		code, exited := domain.ExitCode(event.Reason)
+	case traces.Deregistered:
 		switch {
 		case !before.Live():
-		case event.Check != "" && !event.CriticalSince.IsZero():
-			f.dies(l, before, event.CriticalSince.UnixNano(), time)
-		case event.Check != "" || exited && code != 0:
-			f.dies(l, before, time, time)
+		case step.ByCheck && step.SinceKnown:
+			f.dies(l, step.Since, time)
+		case step.ByCheck || step.Crashed:
+			f.dies(l, time, time)
 		}
 		return
 	}
-	if l.death != nil && after.Live() && after.Lapsed.IsZero() {
+	if l.death != nil && after.Live() && !after.Lapsed {
 		f.deaths.Recovered++
-		l.death.over, l.death = true, nil
+		l.service.recovers(l.death)
+		l.death = nil
 	}
 }
 
-// lapsed counts a lapse. last is when the instance was last heard, if that is known.
-func (f *Fold) lapsed(l *instance, last int64, known bool, before *domain.Instance, time int64) *death {
-	if !known {
+// lapsed counts a lapse.
+func (f *Fold) lapsed(l *Instance, step *traces.Step, time int64) *death {
+	if !step.SinceKnown {
 		f.deaths.Unknown++
-		return f.dies(l, before, time, time)
+		return f.dies(l, time, time)
 	}
-	f.detected.add(f.clock.listened(last, time))
-	return f.dies(l, before, last, time)
+	f.detected.add(f.clock.listened(step.Since, time))
+	return f.dies(l, step.Since, time)
 }
 
 // dies counts a death that was noticed now.
-func (f *Fold) dies(l *instance, before *domain.Instance, died, noticed int64) *death {
+func (f *Fold) dies(l *Instance, died, noticed int64) *death {
 	f.deaths.All++
-	d := &death{key: before.Key, epoch: before.Epoch, at: died}
+	d := &death{key: l.key, epoch: l.state.Epoch, at: died}
 	if took, replaced := l.service.died(d, noticed); replaced {
 		f.replaced.add(took)
 	}
@@ -237,7 +260,7 @@ func (f *Fold) dies(l *instance, before *domain.Instance, died, noticed int64) *
 }
 
 // changed counts a change of status.
-func (f *Fold) changed(l *instance, time int64) {
+func (f *Fold) changed(l *Instance, time int64) {
 	f.changes++
 	r := &l.flap
 	oldest := &r.recent[r.changes%len(r.recent)] // is overwritten
@@ -253,14 +276,14 @@ func (f *Fold) changed(l *instance, time int64) {
 
 // keepFlapping keeps what an instance that ends, or is live at the end of the span, did. The changes of all its epochs in
 // the span are counted together.
-func (f *Fold) keepFlapping(key domain.Key, l *instance) {
-	if l.flap.times == 0 && f.flapped[key] == nil {
+func (f *Fold) keepFlapping(l *Instance) {
+	kept := f.flapped[l.key]
+	if l.flap.times == 0 && kept == nil {
 		return
 	}
-	kept := f.flapped[key]
 	if kept == nil {
-		kept = &Flapping{Key: key}
-		f.flapped[key] = kept
+		kept = &Flapping{Key: l.key}
+		f.flapped[l.key] = kept
 	}
 	kept.Changes += l.flap.changes
 	kept.Times += l.flap.times
@@ -268,59 +291,49 @@ func (f *Fold) keepFlapping(key domain.Key, l *instance) {
 
 // settleDeploys notes how many instances of a service were ready until now, and keeps the deploys that are over.
 func (f *Fold) settleDeploys(s *service, time int64) {
+	if len(s.deploys) == 0 { // nearly always
+		return
+	}
 	for _, d := range s.changes(time) {
 		f.deploys = append(f.deploys, d.result())
 	}
+	if len(f.deploys) > 2*MaxDeploys {
+		f.deploys = newestDeploys(f.deploys)
+	}
+}
+
+// newestDeploys are those of the deploys that a report lists, oldest first.
+func newestDeploys(all []Deploy) []Deploy {
+	slices.SortFunc(all, func(a, b Deploy) int {
+		return cmp.Or(a.From.Compare(b.From), cmp.Compare(a.Service.String(), b.Service.String()), cmp.Compare(a.Version, b.Version))
+	})
+	return slices.Delete(all, 0, max(0, len(all)-MaxDeploys))
 }
 
 // move counts an instance where its new state belongs.
-func (f *Fold) move(l *instance, after domain.Instance, time int64) {
-	before, was := &l.state, l.groups
-	var now [4]*group
-	if after.Live() {
-		now = was
-		if d := &before.Details; !before.Live() || d.Version != after.Details.Version || d.Zone != after.Details.Zone {
-			now = [4]*group{f.total, f.group(ByService, l.service.key.String()), f.group(ByZone, after.Details.Zone), f.group(ByVersion, after.Details.Version)}
-		}
+func (f *Fold) move(l *Instance, after *traces.State) {
+	before := &l.state
+	cohort := l.cohort
+	if after.Live() && (!before.Live() || before.Details != after.Details && (before.Version != after.Version || before.Zone != after.Zone)) {
+		cohort = f.numbers.cohort(l.service.key.String(), after.Zone, after.Version)
 	}
-	if before.Live() {
-		f.recount(was, before, -1, time)
-		l.service.counts(before, -1)
-	}
-	if after.Live() {
-		f.recount(now, &after, 1, time)
-		l.service.counts(&after, 1)
-	}
-	l.groups, l.state = now, after
-	d := &l.state.Details // what no figure needs takes no memory
-	d.Address, d.Ports, d.Tags, d.Metadata, d.Origin = "", nil, nil, nil, ""
-}
-
-func (f *Fold) recount(groups [4]*group, i *domain.Instance, n int, time int64) {
-	s := seatOf(i)
-	for _, g := range groups {
-		g.settle(time)
-		g.count(s, n)
-	}
+	f.numbers.move(l.cohort, cohort, before, after, f.now)
+	l.service.move(before, after)
+	l.cohort, l.state = cohort, *after
 }
 
 // Report ends the span.
 func (f *Fold) Report() *Report {
+	end := f.clock.moment(f.to)
 	listened := f.clock.listened(f.from, f.to)
 	r := &Report{
 		From: f.options.From, To: f.options.To, Listened: asDuration(listened), Events: f.events,
 		Interruptions: f.clock.within(f.options.From, f.options.To),
 		Churn:         f.churn, Changes: f.changes, Deaths: f.deaths, DeploysMade: f.made,
 	}
-	r.Total = f.total.finish(f.to, listened)
-	r.Below, r.BelowCount = f.total.periods, f.total.over
-	for _, d := range []Dimension{ByService, ByZone, ByVersion} {
-		for _, name := range slices.Sorted(maps.Keys(f.groups[d])) {
-			r.Groups = append(r.Groups, Group{d, name, f.groups[d][name].finish(f.to, listened)})
-		}
-	}
-	for key, l := range f.live {
-		f.keepFlapping(key, l)
+	f.numbers.finish(r, end, listened)
+	for _, l := range f.live {
+		f.keepFlapping(l)
 	}
 	r.FlappingAll = len(f.flapped)
 	for _, fl := range f.flapped {
@@ -336,15 +349,8 @@ func (f *Fold) Report() *Report {
 		for _, d := range s.deploys {
 			f.deploys = append(f.deploys, d.result())
 		}
-		for _, d := range s.waiting {
-			if !d.over {
-				r.Deaths.Waiting++
-			}
-		}
+		r.Deaths.Waiting += len(s.waiting) - s.settled
 	}
-	slices.SortFunc(f.deploys, func(a, b Deploy) int {
-		return cmp.Or(a.From.Compare(b.From), cmp.Compare(a.Service.String(), b.Service.String()), cmp.Compare(a.Version, b.Version))
-	})
-	r.Deploys = f.deploys[max(0, len(f.deploys)-MaxDeploys):]
+	r.Deploys = newestDeploys(f.deploys)
 	return r
 }

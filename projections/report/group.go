@@ -3,50 +3,27 @@ package report
 import (
 	"cmp"
 	"slices"
-	"time"
-
-	"github.com/rollcall-registry/rollcall/domain"
 )
 
-var (
-	statuses = [...]domain.Status{domain.Passing, domain.Warning, domain.Starting, domain.Critical}
-	traffics = [...]domain.Traffic{domain.Serving, domain.Draining, domain.Maintenance}
-)
-
-// seat is where an instance is counted.
-type seat struct {
-	status, traffic int // places in statuses and traffics
-	ready           bool
-}
-
-// seatOf is the seat of a live instance.
-func seatOf(i *domain.Instance) seat {
-	return seat{slices.Index(statuses[:], i.Status), slices.Index(traffics[:], i.Traffic), i.Ready()}
-}
-
-// group counts instances, and sums up how long each number stood.
+// group counts instances, and notes which numbers stood for how long. What needs no more than a sum of times is in cohorts.
 //
-// INVARIANT: everything is summed up to last. The numbers stand from last on.
+// INVARIANT: everything is noted up to last. The numbers stand from last on.
 type group struct {
 	clock *clock
 	least int
-	last  int64
+	last  moment
 
 	registered, ready int
-	status            [len(statuses)]int
-	traffic           [len(traffics)]int
+	registeredRange   extremes
+	readyRange        extremes
+	belowTime         int64
 
-	registeredTime, readyTime Sum
-	statusTime                [len(statuses)]Sum
-	trafficTime               [len(traffics)]Sum
-	registeredRange           extremes
-	readyRange                extremes
-	belowTime                 int64
-
-	below   Period // that is under way, if open
+	below   struct{ from, to, lowest int64 } // the period below least that is under way, if open
 	open    bool
 	periods []Period // the longest MaxPeriods that are over
 	over    int      // periods that are over
+
+	times times // of cohorts that are over
 }
 
 // extremes are the least and the greatest of some numbers.
@@ -62,34 +39,26 @@ func (e *extremes) note(n int) {
 	e.min, e.max = min(e.min, n), max(e.max, n)
 }
 
-// settle sums up to a time.
-func (g *group) settle(to int64) {
-	if to <= g.last {
+// settle notes the present numbers up to now.
+func (g *group) settle(now moment) {
+	if now.at <= g.last.at {
 		return
 	}
-	listened := g.clock.listened(g.last, to)
+	listened := now.listened - g.last.listened
 	if listened > 0 {
 		g.registeredRange.note(g.registered)
 		g.readyRange.note(g.ready)
-		g.registeredTime.add(listened, g.registered)
-		g.readyTime.add(listened, g.ready)
-		for i, n := range g.status {
-			g.statusTime[i].add(listened, n)
-		}
-		for i, n := range g.traffic {
-			g.trafficTime[i].add(listened, n)
-		}
 	}
 	if g.ready < g.least {
 		g.belowTime += listened
 		if !g.open {
-			g.open, g.below = true, Period{From: at(g.last), Lowest: g.ready}
+			g.open, g.below.from, g.below.lowest = true, g.last.at, int64(g.ready)
 		}
-		g.below.Lowest, g.below.To = min(g.below.Lowest, g.ready), at(to)
+		g.below.lowest, g.below.to = min(g.below.lowest, int64(g.ready)), now.at
 	} else {
 		g.endPeriod()
 	}
-	g.last = to
+	g.last = now
 }
 
 // endPeriod ends the period that is under way, if there is one.
@@ -99,41 +68,28 @@ func (g *group) endPeriod() {
 	}
 	g.open = false
 	g.over++
-	g.below.Deaf = time.Duration(g.clock.deaf(g.below.From.UnixNano(), g.below.To.UnixNano()))
-	g.periods = append(g.periods, g.below)
+	p := Period{From: at(g.below.from), To: at(g.below.to), Lowest: int(g.below.lowest), Deaf: asDuration(g.clock.deaf(g.below.from, g.below.to))}
+	if n := len(g.periods); n == MaxPeriods && p.To.Sub(p.From) <= g.periods[n-1].To.Sub(g.periods[n-1].From) {
+		return
+	}
+	g.periods = append(g.periods, p)
 	slices.SortStableFunc(g.periods, func(a, b Period) int { return cmp.Compare(b.To.Sub(b.From), a.To.Sub(a.From)) })
 	g.periods = g.periods[:min(len(g.periods), MaxPeriods)]
 }
 
-// count adds n instances in a seat. REQUIRES: g is settled up to the present time.
-func (g *group) count(s seat, n int) {
-	g.registered += n
-	if s.ready {
-		g.ready += n
-	}
-	if s.status >= 0 {
-		g.status[s.status] += n
-	}
-	if s.traffic >= 0 {
-		g.traffic[s.traffic] += n
-	}
+// count adds to the numbers. REQUIRES: g is settled up to the present time.
+func (g *group) count(registered, ready int) {
+	g.registered += registered
+	g.ready += ready
 }
 
 // finish ends the counting at the end of the span. listened is how much of the span the registry listened.
-func (g *group) finish(to, listened int64) Figures {
-	g.settle(to)
+func (g *group) finish(end moment, listened int64) Figures {
+	g.settle(end)
 	g.endPeriod()
-	f := Figures{
-		Registered:     Extent{g.registeredRange.min, g.registeredRange.max, g.registeredTime.over(listened)},
-		Ready:          Extent{g.readyRange.min, g.readyRange.max, g.readyTime.over(listened)},
-		RegisteredTime: g.registeredTime, ReadyTime: g.readyTime, Below: time.Duration(g.belowTime),
-		Statuses: map[domain.Status]Sum{}, Traffics: map[domain.Traffic]Sum{},
-	}
-	for i, s := range statuses {
-		f.Statuses[s] = g.statusTime[i]
-	}
-	for i, t := range traffics {
-		f.Traffics[t] = g.trafficTime[i]
-	}
+	f := g.times.figures()
+	f.Registered = Extent{g.registeredRange.min, g.registeredRange.max, f.RegisteredTime.over(listened)}
+	f.Ready = Extent{g.readyRange.min, g.readyRange.max, f.ReadyTime.over(listened)}
+	f.Below = asDuration(g.belowTime)
 	return f
 }

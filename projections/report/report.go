@@ -1,8 +1,8 @@
-// Package report folds lifecycle events into what they add up to over a span of time: a report of figures (Fold), and the
+// Package report folds the steps of lifecycle events into what they add up to over a span of time: a report of figures (Fold), and the
 // intervals in which the state of each instance stayed the same (Lanes). docs/reports.md defines each figure.
 //
-// The package does no I/O. The caller gives the instances that were live at the beginning of the span, then the events of
-// the span in the order of their positions. Memory depends on the instances that are live at once and on what the answer
+// The package does no I/O. The caller gives the instances that were live at the beginning of the span, then the steps of
+// the span in the order of their events. Memory depends on the instances that are live at once and on what the answer
 // lists, not on the number of events.
 package report
 
@@ -10,22 +10,14 @@ import (
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/traces"
 )
-
-// Event is a lifecycle event of an instance.
-type Event struct {
-	Key      domain.Key
-	Position eventstore.Position
-	At       time.Time // when the event was recorded
-	Actor    string
-	Event    domain.Event
-}
 
 // Start is an instance that is live at the beginning of a span.
 type Start struct {
-	domain.Instance
-	Registered time.Time // when its epoch began
+	Key        domain.Key
+	State      traces.State
+	Registered int64 // when its epoch began, Unix nanoseconds
 }
 
 // Interruption is a time in which the registry could not take heartbeats.

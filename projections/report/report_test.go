@@ -12,19 +12,30 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/report"
+	"github.com/rollcall-registry/rollcall/projections/traces"
 )
 
 var zero = time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)
 
 func at(seconds int) time.Time { return zero.Add(time.Duration(seconds) * time.Second) }
 
+// event is a lifecycle event of an instance.
+type event struct {
+	Key   domain.Key
+	At    time.Time
+	Event domain.Event
+}
+
+func (e *event) step() *traces.Step { return step(e.At, e.Event) }
+
+func apply(f *report.Fold, e event) { f.Apply(f.Instance(e.Key), e.step()) }
+
 // past is a random past: some events before a span, which give the states at its beginning, and those of the span.
 type past struct {
 	from, to      time.Time
-	before        []report.Event
-	events        []report.Event
+	before        []event
+	events        []event
 	interruptions []report.Interruption
 	least         int
 }
@@ -37,10 +48,10 @@ var keys = []domain.Key{
 func drawPast(t *rapid.T) past {
 	p := past{from: at(1000), least: rapid.IntRange(0, 3).Draw(t, "least")}
 	now, epochs := 900, map[domain.Key]uint64{}
-	for n := range rapid.IntRange(0, 60).Draw(t, "events") {
+	for range rapid.IntRange(0, 60).Draw(t, "events") {
 		now += rapid.SampledFrom([]int{0, 1, 1, 7, 40, 400, 2000}).Draw(t, "pause")
 		key := rapid.SampledFrom(keys).Draw(t, "key")
-		e := report.Event{Key: key, Position: eventstore.Position(n + 1), At: at(now), Event: drawEvent(t, key, epochs, now)}
+		e := event{Key: key, At: at(now), Event: drawEvent(t, key, epochs, now)}
 		if now <= 1000 {
 			p.before = append(p.before, e)
 		} else {
@@ -101,7 +112,7 @@ func (p *past) starts() (all []report.Start) {
 			}
 		}
 		if i.Live() {
-			all = append(all, report.Start{Instance: i, Registered: registered})
+			all = append(all, report.Start{Key: key, State: traces.StateOf(&i), Registered: registered.UnixNano()})
 		}
 	}
 	return all
@@ -113,7 +124,7 @@ func (p *past) report() *report.Report {
 		f.Begin(s)
 	}
 	for i := range p.events {
-		f.Apply(&p.events[i])
+		apply(f, p.events[i])
 	}
 	return f.Report()
 }
@@ -292,8 +303,8 @@ func (p *past) compareEvents(t *rapid.T, got *report.Report) {
 	lapsed := map[domain.Key]*loss{}
 	recovered := 0
 	state := map[domain.Key]domain.Instance{}
-	for _, s := range p.starts() {
-		state[s.Key] = s.Instance
+	for _, s := range p.present(p.from) {
+		state[s.Key] = s
 	}
 	for _, e := range p.events {
 		before := state[e.Key]
@@ -330,10 +341,10 @@ func (p *past) compareEvents(t *rapid.T, got *report.Report) {
 			return die(heard)
 		}
 		recovers := after.Live() && after.Lapsed.IsZero()
-		switch event := e.Event.(type) {
+		switch said := e.Event.(type) {
 		case domain.InstanceRegistered:
 			churn.Registered++
-			if event.Epoch > 1 {
+			if said.Epoch > 1 {
 				churn.Again++
 			}
 			if before.Live() {
@@ -345,18 +356,18 @@ func (p *past) compareEvents(t *rapid.T, got *report.Report) {
 		case domain.LeaseExpired:
 			churn.Lapsed++
 			if before.Lapsed.IsZero() {
-				lapse(event.LastHeard.At())
+				lapse(said.LastHeard.At())
 			}
 		case domain.HealthChanged:
-			if event.Lapsed && before.Lapsed.IsZero() {
-				lapsed[e.Key] = lapse(event.LastHeard.At())
+			if said.Lapsed && before.Lapsed.IsZero() {
+				lapsed[e.Key] = lapse(said.LastHeard.At())
 			}
 		case domain.InstanceDeregistered:
 			switch {
-			case event.Check != "":
+			case said.Check != "":
 				churn.CheckFailed++
-				die(event.CriticalSince)
-			case event.Reason == "exited with code 137, killed by signal 9":
+				die(said.CriticalSince)
+			case said.Reason == "exited with code 137, killed by signal 9":
 				churn.Crashed++
 				churn.ExitCodes[137]++
 				die(e.At)
@@ -414,14 +425,16 @@ func (p *past) compareDeploys(t *rapid.T, got *report.Report) {
 	var want []report.Deploy
 	for _, name := range []string{"db", "web"} {
 		var made []*report.Deploy
-		newest, any, registered := "", false, time.Time{}
+		newest, any, registered := "", false, int64(0)
 		state := map[domain.Key]domain.Instance{}
 		for _, s := range p.starts() {
-			if s.Key.Service == name {
-				state[s.Key] = s.Instance
-				if !any || s.Registered.After(registered) {
-					newest, any, registered = s.Details.Version, true, s.Registered
-				}
+			if s.Key.Service == name && (!any || s.Registered > registered) {
+				newest, any, registered = s.State.Version, true, s.Registered
+			}
+		}
+		for _, i := range p.present(p.from) {
+			if i.Key.Service == name {
+				state[i.Key] = i
 			}
 		}
 		for _, e := range p.events {
@@ -506,7 +519,7 @@ func TestLanesSayWhatTheStateWasAtEverySecond(t *testing.T) {
 			l.Begin(s)
 		}
 		for i := range p.events {
-			if !l.Apply(&p.events[i]) {
+			if !l.Apply(l.Instance(p.events[i].Key), p.events[i].step()) {
 				break
 			}
 		}
@@ -537,11 +550,11 @@ func TestLanesSayWhatTheStateWasAtEverySecond(t *testing.T) {
 // An instance whose status changes six times within ten minutes flaps, once for as long as it goes on.
 func TestAnInstanceFlapsWhileItsStatusKeepsChanging(t *testing.T) {
 	f := report.NewFold(report.Options{From: at(0), To: at(100_000)})
-	f.Apply(&report.Event{Key: keys[0], At: at(1), Event: domain.InstanceRegistered{Epoch: 1, Details: domain.Details{Status: domain.Passing}}})
+	apply(f, event{Key: keys[0], At: at(1), Event: domain.InstanceRegistered{Epoch: 1, Details: domain.Details{Status: domain.Passing}}})
 	status := map[bool]domain.Status{true: domain.Critical, false: domain.Passing}
 	change := func(n, first, every int) {
 		for i := range n {
-			f.Apply(&report.Event{Key: keys[0], At: at(first + i*every), Event: domain.HealthChanged{To: status[i%2 == 0]}})
+			apply(f, event{Key: keys[0], At: at(first + i*every), Event: domain.HealthChanged{To: status[i%2 == 0]}})
 		}
 	}
 	change(8, 10, 120)      // six within ten minutes, and two more

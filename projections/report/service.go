@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/projections/traces"
 )
 
 const (
@@ -23,7 +24,8 @@ type service struct {
 	key domain.ServiceKey
 	now int // ready instances
 
-	waiting  []*death  // deaths without a replacement, in the order in which they were noticed
+	waiting  []*death  // deaths without a replacement, in the order in which they were noticed, and some that are over
+	settled  int       // deaths in waiting that are over
 	arrivals []arrival // epochs that became ready and replaced nothing, oldest first
 
 	versions map[string]int // live instances by version
@@ -61,6 +63,19 @@ func (s *service) died(d *death, noticed int64) (took int64, replaced bool) {
 	return 0, false
 }
 
+// recovers notes that the instance of a death was heard again.
+func (s *service) recovers(d *death) {
+	if d.over {
+		return
+	}
+	d.over = true
+	s.settled++
+	if s.settled > 1000 && s.settled > len(s.waiting)/2 { // else an instance that lapses often would take more and more memory
+		s.waiting = slices.DeleteFunc(s.waiting, func(d *death) bool { return d.over })
+		s.settled = 0
+	}
+}
+
 // becomesReady notes that a new epoch became ready. If it makes up for a death, took is the time since then.
 func (s *service) becomesReady(a arrival) (took int64, replaces bool) {
 	for len(s.waiting) > 0 {
@@ -70,6 +85,7 @@ func (s *service) becomesReady(a arrival) (took int64, replaces bool) {
 			d.over = true
 			return a.at - d.at, true
 		}
+		s.settled--
 	}
 	s.arrivals = append(s.arrivals, a)
 	if len(s.arrivals) > maxArrivals {
@@ -163,14 +179,23 @@ func (s *service) instant(time int64) {
 	}
 }
 
-// counts adds n instances in the state of i.
-func (s *service) counts(i *domain.Instance, n int) {
-	if i.Ready() {
-		s.now += n
+// move counts an instance in another state.
+func (s *service) move(before, after *traces.State) {
+	if before.Ready() {
+		s.now--
 	}
-	version := i.Details.Version
-	s.versions[version] += n
-	if s.versions[version] == 0 {
-		delete(s.versions, version)
+	if after.Ready() {
+		s.now++
+	}
+	if before.Details == after.Details { // nearly always
+		return
+	}
+	if before.Live() {
+		if s.versions[before.Version]--; s.versions[before.Version] == 0 {
+			delete(s.versions, before.Version)
+		}
+	}
+	if after.Live() {
+		s.versions[after.Version]++
 	}
 }

@@ -1,0 +1,183 @@
+package history
+
+import (
+	"encoding/binary"
+	"maps"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/traces"
+)
+
+// sealedBytes is at how many bytes a value with the sections of a segment ends.
+const sealedBytes = 16 << 10
+
+// placesInline is up to how many entries the places of a scope stand in its section. The places of more have a key of their own.
+const placesInline = 512
+
+// seal puts a full segment into a batch: its last position, the steps of each instance, and the numbers of events by type of
+// each scope. A scope is everything (its name is empty), a namespace or a service. The keys of a segment are above those of
+// the segments before it, so the engine hardly ever rewrites them.
+//
+// Sections stand in values in the order of their names, many in one. The key has the first name: sealed.go.
+func (x *index) seal(b *pebble.Batch, s *segment) error {
+	types, subjects := s.names.view()
+	before := eventstore.Position(0)
+	if s.number > 0 {
+		_, _, before = x.segments.at(s.number - 1)
+	}
+	byName := make([]uint32, len(subjects))
+	for i := range byName {
+		byName[i] = uint32(i)
+	}
+	slices.SortFunc(byName, func(a, b uint32) int { return strings.Compare(subjects[a].name, subjects[b].name) })
+	if err := x.sealSteps(b, s, subjects, byName); err != nil {
+		return err
+	}
+	if err := x.sealCounts(b, s, types, subjects, before); err != nil {
+		return err
+	}
+	return b.Set(key64(rangeSegment, uint64(s.number)), binary.BigEndian.AppendUint64(nil, uint64(s.last())), nil)
+}
+
+func (x *index) sealSteps(b *pebble.Batch, s *segment, subjects []subject, byName []uint32) error {
+	counts := make([]int, len(subjects)+1)
+	for _, of := range s.subjects {
+		counts[of+1]++
+	}
+	for i := range subjects {
+		counts[i+1] += counts[i]
+	}
+	sorted, next := make([]traces.Step, len(s.steps)), slices.Clone(counts)
+	for i, of := range s.subjects {
+		sorted[next[of]] = s.steps[i]
+		next[of]++
+	}
+	w := sections{batch: b, prefix: rangeSteps, number: s.number}
+	for _, of := range byName {
+		if !subjects[of].isInstance {
+			continue
+		}
+		x.scratch = traces.Append(x.scratch[:0], s.first(x.segments.size), sorted[counts[of]:counts[of+1]])
+		if err := w.add(subjects[of].name, x.scratch); err != nil {
+			return err
+		}
+	}
+	return w.end()
+}
+
+func (x *index) sealCounts(b *pebble.Batch, s *segment, types []string, subjects []subject, before eventstore.Position) error {
+	all := make([]uint32, len(s.positions))
+	lists := map[string]*[]uint32{"": &all} // the entries of each scope
+	list := func(scope string) *[]uint32 {
+		if scope == "" {
+			return nil
+		}
+		if lists[scope] == nil {
+			lists[scope] = new([]uint32)
+		}
+		return lists[scope]
+	}
+	of := make([][2]*[]uint32, len(subjects))
+	for i := range subjects {
+		of[i] = [2]*[]uint32{list(subjects[i].namespace), list(subjects[i].service)}
+	}
+	for i, subject := range s.subjects {
+		all[i] = uint32(i)
+		for _, list := range of[subject] {
+			if list != nil {
+				*list = append(*list, uint32(i))
+			}
+		}
+	}
+	w := sections{batch: b, prefix: rangeCounts, number: s.number}
+	for _, name := range slices.Sorted(maps.Keys(lists)) {
+		section, places := s.counts(types, *lists[name], before)
+		if places != nil {
+			if err := b.Set(segmentKey(rangePlaces, s.number, name), places, nil); err != nil {
+				return err
+			}
+		}
+		if err := w.add(name, section); err != nil {
+			return err
+		}
+	}
+	return w.end()
+}
+
+// counts is the section of a scope: its types, how many events of each there are, and the place and the type of each event.
+// places are these where they are too many for a section.
+func (s *segment) counts(types []string, entries []uint32, before eventstore.Position) (section, places []byte) {
+	numbers := make([]int, len(types))
+	for _, i := range entries {
+		numbers[s.types[i]]++
+	}
+	local, kinds := make([]uint64, len(types)), 0
+	for t, n := range numbers {
+		if n > 0 {
+			local[t] = uint64(kinds)
+			kinds++
+		}
+	}
+	section = binary.AppendUvarint(section, uint64(kinds))
+	for t, n := range numbers {
+		if n > 0 {
+			section = append(binary.AppendUvarint(section, uint64(len(types[t]))), types[t]...)
+			section = binary.AppendUvarint(section, uint64(n))
+		}
+	}
+	shift := typeBits(kinds)
+	for _, i := range entries {
+		p := s.positions[i]
+		places = binary.AppendUvarint(places, uint64(p-before)<<shift|local[s.types[i]])
+		before = p
+	}
+	if len(entries) <= placesInline {
+		return append(section, places...), nil
+	}
+	return section, places
+}
+
+// typeBits is how many bits tell one of some types.
+func typeBits(types int) int { return bits.Len(uint(max(types, 1) - 1)) }
+
+// sections writes the sections of a segment.
+type sections struct {
+	batch  *pebble.Batch
+	prefix byte
+	number int64
+	first  string
+	value  []byte
+}
+
+func (w *sections) add(name string, section []byte) error {
+	if len(w.value) == 0 {
+		w.first = name
+	}
+	w.value = append(binary.AppendUvarint(w.value, uint64(len(name))), name...)
+	w.value = append(binary.AppendUvarint(w.value, uint64(len(section))), section...)
+	if len(w.value) < sealedBytes {
+		return nil
+	}
+	return w.end()
+}
+
+func (w *sections) end() error {
+	if len(w.value) == 0 {
+		return nil
+	}
+	err := w.batch.Set(segmentKey(w.prefix, w.number, w.first), w.value, nil)
+	w.value = w.value[:0]
+	return err
+}
+
+// segmentKey is the key of a value of a segment, whose first section has a name.
+func segmentKey(prefix byte, number int64, name string) []byte {
+	b := make([]byte, 0, len(name)+9)
+	b = binary.BigEndian.AppendUint64(append(b, prefix), uint64(number))
+	return append(b, name...)
+}

@@ -1,0 +1,184 @@
+package history
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+)
+
+// segmentEnds are the last positions of the segments that the engine has.
+func (x *index) segmentEnds() (ends []eventstore.Position, err error) {
+	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rangeSegment}, UpperBound: []byte{rangeSegment + 1}})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		if tail(it.Key()) != uint64(len(ends)) || len(it.Value()) != 8 {
+			return nil, staleError("its segments are damaged")
+		}
+		ends = append(ends, eventstore.Position(binary.BigEndian.Uint64(it.Value())))
+	}
+	return ends, it.Error()
+}
+
+// sealed reads the sections of segments that the engine had when it was made.
+type sealed struct {
+	it     *pebble.Iterator
+	had    int64 // how many segments the engine had at least
+	prefix byte
+	key    []byte // buffer
+}
+
+func (x *index) newSealed(prefix byte) (*sealed, error) {
+	had := x.segments.sealed() // before the iterator is made, so that it finds them all
+	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
+	return &sealed{it: it, had: had, prefix: prefix}, err
+}
+
+func (s *sealed) close() error { return s.it.Close() }
+
+// each yields the sections of a segment with names from one name on, in order, until yield gives false. The texts are valid until
+// yield returns.
+func (s *sealed) each(number int64, from string, yield func(name, section []byte) (more bool, err error)) error {
+	begin := append(append(binary.BigEndian.AppendUint64(append(s.key[:0], s.prefix), uint64(number)), from...), 0)
+	s.key = begin
+	of := begin[:9]
+	// The value with the name, if there is one, is the last whose first name is not above it.
+	ok := s.it.SeekLT(begin)
+	if !ok || string(s.it.Key()[:9]) != string(of) {
+		ok = s.it.SeekGE(of)
+	}
+	for ; ok && string(s.it.Key()[:9]) == string(of); ok = s.it.Next() {
+		for rest := s.it.Value(); len(rest) > 0; {
+			var name, section []byte
+			if name, rest, ok = cutText(rest); ok {
+				section, rest, ok = cutText(rest)
+			}
+			if !ok {
+				return fmt.Errorf("history: a section of segment %d is damaged", number)
+			}
+			if string(name) < from {
+				continue
+			}
+			if more, err := yield(name, section); err != nil || !more {
+				return err
+			}
+		}
+	}
+	return s.it.Error()
+}
+
+// get is the section of a name; nil: there is none.
+func (s *sealed) get(number int64, name string) (section []byte, err error) {
+	err = s.each(number, name, func(found, of []byte) (bool, error) {
+		if string(found) == name {
+			section = of
+		}
+		return false, nil
+	})
+	return section, err
+}
+
+// cutText cuts a text with its length before it.
+func cutText(b []byte) (text, rest []byte, ok bool) {
+	n, size := binary.Uvarint(b)
+	if size <= 0 || n > uint64(len(b)-size) {
+		return nil, nil, false
+	}
+	return b[size : size+int(n)], b[size+int(n):], true
+}
+
+// scopeCounts are the numbers of a scope's events in a segment.
+type scopeCounts struct {
+	types   []string
+	numbers []int
+	places  []byte // nil: they have a key of their own
+}
+
+func readCounts(section []byte) (c scopeCounts, err error) {
+	damaged := errors.New("history: the numbers of a segment are damaged")
+	r := numbers{rest: section}
+	total := uint64(0)
+	for n := r.next(); n > 0 && !r.damaged; n-- {
+		name, rest, ok := cutText(r.rest)
+		if !ok {
+			return c, damaged
+		}
+		r.rest = rest
+		number := r.next()
+		c.types, c.numbers = append(c.types, string(name)), append(c.numbers, int(number))
+		if total += number; number == 0 || number > maxBlock || total > maxBlock {
+			return c, damaged
+		}
+	}
+	if r.damaged {
+		return c, damaged
+	}
+	if total <= placesInline {
+		c.places = append([]byte{}, r.rest...)
+	}
+	return c, nil
+}
+
+// eachPlace yields the position and the type of each event, until yield gives false.
+func (c *scopeCounts) eachPlace(after eventstore.Position, yield func(p eventstore.Position, eventType int) bool) error {
+	shift := typeBits(len(c.types))
+	mask := uint64(1)<<shift - 1
+	r := numbers{rest: c.places}
+	p := after
+	for len(r.rest) > 0 {
+		n := r.next()
+		p += eventstore.Position(n >> shift)
+		if r.damaged || int(n&mask) >= len(c.types) {
+			return fmt.Errorf("history: the places after position %d are damaged", after)
+		}
+		if !yield(p, int(n&mask)) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// placesOf are the numbers of a scope in a sealed segment, with the places; ok is false where the scope has no event there.
+func (x *index) placesOf(s *sealed, number int64, scope string) (c scopeCounts, ok bool, err error) {
+	section, err := s.get(number, scope)
+	if err != nil || section == nil {
+		return c, false, err
+	}
+	if c, err = readCounts(section); err != nil || c.places != nil {
+		return c, err == nil, err
+	}
+	c.places, err = x.db.Fetch(segmentKey(rangePlaces, number, scope))
+	return c, err == nil, err
+}
+
+// positionsOf are the positions of all entries of a segment.
+func (x *index) positionsOf(number int64) (all []eventstore.Position, err error) {
+	inMemory, after, _ := x.segments.at(number)
+	if inMemory != nil {
+		return inMemory.positions, nil
+	}
+	s, err := x.newSealed(rangeCounts)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	c, _, err := x.placesOf(s, number, "")
+	if err != nil {
+		return nil, err
+	}
+	all = make([]eventstore.Position, 0, x.segments.size)
+	err = c.eachPlace(after, func(p eventstore.Position, _ int) bool {
+		all = append(all, p)
+		return true
+	})
+	if err == nil && int64(len(all)) != x.segments.size {
+		err = fmt.Errorf("history: segment %d is damaged", number)
+	}
+	return all, err
+}

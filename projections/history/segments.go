@@ -1,0 +1,235 @@
+package history
+
+import (
+	"errors"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/traces"
+)
+
+// segmentEntries is how many entries a segment has.
+const segmentEntries = 1 << 14
+
+// segments divide the entries into runs of one length, by the numbers of their leaves. Once a segment is full, the engine gets
+// the steps of each instance and the numbers of events by type from it, each together (seal.go). So a report of many events
+// reads few keys, and a histogram reads none of the events between two of its bounds (ADR 073).
+//
+// INVARIANT: the engine has the segments of ends, and full and open have all later entries. The goroutine that applies events
+// moves a segment from full to ends when the engine has it. So a reader that finds no segment in memory finds it in the engine.
+type segments struct {
+	size int64 // entries of a segment
+
+	mu   sync.RWMutex
+	ends []eventstore.Position // the last position of each segment that the engine has
+	full []*segment            // that the engine does not have yet
+	open *segment              // is not full
+}
+
+// segment is a segment in memory. Entries are only appended, so a copy of a segment stays as it is while the original grows.
+type segment struct {
+	number    int64
+	positions []eventstore.Position
+	steps     []traces.Step
+	types     []uint32 // of each entry, a place in names.types
+	subjects  []uint32 // of each entry, a place in names.subjects
+	names     *segmentNames
+	growing   bool // it is a copy of the open segment
+}
+
+// segmentNames are the names that the entries of a segment share.
+type segmentNames struct {
+	mu           sync.RWMutex // guards the lists; subjectPlace is used only by the goroutine that applies events
+	types        []string
+	subjects     []subject
+	subjectPlace map[eventstore.StreamName]uint32
+}
+
+// subject is an instance, or a stream of another kind.
+type subject struct {
+	name               string
+	service, namespace string // "": it belongs to none
+	key                domain.Key
+	isInstance         bool
+}
+
+func newSegment(number int64) *segment {
+	return &segment{number: number, names: &segmentNames{subjectPlace: map[eventstore.StreamName]uint32{}}}
+}
+
+// grow takes memory for a number of entries, so that they are not copied again and again. Readers may still have the old lists.
+func (s *segment) grow(entries int) {
+	more := max(0, entries-len(s.positions))
+	s.positions, s.steps = slices.Grow(s.positions, more), slices.Grow(s.steps, more)
+	s.types, s.subjects = slices.Grow(s.types, more), slices.Grow(s.subjects, more)
+}
+
+// first is the number of the first leaf.
+func (s *segment) first(size int64) int64 { return s.number * size }
+
+// last is the last position; 0: there is none yet.
+func (s *segment) last() eventstore.Position {
+	if len(s.positions) == 0 {
+		return 0
+	}
+	return s.positions[len(s.positions)-1]
+}
+
+// load reads what the engine has of the segments, and the entries of the one that is not full.
+func (s *segments) load(x *index, entries int64) error {
+	ends, err := x.segmentEnds()
+	if err != nil {
+		return err
+	}
+	if int64(len(ends)) != entries/s.size {
+		return staleError("segments are missing")
+	}
+	s.ends, s.open = ends, newSegment(int64(len(ends)))
+	next := eventstore.Position(1)
+	if len(ends) > 0 {
+		next = ends[len(ends)-1] + 1
+	}
+	read := x.entries()
+	for range entries % s.size {
+		found, ok, err := read.from(next)
+		if err == nil && !ok {
+			err = staleError("entries are missing")
+		}
+		if err != nil {
+			return errors.Join(err, read.close())
+		}
+		e, err := parseEvent(found)
+		if err != nil {
+			return errors.Join(err, read.close())
+		}
+		terms := termsOf(&e)
+		s.add(&e, &terms, found.leaf)
+		next = found.position + 1
+	}
+	return read.close()
+}
+
+// add adds an entry. It gives the segment that is full with it. REQUIRES: only the goroutine that applies events calls add.
+func (s *segments) add(e *eventstore.RecordedEvent, t *terms, leaf int64) (full *segment) {
+	n := s.open.names
+	eventType, subject := n.place(t, e)
+	step := traces.Step{}
+	if n.subjects[subject].isInstance {
+		step = traces.Of(e)
+	}
+	step.Leaf = leaf
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.open
+	if len(o.positions) == 256 { // a segment that has so many will be full at some time
+		o.grow(int(s.size))
+	}
+	o.positions, o.steps = append(o.positions, e.Position), append(o.steps, step)
+	o.types, o.subjects = append(o.types, eventType), append(o.subjects, subject)
+	if int64(len(o.positions)) < s.size {
+		return nil
+	}
+	s.full, s.open = append(s.full, o), newSegment(o.number+1)
+	return o
+}
+
+// place gives the places of an entry's names.
+func (n *segmentNames) place(t *terms, e *eventstore.RecordedEvent) (eventType, of uint32) {
+	eventType, known := n.typeOf(t.eventType)
+	of, knownToo := n.subjectPlace[e.Stream]
+	if known && knownToo {
+		return eventType, of
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !known {
+		name := strings.Clone(t.eventType)
+		eventType = uint32(len(n.types))
+		n.types = append(n.types, name)
+	}
+	if !knownToo {
+		stream := strings.Clone(string(e.Stream))
+		s := subject{name: stream}
+		if t.ofInstance {
+			s.name = indexName(strings.TrimPrefix(stream, eventstore.LifecyclePrefix))
+		}
+		s.namespace, s.service = s.name[:len(t.namespace)], s.name[:len(t.service)]
+		if t.ofInstance {
+			s.key, s.isInstance = eventstore.StreamName(eventstore.LifecyclePrefix + s.name).InstanceKey()
+		}
+		of = uint32(len(n.subjects))
+		n.subjects, n.subjectPlace[eventstore.StreamName(stream)] = append(n.subjects, s), of
+	}
+	return eventType, of
+}
+
+// typeOf is the place of a type. REQUIRES: only the goroutine that applies events calls typeOf.
+func (n *segmentNames) typeOf(name string) (place uint32, known bool) {
+	for i, t := range n.types { // few
+		if t == name {
+			return uint32(i), true
+		}
+	}
+	return 0, false
+}
+
+// view are the names so far.
+func (n *segmentNames) view() (types []string, subjects []subject) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.types, n.subjects
+}
+
+// written notes that the engine has the segments that are full.
+func (s *segments) written() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, full := range s.full {
+		s.ends = append(s.ends, full.last())
+	}
+	s.full = nil
+}
+
+// find is the number of the segment with the first entry at or after a position, or of the open one.
+func (s *segments) find(p eventstore.Position) int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if n := sort.Search(len(s.ends), func(i int) bool { return s.ends[i] >= p }); n < len(s.ends) {
+		return int64(n)
+	}
+	for _, full := range s.full {
+		if full.last() >= p {
+			return full.number
+		}
+	}
+	return s.open.number
+}
+
+// sealed is how many segments the engine has.
+func (s *segments) sealed() int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return int64(len(s.ends))
+}
+
+// at is a segment: in memory, or its bounds where the engine has it. The entries of the segment are after the first bound, up to
+// and with the second.
+func (s *segments) at(number int64) (inMemory *segment, after, upTo eventstore.Position) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if n := number - int64(len(s.ends)); n < 0 {
+		if number > 0 {
+			after = s.ends[number-1]
+		}
+		return nil, after, s.ends[number]
+	} else if n < int64(len(s.full)) {
+		return s.full[n], 0, s.full[n].last()
+	}
+	view := *s.open
+	view.growing = true
+	return &view, 0, view.last()
+}
