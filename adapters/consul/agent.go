@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/rollcall-registry/rollcall/domain"
 )
 
 func (f *face) agentServices(q *request) error {
@@ -63,21 +65,18 @@ func (f *face) agentService(q *request) error {
 // checksInfo is the health of one service at a node.
 type checksInfo struct {
 	AggregatedStatus string
-	Service          agentService
+	Service          *agentService // nil: there is none
 	Checks           []healthCheck
 }
 
 func (f *face) healthOfID(q *request) error {
-	found, live := f.find(q, nodeOf(q), q.id)
-	if !live {
-		return f.answerHealth(q, "critical", http.StatusNotFound, checksInfo{AggregatedStatus: "critical", Checks: []healthCheck{}})
+	if found, live := f.find(q, nodeOf(q), q.id); live && q.readsService(found.key.ServiceKey()) {
+		if s, live := f.shownNow(found.key); live {
+			info := infoOf(q, s)
+			return f.answerHealth(q, info.AggregatedStatus, codeOf(info.AggregatedStatus), info)
+		}
 	}
-	s, live := f.shownNow(found.key)
-	if !live || !q.readsService(found.key.ServiceKey()) {
-		return f.answerHealth(q, "critical", http.StatusNotFound, checksInfo{AggregatedStatus: "critical", Checks: []healthCheck{}})
-	}
-	info := infoOf(q, s)
-	return f.answerHealth(q, info.AggregatedStatus, codeOf(info.AggregatedStatus), info)
+	return f.answerHealth(q, "ServiceId "+q.id+" not found", http.StatusNotFound, checksInfo{AggregatedStatus: critical, Checks: []healthCheck{}})
 }
 
 func (f *face) healthOfName(q *request) error {
@@ -93,14 +92,14 @@ func (f *face) healthOfName(q *request) error {
 		}
 	}
 	if len(infos) == 0 {
-		return f.answerHealth(q, "critical", http.StatusNotFound, infos)
+		return f.answerHealth(q, "ServiceName "+q.id+" Not Found", http.StatusNotFound, infos)
 	}
 	return f.answerHealth(q, worst, codeOf(worst), infos)
 }
 
 func infoOf(q *request, s shown) checksInfo {
 	e := q.withNamespace(s.entry)
-	return checksInfo{aggregate(e.Checks), e.Service, e.Checks}
+	return checksInfo{aggregate(e.Checks), &e.Service, e.Checks}
 }
 
 func codeOf(status string) int {
@@ -113,10 +112,11 @@ func codeOf(status string) int {
 	return http.StatusServiceUnavailable
 }
 
-func (f *face) answerHealth(q *request, status string, code int, body any) error {
-	q.Response().Header().Set("X-Consul-Reason", status)
+// answerHealth answers with a code and its reason, which is all of the text for a client that asks for text.
+func (f *face) answerHealth(q *request, reason string, code int, body any) error {
+	q.Response().Header().Set("X-Consul-Reason", strings.ToValidUTF8(domain.CleanOutput(reason), ""))
 	if q.query.Get("format") == "text" || strings.Contains(q.Request().Header.Get("Accept"), "text/plain") {
-		return text(q, code, status)
+		return text(q, code, reason)
 	}
 	encoded, err := json.Marshal(body)
 	if err != nil {

@@ -102,6 +102,9 @@ func nodesOf(q *request, all []shown, known []*nodeRecord) []nodeEntry {
 
 // atNode answers with a node and the services at it, in the form that form gives them.
 func (f *face) atNode(q *request, form func(nodeEntry, []agentService) any) error {
+	if q.id == "" {
+		return noNodeName
+	}
 	at, err := f.everything(q, f.described)
 	if err != nil {
 		return err

@@ -100,10 +100,39 @@ func (f *face) check(c wire.Check, o checkOrigin) healthCheck {
 	h := healthCheck{
 		CheckID: unescape(c.ID), Name: cmp.Or(c.Name, unescape(c.ID)), Status: statusOf(c.Status), Notes: c.Notes, Output: c.Output, Type: cmp.Or(o.Type, string(c.Kind)), Definition: o.Definition,
 	}
+	if h.Definition == nil {
+		h.Definition = definitionOf(&c.Check)
+	}
 	if c.Kind.Probed() {
 		h.Interval, h.Timeout = time.Duration(c.Interval).String(), time.Duration(c.Timeout).String()
 	}
 	return h
+}
+
+// definitionOf is how Consul's clients see the definition of a check that no registration of Consul's defined.
+func definitionOf(c *domain.Check) json.RawMessage {
+	kept := map[string]string{}
+	add := func(name, value string) {
+		if value != "" && value != "0s" {
+			kept[name] = value
+		}
+	}
+	add("TTL", time.Duration(c.TTL).String())
+	add("Interval", time.Duration(c.Interval).String())
+	add("Timeout", time.Duration(c.Timeout).String())
+	add("DeregisterCriticalServiceAfter", time.Duration(c.RemoveAfter).String())
+	add("HTTP", c.Concealed().URL)
+	switch c.Kind {
+	case domain.CheckTCP:
+		add("TCP", c.Target)
+	case domain.CheckGRPC:
+		add("GRPC", c.Target)
+	}
+	b, err := json.Marshal(kept)
+	if err != nil {
+		return nil
+	}
+	return b
 }
 
 // aggregate is the status of checks together.

@@ -434,7 +434,9 @@ func TestWhatConsulRefusesIsRefusedInItsWords(t *testing.T) {
 		{"PUT", "/v1/agent/service/register", `{"Name":"a","Address":"0.0.0.0"}`, 400, "Invalid service address"},
 		{"PUT", "/v1/agent/service/register", `{"Name":"a","Address":"::"}`, 400, "Invalid service address"},
 		{"PUT", "/v1/agent/service/register", `{"Name":"a","Port":70000}`, 400, "Invalid port"},
-		{"PUT", "/v1/agent/service/register", `{"Name":"a","Weights":{"Passing":0,"Warning":1}}`, 400, "Invalid Weights"},
+		{"PUT", "/v1/agent/service/register", `{"Name":"a","Weights":{"Passing":0,"Warning":1}}`, 400, "Invalid Weights: Passing must be greater than 0"},
+		{"PUT", "/v1/agent/service/register", `{"Name":"a","Weights":{"Passing":1,"Warning":-1}}`, 400, "Invalid Weights: Warning must be greater or equal than 0"},
+		{"PUT", "/v1/agent/service/register", `{"Name":"a","Weights":{"Passing":1,"Warning":65536}}`, 400, "Invalid Weights: DNS Weight must be between 0 and 65535"},
 		{"PUT", "/v1/agent/service/register", `{"Name":"a","Meta":{"a b":"c"}}`, 400, "Invalid Service Meta"},
 		{"PUT", "/v1/agent/service/register", `{"Name":"a","Check":{"Interval":"1s","TTL":"1s"}}`, 400, "Invalid check: Interval and TTL cannot both be specified"},
 		{"PUT", "/v1/agent/service/register", `{"Name":"a","Check":{"HTTP":"http://a/"}}`, 400, "Invalid check: Interval must be > 0 for Script, HTTP, H2PING, TCP, UDP or OSService checks"},
@@ -459,7 +461,18 @@ func TestWhatConsulRefusesIsRefusedInItsWords(t *testing.T) {
 		{"GET", "/v1/health/service/web?filter=Nothing==1", ``, 400, ""},
 		{"GET", "/v1/health/service/web?filter=((", ``, 400, "Failed to create boolean expression evaluator"},
 		{"GET", "/v1/health/service/", ``, 400, "Missing service name"},
-		{"GET", "/v1/health/state/fine", ``, 400, "Missing check state"},
+		{"GET", "/v1/health/service/web?wait=5", ``, 400, "Invalid wait time"},
+		{"GET", "/v1/health/service/web?index=-1", ``, 400, "Invalid index"},
+		{"GET", "/v1/health/service/web?index=99999999999999999999", ``, 400, "Invalid index"},
+		{"GET", "/v1/health/service/web?filter=Service.Port+matches+8", ``, 400, `Failed to create boolean expression evaluator: Invalid match operator`},
+		{"GET", "/v1/health/service/nobody?filter=Nothing==1", ``, 400, `Failed to create boolean expression evaluator: Selector "Nothing" is not valid`},
+		{"GET", "/v1/health/state/", ``, 400, "Missing check state"},
+		{"GET", "/v1/health/node/", ``, 400, "Missing node name"},
+		{"GET", "/v1/health/checks/", ``, 400, "Missing service name"},
+		{"GET", "/v1/catalog/node/", ``, 400, "Missing node name"},
+		{"GET", "/v1/catalog/node-services/", ``, 400, "Missing node name"},
+		{"GET", "/v1/agent/health/service/id/nobody?format=text", ``, 404, "ServiceId nobody not found"},
+		{"GET", "/v1/agent/health/service/name/nobody?format=text", ``, 404, "ServiceName nobody Not Found"},
 		{"GET", "/v1/nothing", ``, 404, "Invalid URL path: not a recognized HTTP API endpoint"},
 		{"GET", "/v1/agent/service/register", ``, 405, "method GET not allowed"},
 		{"PUT", "/v1/kv/a", `x`, 501, "Rollcall keeps no keys and values"},
@@ -471,6 +484,8 @@ func TestWhatConsulRefusesIsRefusedInItsWords(t *testing.T) {
 		{"PUT", "/v1/agent/token/default", `{}`, 501, "agents have no tokens"},
 		{"GET", "/v1/catalog/gateway-services/web", ``, 501, "Rollcall is no service mesh"},
 		{"PUT", "/v1/catalog/register", `{"Node":"a"}`, 500, "Must provide node and address"},
+		{"PUT", "/v1/catalog/register", `{"Node":"a","SkipNodeUpdate":true}`, 500, "Must provide node and address"},
+		{"PUT", "/v1/catalog/register", `{"Node":"a","Address":"10.0.0.1","ID":"x"}`, 500, "Bad node ID"},
 		{"PUT", "/v1/catalog/deregister", `{}`, 400, "Missing node name"},
 	} {
 		got := r.send(c.method, c.path, c.body)
@@ -540,7 +555,7 @@ func TestTheAgentSaysWhoItIs(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"/v1/status/leader": `"127.0.0.1:8300"`, "/v1/status/peers": `["127.0.0.1:8300"]`, "/v1/catalog/datacenters": `["dc1"]`, "/v1/catalog/node/nobody": `null`,
-		"/v1/health/state/any": `[]`, "/v1/catalog/services": `{}`, "/v1/agent/services": `{}`, "/v1/agent/checks": `{}`, "/v1/coordinate/nodes": `[]`, "/v1/coordinate/node/a": `[]`,
+		"/v1/health/state/any": `[]`, "/v1/health/state/fine": `[]`, "/v1/catalog/services": `{}`, "/v1/agent/services": `{}`, "/v1/agent/checks": `{}`, "/v1/coordinate/nodes": `[]`, "/v1/coordinate/node/a": `[]`,
 	} {
 		if got := r.send("GET", path, ""); got.body != want {
 			t.Errorf("%s: %s, want %s", path, got.body, want)

@@ -27,7 +27,7 @@ func filter[T any](q *request, rows []T) ([]T, error) {
 	}
 	matching, err := bexpr.CreateFilter(expression, nil, rows)
 	if err != nil {
-		return nil, failure{http.StatusBadRequest, "Failed to create boolean expression evaluator: " + err.Error()}
+		return nil, failure{http.StatusBadRequest, err.Error()} // it begins with the same words
 	}
 	kept, err := matching.Execute(rows)
 	if err != nil {

@@ -150,6 +150,9 @@ func (q *request) onNode(n nodeEntry) bool {
 }
 
 func (f *face) healthChecks(q *request) error {
+	if q.id == "" {
+		return failure{http.StatusBadRequest, "Missing service name"}
+	}
 	of, all, err := f.instances(q, q.id)
 	if err != nil {
 		return err
@@ -166,9 +169,7 @@ func (f *face) healthChecks(q *request) error {
 }
 
 func (f *face) healthState(q *request) error {
-	switch q.id {
-	case "any", passing, warning, critical:
-	default:
+	if q.id == "" {
 		return failure{http.StatusBadRequest, "Missing check state"}
 	}
 	return f.healthOfAll(q, func(n nodeEntry, c healthCheck) bool {
@@ -177,6 +178,9 @@ func (f *face) healthState(q *request) error {
 }
 
 func (f *face) healthNode(q *request) error {
+	if q.id == "" {
+		return noNodeName
+	}
 	return f.healthOfAll(q, func(n nodeEntry, _ healthCheck) bool { return strings.EqualFold(n.Node, q.id) })
 }
 

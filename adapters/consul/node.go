@@ -1,11 +1,11 @@
 package consul
 
 import (
-	"net/netip"
 	"strings"
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // node is a machine, as Consul's clients see one: the caller of an agent's route is the machine whose agent it talks to.
@@ -19,11 +19,8 @@ func nodeOf(q *request) node { return nodeAt(web.SourceOf(q.Request().RemoteAddr
 
 // nodeAt is the node at an address: ip-10-0-0-5 at 10.0.0.5.
 func nodeAt(address string) node {
-	if a, err := netip.ParseAddr(strings.Trim(address, "[]")); err == nil {
-		address = a.Unmap().WithZone("").String()
-		return node{"ip-" + strings.NewReplacer(".", "-", ":", "-").Replace(address), address}
-	}
-	return node{strings.ToLower(address), address}
+	name, usual := wire.NodeAt(address)
+	return node{name, usual}
 }
 
 // Instance ids and ids of checks take printable ASCII but for some characters, and Consul's take any text. A byte that does

@@ -8,10 +8,9 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// nodeService is the service whose instances are nodes: what is known of a node is kept with an instance of that service, in
-// the namespace of the services at the node. A node gets an instance when it gets a check or is in maintenance, or when
-// it is registered by itself (ADR 070).
-const nodeService = "consul-node"
+// nodeService is the service whose instances are nodes. A node gets an instance when it gets a check or is in maintenance, or when
+// it is registered by itself.
+const nodeService = wire.NodeService
 
 // isNode says whether an instance is a node.
 func isNode(i *wire.Instance, o origin) bool { return i.Service == nodeService && o.IsNode }

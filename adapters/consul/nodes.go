@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/google/uuid"
+
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -42,13 +44,19 @@ func (f *face) catalogRegister(q *request) error {
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	if body.Node == "" || body.Address == "" {
+	n := node{body.Node, body.Address}
+	if n.address == "" && body.SkipNodeUpdate {
+		n.address = f.addressOf(q, n.name)
+	}
+	if n.name == "" || n.address == "" {
 		return failure{http.StatusInternalServerError, "Must provide node and address"}
+	}
+	if body.ID != "" && uuid.Validate(body.ID) != nil {
+		return failure{http.StatusInternalServerError, "Bad node ID: it must be a UUID"}
 	}
 	if body.Datacenter != "" && body.Datacenter != f.Datacenter {
 		return failure{http.StatusInternalServerError, "No path to datacenter"}
 	}
-	n := node{body.Node, body.Address}
 	ofNode, ofServices, err := body.checks()
 	if err != nil {
 		return err
@@ -82,6 +90,17 @@ func (f *face) catalogRegister(q *request) error {
 		}
 	}
 	return q.send(http.StatusOK, []byte("true"))
+}
+
+// addressOf is the address of a node that the registry knows of; "": it knows none.
+func (f *face) addressOf(q *request, name string) string {
+	if known := f.nodes(q.namespace).byName[name]; known != nil {
+		return known.entry.Address
+	}
+	for _, s := range f.ofNode(q, name) {
+		return s.entry.Node.Address
+	}
+	return ""
 }
 
 // checks are those of the node, and those of services by their ids.
@@ -169,7 +188,7 @@ func (f *face) catalogDeregister(q *request) error {
 		return err
 	}
 	if body.Node == "" {
-		return failure{http.StatusBadRequest, "Missing node name"}
+		return noNodeName
 	}
 	if body.Datacenter != "" && body.Datacenter != f.Datacenter {
 		return failure{http.StatusInternalServerError, "No path to datacenter"}

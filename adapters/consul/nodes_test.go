@@ -419,3 +419,37 @@ func TestAPolicyKeepsANodeOutOfMaintenance(t *testing.T) {
 		t.Errorf("without the node: %s, want %s", got, want)
 	}
 }
+
+func TestANodeNeedsNoAddressWhereItIsNotToBeUpdated(t *testing.T) {
+	r := start(t)
+	r.put("/v1/catalog/register", `{"Node":"kept","Address":"10.0.0.9"}`)
+	r.put("/v1/catalog/register", `{"Node":"carried","Address":"10.0.0.8","Service":{"Service":"db","Port":1}}`)
+	for node, want := range map[string]string{"kept": "10.0.0.9", "carried": "10.0.0.8"} {
+		r.put("/v1/catalog/register", `{"Node":"`+node+`","SkipNodeUpdate":true,"Service":{"ID":"cache-`+node+`","Service":"cache-`+node+`","Port":2}}`)
+		var entries []entry
+		r.get("/v1/health/service/cache-"+node, &entries)
+		if len(entries) != 1 || entries[0].Node.Address != want || entries[0].Node.Node != node {
+			t.Errorf("at %s: %+v", node, entries)
+		}
+	}
+}
+
+func TestAddedChecksShowTheirDefinitions(t *testing.T) {
+	r := start(t)
+	r.put("/v1/agent/service/register", `{"Name":"web","Port":80}`)
+	r.put("/v1/agent/check/register", `{"ID":"beat","Name":"Beat","TTL":"20s","ServiceID":"web","DeregisterCriticalServiceAfter":"2m"}`)
+	r.put("/v1/agent/check/register", `{"ID":"look","Name":"Look","TCP":"127.0.0.1:1","Interval":"1h","Timeout":"2s","ServiceID":"web"}`)
+	r.put("/v1/agent/check/register", `{"ID":"disk","Name":"Disk","TTL":"40s"}`)
+	var checks map[string]struct {
+		Type, Interval, Timeout string
+		Definition              map[string]string
+	}
+	r.get("/v1/agent/checks", &checks)
+	beat, look, disk := checks["beat"], checks["look"], checks["disk"]
+	if beat.Type != "ttl" || beat.Definition["TTL"] != "20s" || beat.Definition["DeregisterCriticalServiceAfter"] != "2m0s" || disk.Definition["TTL"] != "40s" {
+		t.Errorf("the ttl checks are %+v and %+v", beat, disk)
+	}
+	if look.Type != "tcp" || look.Interval != "1h0m0s" || look.Timeout != "2s" || look.Definition["TCP"] != "127.0.0.1:1" || look.Definition["Interval"] != "1h0m0s" {
+		t.Errorf("the tcp check is %+v", look)
+	}
+}

@@ -88,6 +88,19 @@ func (o *origin) write(c writtenCheck) {
 
 type weights struct{ Passing, Warning int }
 
+// wrong says what is wrong with the weights; "": nothing.
+func (w *weights) wrong() string {
+	switch {
+	case w.Passing < 1:
+		return "Passing must be greater than 0"
+	case w.Warning < 0:
+		return "Warning must be greater or equal than 0"
+	case w.Passing > 65535 || w.Warning > 65535:
+		return "DNS Weight must be between 0 and 65535"
+	}
+	return ""
+}
+
 // checkOrigin is what Consul carries of a check.
 type checkOrigin struct {
 	Definition json.RawMessage `json:"definition,omitempty"`

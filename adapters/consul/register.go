@@ -142,8 +142,8 @@ func (f *face) details(n node, body serviceRegistration, o origin) (d domain.Det
 		o.Locality, _ = json.Marshal(body.Locality)
 	}
 	if body.Weights != nil {
-		if w := *body.Weights; w.Passing < 1 || w.Warning < 0 || w.Passing > 65535 || w.Warning > 65535 {
-			return d, failure{http.StatusBadRequest, "Invalid Weights: Passing must be from 1 to 65535, and Warning from 0 to 65535"}
+		if wrong := body.Weights.wrong(); wrong != "" {
+			return d, failure{http.StatusBadRequest, "Invalid Weights: " + wrong}
 		}
 		o.Weights = body.Weights
 		d.Weight = uint16(min(body.Weights.Passing*weightShare, 65535))

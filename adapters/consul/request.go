@@ -81,10 +81,10 @@ func (f *face) read(c echo.Context, id string) (*request, error) {
 		}
 	}
 	if text := q.query.Get("wait"); text != "" {
-		if q.wait, err = parseDuration(text); err != nil || q.wait < 0 {
+		if q.wait, err = time.ParseDuration(text); err != nil {
 			return nil, failure{http.StatusBadRequest, "Invalid wait time"}
 		}
-		if q.wait == 0 {
+		if q.wait <= 0 {
 			q.wait = usualWait
 		}
 		q.wait = min(q.wait, MaxWait)
@@ -277,11 +277,4 @@ func (d *duration) UnmarshalJSON(b []byte) error {
 	n, err := strconv.ParseInt(string(b), 10, 64)
 	*d = duration(n)
 	return err
-}
-
-func parseDuration(text string) (time.Duration, error) {
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return time.Duration(n), nil
-	}
-	return time.ParseDuration(text)
 }

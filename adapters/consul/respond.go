@@ -90,6 +90,8 @@ func (f *face) failureOf(err error) failure {
 	return failure{http.StatusInternalServerError, err.Error()}
 }
 
+var noNodeName = failure{http.StatusBadRequest, "Missing node name"}
+
 func unknownCheck(id string) failure {
 	return failure{http.StatusNotFound, fmt.Sprintf("Unknown check ID %q. Ensure that the check ID is passed, not the check name.", id)}
 }

@@ -4,9 +4,12 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // answer makes the reply to a question. here is the server's own address, which its name server has.
@@ -19,8 +22,12 @@ func (s *Server) answer(question *dns.Msg, here netip.Addr) *dns.Msg {
 			reply.Rcode = dns.RcodeBadVers
 			return reply
 		}
+		echoSubnet(reply, opt)
 	}
 	switch {
+	case severalOPT(question):
+		reply.Rcode = dns.RcodeFormatError
+		return reply
 	case question.Opcode != dns.OpcodeQuery:
 		reply.Rcode = dns.RcodeNotImplemented
 		return reply
@@ -62,6 +69,29 @@ func (s *Server) answer(question *dns.Msg, here netip.Addr) *dns.Msg {
 		reply.Ns = append(reply.Ns, a.soa(strings.TrimPrefix(zone, ".")))
 	}
 	return reply
+}
+
+// severalOPT says whether a question has more than the one OPT record that it may have (RFC 6891).
+func severalOPT(question *dns.Msg) bool {
+	n := 0
+	for _, rr := range question.Extra {
+		if rr.Header().Rrtype == dns.TypeOPT {
+			n++
+		}
+	}
+	return n > 1
+}
+
+// echoSubnet says of the client's network that a resolver sends along that the answer is good for every network (RFC 7871).
+func echoSubnet(reply *dns.Msg, opt *dns.OPT) {
+	for _, option := range opt.Option {
+		if subnet, ok := option.(*dns.EDNS0_SUBNET); ok {
+			echoed := *subnet
+			echoed.SourceScope = 0
+			reply.IsEdns0().Option = append(reply.IsEdns0().Option, &echoed)
+			return
+		}
+	}
 }
 
 // zoneOf is the zone of a name in lower case, with a dot before it, and the name without the zone.
@@ -113,6 +143,19 @@ func (a *answering) find(meanings []asked) bool {
 			}
 		}
 	}
+	return slices.ContainsFunc(meanings, a.isAbove)
+}
+
+// isAbove says whether a name has others below it. A service that is there without a ready instance has none to speak of.
+func (a *answering) isAbove(m asked) bool {
+	name := namespacedName{m.namespace, strings.Join(m.labels, ".")}
+	switch m.what {
+	case serviceName:
+		_, live := a.s.registry.Find(m.namespace, name.name)
+		return !live && m.port == "" && a.s.list.current(a.s).ofServices[name]
+	case nodeName:
+		return a.s.list.current(a.s).ofNodes[name]
+	}
 	return false
 }
 
@@ -149,7 +192,7 @@ func (a *answering) service(m asked) (found bool) {
 		if !ok {
 			continue
 		}
-		svc := serviceOf(group)
+		svc := a.s.serviceOf(m.namespace, group)
 		tag := strings.Join(m.labels[:i], ".")
 		if strings.HasPrefix(tag, "_") && !strings.Contains(tag, ".") && len(svc.ready) > 0 && len(svc.withTag(tag)) == 0 {
 			return true // _tcp.<service> has names below it
@@ -217,36 +260,34 @@ func (a *answering) servers(ready []*endpoint, m asked) {
 
 // nodeNameOf is the name of an instance in a zone that has a dot before it.
 func nodeNameOf(e *endpoint, namespace, zone string) string {
-	name := e.label + "." + e.service + ".node"
+	return below(e.label+"."+e.service+".node", namespace, zone)
+}
+
+// below is a name of a namespace in a zone.
+func below(name, namespace, zone string) string {
 	if namespace != "default" {
 		name += "." + namespace
 	}
 	return name + zone
 }
 
-// node answers about one instance, ready or not.
+// node answers about one instance, ready or not, or about a node.
 func (a *answering) node(m asked) (found bool) {
-	var e *endpoint
 	if len(m.labels) > 1 {
 		if group, ok := a.s.registry.Find(m.namespace, strings.Join(m.labels[1:], ".")); ok {
-			e = serviceOf(group).nodes[m.labels[0]]
+			if e := a.s.serviceOf(m.namespace, group).nodes[m.labels[0]]; e != nil {
+				a.one(e.address, e.host, e.texts)
+				return true
+			}
 		}
 	}
-	if e == nil { // the name of a service has its instances below it
-		_, ok := a.s.registry.Find(m.namespace, strings.Join(m.labels, "."))
-		return ok
-	}
-	if e.host != "" {
-		a.reply.Answer = append(a.reply.Answer, &dns.CNAME{Hdr: a.header(a.q.Name, dns.TypeCNAME), Target: e.host})
+	name := strings.Join(m.labels, ".")
+	if n := a.s.findNode(m.namespace, name); n != nil {
+		a.one(n.address, n.host, n.texts)
 		return true
 	}
-	a.add(a.q.Name, e.address)
-	if a.wants(dns.TypeTXT) {
-		for _, text := range e.texts {
-			a.reply.Answer = append(a.reply.Answer, &dns.TXT{Hdr: a.header(a.q.Name, dns.TypeTXT), Txt: []string{escapeText(text)}})
-		}
-	}
-	return true
+	_, ok := a.s.registry.Find(m.namespace, name) // the name of a service has its instances below it
+	return ok && name != wire.NodeService
 }
 
 // escapeText writes a text as the library expects it: a backslash begins an escape there.

@@ -29,6 +29,9 @@ type Registry interface {
 	// no live instance.
 	Find(namespace, name string) (group Group, ok bool)
 	HasNamespace(namespace string) bool
+	// Nodes is the group of the instances that stand for nodes of the namespace (wire.NodeService), whose checks count for what is
+	// at these nodes, also where the service itself is in no answer.
+	Nodes(namespace string) (group Group, ok bool)
 	// All yields every live instance, in any order.
 	All(yield func(wire.Instance) bool)
 	// Ready says why no answer should be given, nil if answers may be given.
@@ -66,7 +69,7 @@ type Server struct {
 	zones    []string // lower case, with a dot at both ends
 	ttl      uint32   // seconds
 	limiter  *limiter // nil: no limit
-	reverse  reverse
+	list     list
 }
 
 // New is a server of a registry's instances.

@@ -51,6 +51,10 @@ func (r *registry) HasNamespace(namespace string) bool {
 	return slices.ContainsFunc(r.instances, func(i wire.Instance) bool { return i.Namespace == namespace })
 }
 
+func (r *registry) Nodes(namespace string) (dns.Group, bool) {
+	return r.Find(namespace, wire.NodeService)
+}
+
 func (r *registry) All(yield func(wire.Instance) bool) { slices.Values(r.instances)(yield) }
 
 func (r *registry) Ready() error { return r.ready }
@@ -175,6 +179,12 @@ func TestNamesAreAnsweredAsConsulAnswersThem(t *testing.T) {
 		"blue.green.web.service.consul. A":            "NOERROR: 10.0.0.1",
 		"v2.web.service.consul. A":                    "NXDOMAIN SOA",
 		"go.micro.srv.service.consul. A":              "NOERROR: 10.0.1.1",
+		"micro.srv.service.consul. A":                 "NOERROR SOA",
+		"srv.service.consul. NS":                      "NOERROR SOA",
+		"srv.service.shop.consul. NS":                 "NXDOMAIN SOA",
+		"srv.node.consul. NS":                         "NOERROR SOA",
+		"green.web.service.consul. NS":                "NOERROR SOA",
+		"green.six.service.consul. NS":                "NXDOMAIN SOA",
 		"user_service.service.consul. A":              "NOERROR: 10.0.1.2",
 		"named.service.consul. A":                     "NOERROR: db.example.",
 		"named.service.consul. SRV":                   "NOERROR: 1 100 8080 db.example.",
@@ -347,10 +357,19 @@ func TestQuestionsThatAreNotUnderstoodAreRefused(t *testing.T) {
 		"BADSIG":  func(m *lib.Msg) { m.SetEdns0(1232, false).IsEdns0().SetVersion(1) },
 		"NOTIMP":  func(m *lib.Msg) { m.Opcode = lib.OpcodeUpdate },
 		"REFUSED": func(m *lib.Msg) { m.Question[0].Qclass = lib.ClassCHAOS },
+		"FORMERR": func(m *lib.Msg) { m.SetEdns0(1232, false).SetEdns0(1232, false) },
 	} {
 		if got := lib.RcodeToString[s.ask("udp", "web.service.consul.", lib.TypeA, change).Rcode]; got != want {
 			t.Errorf("%s, want %s", got, want)
 		}
+	}
+	reply := s.ask("udp", "web.service.consul.", lib.TypeA, func(m *lib.Msg) {
+		m.SetEdns0(1232, true).IsEdns0().Option = []lib.EDNS0{
+			&lib.EDNS0_COOKIE{Code: lib.EDNS0COOKIE, Cookie: "0011223344556677"}, &lib.EDNS0_SUBNET{Code: lib.EDNS0SUBNET, Family: 1, SourceNetmask: 24, Address: net.IPv4(10, 1, 2, 0)},
+		}
+	})
+	if options := reply.IsEdns0().Option; len(options) != 1 || options[0].String() != "10.1.2.0/24/0" || reply.Rcode != lib.RcodeSuccess {
+		t.Errorf("the options are %v of %v", options, reply)
 	}
 	c, err := net.Dial("udp", s.address)
 	if err != nil {

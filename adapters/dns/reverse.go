@@ -4,45 +4,9 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/miekg/dns"
 )
-
-// reverse finds instances by their addresses. It looks at all instances, so its list is made at most once in
-// reverseAge, and not more than a small part of the time is spent on it.
-type reverse struct {
-	mu    sync.Mutex
-	names map[netip.Addr][]string // node names in the first zone
-	next  time.Time               // when the list is made again
-}
-
-// Limits of the reverse list.
-const (
-	reverseAge  = 5 * time.Second
-	reverseCost = 20 // the list is not made again before this many times as long as it took to make
-	reverseMost = 20 // names of one address; many instances on one machine would make replies large
-)
-
-func (r *reverse) find(s *Server, address netip.Addr) []string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := s.options.Now()
-	if r.names == nil || !now.Before(r.next) {
-		r.names = map[netip.Addr][]string{}
-		for i := range s.registry.All {
-			e := endpointOf(&i)
-			name := nodeNameOf(e, i.Namespace, s.zones[0])
-			if e.address.IsValid() && isName(name) && len(r.names[e.address]) < reverseMost {
-				r.names[e.address] = append(r.names[e.address], name)
-			}
-		}
-		end := s.options.Now()
-		r.next = end.Add(max(reverseAge, reverseCost*end.Sub(now)))
-	}
-	return r.names[address]
-}
 
 // pointer answers which instances have an address. Other addresses are not ours to speak of.
 func (s *Server) pointer(reply *dns.Msg, q dns.Question, address netip.Addr) {
@@ -50,7 +14,7 @@ func (s *Server) pointer(reply *dns.Msg, q dns.Question, address netip.Addr) {
 		reply.Rcode = dns.RcodeServerFailure
 		return
 	}
-	names := s.reverse.find(s, address)
+	names := s.list.current(s).pointers[address]
 	if len(names) == 0 {
 		reply.Rcode = dns.RcodeRefused
 		return

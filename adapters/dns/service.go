@@ -7,14 +7,17 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/miekg/dns"
 
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// service is what answers need of a group of instances. It is made once for a group.
+// service is what answers need of a group of instances. It is made once for a group and the nodes that are kept.
 type service struct {
+	kept  *keptNodes
 	ready []*endpoint          // may get traffic
 	nodes map[string]*endpoint // all, by label
 }
@@ -32,28 +35,45 @@ type endpoint struct {
 	texts   []string // metadata as key=value
 }
 
-// serviceOf is what answers need of the group.
-func serviceOf(group Group) *service {
-	return group.Value("dns", func() any {
-		s := &service{nodes: map[string]*endpoint{}}
-		var idle []*endpoint // ready, with the weight 0
-		for _, i := range group.Instances() {
-			e := endpointOf(&i)
-			s.nodes[e.label] = e
-			switch {
-			case !e.address.IsValid() && !isName(e.host):
-			case !i.Given():
-			case e.weight == 0:
-				idle = append(idle, e)
-			default:
-				s.ready = append(s.ready, e)
-			}
+// serviceOf is what answers need of a group of the namespace.
+func (s *Server) serviceOf(namespace string, group Group) *service {
+	kept := s.keptNodes(namespace)
+	newest := group.Value("dns", func() any { return new(atomic.Pointer[service]) }).(*atomic.Pointer[service])
+	if made := newest.Load(); made != nil && made.kept == kept {
+		return made
+	}
+	made := newService(group, kept)
+	newest.Store(made)
+	return made
+}
+
+func newService(group Group, kept *keptNodes) *service {
+	s := &service{kept: kept, nodes: map[string]*endpoint{}}
+	var idle []*endpoint // ready, with the weight 0
+	for _, i := range group.Instances() {
+		n := wire.NodeOf(&i)
+		if n.Is {
+			continue // a node is no instance of a service
 		}
-		if len(s.ready) == 0 {
-			s.ready = idle
+		e := endpointOf(&i)
+		status := kept.worst(n.Name, i.Status)
+		if status == domain.Warning && n.WarningWeight != nil {
+			e.weight = uint16(*n.WarningWeight)
 		}
-		return s
-	}).(*service)
+		s.nodes[e.label] = e
+		switch {
+		case !e.address.IsValid() && !isName(e.host):
+		case !i.Given() || status == domain.Critical && !i.Panic:
+		case e.weight == 0:
+			idle = append(idle, e)
+		default:
+			s.ready = append(s.ready, e)
+		}
+	}
+	if len(s.ready) == 0 {
+		s.ready = idle
+	}
+	return s
 }
 
 func endpointOf(i *wire.Instance) *endpoint {
@@ -70,12 +90,18 @@ func endpointOf(i *wire.Instance) *endpoint {
 	for _, tag := range i.Tags {
 		e.tags = append(e.tags, strings.ToLower(tag))
 	}
-	for _, key := range slices.Sorted(maps.Keys(i.Metadata)) {
-		if text := escapeKey(key) + "=" + i.Metadata[key]; len(text) <= maxText {
-			e.texts = append(e.texts, text)
+	e.texts = textsOf(i.Metadata)
+	return e
+}
+
+// textsOf are the texts of TXT records with metadata (RFC 1464).
+func textsOf(metadata map[string]string) (texts []string) {
+	for _, key := range slices.Sorted(maps.Keys(metadata)) {
+		if text := escapeKey(key) + "=" + metadata[key]; len(text) <= maxText {
+			texts = append(texts, text)
 		}
 	}
-	return e
+	return texts
 }
 
 // maxText is the most bytes that a text of a TXT record has. Longer metadata is left out.

@@ -12,6 +12,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/dns"
 	"github.com/rollcall-registry/rollcall/adapters/metrics"
 	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // agentDNS is the part of an agent that answers over DNS, from its cache.
@@ -61,6 +62,11 @@ func (d *agentDNS) wait(ctx context.Context) {
 
 // cacheDirectory is an agent's cache as DNS asks it.
 type cacheDirectory struct{ *agent.Directory }
+
+// Nodes implements dns.Registry.
+func (d cacheDirectory) Nodes(namespace string) (dns.Group, bool) {
+	return d.Find(namespace, wire.NodeService)
+}
 
 // Find implements dns.Registry.
 func (d cacheDirectory) Find(namespace, name string) (dns.Group, bool) {

@@ -138,6 +138,12 @@ func (d *directory) Find(namespace, name string) (dns.Group, bool) {
 	return group, true
 }
 
+// Nodes implements dns.Registry. Whoever may read a service may know whether its nodes are well.
+func (d *directory) Nodes(namespace string) (dns.Group, bool) {
+	group := d.Directory.Find(namespace, wire.NodeService)
+	return group, group != nil
+}
+
 // HasNamespace implements dns.Registry.
 func (d *directory) HasNamespace(namespace string) bool {
 	return d.Directory.HasNamespace(namespace) && d.may(domain.ServiceKey{Namespace: namespace})
