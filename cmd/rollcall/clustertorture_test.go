@@ -2,10 +2,11 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net"
 	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -13,12 +14,15 @@ import (
 	"time"
 
 	"github.com/rollcall-registry/rollcall/adapters/client"
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// Nodes are killed, all at once too, stopped for a while, and cut off from the others, while clients register instances and
-// keep them alive. At the end the logs of all nodes are equal event by event, every acknowledged registration is there once,
-// and no instance that was kept alive was expired.
+// Nodes are killed, all at once too, stopped for a while, and cut off from the others, in both directions or in one, and links are
+// slow and break, while clients write and read at all nodes. At the end the stores of all nodes are equal event by event, every
+// acknowledged registration is there once, what clients were told is linearizable, no instance that was kept alive was
+// expired, and each lease that was not renewed ended once. ROLLCALL_CLUSTER_TORTURE says for how long.
 func TestAClusterIsTortured(t *testing.T) {
 	if os.Getenv("ROLLCALL_TORTURE") == "" {
 		t.Skip("takes minutes: ROLLCALL_TORTURE=1 runs it")
@@ -27,177 +31,228 @@ func TestAClusterIsTortured(t *testing.T) {
 	if d, err := time.ParseDuration(os.Getenv("ROLLCALL_CLUSTER_TORTURE")); err == nil {
 		lasting = d
 	}
-	c, walls := newWalledTrio(t)
-	c.start("n1", "n2", "n3")
+	c, ways := newLinkedTrio(t)
 	ids := []string{"n1", "n2", "n3"}
-	registry := c.client(ids...)
-	var kept []*client.Kept
+	c.start(ids...)
+	f := &victims{trio: c, ids: ids}
+	f.begin()
+	seed := uint64(time.Now().UnixNano())
+	rng := rand.New(rand.NewPCG(seed, 1))
+	t.Logf("seed %d", seed)
+	befell := map[string]int{}
+	for deadline := time.Now().Add(lasting); time.Now().Before(deadline); {
+		time.Sleep(time.Duration(rng.IntN(3000)) * time.Millisecond)
+		befell[befall(c, ways, ids, rng)]++
+	}
+	f.end()
+	t.Logf("what happened: %v", befell)
+	f.judge()
+}
+
+// befall has something happen to the nodes of a cluster, and gives them time to recover from it.
+func befall(c *trio, ways *links, ids []string, rng *rand.Rand) (what string) {
+	wait := func(most int) { time.Sleep(time.Duration(rng.IntN(most)) * time.Millisecond) }
+	victim, whom := ids[rng.IntN(len(ids))], "a node"
+	if rng.IntN(2) == 0 {
+		if reply, err := c.client(victim).Cluster(c.t.Context()); err == nil && reply.Value.Leader != "" {
+			victim, whom = reply.Value.Leader, "the leader"
+		}
+	}
+	bad := map[way]badness{}
+	switch rng.IntN(8) {
+	case 0, 1:
+		c.kill(victim)
+		wait(2000)
+		c.start(victim)
+		return whom + " is killed"
+	case 2:
+		c.kill(ids...)
+		c.start(ids...)
+		return "all are killed"
+	case 3:
+		_ = c.nodes[victim].Process.Signal(syscall.SIGSTOP)
+		wait(5000)
+		_ = c.nodes[victim].Process.Signal(syscall.SIGCONT)
+		return whom + " stands still"
+	case 4:
+		for _, other := range ids {
+			bad[way{victim, other}], bad[way{other, victim}] = badness{cut: true}, badness{cut: true}
+		}
+		what = whom + " is cut off"
+	case 5:
+		for _, other := range ids {
+			bad[way{victim, other}] = badness{cut: true}
+		}
+		what = "nobody hears " + whom
+	case 6:
+		for _, other := range ids {
+			bad[way{other, victim}] = badness{cut: true}
+		}
+		what = whom + " hears nobody"
+	case 7:
+		for _, from := range ids {
+			for _, to := range ids {
+				bad[way{from, to}] = badness{delay: time.Duration(rng.IntN(100)) * time.Millisecond, breaks: 0.02 * rng.Float64()}
+			}
+		}
+		what = "links are slow and break"
+	}
+	ways.set(bad)
+	wait(6000)
+	ways.set(nil)
+	return what
+}
+
+// victims are the clients of a cluster that is tortured.
+type victims struct {
+	*trio
+	ids     []string
+	kept    []*client.Kept
+	told    recorder
+	writers sync.WaitGroup
+	stop    chan struct{}
+
+	mu           sync.Mutex
+	acknowledged []string // ids of registrations
+	abandoned    []string // ids of instances that nobody renews
+}
+
+// abandonedTTL is how long nobody hears of an instance that is abandoned before it is expired.
+const abandonedTTL = 2 * time.Second
+
+func (f *victims) begin() {
+	t := f.t
+	f.stop = make(chan struct{})
+	f.told = recorder{began: time.Now(), stop: f.stop, urls: strings.Split(f.url(f.ids...), ",")}
 	for i := range 20 {
-		k, err := registry.Keep(t.Context(), client.Registration{
+		k, err := f.client(f.ids...).Keep(t.Context(), client.Registration{
 			Key: domain.Key{Service: "kept", ID: fmt.Sprint(i)}, Details: domain.Details{Address: "10.0.0.2", TTL: domain.Duration(20 * time.Second)},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		kept = append(kept, k)
+		f.kept = append(f.kept, k)
 	}
-	stop := make(chan struct{})
-	var mu sync.Mutex
-	var acknowledged []string
-	var writers sync.WaitGroup
-	for w := range 8 {
-		own := c.client(ids[w%3:]...)
-		if w%3 == 0 {
-			own = registry
+	for w := range 6 {
+		own := f.client(append(slices.Clone(f.ids[w%3:]), f.ids[:w%3]...)...)
+		f.writers.Go(func() { f.write(own, w) })
+		f.writers.Go(func() { f.told.run(w, 12) })
+	}
+}
+
+// write registers instances, each once, until the torture ends. Some are abandoned.
+func (f *victims) write(own *client.Client, w int) {
+	for n := 0; ; n++ {
+		select {
+		case <-f.stop:
+			return
+		case <-time.After(50 * time.Millisecond):
 		}
-		writers.Go(func() {
-			for n := 0; ; n++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				id := fmt.Sprintf("w%d-%d", w, n)
-				if _, err := own.Register(t.Context(), domain.Key{Service: "web", ID: id}, domain.Details{Address: "10.0.0.1", TTL: domain.NoTTL}, client.CreateOnly()); err == nil {
-					mu.Lock()
-					acknowledged = append(acknowledged, id)
-					mu.Unlock()
-				}
-				time.Sleep(20 * time.Millisecond)
-			}
-		})
+		key, details := domain.Key{Service: "web", ID: fmt.Sprintf("w%d-%d", w, n)}, domain.Details{Address: "10.0.0.1", TTL: domain.NoTTL}
+		if n%20 == 0 {
+			key.Service, details.TTL = "abandoned", domain.Duration(abandonedTTL)
+		}
+		if _, err := own.Register(f.t.Context(), key, details, client.CreateOnly()); err != nil {
+			continue
+		}
+		f.mu.Lock()
+		if n%20 == 0 {
+			f.abandoned = append(f.abandoned, key.ID)
+		} else {
+			f.acknowledged = append(f.acknowledged, key.ID)
+		}
+		f.mu.Unlock()
 	}
-	seed := uint64(time.Now().UnixNano())
-	rng := rand.New(rand.NewPCG(seed, 1))
-	t.Logf("seed %d", seed)
-	for deadline := time.Now().Add(lasting); time.Now().Before(deadline); {
-		time.Sleep(time.Duration(rng.IntN(3000)) * time.Millisecond)
-		victim := ids[rng.IntN(3)]
-		switch rng.IntN(5) {
-		case 0, 1:
-			c.kill(victim)
-			time.Sleep(time.Duration(rng.IntN(2000)) * time.Millisecond)
-			c.start(victim)
-		case 2:
-			c.kill(ids...)
-			c.start(ids...)
-		case 3:
-			_ = c.nodes[victim].Process.Signal(syscall.SIGSTOP)
-			time.Sleep(time.Duration(rng.IntN(5000)) * time.Millisecond)
-			_ = c.nodes[victim].Process.Signal(syscall.SIGCONT)
-		case 4:
-			walls.cut(victim, rng.IntN(3))
-			time.Sleep(time.Duration(rng.IntN(5000)) * time.Millisecond)
-			walls.mend()
+}
+
+// end ends the clients, and waits until what is abandoned is expired.
+func (f *victims) end() {
+	close(f.stop)
+	f.writers.Wait()
+	f.until("what is abandoned is expired", func() error {
+		reply, err := f.client(f.ids...).Instances(f.t.Context(), domain.ServiceKey{Service: "abandoned"}, client.InstancesQuery{})
+		if err == nil && len(reply.Value.Instances) > 0 {
+			err = fmt.Errorf("%d instances are there", len(reply.Value.Instances))
+		}
+		return err
+	})
+	for _, k := range f.kept {
+		if s := k.State(); s.Phase != client.Registered || s.Epoch != 1 {
+			f.t.Errorf("%+v", s)
 		}
 	}
-	close(stop)
-	writers.Wait()
-	c.equal(ids...)
-	log, err := c.log("n1")
+}
+
+// judge holds what the nodes have against what clients were told.
+func (f *victims) judge() {
+	t := f.t
+	f.equal(f.ids...) // the roots, too
+	f.told.judge(t)
+	log, err := f.log(f.ids[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, id := range acknowledged {
-		if n := strings.Count(log, "instance-default/web/"+id+" "); n != 1 {
+	events, expiries := map[string]int{}, map[string]int{}
+	for line := range strings.Lines(log) {
+		stream := strings.Fields(line)[1]
+		events[stream]++
+		if strings.Contains(line, " "+domain.TypeLeaseExpired+" ") {
+			expiries[stream]++
+			if strings.HasPrefix(stream, "instance-default/kept/") {
+				t.Errorf("it was kept alive: %s", line)
+			}
+		}
+	}
+	for _, id := range f.acknowledged {
+		if n := events["instance-default/web/"+id]; n != 1 {
 			t.Errorf("%s was acknowledged and has %d events", id, n)
 		}
 	}
-	for line := range strings.Lines(log) { // a prober of a node that was killed is silent, and may expire
-		if strings.Contains(line, "instance-default/kept/") && strings.Contains(line, domain.TypeLeaseExpired) {
-			t.Errorf("it was kept alive: %s", line)
+	for _, id := range f.abandoned {
+		if n := expiries["instance-default/abandoned/"+id]; n != 1 {
+			t.Errorf("%s was abandoned and expired %d times", id, n)
 		}
 	}
-	for _, k := range kept {
-		if s := k.State(); s.Phase != client.Registered || s.Epoch != 1 {
-			t.Errorf("%+v", s)
+	t.Logf("%d registrations were acknowledged, %d of them abandoned; %d instances were kept; the log has %d audited events", len(f.acknowledged)+len(f.abandoned), len(f.abandoned), len(f.kept), strings.Count(log, "\n"))
+	f.compareStores()
+}
+
+// compareStores ends the nodes and compares their stores event by event, heartbeats included. A node may have applied more than
+// another one when it ended.
+func (f *victims) compareStores() {
+	t := f.t
+	head, err := f.client(f.ids[0]).Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range f.ids {
+		if err := f.nodes[id].end(syscall.SIGTERM); err != nil {
+			t.Errorf("%s ended with %v", id, err)
 		}
 	}
-	t.Logf("%d registrations were acknowledged", len(acknowledged))
-}
-
-// walls are between the nodes of a cluster: each node is reached by the others through them.
-type walls struct {
-	mu    sync.Mutex
-	down  map[string]bool // by node: nobody reaches it
-	conns map[net.Conn]string
-}
-
-// newWalledTrio makes three nodes whose addresses in the cluster are those of proxies, one for each node.
-func newWalledTrio(t *testing.T) (*trio, *walls) {
-	t.Helper()
-	c, w := newTrio(t, nil), &walls{down: map[string]bool{}, conns: map[net.Conn]string{}}
-	for id, n := range c.nodes {
-		own := freeAddress(t)
-		l, err := net.Listen("tcp", n.address)
+	var first []eventstore.RecordedEvent
+	for _, id := range f.ids {
+		s, err := pebblestore.Open(filepath.Join(f.nodes[id].data, "events"), pebblestore.Options{ReadOnly: true})
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = l.Close() })
-		go w.serve(l, id, own)
-		n.args = append(n.args, "--cluster-listen", own)
-	}
-	return c, w
-}
-
-func (w *walls) serve(l net.Listener, to, target string) {
-	for {
-		from, err := l.Accept()
-		if err != nil {
-			return
+		var all []eventstore.RecordedEvent
+		for e, err := range s.ReadAll(t.Context(), eventstore.ReadAllOptions{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, e)
 		}
-		go w.carry(from, to, target)
-	}
-}
-
-// carry carries a connection to a node, unless the node is cut off.
-func (w *walls) carry(from net.Conn, to, target string) {
-	defer from.Close()
-	onward, err := net.Dial("tcp", target)
-	if err != nil {
-		return
-	}
-	defer onward.Close()
-	w.mu.Lock()
-	if w.down[to] {
-		w.mu.Unlock()
-		return
-	}
-	w.conns[from], w.conns[onward] = to, to
-	w.mu.Unlock()
-	done := make(chan struct{}, 2)
-	for _, pair := range [][2]net.Conn{{from, onward}, {onward, from}} {
-		go func() {
-			_, _ = io.Copy(pair[0], pair[1])
-			done <- struct{}{}
-		}()
-	}
-	<-done
-	w.mu.Lock()
-	delete(w.conns, from)
-	delete(w.conns, onward)
-	w.mu.Unlock()
-}
-
-// cut lets nobody reach a node (which 0), or nobody reach the two others (1), or nobody reach anybody (2). A node that
-// nobody reaches still reaches the others, so that the first is a partition in one direction.
-func (w *walls) cut(node string, which int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, id := range []string{"n1", "n2", "n3"} {
-		if which == 2 || (id == node) == (which == 0) {
-			w.down[id] = true
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if first == nil {
+			first = all
+		}
+		n := min(len(first), len(all))
+		if !reflect.DeepEqual(first[:n], all[:n]) || n == 0 || first[n-1].Position < head.Value.Store.Position.Number {
+			t.Errorf("the stores of %s and %s differ within %d events, or end before position %d", f.ids[0], id, n, head.Value.Store.Position.Number)
 		}
 	}
-	for conn, to := range w.conns {
-		if w.down[to] {
-			_ = conn.Close()
-		}
-	}
-}
-
-func (w *walls) mend() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	clear(w.down)
+	t.Logf("%d events are equal on all nodes", len(first))
 }
