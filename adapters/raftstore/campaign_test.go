@@ -13,8 +13,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/google/uuid"
@@ -29,12 +31,14 @@ type campaign struct {
 	*cluster
 	rng   *rand.Rand // of the faults
 	names []string
-	stop  chan struct{}
+	halt  chan struct{}
+	real  bool // time is real: in a synctest bubble a stuck disk would hold up time itself
 
 	mu      sync.Mutex
 	running map[string]*incarnation
 	memory  map[string]*vfs.MemFS
 	stalls  map[string]*stall
+	space   map[string]*disk
 	skews   map[string]time.Duration
 	told    []told
 	acked   atomic.Int64
@@ -56,15 +60,16 @@ type told struct {
 }
 
 func newCampaign(t *testing.T, seed uint64, names ...string) *campaign {
-	c := &campaign{cluster: newCluster(t, names...), rng: rand.New(rand.NewPCG(seed, 99)), names: names, stop: make(chan struct{}), running: map[string]*incarnation{}}
-	c.memory, c.stalls, c.skews = map[string]*vfs.MemFS{}, map[string]*stall{}, map[string]time.Duration{}
+	c := &campaign{cluster: newCluster(t, names...), rng: rand.New(rand.NewPCG(seed, 99)), names: names, halt: make(chan struct{}), running: map[string]*incarnation{}}
+	c.memory, c.stalls, c.space, c.skews = map[string]*vfs.MemFS{}, map[string]*stall{}, map[string]*disk{}, map[string]time.Duration{}
 	c.change = func(config *raftstore.Config) {
 		skew := c.skews[config.Node]
+		config.Store.MinFree = 1 << 20
 		config.LogBytes, config.GiveUp, config.Store.Now = 32<<10, 3*time.Second, func() time.Time { return time.Now().Add(skew) }
 	}
 	for i, name := range names {
-		c.memory[name], c.stalls[name] = vfs.NewCrashableMem(), &stall{}
-		c.disks[name] = errorfs.Wrap(c.memory[name], c.stalls[name])
+		c.stalls[name], c.space[name] = &stall{}, &disk{}
+		c.mount(name, vfs.NewCrashableMem())
 		c.skews[name] = time.Duration(c.rng.IntN(20)-10) * time.Minute * time.Duration(min(i, 1)) // clocks are apart
 	}
 	c.startAll()
@@ -72,6 +77,12 @@ func newCampaign(t *testing.T, seed uint64, names ...string) *campaign {
 		c.running[name] = &incarnation{store: c.nodes[name]}
 	}
 	return c
+}
+
+// mount gives a node a disk.
+func (c *campaign) mount(name string, fs *vfs.MemFS) {
+	c.memory[name] = fs
+	c.disks[name] = &sized{errorfs.Wrap(fs, c.stalls[name]), c.space[name]}
 }
 
 // at gives the present incarnation of a node, or nil.
@@ -85,9 +96,9 @@ func (c *campaign) at(name string) *incarnation {
 func (c *campaign) client(t *testing.T, number int, rng *rand.Rand) {
 	for n := 0; ; n++ {
 		select {
-		case <-c.stop:
+		case <-c.halt:
 			return
-		default:
+		case <-time.After(time.Duration(rng.IntN(10_000)) * time.Microsecond):
 		}
 		in := c.at(c.names[rng.IntN(len(c.names))])
 		if in == nil {
@@ -143,7 +154,7 @@ func (c *campaign) append(t *testing.T, in *incarnation, request eventstore.Appe
 		case err == nil:
 			t.Errorf("an append gave %v", results[0].Err)
 			return
-		case errors.Is(err, eventstore.ErrNoLeader) && attempts == 1:
+		case (errors.Is(err, eventstore.ErrNoLeader) || errors.Is(err, eventstore.ErrDiskFull)) && attempts == 1:
 			c.tell(say)
 			time.Sleep(5 * time.Millisecond)
 			return
@@ -155,7 +166,7 @@ func (c *campaign) append(t *testing.T, in *incarnation, request eventstore.Appe
 		}
 		for {
 			select {
-			case <-c.stop:
+			case <-c.halt:
 				return
 			case <-time.After(5 * time.Millisecond):
 			}
@@ -196,8 +207,7 @@ func (c *campaign) crash(name string) {
 	c.mu.Unlock()
 	in.ended.Store(true)
 	c.fabric.Unplug(name, true) // nothing that comes after the loss gets out
-	c.memory[name] = c.memory[name].CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.rng.IntN(101), RNG: c.rng})
-	c.disks[name] = errorfs.Wrap(c.memory[name], c.stalls[name])
+	c.mount(name, c.memory[name].CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.rng.IntN(101), RNG: c.rng}))
 	_ = in.store.Close() // it complains of what is cut off
 	delete(c.nodes, name)
 	c.fabric.Unplug(name, false)
@@ -218,6 +228,43 @@ func (c *campaign) loseStore(name string) {
 	}
 }
 
+// replace has a node that has ended lose its whole disk: the cluster removes it, and adds it again with an empty one.
+func (c *campaign) replace(name, by string) {
+	c.mount(name, vfs.NewCrashableMem())
+	delete(c.members, name) // so that it joins
+	within, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	other := c.nodes[by]
+	c.until(name+" to be removed", func() bool {
+		err := other.Remove(within, name)
+		return err == nil || errors.Is(err, raftstore.ErrMembers) // it was removed by an attempt whose outcome was not known
+	})
+	s := c.start(name)
+	c.until(name+" to be added", func() bool { return other.Add(within, name, "address of "+name) == nil })
+	c.ready(s)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running[name] = &incarnation{store: s}
+}
+
+// cutLog ends a node and removes the end of its log, and more of it than the store can do without.
+func (c *campaign) cutLog(name string) {
+	in := c.at(name)
+	c.mu.Lock()
+	c.running[name] = nil
+	c.mu.Unlock()
+	in.ended.Store(true)
+	c.stop(name)
+	db, err := pebble.Open("data/raft/log", &pebble.Options{FS: c.disks[name], FormatMajorVersion: pebble.FormatNewest, Logger: mute{}})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if err := errors.Join(db.DeleteRange([]byte("e/"), []byte("f"), pebble.Sync), db.Close()); err != nil {
+		c.t.Fatal(err)
+	}
+	c.openFails(name, raftstore.ErrLogDamaged)
+}
+
 // fault makes something go wrong, and right again.
 func (c *campaign) fault() string {
 	pick := func() string { return c.names[c.rng.IntN(len(c.names))] }
@@ -227,8 +274,11 @@ func (c *campaign) fault() string {
 	}
 	defer c.fabric.Heal()
 	name := pick()
-	switch c.rng.IntN(10) {
+	switch c.rng.IntN(14) {
 	case 9:
+		if !c.real {
+			return c.full(name)
+		}
 		end := c.stalls[name].begin()
 		wait()
 		end()
@@ -281,11 +331,37 @@ func (c *campaign) fault() string {
 		wait()
 		c.restart(name)
 		return "lost the store of " + name
+	case 10:
+		return c.full(name)
+	case 11:
+		c.crash(name)
+		wait()
+		c.replace(name, others(name)[0])
+		return "replaced " + name
+	case 12:
+		c.cutLog(name)
+		c.replace(name, others(name)[1])
+		return "truncated the log of " + name + " and replaced it"
+	case 13:
+		before := c.nodes[name].Status().Applied
+		c.fabric.Isolate(name, others(name)...)
+		c.until("the log to be cut", func() bool {
+			return c.nodes[others(name)[0]].Status().LogFirst > before+1 && c.nodes[others(name)[1]].Status().LogFirst > before+1
+		})
+		return name + " was away for longer than the log keeps"
 	}
 	within, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	_ = c.at(name).store.Transfer(within, pick()) // it may have no leader to ask
 	return "transfer"
+}
+
+// full has the disk of a node be nearly full for a while.
+func (c *campaign) full(name string) string {
+	c.space[name].full.Store(true)
+	time.Sleep(time.Duration(1000+c.rng.IntN(2000)) * time.Millisecond)
+	c.space[name].full.Store(false)
+	return "a full disk of " + name
 }
 
 // verify holds all stores against each other and against what the clients were told.
@@ -375,7 +451,7 @@ func (c *campaign) follow(t *testing.T, name string) {
 	for {
 		in := c.at(name)
 		select {
-		case <-c.stop:
+		case <-c.halt:
 			return
 		default:
 		}
@@ -400,7 +476,7 @@ func (c *campaign) follow(t *testing.T, name string) {
 				err = nil
 			}
 			select {
-			case <-c.stop:
+			case <-c.halt:
 				err = eventstore.ErrClosed
 			default:
 			}
@@ -427,23 +503,30 @@ func (c *campaign) run(t *testing.T, seed uint64, faults int) {
 		c.until("appends to go on after: "+what, func() bool { return c.acked.Load() > before })
 		t.Log(what)
 	}
-	close(c.stop)
+	close(c.halt)
 	group.Wait()
 	c.verify(t)
 }
 
 // Whatever happens to nodes and links, what a client was told stands, on every node.
 func TestNothingThatWasAnsweredIsTakenBack(t *testing.T) {
-	seeds, faults := 1, 5
+	seeds, faults := 1, 6
 	if os.Getenv("ROLLCALL_TORTURE") != "" {
-		seeds, faults = 30, 30
+		seeds, faults = 100, 50
 	}
 	if n, err := strconv.Atoi(os.Getenv("ROLLCALL_SEEDS")); err == nil {
 		seeds = n
 	}
 	for seed := range uint64(seeds) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			newCampaign(t, seed, "n1", "n2", "n3").run(t, seed, faults)
+			synctest.Test(t, func(t *testing.T) { newCampaign(t, seed, three...).run(t, seed, faults) })
+		})
+	}
+	for seed := range uint64(seeds / 30) { // with disks that are stuck
+		t.Run(fmt.Sprint("in real time, seed ", seed), func(t *testing.T) {
+			c := newCampaign(t, seed, three...)
+			c.real = true
+			c.run(t, seed, faults)
 		})
 	}
 }

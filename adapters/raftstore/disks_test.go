@@ -3,7 +3,9 @@ package raftstore_test
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
@@ -42,3 +44,19 @@ func (s *stall) MaybeError(op errorfs.Op) error {
 }
 
 func (s *stall) String() string { return "stall" }
+
+// disk is how much space a disk has.
+type disk struct{ full atomic.Bool }
+
+// sized is a file system that says how much space it has.
+type sized struct {
+	vfs.FS
+	disk *disk
+}
+
+func (s *sized) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	if s.disk.full.Load() {
+		return vfs.DiskUsage{TotalBytes: 1 << 40}, nil
+	}
+	return vfs.DiskUsage{AvailBytes: 1 << 39, TotalBytes: 1 << 40}, nil
+}

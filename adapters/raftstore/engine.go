@@ -33,6 +33,7 @@ type engine struct {
 	halt   chan struct{} // closed by stop
 	tasks  sync.WaitGroup
 	once   sync.Once
+	turns  turns // only the loop uses it
 
 	view       atomic.Pointer[view]
 	writing    atomic.Int64 // when the write to the log began that is under way, as leaderless; 0: none is
@@ -114,6 +115,7 @@ func (e *engine) loop() {
 		case <-ticker.C:
 			ticked = true
 			e.node.Tick()
+			e.awaitTurn()
 			e.store.proposals.look()
 			e.store.barriers.look()
 		case <-e.inbox.wake:

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -100,6 +101,16 @@ func (p *peers) find(id uint64) *peer {
 	return p.all[id]
 }
 
+// connected says whether this node can send to a member.
+func (p *peers) connected(id uint64) bool {
+	peer := p.find(id)
+	if peer == nil {
+		return false
+	}
+	connected, _ := peer.state()
+	return connected
+}
+
 // sendRaft sends a message of raft.
 func (p *peers) sendRaft(m *raftpb.Message) {
 	peer := p.find(m.GetTo())
@@ -153,10 +164,16 @@ func (p *peer) connect(connected bool, refusal string) {
 func (p *peers) run(peer *peer) {
 	s := p.store
 	pause := s.tick()
+	broke := false // a connection broke, and it is not known yet whether the member's process has ended
 	for peer.ctx.Err() == nil {
 		c, _, err := s.call(peer.ctx, peer.member.name, peer.member.address, hello{Purpose: forMessages, To: peer.member.id})
+		if broke && errors.Is(err, syscall.ECONNREFUSED) { // a process that is ending may close its connections before its listener
+			s.engine.ended(peer.member.id)
+			broke = false
+		}
 		if err == nil {
 			peer.connect(true, "")
+			began := s.monotonic()
 			pause = s.tick()
 			s.logger.Debug("connected to a node of the cluster", "peer", peer.member.name)
 			err = peer.write(c)
@@ -164,6 +181,9 @@ func (p *peers) run(peer *peer) {
 			s.engine.unreachable(peer.member.id)
 			if peer.ctx.Err() == nil {
 				s.logger.Info("the connection to a node of the cluster broke", "peer", peer.member.name, "cause", err)
+			}
+			if broke = s.monotonic()-began > s.tick(); broke {
+				continue // the next attempt shows at once whether the process has ended
 			}
 		}
 		var refused *refusedError

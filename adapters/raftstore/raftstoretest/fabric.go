@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -130,7 +131,7 @@ func (e *Endpoint) Dial(ctx context.Context, _, address string) (net.Conn, error
 	l := e.fabric.listeners[address]
 	e.fabric.mu.Unlock()
 	if l == nil {
-		return nil, errors.New("nobody listens")
+		return nil, syscall.ECONNREFUSED
 	}
 	deadline, _ := ctx.Deadline()
 	if err := e.fabric.pass(e.node, l.node, deadline, ctx.Done()); err != nil {
