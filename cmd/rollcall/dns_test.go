@@ -241,7 +241,7 @@ func TestDNSTellsNothingThatCallersWithoutATokenMayNotRead(t *testing.T) {
 			t.Fatal(errs)
 		}
 	}
-	for name, want := range map[string]string{"web.service.shop.consul": "10.0.0.1", "web.service.secret.consul": "", "a.web.node.secret.consul": ""} {
+	for name, want := range map[string]string{"web.service.shop.consul": "10.0.0.1", "web.service.secret.consul": "", "a.web.node.secret.consul": "", "ip-10-0-0-1.node.shop.consul": "10.0.0.1", "ip-10-0-0-1.node.secret.consul": ""} {
 		if got := dig(t, n.address, "+short", name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
@@ -252,6 +252,45 @@ func TestDNSTellsNothingThatCallersWithoutATokenMayNotRead(t *testing.T) {
 	if got := dig(t, n.address, "+short", "-x", "10.0.0.1"); got != "a.web.node.shop.consul." {
 		t.Errorf("reverse: %q", got)
 	}
+}
+
+// What Consul's clients say of a node counts in DNS at once.
+func TestDNSKnowsTheNodesOfConsulsAPI(t *testing.T) {
+	needs(t, "dig")
+	n := startNamed(t, "--consul-listen", "127.0.0.1:0")
+	api := "http://" + n.listens("consul's API is spoken")
+	put := func(path, body string) {
+		t.Helper()
+		request, err := http.NewRequest(http.MethodPut, api+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Fatal(path, resp.Status)
+		}
+	}
+	says := func(name, want string) {
+		t.Helper()
+		eventually(t, want, func() string { return dig(t, n.address, "+short", name) })
+	}
+	put("/v1/agent/service/register", `{"Name":"web","Port":80,"Address":"10.0.0.5"}`)
+	says("web.service.consul", "10.0.0.5")
+	says("ip-127-0-0-1.node.consul", "127.0.0.1")
+	put("/v1/agent/check/register", `{"Name":"disk","TTL":"1h","Status":"critical"}`)
+	says("web.service.consul", "")
+	put("/v1/agent/check/pass/disk", "")
+	says("web.service.consul", "10.0.0.5")
+	put("/v1/agent/maintenance?enable=true", "")
+	says("web.service.consul", "")
+	put("/v1/agent/maintenance?enable=false", "")
+	says("web.service.consul", "10.0.0.5")
+	put("/v1/catalog/register", `{"Node":"Rack.1","Address":"10.9.0.1","NodeMeta":{"os":"linux"}}`)
+	says("rack.1.node.dc1.consul", "10.9.0.1")
 }
 
 func TestHAProxyFollowsTheServersOfDNS(t *testing.T) {
