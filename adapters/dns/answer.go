@@ -168,18 +168,18 @@ func (a *answering) wants(t uint16) bool { return a.q.Qtype == t || a.q.Qtype ==
 
 // add answers with an address, if records of its type are asked for.
 func (a *answering) add(name string, address netip.Addr) {
-	if rr := a.record(name, address); rr != nil && a.wants(rr.Header().Rrtype) {
+	if rr := a.record(name, address, address.AsSlice()); rr != nil && a.wants(rr.Header().Rrtype) {
 		a.reply.Answer = append(a.reply.Answer, rr)
 	}
 }
 
-// record is the A or AAAA record of an address; nil: the address is not valid.
-func (a *answering) record(name string, address netip.Addr) dns.RR {
+// record is the A or AAAA record of an address, whose bytes are given; nil: the address is not valid.
+func (a *answering) record(name string, address netip.Addr, bytes []byte) dns.RR {
 	switch {
 	case address.Is4():
-		return &dns.A{Hdr: a.header(name, dns.TypeA), A: address.AsSlice()}
+		return &dns.A{Hdr: a.header(name, dns.TypeA), A: bytes}
 	case address.Is6():
-		return &dns.AAAA{Hdr: a.header(name, dns.TypeAAAA), AAAA: address.AsSlice()}
+		return &dns.AAAA{Hdr: a.header(name, dns.TypeAAAA), AAAA: bytes}
 	}
 	return nil
 }
@@ -220,25 +220,58 @@ func (a *answering) instances(ready []*endpoint, m asked) {
 // addresses answers with the addresses of instances, each once. A service that has host names for addresses only is an
 // alias of one of them.
 func (a *answering) addresses(ready []*endpoint) {
-	seen := make(map[netip.Addr]bool, len(ready))
+	distinct := make([]*endpoint, 0, len(ready))
 	var hosts []string
+	var seen map[netip.Addr]bool // of many; few are compared with each other
+	if len(ready) > 32 {
+		seen = make(map[netip.Addr]bool, len(ready))
+	}
 	for _, e := range ready {
 		switch {
 		case !e.address.IsValid():
 			hosts = append(hosts, e.host)
-		case !seen[e.address]:
+		case seen == nil && !slices.ContainsFunc(distinct, func(d *endpoint) bool { return d.address == e.address }):
+			distinct = append(distinct, e)
+		case seen != nil && !seen[e.address]:
 			seen[e.address] = true
-			a.add(a.q.Name, e.address)
+			distinct = append(distinct, e)
 		}
 	}
-	if len(seen) == 0 && len(hosts) > 0 {
+	if len(distinct) == 0 && len(hosts) > 0 {
 		a.reply.Answer = append(a.reply.Answer, &dns.CNAME{Hdr: a.header(a.q.Name, dns.TypeCNAME), Target: hosts[rand.IntN(len(hosts))]})
+	}
+	a.reply.Answer = slices.Grow(a.reply.Answer, len(distinct))
+	a.records(distinct)
+}
+
+// records answers with the address records of instances, of the types that are asked for, which share one piece of memory for
+// each type.
+func (a *answering) records(of []*endpoint) {
+	var v4 []dns.A
+	var v6 []dns.AAAA
+	if a.wants(dns.TypeA) {
+		v4 = make([]dns.A, 0, len(of))
+	}
+	if a.wants(dns.TypeAAAA) {
+		v6 = make([]dns.AAAA, 0, len(of))
+	}
+	for _, e := range of { // INVARIANT: neither slice grows, for the answer points into it
+		switch {
+		case v4 != nil && e.address.Is4():
+			v4 = append(v4, dns.A{Hdr: a.header(a.q.Name, dns.TypeA), A: e.bytes})
+			a.reply.Answer = append(a.reply.Answer, &v4[len(v4)-1])
+		case v6 != nil && e.address.Is6():
+			v6 = append(v6, dns.AAAA{Hdr: a.header(a.q.Name, dns.TypeAAAA), AAAA: e.bytes})
+			a.reply.Answer = append(a.reply.Answer, &v6[len(v6)-1])
+		}
 	}
 }
 
 // servers answers with an SRV record for each instance that has the port, and with the address of each target. Every
 // instance with an address has a target name of its own: clients take records with one target for one server.
 func (a *answering) servers(ready []*endpoint, m asked) {
+	servers := make([]dns.SRV, 0, len(ready)) // INVARIANT: it does not grow, for the answer points into it
+	a.reply.Answer, a.reply.Extra = slices.Grow(a.reply.Answer, len(ready)), slices.Grow(a.reply.Extra, len(ready))
 	for _, e := range ready {
 		port := e.port
 		if m.port != "" {
@@ -249,13 +282,21 @@ func (a *answering) servers(ready []*endpoint, m asked) {
 		}
 		target := e.host
 		if e.address.IsValid() {
-			if target = nodeNameOf(e, m.namespace, a.zone); !isName(target) { // too long
-				target = hex.EncodeToString(e.address.AsSlice()) + ".addr" + a.zone
-			}
-			a.reply.Extra = append(a.reply.Extra, a.record(target, e.address))
+			target = e.targets[a.zone]
+			a.reply.Extra = append(a.reply.Extra, a.record(target, e.address, e.bytes))
 		}
-		a.reply.Answer = append(a.reply.Answer, &dns.SRV{Hdr: a.header(a.q.Name, dns.TypeSRV), Priority: 1, Weight: max(e.weight, 1), Port: port, Target: target})
+		servers = append(servers, dns.SRV{Hdr: a.header(a.q.Name, dns.TypeSRV), Priority: 1, Weight: max(e.weight, 1), Port: port, Target: target})
+		a.reply.Answer = append(a.reply.Answer, &servers[len(servers)-1])
 	}
+}
+
+// target is the name of an instance in SRV records of a zone that has a dot before it.
+func (e *endpoint) target(namespace, zone string) string {
+	name := nodeNameOf(e, namespace, zone)
+	if !isName(name) { // too long
+		return hex.EncodeToString(e.address.AsSlice()) + ".addr" + zone
+	}
+	return name
 }
 
 // nodeNameOf is the name of an instance in a zone that has a dot before it.
@@ -309,7 +350,7 @@ func (a *answering) soaAndServers() {
 	if a.wants(dns.TypeNS) {
 		server := "ns." + a.zone[1:]
 		a.reply.Answer = append(a.reply.Answer, &dns.NS{Hdr: a.header(a.q.Name, dns.TypeNS), Ns: server})
-		if glue := a.record(server, a.here); glue != nil {
+		if glue := a.record(server, a.here, a.here.AsSlice()); glue != nil {
 			a.reply.Extra = append(a.reply.Extra, glue)
 		}
 	}

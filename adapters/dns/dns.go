@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -205,7 +206,9 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, question *dns.Msg) {
 		reply.Answer, reply.Ns, reply.Truncated = nil, nil, true
 		keepOnlyOPT(reply)
 	}
-	packed, err := pack(reply, size)
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer) // whoever wrote the reply keeps none of it
+	packed, err := pack(reply, size, *buffer)
 	if err != nil { // a name that DNS cannot carry
 		s.options.Logger.Error("a DNS reply could not be encoded", "question", question.Question, "cause", err)
 		reply = new(dns.Msg).SetRcode(question, dns.RcodeServerFailure)
@@ -263,20 +266,28 @@ func udpSize(question *dns.Msg, from netip.Addr) int {
 	return size
 }
 
-// pack encodes a reply in at most so many bytes. Additional records go first, and nobody misses them. A reply that lacks
-// answers says so (TC).
-func pack(reply *dns.Msg, size int) ([]byte, error) {
+// buffers are for replies on their way. A reply that is larger gets memory of its own.
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, usualReply)
+	return &b
+}}
+
+const usualReply = 8 << 10 // bytes, uncompressed
+
+// pack encodes a reply in at most so many bytes, into the buffer where it fits. Additional records go first, and nobody misses
+// them. A reply that lacks answers says so (TC).
+func pack(reply *dns.Msg, size int, buffer []byte) ([]byte, error) {
 	reply.Compress = true
-	packed, err := reply.Pack()
+	packed, err := reply.PackBuffer(buffer)
 	if err != nil || len(packed) <= size {
 		return packed, err
 	}
 	keepOnlyOPT(reply)
-	if packed, err = reply.Pack(); err != nil || len(packed) <= size {
+	if packed, err = reply.PackBuffer(buffer); err != nil || len(packed) <= size {
 		return packed, err
 	}
 	reply.Truncate(size)
-	return reply.Pack()
+	return reply.PackBuffer(buffer)
 }
 
 func keepOnlyOPT(reply *dns.Msg) {

@@ -24,10 +24,12 @@ type service struct {
 
 // endpoint is an instance.
 type endpoint struct {
-	label   string     // names the instance below its service
-	service string     // in lower case
-	address netip.Addr // not valid: host is set
-	host    string     // the host name that is the address, with a dot at its end
+	label   string            // names the instance below its service
+	service string            // in lower case
+	address netip.Addr        // not valid: host is set
+	bytes   []byte            // of the address, for records; nobody changes them
+	targets map[string]string // the instance's name in SRV records, by zone
+	host    string            // the host name that is the address, with a dot at its end
 	ports   map[string]uint16
 	port    uint16 // the default port; 0: none
 	weight  uint16
@@ -42,12 +44,12 @@ func (s *Server) serviceOf(namespace string, group Group) *service {
 	if made := newest.Load(); made != nil && made.kept == kept {
 		return made
 	}
-	made := newService(group, kept)
+	made := newService(group, kept, s.zones)
 	newest.Store(made)
 	return made
 }
 
-func newService(group Group, kept *keptNodes) *service {
+func newService(group Group, kept *keptNodes, zones []string) *service {
 	s := &service{kept: kept, nodes: map[string]*endpoint{}}
 	var idle []*endpoint // ready, with the weight 0
 	for _, i := range group.Instances() {
@@ -56,6 +58,10 @@ func newService(group Group, kept *keptNodes) *service {
 			continue // a node is no instance of a service
 		}
 		e := endpointOf(&i)
+		e.bytes = e.address.AsSlice()
+		for _, zone := range zones {
+			e.targets[zone] = e.target(i.Namespace, zone)
+		}
 		status := kept.worst(n.Name, i.Status)
 		if status == domain.Warning && n.WarningWeight != nil {
 			e.weight = uint16(*n.WarningWeight)
@@ -77,7 +83,7 @@ func newService(group Group, kept *keptNodes) *service {
 }
 
 func endpointOf(i *wire.Instance) *endpoint {
-	e := &endpoint{label: labelOf(i.ID), service: strings.ToLower(i.Service), weight: i.Weight, ports: make(map[string]uint16, len(i.Ports))}
+	e := &endpoint{label: labelOf(i.ID), service: strings.ToLower(i.Service), weight: i.Weight, targets: map[string]string{}, ports: make(map[string]uint16, len(i.Ports))}
 	if a, err := netip.ParseAddr(strings.Trim(i.Address, "[]")); err == nil {
 		e.address = a.WithZone("").Unmap()
 	} else {
