@@ -122,7 +122,7 @@ func (s *Store) write(c *commit) {
 			}
 			if p.heads[i].forgotten {
 				var err error
-				if p.heads[i], err = s.head(p.heads[i].stream); err != nil {
+				if p.heads[i], err = s.head(p.heads[i].stream()); err != nil {
 					p.results[i].Err = err
 					continue
 				}
@@ -145,7 +145,7 @@ func (s *Store) notTogether(p *pending) (refused bool) {
 	for i := range p.requests {
 		p.results[i] = eventstore.AppendResult{Err: eventstore.ErrNotTogether}
 		if p.heads[i].forgotten {
-			head, err := s.head(p.heads[i].stream)
+			head, err := s.head(p.heads[i].stream())
 			if err != nil {
 				p.results[i].Err, refused = err, true
 				continue
@@ -153,7 +153,7 @@ func (s *Store) notTogether(p *pending) (refused bool) {
 			p.heads[i] = head
 		}
 		if r, h := &p.requests[i], p.heads[i]; !r.Expected.Holds(h.events) {
-			p.results[i].Err = &eventstore.WrongExpectedRevision{Stream: h.stream, Expected: r.Expected, Events: h.events}
+			p.results[i].Err = &eventstore.WrongExpectedRevision{Stream: h.stream(), Expected: r.Expected, Events: h.events}
 			refused = true
 		}
 	}
@@ -175,7 +175,7 @@ func (s *Store) writeRequest(c *commit, r *eventstore.AppendRequest, h *head) (r
 		}
 	}
 	if !r.Expected.Holds(h.events) {
-		result.Err = &eventstore.WrongExpectedRevision{Stream: h.stream, Expected: r.Expected, Events: h.events}
+		result.Err = &eventstore.WrongExpectedRevision{Stream: h.stream(), Expected: r.Expected, Events: h.events}
 		return result
 	}
 	if !r.Other.IsAny() {
@@ -184,24 +184,29 @@ func (s *Store) writeRequest(c *commit, r *eventstore.AppendRequest, h *head) (r
 			result.Err = err
 			return result
 		}
+		other.used = s.idle.cycle // the next heartbeat needs it again
 		if !r.Other.Holds(other.events) {
-			result.Err = &eventstore.WrongExpectedRevision{Stream: other.stream, Expected: r.Other, Events: other.events}
+			result.Err = &eventstore.WrongExpectedRevision{Stream: other.stream(), Expected: r.Other, Events: other.events}
 			return result
 		}
 	}
 	if c.batch == nil {
 		c.batch = s.db.NewBatch()
 	}
+	stream := r.Stream
+	if !h.lifecycle || stream == "" { // the head has the whole name, or there is no other way to know it
+		stream = h.stream()
+	}
 	for i := range r.Events {
-		s.writeEvent(c, &r.Events[i], r.At, h)
+		s.writeEvent(c, &r.Events[i], r.At, h, stream)
 	}
 	return eventstore.AppendResult{Position: h.last, Revision: eventstore.Revision(h.events - 1)}
 }
 
-func (s *Store) writeEvent(c *commit, data *eventstore.EventData, at time.Time, h *head) {
+func (s *Store) writeEvent(c *commit, data *eventstore.EventData, at time.Time, h *head, stream eventstore.StreamName) {
 	c.out.events = append(c.out.events, eventstore.RecordedEvent{})
 	e := &c.out.events[len(c.out.events)-1]
-	e.EventData, e.Stream = *data, h.stream
+	e.EventData, e.Stream = *data, stream
 	e.Revision, e.Position, e.Timeline, e.RecordedAt = eventstore.Revision(h.events), s.next, s.timelines.Name, c.at
 	if !at.IsZero() { // it comes from another store
 		e.RecordedAt = s.imported(at)
@@ -341,7 +346,7 @@ func (s *Store) retried(c *commit, r *eventstore.AppendRequest, h *head) (result
 	}
 	i := 0
 	opts := eventstore.ReadOptions{From: eventstore.Revision(first), Limit: len(r.Events)}
-	for e, err := range s.readStream(h.stream, opts, c.applied) {
+	for e, err := range s.readStream(h.stream(), opts, c.applied) {
 		if err != nil {
 			c.err = fmt.Errorf("look for a retried append: %w", err)
 			return result, false

@@ -24,7 +24,7 @@ func (s *Store) Heads() (heads int) {
 	for i := range s.heads.shards {
 		shard := &s.heads.shards[i]
 		shard.Lock()
-		heads += len(shard.m)
+		heads += shard.live
 		shard.Unlock()
 	}
 	return heads

@@ -7,8 +7,8 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// A head is forgotten when nothing was appended to its stream for a while, so that memory depends on the streams in use and
-// not on all streams that ever existed. A head that is needed again is loaded from disk.
+// A head is forgotten when nothing was appended for a while, neither to its stream nor to a stream that is tied to it. So memory
+// depends on the streams in use and not on all streams that ever existed. A head that is needed again is loaded from disk.
 //
 // INVARIANT: of all heads of a stream, at most one is not forgotten, and that head is in the table. The committer changes
 // only that head. A caller of Append may have a head that is forgotten meanwhile; the committer then uses the head in the
@@ -67,10 +67,14 @@ func (s *Store) forget(c *commit) {
 	d := &s.idle
 	shard := &s.heads.shards[d.shard]
 	shard.Lock()
-	for _, h := range shard.m {
-		if h.used+idleCycles <= d.cycle && !h.queued && h.last <= c.applied {
-			s.forgetHead(shard, h)
+	var idle []*head // gathered first, because a removal moves other heads
+	for _, h := range shard.slots {
+		if h != nil && h.used+idleCycles <= d.cycle && !h.queued && h.last <= c.applied {
+			idle = append(idle, h)
 		}
+	}
+	for _, h := range idle {
+		s.forgetHead(shard, h)
 	}
 	shard.shrink()
 	shard.Unlock()
@@ -95,7 +99,7 @@ func (s *Store) saveIdle(c *commit, before eventstore.Position) {
 
 // forgetHead removes a head from the table. REQUIRES: the shard is locked.
 func (s *Store) forgetHead(shard *headShard, h *head) {
-	delete(shard.m, h.stream)
+	shard.remove(h)
 	shard.forgotten++
 	h.forgotten = true
 	if other := h.other.Swap(nil); other != nil {
@@ -111,27 +115,5 @@ func (s *Store) otherOf(h *head) (*head, error) {
 	if other := h.other.Load(); other != nil && !other.forgotten {
 		return other, nil
 	}
-	stream, ok := h.stream.Other()
-	if !ok {
-		return nil, eventstore.ErrNoOtherStream
-	}
-	other, err := s.head(stream)
-	if err == nil {
-		h.other.Store(other)
-		other.other.Store(h)
-	}
-	return other, err
-}
-
-// shrink makes a smaller map when the shard has far fewer heads than the map once had. REQUIRES: the shard is locked.
-func (s *headShard) shrink() {
-	s.most = max(s.most, len(s.m))
-	if s.most < 64 || len(s.m) > s.most/4 {
-		return
-	}
-	kept := make(map[eventstore.StreamName]*head, len(s.m))
-	for stream, h := range s.m {
-		kept[stream] = h
-	}
-	s.m, s.most = kept, len(kept)
+	return s.tied(h)
 }

@@ -20,19 +20,52 @@ import (
 //
 // INVARIANT: a stream has at most one head that is not forgotten, and the committer appends by no other. So any goroutine may
 // keep a pointer to a head (see forget.go). The goroutine that loads a head fills it before keepHead publishes it. From then
-// on only the committer reads and changes its fields, except for stream and heartbeats, which never change, and for readable
-// and other, which any goroutine may use.
+// on only the committer reads and changes its fields, except for name, hash, lifecycle and heartbeats, which never change, and
+// for readable and other, which any goroutine may use.
 type head struct {
-	stream     eventstore.StreamName
+	name       string // of the stream; of an instance's lifecycle stream it is the name of its heartbeat stream: both share the memory
 	events     uint64
 	last       eventstore.Position  // of the newest event; 0: the stream has none
 	readable   atomic.Uint64        // position of the newest heartbeat that readers can find; 0: there is none
 	other      atomic.Pointer[head] // of the instance's other stream; nil: no append was tied to it yet
 	number     uint32               // of a heartbeat stream; 0: it has none yet
-	used       uint32               // cycle of the last append; see idle
+	used       uint32               // cycle of the last append that needed the head; see idle
+	hash       uint32               // of the stream, see headShard
+	lifecycle  bool                 // the stream is an instance's lifecycle stream
 	heartbeats bool                 // the stream is a heartbeat stream
 	queued     bool                 // the stream is in the queue of unsaved
 	forgotten  bool                 // the head is no longer in the table, see forget.go
+}
+
+// newHead is the head of a stream without events. name is the name of the head of the instance's other stream, whose memory
+// is shared; "": the name is copied, because it may be a part of a larger piece of memory, which must not be kept for it.
+func newHead(stream eventstore.StreamName, hash uint32, name string) *head {
+	rest, lifecycle := strings.CutPrefix(string(stream), eventstore.LifecyclePrefix)
+	switch {
+	case name != "":
+	case lifecycle:
+		name = eventstore.HeartbeatPrefix + rest
+	default:
+		name = strings.Clone(string(stream))
+	}
+	return &head{name: name, hash: hash, lifecycle: lifecycle, heartbeats: stream.IsHeartbeat()}
+}
+
+// stream is the name of the head's stream. It is made anew for a lifecycle stream.
+func (h *head) stream() eventstore.StreamName {
+	if h.lifecycle {
+		return eventstore.StreamName(eventstore.LifecyclePrefix + h.name[len(eventstore.HeartbeatPrefix):])
+	}
+	return eventstore.StreamName(h.name)
+}
+
+// is says whether the head is the head of that stream.
+func (h *head) is(stream eventstore.StreamName) bool {
+	if h.lifecycle {
+		rest, ok := strings.CutPrefix(string(stream), eventstore.LifecyclePrefix)
+		return ok && rest == h.name[len(eventstore.HeartbeatPrefix):]
+	}
+	return h.name == string(stream)
 }
 
 // prefetchBatch is how many heads are prefetched at once. Without that the committer would wait for memory at each head.
@@ -63,37 +96,35 @@ type heads struct {
 	cycle  atomic.Uint32   // see idle
 }
 
-type headShard struct {
-	sync.Mutex
-	m         map[eventstore.StreamName]*head
-	most      int    // the largest number of heads since m was made
-	forgotten uint64 // how many heads of the shard were forgotten since the store was opened
-}
-
-func (h *heads) shard(stream eventstore.StreamName) *headShard {
-	return &h.shards[xxhash.Sum64String(string(stream))%uint64(len(h.shards))]
+// shard is the shard of a stream, and the stream's hash within it.
+func (h *heads) shard(stream eventstore.StreamName) (*headShard, uint32) {
+	hash := xxhash.Sum64String(string(stream))
+	return &h.shards[hash%uint64(len(h.shards))], uint32(hash >> 32)
 }
 
 func newHeads() *heads {
 	h := &heads{}
 	for i := range h.shards {
-		h.shards[i].m = make(map[eventstore.StreamName]*head)
+		h.shards[i].slots = make([]*head, leastSlots)
 	}
 	return h
 }
 
 // head is a stream's head. It is loaded from disk when it is not known yet.
-func (s *Store) head(stream eventstore.StreamName) (*head, error) {
-	shard := s.heads.shard(stream)
+func (s *Store) head(stream eventstore.StreamName) (*head, error) { return s.headNamed(stream, "") }
+
+// headNamed is head with the name that newHead takes.
+func (s *Store) headNamed(stream eventstore.StreamName, name string) (*head, error) {
+	shard, hash := s.heads.shard(stream)
 	for {
 		shard.Lock()
-		h, ok := shard.m[stream]
+		h := shard.find(hash, stream)
 		forgotten := shard.forgotten
 		shard.Unlock()
-		if ok {
+		if h != nil {
 			return h, nil
 		}
-		if h, ok, err := s.loadAndKeep(shard, stream, forgotten); ok || err != nil {
+		if h, ok, err := s.loadAndKeep(shard, newHead(stream, hash, name), stream, forgotten); ok || err != nil {
 			return h, err
 		}
 	}
@@ -101,14 +132,12 @@ func (s *Store) head(stream eventstore.StreamName) (*head, error) {
 
 // loadAndKeep loads a head. forgotten is the number of heads of the shard that were forgotten before. ok is false if another
 // one was forgotten meanwhile: it may be the same stream's, and newer than the head that was loaded.
-func (s *Store) loadAndKeep(shard *headShard, stream eventstore.StreamName, forgotten uint64) (h *head, ok bool, err error) {
+func (s *Store) loadAndKeep(shard *headShard, h *head, stream eventstore.StreamName, forgotten uint64) (kept *head, ok bool, err error) {
 	if err := s.enter(); err != nil {
 		return nil, false, err
 	}
 	defer s.leave()
-	// A name that was read from another store may be a part of a larger piece of memory, which must not be kept for the name.
-	loaded, err := s.loadHead(eventstore.StreamName(strings.Clone(string(stream))))
-	if err != nil {
+	if err := s.loadHead(h, stream); err != nil {
 		return nil, false, err
 	}
 	shard.Lock()
@@ -116,7 +145,7 @@ func (s *Store) loadAndKeep(shard *headShard, stream eventstore.StreamName, forg
 	if shard.forgotten != forgotten {
 		return nil, false, nil
 	}
-	return s.keepHead(shard, loaded), true, nil
+	return s.keepHead(shard, h, stream), true, nil
 }
 
 // tie loads the head of the instance's other stream, and makes the two heads point to each other.
@@ -124,77 +153,85 @@ func (s *Store) tie(h *head) error {
 	if h.other.Load() != nil {
 		return nil
 	}
-	stream, ok := h.stream.Other()
+	_, err := s.tied(h)
+	return err
+}
+
+// tied is tie of a head that has no other head.
+func (s *Store) tied(h *head) (*head, error) {
+	stream, ok := eventstore.StreamName(h.name), h.lifecycle
 	if !ok {
-		return eventstore.ErrNoOtherStream
+		stream, ok = stream.Other()
 	}
-	other, err := s.head(stream)
+	if !ok {
+		return nil, eventstore.ErrNoOtherStream
+	}
+	other, err := s.headNamed(stream, h.name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	h.other.Store(other)
 	other.other.Store(h)
-	return nil
+	return other, nil
 }
 
-// keepHead keeps a head, unless the stream has a head already, and gives the head that the stream has. REQUIRES: the shard
-// is locked.
-func (s *Store) keepHead(shard *headShard, h *head) *head {
-	if known, ok := shard.m[h.stream]; ok { // another goroutine was faster, and the committer may have moved that head
+// keepHead keeps the head of a stream, unless the stream has a head already, and gives the head that the stream has.
+// REQUIRES: the shard is locked.
+func (s *Store) keepHead(shard *headShard, h *head, stream eventstore.StreamName) *head {
+	if known := shard.find(h.hash, stream); known != nil { // another goroutine was faster, and the committer may have moved that head
 		return known
 	}
 	h.used = s.heads.cycle.Load()
-	shard.m[h.stream] = h
+	shard.add(h)
 	if h.number != 0 {
 		s.numbers.set(h.number, h)
 	}
 	return h
 }
 
-func (s *Store) loadHead(stream eventstore.StreamName) (*head, error) {
-	if stream.IsHeartbeat() {
-		return s.loadHeartbeatHead(stream)
+// loadHead reads from disk what a head says of its stream.
+func (s *Store) loadHead(h *head, stream eventstore.StreamName) error {
+	if h.heartbeats {
+		return s.loadHeartbeatHead(h, stream)
 	}
-	h := &head{stream: stream}
 	// The filters of the tables tell of most new streams that they have no first event, without a read.
 	if first, err := s.get(streamKey(stream, 0)); err != nil || first == nil {
-		return h, err
+		return err
 	}
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: streamKey(stream, 0)})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer it.Close()
 	end := streamKey(stream, 0)
 	end[len(end)-9] = 1 // behind the last revision
 	if !it.SeekLT(end) {
-		return h, it.Error()
+		return it.Error()
 	}
 	v, err := it.ValueAndErr()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	h.events, h.last = tail(it.Key())+1, eventstore.Position(binary.BigEndian.Uint64(v))
-	return h, nil
+	return nil
 }
 
-func (s *Store) loadHeartbeatHead(stream eventstore.StreamName) (*head, error) {
-	h := &head{stream: stream, heartbeats: true}
+func (s *Store) loadHeartbeatHead(h *head, stream eventstore.StreamName) error {
 	v, err := s.get(numberKey(stream))
 	if err != nil || v == nil {
-		return h, err
+		return err
 	}
 	h.number = binary.BigEndian.Uint32(v)
 	if v, err = s.get(number32(rangeHead, h.number)); err != nil || v == nil {
-		return h, err
+		return err
 	}
 	r := reader{Reader: packed.Reader{B: v}}
 	h.events, h.last = r.Uvarint(), eventstore.Position(r.Uvarint())
 	if r.Failed {
-		return nil, errDamaged
+		return errDamaged
 	}
 	h.readable.Store(uint64(h.last))
-	return h, nil
+	return nil
 }
 
 // How late heads may be written (ADR 016). The blocks of heartbeats hold all that a head says, so a head is written once
@@ -299,10 +336,12 @@ func (s *Store) recoverHead(e *heartbeat) error {
 	if err != nil {
 		return err
 	}
-	shard := s.heads.shard(stream)
+	shard, hash := s.heads.shard(stream)
 	shard.Lock()
 	defer shard.Unlock()
-	h := s.keepHead(shard, &head{stream: stream, heartbeats: true, number: e.event.StreamNumber})
+	h := newHead(stream, hash, "")
+	h.number = e.event.StreamNumber
+	h = s.keepHead(shard, h, stream)
 	h.events, h.last = uint64(e.event.Revision)+1, e.event.Position
 	h.readable.Store(uint64(h.last))
 	s.unsaved.add(h, e.event.Position)
@@ -341,7 +380,7 @@ func (n *numbers) find(requests []eventstore.AppendRequest, heads []*head) (name
 	for i := range requests {
 		if number := requests[i].StreamNumber; number != 0 {
 			if heads[i] = n.heads.At(number); heads[i] != nil {
-				names += len(heads[i].stream) * len(requests[i].Events)
+				names += len(heads[i].name) * len(requests[i].Events)
 			}
 		}
 	}
@@ -360,7 +399,7 @@ func (n *numbers) name(number uint32) eventstore.StreamName {
 	n.RLock()
 	defer n.RUnlock()
 	if h := n.heads.At(number); h != nil {
-		return h.stream
+		return h.stream()
 	}
 	if name, ok := n.names[number]; ok {
 		return name
