@@ -55,12 +55,12 @@ func (s *Service) Status(ctx context.Context) wire.Status {
 	at := s.Live.Position()
 	status.Catalog = wire.CatalogStatus{
 		Position: s.At(at), Behind: behind(at), Lag: domain.Duration(lag.Round(time.Millisecond)), Stale: stale,
-		Services: len(s.Live.Catalog().Services("")), Instances: s.Live.Catalog().Len(), Skipped: s.Live.Skipped(),
+		Services: len(s.Live.Catalog().Services("")), Instances: s.Live.Catalog().Count(""), Nodes: s.Live.Catalog().Count(domain.RegistryNamespace), Skipped: s.Live.Skipped(),
 	}
 	at = s.History.Position()
 	status.History = wire.HistoryStatus{Position: s.At(at), Behind: behind(at), Entries: s.History.Leaves()}
-	all := s.Live.Leases().Count("")
-	status.Leases = wire.LeaseStatus{Count: all.Leases, Overdue: all.Overdue, ExpiryHeld: s.expiryHeld("")}
+	all, own := s.Live.Leases().Count(""), s.Live.Leases().Count(domain.RegistryNamespace)
+	status.Leases = wire.LeaseStatus{Count: all.Leases - own.Leases, Overdue: all.Overdue - own.Overdue, ExpiryHeld: s.expiryHeld("")}
 	return status
 }
 

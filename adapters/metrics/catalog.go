@@ -51,6 +51,9 @@ func (i *instances) Collect(metrics chan<- prometheus.Metric) {
 	}
 	now := i.now()
 	for e := range i.catalog().All {
+		if e.Service().Namespace == domain.RegistryNamespace {
+			continue // rollcall_nodes
+		}
 		counts[state{e.Service(), e.Status(), e.Traffic()}]++
 		for _, c := range e.Checks() {
 			checks[check{c.Kind, c.Status}]++

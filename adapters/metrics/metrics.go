@@ -70,12 +70,13 @@ func (m *Metrics) Watch(r *live.State, diskBytes func() uint64) {
 	gauge := func(name, help string, value func() float64) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}
-	gauge("rollcall_catalog_instances", "Instances in the catalog.", func() float64 { return float64(r.Catalog().Len()) })
+	gauge("rollcall_catalog_instances", "Instances in the catalog.", func() float64 { return float64(r.Catalog().Count("")) })
+	gauge("rollcall_nodes", "Nodes of the registry that are registered, because they probe.", func() float64 { return float64(r.Catalog().Count(domain.RegistryNamespace)) })
 	m.registry.MustRegister(newInstances(r.Catalog, r.Now))
 	gauge("rollcall_catalog_services", "Services in the catalog.", func() float64 { return float64(len(r.Catalog().Services(""))) })
-	gauge("rollcall_leases", "Leases that are watched.", func() float64 { return float64(r.Leases().Len()) })
+	gauge("rollcall_leases", "Leases that are watched.", func() float64 { return float64(r.Leases().Len() - r.Leases().Count(domain.RegistryNamespace).Leases) })
 	gauge("rollcall_removals", "Instances and checks that are critical and wait for their remove_after.", func() float64 { return float64(r.Removals().Len()) })
-	gauge("rollcall_leases_due", "Leases past their deadline that have not been taken out.", func() float64 { return float64(r.Leases().Due()) })
+	gauge("rollcall_leases_due", "Leases past their deadline that have not been taken out.", func() float64 { return float64(r.Leases().Due() - r.Leases().Count(domain.RegistryNamespace).Overdue) })
 	gauge("rollcall_projection_position", "Position up to which the projections have applied events.", func() float64 { return float64(r.Position()) })
 	gauge("rollcall_projection_lag_events", "Positions that the projections are behind the event store.", func() float64 { return float64(r.Lag()) })
 	gauge("rollcall_projection_lag_seconds", "Time since the projections were last known to be level with the event store.", func() float64 { return r.LagTime().Seconds() })

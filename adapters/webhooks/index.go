@@ -60,11 +60,17 @@ func (x *index) find(e *eventstore.RecordedEvent, f func(*hook)) {
 	t := typeOf(e.Type)
 	for _, k := range [...]domain.ServiceKey{{}, {Namespace: key.Namespace}, {Namespace: key.Namespace, Service: key.Service}} {
 		for h := range x.by[k] {
-			if h.picks&t != 0 {
+			if h.picks&t != 0 && passes(h.webhook.Spec, key.Namespace) {
 				f(h)
 			}
 		}
 	}
+}
+
+// passes says whether a webhook picks events of a namespace. The nodes of the registry are in one of their own, which a webhook
+// must name.
+func passes(spec domain.WebhookSpec, namespace string) bool {
+	return spec.Namespace != "" || namespace != domain.RegistryNamespace
 }
 
 // typeSet is a set of types of instances' events, one bit each.

@@ -57,8 +57,8 @@ func (r *recent) add(e *eventstore.RecordedEvent) {
 	}
 }
 
-// after gives events after a position that the filter picks, in order; ok is false if it does not hold them all.
-func (r *recent) after(p eventstore.Position, filter eventstore.Filter, limit int) (found []*item, ok bool) {
+// after gives events after a position that picks picks, in order; ok is false if it does not hold them all.
+func (r *recent) after(p eventstore.Position, picks func(*eventstore.RecordedEvent) bool, limit int) (found []*item, ok bool) {
 	if p < r.since {
 		return nil, false
 	}
@@ -70,7 +70,7 @@ func (r *recent) after(p eventstore.Position, filter eventstore.Filter, limit in
 		if len(found) == limit {
 			break
 		}
-		if filter.Match(i.Stream, i.Type) {
+		if picks(&i.RecordedEvent) {
 			found = append(found, i)
 		}
 	}

@@ -140,26 +140,35 @@ func (d *Deliverer) due(ctx context.Context, w work, limit int) (found []*item, 
 	if err != nil || w.after >= w.to {
 		return nil, err
 	}
-	if found, ok := d.remembered(w.after, filter, limit); ok {
+	picks := func(e *eventstore.RecordedEvent) bool {
+		key, ok := e.Stream.InstanceKey()
+		return ok && passes(w.webhook.Spec, key.Namespace) && filter.Match(e.Stream, e.Type)
+	}
+	if found, ok := d.remembered(w.after, filter, picks, limit); ok {
 		return found, nil
 	}
-	for e, err := range d.opts.Store.ReadAll(ctx, eventstore.ReadAllOptions{After: w.after, To: w.to, Filter: filter, Limit: limit}) {
+	for e, err := range d.opts.Store.ReadAll(ctx, eventstore.ReadAllOptions{After: w.after, To: w.to, Filter: filter}) {
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, &item{RecordedEvent: e})
+		if !picks(&e) {
+			continue
+		}
+		if found = append(found, &item{RecordedEvent: e}); len(found) == limit {
+			break
+		}
 	}
 	return found, nil
 }
 
 // remembered is due from the newest events in memory; false: not all of the events are in memory.
-func (d *Deliverer) remembered(after eventstore.Position, filter eventstore.Filter, limit int) ([]*item, bool) {
+func (d *Deliverer) remembered(after eventstore.Position, filter eventstore.Filter, picks func(*eventstore.RecordedEvent) bool, limit int) ([]*item, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !filter.SkipsHeartbeats() && !d.beats {
 		return nil, false
 	}
-	return d.recent.after(after, filter, limit)
+	return d.recent.after(after, picks, limit)
 }
 
 // cannot handles a failure to read a webhook's events: a selection that is not valid ends the deliveries, any other

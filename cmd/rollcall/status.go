@@ -85,6 +85,9 @@ func storeLine(s *wire.StoreStatus) string {
 
 func catalogLine(s *wire.CatalogStatus) string {
 	line := fmt.Sprintf("%d instances of %d services, %s", s.Instances, s.Services, behindText(s.Behind))
+	if s.Nodes > 0 {
+		line += fmt.Sprintf(", %d nodes of the registry", s.Nodes)
+	}
 	if s.Stale {
 		line += ", from a snapshot: the store could not be reached since the start"
 	}

@@ -254,6 +254,21 @@ func (c *Catalog) FindAll(into []*Entry, keys []domain.Key) []*Entry {
 // Len is the number of live instances.
 func (c *Catalog) Len() int { return int(c.instances.Load()) }
 
+// Count is the number of instances in a namespace, see Within.
+func (c *Catalog) Count(namespace string) (instances int) {
+	if namespace == "" {
+		return c.Len() - c.Count(domain.RegistryNamespace)
+	}
+	for s := range c.all {
+		if s.key.Namespace == namespace {
+			s.mu.Lock()
+			instances += len(s.entries)
+			s.mu.Unlock()
+		}
+	}
+	return instances
+}
+
 // Changed is the position of the newest change to any instance, 0 if there was none.
 func (c *Catalog) Changed() eventstore.Position { return eventstore.Position(c.changed.Load()) }
 

@@ -55,8 +55,9 @@ type CatalogStatus struct {
 	Lag       domain.Duration `json:"lag"`              // since it was last known to be level with the store; up to 2 s mean nothing
 	Stale     bool            `json:"stale"`            // the store could not be reached since the start: it comes from a snapshot
 	Services  int             `json:"services"`
-	Instances int             `json:"instances"`
-	Skipped   int64           `json:"skipped"` // events that could not be applied
+	Instances int             `json:"instances"`       // without the registry's own nodes
+	Nodes     int             `json:"nodes,omitempty"` // of the registry that are registered, for they probe
+	Skipped   int64           `json:"skipped"`         // events that could not be applied
 }
 
 // HistoryStatus is how the history is.
