@@ -7,7 +7,9 @@ TOOLS := chromium curl dig dnsmasq haproxy jq node nginx npm openssl prometheus 
 PACKAGES := python3-consul $(patsubst dig,bind9-dnsutils,$(patsubst dnsmasq,dnsmasq-base,$(patsubst nginx,nginx-light,$(patsubst node,nodejs,$(TOOLS)))))
 
 # Modules of their own, with servers and clients that only tests need, so that the product's go.mod stays clean.
-MODULES := $(patsubst %/go.mod,%,$(shell find adapters -name go.mod))
+# Traefik takes minutes to compile, so that only torture runs it.
+TRAEFIK := adapters/consul/traefiktest
+MODULES := $(filter-out $(TRAEFIK)%,$(patsubst %/go.mod,%,$(shell find adapters -name go.mod)))
 
 .PHONY: build test tools vet race bench torture demo screenshots clean
 
@@ -37,7 +39,7 @@ KILLS ?= 200
 SEEDS ?= 5000
 FUZZTIME ?= 30s
 FUZZ := ./adapters/dns:FuzzPackets ./adapters/consul:FuzzRequests ./domain:FuzzDecodeEvent ./domain:FuzzParseKey ./domain/eventstore:FuzzParseJSON ./domain/eventstore:FuzzValidJSON ./adapters/pebblestore:FuzzStoredValues ./adapters/raftstore:FuzzEntry \
-	./adapters/httpapi:FuzzBodies ./adapters/httpapi:FuzzTheLane ./adapters/web/lane:FuzzPlainRequests ./adapters/httpapi:FuzzPlainStrings ./adapters/httpapi:FuzzPlainReports ./adapters/httpapi:FuzzQueries ./projections/history:FuzzStoredLists \
+	./adapters/httpapi:FuzzBodies ./adapters/httpapi:FuzzTheLane ./adapters/web/lane:FuzzPlainRequests ./adapters/web/lane:FuzzPlainReports ./adapters/httpapi:FuzzPlainStrings ./adapters/httpapi:FuzzPlainReports ./adapters/httpapi:FuzzQueries ./projections/history:FuzzStoredLists \
 	./adapters/access:FuzzFiles ./adapters/access:FuzzTokens ./projections/history:FuzzCheckpoint ./projections/catalog:FuzzSnapshotsAndEvents
 
 torture: ## long runs: KILLS kills of the real binary, SEEDS simulated worlds, errors at every file operation, every fuzz target for FUZZTIME, loads that are to exhaust the server
@@ -48,6 +50,7 @@ torture: ## long runs: KILLS kills of the real binary, SEEDS simulated worlds, e
 	@for t in $(FUZZ); do $(GO) test -run '^$$' -fuzz "^$${t#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $${t%%:*} || exit 1; done
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'TestNoLoadExhausts|TestAClusterIsTortured|TestALeaderDiesUnderLoad' ./cmd/rollcall
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'ManyThatHang|ManyIdle' ./adapters/webhooks
+	cd $(TRAEFIK) && $(GO) test -v -count=1 .
 
 BASE ?= HEAD~1
 BENCH ?= .
