@@ -90,6 +90,10 @@ func (s *Store) serve(c net.Conn) error {
 	}
 	a := s.introduce()
 	a.Refused, a.Removed = s.refuse(h)
+	if a.Refused == "" && h.Purpose != forIdentity {
+		a.Refused = s.outdated(h.Name, told(h.Rules))
+		a.TooOld = a.Refused != ""
+	}
 	if err := writeJSON(c, frameAnswer, a); err != nil || a.Refused != "" {
 		return err
 	}
@@ -122,7 +126,7 @@ func (s *Store) serve(c net.Conn) error {
 // introduce says who this node is.
 func (s *Store) introduce() answer {
 	who := s.log.who()
-	a := answer{ID: who.ID, Name: who.Name, Cluster: who.Cluster, Leader: s.engine.view.Load().leader, Members: map[string]uint64{}}
+	a := answer{ID: who.ID, Name: who.Name, Cluster: who.Cluster, Leader: s.engine.view.Load().leader, Members: map[string]uint64{}, Rules: s.newest()}
 	m := s.applier.at()
 	for id, member := range m.members {
 		a.Members[member.name] = id

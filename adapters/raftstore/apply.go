@@ -113,11 +113,14 @@ func (a *applier) advance(next mark) {
 	})
 }
 
-// body carries out a block, the removal of heartbeats, or notes.
+// body carries out an entry's body.
 func (a *applier) body(next mark, e *raftpb.Entry) (mark, error) {
-	at, body, err := unstamp(e.GetData())
+	rules, at, body, err := unstamp(e.GetData())
 	if err != nil {
 		return next, err
+	}
+	if knows := a.store.newest(); rules > knows {
+		return next, tooOld(rules, knows)
 	}
 	next.time = max(next.time, at)
 	b := pebblestore.Block{At: next.time}
@@ -130,6 +133,8 @@ func (a *applier) body(next mark, e *raftpb.Entry) (mark, error) {
 		return next, err
 	case bodyNotes:
 		return a.notes(next, &b, body)
+	case bodyRules:
+		return a.rules(next, &b, body)
 	}
 	of, err := decodeOrigin(body)
 	if err != nil {

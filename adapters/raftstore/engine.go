@@ -212,7 +212,7 @@ func (e *engine) propose(body []byte) {
 		if store == nil || n.BasicStatus().RaftState != raft.StateLeader {
 			return
 		}
-		_ = n.Propose(stamped(store.Stamp(), body))
+		_ = n.Propose(stamped(e.store.applier.at().rules, store.Stamp(), body))
 	})
 }
 

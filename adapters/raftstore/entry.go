@@ -12,16 +12,16 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// An entry of the log is the leader's stamp (version and time) and a body, which a node made: a block of appends, a position
-// before which heartbeats are removed, or notes. A node stops at an entry that it does not understand, because it cannot know
+// An entry of the log is the leader's stamp (version of the rules and time) and a body, which a node made: a block of appends, a position
+// before which heartbeats are removed, notes, or a later version of the rules (rules.go). A node stops at an entry that it does not understand, because it cannot know
 // what the other nodes make of it.
 const (
-	entryVersion = 1
-	stampSize    = 9 // bytes: the version, then the time in Unix nanoseconds
+	stampSize = 9 // bytes: the version of the rules, then the time in Unix nanoseconds
 
 	bodyBlock = 1
 	bodyTrim  = 2
 	bodyNotes = 3
+	bodyRules = 4
 )
 
 // errEntry refuses an entry that this version does not understand.
@@ -35,25 +35,25 @@ type origin struct {
 	number      uint64
 }
 
-// stamped is a body with the leader's time before it: an entry's data.
-func stamped(at int64, body []byte) []byte {
+// stamped is a body with the leader's version of the rules and time before it: an entry's data.
+func stamped(rules uint64, at int64, body []byte) []byte {
 	b := make([]byte, 0, stampSize+len(body))
-	b = append(b, entryVersion)
+	b = append(b, byte(rules))
 	b = binary.BigEndian.AppendUint64(b, uint64(at))
 	return append(b, body...)
 }
 
-// unstamp gives the time and the body of an entry.
-func unstamp(data []byte) (at int64, body []byte, err error) {
-	if len(data) <= stampSize || data[0] != entryVersion {
-		return 0, nil, errEntry
+// unstamp gives the version of the rules, the time and the body of an entry.
+func unstamp(data []byte) (rules uint64, at int64, body []byte, err error) {
+	if len(data) <= stampSize || data[0] == 0 {
+		return 0, 0, nil, errEntry
 	}
-	return int64(binary.BigEndian.Uint64(data[1:])), data[stampSize:], nil
+	return uint64(data[0]), int64(binary.BigEndian.Uint64(data[1:])), data[stampSize:], nil
 }
 
 // readable says whether a body is of a kind that this version knows. The leader proposes no other.
 func readable(body []byte) bool {
-	return len(body) > 0 && (body[0] == bodyBlock || body[0] == bodyTrim || body[0] == bodyNotes)
+	return len(body) > 0 && body[0] >= bodyBlock && body[0] <= bodyRules
 }
 
 func encodeTrim(before eventstore.Position) []byte {

@@ -63,7 +63,7 @@ func (s *Store) meet() error {
 	for {
 		members := map[uint64]member{own.ID: {id: own.ID, name: s.config.Node, address: s.config.Members[s.config.Node]}}
 		founder, missing := "", ""
-		events := 0
+		events, rules := 0, s.newest()
 		for _, name := range slices.Sorted(maps.Keys(s.config.Members)) {
 			a := own
 			if name != s.config.Node {
@@ -82,6 +82,7 @@ func (s *Store) meet() error {
 				missing = fmt.Sprintf("%s belongs to a cluster, which must add this node", name)
 				continue
 			}
+			rules = min(rules, told(a.Rules))
 			members[a.ID] = member{id: a.ID, name: name, address: s.config.Members[name]}
 			if founder == "" || a.Events && events == 0 {
 				founder = name
@@ -96,7 +97,7 @@ func (s *Store) meet() error {
 		case events > 1:
 			return errors.New("more than one node of the cluster has events already: only one may")
 		case missing == "" && founder == s.config.Node:
-			return s.found(members)
+			return s.found(members, rules)
 		case missing != said && missing != "":
 			s.logger.Info("the nodes of the cluster have not met yet", "missing", missing)
 		}
@@ -109,13 +110,13 @@ func (s *Store) meet() error {
 
 // found makes the first state of a cluster: the store of this node, at the first entry of the log. The other nodes receive it
 // as a checkpoint. The id of the store is that of the cluster, unless the store is older.
-func (s *Store) found(members map[uint64]member) error {
+func (s *Store) found(members map[uint64]member, rules uint64) error {
 	s.running.Lock()
 	if s.log.who().Cluster != uuid.Nil {
 		s.running.Unlock()
 		return nil
 	}
-	err := s.foundLocked(members)
+	err := s.foundLocked(members, rules)
 	s.running.Unlock()
 	if err != nil {
 		return fmt.Errorf("found the cluster: %w", err)
@@ -124,7 +125,7 @@ func (s *Store) found(members map[uint64]member) error {
 	return s.run()
 }
 
-func (s *Store) foundLocked(members map[uint64]member) error {
+func (s *Store) foundLocked(members map[uint64]member, rules uint64) error {
 	cluster := uuid.New()
 	if err := s.log.saveIdentity(func(i *identity) { i.Founding = true }); err != nil {
 		return err
@@ -146,7 +147,7 @@ func (s *Store) foundLocked(members map[uint64]member) error {
 	if err != nil {
 		return err
 	}
-	m := mark{cluster: cluster, index: 1, term: 1, writers: map[uint64]origin{}, conf: &raftpb.ConfState{}, members: members}
+	m := mark{cluster: cluster, index: 1, term: 1, writers: map[uint64]origin{}, conf: &raftpb.ConfState{}, members: members, rules: rules}
 	m.time = store.Stamp()
 	m.conf.Voters = slices.Sorted(maps.Keys(members))
 	first := pebblestore.Block{At: m.time, Mark: m.encode()}

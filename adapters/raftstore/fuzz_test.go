@@ -49,23 +49,24 @@ func TestABlockIsReadAsItWasWritten(t *testing.T) {
 func TestAMarkIsReadAsItWasWritten(t *testing.T) {
 	m := mark{
 		cluster: uuid.New(), index: 300, term: 4, time: -5, writers: map[uint64]origin{7: {7, 1, 900}, 2: {2, 3, 4}},
-		conf: &raftpb.ConfState{Voters: []uint64{7}, Learners: []uint64{2}}, members: map[uint64]member{7: {7, "n1", "a"}, 2: {2, "n2", "b"}}, removed: []uint64{5},
+		conf: &raftpb.ConfState{Voters: []uint64{7}, Learners: []uint64{2}}, members: map[uint64]member{7: {7, "n1", "a"}, 2: {2, "n2", "b"}}, removed: []uint64{5}, rules: 3,
 	}
 	got, err := decodeMark(m.encode())
-	if err != nil || !bytes.Equal(got.encode(), m.encode()) || !reflect.DeepEqual(got.writers, m.writers) || !reflect.DeepEqual(got.members, m.members) || !got.learner(2) {
+	if err != nil || !bytes.Equal(got.encode(), m.encode()) || !reflect.DeepEqual(got.writers, m.writers) || !reflect.DeepEqual(got.members, m.members) || !got.learner(2) || got.rules != 3 {
 		t.Errorf("it was read as %+v, %v", got, err)
 	}
 }
 
 // No bytes make a node panic.
 func FuzzEntry(f *testing.F) {
-	f.Add(stamped(5, append(appendOrigin(nil, origin{1, 2, 3}), encodeRequests(every())...)))
-	f.Add(stamped(5, encodeTrim(7)))
-	f.Add(stamped(5, encodeNotes(origin{1, 2, 3}, []pebblestore.Note{{Name: "a", Value: []byte("b")}, {Name: "c"}})))
+	f.Add(stamped(1, 5, append(appendOrigin(nil, origin{1, 2, 3}), encodeRequests(every())...)))
+	f.Add(stamped(1, 5, encodeTrim(7)))
+	f.Add(stamped(2, 5, encodeRules(2)))
+	f.Add(stamped(1, 5, encodeNotes(origin{1, 2, 3}, []pebblestore.Note{{Name: "a", Value: []byte("b")}, {Name: "c"}})))
 	f.Add((&mark{conf: &raftpb.ConfState{}, members: map[uint64]member{1: {1, "n1", "a"}}}).encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, _ = decodeMark(data)
-		_, body, err := unstamp(data)
+		_, _, body, err := unstamp(data)
 		if err != nil {
 			return
 		}
@@ -74,6 +75,9 @@ func FuzzEntry(f *testing.F) {
 		}
 		if body[0] == bodyTrim {
 			_, _ = decodeTrim(body)
+		}
+		if body[0] == bodyRules {
+			_, _ = decodeRules(body)
 		}
 		if body[0] == bodyNotes {
 			_, _, _ = decodeNotes(body)

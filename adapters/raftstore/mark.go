@@ -28,6 +28,7 @@ type mark struct {
 	conf    *raftpb.ConfState
 	members map[uint64]member
 	removed []uint64 // ids of former members, which are not used again
+	rules   uint64   // version of the rules for the next entry
 }
 
 // member is a node of the cluster.
@@ -68,6 +69,9 @@ func (m *mark) encode() []byte {
 	for _, id := range m.removed {
 		b = binary.BigEndian.AppendUint64(b, id)
 	}
+	if m.rules > 1 { // a node that knows version 1 only reads no such mark
+		b = binary.AppendUvarint(b, m.rules)
+	}
 	return b
 }
 
@@ -95,6 +99,10 @@ func decodeMark(b []byte) (m mark, err error) {
 	}
 	for range r.count() {
 		m.removed = append(m.removed, r.uint64())
+	}
+	m.rules = 1
+	if len(r.B) > 0 {
+		m.rules = r.Uvarint()
 	}
 	if r.end() != nil {
 		return m, errMark

@@ -122,6 +122,9 @@ func (s *Store) add(ctx context.Context, name, address string) error {
 		if a.Events {
 			return refuseMembers("%s has events of its own: its data folder must be empty", name)
 		}
+		if why := s.outdated(name, told(a.Rules)); why != "" {
+			return refuseMembers("%s", why)
+		}
 		found = member{id: a.ID, name: name, address: address}
 	}
 	add := changeContext{ID: found.id, Name: name, Address: address}
@@ -254,7 +257,7 @@ func (s *Store) stepDown() {
 // promoteWithin is how many entries a learner may lack when it gets its vote.
 const promoteWithin = 256
 
-// maintain cuts the log, removes old checkpoints and promotes learners.
+// maintain cuts the log, removes old checkpoints, promotes learners and begins later versions of the rules.
 func (s *Store) maintain() {
 	ticker := time.NewTicker(4 * s.tick())
 	defer ticker.Stop()
@@ -267,6 +270,7 @@ func (s *Store) maintain() {
 		case <-ticker.C:
 		}
 		s.promote()
+		s.raiseRules()
 		s.stepDown()
 		s.snapshots.expire()
 		if err := s.cut(); err != nil {

@@ -24,7 +24,7 @@ type Network interface {
 }
 
 // tcp is the network of production: mutual TLS over TCP.
-type tcp struct{ config *tls.Config }
+type tcp struct{ config func() *tls.Config }
 
 // Listen implements Network.
 func (t tcp) Listen(address string) (net.Listener, error) {
@@ -32,12 +32,14 @@ func (t tcp) Listen(address string) (net.Listener, error) {
 	if err != nil || t.config == nil {
 		return l, err
 	}
-	config := t.config.Clone()
-	config.ClientAuth, config.MinVersion = tls.RequireAndVerifyClientCert, tls.VersionTLS13
-	if config.ClientCAs == nil {
-		config.ClientCAs = config.RootCAs
-	}
-	return tls.NewListener(l, config), nil
+	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		config := t.config().Clone()
+		config.ClientAuth, config.MinVersion = tls.RequireAndVerifyClientCert, tls.VersionTLS13
+		if config.ClientCAs == nil {
+			config.ClientCAs = config.RootCAs
+		}
+		return config, nil
+	}}), nil
 }
 
 // Dial implements Network.
@@ -46,7 +48,7 @@ func (t tcp) Dial(ctx context.Context, name, address string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "tcp", address)
 	}
-	config := t.config.Clone()
+	config := t.config().Clone()
 	config.ServerName, config.MinVersion = name, tls.VersionTLS13 // the certificate names the node, not its host
 	d := tls.Dialer{Config: config}
 	return d.DialContext(ctx, "tcp", address)
@@ -100,6 +102,7 @@ type hello struct {
 	Address string    `json:"address"` // where the node that dials is reached
 	To      uint64    `json:"to"`      // the id that the node at the other end must have; 0: any
 	Change  *change   `json:"change,omitempty"`
+	Rules   uint64    `json:"rules"` // the newest version of the rules that the node knows
 }
 
 // answer is what the other end says to a hello.
@@ -113,6 +116,8 @@ type answer struct {
 	Members map[string]uint64 `json:"members,omitempty"`
 	Leader  uint64            `json:"leader,omitempty"`
 	Again   bool              `json:"again,omitempty"` // the change may be asked for again
+	Rules   uint64            `json:"rules"`           // the newest version of the rules that the node knows
+	TooOld  bool              `json:"too_old,omitempty"`
 }
 
 // refusedError is what a node said that refuses another one.
@@ -187,6 +192,7 @@ func (s *Store) call(ctx context.Context, name, address string, h hello) (net.Co
 	}
 	who := s.log.who()
 	h.From, h.Name, h.Cluster, h.Address = who.ID, who.Name, who.Cluster, s.config.Address
+	h.Rules = s.newest()
 	_ = c.SetDeadline(time.Now().Add(helloTimeout))
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	err = writeJSON(c, frameHello, h)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net"
 	"slices"
@@ -38,6 +39,7 @@ type peer struct {
 	bytes     int
 	wake      chan struct{} // capacity 1: there is something in the queue; never closed
 	connected bool
+	rules     uint64 // the newest version of the rules that the peer's process knows, while it is connected
 	refusal   string // why the peer refused the newest connection; "": it did not
 }
 
@@ -154,10 +156,10 @@ func (p *peer) take() [][]byte {
 	return taken
 }
 
-func (p *peer) connect(connected bool, refusal string) {
+func (p *peer) connect(connected bool, rules uint64, refusal string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.connected, p.refusal, p.queue, p.bytes = connected, refusal, nil, 0
+	p.connected, p.rules, p.refusal, p.queue, p.bytes = connected, rules, refusal, nil, 0
 }
 
 // run keeps a connection to the member until the peer is stopped.
@@ -166,18 +168,18 @@ func (p *peers) run(peer *peer) {
 	pause := s.tick()
 	broke := false // a connection broke, and it is not known yet whether the member's process has ended
 	for peer.ctx.Err() == nil {
-		c, _, err := s.call(peer.ctx, peer.member.name, peer.member.address, hello{Purpose: forMessages, To: peer.member.id})
+		c, a, err := s.call(peer.ctx, peer.member.name, peer.member.address, hello{Purpose: forMessages, To: peer.member.id})
 		if broke && errors.Is(err, syscall.ECONNREFUSED) { // a process that is ending may close its connections before its listener
 			s.engine.ended(peer.member.id)
 			broke = false
 		}
 		if err == nil {
-			peer.connect(true, "")
+			peer.connect(true, told(a.Rules), "")
 			began := s.monotonic()
 			pause = s.tick()
 			s.logger.Debug("connected to a node of the cluster", "peer", peer.member.name)
 			err = peer.write(c)
-			peer.connect(false, "")
+			peer.connect(false, 0, "")
 			s.engine.unreachable(peer.member.id)
 			if peer.ctx.Err() == nil {
 				s.logger.Info("the connection to a node of the cluster broke", "peer", peer.member.name, "cause", err)
@@ -188,9 +190,12 @@ func (p *peers) run(peer *peer) {
 		}
 		var refused *refusedError
 		if errors.As(err, &refused) {
-			peer.connect(false, refused.answer.Refused)
-			if refused.answer.Removed {
+			peer.connect(false, 0, refused.answer.Refused)
+			switch {
+			case refused.answer.Removed:
 				s.removed(refused)
+			case refused.answer.TooOld:
+				s.fail(fmt.Errorf("%w (%w)", ErrTooOld, refused))
 			}
 		}
 		if !sleep(peer.ctx, pause) {

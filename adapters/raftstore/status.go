@@ -42,6 +42,7 @@ type Status struct {
 	// Committed is the newest entry that this node knows to be in the log of a majority, Applied the newest that it has
 	// carried out. The difference is its lag, as far as it knows.
 	Committed, Applied uint64
+	Rules              uint64 // version of the rules of the cluster
 	Members            []MemberStatus
 
 	Proposals Duration // blocks of this node, from the call to the answer
@@ -67,6 +68,8 @@ type MemberStatus struct {
 	// Connected says that this node can send to the member. Refusal is what the member said to refuse that.
 	Connected bool
 	Refusal   string
+	// Rules is the newest version of the rules that the member knows; 0: it is not connected.
+	Rules uint64
 }
 
 // Status gives the state of the node.
@@ -74,7 +77,7 @@ func (s *Store) Status() Status {
 	who, v, m := s.log.who(), s.engine.view.Load(), s.applier.at()
 	st := Status{
 		Node: s.config.Node, Role: roleOf(v.role), Term: v.term, Leader: m.members[v.leader].name, Without: s.engine.withoutLeader(),
-		Committed: max(v.committed, m.index), Applied: m.index, Elections: s.engine.elections.Load(), LogBytes: s.log.size(), Err: s.Err(),
+		Committed: max(v.committed, m.index), Applied: m.index, Elections: s.engine.elections.Load(), LogBytes: s.log.size(), Rules: m.rules, Err: s.Err(),
 	}
 	first, _ := s.log.FirstIndex() // gives no error
 	st.LogFirst = first
@@ -105,8 +108,9 @@ func (s *Store) Status() Status {
 		}
 		if peer := s.peers.find(member.id); peer != nil {
 			status.Connected, status.Refusal = peer.state()
+			status.Rules = peer.knows()
 		} else if member.id == who.ID {
-			status.Connected = true
+			status.Connected, status.Rules = true, s.newest()
 		}
 		st.Members = append(st.Members, status)
 	}

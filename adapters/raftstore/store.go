@@ -64,8 +64,9 @@ type Config struct {
 	Listen string // address to listen at; "": Address
 	// Address is where the other nodes reach this one; "": its address in Members, or else Listen.
 	Address string
-	// TLS has the node's certificate and the authority of all nodes' certificates (RootCAs). nil: no TLS, for tests.
-	TLS   *tls.Config
+	// TLS gives the node's certificate and the authority of all nodes' certificates (RootCAs), for each connection. nil: no TLS,
+	// for tests.
+	TLS   func() *tls.Config
 	Dir   string // the data folder: the store is in its folder events, the log in its folder raft
 	Store pebblestore.Options
 	// Notes gives what the node has noted before it founds a cluster; nil: nothing.
@@ -77,6 +78,7 @@ type Config struct {
 	GiveUp   time.Duration // how long an append waits for a majority; 0: 10 s
 	Logger   *slog.Logger  // nil: discards
 	Network  Network       // nil: TCP
+	Rules    uint64        // the newest version of the rules that the node knows; 0: that of this version of rollcall. For tests
 }
 
 func (c *Config) giveUp() time.Duration { return c.GiveUp }
@@ -295,6 +297,9 @@ func (s *Store) use(store *pebblestore.Store) error {
 	m, err := decodeMark(b)
 	if err != nil {
 		return err
+	}
+	if knows := s.newest(); m.rules > knows {
+		return tooOld(m.rules, knows)
 	}
 	if who := s.log.who(); m.cluster != who.Cluster {
 		return fmt.Errorf("the store is of cluster %s, the log of cluster %s", m.cluster, who.Cluster)

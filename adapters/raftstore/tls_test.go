@@ -11,6 +11,7 @@ import (
 	"errors"
 	"math/big"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -85,7 +86,8 @@ func TestNodesSpeakOverMutualTLSByTheirNames(t *testing.T) {
 	}
 	certificate := map[string]*tls.Config{"n1": ca.config(t, "n1"), "n2": ca.config(t, "n2"), "n3": ca.config(t, "n1")}
 	c.change = func(config *raftstore.Config) {
-		config.Network, config.TLS, config.Listen = nil, certificate[config.Node], c.members[config.Node]
+		own := certificate[config.Node]
+		config.Network, config.TLS, config.Listen = nil, func() *tls.Config { return own }, c.members[config.Node]
 	}
 	for _, name := range three {
 		c.start(name)
@@ -108,6 +110,51 @@ func TestNodesSpeakOverMutualTLSByTheirNames(t *testing.T) {
 	c.startAll()
 	c.append("n3", eventstore.AppendRequest{Stream: stream(1), Events: events(1, "x")})
 	if all := c.equal(); len(all) != 1 {
+		t.Errorf("there are %d events", len(all))
+	}
+}
+
+// A node shows the certificate that it has when a connection begins, and goes by the authorities that it then has.
+func TestCertificatesAreRenewedWithoutARestart(t *testing.T) {
+	c := newCluster(t, three...)
+	old, next := newAuthority(t), newAuthority(t)
+	both := x509.NewCertPool()
+	both.AddCert(old.cert)
+	both.AddCert(next.cert)
+	for name := range c.members {
+		c.members[name] = freeAddress(t)
+	}
+	var mu sync.Mutex
+	certificate := map[string]*tls.Config{}
+	renew := func(a *authority, roots *x509.CertPool) {
+		for _, name := range three {
+			config := a.config(t, name)
+			if roots != nil {
+				config.RootCAs = roots
+			}
+			mu.Lock()
+			certificate[name] = config
+			mu.Unlock()
+		}
+	}
+	renew(old, nil)
+	c.change = func(config *raftstore.Config) {
+		config.Network, config.Listen = nil, c.members[config.Node]
+		config.TLS = func() *tls.Config {
+			mu.Lock()
+			defer mu.Unlock()
+			return certificate[config.Node]
+		}
+	}
+	c.startAll()
+	renew(old, both) // the way from one authority to another
+	renew(next, both)
+	renew(next, nil)
+	c.stop("n3") // its new process has to be let in
+	c.append("n1", eventstore.AppendRequest{Stream: stream(1), Events: events(1, "x")})
+	c.ready(c.start("n3"))
+	c.append("n3", eventstore.AppendRequest{Stream: stream(1), Events: events(1, "y")})
+	if all := c.equal(); len(all) != 2 {
 		t.Errorf("there are %d events", len(all))
 	}
 }

@@ -152,6 +152,12 @@ func clusterLine(s *wire.ClusterStatus) string {
 	if s.Lag > 0 {
 		line += fmt.Sprintf(", %d entries behind", s.Lag)
 	}
+	for _, m := range s.Members {
+		if m.Rules > s.Rules {
+			line += fmt.Sprintf(", version %d of the rules until all members know a later one", s.Rules)
+			break
+		}
+	}
 	if s.Problem != "" {
 		line += ": " + s.Problem
 	}

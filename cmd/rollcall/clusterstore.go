@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,7 +12,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/adapters/metrics"
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 	"github.com/rollcall-registry/rollcall/adapters/raftstore"
@@ -36,7 +36,7 @@ func (c *clustering) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.members, "cluster", "", "the nodes that found a cluster, n1=host:port,n2=…; with --join this node alone")
 	f.BoolVar(&c.join, "join", false, "wait until this node is added to a cluster, with rollcall cluster add")
 	f.StringVar(&c.listen, "cluster-listen", "", "address and port to listen on for the other nodes; left out, this node's in --cluster")
-	f.StringVar(&c.cert, "cluster-cert", "", "certificate that this node shows the others, in PEM; without it, all nodes are on this machine")
+	f.StringVar(&c.cert, "cluster-cert", "", "certificate that this node shows the others, in PEM; read again when it changes; without it, all nodes are on this machine")
 	f.StringVar(&c.key, "cluster-key", "", "private key of that certificate, in PEM")
 	f.StringVar(&c.ca, "cluster-ca", "", "authority that signs the nodes' certificates, and nobody else's, in PEM")
 }
@@ -44,7 +44,7 @@ func (c *clustering) flags(f *pflag.FlagSet) {
 func (c *clustering) on() bool { return c.node != "" }
 
 // config is the part of the store's configuration that the flags say.
-func (c *clustering) config() (config raftstore.Config, err error) {
+func (c *clustering) config(logger *slog.Logger) (config raftstore.Config, err error) {
 	if err := domain.ValidateMemberID(c.node); err != nil {
 		return config, fmt.Errorf("node: %w", err)
 	}
@@ -81,8 +81,17 @@ func (c *clustering) config() (config raftstore.Config, err error) {
 	if c.cert == "" || c.key == "" || c.ca == "" {
 		return config, errors.New("--cluster-cert, --cluster-key and --cluster-ca go together")
 	}
-	if config.TLS, err = client.TLS(c.ca, c.cert, c.key); err != nil {
+	files := web.TLS{Cert: c.cert, Key: c.key, ClientCA: c.ca, ClientAuth: web.ClientAuthRequired, Logger: logger}
+	secure, err := files.Config()
+	if err != nil {
 		return config, fmt.Errorf("the cluster's certificates: %w", err)
+	}
+	config.TLS = func() *tls.Config {
+		now, err := secure.GetConfigForClient(nil)
+		if err != nil {
+			panic(err) // what was read before stays in force
+		}
+		return &tls.Config{Certificates: now.Certificates, RootCAs: now.ClientCAs}
 	}
 	return config, nil
 }
@@ -105,7 +114,7 @@ func (s *settings) checkCluster() error {
 	if !embedded(s.store) {
 		return usageError{errors.New("--node and --store do not go together: a cluster is kept in the data folders of its nodes")}
 	}
-	if _, err := c.config(); err != nil {
+	if _, err := c.config(slog.New(slog.DiscardHandler)); err != nil {
 		return usageError{err}
 	}
 	return nil
@@ -113,7 +122,7 @@ func (s *settings) checkCluster() error {
 
 // openCluster opens this node's part of the cluster, and waits until the node has the events of the cluster.
 func openCluster(ctx context.Context, s settings, observed *metrics.Metrics, logger *slog.Logger, at func(what string, cause func() error)) (*backend, error) {
-	config, err := s.cluster.config()
+	config, err := s.cluster.config(logger)
 	if err != nil {
 		return nil, usageError{err}
 	}
@@ -214,7 +223,7 @@ func clusterStatus(store *raftstore.Store, now func() time.Time) wire.ClusterSta
 	s := store.Status()
 	status := wire.ClusterStatus{
 		Node: s.Node, Role: wire.ClusterRole(s.Role), Term: s.Term, Leader: s.Leader, Applied: s.Applied, Lag: s.Committed - s.Applied,
-		LogBytes: s.LogBytes, Members: []wire.MemberStatus{},
+		LogBytes: s.LogBytes, Rules: s.Rules, Members: []wire.MemberStatus{},
 	}
 	if s.Without > 0 {
 		since := now().Add(-s.Without).UTC().Round(0)
@@ -224,7 +233,7 @@ func clusterStatus(store *raftstore.Store, now func() time.Time) wire.ClusterSta
 		status.Problem = s.Err.Error()
 	}
 	for _, m := range s.Members {
-		one := wire.MemberStatus{Member: domain.Member{ID: m.Name, Address: m.Address}, Role: wire.Follower, Connected: m.Connected, Problem: m.Refusal}
+		one := wire.MemberStatus{Member: domain.Member{ID: m.Name, Address: m.Address}, Role: wire.Follower, Connected: m.Connected, Rules: m.Rules, Problem: m.Refusal}
 		switch {
 		case m.Leader:
 			one.Role = wire.Leader

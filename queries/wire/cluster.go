@@ -17,6 +17,7 @@ type ClusterStatus struct {
 	Applied            uint64         `json:"applied"`           // number of the newest entry of the log that is in the node's store
 	Lag                uint64         `json:"lag"`               // entries that the node knows to be decided, and has not applied
 	LogBytes           uint64         `json:"log_bytes"`         // of the node's log
+	Rules              uint64         `json:"rules"`             // version of the rules by which all nodes read the log
 	Members            []MemberStatus `json:"members"`           // by id
 	Problem            string         `json:"problem,omitempty"` // why the node takes no commands
 }
@@ -40,6 +41,7 @@ type MemberStatus struct {
 	Role      ClusterRole `json:"role"`
 	Connected bool        `json:"connected"`         // the node that answers can send to it
 	Behind    *uint64     `json:"behind,omitempty"`  // entries of the log that it lacks
+	Rules     uint64      `json:"rules,omitempty"`   // the newest version that it knows; absent: it is not connected
 	Problem   string      `json:"problem,omitempty"` // why it refuses the node that answers
 }
 
