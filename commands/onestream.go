@@ -58,13 +58,25 @@ func decideOn(ctx context.Context, store eventstore.Store, stream eventstore.Str
 		case attempt > 0: // the state is level
 			return 0, err
 		}
-		head, err := store.Head(ctx)
-		if err != nil {
-			return 0, err
-		}
-		if err := state.WaitFor(ctx, head); err != nil {
+		if err := levelOn(ctx, store, stream, state); err != nil {
 			return 0, err
 		}
 	}
 	return 0, ErrContended
+}
+
+// levelOn waits until the state has applied the newest event of the stream that any node has answered for. The newest event of
+// the store may be of another stream, and the state may never hear of it.
+func levelOn(ctx context.Context, store eventstore.Store, stream eventstore.StreamName, state waiter) error {
+	if _, err := store.Head(ctx); err != nil {
+		return err
+	}
+	newest := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: 1}
+	for e, err := range store.ReadStream(ctx, stream, newest) {
+		if err != nil {
+			return err
+		}
+		return state.WaitFor(ctx, e.Position)
+	}
+	return nil
 }
