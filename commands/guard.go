@@ -82,6 +82,9 @@ func (s *Service) remove(ctx context.Context, caller Caller, t *task, all []doma
 		if err := s.load(ctx, t, true); err != nil {
 			return err
 		}
+		if done, err := s.sentBefore(ctx, caller, t); done {
+			return err
+		}
 		events, err := t.decide()
 		if err != nil || len(events) == 0 {
 			return err

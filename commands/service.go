@@ -96,6 +96,7 @@ type Request struct {
 	Command domain.Command
 	IfMatch *uint64 // the revision that the live instance must have; nil: any
 	IfLive  bool    // an instance must be live
+	Once    string  // key under which the command is carried out once (once.go); "": none
 }
 
 // registers says whether the command enters an instance into the catalog.
@@ -334,9 +335,14 @@ func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bo
 			t.done = true
 			continue
 		}
+		if t.done, t.Err = s.sentBefore(ctx, caller, t); t.done {
+			continue
+		}
 		events, err := t.decide()
 		if (t.assumed || s.Behind) && (err != nil || len(events) == 0) { // without an append nothing shows that the state is behind
-			events, err = s.decideOnStream(ctx, t, &stream, events, err)
+			if events, err = s.decideOnStream(ctx, caller, t, &stream, events, err); t.done {
+				continue
+			}
 		}
 		t.Err = err
 		if err != nil || len(events) == 0 {
@@ -486,8 +492,8 @@ func (l *level) reach(ctx context.Context, store eventstore.Store) error {
 
 // decideOnStream gives the decision back if the task's state is as new as the instance's stream, and decides again on
 // the stream otherwise. INVARIANT: no command is refused, and none is answered as done already, on a catalog, or on a stream,
-// that is behind.
-func (s *Service) decideOnStream(ctx context.Context, t *task, stream *level, events []domain.Event, refusal error) ([]domain.Event, error) {
+// that is behind. The task is done if it turns out that it was carried out before.
+func (s *Service) decideOnStream(ctx context.Context, caller Caller, t *task, stream *level, events []domain.Event, refusal error) ([]domain.Event, error) {
 	if s.Behind {
 		if err := stream.reach(ctx, s.store); err != nil {
 			return nil, err
@@ -504,6 +510,9 @@ func (s *Service) decideOnStream(ctx context.Context, t *task, stream *level, ev
 	}
 	if err := s.load(ctx, t, true); err != nil {
 		return nil, err
+	}
+	if t.done, t.Err = s.sentBefore(ctx, caller, t); t.done {
+		return nil, t.Err
 	}
 	return t.decide()
 }
@@ -527,6 +536,12 @@ func appendRequest(t *task, events []domain.Event, caller Caller) eventstore.App
 		r.Stream, r.Other = eventstore.HeartbeatStream(key), eventstore.Unchanged(t.state.Events)
 	default:
 		r.Stream, r.Expected = eventstore.LifecycleStream(key), eventstore.Unchanged(t.state.Events)
+		if t.Once != "" {
+			ids := onceOf(caller, t)
+			for i := range r.Events {
+				r.Events[i].ID = ids.at(i)
+			}
+		}
 	}
 	return r
 }

@@ -1,10 +1,13 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"github.com/google/uuid"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries/wire"
@@ -20,6 +23,7 @@ type preconditions struct {
 	revision *uint64 // nil: any
 	create   bool    // no instance may be live
 	force    bool    // also where a policy refuses
+	once     string  // key, a UUID; "": the client makes one where the registry has several nodes
 }
 
 // OfEpoch lets the registry carry out a command only if the instance is in this epoch; 0: in any epoch. A late command
@@ -40,6 +44,11 @@ func AtRevision(revision uint64) CommandOption {
 
 // Forced lets the registry drain or deregister an instance also where a policy refuses that. The command needs a reason.
 func Forced() CommandOption { return func(c *preconditions) { c.force = true } }
+
+// Once gives a command a key, a UUID. A command that is sent again with its key, because its outcome is unknown, is carried out once,
+// and gets the answer that it would have got. Without Once the client makes a key for each command to a registry of
+// several nodes, and sends the command again by itself.
+func Once(key uuid.UUID) CommandOption { return func(c *preconditions) { c.once = key.String() } }
 
 func preconditionsOf(options []CommandOption) (c preconditions) {
 	for _, option := range options {
@@ -72,7 +81,23 @@ func (c *Client) command(ctx context.Context, method string, k domain.Key, below
 	if err != nil {
 		return Reply[wire.Result]{}, err
 	}
+	r.once(c, on.once)
 	return ask[wire.Result](ctx, c, r)
+}
+
+// headerKey is the header with the key of a command.
+const headerKey = "Idempotency-Key"
+
+// once lets a command be sent again at another node: the registry carries it out once by its key.
+func (r *request) once(c *Client, key string) {
+	if key == "" && len(c.nodes.urls) < 2 {
+		return // it is sent once
+	}
+	if r.header == nil {
+		r.header = map[string]string{}
+	}
+	r.header[headerKey] = `"` + cmp.Or(key, uuid.NewString()) + `"`
+	r.repeatable = true
 }
 
 // renewal is command for what renews a lease, which does no harm twice.

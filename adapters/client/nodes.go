@@ -19,9 +19,10 @@ import (
 // node if its node gave no answer, or is not able to serve, and
 //   - the request is a read, or
 //   - it surely wrote nothing: no connection was made, or the node said so, or
-//   - it does no harm twice, as a heartbeat.
+//   - it does no harm twice, as a heartbeat, or it has a key under which the registry carries it out once.
 //
-// The outcome of any other command is unknown, and the caller is told so.
+// The outcome of any other command is unknown, and the caller is told so. So is the outcome of a command with a key that no
+// node answered in the end.
 type nodes struct {
 	urls []string // without a slash at the end; at least one
 
@@ -88,6 +89,7 @@ const rounds = 5
 // each tries a request at one node after the other, until one serves it. try must return the error of its node.
 func (c *Client) each(ctx context.Context, r request, try func(node string) error) (err error) {
 	wait := firstPause
+	unknown := false // an attempt may have been carried out
 	for round := range rounds {
 		answered := false
 		for _, node := range c.nodes.order() {
@@ -98,8 +100,9 @@ func (c *Client) each(ctx context.Context, r request, try func(node string) erro
 				return failed
 			}
 			c.nodes.leave(node)
+			unknown = unknown || r.mayBeDone(failed)
 			if ctx.Err() != nil || !goesOn(r, failed) {
-				return failed
+				return c.inDoubt(failed, unknown)
 			}
 			err = worse(err, failed)
 			answered = answered || said != nil
@@ -112,7 +115,34 @@ func (c *Client) each(ctx context.Context, r request, try func(node string) erro
 			break
 		}
 	}
-	return c.overall(err)
+	return c.inDoubt(c.overall(err), unknown)
+}
+
+// inDoubt is an error that says so if the command may have been carried out.
+func (c *Client) inDoubt(err error, unknown bool) error {
+	var silent *Unreachable
+	var said *wire.Problem
+	if !unknown || errors.As(err, &silent) && silent.Unknown || errors.As(err, &said) && said.OutcomeUnknown() {
+		return err
+	}
+	return &Unreachable{URL: strings.Join(c.nodes.urls, ", "), Err: err, Unknown: true}
+}
+
+// mayBeDone says whether a command that failed at a node may have been carried out.
+func (r *request) mayBeDone(err error) bool {
+	var (
+		silent *Unreachable
+		said   *wire.Problem
+	)
+	switch {
+	case r.reads() || r.repeatable && r.header[headerKey] == "": // nobody needs to know
+		return false
+	case errors.As(err, &silent):
+		return silent.Unknown
+	case errors.As(err, &said):
+		return said.OutcomeUnknown()
+	}
+	return errors.As(err, new(*Broken))
 }
 
 // worse is the error that tells more: what a node says tells more than that another node says nothing.

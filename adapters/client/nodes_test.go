@@ -88,6 +88,12 @@ func register(ctx context.Context, c *client.Client) error {
 	return err
 }
 
+// pauseWebhook is a command that takes no key.
+func pauseWebhook(ctx context.Context, c *client.Client) error {
+	_, err := c.PauseWebhook(ctx, "w", "")
+	return err
+}
+
 func lookUp(ctx context.Context, c *client.Client) error {
 	_, err := c.Services(ctx, "", "")
 	return err
@@ -109,15 +115,17 @@ func TestARequestGoesOnToAnotherNodeWhereThatIsSafe(t *testing.T) {
 		"a command where nobody listens":                      {nil, register, "1", ""},
 		"a read without an answer":                            {hangsUp, lookUp, "01", ""},
 		"a heartbeat without an answer":                       {hangsUp, beat, "01", ""},
-		"a command without an answer":                         {hangsUp, register, "0", "the command may have been carried out"},
+		"a command without an answer":                         {hangsUp, pauseWebhook, "0", "the command may have been carried out"},
+		"a command with a key without an answer":              {hangsUp, register, "01", ""},
 		"a command, and the node has no leader":               {refuses(503, "no-leader"), register, "01", ""},
 		"a command, and the node starts":                      {refuses(503, "not-ready"), register, "01", ""},
 		"a command, and the disk is full":                     {refuses(507, "disk-full"), register, "01", ""},
-		"a command, and the node does not know the outcome":   {refuses(503, "timeout"), register, "0", "it is timeout"},
+		"a command, and the node does not know the outcome":   {refuses(503, "timeout"), pauseWebhook, "0", "it is timeout"},
+		"a command with a key of unknown outcome":             {refuses(503, "timeout"), register, "01", ""},
 		"a heartbeat, and the node does not know the outcome": {refuses(503, "timeout"), beat, "01", ""},
 		"a read, and the node is behind":                      {refuses(504, "projection-behind"), lookUp, "01", ""},
 		"a read, and a proxy says that the node is away":      {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, lookUp, "01", ""},
-		"a command, and a proxy says that the node is away":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, register, "0", "502 Bad Gateway"},
+		"a command, and a proxy says that the node is away":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, pauseWebhook, "0", "502 Bad Gateway"},
 		"a read, and the node is overloaded":                  {refuses(503, "overloaded"), lookUp, "0", "it is overloaded"},
 		"a read that is refused":                              {refuses(404, "unknown-service"), lookUp, "0", "it is unknown-service"},
 		"a read of another server":                            {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(418) }, lookUp, "0", "418 I'm a teapot"},
@@ -148,10 +156,10 @@ func TestRequestsStayAtTheNodeThatAnswers(t *testing.T) {
 func TestTheNextRequestLeavesANodeThatGaveNoAnswer(t *testing.T) {
 	c, asked := several(t, hangsUp, fine)
 	var silent *client.Unreachable
-	if err := register(t.Context(), c); !errors.As(err, &silent) || !silent.Unknown {
+	if err := pauseWebhook(t.Context(), c); !errors.As(err, &silent) || !silent.Unknown {
 		t.Errorf("the first command: %v", err)
 	}
-	if err := register(t.Context(), c); err != nil || asked() != "01" {
+	if err := pauseWebhook(t.Context(), c); err != nil || asked() != "01" {
 		t.Errorf("the second command: %v", err)
 	}
 }
@@ -206,7 +214,8 @@ func TestANodeThatSwallowsReadsHasOnlyItsShareOfTheTime(t *testing.T) {
 	})
 }
 
-// A command may have reached a node that swallows it, so that it has all of its time, and is not sent again.
+// A command without a key may have reached a node that swallows it, so that it has all of its time, and is not sent again. A
+// command with a key goes on to the other node.
 func TestANodeThatSwallowsACommandKeepsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, err := client.New("http://a,http://b", client.Options{Transport: byHost{"a": &swallows{}, "b": &swallows{}}, Timeout: 10 * time.Second})
@@ -215,8 +224,15 @@ func TestANodeThatSwallowsACommandKeepsIt(t *testing.T) {
 		}
 		began := time.Now()
 		var silent *client.Unreachable
-		if err := register(t.Context(), c); !errors.As(err, &silent) || !silent.Unknown || silent.URL != "http://a" || time.Since(began) != 10*time.Second {
+		if err := pauseWebhook(t.Context(), c); !errors.As(err, &silent) || !silent.Unknown || silent.URL != "http://a" || time.Since(began) != 10*time.Second {
 			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		if c, err = client.New("http://a,http://b", client.Options{Transport: byHost{"a": &swallows{}, "b": &script{steps: []step{{status: 200, body: `{"position":"7","revision":1}`}}}}, Timeout: 10 * time.Second}); err != nil {
+			t.Fatal(err)
+		}
+		began = time.Now()
+		if err := register(t.Context(), c); err != nil || time.Since(began) != 5*time.Second {
+			t.Errorf("with a key, after %v: %v", time.Since(began), err)
 		}
 	})
 }
@@ -241,6 +257,22 @@ func TestACommandWaitsForALeader(t *testing.T) {
 		var said *wire.Problem
 		if err := register(t.Context(), c); !errors.As(err, &said) || said.Kind() != "no-leader" || time.Since(began) > 5*time.Second {
 			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+	})
+}
+
+// A command with a key of which a node does not say what became of it, and which no other node takes, is of unknown outcome.
+func TestACommandThatOneNodeMayHaveCarriedOutIsOfUnknownOutcome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		none := step{status: 503, body: `{"type":"urn:rollcall:problem:no-leader","status":503,"detail":"no leader"}`}
+		broken := step{status: 503, body: `{"type":"urn:rollcall:problem:timeout","status":503,"detail":"too late"}`}
+		c, err := client.New("http://a,http://b", client.Options{Transport: byHost{"a": &script{steps: []step{broken, none}}, "b": &script{steps: []step{none}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var silent *client.Unreachable
+		if err := register(t.Context(), c); !errors.As(err, &silent) || !silent.Unknown {
+			t.Errorf("it is said: %v", err)
 		}
 	})
 }

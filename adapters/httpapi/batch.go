@@ -168,6 +168,10 @@ func readCommands(c echo.Context, body []byte) (requests []commands.Request, ref
 			return nil, nil, err
 		}
 	}
+	once, err := onceKey(c)
+	if err != nil {
+		return nil, nil, err
+	}
 	who := web.IdentityOf(c)
 	requests, refused = make([]commands.Request, 0, len(split)), make([]error, len(split))
 	for i, item := range split {
@@ -182,6 +186,9 @@ func readCommands(c echo.Context, body []byte) (requests []commands.Request, ref
 			request.Command, refused[i] = who.Command(request.Command)
 		}
 		if refused[i] == nil {
+			if once != "" {
+				request.Once = once + "/" + strconv.Itoa(i)
+			}
 			requests = append(requests, request)
 		}
 	}

@@ -96,6 +96,13 @@ func (a *api) registerNew(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	once, err := onceKey(c)
+	if err != nil {
+		return err
+	}
+	if once != "" {
+		id = commands.OnceID(caller(c), once)
+	}
 	return a.registerAs(c, id.String())
 }
 

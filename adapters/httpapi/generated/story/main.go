@@ -50,7 +50,7 @@ func main() {
 	var report, wrong rollcall.Command
 	must(report.FromReportHealth(rollcall.ReportHealth{Service: "checkout", Id: "go-1", Status: "warning"}))
 	must(wrong.FromRegisterInstance(rollcall.RegisterInstance{Service: "checkout", Id: "go-2", Address: "not an address"}))
-	done, err := c.PostCommandsWithResponse(ctx, append(commands, report, wrong))
+	done, err := c.PostCommandsWithResponse(ctx, nil, append(commands, report, wrong))
 	must(err)
 	told(done.JSON200, done.Body, "urn:rollcall:problem:invalid-field")
 
