@@ -115,7 +115,9 @@ func startCommand(t testing.TB, c *exec.Cmd) *process {
 	case err := <-p.done:
 		t.Fatalf("the server ended at its start: %v\n%s", err, p.logs)
 	case <-time.After(2 * time.Minute):
-		t.Fatal("the server did not get ready")
+		_ = p.Process.Signal(syscall.SIGQUIT) // it tells what it waits for
+		<-p.done
+		t.Fatalf("the server did not get ready\n%s", p.logs)
 	}
 	return p
 }
