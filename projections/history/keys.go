@@ -18,8 +18,8 @@ import (
 //	l<number>                       256 leaves of the tree
 //	m<index>                        a hash above them (golang.org/x/mod/sumdb/tlog's storage order)
 //	e<segment>                      the last position of a segment of the entries: segments.go
-//	r<segment><instance>            the steps of the segment's instances from that one on: seal.go
-//	c<segment><scope>               the numbers of the segment's events by type, of the scopes from that one on
+//	r<segment><instance>            the steps of the segment's instances up to that one: seal.go
+//	c<segment><scope>               the numbers of the segment's events by type, of the scopes up to that one
 //	d<segment><scope>               the places of these events, where they are many
 //	k…                              identity and state
 const (

@@ -23,7 +23,8 @@ const placesInline = 512
 // each scope. A scope is everything (its name is empty), a namespace or a service. The keys of a segment are above those of
 // the segments before it, so the engine hardly ever rewrites them.
 //
-// Sections stand in values in the order of their names, many in one. The key has the first name: sealed.go.
+// Sections stand in values in the order of their names, many in one. The key has the last name, so that a seek upwards finds the value
+// with a name, which costs half of a seek downwards: sealed.go.
 func (x *index) seal(b *pebble.Batch, s *segment) error {
 	types, subjects := s.names.view()
 	before := eventstore.Position(0)
@@ -150,14 +151,12 @@ type sections struct {
 	batch  *pebble.Batch
 	prefix byte
 	number int64
-	first  string
+	last   string
 	value  []byte
 }
 
 func (w *sections) add(name string, section []byte) error {
-	if len(w.value) == 0 {
-		w.first = name
-	}
+	w.last = name
 	w.value = append(binary.AppendUvarint(w.value, uint64(len(name))), name...)
 	w.value = append(binary.AppendUvarint(w.value, uint64(len(section))), section...)
 	if len(w.value) < sealedBytes {
@@ -170,12 +169,12 @@ func (w *sections) end() error {
 	if len(w.value) == 0 {
 		return nil
 	}
-	err := w.batch.Set(segmentKey(w.prefix, w.number, w.first), w.value, nil)
+	err := w.batch.Set(segmentKey(w.prefix, w.number, w.last), w.value, nil)
 	w.value = w.value[:0]
 	return err
 }
 
-// segmentKey is the key of a value of a segment, whose first section has a name.
+// segmentKey is the key of a value of a segment, whose last section has a name.
 func segmentKey(prefix byte, number int64, name string) []byte {
 	b := make([]byte, 0, len(name)+9)
 	b = binary.BigEndian.AppendUint64(append(b, prefix), uint64(number))

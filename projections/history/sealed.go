@@ -45,15 +45,9 @@ func (s *sealed) close() error { return s.it.Close() }
 // each yields the sections of a segment with names from one name on, in order, until yield gives false. The texts are valid until
 // yield returns.
 func (s *sealed) each(number int64, from string, yield func(name, section []byte) (more bool, err error)) error {
-	begin := append(append(binary.BigEndian.AppendUint64(append(s.key[:0], s.prefix), uint64(number)), from...), 0)
-	s.key = begin
-	of := begin[:9]
-	// The value with the name, if there is one, is the last whose first name is not above it.
-	ok := s.it.SeekLT(begin)
-	if !ok || string(s.it.Key()[:9]) != string(of) {
-		ok = s.it.SeekGE(of)
-	}
-	for ; ok && string(s.it.Key()[:9]) == string(of); ok = s.it.Next() {
+	s.key = append(binary.BigEndian.AppendUint64(append(s.key[:0], s.prefix), uint64(number)), from...)
+	of := s.key[:9]
+	for ok := s.it.SeekGE(s.key); ok && string(s.it.Key()[:9]) == string(of); ok = s.it.Next() {
 		for rest := s.it.Value(); len(rest) > 0; {
 			var name, section []byte
 			if name, rest, ok = cutText(rest); ok {
