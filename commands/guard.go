@@ -77,7 +77,9 @@ func (s *Service) doGuarded(ctx context.Context, caller Caller, tasks []task) {
 }
 
 // remove carries out a removal if the policies admit it.
-func (s *Service) remove(ctx context.Context, caller Caller, t *task, all []domain.Policy) error {
+func (s *Service) remove(ctx context.Context, caller Caller, t *task, all []domain.Policy) (err error) {
+	var admitted []domain.RemovalAdmitted // and not carried out
+	defer func() { s.withdraw(ctx, caller, t.Command.Instance().Namespace, admitted) }()
 	for range attempts {
 		if err := s.load(ctx, t, true); err != nil {
 			return err
@@ -91,53 +93,85 @@ func (s *Service) remove(ctx context.Context, caller Caller, t *task, all []doma
 		}
 		by := caller
 		if !itself(&caller, t.Command, &t.state) {
-			if by.forced, err = s.admit(ctx, caller, t.Command, &t.state, all); err != nil {
+			admission, err := s.admit(ctx, caller, t.Command, &t.state, all)
+			if err != nil {
 				return err
+			}
+			if by.forced = admission.forced; admission.noted {
+				admitted = append(admitted, admission.RemovalAdmitted)
 			}
 		}
 		results, err := s.store.Append(ctx, nil, appendRequest(t, events, by))
 		if err != nil {
+			admitted = nil // the removal may be done
 			return err
 		}
 		if results[0].Err == nil {
+			admitted = nil
 			t.Position, t.Revision = results[0].Position, uint64(results[0].Revision)
 			return nil
+		}
+		if !notAppended(results[0].Err) {
+			admitted = nil
 		}
 	}
 	return ErrContended
 }
 
-// admit asks the policies of a service whether an instance in a state may be removed, and notes that it may. forced names the
-// policy that refused, if the caller insists.
-func (s *Service) admit(ctx context.Context, caller Caller, command domain.Command, state *domain.Instance, all []domain.Policy) (forced string, err error) {
+// notAppended says whether the result of an append says for sure that its events are not in the log.
+func notAppended(err error) bool {
+	return errors.As(err, new(*eventstore.WrongExpectedRevision)) || errors.Is(err, eventstore.ErrNotTogether)
+}
+
+// admission is that of a removal.
+type admission struct {
+	domain.RemovalAdmitted
+	noted  bool   // it is in the guard stream; otherwise no policy asks about the removal
+	forced string // the policy that refused, on which the caller insists; "": none did
+}
+
+// admit asks the policies of a service whether an instance in a state may be removed, and notes that it may.
+func (s *Service) admit(ctx context.Context, caller Caller, command domain.Command, state *domain.Instance, all []domain.Policy) (admission, error) {
 	key := command.Instance()
 	removal, force, reason, _ := removalOf(command)
 	for range attempts {
 		if err := s.catchUp(ctx); err != nil {
-			return "", err
+			return admission{}, err
 		}
 		past, err := s.admitted(ctx, key.Namespace, all)
 		if err != nil {
-			return "", err
+			return admission{}, err
 		}
-		admission := domain.RemovalAdmitted{Service: key.Service, Instance: key.ID, Events: state.Events, Removal: removal, Reason: reason}
-		refusal := s.judge(&admission, past, caller.Actor, key, state, all)
+		var a admission
+		a.RemovalAdmitted = domain.RemovalAdmitted{Service: key.Service, Instance: key.ID, Events: state.Events, Removal: removal, Reason: reason}
+		refusal := s.judge(&a.RemovalAdmitted, past, caller.Actor, key, state, all)
 		if refusal != nil && !force {
 			s.noteStopped(ctx, caller, key.Namespace, past, refusal)
-			return "", *refusal
+			return admission{}, *refusal
 		}
-		if len(admission.Policies) == 0 {
-			return "", nil
+		if len(a.Policies) == 0 {
+			return a, nil
 		}
 		if refusal != nil {
-			admission.Forced, forced = true, refusal.Policy.Name
+			a.Forced, a.forced = true, refusal.Policy.Name
 		}
-		appended, err := s.note(ctx, caller, key.Namespace, past.events, admission)
-		if err != nil || appended {
-			return forced, err
+		a.noted, err = s.note(ctx, caller, key.Namespace, past.events, a.RemovalAdmitted)
+		if err != nil || a.noted {
+			return a, err
 		}
 	}
-	return "", ErrContended
+	return admission{}, ErrContended
+}
+
+// withdraw takes back admissions of removals that were not carried out, so that they count for nothing (ADR 074). If that fails,
+// they go on counting, as those of a node that ended in between.
+//
+// REQUIRES: the removals are not in the log, and will not be.
+func (s *Service) withdraw(ctx context.Context, caller Caller, namespace string, admitted []domain.RemovalAdmitted) {
+	for _, a := range admitted {
+		event := domain.RemovalWithdrawn{Service: a.Service, Instance: a.Instance, Events: a.Events}
+		_, _ = appendTo(context.WithoutCancel(ctx), s.store, eventstore.GuardStream(namespace), eventstore.Any(), caller, event)
+	}
 }
 
 // catchUp waits until the projections have applied all events of the store.
@@ -155,16 +189,16 @@ func (s *Service) catchUp(ctx context.Context) error {
 type admissions struct {
 	events uint64 // of the stream
 	now    time.Time
-	all    []admission
+	all    []guardEvent // newest first
 }
 
-type admission struct {
+type guardEvent struct {
 	event domain.Event
 	actor string
 	at    time.Time
 }
 
-// admitted reads what was admitted within the longest span that counts.
+// admitted reads what was admitted within the longest span that counts, and not withdrawn.
 func (s *Service) admitted(ctx context.Context, namespace string, all []domain.Policy) (past admissions, err error) {
 	past.now = s.Guard.Now()
 	span := reservedFor
@@ -173,6 +207,7 @@ func (s *Service) admitted(ctx context.Context, namespace string, all []domain.P
 			span = max(span, time.Duration(p.MaxRemovals.Within))
 		}
 	}
+	withdrawn := map[domain.RemovalWithdrawn]int{} // that take back an older event
 	opts := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true}
 	for e, err := range s.store.ReadStream(ctx, eventstore.GuardStream(namespace), opts) {
 		if err != nil {
@@ -184,9 +219,21 @@ func (s *Service) admitted(ctx context.Context, namespace string, all []domain.P
 		if past.now.Sub(e.RecordedAt) > span {
 			break
 		}
-		if event, err := eventstore.Decode(&e); err == nil {
-			past.all = append(past.all, admission{event, eventstore.RecordOf(&e).Actor, e.RecordedAt})
+		event, err := eventstore.Decode(&e)
+		if err != nil {
+			continue // another program wrote it
 		}
+		switch e := event.(type) {
+		case domain.RemovalWithdrawn:
+			withdrawn[e]++
+			continue
+		case domain.RemovalAdmitted:
+			if of := (domain.RemovalWithdrawn{Service: e.Service, Instance: e.Instance, Events: e.Events}); withdrawn[of] > 0 {
+				withdrawn[of]--
+				continue
+			}
+		}
+		past.all = append(past.all, guardEvent{event, eventstore.RecordOf(&e).Actor, e.RecordedAt})
 	}
 	return past, nil
 }

@@ -176,3 +176,43 @@ func TestAnActorIsStoppedAtItsLimitOfRemovalsAndTheLogSaysSoOnce(t *testing.T) {
 		t.Errorf("the guard stream has %v, not %v", types, want)
 	}
 }
+
+// What policies admit and is not done then, because another part of the revert is refused, or because the instance changed, counts
+// for nothing.
+func TestARemovalThatIsNotDoneDoesNotCountTowardsTheLimit(t *testing.T) {
+	nodes, stop := startGuarded(t, eventstoretest.NewMemory(), 1, domain.PolicySpec{MaxRemovals: &domain.Removals{Count: 2, Within: domain.Duration(time.Hour)}})
+	defer stop()
+	n := nodes[0]
+	var all []commands.Reversal
+	for i := range 3 {
+		n.do(t, domain.RegisterInstance{Key: key(fmt.Sprint(i)), Details: details(time.Minute)})
+		all = append(all, commands.Reversal{Key: key(fmt.Sprint(i)), Events: 1, Steps: []commands.ReversalStep{{Command: domain.DeregisterInstance{Key: key(fmt.Sprint(i))}}}})
+	}
+	refused := func(reversals []commands.Reversal, together bool, done int) {
+		t.Helper()
+		results, err := n.service.Revert(ctx, caller, reversals, "mistake", together)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, r := range results {
+			if (r.Err == nil) != (i < done) {
+				t.Errorf("reversal %d gives %v", i, r.Err)
+			}
+		}
+	}
+	refused(all, true, 0) // the third is one too many
+	changed := []commands.Reversal{all[0], all[1], all[2]}
+	changed[2].Events = 7
+	refused(changed, true, 0) // the third changed since
+	twice := all[0]
+	twice.Steps = append(twice.Steps[:1:1], commands.ReversalStep{Command: domain.ChangeTraffic{Key: key("0"), Traffic: domain.Draining}})
+	refused([]commands.Reversal{twice}, false, 0) // its second command finds no instance
+	refused(all, false, 2)
+	counts := map[string]int{}
+	for _, kind := range n.types(t, eventstore.GuardStream("default")) {
+		counts[kind]++
+	}
+	if want := map[string]int{domain.TypeRemovalAdmitted: 7, domain.TypeRemovalWithdrawn: 5, domain.TypeRemovalsStopped: 1}; fmt.Sprint(counts) != fmt.Sprint(want) {
+		t.Errorf("the guard stream has %v, want %v", counts, want)
+	}
+}

@@ -35,11 +35,17 @@ func (e ChangedSince) Error() string {
 // others with eventstore.ErrNotTogether. Each event of a reversal names the event that it reverts, and the reason.
 func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversal, reason string, allOrNothing bool) ([]Result, error) {
 	results := make([]Result, len(reversals))
+	admitted := make([][]domain.RemovalAdmitted, len(reversals)) // of each, and not carried out
+	defer func() {
+		for i := range reversals {
+			s.withdraw(ctx, caller, reversals[i].Key.Namespace, admitted[i])
+		}
+	}()
 	var requests []eventstore.AppendRequest
 	var at []int // the reversal of a request
 	refused := false
 	for i := range reversals {
-		request, epoch, err := s.reverse(ctx, caller, &reversals[i], reason)
+		request, epoch, err := s.reverse(ctx, caller, &reversals[i], reason, &admitted[i])
 		if err != nil {
 			results[i].Err, refused = err, true
 			continue
@@ -59,6 +65,7 @@ func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversa
 	requests[0].Together = allOrNothing
 	appended, err := s.store.Append(ctx, nil, requests...)
 	if err != nil {
+		clear(admitted) // the removals may be done
 		return nil, err
 	}
 	var changed eventstore.Position
@@ -66,6 +73,9 @@ func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversa
 		results[i].Err = appended[j].Err
 		if conflict := (*eventstore.WrongExpectedRevision)(nil); errors.As(appended[j].Err, &conflict) {
 			results[i].Err = ChangedSince{Key: reversals[i].Key}
+		}
+		if !notAppended(appended[j].Err) {
+			admitted[i] = nil
 		}
 		results[i].Position, results[i].Revision = appended[j].Position, uint64(appended[j].Revision)
 		changed = max(changed, appended[j].Position)
@@ -81,8 +91,8 @@ func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversa
 	return results, nil
 }
 
-// reverse decides a reversal, and makes the request to append its events.
-func (s *Service) reverse(ctx context.Context, caller Caller, r *Reversal, reason string) (request eventstore.AppendRequest, epoch uint64, err error) {
+// reverse decides a reversal, and makes the request to append its events. It adds the removals that policies admitted to admitted.
+func (s *Service) reverse(ctx context.Context, caller Caller, r *Reversal, reason string, admitted *[]domain.RemovalAdmitted) (request eventstore.AppendRequest, epoch uint64, err error) {
 	if err := caller.mayWrite(r.Key); err != nil {
 		return request, 0, err
 	}
@@ -105,8 +115,12 @@ func (s *Service) reverse(ctx context.Context, caller Caller, r *Reversal, reaso
 		}
 		if _, _, _, removes := removalOf(step.Command); removes && s.Guard != nil && s.Guard.Policies.Any() && !itself(&caller, step.Command, &state) {
 			if all := s.Guard.Policies.For(r.Key.ServiceKey()); len(all) > 0 {
-				if _, err := s.admit(ctx, caller, step.Command, &state, all); err != nil {
+				admission, err := s.admit(ctx, caller, step.Command, &state, all)
+				if err != nil {
 					return request, 0, err
+				}
+				if admission.noted {
+					*admitted = append(*admitted, admission.RemovalAdmitted)
 				}
 			}
 		}

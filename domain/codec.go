@@ -193,6 +193,8 @@ func DecodeEvent(eventType string, data []byte) (Event, error) {
 		return decode[RemovalAdmitted](data)
 	case TypeRemovalsStopped:
 		return decode[RemovalsStopped](data)
+	case TypeRemovalWithdrawn:
+		return decode[RemovalWithdrawn](data)
 	}
 	return nil, UnknownEvent{Type: eventType}
 }

@@ -11,14 +11,15 @@ import (
 
 // Types of the events of policies.
 const (
-	TypePolicySet       = "PolicySet"
-	TypePolicyRemoved   = "PolicyRemoved"
-	TypeRemovalAdmitted = "RemovalAdmitted"
-	TypeRemovalsStopped = "RemovalsStopped"
+	TypePolicySet        = "PolicySet"
+	TypePolicyRemoved    = "PolicyRemoved"
+	TypeRemovalAdmitted  = "RemovalAdmitted"
+	TypeRemovalsStopped  = "RemovalsStopped"
+	TypeRemovalWithdrawn = "RemovalWithdrawn"
 )
 
 // PolicyTypes are the types of the events in the streams of policies and guards.
-var PolicyTypes = []string{TypePolicySet, TypePolicyRemoved, TypeRemovalAdmitted, TypeRemovalsStopped}
+var PolicyTypes = []string{TypePolicySet, TypePolicyRemoved, TypeRemovalAdmitted, TypeRemovalsStopped, TypeRemovalWithdrawn}
 
 // MaxRemovalsWithin is the longest span of Removals.
 const MaxRemovalsWithin = 24 * time.Hour
@@ -169,7 +170,8 @@ const (
 )
 
 // RemovalAdmitted says that policies let an actor take an instance out of traffic. The removal itself is an event of the
-// instance; it follows unless the instance changed meanwhile.
+// instance; it follows, or RemovalWithdrawn does where the instance changed meanwhile, or where the removal was to be done only together
+// with others of which one was refused.
 type RemovalAdmitted struct {
 	Policies []string `json:"policies"` // names of the policies that were asked
 	Service  string   `json:"service"`
@@ -183,6 +185,13 @@ type RemovalAdmitted struct {
 	Reason   string   `json:"reason,omitempty"`
 }
 
+// RemovalWithdrawn takes back the newest RemovalAdmitted of the instance at that number of events: nothing was removed, so nothing counts.
+type RemovalWithdrawn struct {
+	Service  string `json:"service"`
+	Instance string `json:"instance"`
+	Events   uint64 `json:"events"`
+}
+
 // RemovalsStopped says that an actor reached the limit of a policy.
 type RemovalsStopped struct {
 	Policy  string   `json:"policy"`
@@ -191,10 +200,11 @@ type RemovalsStopped struct {
 	Within  Duration `json:"within"`
 }
 
-func (PolicySet) EventType() string       { return TypePolicySet }
-func (PolicyRemoved) EventType() string   { return TypePolicyRemoved }
-func (RemovalAdmitted) EventType() string { return TypeRemovalAdmitted }
-func (RemovalsStopped) EventType() string { return TypeRemovalsStopped }
+func (PolicySet) EventType() string        { return TypePolicySet }
+func (PolicyRemoved) EventType() string    { return TypePolicyRemoved }
+func (RemovalAdmitted) EventType() string  { return TypeRemovalAdmitted }
+func (RemovalsStopped) EventType() string  { return TypeRemovalsStopped }
+func (RemovalWithdrawn) EventType() string { return TypeRemovalWithdrawn }
 
 // Policy is a policy as it stands.
 type Policy struct {

@@ -101,7 +101,7 @@ func Words(event domain.Event, recordedAt time.Time) string {
 		return registryWords(event)
 	case domain.ClusterStarted, domain.MemberAdded, domain.MemberRemoved, domain.ClusterRecovered:
 		return clusterWords(event)
-	case domain.PolicySet, domain.PolicyRemoved, domain.RemovalAdmitted, domain.RemovalsStopped:
+	case domain.PolicySet, domain.PolicyRemoved, domain.RemovalAdmitted, domain.RemovalsStopped, domain.RemovalWithdrawn:
 		return policyWords(event)
 	case domain.TokenCreated, domain.TokenRotated, domain.TokenRevoked, domain.RoleSet, domain.RoleRemoved:
 		return accessWords(event)

@@ -21,6 +21,8 @@ func policyWords(event domain.Event) string {
 			words = fmt.Sprintf("%s of %s/%s forced past policy %s: %d of %d instances are left ready", e.Removal, e.Service, e.Instance, strings.Join(e.Policies, ", "), e.Left, e.Total)
 		}
 		return because(words, e.Reason)
+	case domain.RemovalWithdrawn:
+		return fmt.Sprintf("the removal of %s/%s was admitted and not carried out: it counts for nothing", e.Service, e.Instance)
 	case domain.RemovalsStopped:
 		return fmt.Sprintf("policy %s stopped %s, who removed %d instances within %s", e.Policy, e.Actor, e.Removed, Spaced(time.Duration(e.Within)))
 	}

@@ -8,7 +8,7 @@ import { many } from "./words.js";
 
 /** @typedef {import("./fleet.js").Entry} Entry */
 
-const types = ["InstanceRegistered", "InstanceUpdated", "HealthChanged", "TrafficChanged", "InstanceDeregistered", "LeaseExpired", "RemovalAdmitted", "RemovalsStopped",
+const types = ["InstanceRegistered", "InstanceUpdated", "HealthChanged", "TrafficChanged", "InstanceDeregistered", "LeaseExpired", "RemovalAdmitted", "RemovalWithdrawn", "RemovalsStopped",
   "CheckAdded", "CheckRemoved", "CheckChanged", "SelfPreservationStarted", "SelfPreservationEnded", "ListeningInterrupted", "TimelineBegan",
   "WebhookCreated", "WebhookPaused", "WebhookResumed", "WebhookReplayed", "WebhookDeleted", "TokenCreated", "TokenRotated", "TokenRevoked", "RoleSet", "RoleRemoved",
   "PolicySet", "PolicyRemoved", "ClusterStarted", "MemberAdded", "MemberRemoved", "ClusterRecovered"];
