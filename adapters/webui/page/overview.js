@@ -4,6 +4,7 @@ import { h, list, rested, say } from "./dom.js";
 import { stateOf, states } from "./fleet.js";
 import { bar, drawBar, entry, Page, chip } from "./page.js";
 import { set, toInstance, toService } from "./route.js";
+import { Rows, whole } from "./rows.js";
 import { ago, bytes, count, milliseconds, span } from "./words.js";
 
 /**
@@ -13,7 +14,6 @@ import { ago, bytes, count, milliseconds, span } from "./words.js";
 
 const shownChanges = 25;
 const shownFound = 20;
-const shownServices = 1000; // the search finds the others
 const mostNames = 50; // that a title tells
 
 class Overview extends Page {
@@ -22,7 +22,10 @@ class Overview extends Page {
     set({ q: this.search.value });
     this.changed();
   } });
-  rows = h("tbody");
+  table = h("table", { class: "services" },
+    h("thead", {}, h("tr", {}, ...["Service", "Instances by state", "Ready", "Zones", "Versions", "Last change"].map((name) => h("th", { scope: "col" }, name)))));
+  /** @type {Rows<Row>} */
+  rows = new Rows(this.table, { key: (row) => `${row.namespace}/${row.service}`, make: makeRow, update: (el, row) => drawRow(el, row, this.#one, this.now) }, this.gone.signal);
   found = h("ul", { class: "found" });
   recent = h("ol", { class: "entries" });
   none = h("p", { class: "quiet" });
@@ -32,6 +35,7 @@ class Overview extends Page {
   /** @type {any} */
   status = null;
   #asked = "";
+  #one = true; // all services are of one namespace
 
   connectedCallback() {
     this.append(
@@ -40,9 +44,7 @@ class Overview extends Page {
         h("section", { class: "wide", "aria-labelledby": "services" },
           h("div", { class: "head" }, h("h2", { id: "services" }, "Services"), this.sum, h("span", { class: "grow" }), this.search),
           this.found,
-          h("table", { class: "services" },
-            h("thead", {}, h("tr", {}, ...["Service", "Instances by state", "Ready", "Zones", "Versions", "Last change"].map((name) => h("th", { scope: "col" }, name)))),
-            this.rows),
+          this.table,
           this.none,
           h("p", { class: "legend" }, ...states.map(chip))),
         h("section", { "aria-labelledby": "recent" }, h("h2", { id: "recent" }, "What changed"), this.recent)));
@@ -104,11 +106,12 @@ class Overview extends Page {
     const shown = rows.filter((row) => !wanted || row.service.toLowerCase().includes(wanted) || row.namespace.includes(wanted))
       .sort((a, b) => sick(b) - sick(a) || collator.compare(a.namespace, b.namespace) || collator.compare(a.service, b.service));
     this.showTiles(all, total, ready, rows.length);
-    const one = new Set(rows.map((row) => row.namespace)).size < 2;
-    list(this.rows, shown.slice(0, shownServices), (row) => `${row.namespace}/${row.service}`, makeRow, (el, row) => drawRow(el, row, one, this.now));
+    this.#one = new Set(rows.map((row) => row.namespace)).size < 2;
+    this.table.classList.toggle("many", shown.length > whole); // rows of one height, of which only those in sight are elements
+    this.rows.show(shown);
     list(this.found, found, (i) => `${i.namespace}/${i.service}/${i.id}`, (i) => h("li", {}, h("a", { href: toInstance(i) }, `${i.service}/${i.id}`), ` ${i.address}`));
     this.found.hidden = found.length === 0;
-    say(this.sum, shown.length > shownServices ? `the first ${count(shownServices)} of ${count(shown.length)}; search for others` : wanted ? `${count(shown.length)} of ${count(rows.length)}` : "");
+    say(this.sum, wanted ? `${count(shown.length)} of ${count(rows.length)}` : "");
     const loaded = fleet.state !== "loading" && fleet.state !== "failed";
     say(this.none, shown.length > 0 ? "" : wanted ? "No service has that name." : loaded ? (this.at ? "Nothing was registered then." : "Nothing is registered.") : fleet.problem);
     this.showRecent();

@@ -3,7 +3,7 @@ import { h, list } from "./dom.js";
 
 const height = 38; // of a row, as app.css has it
 const margin = 12; // rows that are kept above and below those in sight
-const whole = 150; // up to so many rows are all elements
+export const whole = 150; // up to so many rows are all elements
 
 /** @template T */
 export class Rows {
@@ -25,7 +25,7 @@ export class Rows {
     this.how = how;
     this.above.append(h("tr", {}, this.#before));
     this.below.append(h("tr", {}, this.#after));
-    table.append(this.above, this.body, this.below);
+    table.append(this.body);
     let drawing = false;
     const draw = () => {
       if (drawing) return;
@@ -49,7 +49,12 @@ export class Rows {
   draw() {
     const { items } = this;
     let first = 0, last = items.length;
-    if (items.length > whole) {
+    if (items.length <= whole) {
+      this.above.remove();
+      this.below.remove();
+    } else {
+      if (this.above.parentNode !== this.table) this.body.before(this.above);
+      if (this.below.parentNode !== this.table) this.body.after(this.below);
       const top = this.above.getBoundingClientRect().top;
       first = Math.max(0, Math.min(items.length, Math.floor(-top / height) - margin));
       last = Math.min(items.length, Math.ceil((innerHeight - top) / height) + margin);
@@ -57,7 +62,6 @@ export class Rows {
     last = Math.max(first, last);
     this.#before.style.height = `${first * height}px`;
     this.#after.style.height = `${(items.length - last) * height}px`;
-    this.above.hidden = first === 0;
     this.below.hidden = last === items.length;
     let n = first + 2;
     list(this.body, items.slice(first, last), this.how.key, this.how.make, (el, item) => {

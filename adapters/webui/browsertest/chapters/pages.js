@@ -1,6 +1,7 @@
 // The overview, a service and an instance, live.
 import { strict as assert } from "node:assert";
 import { live } from "../browser.js";
+import { Server } from "../fleet.js";
 
 export default async function (tell, { server }) {
   await tell("the overview shows every service by state, and finds instances as one types", async (page) => {
@@ -18,6 +19,31 @@ export default async function (tell, { server }) {
     await page.getByRole("searchbox").fill("");
     await page.locator(".services tbody tr", { hasText: "billing" }).waitFor();
     assert.equal(await page.locator(".services tbody tr").count(), 1);
+  });
+
+  await tell("an overview of 1,500 services has them all, and elements only for those in sight", async (page) => {
+    const many = await new Server(server.binary).start();
+    try {
+      for (let n = 0; n < 1500; n += 500) {
+        const body = Array.from({ length: 500 }, (_, i) => JSON.stringify({ type: "RegisterInstance", service: `service-${n + i}`, id: "one", address: "10.0.0.1", ttl: "10m" })).join("\n");
+        const reply = await fetch(`${many.url}/v1/commands`, { method: "POST", headers: { "Content-Type": "application/x-ndjson" }, body });
+        assert.equal(reply.status, 200);
+      }
+      await page.goto(many.url + "/ui/");
+      await page.locator("table.services[aria-rowcount='1501']").waitFor();
+      const link = (/** @type {number} */ n) => page.getByRole("link", { name: `service-${n}`, exact: true });
+      await link(0).waitFor();
+      await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+      await link(1499).waitFor();
+      assert.ok(await page.locator(".services tbody tr").count() < 200, "rows out of sight are elements");
+      await page.evaluate(() => scrollTo(0, 0));
+      await link(0).waitFor();
+      await page.getByRole("searchbox").fill("service-149");
+      await page.locator("table.services[aria-rowcount='12']").waitFor();
+      assert.deepEqual(await page.locator(".services tbody th a").allTextContents(), ["149", "1490", "1491", "1492", "1493", "1494", "1495", "1496", "1497", "1498", "1499"].map((n) => `service-${n}`));
+    } finally {
+      await many.end();
+    }
   });
 
   await tell("a change is seen at once", async (page) => {
