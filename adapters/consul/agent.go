@@ -136,10 +136,19 @@ func (f *face) self(q *request) error {
 	})
 }
 
-func (f *face) member() map[string]any {
-	return map[string]any{
-		"Name": f.NodeName, "Addr": f.Address, "Port": 8301, "Tags": map[string]string{"role": "consul", "dc": f.Datacenter, "id": f.NodeID, "build": Level, "product": "rollcall"}, "Status": 1,
-		"ProtocolMin": 1, "ProtocolMax": 2, "ProtocolCur": 2, "DelegateMin": 2, "DelegateMax": 5, "DelegateCur": 4,
+// member is a registry among agents.
+type member struct {
+	Name, Addr                                                                   string
+	Port                                                                         uint16
+	Tags                                                                         map[string]string
+	Status                                                                       int // 1: alive
+	ProtocolMin, ProtocolMax, ProtocolCur, DelegateMin, DelegateMax, DelegateCur uint8
+}
+
+func (f *face) member() member {
+	return member{
+		Name: f.NodeName, Addr: f.Address, Port: 8301, Tags: map[string]string{"role": "consul", "dc": f.Datacenter, "id": f.NodeID, "build": Level, "product": "rollcall"}, Status: 1,
+		ProtocolMin: 1, ProtocolMax: 2, ProtocolCur: 2, DelegateMin: 2, DelegateMax: 5, DelegateCur: 4,
 	}
 }
 
@@ -148,7 +157,7 @@ func (f *face) version(q *request) error {
 }
 
 func (f *face) members(q *request) error {
-	members, err := filter(q, []map[string]any{f.member()})
+	members, err := filter(q, []member{f.member()})
 	if err != nil {
 		return err
 	}

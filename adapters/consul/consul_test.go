@@ -301,6 +301,25 @@ func TestChecksOfAServiceAreToldApart(t *testing.T) {
 	}
 }
 
+func TestExistingChecksAreReplacedWhereThatIsAskedFor(t *testing.T) {
+	for query, want := range map[string]string{"": "web service:web=passing", "=true": "web ", "=false": "web service:web=passing", "=1": "web service:web=passing", "=maybe": "web service:web=passing"} {
+		r := start(t)
+		r.put("/v1/agent/service/register", `{"Name":"web","Port":80,"Check":{"TTL":"1h","Status":"passing"}}`)
+		path := "/v1/agent/service/register?replace-existing-checks" + query
+		if query == "" {
+			path = "/v1/agent/service/register"
+		}
+		r.put(path, `{"Name":"web","Port":80}`)
+		if got := r.says("/v1/health/service/web"); got != want {
+			t.Errorf("%q: %s, want %s", query, got, want)
+		}
+		r.put("/v1/agent/service/register?replace-existing-checks", `{"Name":"web","Port":80}`)
+		if got := r.says("/v1/health/service/web"); got != "web " {
+			t.Errorf("without a value: %s", got)
+		}
+	}
+}
+
 func TestMaintenanceIsACheck(t *testing.T) {
 	r := start(t)
 	r.put("/v1/agent/service/register", `{"Name":"web","Port":80}`)
@@ -555,11 +574,20 @@ func TestTheAgentSaysWhoItIs(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"/v1/status/leader": `"127.0.0.1:8300"`, "/v1/status/peers": `["127.0.0.1:8300"]`, "/v1/catalog/datacenters": `["dc1"]`, "/v1/catalog/node/nobody": `null`,
-		"/v1/health/state/any": `[]`, "/v1/health/state/fine": `[]`, "/v1/catalog/services": `{}`, "/v1/agent/services": `{}`, "/v1/agent/checks": `{}`, "/v1/coordinate/nodes": `[]`, "/v1/coordinate/node/a": `[]`,
+		"/v1/health/state/any": `[]`, "/v1/health/state/fine": `[]`, "/v1/agent/members?filter=Name==nobody": `[]`, "/v1/catalog/services": `{}`, "/v1/agent/services": `{}`, "/v1/agent/checks": `{}`, "/v1/coordinate/nodes": `[]`, "/v1/coordinate/node/a": `[]`,
 	} {
 		if got := r.send("GET", path, ""); got.body != want {
 			t.Errorf("%s: %s, want %s", path, got.body, want)
 		}
+	}
+	var members []struct {
+		Name   string
+		Tags   map[string]string
+		Status int
+	}
+	r.get("/v1/agent/members?filter=Tags.role==consul", &members)
+	if len(members) != 1 || members[0].Name != "registry" || members[0].Status != 1 {
+		t.Errorf("the members are %+v", members)
 	}
 	if got := r.send("GET", "/v1/catalog/datacenters?pretty", ""); got.body != "[\n    \"dc1\"\n]\n" {
 		t.Errorf("pretty is %q", got.body)

@@ -35,10 +35,8 @@ func (f *face) registerService(q *request) error {
 	if body.ID == "" {
 		body.ID = body.Name
 	}
-	replace, err := q.flag("replace-existing-checks")
-	if err != nil {
-		return err
-	}
+	value := q.query.Get("replace-existing-checks")
+	replace := q.query.Has("replace-existing-checks") && (value == "" || value == "true") // any other value is none, as with Consul
 	if err := f.register(q, nodeOf(q), body, domain.Passing, replace, origin{}); err != nil {
 		return err
 	}
