@@ -28,6 +28,7 @@ type operation struct {
 	key     domain.Key
 	version string // of a registration
 	match   uint64 // the revision that an update expects
+	once    string // the key under which it is carried out once; "": none
 }
 
 // told is what a client was told of an instance.
@@ -120,6 +121,8 @@ type clients struct {
 	world *world
 	seats [3]atomic.Pointer[seat]
 	stop  chan struct{}
+	// repeated counts the commands with a key whose outcome was known when they had been sent again.
+	repeated atomic.Int64
 	history
 }
 
@@ -141,15 +144,18 @@ func (c *clients) run(number int, rng *rand.Rand) {
 			key:  domain.Key{Namespace: "prod", Service: "web", ID: fmt.Sprint(rng.IntN(4))}, version: fmt.Sprintf("%d-%d", number, n),
 		}
 		op.match = revisions[op.key]
+		if rng.IntN(2) == 0 && op.kind != "heartbeat" && op.kind != "read" {
+			op.once = op.version
+		}
 		called := time.Since(c.began)
 		out, at, known := s.carryOut(op, c.newestTold())
 		if !known { // it was refused for want of a leader, and nothing was written
 			continue
 		}
-		returned := int64(time.Since(c.began))
-		if s.died.Load() && out.what != "unknown" {
-			out = told{what: "unknown"}
+		if op.once != "" && (out.what == "unknown" || rng.IntN(3) == 0) { // or its answer is lost
+			out, at = c.again(op, rng)
 		}
+		returned := int64(time.Since(c.began))
 		if out.what == "unknown" {
 			if op.kind == "read" || op.kind == "heartbeat" {
 				continue
@@ -165,6 +171,21 @@ func (c *clients) run(number int, rng *rand.Rand) {
 		c.operations = append(c.operations, porcupine.Operation{ClientId: number, Input: op, Call: int64(called), Output: out, Return: returned})
 		c.mu.Unlock()
 	}
+}
+
+// again sends an operation with a key again, at any node, until its outcome is known.
+func (c *clients) again(op operation, rng *rand.Rand) (out told, at eventstore.Position) {
+	for range 20 {
+		time.Sleep(time.Duration(rng.IntN(1000)) * time.Millisecond)
+		if s := c.seats[rng.IntN(len(c.seats))].Load(); s != nil {
+			var known bool
+			if out, at, known = s.carryOut(op, 0); known && out.what != "unknown" {
+				c.repeated.Add(1)
+				return out, at
+			}
+		}
+	}
+	return told{what: "unknown"}, 0
 }
 
 func (c *clients) newestTold() eventstore.Position {
@@ -204,8 +225,11 @@ func (s *seat) carryOut(op operation, after eventstore.Position) (out told, at e
 	case "deregister":
 		request.Command = domain.DeregisterInstance{Key: op.key, Reason: "over"}
 	}
+	request.Once = op.once
 	result := s.service.Do(ctx, commands.Caller{Actor: "client", Via: "http"}, request)
 	switch {
+	case s.died.Load():
+		return told{what: "unknown"}, 0, true
 	case result.Err == nil:
 		return told{"done", result.Epoch, result.Revision, ""}, result.Position, true
 	case refused(result.Err):
@@ -217,7 +241,7 @@ func (s *seat) carryOut(op operation, after eventstore.Position) (out told, at e
 }
 
 // What clients of a cluster are told, by any of its nodes and while nodes and links fail, is what one registry would have told
-// them that carries out one operation after the other.
+// them that carries out one operation after the other. A command with a key whose answer is lost is sent again, and carried out once.
 func TestWhatClientsOfAClusterAreToldIsLinearizable(t *testing.T) {
 	first, n, steps := uint64(1), uint64(1), 600 // a minute
 	if s := os.Getenv("ROLLCALL_SEED"); s != "" {
@@ -284,5 +308,6 @@ func historyOf(t *testing.T, seed uint64, steps int) []porcupine.Operation {
 	close(c.stop)
 	group.Wait()
 	w.run(0)
+	t.Logf("%d commands with a key were sent again", c.repeated.Load())
 	return slices.Clip(c.operations)
 }
