@@ -1,0 +1,158 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+)
+
+func freeAddress() string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// processorTime reads user and system time from /proc/…/stat, in hundredths of a second.
+func processorTime(stat string) time.Duration {
+	fields := strings.Fields(stat[strings.LastIndex(stat, ")")+1:])
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// runEtcd is a process of etcd: its name, folder, client address, peer address and the members.
+func runEtcd(args []string) {
+	config := embed.NewConfig()
+	config.Name, config.Dir, config.InitialCluster = args[0], args[1], args[4]
+	config.LogLevel, config.LogOutputs = "error", []string{"stderr"}
+	client, peer := url.URL{Scheme: "http", Host: args[2]}, url.URL{Scheme: "http", Host: args[3]}
+	config.ListenClientUrls, config.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
+	config.ListenPeerUrls, config.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
+	e, err := embed.StartEtcd(config)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, syscall.SIGTERM, os.Interrupt)
+	select {
+	case <-ended:
+	case err := <-e.Err():
+		log.Print(err)
+	}
+	e.Close()
+}
+
+func startEtcd(ctx context.Context, dir string) (*three, error) {
+	t := &three{}
+	var members, peers []string
+	for i := range 3 {
+		t.urls = append(t.urls, freeAddress())
+		peers = append(peers, freeAddress())
+		members = append(members, fmt.Sprintf("e%d=http://%s", i, peers[i]))
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	for i := range 3 {
+		c := exec.Command(self, "etcd-node", fmt.Sprint("e", i), filepath.Join(dir, fmt.Sprint("e", i)), t.urls[i], peers[i], strings.Join(members, ","))
+		c.Stderr = os.Stderr
+		if err := c.Start(); err != nil {
+			return nil, err
+		}
+		t.processes = append(t.processes, c)
+	}
+	c, err := clientv3.New(clientv3.Config{Endpoints: t.urls, DialTimeout: 30 * time.Second})
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	for i, u := range t.urls {
+		within, cancel := context.WithTimeout(ctx, 60*time.Second)
+		status, err := c.Status(within, u)
+		for err != nil && within.Err() == nil {
+			time.Sleep(100 * time.Millisecond)
+			status, err = c.Status(within, u)
+		}
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+		if status.Leader == status.Header.MemberId {
+			t.leader = i
+		}
+	}
+	return t, nil
+}
+
+func startRollcall(ctx context.Context, binary, dir string, debug bool) (*three, error) {
+	t := &three{}
+	var members []string
+	for i := range 3 {
+		t.urls = append(t.urls, freeAddress())
+		members = append(members, fmt.Sprintf("n%d=%s", i, freeAddress()))
+	}
+	for i := range 3 {
+		args := []string{"serve", "--node", fmt.Sprint("n", i), "--cluster", strings.Join(members, ","), "--listen", t.urls[i], "--data", filepath.Join(dir, fmt.Sprint("n", i)), "--log-level", "error"}
+		if debug {
+			t.debug = append(t.debug, freeAddress())
+			args = append(args, "--debug-listen", t.debug[i])
+		}
+		c := exec.Command(binary, args...)
+		c.Stderr = os.Stderr
+		if err := c.Start(); err != nil {
+			return nil, err
+		}
+		t.processes = append(t.processes, c)
+	}
+	for i, u := range t.urls {
+		for began := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+			role, err := roleOf(u)
+			if err == nil {
+				if role == "leader" {
+					t.leader = i
+				}
+				break
+			}
+			if time.Since(began) > time.Minute || ctx.Err() != nil {
+				return nil, fmt.Errorf("rollcall at %s: %w", u, err)
+			}
+		}
+	}
+	return t, nil
+}
+
+func roleOf(address string) (string, error) {
+	resp, err := http.Get("http://" + address + "/v1/cluster")
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	var status struct{ Role, Leader string }
+	if err := json.NewDecoder(bufio.NewReader(resp.Body)).Decode(&status); err != nil {
+		return "", err
+	}
+	if resp.StatusCode != http.StatusOK || status.Leader == "" {
+		return "", fmt.Errorf("status %d, no leader", resp.StatusCode)
+	}
+	return status.Role, nil
+}

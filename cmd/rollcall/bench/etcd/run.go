@@ -1,0 +1,172 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+)
+
+const (
+	beating  = 4096 // instances that send heartbeats
+	perBatch = 100  // heartbeats in a batch
+	lookedUp = 20   // instances of the service that is looked up
+)
+
+// registration is the body of a registration, and the value of etcd's puts: what a registry has to keep of an instance.
+const registration = `{"address":"10.0.0.5","ports":{"http":8080},"tags":["v2","eu"],"metadata":{"zone":"eu-1a"},"ttl":"24h"}`
+
+// fill registers what is looked up and what sends heartbeats.
+func (b *bench) fill() error {
+	c, err := dial(b.rollcall.urls[b.rollcall.leader])
+	if err != nil {
+		return err
+	}
+	etcd, err := clientv3.New(clientv3.Config{Endpoints: b.etcd.urls})
+	if err != nil {
+		return err
+	}
+	defer etcd.Close()
+	for i := range lookedUp {
+		if err := c.ask("PUT", fmt.Sprintf("/v1/services/looked-up/instances/i%d", i), registration); err != nil {
+			return err
+		}
+		if _, err := etcd.Put(b.ctx, fmt.Sprintf("/looked-up/i%02d", i), registration); err != nil {
+			return err
+		}
+	}
+	for from := 0; from < beating; from += 512 {
+		var items []string
+		for i := from; i < from+512; i++ {
+			items = append(items, fmt.Sprintf(`{"type":"RegisterInstance","service":"beating","id":"i%d",%s`, i, registration[1:]))
+		}
+		if err := c.ask("POST", "/v1/commands", "["+strings.Join(items, ",")+"]"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pair is one comparison.
+type pair struct {
+	name, other    string
+	etcd, rollcall func() (op, error)
+	callers        int     // 0: those of the bench
+	pace           float64 // operations a second of Rollcall; 0: as fast as it can
+	weight         int     // of an operation of Rollcall
+	goal           float64 // of the ratio of the rates; 0: there is none
+}
+
+func (b *bench) run() error {
+	puts := func(prefix string, addresses []string) func() (op, error) {
+		return func() (op, error) {
+			return b.client(addresses, func(c *clientv3.Client, caller, n int) error {
+				_, err := c.Put(b.ctx, fmt.Sprintf("%s/%d-%d", prefix, caller, n%1000), registration)
+				return err
+			})
+		}
+	}
+	round := 0
+	register := func(callers int, addresses []string) func() (op, error) {
+		return func() (op, error) {
+			round++
+			at := round
+			return plain(callers, addresses, func(c *conn, caller, n int) error {
+				return c.ask("PUT", fmt.Sprintf("/v1/services/s%d/instances/i%d-%d", n%50, caller, n*100+at), registration)
+			})
+		}
+	}
+	beat := func() (op, error) {
+		return plain(b.callers, b.rollcall.urls, func(c *conn, caller, n int) error {
+			return c.ask("PUT", fmt.Sprintf("/v1/services/beating/instances/i%d/heartbeat", (caller+n*b.callers)%beating), "")
+		})
+	}
+	batch := func() (op, error) {
+		return plain(b.callers, b.rollcall.urls, func(c *conn, caller, n int) error {
+			names := make([]string, perBatch)
+			for i := range names {
+				names[i] = fmt.Sprintf(`"beating/i%d"`, ((caller+n*b.callers)*perBatch+i)%beating)
+			}
+			return c.ask("POST", "/v1/heartbeats", "["+strings.Join(names, ",")+"]")
+		})
+	}
+	look := func() (op, error) {
+		return plain(b.callers, b.rollcall.urls, func(c *conn, _, _ int) error { return c.ask("GET", "/v1/services/looked-up", "") })
+	}
+	ranges := func(options ...clientv3.OpOption) func() (op, error) {
+		return func() (op, error) {
+			return b.client(b.etcd.urls, func(c *clientv3.Client, _, _ int) error {
+				_, err := c.Get(b.ctx, "/looked-up/", append([]clientv3.OpOption{clientv3.WithPrefix()}, options...)...)
+				return err
+			})
+		}
+	}
+	follower := (b.rollcall.leader + 1) % 3
+	for _, p := range []pair{
+		{name: "registrations", other: "puts", etcd: puts("/r", b.etcd.urls), rollcall: register(b.callers, b.rollcall.urls), goal: 2},
+		{name: "heartbeats", other: "puts", etcd: puts("/h", b.etcd.urls), rollcall: beat, goal: 3},
+		{name: "heartbeats in batches", other: "puts", etcd: puts("/h", b.etcd.urls), rollcall: batch, weight: perBatch},
+		{name: "lookups", other: "linearizable ranges", etcd: ranges(), rollcall: look, goal: 3},
+		{name: "lookups", other: "serializable ranges", etcd: ranges(clientv3.WithSerializable()), rollcall: look},
+		{name: "registrations at the leader", callers: 8, rollcall: register(8, b.rollcall.urls[b.rollcall.leader:b.rollcall.leader+1])},
+		{name: "registrations at a follower", callers: 8, rollcall: register(8, b.rollcall.urls[follower:follower+1])},
+		{name: "10000 heartbeats a second", pace: 10000, rollcall: beat},
+		{name: "10000 heartbeats a second in batches", pace: 10000 / perBatch, weight: perBatch, rollcall: batch},
+	} {
+		if err := b.compare(p); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	return nil
+}
+
+// compare measures a pair by turns, and shows the best of the rounds.
+func (b *bench) compare(p pair) error {
+	if p.callers == 0 {
+		p.callers = b.callers
+	}
+	p.weight = max(p.weight, 1)
+	var best, other figure
+	for range b.rounds {
+		if p.etcd != nil {
+			do, err := p.etcd()
+			if err != nil {
+				return err
+			}
+			f, err := b.load(b.etcd, p.callers, 0, 1, do)
+			if err != nil {
+				return err
+			}
+			if f.rate > other.rate {
+				other = f
+			}
+		}
+		do, err := p.rollcall()
+		if err != nil {
+			return err
+		}
+		done := b.profiles(p.name)
+		f, err := b.load(b.rollcall, p.callers, p.pace, p.weight, do)
+		done()
+		if err != nil {
+			return err
+		}
+		if f.rate > best.rate {
+			best = f
+		}
+	}
+	show := func(who, what string, f figure) {
+		fmt.Printf("%-9s %-38s %9.0f/s  p50 %8.2f ms  p99 %8.2f ms  %7.1f µs of processor each, %.2f cores\n",
+			who, what, f.rate, f.p50.Seconds()*1000, f.p99.Seconds()*1000, float64(f.cpu.Nanoseconds())/1000, f.cores)
+	}
+	show("rollcall", p.name, best)
+	if p.etcd != nil {
+		show("etcd", p.other, other)
+		goal := ""
+		if p.goal > 0 {
+			goal = fmt.Sprintf(", goal %.0f", p.goal)
+		}
+		fmt.Printf("          %.1f times the rate%s, %.2f of the processor time each\n", best.rate/other.rate, goal, float64(best.cpu)/float64(other.cpu))
+	}
+	return nil
+}
