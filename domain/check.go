@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"net/url"
@@ -179,18 +180,24 @@ func (r StatusRange) MarshalText() ([]byte, error) {
 	return fmt.Appendf(nil, "%d-%d", r.From, r.To), nil
 }
 
-// UnmarshalText reads what MarshalText writes.
+// UnmarshalJSON reads what MarshalText writes, and numbers.
+func (r *StatusRange) UnmarshalJSON(data []byte) error {
+	return r.UnmarshalText(bytes.Trim(data, `"`))
+}
+
+// UnmarshalText reads what MarshalText writes. What is no range becomes one that Validate refuses, for Validate knows where it
+// stands.
 func (r *StatusRange) UnmarshalText(text []byte) error {
+	*r = StatusRange{}
 	from, to, several := strings.Cut(string(text), "-")
 	if !several {
 		to = from
 	}
 	first, err1 := strconv.ParseUint(from, 10, 16)
 	last, err2 := strconv.ParseUint(to, 10, 16)
-	if err1 != nil || err2 != nil {
-		return InvalidField{Field: "expected_statuses", Rule: `must have statuses from "100" to "599", and ranges such as "200-299"`}
+	if err1 == nil && err2 == nil {
+		*r = StatusRange{uint16(first), uint16(last)}
 	}
-	*r = StatusRange{uint16(first), uint16(last)}
 	return nil
 }
 
@@ -373,6 +380,9 @@ func (c Check) validateTarget(field string) error {
 		}
 	}
 	if c.Kind == CheckGRPC {
+		if strings.ContainsAny(c.GRPCService, "\r\n\t") {
+			return InvalidField{Field: field + "grpc_service", Rule: "must not hold control characters"}
+		}
 		return validateText(field+"grpc_service", c.GRPCService, 0, MaxGRPCService)
 	}
 	return nil

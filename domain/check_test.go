@@ -1,7 +1,9 @@
 package domain_test
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -293,6 +295,9 @@ func TestACheckIsHeldToTheLimitsByField(t *testing.T) {
 		"a grpc service of tcp": {func(c *domain.Check) {
 			*c = domain.Check{ID: "a", Kind: domain.CheckTCP, Port: "http", GRPCService: "x"}
 		}, "grpc_service"},
+		"a grpc service of two lines": {func(c *domain.Check) {
+			*c = domain.Check{ID: "a", Kind: domain.CheckGRPC, Port: "http", GRPCService: "a\nb"}
+		}, "grpc_service"},
 		"an interval of ttl": {func(c *domain.Check) { *c = workerCheck; c.Interval = second }, "interval"},
 		"failures of ttl":    {func(c *domain.Check) { *c = workerCheck; c.Failures = 2 }, "failures"},
 		"no ttl":             {func(c *domain.Check) { *c = workerCheck; c.TTL = 0 }, "ttl"},
@@ -426,5 +431,22 @@ func TestACheckChangesAfterResultsInARow(t *testing.T) {
 	}
 	if _, decided := (domain.Streak{}).After(domain.Check{}, domain.Critical); !decided {
 		t.Error("without thresholds one result does not count")
+	}
+}
+
+func TestStatusesAreReadFromNumbersAndTexts(t *testing.T) {
+	for text, want := range map[string]string{
+		`[200,"204","300-399"]`: "[{200 200} {204 204} {300 399}]",
+		`["2xx"]`:               "[{0 0}]", // Validate refuses it, and knows which check has it
+		`[true,{},-1,2e2]`:      "[{0 0} {0 0} {0 0} {0 0}]",
+	} {
+		var ranges []domain.StatusRange
+		if err := json.Unmarshal([]byte(text), &ranges); err != nil || fmt.Sprint(ranges) != want {
+			t.Errorf("%s: %v %v, want %s", text, ranges, err, want)
+		}
+		c := domain.Check{ID: "a", Kind: domain.CheckHTTP, URL: "http://10.0.0.5/", ExpectedStatuses: ranges}.Normalize()
+		if err := c.Validate("checks[0]."); (err == nil) != (text[1] == '2') {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }

@@ -99,7 +99,7 @@ func parseCheckFilters(texts []string) (filters []CheckFilter, err error) {
 		}
 		if f.ID == "*" && f.Status != "" {
 			f.ID = ""
-		} else if f.ID == "" || f.ID == "*" {
+		} else if f.ID == "" || f.ID == "*" || strings.HasPrefix(f.ID, "*:") {
 			return nil, domain.InvalidField{Field: "check", Rule: "must be a check's id, id:status or *:status, with a status of starting, passing, warning or critical"}
 		}
 		filters = append(filters, f)

@@ -119,7 +119,7 @@ func decodeStrict(data []byte, v any) error {
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
 		if wrongType := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrongType) {
-			wrongType.Field = withoutEmbedded(wrongType.Field, reflect.TypeOf(v).Elem())
+			wrongType.Field = withIndexes(withoutEmbedded(wrongType.Field, reflect.TypeOf(v).Elem()), data, wrongType.Offset)
 		}
 		return decodeError(err)
 	}

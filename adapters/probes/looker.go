@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -98,7 +99,7 @@ func (l *Looker) Look(ctx context.Context, t *Target, address string, buffer []b
 		f = l.lookGRPC(ctx, t, address)
 	}
 	f.Took = l.now().Sub(began)
-	if f.Err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if f.Err != nil && (errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(f.Err, os.ErrDeadlineExceeded)) {
 		f.Err = context.DeadlineExceeded // the other errors are its consequences
 	}
 	return f
