@@ -250,9 +250,9 @@ func (l *diskLog) keep(entries []*raftpb.Entry) {
 		l.tailSize -= len(l.tail[drop].GetData()) + 32
 		drop++
 	}
-	if drop > 0 {
-		l.tail = append([]*raftpb.Entry(nil), l.tail[drop:]...)
-	}
+	// The array behind the tail is replaced when append has filled it. A copy of the tail at each write would cost more than the write.
+	clear(l.tail[:drop])
+	l.tail = l.tail[drop:]
 }
 
 // drop forgets the entries from an index on, which others replace.
