@@ -87,7 +87,7 @@ func fleetMemory(t testing.TB, instances int, checksOf func(address string) []do
 // A check that is looked at takes less than 500 bytes in all, with its output, its texts and what is kept of its instance
 // because of it.
 func TestAnIdleProbedCheckTakesLessThan500BytesInAll(t *testing.T) {
-	const instances = 4_000
+	const instances = 7_000
 	none, _ := fleetMemory(t, instances, func(string) []domain.Check { return nil })
 	for name, check := range map[string]func(address string, n int) domain.Check{
 		"http": func(address string, n int) domain.Check {
