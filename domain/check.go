@@ -300,9 +300,13 @@ func (c Check) validateHTTP(field string) error {
 	if len(c.Headers) > MaxCheckHeaders {
 		return InvalidField{Field: field + "headers", Rule: fmt.Sprintf("must be at most %d", MaxCheckHeaders)}
 	}
+	named := make(map[string]bool, len(c.Headers))
 	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
-		value := c.Headers[name]
+		value, twice := c.Headers[name], named[strings.ToLower(name)]
+		named[strings.ToLower(name)] = true
 		switch {
+		case twice:
+			return InvalidField{Field: field + "headers." + name, Rule: "must not be named twice, with letters of another case"}
 		case !isToken(name):
 			return InvalidField{Field: field + "headers", Rule: "must be named by letters, digits and ! # $ % & ' * + - . ^ _ ` | ~"}
 		case len(name)+len(value) > MaxCheckHeader:

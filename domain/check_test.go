@@ -267,6 +267,7 @@ func TestACheckIsHeldToTheLimitsByField(t *testing.T) {
 		"a header of two lines":   {func(c *domain.Check) { c.Headers = map[string]string{"X": "a\r\nB: c"} }, "headers.X"},
 		"a header with a space":   {func(c *domain.Check) { c.Headers = map[string]string{"X Y": "a"} }, "headers"},
 		"a long header":           {func(c *domain.Check) { c.Headers = map[string]string{"X": long} }, "headers.X"},
+		"a header named twice":    {func(c *domain.Check) { c.Headers = map[string]string{"Host": "a", "host": "b"} }, "headers.host"},
 		"a long body":             {func(c *domain.Check) { c.Body = long }, "body"},
 		"status 99":               {func(c *domain.Check) { c.ExpectedStatuses = []domain.StatusRange{{From: 99, To: 200}} }, "expected_statuses"},
 		"statuses that go down":   {func(c *domain.Check) { c.ExpectedStatuses = []domain.StatusRange{{From: 300, To: 200}} }, "expected_statuses"},

@@ -355,6 +355,18 @@ func TestALookAsksTheHealthServiceOfGRPC(t *testing.T) {
 	}
 }
 
+// Some servers answer with the request. What the check conceals does not stand in the output of an event.
+func TestOutputDoesNotTellWhatTheCheckConceals(t *testing.T) {
+	to := Target{Path: "/health?key=0123456789", Timeout: time.Second, Extra: &Extra{
+		Headers: [][2]string{{"Authorization", "Bearer s3cr3t-t0ken"}, {"X-Short", "on"}}, Body: `{"password":"xyz"}`,
+	}}
+	words := to.Words(Finding{Status: 200, Took: time.Second, Body: []byte("/health?key=0123456789 turned on\nAuthorization: Bearer s3cr3t-t0ken\ntoken=s3cr3t-t0ken\n" + `{"password":"xyz"}`)})
+	const want = "GET /health answered 200 after 1 s\n/health?(concealed) turned on\nAuthorization: (concealed)\ntoken=(concealed)\n(concealed)"
+	if words != want {
+		t.Errorf("%q, not %q", words, want)
+	}
+}
+
 func TestOutputHasNoControlCharactersAndIsShort(t *testing.T) {
 	to := Target{Path: "/health", Timeout: time.Second}
 	words := to.Words(Finding{Status: 503, Took: 12 * time.Millisecond, Body: []byte(strings.Repeat("x", maxBody))})

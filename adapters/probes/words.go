@@ -22,10 +22,31 @@ import (
 // Words say what a look saw, in one line, and then what the answer began with. They fit into an event's output.
 func (t *Target) Words(f Finding) string {
 	words := t.line(f)
-	if body := strings.TrimSpace(string(f.Body)); body != "" {
+	if body := strings.TrimSpace(t.conceal(string(f.Body))); body != "" {
 		words += "\n" + body
 	}
 	return domain.CleanOutput(words)
+}
+
+// leastSecret is the length in bytes from which on a value is taken for a secret. A shorter one may stand in an answer by chance.
+const leastSecret = 8
+
+// conceal leaves out of an answer what the check conceals (domain.Concealed), because some servers answer with the request: the
+// values of its headers, its body and the query of its URL.
+func (t *Target) conceal(answer string) string {
+	extra := t.extra()
+	_, query, _ := strings.Cut(t.Path, "?")
+	secrets := []string{extra.Body, query}
+	for _, h := range extra.Headers {
+		_, credentials, _ := strings.Cut(h[1], " ") // of Authorization, behind the scheme
+		secrets = append(secrets, h[1], credentials)
+	}
+	for _, secret := range secrets {
+		if len(secret) >= leastSecret {
+			answer = strings.ReplaceAll(answer, secret, "(concealed)")
+		}
+	}
+	return answer
 }
 
 func (t *Target) line(f Finding) string {
