@@ -60,6 +60,8 @@ type conn struct {
 	reports Reports   // nil: no plain report has come
 	host    []byte    // copy of the newest host that was allowed
 	reply   []byte    // headers of the newest reply; the next reply overwrites them, after the write of this one
+	parts   [2][]byte // headers and body of a long reply while it is written
+	unsent  net.Buffers
 	cut     func()    // ends the write under way; nil: no large reply was sent
 	until   time.Time // the lane's deadlines are later than this; zero: the server's deadlines are in force
 }
@@ -187,11 +189,7 @@ const (
 
 // answer answers the bytes if they are a plain request that the Face takes.
 func (c *conn) answer(raw []byte) (result outcome) {
-	readLine := (*plainRequest).readLine
-	if c.lane.options.Reports != nil {
-		readLine = (*plainRequest).readReport
-	}
-	request, ok := readPlain(raw, readLine)
+	request, ok := readPlain(raw, c.lane.options.Reports != nil)
 	if !ok || !c.allows(request.host) {
 		return notMine
 	}
@@ -228,11 +226,13 @@ func (c *conn) carryOut(request plainRequest) outcome {
 		_ = c.SetReadDeadline(c.until.Add(idleTimeout))
 		_ = c.SetWriteDeadline(c.until.Add(writeTimeout))
 	}
-	ask := c.ask
-	if c.lane.options.Reports != nil {
-		ask = c.report
+	var reply Reply
+	var mine bool
+	if c.lane.options.Reports != nil { // not through a function value, for which the request would take memory of its own
+		reply, mine = c.report(&request)
+	} else {
+		reply, mine = c.ask(&request)
 	}
-	reply, mine := ask(&request)
 	if !mine {
 		return notMine
 	}
@@ -310,8 +310,10 @@ func (c *conn) send(r Reply, now time.Time) error {
 		c.reply = append(c.reply, r.Body...)
 		_, err = c.Conn.Write(c.reply)
 	} else {
-		buffers := net.Buffers{c.reply, r.Body}
-		_, err = buffers.WriteTo(c.Conn)
+		c.parts = [2][]byte{c.reply, r.Body}
+		c.unsent = c.parts[:]
+		_, err = c.unsent.WriteTo(c.Conn)
+		clear(c.parts[:])
 	}
 	return err
 }

@@ -8,7 +8,7 @@ type Plain struct {
 
 // ReadPlain lets a fuzz test compare the lane's reading of a request with the HTTP server's.
 func ReadPlain(raw []byte) (Plain, bool) {
-	r, ok := readPlain(raw, (*plainRequest).readLine)
+	r, ok := readPlain(raw, false)
 	return Plain{r.kind, r.service, r.id, r.match, r.body}, ok
 }
 
@@ -20,6 +20,6 @@ type PlainReport struct {
 
 // ReadReport is ReadPlain for reports of checks.
 func ReadReport(raw []byte) (PlainReport, bool) {
-	r, ok := readPlain(raw, (*plainRequest).readReport)
+	r, ok := readPlain(raw, true)
 	return PlainReport{r.kind, r.id, r.status, r.note, r.body}, ok
 }

@@ -44,11 +44,18 @@ var (
 	lineEnd   = []byte("\r\n")
 )
 
-// readPlain reads a whole plain request, whose first line readLine reads. ok is false for any other bytes, and for a request
-// with a header that is not listed here.
-func readPlain(raw []byte, readLine func(r *plainRequest, line []byte) bool) (request plainRequest, ok bool) {
+// readPlain reads a whole plain request: a report of a check, or one of the others. ok is false for any other bytes, and for a
+// request with a header that is not listed here.
+func readPlain(raw []byte, reports bool) (request plainRequest, ok bool) {
 	line, rest, ok := bytes.Cut(raw, lineEnd)
-	if !ok || !readLine(&request, line) {
+	switch {
+	case !ok:
+	case reports:
+		ok = request.readReport(line)
+	default:
+		ok = request.readLine(line)
+	}
+	if !ok {
 		return plainRequest{}, false
 	}
 	hosts, length := 0, -1 // the length of the body; -1: the headers do not say
