@@ -56,7 +56,7 @@ func (s *server) talk(replies int, writes ...string) string {
 		}
 	}
 	method, _, _ := strings.Cut(writes[0], " ")
-	for range replies {
+	for heard := 0; heard < replies; {
 		resp, err := http.ReadResponse(w.r, &http.Request{Method: method}) // of HEAD it must know
 		if err != nil {
 			all.WriteString("\nthere is no reply")
@@ -64,6 +64,9 @@ func (s *server) talk(replies int, writes ...string) string {
 		}
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 			all.WriteString("\nthe reply breaks off")
+		}
+		if resp.StatusCode >= http.StatusOK { // before it may come 100 Continue, which is no reply
+			heard++
 		}
 		if resp.Close {
 			if _, err := io.ReadAll(w.r); err != nil && !errors.Is(err, io.EOF) {
