@@ -180,13 +180,17 @@ func (s *Store) refuse(h hello) (why string, removed bool) {
 	return "", false
 }
 
-// readMessages takes messages of raft and forwarded blocks until the connection ends.
+// readMessages takes messages of raft and forwarded blocks until the connection ends. It ends the connection of a node that the
+// cluster has removed: the removal may not have reached the node, and nobody sends it anything any more.
 func (s *Store) readMessages(c net.Conn, h hello) error {
 	r := bufio.NewReaderSize(c, 64<<10)
 	for {
 		kind, content, err := readFrame(r)
 		if err != nil {
 			return err
+		}
+		if slices.Contains(s.applier.at().removed, h.From) {
+			return fmt.Errorf("node %s was removed", h.Name) // which it learns when it connects again
 		}
 		switch kind {
 		case frameRaft:
