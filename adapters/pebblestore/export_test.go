@@ -24,7 +24,7 @@ func (s *Store) Heads() (heads int) {
 	for i := range s.heads.shards {
 		shard := &s.heads.shards[i]
 		shard.Lock()
-		heads += shard.live
+		heads += shard.table.Len()
 		shard.Unlock()
 	}
 	return heads

@@ -68,15 +68,14 @@ func (s *Store) forget(c *commit) {
 	shard := &s.heads.shards[d.shard]
 	shard.Lock()
 	var idle []*head // gathered first, because a removal moves other heads
-	for _, h := range shard.slots {
-		if h != nil && h.used+idleCycles <= d.cycle && !h.queued && h.last <= c.applied {
+	for h := range shard.table.All() {
+		if h.used+idleCycles <= d.cycle && !h.queued && h.last <= c.applied {
 			idle = append(idle, h)
 		}
 	}
 	for _, h := range idle {
 		s.forgetHead(shard, h)
 	}
-	shard.shrink()
 	shard.Unlock()
 	d.shard++
 	if d.shard == len(s.heads.shards) {
@@ -99,7 +98,7 @@ func (s *Store) saveIdle(c *commit, before eventstore.Position) {
 
 // forgetHead removes a head from the table. REQUIRES: the shard is locked.
 func (s *Store) forgetHead(shard *headShard, h *head) {
-	shard.remove(h)
+	shard.table.Remove(h)
 	shard.forgotten++
 	h.forgotten = true
 	if other := h.other.Swap(nil); other != nil {

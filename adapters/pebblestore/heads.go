@@ -30,7 +30,7 @@ type head struct {
 	other      atomic.Pointer[head] // of the instance's other stream; nil: no append was tied to it yet
 	number     uint32               // of a heartbeat stream; 0: it has none yet
 	used       uint32               // cycle of the last append that needed the head; see idle
-	hash       uint32               // of the stream, see headShard
+	hash       uint32               // of the stream, see heads.shard
 	lifecycle  bool                 // the stream is an instance's lifecycle stream
 	heartbeats bool                 // the stream is a heartbeat stream
 	queued     bool                 // the stream is in the queue of unsaved
@@ -59,8 +59,11 @@ func (h *head) stream() eventstore.StreamName {
 	return eventstore.StreamName(h.name)
 }
 
-// is says whether the head is the head of that stream.
-func (h *head) is(stream eventstore.StreamName) bool {
+// Hash implements sparse.Item.
+func (h *head) Hash() uint32 { return h.hash }
+
+// Is implements sparse.Item: it says whether the head is the head of that stream.
+func (h *head) Is(stream eventstore.StreamName) bool {
 	if h.lifecycle {
 		rest, ok := strings.CutPrefix(string(stream), eventstore.LifecyclePrefix)
 		return ok && rest == h.name[len(eventstore.HeartbeatPrefix):]
@@ -96,18 +99,17 @@ type heads struct {
 	cycle  atomic.Uint32   // see idle
 }
 
+// headShard has some of the heads by their streams.
+type headShard struct {
+	sync.Mutex
+	table     sparse.Table[eventstore.StreamName, head, *head]
+	forgotten uint64 // how many heads of the shard were forgotten since the store was opened
+}
+
 // shard is the shard of a stream, and the stream's hash within it.
 func (h *heads) shard(stream eventstore.StreamName) (*headShard, uint32) {
 	hash := xxhash.Sum64String(string(stream))
 	return &h.shards[hash%uint64(len(h.shards))], uint32(hash >> 32)
-}
-
-func newHeads() *heads {
-	h := &heads{}
-	for i := range h.shards {
-		h.shards[i].slots = make([]*head, leastSlots)
-	}
-	return h
 }
 
 // head is a stream's head. It is loaded from disk when it is not known yet.
@@ -118,7 +120,7 @@ func (s *Store) headNamed(stream eventstore.StreamName, name string) (*head, err
 	shard, hash := s.heads.shard(stream)
 	for {
 		shard.Lock()
-		h := shard.find(hash, stream)
+		h := shard.table.Find(hash, stream)
 		forgotten := shard.forgotten
 		shard.Unlock()
 		if h != nil {
@@ -178,11 +180,11 @@ func (s *Store) tied(h *head) (*head, error) {
 // keepHead keeps the head of a stream, unless the stream has a head already, and gives the head that the stream has.
 // REQUIRES: the shard is locked.
 func (s *Store) keepHead(shard *headShard, h *head, stream eventstore.StreamName) *head {
-	if known := shard.find(h.hash, stream); known != nil { // another goroutine was faster, and the committer may have moved that head
+	if known := shard.table.Find(h.hash, stream); known != nil { // another goroutine was faster, and the committer may have moved that head
 		return known
 	}
 	h.used = s.heads.cycle.Load()
-	shard.add(h)
+	shard.table.Add(h)
 	if h.number != 0 {
 		s.numbers.set(h.number, h)
 	}

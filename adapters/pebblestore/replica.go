@@ -139,14 +139,14 @@ func (s *Store) loadMark() (err error) {
 // yet. from is the revision of the first of them. See retried.
 func (c *commit) retriedUnread(h *head, r *eventstore.AppendRequest, from uint64, found int) (result eventstore.AppendResult, ok bool) {
 	first := slices.IndexFunc(c.out.events, func(e eventstore.RecordedEvent) bool {
-		return h.is(e.Stream) && uint64(e.Revision) == from
+		return h.Is(e.Stream) && uint64(e.Revision) == from
 	})
 	if first < 0 {
 		return result, false
 	}
 	for i := first; i < len(c.out.events) && found < len(r.Events); i++ {
 		e := &c.out.events[i]
-		if !h.is(e.Stream) {
+		if !h.Is(e.Stream) {
 			continue
 		}
 		if e.ID != r.Events[found].ID {

@@ -146,7 +146,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		db: db, lock: lock, dir: dir, opts: opts, heads: newHeads(),
+		db: db, lock: lock, dir: dir, opts: opts, heads: new(heads),
 		queue: make(chan *pending, maxQueued), commits: make(chan *commit, 1),
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 		clock: clock{wall: opts.Now, mono: opts.Monotonic, logger: opts.Logger},

@@ -70,10 +70,7 @@ func (t *Table) ShortestTTL() (shortest time.Duration) {
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.mu.Lock()
-		for _, l := range s.slots {
-			if l == nil {
-				continue
-			}
+		for l := range s.leases.All() {
 			for l := range l.all {
 				if l.runs && (shortest == 0 || time.Duration(l.ttl) < shortest) {
 					shortest = time.Duration(l.ttl)

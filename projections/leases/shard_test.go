@@ -15,12 +15,12 @@ import (
 func TestAShardFindsWhatAMapWould(t *testing.T) {
 	web := unique.Make(domain.ServiceKey{Namespace: "default", Service: "web"})
 	rapid.Check(t, func(t *rapid.T) {
-		s := shard{slots: newSlots(0)}
+		var s shard
 		want := map[string]*lease{}
 		hashes := rapid.SampledFrom([]uint32{1, 3, 1 << 20}).Draw(t, "hashes")
 		ids := rapid.SampledFrom([]int{5, 20, 300}).Draw(t, "ids")
 		find := func(id int) *lease {
-			return s.find(uint32(id)%hashes, domain.Key{Namespace: "default", Service: "web", ID: fmt.Sprint(id)})
+			return s.leases.Find(uint32(id)%hashes, domain.Key{Namespace: "default", Service: "web", ID: fmt.Sprint(id)})
 		}
 		for range rapid.IntRange(1, 600).Draw(t, "steps") {
 			id := rapid.IntRange(0, ids-1).Draw(t, "id")
@@ -30,14 +30,14 @@ func TestAShardFindsWhatAMapWould(t *testing.T) {
 			}
 			if l == nil {
 				l = &lease{service: web, instance: fmt.Sprint(id), hash: uint32(id) % hashes}
-				s.add(l)
+				s.leases.Add(l)
 				want[l.instance] = l
 			} else {
-				s.remove(l)
+				s.leases.Remove(l)
 				delete(want, l.instance)
 			}
-			if s.live != len(want) || 4*s.live > 3*len(s.slots) {
-				t.Fatalf("%d of %d slots are used for %d leases", s.live, len(s.slots), len(want))
+			if s.leases.Len() != len(want) {
+				t.Fatalf("%d leases are %d", len(want), s.leases.Len())
 			}
 		}
 		for id := range ids {

@@ -97,7 +97,7 @@ type lease struct {
 func NewTable(now time.Time, size int) *Table {
 	t := &Table{began: now, seed: maphash.MakeSeed(), wheel: make(map[int64][]*lease), namespaces: make(map[string]*namespace)}
 	for i := range t.shards {
-		t.shards[i].slots = newSlots(size / len(t.shards))
+		t.shards[i].leases.Resize(size / len(t.shards))
 	}
 	return t
 }
@@ -121,7 +121,7 @@ func (t *Table) start(key domain.Key, epoch uint64, ttl time.Duration, byHeartbe
 	defer s.mu.Unlock()
 	if l == nil {
 		l = &lease{service: unique.Make(key.ServiceKey()), instance: key.ID, hash: t.hash(key)}
-		s.add(l)
+		s.leases.Add(l)
 		t.mu.Lock()
 		l.in = t.namespace(key.Namespace)
 		t.mu.Unlock()
@@ -200,7 +200,7 @@ func (t *Table) End(key domain.Key, lapsed bool) {
 	if l == nil {
 		return
 	}
-	s.remove(l)
+	s.leases.Remove(l)
 	if l.number > 0 {
 		t.numbered.Set(l.number, nil)
 	}
@@ -316,7 +316,7 @@ func (t *Table) show(l *lease) Lease {
 	}
 	if c := l.check(); c != nil {
 		shown.Check, shown.Revision, shown.HeartbeatEvents = c.id, c.revision, 0
-		if of := t.shard(l.hash).find(l.hash, shown.Key); of != nil {
+		if of := t.shard(l.hash).leases.Find(l.hash, shown.Key); of != nil {
 			shown.HeartbeatEvents = of.streamEvents
 		}
 	}

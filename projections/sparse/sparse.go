@@ -1,4 +1,5 @@
-// Package sparse has a list whose memory depends on the number of its items, not on the largest of their numbers.
+// Package sparse has lists and tables of pointers whose memory depends on the number of their items: not on the largest of
+// their numbers, and not on their keys.
 package sparse
 
 // size is the number of items on a page.

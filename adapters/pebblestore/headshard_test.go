@@ -9,12 +9,13 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/sparse"
 )
 
-// Whatever comes and goes, a shard finds what a map would, also where streams have the same hash.
-func TestAShardOfHeadsFindsWhatAMapWould(t *testing.T) {
+// Whatever comes and goes, a table finds what a map would, also where streams have the same hash.
+func TestATableOfHeadsFindsWhatAMapWould(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		s := headShard{slots: make([]*head, leastSlots)}
+		var table sparse.Table[eventstore.StreamName, head, *head]
 		want := map[eventstore.StreamName]*head{}
 		hashes := rapid.SampledFrom([]uint32{1, 3, 1 << 20}).Draw(t, "hashes")
 		streams := make([]eventstore.StreamName, rapid.SampledFrom([]int{5, 20, 300}).Draw(t, "streams"))
@@ -25,27 +26,24 @@ func TestAShardOfHeadsFindsWhatAMapWould(t *testing.T) {
 		for range rapid.IntRange(1, 600).Draw(t, "steps") {
 			i := rapid.IntRange(0, len(streams)-1).Draw(t, "stream")
 			stream, hash := streams[i], uint32(i)%hashes
-			h := s.find(hash, stream)
+			h := table.Find(hash, stream)
 			if h != want[stream] {
 				t.Fatalf("%s is %v, want %v", stream, h, want[stream])
 			}
 			if h != nil {
-				s.remove(h)
+				table.Remove(h)
 				delete(want, stream)
 			} else {
 				h = newHead(stream, hash, "")
-				s.add(h)
+				table.Add(h)
 				want[stream] = h
 			}
-			if rapid.IntRange(0, 20).Draw(t, "shrinks") == 0 {
-				s.shrink()
-			}
-			if s.live != len(want) || 4*s.live > 3*len(s.slots) {
-				t.Fatalf("%d of %d slots are used for %d heads", s.live, len(s.slots), len(want))
+			if table.Len() != len(want) {
+				t.Fatalf("%d heads are %d", len(want), table.Len())
 			}
 		}
 		for i, stream := range streams {
-			if h := s.find(uint32(i)%hashes, stream); h != want[stream] || h != nil && h.stream() != stream {
+			if h := table.Find(uint32(i)%hashes, stream); h != want[stream] || h != nil && h.stream() != stream {
 				t.Fatalf("%s is %v, want %v", stream, h, want[stream])
 			}
 		}
@@ -62,7 +60,7 @@ func TestTheHeadsOfAnInstanceShareOneName(t *testing.T) {
 			t.Errorf("%s has a name of its own beside %s", streams[1], streams[0])
 		}
 		for i, h := range []*head{first, second} {
-			if h.stream() != streams[i] || !h.is(streams[i]) || h.is(streams[1-i]) || h.heartbeats != streams[i].IsHeartbeat() {
+			if h.stream() != streams[i] || !h.Is(streams[i]) || h.Is(streams[1-i]) || h.heartbeats != streams[i].IsHeartbeat() {
 				t.Errorf("the head of %s is that of %s", streams[i], h.stream())
 			}
 		}
@@ -96,7 +94,7 @@ func TestTheHeadsOfAnInstanceThatHeartbeatsAreKept(t *testing.T) {
 		shard, hash := s.heads.shard(stream)
 		shard.Lock()
 		defer shard.Unlock()
-		return shard.find(hash, stream)
+		return shard.table.Find(hash, stream)
 	}
 	known := headOf(life)
 	for range 8 * idleCycles { // idleCycles rounds, twice
