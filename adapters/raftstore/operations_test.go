@@ -35,7 +35,8 @@ type nodeChild struct {
 	*exec.Cmd
 	ended    chan struct{} // closed when the process has ended
 	injected atomic.Bool
-	acked    *sync.Map // ids of events
+	told     atomic.Bool // it acknowledged an event
+	acked    *sync.Map   // ids of events
 }
 
 // startNode starts the node n3. An error is injected at the given operation of a kind; 0: none is.
@@ -55,6 +56,7 @@ func startNode(t *testing.T, dir, addresses string, kind errorfs.OpKind, after i
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			if id, ok := strings.CutPrefix(lines.Text(), "ACK "); ok {
 				acked.Store(uuid.MustParse(id), true)
+				c.told.Store(true)
 			} else if lines.Text() == "INJECTED" {
 				c.injected.Store(true)
 			}
@@ -148,6 +150,7 @@ func TestAnErrorAtAnyFileOperationOfANodeLosesNothing(t *testing.T) {
 			_ = c.nodes["n1"].Transfer(within, "n1") // how far n3 is only a leader knows
 			return false
 		})
+		c.until("n3 to acknowledge an event", third.told.Load)
 	}
 	level()
 	faults, own := 0, 0
