@@ -11,8 +11,8 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/rollcall-registry/rollcall/adapters/pebblestore/packed"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/packed"
 	"github.com/rollcall-registry/rollcall/projections/sparse"
 )
 

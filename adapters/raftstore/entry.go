@@ -7,9 +7,9 @@ import (
 	"slices"
 
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
-	"github.com/rollcall-registry/rollcall/adapters/pebblestore/packed"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
 // An entry of the log is the leader's stamp (version of the rules and time) and a body, which a node made: a block of appends, a position

@@ -15,7 +15,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/rollcall-registry/rollcall/adapters/pebblestore/packed"
+	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
 // The keys of the log's folder.

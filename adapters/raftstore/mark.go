@@ -11,7 +11,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/rollcall-registry/rollcall/adapters/pebblestore/packed"
+	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
 // mark says where in the log a store is, with all that the applier must know to go on from there. The store keeps it in the

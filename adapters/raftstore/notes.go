@@ -9,8 +9,8 @@ import (
 	"go.etcd.io/raft/v3"
 
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
-	"github.com/rollcall-registry/rollcall/adapters/pebblestore/packed"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
 // notes are small values that the leader keeps beside the events, on all nodes. They go through the log, so a node that

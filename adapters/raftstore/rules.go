@@ -8,7 +8,7 @@ import (
 	"go.etcd.io/raft/v3"
 
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
-	"github.com/rollcall-registry/rollcall/adapters/pebblestore/packed"
+	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
 // The rules say what entries of the log look like, and what the applier makes of them. They have versions. A node knows all

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
 // The states of an instance's checks are kept in the form in which a snapshot has them, because there may be many checks and
@@ -36,8 +37,8 @@ func (h *health) checks() []domain.CheckState {
 	if h.size == 0 {
 		return nil
 	}
-	r := snapshotReader{b: unsafe.Slice(h.packed, h.size)} // it changes none of these bytes
-	checks := make([]domain.CheckState, r.number())
+	r := snapshotReader{Reader: packed.Reader{B: unsafe.Slice(h.packed, h.size)}} // it changes none of these bytes
+	checks := make([]domain.CheckState, r.Uvarint())
 	for i := range checks {
 		checks[i] = r.checkState()
 	}
@@ -69,14 +70,14 @@ func appendCheckState(b []byte, c *domain.CheckState) []byte {
 	}
 	b = binary.AppendUvarint(b, head)
 	if kind == named {
-		b = appendString(b, c.Kind)
+		b = packed.AppendBytes(b, c.Kind)
 	}
 	if status == named {
-		b = appendString(b, c.Status)
+		b = packed.AppendBytes(b, c.Status)
 	}
-	b = appendString(b, c.ID)
-	b = appendString(b, c.Output)
-	b = appendString(b, c.By)
+	b = packed.AppendBytes(b, c.ID)
+	b = packed.AppendBytes(b, c.Output)
+	b = packed.AppendBytes(b, c.By)
 	for _, n := range [...]uint64{uint64(c.TTL), uint64(c.RemoveAfter), c.Revision, uint64(len(c.Changes))} {
 		b = binary.AppendUvarint(b, n)
 	}
@@ -91,29 +92,29 @@ func appendCheckState(b []byte, c *domain.CheckState) []byte {
 
 // checkState unpacks a state. Its texts are parts of the bytes that are read.
 func (r *snapshotReader) checkState() (c domain.CheckState) {
-	head := r.number()
+	head := r.Uvarint()
 	kind, status := head&named, head>>statusShift&named
 	switch {
 	case kind == named:
-		c.Kind = domain.CheckKindOf(r.bytes())
+		c.Kind = domain.CheckKindOf(r.Bytes())
 	case kind < uint64(len(kinds)):
 		c.Kind = kinds[kind]
 	}
 	switch {
 	case status == named:
-		c.Status = domain.Status(r.bytes())
+		c.Status = domain.Status(r.Bytes())
 	case status < uint64(len(statuses)):
 		c.Status = statuses[status]
 	}
 	c.ID, c.Output, c.By = r.text(), r.text(), r.text()
-	c.TTL, c.RemoveAfter, c.Revision = domain.Duration(r.number()), domain.Duration(r.number()), r.number()
-	if n := r.number(); n > 0 && n <= domain.FlappingChanges {
+	c.TTL, c.RemoveAfter, c.Revision = domain.Duration(r.Uvarint()), domain.Duration(r.Uvarint()), r.Uvarint()
+	if n := r.Uvarint(); n > 0 && n <= domain.FlappingChanges {
 		c.Changes = make([]time.Time, 0, n)
-		for ; n > 0 && !r.short; n-- {
+		for ; n > 0 && !r.Failed; n-- {
 			c.Changes = append(c.Changes, r.time())
 		}
 	} else if n > 0 {
-		r.short = true // the number is damaged
+		r.Failed = true // the number is damaged
 	}
 	if head&changedSince == 0 {
 		c.Since = r.time()
@@ -125,7 +126,7 @@ func (r *snapshotReader) checkState() (c domain.CheckState) {
 
 // text is bytes as a string that is not copied. REQUIRES: nobody changes the bytes that are read.
 func (r *snapshotReader) text() string {
-	b := r.bytes()
+	b := r.Bytes()
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
@@ -138,7 +139,7 @@ func appendTime(b []byte, at time.Time) []byte {
 }
 
 func (r *snapshotReader) time() time.Time {
-	if n := r.number(); n != 0 {
+	if n := r.Uvarint(); n != 0 {
 		return time.Unix(0, int64(n)).UTC()
 	}
 	return time.Time{}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
 // health is what an entry has besides its status, if its instance has checks or a lease that lapses to critical. Every other
@@ -128,7 +129,7 @@ func (e *Entry) redefined(before *Entry, details domain.Details) {
 
 // appendHealth writes a health into a snapshot.
 func appendHealth(b []byte, h *health) []byte {
-	b = appendString(b, statuses[h.says])
+	b = packed.AppendBytes(b, statuses[h.says])
 	b = binary.AppendUvarint(b, uint64(h.lapsed))
 	b = binary.AppendUvarint(b, map[bool]uint64{true: 1}[h.critical])
 	b = binary.AppendUvarint(b, uint64(h.removeAfter))
@@ -140,15 +141,15 @@ func appendHealth(b []byte, h *health) []byte {
 
 func (r *snapshotReader) health() *health {
 	h := &health{}
-	h.says, _ = statusCode(r.bytes())
-	h.lapsed, h.critical, h.removeAfter = int64(r.number()), r.number() == 1, domain.Duration(r.number())
-	begin := r.b
-	count := r.number()
-	for n := count; n > 0 && !r.short; n-- {
+	h.says, _ = statusCode(r.Bytes())
+	h.lapsed, h.critical, h.removeAfter = int64(r.Uvarint()), r.Uvarint() == 1, domain.Duration(r.Uvarint())
+	begin := r.B
+	count := r.Uvarint()
+	for n := count; n > 0 && !r.Failed; n-- {
 		r.checkState()
 	}
-	if count > 0 && !r.short {
-		h.keepStates(string(begin[:len(begin)-len(r.b)]))
+	if count > 0 && !r.Failed {
+		h.keepStates(string(begin[:len(begin)-len(r.B)]))
 	}
 	return h
 }

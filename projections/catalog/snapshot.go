@@ -9,6 +9,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
 // SnapshotVersion is the version of the format that Frozen.Encode writes.
@@ -56,8 +57,8 @@ func (c *Catalog) Freeze() Frozen {
 func (f Frozen) Encode(yield func([]byte) bool) {
 	var b []byte
 	for _, s := range f.services {
-		b = appendString(b[:0], s.key.Namespace)
-		b = appendString(b, s.key.Service)
+		b = packed.AppendBytes(b[:0], s.key.Namespace)
+		b = packed.AppendBytes(b, s.key.Service)
 		b = binary.AppendUvarint(b, uint64(s.last))
 		b = binary.AppendUvarint(b, uint64(len(s.entries)))
 		for i, e := range s.entries {
@@ -97,18 +98,18 @@ func appendEntry(b []byte, e *Entry) []byte {
 		flags |= flagHealth
 	}
 	flags |= uint64(e.owned) << ownedShift
-	b = appendString(b, e.ID())
+	b = packed.AppendBytes(b, e.ID())
 	for _, n := range [...]uint64{
 		flags, e.Epoch, e.Events, uint64(e.TTL), uint64(e.registered), uint64(e.changed), uint64(e.Position), uint64(e.Began),
 	} {
 		b = binary.AppendUvarint(b, n)
 	}
-	b = appendString(b, e.Status())
-	b = appendString(b, e.Traffic())
+	b = packed.AppendBytes(b, e.Status())
+	b = packed.AppendBytes(b, e.Traffic())
 	if m := e.Maintenance(); m != nil {
-		b = appendString(b, m.By)
-		b = appendString(b, m.At.Format(time.RFC3339Nano))
-		b = appendString(b, m.Reason)
+		b = packed.AppendBytes(b, m.By)
+		b = packed.AppendBytes(b, m.At.Format(time.RFC3339Nano))
+		b = packed.AppendBytes(b, m.Reason)
 	}
 	if h := e.health(); h != nil {
 		b = appendHealth(b, h)
@@ -161,22 +162,21 @@ const snapshotBlock = 256 << 10 // bytes that are read at once
 // INVARIANT: where shared is true, entries point into texts, whose bytes then never change. Otherwise an entry has memory of
 // its own.
 type snapshotReader struct {
-	source io.Reader
-	shared bool   // see above
-	block  []byte // bytes of the state
-	b      []byte // the part of block that is not decoded yet
-	texts  []byte // see share
-	short  bool   // a value goes on behind the end of block
-	ended  bool   // source has no more bytes
-	err    error
+	packed.Reader // of the part of block that is not decoded yet; it fails where a value goes on behind the end of block
+	source        io.Reader
+	shared        bool   // see above
+	block         []byte // bytes of the state
+	texts         []byte // see share
+	ended         bool   // source has no more bytes
+	err           error
 }
 
 // more says whether the state has more services.
 func (r *snapshotReader) more() bool {
-	if len(r.b) == 0 {
+	if len(r.B) == 0 {
 		r.fill()
 	}
-	return r.err == nil && len(r.b) > 0
+	return r.err == nil && len(r.B) > 0
 }
 
 // fill moves the bytes that are not decoded yet to the beginning of a block, and reads more behind them.
@@ -184,12 +184,12 @@ func (r *snapshotReader) fill() {
 	if r.ended || r.err != nil {
 		return
 	}
-	size := max(snapshotBlock, 2*len(r.b))
+	size := max(snapshotBlock, 2*len(r.B))
 	block := r.block
 	if cap(block) < size {
 		block = make([]byte, size)
 	}
-	n := copy(block, r.b)
+	n := copy(block, r.B)
 	read, err := io.ReadFull(r.source, block[n:])
 	switch err {
 	case nil:
@@ -198,20 +198,20 @@ func (r *snapshotReader) fill() {
 	default:
 		r.err = err
 	}
-	r.block, r.b = block, block[:n+read]
+	r.block, r.B = block, block[:n+read]
 }
 
 // whole calls take, which decodes a value. It reads more and calls take again as long as the value is not read to its end.
 func (r *snapshotReader) whole(take func()) {
 	for r.err == nil {
-		begin := r.b
-		r.short = false
+		begin := r.B
+		r.Failed = false
 		if len(begin) > 0 {
-			if take(); !r.short {
+			if take(); !r.Failed {
 				return
 			}
 		}
-		r.b = begin
+		r.B = begin
 		if r.ended {
 			r.err = ErrBadSnapshot
 			return
@@ -223,8 +223,8 @@ func (r *snapshotReader) whole(take func()) {
 func (r *snapshotReader) service() (s *service, entries uint64) {
 	s = new(service)
 	r.whole(func() {
-		s.key = domain.ServiceKey{Namespace: string(r.bytes()), Service: string(r.bytes())}
-		s.last, entries = eventstore.Position(r.number()), r.number()
+		s.key = domain.ServiceKey{Namespace: string(r.Bytes()), Service: string(r.Bytes())}
+		s.last, entries = eventstore.Position(r.Uvarint()), r.Uvarint()
 	})
 	return s, entries
 }
@@ -232,14 +232,14 @@ func (r *snapshotReader) service() (s *service, entries uint64) {
 func (r *snapshotReader) entry(s *service) *Entry {
 	e := &Entry{facts: facts{service: s}}
 	r.whole(func() {
-		id := r.bytes()
-		flags := r.number()
+		id := r.Bytes()
+		flags := r.Uvarint()
 		e.updated = flags&flagUpdated != 0
 		e.owned = ownership(flags >> ownedShift & ownedBits)
-		e.Epoch, e.Events, e.TTL = r.number(), r.number(), time.Duration(r.number())
-		e.registered, e.changed = int64(r.number()), int64(r.number())
-		e.Position, e.Began = eventstore.Position(r.number()), eventstore.Position(r.number())
-		status, traffic := r.bytes(), r.bytes()
+		e.Epoch, e.Events, e.TTL = r.Uvarint(), r.Uvarint(), time.Duration(r.Uvarint())
+		e.registered, e.changed = int64(r.Uvarint()), int64(r.Uvarint())
+		e.Position, e.Began = eventstore.Position(r.Uvarint()), eventstore.Position(r.Uvarint())
+		status, traffic := r.Bytes(), r.Bytes()
 		var maintenance *domain.InMaintenance
 		var checked *health
 		if flags&flagMaintenance != 0 {
@@ -248,8 +248,8 @@ func (r *snapshotReader) entry(s *service) *Entry {
 		if flags&flagHealth != 0 {
 			checked = r.health()
 		}
-		source := r.bytes()
-		if r.short {
+		source := r.Bytes()
+		if r.Failed {
 			return
 		}
 		var ok1, ok2 bool
@@ -279,36 +279,11 @@ func (r *snapshotReader) share(id, source []byte) []byte {
 	return r.texts[from:]
 }
 
-func appendString[S ~string](b []byte, s S) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
-}
-
-func (r *snapshotReader) number() uint64 {
-	n, size := binary.Uvarint(r.b)
-	if size <= 0 {
-		r.short, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[size:]
-	return n
-}
-
 func (r *snapshotReader) maintenance() *domain.InMaintenance {
-	by, at, reason := string(r.bytes()), string(r.bytes()), string(r.bytes())
+	by, at, reason := string(r.Bytes()), string(r.Bytes()), string(r.Bytes())
 	recorded, err := time.Parse(time.RFC3339Nano, at)
-	if err != nil && !r.short {
+	if err != nil && !r.Failed {
 		r.err = ErrBadSnapshot
 	}
 	return &domain.InMaintenance{By: by, At: recorded, Reason: reason}
-}
-
-func (r *snapshotReader) bytes() []byte {
-	n := r.number()
-	if n > uint64(len(r.b)) {
-		r.short, r.b = true, nil
-		return nil
-	}
-	s := r.b[:n:n]
-	r.b = r.b[n:]
-	return s
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
 // What is in memory is written after this many heartbeats, or after this time by the events' recorded times. Young entries are
@@ -114,7 +115,7 @@ func (h *History) commit(heartbeats eventstore.Position, summaries bool) error {
 func (x *index) writeYoung(b *pebble.Batch) error {
 	_, full, last := x.young.blocks()
 	if len(last.positions) > 0 {
-		full = append(full[:len(full):len(full)], packed{last.first(), last.last(), last.pack()})
+		full = append(full[:len(full):len(full)], packedBlock{last.first(), last.last(), last.pack()})
 	}
 	for i := range full {
 		if err := b.Set(entryKey(full[i].last), full[i].v, nil); err != nil {
@@ -186,14 +187,9 @@ func (s *summary) encode() []byte {
 	return binary.AppendVarint(b, s.last)
 }
 
-func decodeSummary(hour int64, v []byte) (s summary) {
-	s.hour = hour
-	var n int
-	s.received, n = binary.Uvarint(v)
-	v = v[max(n, 0):]
-	s.longest, n = binary.Varint(v)
-	s.last, _ = binary.Varint(v[max(n, 0):])
-	return s
+func decodeSummary(hour int64, v []byte) summary {
+	r := packed.Reader{B: v}
+	return summary{hour: hour, received: r.Uvarint(), longest: r.Varint(), last: r.Varint()}
 }
 
 func (h *History) noteHeartbeat(e *eventstore.RecordedEvent) error {

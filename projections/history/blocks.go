@@ -9,6 +9,7 @@ import (
 	"github.com/klauspost/compress/s2"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
 // block is a run of entries: audited events in canonical form, in position order, whose leaves are neighbours in the tree. An
@@ -76,29 +77,29 @@ func (b *block) pack() []byte {
 
 // unpack reads what pack made.
 func unpack(last eventstore.Position, v []byte) (*block, error) {
-	r := numbers{rest: v}
-	n, leaf, span := r.next(), r.next(), r.next()
-	if r.damaged || n == 0 || n > uint64(len(v)) || span > uint64(last) {
+	r := packed.Reader{B: v}
+	n, leaf, span := r.Uvarint(), r.Uvarint(), r.Uvarint()
+	if r.Failed || n == 0 || n > uint64(len(v)) || span > uint64(last) {
 		return nil, damagedBlock(last, nil)
 	}
 	b := &block{leaf: int64(leaf), positions: make([]eventstore.Position, 0, n), ends: make([]uint32, 0, n)}
 	p := last - eventstore.Position(span)
 	for i := range n {
 		if i > 0 {
-			p += eventstore.Position(r.next())
+			p += eventstore.Position(r.Uvarint())
 		}
 		b.positions = append(b.positions, p)
 	}
 	end := uint64(0)
 	for range n {
-		end += r.next()
+		end += r.Uvarint()
 		b.ends = append(b.ends, uint32(end))
 	}
-	size, err := s2.DecodedLen(r.rest)
-	if r.damaged || err != nil || p != last || !slices.IsSorted(b.positions) || end != uint64(size) || !slices.IsSorted(b.ends) || size > maxBlock {
+	size, err := s2.DecodedLen(r.B)
+	if r.Failed || err != nil || p != last || !slices.IsSorted(b.positions) || end != uint64(size) || !slices.IsSorted(b.ends) || size > maxBlock {
 		return nil, damagedBlock(last, err)
 	}
-	if b.data, err = s2.Decode(make([]byte, 0, size), r.rest); err != nil {
+	if b.data, err = s2.Decode(make([]byte, 0, size), r.B); err != nil {
 		return nil, damagedBlock(last, err)
 	}
 	return b, nil
@@ -106,20 +107,4 @@ func unpack(last eventstore.Position, v []byte) (*block, error) {
 
 func damagedBlock(last eventstore.Position, cause error) error {
 	return errors.Join(fmt.Errorf("history: the entries at position %d are damaged", last), cause)
-}
-
-// numbers reads numbers of a stored form.
-type numbers struct {
-	rest    []byte
-	damaged bool
-}
-
-func (r *numbers) next() uint64 {
-	x, n := binary.Uvarint(r.rest)
-	if n <= 0 {
-		r.rest, r.damaged = nil, true
-		return 0
-	}
-	r.rest = r.rest[n:]
-	return x
 }

@@ -14,7 +14,7 @@ import (
 type entries struct {
 	x    *index
 	base eventstore.Position // the engine's entries are up to here
-	full []packed            // the blocks after base
+	full []packedBlock       // the blocks after base
 	last block
 
 	it    *pebble.Iterator
@@ -102,7 +102,7 @@ func (e *entries) upTo(p eventstore.Position) (found stored, ok bool, err error)
 func (b *block) searchBack(p eventstore.Position) int { return upTo(b.positions, p) - 1 }
 
 // open reads a young block.
-func (e *entries) open(p packed) (err error) {
+func (e *entries) open(p packedBlock) (err error) {
 	e.moved = false
 	e.block, err = e.x.unpacked(p.last, func() []byte { return p.v })
 	return err

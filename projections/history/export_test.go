@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
 // ReadList shows tests what an index holds.
@@ -33,9 +34,9 @@ func ReadBlock(key, value []byte) (map[eventstore.Position]string, error) {
 
 // ReadSections reads a value of a segment in each way in which it may be read.
 func ReadSections(value []byte, last uint64) {
-	for rest, ok := value, true; ok && len(rest) > 0; {
-		var section []byte
-		if section, rest, ok = cutText(rest); !ok {
+	for r := (packed.Reader{B: value}); len(r.B) > 0; {
+		section := r.Bytes()
+		if r.Failed {
 			return
 		}
 		if c, err := readCounts(section); err == nil {

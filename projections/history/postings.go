@@ -8,6 +8,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
 // term is a name by which entries are found: an instance, a service, a namespace, an actor or a type. prefix says which.
@@ -92,8 +93,8 @@ func readList(prefix byte, last eventstore.Position, v []byte, into []eventstore
 		bits = 1
 	}
 	into = into[:0]
-	r := numbers{rest: v}
-	n, span := r.next(), r.next()
+	r := packed.Reader{B: v}
+	n, span := r.Uvarint(), r.Uvarint()
 	damaged := func() error { return fmt.Errorf("history: the index at position %d is damaged", last) }
 	if n == 0 || n > uint64(len(v)) || span>>bits > uint64(last) {
 		return nil, damaged()
@@ -101,11 +102,11 @@ func readList(prefix byte, last eventstore.Position, v []byte, into []eventstore
 	p := uint64(last) - span>>bits
 	into = append(into, eventstore.Position(p<<bits|span&(1<<bits-1)))
 	for range n - 1 {
-		step := r.next()
+		step := r.Uvarint()
 		p += step >> bits
 		into = append(into, eventstore.Position(p<<bits|step&(1<<bits-1)))
 	}
-	if r.damaged || len(r.rest) > 0 || p != uint64(last) {
+	if r.Failed || len(r.B) > 0 || p != uint64(last) {
 		return nil, damaged()
 	}
 	return into, nil

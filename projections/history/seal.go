@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/packed"
 	"github.com/rollcall-registry/rollcall/projections/traces"
 )
 
@@ -127,7 +128,7 @@ func (s *segment) counts(types []string, entries []uint32, before eventstore.Pos
 	section = binary.AppendUvarint(section, uint64(kinds))
 	for t, n := range numbers {
 		if n > 0 {
-			section = append(binary.AppendUvarint(section, uint64(len(types[t]))), types[t]...)
+			section = packed.AppendBytes(section, types[t])
 			section = binary.AppendUvarint(section, uint64(n))
 		}
 	}
@@ -157,8 +158,8 @@ type sections struct {
 
 func (w *sections) add(name string, section []byte) error {
 	w.last = name
-	w.value = append(binary.AppendUvarint(w.value, uint64(len(name))), name...)
-	w.value = append(binary.AppendUvarint(w.value, uint64(len(section))), section...)
+	w.value = packed.AppendBytes(w.value, name)
+	w.value = packed.AppendBytes(w.value, section)
 	if len(w.value) < sealedBytes {
 		return nil
 	}

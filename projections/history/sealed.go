@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
 // segmentEnds are the last positions of the segments that the engine has.
@@ -48,12 +49,9 @@ func (s *sealed) each(number int64, from string, yield func(name, section []byte
 	s.key = append(binary.BigEndian.AppendUint64(append(s.key[:0], s.prefix), uint64(number)), from...)
 	of := s.key[:9]
 	for ok := s.it.SeekGE(s.key); ok && string(s.it.Key()[:9]) == string(of); ok = s.it.Next() {
-		for rest := s.it.Value(); len(rest) > 0; {
-			var name, section []byte
-			if name, rest, ok = cutText(rest); ok {
-				section, rest, ok = cutText(rest)
-			}
-			if !ok {
+		for r := (packed.Reader{B: s.it.Value()}); len(r.B) > 0; {
+			name, section := r.Bytes(), r.Bytes()
+			if r.Failed {
 				return fmt.Errorf("history: a section of segment %d is damaged", number)
 			}
 			if string(name) < from {
@@ -78,15 +76,6 @@ func (s *sealed) get(number int64, name string) (section []byte, err error) {
 	return section, err
 }
 
-// cutText cuts a text with its length before it.
-func cutText(b []byte) (text, rest []byte, ok bool) {
-	n, size := binary.Uvarint(b)
-	if size <= 0 || n > uint64(len(b)-size) {
-		return nil, nil, false
-	}
-	return b[size : size+int(n)], b[size+int(n):], true
-}
-
 // scopeCounts are the numbers of a scope's events in a segment.
 type scopeCounts struct {
 	types   []string
@@ -96,25 +85,20 @@ type scopeCounts struct {
 
 func readCounts(section []byte) (c scopeCounts, err error) {
 	damaged := errors.New("history: the numbers of a segment are damaged")
-	r := numbers{rest: section}
+	r := packed.Reader{B: section}
 	total := uint64(0)
-	for n := r.next(); n > 0 && !r.damaged; n-- {
-		name, rest, ok := cutText(r.rest)
-		if !ok {
-			return c, damaged
-		}
-		r.rest = rest
-		number := r.next()
+	for n := r.Uvarint(); n > 0 && !r.Failed; n-- {
+		name, number := r.Bytes(), r.Uvarint()
 		c.types, c.numbers = append(c.types, string(name)), append(c.numbers, int(number))
 		if total += number; number == 0 || number > maxBlock || total > maxBlock {
 			return c, damaged
 		}
 	}
-	if r.damaged {
+	if r.Failed {
 		return c, damaged
 	}
 	if total <= placesInline {
-		c.places = append([]byte{}, r.rest...)
+		c.places = append([]byte{}, r.B...)
 	}
 	return c, nil
 }
@@ -123,12 +107,12 @@ func readCounts(section []byte) (c scopeCounts, err error) {
 func (c *scopeCounts) eachPlace(after eventstore.Position, yield func(p eventstore.Position, eventType int) bool) error {
 	shift := typeBits(len(c.types))
 	mask := uint64(1)<<shift - 1
-	r := numbers{rest: c.places}
+	r := packed.Reader{B: c.places}
 	p := after
-	for len(r.rest) > 0 {
-		n := r.next()
+	for len(r.B) > 0 {
+		n := r.Uvarint()
 		p += eventstore.Position(n >> shift)
-		if r.damaged || int(n&mask) >= len(c.types) {
+		if r.Failed || int(n&mask) >= len(c.types) {
 			return fmt.Errorf("history: the places after position %d are damaged", after)
 		}
 		if !yield(p, int(n&mask)) {

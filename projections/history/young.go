@@ -16,14 +16,14 @@ import (
 type young struct {
 	mu    sync.RWMutex
 	base  eventstore.Position
-	full  []packed
+	full  []packedBlock
 	block block // is not full
 	lists lists
 	bytes int
 }
 
-// packed is a block in its stored form.
-type packed struct {
+// packedBlock is a block in its stored form.
+type packedBlock struct {
 	first, last eventstore.Position
 	v           []byte
 }
@@ -44,9 +44,9 @@ func (y *young) add(p eventstore.Position, leaf int64, data []byte, e *terms) {
 		b.leaf = leaf
 	}
 	b.data, b.positions, b.ends = data, append(b.positions, p), append(b.ends, uint32(len(data)))
-	var full packed
+	var full packedBlock
 	if b.full() {
-		full = packed{b.first(), b.last(), b.pack()}
+		full = packedBlock{b.first(), b.last(), b.pack()}
 		b = block{}
 	}
 	y.mu.Lock()
@@ -71,7 +71,7 @@ func (y *young) written(base eventstore.Position) {
 const entryBytes = 128
 
 // blocks are the blocks of the entries after base.
-func (y *young) blocks() (base eventstore.Position, full []packed, last block) {
+func (y *young) blocks() (base eventstore.Position, full []packedBlock, last block) {
 	y.mu.RLock()
 	defer y.mu.RUnlock()
 	return y.base, y.full, y.block

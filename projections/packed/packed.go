@@ -1,5 +1,5 @@
-// Package packed reads and writes values in the binary form that the embedded store's records and the replicated log's
-// entries have: fixed bytes, varints, and texts after their length.
+// Package packed reads and writes values in the binary form of what is stored: fixed bytes, varints, and texts after their
+// length.
 package packed
 
 import "encoding/binary"
@@ -37,6 +37,11 @@ func (r *Reader) Byte() byte {
 }
 
 func (r *Reader) Uvarint() uint64 {
+	if len(r.B) > 0 && r.B[0] < 0x80 { // most
+		v := r.B[0]
+		r.B = r.B[1:]
+		return uint64(v)
+	}
 	v, n := binary.Uvarint(r.B)
 	if n <= 0 {
 		r.Fail()

@@ -3,6 +3,8 @@ package traces
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
 // Append appends the stored form of steps of one instance. REQUIRES: they are in order of their leaves, and first is not above
@@ -90,38 +92,37 @@ func appendStep(b []byte, s *Step) []byte {
 	}
 	b = binary.AppendUvarint(b, s.New.Begins)
 	for _, text := range [...]string{s.New.Owner, s.New.Zone, s.New.Version} {
-		b = append(binary.AppendUvarint(b, uint64(len(text))), text...)
+		b = packed.AppendBytes(b, text)
 	}
 	return b
 }
 
 // Reader reads the stored forms of steps. The zero Reader is ready. It keeps the newest details, which the next ones often repeat.
 type Reader struct {
-	rest    []byte
-	unit    int64
-	leaf    int64
-	at      int64
-	damaged bool
-	newest  *Details
+	stored packed.Reader
+	unit   int64
+	leaf   int64
+	at     int64
+	newest *Details
 }
 
 // Begin begins the steps of an instance. first is what Append got.
 func (r *Reader) Begin(stored []byte, first int64) {
-	r.rest, r.leaf, r.at, r.unit, r.damaged = nil, first, 0, 1, true
+	r.stored, r.leaf, r.at, r.unit = packed.Reader{Failed: true}, first, 0, 1
 	if len(stored) > 0 && int(stored[0]) < len(units) {
-		r.rest, r.unit, r.damaged = stored[1:], units[stored[0]], false
+		r.stored, r.unit = packed.Reader{B: stored[1:]}, units[stored[0]]
 	}
 }
 
 // Next reads a step; false: there is none any more, or Err says that the rest cannot be read.
 func (r *Reader) Next(s *Step) bool {
-	if len(r.rest) == 0 {
+	if len(r.stored.B) == 0 {
 		return false
 	}
-	r.leaf += int64(r.uvarint())
-	r.at += r.varint()
+	r.leaf += int64(r.stored.Uvarint())
+	r.at += r.stored.Varint()
 	*s = Step{Leaf: r.leaf, At: r.at * r.unit}
-	head := r.byte()
+	head := r.stored.Byte()
 	s.Kind = Kind(head & 15)
 	value := head >> 4 & 7
 	if s.Kind == Traffic {
@@ -136,13 +137,13 @@ func (r *Reader) Next(s *Step) bool {
 		r.more(s)
 	}
 	if s.Kind > Expired || int(s.Status) > len(Statuses) || int(s.Says) > len(Statuses) || int(s.Traffic) >= len(Traffics) || (s.Kind == Registered || s.Kind == Updated) != (s.New != nil) {
-		r.damaged = true
+		r.stored.Failed = true
 	}
-	return !r.damaged
+	return !r.stored.Failed
 }
 
 func (r *Reader) more(s *Step) {
-	flags := r.byte()
+	flags := r.stored.Byte()
 	says := Status(flags & saysMask)
 	s.SinceKnown, s.Checks = flags&since != 0, flags&checks != 0
 	switch s.Kind {
@@ -157,14 +158,14 @@ func (r *Reader) more(s *Step) {
 		s.ByCheck, s.Crashed = flags&lease != 0, flags&lapsed != 0
 	}
 	if s.SinceKnown {
-		s.Since = s.At - r.varint()
+		s.Since = s.At - r.stored.Varint()
 	}
 	if s.Crashed {
-		s.Code = int32(r.varint())
+		s.Code = int32(r.stored.Varint())
 	}
 	if s.Kind == Registered || s.Kind == Updated {
 		if s.Kind == Registered {
-			s.Traffic = TrafficState(r.byte())
+			s.Traffic = TrafficState(r.stored.Byte())
 		}
 		s.New = r.details()
 	}
@@ -172,8 +173,8 @@ func (r *Reader) more(s *Step) {
 
 // details reads details. Details that are those before them are the same in memory, too.
 func (r *Reader) details() *Details {
-	begins := r.uvarint()
-	owner, zone, version := r.text(), r.text(), r.text()
+	begins := r.stored.Uvarint()
+	owner, zone, version := r.stored.Bytes(), r.stored.Bytes(), r.stored.Bytes()
 	n := r.newest
 	if n == nil || n.Begins != begins || n.Owner != string(owner) || n.Zone != string(zone) || n.Version != string(version) {
 		n = &Details{begins, string(owner), string(zone), string(version)}
@@ -184,49 +185,8 @@ func (r *Reader) details() *Details {
 
 // Err says that the steps cannot be read.
 func (r *Reader) Err() error {
-	if r.damaged {
+	if r.stored.Failed {
 		return fmt.Errorf("traces: the steps after leaf %d are damaged", r.leaf)
 	}
 	return nil
-}
-
-func (r *Reader) uvarint() uint64 {
-	if len(r.rest) > 0 && r.rest[0] < 0x80 { // most
-		x := uint64(r.rest[0])
-		r.rest = r.rest[1:]
-		return x
-	}
-	x, n := binary.Uvarint(r.rest)
-	if n <= 0 {
-		r.rest, r.damaged = nil, true
-		return 0
-	}
-	r.rest = r.rest[n:]
-	return x
-}
-
-func (r *Reader) varint() int64 {
-	x := r.uvarint()
-	return int64(x>>1) ^ -int64(x&1)
-}
-
-func (r *Reader) byte() byte {
-	if len(r.rest) == 0 {
-		r.damaged = true
-		return 0
-	}
-	x := r.rest[0]
-	r.rest = r.rest[1:]
-	return x
-}
-
-func (r *Reader) text() []byte {
-	n := r.uvarint()
-	if n > uint64(len(r.rest)) {
-		r.rest, r.damaged = nil, true
-		return nil
-	}
-	text := r.rest[:n]
-	r.rest = r.rest[n:]
-	return text
 }
