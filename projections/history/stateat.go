@@ -32,12 +32,9 @@ func (h *History) StateAt(ctx context.Context, key domain.Key, at eventstore.Pos
 // newest epoch began or ended.
 func (h *History) beforeState(ctx context.Context, t *Tracing) (at eventstore.Position, err error) {
 	number, err := h.segmentOf(t.UpTo)
-	var r tracedSteps
-	for err == nil && number > 0 {
-		var found bool
-		if number, found, err = h.lookBack(ctx, number, t, &r); found {
-			break
-		}
+	r := tracedSteps{}
+	for more := true; more && number > 0 && err == nil; {
+		number, more, err = h.traceSome(ctx, number, 0, t, &r, func(bool) bool { return !r.beginsOrEnds() })
 	}
 	if err != nil || number == 0 {
 		return 0, err
@@ -50,36 +47,15 @@ func (h *History) beforeState(ctx context.Context, t *Tracing) (at eventstore.Po
 	return at, nil
 }
 
-// lookBack looks for the newest segment in which an epoch began or ended, in one segment after the other, as far as may be read at
-// once. next is that segment, or where to go on.
-func (h *History) lookBack(ctx context.Context, number int64, t *Tracing, r *tracedSteps) (next int64, found bool, err error) {
-	if err := h.enter(); err != nil {
-		return 0, false, err
-	}
-	defer h.leave()
-	s, err := h.newSealed(rangeSteps)
-	if err != nil {
-		return 0, false, h.blame(err)
-	}
-	defer func() { err = h.blame(errors.Join(err, s.close())) }()
-	for next = number; next > max(0, number-tracePortion); next-- {
-		if err := h.interrupted(ctx); err != nil {
-			return 0, false, err
-		}
-		switch _, err := h.index.traceSegment(s, next, t, r); {
-		case errors.Is(err, errMoved):
-			return next, false, nil
-		case err != nil:
-			return 0, false, err
-		}
-		for step := range r.inOrder {
-			switch step.Kind {
-			case traces.Registered, traces.Deregistered, traces.Expired:
-				return next, true, nil
-			}
+// beginsOrEnds says whether an epoch begins or ends with one of the steps.
+func (r *tracedSteps) beginsOrEnds() bool {
+	for step := range r.inOrder {
+		switch step.Kind {
+		case traces.Registered, traces.Deregistered, traces.Expired:
+			return true
 		}
 	}
-	return next, false, nil
+	return false
 }
 
 // EventsAt are the events of some leaves, by leaf.

@@ -1,8 +1,10 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"math"
 	"math/bits"
 	"strings"
 
@@ -59,12 +61,10 @@ func (h *History) trace(ctx context.Context, t *Tracing, segment func(*tracedSte
 		return err
 	}
 	r := tracedSteps{}
-	for more := true; more; {
-		if number, more, err = h.tracePart(ctx, number, t, &r, segment); err != nil {
-			return err
-		}
+	for more := true; more && err == nil; {
+		number, more, err = h.traceSome(ctx, number, math.MaxInt64, t, &r, func(later bool) bool { return segment(&r) && later })
 	}
-	return nil
+	return err
 }
 
 func (h *History) segmentOf(p eventstore.Position) (int64, error) {
@@ -78,8 +78,10 @@ func (h *History) segmentOf(p eventstore.Position) (int64, error) {
 // tracePortion is how many segments are read at once.
 const tracePortion = 64
 
-// tracePart is trace for as many segments as may be read at once. next is where to go on.
-func (h *History) tracePart(ctx context.Context, number int64, t *Tracing, r *tracedSteps, segment func(*tracedSteps) bool) (next int64, more bool, err error) {
+// traceSome reads the segments from one up, or down, to before another, but no more than may be read at once, until segment gives
+// false: r then has their steps, and later says that later segments may have some, too. next is where segment gave false, or where to
+// go on.
+func (h *History) traceSome(ctx context.Context, from, to int64, t *Tracing, r *tracedSteps, segment func(later bool) bool) (next int64, more bool, err error) {
 	if err := h.enter(); err != nil {
 		return 0, false, err
 	}
@@ -89,16 +91,20 @@ func (h *History) tracePart(ctx context.Context, number int64, t *Tracing, r *tr
 		return 0, false, h.blame(err)
 	}
 	defer func() { err = h.blame(errors.Join(err, s.close())) }()
-	for next = number; next < number+tracePortion; next++ {
+	by := int64(cmp.Compare(to, from))
+	for next = from; next != to && next != from+by*tracePortion; next += by {
 		if err := h.interrupted(ctx); err != nil {
 			return 0, false, err
 		}
-		more, err = h.index.traceSegment(s, next, t, r)
+		later, err := h.index.traceSegment(s, next, t, r)
 		if errors.Is(err, errMoved) {
 			return next, true, nil
 		}
-		if err != nil || !segment(r) || !more {
+		if err != nil {
 			return 0, false, err
+		}
+		if !segment(later) {
+			return next, false, nil
 		}
 	}
 	return next, true, nil
