@@ -24,9 +24,9 @@ type Checkpoints interface {
 	Forget(consumer string) error
 }
 
-// Positions keeps the positions of the webhooks in one file, or as notes (OpenShared). Changes are appended to the file. A webhook to which all picked events were
-// delivered has the position of the follower, so that nothing is written for the webhook while other events come. The
-// file is written anew when most of its lines are out of date.
+// Positions keeps the positions of the webhooks in one file, or as notes (OpenShared). Changes are appended to the file. A
+// webhook to which all picked events were delivered has the position of the follower, so that nothing is written for the
+// webhook while other events come. The file is written anew when most of its lines are out of date.
 //
 // Each line is a record in JSON, after the CRC-32 of the record in hexadecimal digits. A reader stops before the first line
 // that is damaged or cut short. The lines before were true at some time, and events since then are delivered again. The lines

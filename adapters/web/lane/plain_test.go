@@ -15,6 +15,22 @@ func request(method, path string, header ...string) string {
 	return method + " " + path + " HTTP/1.1\r\nHost: x\r\n" + strings.Join(append(header, ""), "\r\n") + "\r\n"
 }
 
+// readWhole reads a request as the HTTP server does. Its bytes must be exactly one request, on a connection that goes on.
+func readWhole(t *testing.T, raw []byte) (r *http.Request, body []byte) {
+	t.Helper()
+	rest := bytes.NewReader(raw)
+	buffered := bufio.NewReader(rest)
+	r, err := http.ReadRequest(buffered)
+	if err != nil {
+		t.Fatalf("%q: %v", raw, err)
+	}
+	body, err = io.ReadAll(r.Body)
+	if err != nil || r.ContentLength != int64(len(body)) || r.Close || len(r.TransferEncoding) > 0 || rest.Len()+buffered.Buffered() > 0 {
+		t.Fatalf("%q is %+v, %v", raw, r, err)
+	}
+	return r, body
+}
+
 const (
 	beatA1 = "/v1/services/checkout/instances/a-1/heartbeat"
 	lookup = "/v1/services/checkout/instances"
@@ -37,15 +53,9 @@ func FuzzPlainRequests(f *testing.F) {
 		if !ok {
 			return
 		}
-		rest := bytes.NewReader(raw)
-		buffered := bufio.NewReader(rest)
-		r, err := http.ReadRequest(buffered)
-		if err != nil {
-			t.Fatalf("%q: %v", raw, err)
-		}
-		body, err := io.ReadAll(r.Body)
-		if err != nil || !bytes.Equal(body, plain.Body) || r.ContentLength != int64(len(body)) || r.Close || len(r.TransferEncoding) > 0 || rest.Len()+buffered.Buffered() > 0 {
-			t.Fatalf("%q is %+v", raw, r)
+		r, body := readWhole(t, raw)
+		if !bytes.Equal(body, plain.Body) {
+			t.Fatalf("%q has the body %q, not %q", raw, body, plain.Body)
 		}
 		ofService := "/v1/services/" + string(plain.Service) + "/instances"
 		want := map[lane.Kind]string{
