@@ -12,13 +12,11 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
 
@@ -174,73 +172,6 @@ func Open(dir string, opts Options) (*Store, error) {
 	return s, nil
 }
 
-func openPebble(dir string, opts Options) (*pebble.DB, *pebble.Lock, error) {
-	lock, err := pebble.LockDirectory(dir, opts.FS)
-	if err != nil {
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
-			return nil, nil, fmt.Errorf("open data folder: %w", err)
-		}
-		return nil, nil, LockedError{Dir: dir}
-	}
-	cacheSize := int64(64 << 20)
-	if opts.ReadOnly {
-		cacheSize = 1 << 20 // a tool reads everything once: a small cache stays in the processor's caches
-	}
-	cache := pebble.NewCache(cacheSize)
-	defer cache.Unref()
-	if opts.pause == nil {
-		opts.pause = func() { time.Sleep(retryPause) }
-	}
-	disk := &patientFS{FS: opts.FS, pause: opts.pause}
-	o := &pebble.Options{
-		FS: disk, Lock: lock, Cache: cache, ReadOnly: opts.ReadOnly, ErrorIfNotExists: opts.ReadOnly,
-		Logger: pebbleLog{opts.Logger},
-		EventListener: &pebble.EventListener{
-			DataCorruption: corrupted(opts.Logger),
-			BackgroundError: func(err error) {
-				disk.failed.Store(true)
-				opts.Logger.Error("event store engine", "error", err)
-			},
-		},
-		FormatMajorVersion:          pebble.FormatNewest,
-		MemTableSize:                32 << 20,
-		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
-		L0StopWritesThreshold:       24,
-		BytesPerSync:                1 << 20,
-		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
-	}
-	for i := range o.Levels {
-		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		o.Levels[i].BlockSize = 16 << 10
-	}
-	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
-	var db *pebble.DB
-	err = withoutPanic(func() (err error) {
-		db, err = pebble.Open(dir, o)
-		return err
-	})
-	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("open event store in %s: %w", dir, err), lock.Close())
-	}
-	return db, lock, nil
-}
-
-// withoutPanic runs a part of Open. The engine panics through Fatalf where it cannot write its manifest or its log: the
-// disk is full at the first start.
-func withoutPanic(part func() error) (err error) {
-	defer func() {
-		switch cause := recover().(type) {
-		case nil:
-		case fatal:
-			err = cause
-		default:
-			panic(cause)
-		}
-	}()
-	return part()
-}
-
 // load reads the store's identity, its newest position and its clock.
 func (s *Store) load() error {
 	if err := s.loadIdentity(); err != nil {
@@ -387,32 +318,5 @@ func (s *Store) Close() (err error) {
 	})
 	return err
 }
-
-// corrupted logs a damaged file. Without this listener the engine would end the process. The rest of the store stays
-// readable, and a read of the damaged data fails.
-func corrupted(logger *slog.Logger) func(pebble.DataCorruptionInfo) {
-	return func(info pebble.DataCorruptionInfo) {
-		logger.Error("event store file is damaged", "file", info.Path, "cause", info.Details)
-	}
-}
-
-// pebbleLog logs Pebble's errors and nothing else.
-type pebbleLog struct{ *slog.Logger }
-
-func (l pebbleLog) Infof(string, ...any) {}
-
-func (l pebbleLog) Errorf(format string, args ...any) {
-	l.Error("event store engine", "error", fmt.Sprintf(format, args...))
-}
-
-// Fatalf must not return. The committer recovers the panic, and the store refuses appends from then on. In any other
-// goroutine the panic ends the process, which loses no acknowledged event.
-func (l pebbleLog) Fatalf(format string, args ...any) {
-	panic(fatal(fmt.Sprintf(format, args...)))
-}
-
-type fatal string
-
-func (f fatal) Error() string { return string(f) }
 
 const noLimit = math.MaxInt
