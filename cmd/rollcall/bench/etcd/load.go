@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,7 @@ type bench struct {
 	callers        int
 	length         time.Duration
 	rounds         int
+	only           *regexp.Regexp // names of the measurements to make
 	profile        string
 }
 
@@ -34,8 +36,8 @@ type op func(caller, n int) error
 type figure struct {
 	rate     float64 // operations a second
 	p50, p99 time.Duration
-	cpu      time.Duration // of the three servers, for an operation
-	cores    float64       // of the three servers
+	cost     cost    // of the three servers, for an operation
+	cores    float64 // of the three servers
 }
 
 // load runs callers. pace is how many operations a second all callers start together; 0: each as fast as it can. An
@@ -44,7 +46,7 @@ func (b *bench) load(servers *three, callers int, pace float64, weight int, do o
 	var mu sync.Mutex
 	var took []time.Duration
 	var group sync.WaitGroup
-	used, began := servers.cpu(), time.Now()
+	before, began := servers.cost(), time.Now()
 	ends := began.Add(b.length)
 	for caller := range callers {
 		group.Go(func() {
@@ -70,13 +72,13 @@ func (b *bench) load(servers *three, callers int, pace float64, weight int, do o
 	}
 	group.Wait()
 	spent := time.Since(began)
-	used = servers.cpu() - used
+	after := servers.cost()
 	if err != nil || len(took) == 0 {
 		return f, fmt.Errorf("after %d operations: %w", len(took), err)
 	}
 	slices.Sort(took)
 	done := len(took) * weight
-	return figure{float64(done) / spent.Seconds(), took[len(took)/2], took[len(took)*99/100], used / time.Duration(done), used.Seconds() / spent.Seconds()}, nil
+	return figure{float64(done) / spent.Seconds(), took[len(took)/2], took[len(took)*99/100], after.per(done, before), (after.cpu - before.cpu).Seconds() / spent.Seconds()}, nil
 }
 
 // conn is a plain connection over which one caller asks.

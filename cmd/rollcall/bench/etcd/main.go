@@ -11,12 +11,11 @@ package main
 import (
 	"context"
 	"flag"
-	"fmt"
 	"log"
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
+	"regexp"
 	"time"
 )
 
@@ -29,40 +28,43 @@ func main() {
 	callers := flag.Int("callers", 64, "how many callers there are at once")
 	length := flag.Duration("for", 4*time.Second, "how long each measurement takes")
 	rounds := flag.Int("rounds", 2, "how often everything is measured; the best of the rates counts")
+	only := flag.String("only", "", "regular expression of the measurements to make; all when left out")
 	profile := flag.String("debug", "", "folder for a profile of the processor for each of Rollcall's nodes; none when left out")
 	flag.Parse()
+	wanted, err := regexp.Compile(*only)
+	if err != nil {
+		log.Fatal(err)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := measure(ctx, *binary, *callers, *length, *rounds, *profile); err != nil {
+	b := &bench{ctx: ctx, callers: *callers, length: *length, rounds: *rounds, only: wanted, profile: *profile}
+	if err := b.measure(*binary); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func measure(ctx context.Context, binary string, callers int, length time.Duration, rounds int, profile string) error {
+// measure starts both clusters and measures them.
+func (b *bench) measure(binary string) error {
 	dir, err := os.MkdirTemp("", "rollcall-beside-etcd-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	etcd, err := startEtcd(ctx, dir)
-	if err != nil {
+	if b.etcd, err = startEtcd(b.ctx, dir); err != nil {
 		return err
 	}
-	defer etcd.stop()
-	rollcall, err := startRollcall(ctx, binary, dir, profile != "")
-	if err != nil {
+	defer b.etcd.stop()
+	if b.rollcall, err = startRollcall(b.ctx, binary, dir, b.profile != ""); err != nil {
 		return err
 	}
-	defer rollcall.stop()
-	b := &bench{ctx: ctx, etcd: etcd, rollcall: rollcall, callers: callers, length: length, rounds: rounds}
+	defer b.rollcall.stop()
 	if err := b.fill(); err != nil {
 		return err
 	}
-	if profile != "" {
-		if err := os.MkdirAll(profile, 0o755); err != nil {
+	if b.profile != "" {
+		if err := os.MkdirAll(b.profile, 0o755); err != nil {
 			return err
 		}
-		b.profile = profile
 	}
 	return b.run()
 }
@@ -80,16 +82,4 @@ func (t *three) stop() {
 		_ = p.Process.Kill()
 		_ = p.Wait()
 	}
-}
-
-// cpu is the processor time that the three have used.
-func (t *three) cpu() (used time.Duration) {
-	for _, p := range t.processes {
-		b, err := os.ReadFile(filepath.Join("/proc", fmt.Sprint(p.Process.Pid), "stat"))
-		if err != nil {
-			return 0
-		}
-		used += processorTime(string(b))
-	}
-	return used
 }

@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -29,14 +28,6 @@ func freeAddress() string {
 	}
 	defer l.Close()
 	return l.Addr().String()
-}
-
-// processorTime reads user and system time from /proc/…/stat, in hundredths of a second.
-func processorTime(stat string) time.Duration {
-	fields := strings.Fields(stat[strings.LastIndex(stat, ")")+1:])
-	user, _ := strconv.Atoi(fields[11])
-	system, _ := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond
 }
 
 // runEtcd is a process of etcd: its name, folder, client address, peer address and the members.

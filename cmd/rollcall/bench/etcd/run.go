@@ -113,6 +113,9 @@ func (b *bench) run() error {
 		{name: "10000 heartbeats a second", pace: 10000, rollcall: beat},
 		{name: "10000 heartbeats a second in batches", pace: 10000 / perBatch, weight: perBatch, rollcall: batch},
 	} {
+		if !b.only.MatchString(p.name) {
+			continue
+		}
 		if err := b.compare(p); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
@@ -156,8 +159,8 @@ func (b *bench) compare(p pair) error {
 		}
 	}
 	show := func(who, what string, f figure) {
-		fmt.Printf("%-9s %-38s %9.0f/s  p50 %8.2f ms  p99 %8.2f ms  %7.1f µs of processor each, %.2f cores\n",
-			who, what, f.rate, f.p50.Seconds()*1000, f.p99.Seconds()*1000, float64(f.cpu.Nanoseconds())/1000, f.cores)
+		fmt.Printf("%-9s %-38s %9.0f/s  p50 %8.2f ms  p99 %8.2f ms  %.2f cores; each: %7.1f µs of processor, %.2f wake-ups, %.2f writes, %.0f bytes written\n",
+			who, what, f.rate, f.p50.Seconds()*1000, f.p99.Seconds()*1000, f.cores, float64(f.cost.cpu.Nanoseconds())/1000, f.cost.switches, f.cost.writes, f.cost.written)
 	}
 	show("rollcall", p.name, best)
 	if p.etcd != nil {
@@ -166,7 +169,7 @@ func (b *bench) compare(p pair) error {
 		if p.goal > 0 {
 			goal = fmt.Sprintf(", goal %.0f", p.goal)
 		}
-		fmt.Printf("          %.1f times the rate%s, %.2f of the processor time each\n", best.rate/other.rate, goal, float64(best.cpu)/float64(other.cpu))
+		fmt.Printf("          %.1f times the rate%s, %.2f of the processor time each\n", best.rate/other.rate, goal, float64(best.cost.cpu)/float64(other.cost.cpu))
 	}
 	return nil
 }
