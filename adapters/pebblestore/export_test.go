@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"context"
+	"runtime"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
@@ -42,4 +43,17 @@ func (s *Store) AppendAround(meanwhile func(), requests ...eventstore.AppendRequ
 	}
 	<-p.done
 	return p.results, p.err
+}
+
+// FillKnown fills the filters of the streams that have events.
+func (s *Store) FillKnown() error { return s.fill() }
+
+// Lacks says that the store knows without a read that the stream has no events.
+func (s *Store) Lacks(stream eventstore.StreamName) bool { return s.known.lacks(stream) }
+
+// WaitKnown waits until the store has filled the filters by itself.
+func (s *Store) WaitKnown() {
+	for !s.known.complete.Load() {
+		runtime.Gosched()
+	}
 }

@@ -192,11 +192,15 @@ func (s *Store) keepHead(shard *headShard, h *head, stream eventstore.StreamName
 
 // loadHead reads from disk what a head says of its stream.
 func (s *Store) loadHead(h *head, stream eventstore.StreamName) error {
+	if s.known.lacks(stream) {
+		return nil
+	}
 	if h.heartbeats {
 		return s.loadHeartbeatHead(h, stream)
 	}
 	// The filters of the tables tell of most new streams that they have no first event, without a read.
 	if first, err := s.get(streamKey(stream, 0)); err != nil || first == nil {
+		s.known.missed()
 		return err
 	}
 	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: streamKey(stream, 0)})
@@ -220,6 +224,7 @@ func (s *Store) loadHead(h *head, stream eventstore.StreamName) error {
 func (s *Store) loadHeartbeatHead(h *head, stream eventstore.StreamName) error {
 	v, err := s.get(numberKey(stream))
 	if err != nil || v == nil {
+		s.known.missed()
 		return err
 	}
 	h.number = binary.BigEndian.Uint32(v)

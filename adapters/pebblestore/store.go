@@ -79,6 +79,7 @@ type Store struct {
 	salt      uint64 // for derived ids
 	timelines timelines
 	heads     *heads
+	known     *known
 	numbers   numbers
 	hub       hub
 	buffer    sync.Pool // of *[]heartbeat; each belongs to one iteration at a time
@@ -90,7 +91,7 @@ type Store struct {
 	closing  chan struct{} // closed by Close: the store takes no more calls
 	stopped  chan struct{} // closed by answerCommits: every call that was taken is answered
 	closed   sync.Once
-	watching sync.WaitGroup        // watchSpace and forgetIdle
+	watching sync.WaitGroup        // watchSpace, forgetIdle and fillKnown
 	gate     sync.RWMutex          // held for reading while a reader enters
 	shut     bool                  // guarded by gate: no reader may enter
 	readers  sync.WaitGroup        // readers that have entered and not left; Close waits for them
@@ -144,7 +145,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		db: db, lock: lock, dir: dir, opts: opts, heads: new(heads),
+		db: db, lock: lock, dir: dir, opts: opts, heads: new(heads), known: newKnown(),
 		queue: make(chan *pending, maxQueued), commits: make(chan *commit, 1),
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 		clock: clock{wall: opts.Now, mono: opts.Monotonic, logger: opts.Logger},
@@ -161,6 +162,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		s.checkSpace()
 		s.watching.Go(s.watchSpace)
 		s.watching.Go(s.forgetIdle)
+		s.watching.Go(s.fillKnown)
 	}
 	go s.commitAppends()
 	go s.answerCommits()

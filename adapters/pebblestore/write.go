@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/google/uuid"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -155,6 +156,9 @@ func (s *Store) writeLifecycle(c *commit, e *eventstore.RecordedEvent) {
 	default:
 		e.ID = uuid.Must(uuid.NewV7()) // fails only if the system gives no random numbers
 	}
+	if e.Revision == 0 {
+		s.known.add(xxhash.Sum64String(string(e.Stream)))
+	}
 	c.scratch = appendRecord(c.scratch[:0], e)
 	c.key = appendKey64(c.key[:0], rangeLifecycle, uint64(e.Position))
 	c.set(c.key, c.scratch)
@@ -165,6 +169,7 @@ func (s *Store) writeLifecycle(c *commit, e *eventstore.RecordedEvent) {
 
 func (s *Store) writeHeartbeat(c *commit, e *eventstore.RecordedEvent, h *head) {
 	if h.number == 0 {
+		s.known.add(xxhash.Sum64String(string(e.Stream)))
 		h.number = s.nextNumber
 		s.nextNumber++
 		c.set(numberKey(e.Stream), binary.BigEndian.AppendUint32(nil, h.number))
