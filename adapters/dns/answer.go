@@ -197,7 +197,7 @@ func (a *answering) service(m asked) (found bool) {
 		if strings.HasPrefix(tag, "_") && !strings.Contains(tag, ".") && len(svc.ready) > 0 && len(svc.withTag(tag)) == 0 {
 			return true // _tcp.<service> has names below it
 		}
-		if ready := svc.withTag(tag); len(ready) > 0 {
+		if ready := withPort(svc.withTag(tag), m.port); len(ready) > 0 {
 			a.instances(ready, m)
 			return true
 		}
@@ -237,7 +237,7 @@ func (a *answering) addresses(ready []*endpoint) {
 			distinct = append(distinct, e)
 		}
 	}
-	if len(distinct) == 0 && len(hosts) > 0 {
+	if len(distinct) == 0 && len(hosts) > 0 && len(a.reply.Answer) == 0 { // nothing stands beside an alias (RFC 2181), as SRV records would for ANY
 		a.reply.Answer = append(a.reply.Answer, &dns.CNAME{Hdr: a.header(a.q.Name, dns.TypeCNAME), Target: hosts[rand.IntN(len(hosts))]})
 	}
 	a.reply.Answer = slices.Grow(a.reply.Answer, len(distinct))

@@ -249,9 +249,13 @@ func addressOf(a net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// maxUDP is the most that a reply over UDP has for a client that is not on this machine: larger packets would be split
-// on the way, and lost with any of their parts.
-const maxUDP = 1232
+// Bounds of a reply over UDP, in bytes.
+const (
+	maxUDP = 1232 // for a client that is not on this machine: larger packets would be split on the way, and lost with any of their parts
+	// maxDatagram is the most that a datagram over IPv4 has: 65,535 without the headers of IP and UDP. The system sends nothing of a
+	// larger one.
+	maxDatagram = 65_507
+)
 
 // udpSize is how many bytes a reply over UDP may have.
 func udpSize(question *dns.Msg, from netip.Addr) int {
@@ -259,7 +263,7 @@ func udpSize(question *dns.Msg, from netip.Addr) int {
 	if opt == nil {
 		return dns.MinMsgSize
 	}
-	size := max(int(opt.UDPSize()), dns.MinMsgSize)
+	size := min(max(int(opt.UDPSize()), dns.MinMsgSize), maxDatagram)
 	if !from.IsLoopback() {
 		size = min(size, maxUDP)
 	}

@@ -203,7 +203,12 @@ func TestNamesAreAnsweredAsConsulAnswersThem(t *testing.T) {
 		"_web._v1.service.consul. SRV":          "NOERROR: 1 10 8080 a2.web.node.consul., 1 100 8080 a1.web.node.consul.",
 		"_web._udp.service.consul. SRV":         "NXDOMAIN SOA",
 		"_admin._tcp.web.service.consul. SRV":   "NOERROR: 1 100 81 a1.web.node.consul.",
-		"_nothing._tcp.web.service.consul. SRV": "NOERROR SOA",
+		"_nothing._tcp.web.service.consul. SRV": "NXDOMAIN SOA", // HAProxy empties its servers only then
+		"_nothing._tcp.web.service.consul. A":   "NXDOMAIN SOA",
+		"_admin._tcp.web.service.consul. A":     "NOERROR: 10.0.0.1",
+		"_admin._tcp.v1.web.service.consul. A":  "NOERROR: 10.0.0.1",
+		"_grpc._tcp.v1.web.service.consul. SRV": "NXDOMAIN SOA",
+		"named.service.consul. ANY":             "NOERROR: 1 100 8080 db.example.", // nothing stands beside an alias
 		"_tcp.web.service.consul. NS":           "NOERROR SOA",
 		"_web._tcp.service.shop.consul. SRV":    "NOERROR: 1 100 8080 s1.web.node.shop.consul.",
 		"six.service.rollcall. SRV":             "NOERROR: 1 100 8080 id--7c62038c8a9533c3281f9095.six.node.rollcall.",
@@ -334,6 +339,17 @@ func TestALargeReplyIsCutAndSaysSo(t *testing.T) {
 	small := &registry{instances: r.instances[:9]}
 	if reply := serve(t, small, dns.Options{}).ask("udp", "web.service.consul.", lib.TypeSRV); reply.Truncated || len(reply.Answer) != 9 {
 		t.Errorf("nine servers: %d answers, cut: %v", len(reply.Answer), reply.Truncated)
+	}
+}
+
+func TestAReplyIsNeverLargerThanADatagram(t *testing.T) {
+	r := &registry{}
+	for i := range 4200 {
+		r.add(fmt.Sprintf("default/web/i%d", i), fmt.Sprintf("10.0.%d.%d", i/250, i%250+1))
+	}
+	reply := serve(t, r, dns.Options{}).ask("udp", "web.service.consul.", lib.TypeA, func(m *lib.Msg) { m.SetEdns0(65535, false) })
+	if !reply.Truncated || len(reply.Answer) < 4000 {
+		t.Errorf("%d answers, cut: %v", len(reply.Answer), reply.Truncated)
 	}
 }
 

@@ -159,3 +159,17 @@ func (s *service) withTag(tag string) []*endpoint {
 	}
 	return some
 }
+
+// withPort are the instances that have a port of that name; "": all.
+func withPort(all []*endpoint, name string) []*endpoint {
+	if name == "" {
+		return all
+	}
+	var some []*endpoint
+	for _, e := range all {
+		if e.ports[name] > 0 {
+			some = append(some, e)
+		}
+	}
+	return some
+}
