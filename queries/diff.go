@@ -47,11 +47,12 @@ func (s *Service) Diff(ctx context.Context, q DiffQuery) (d wire.Diff, err error
 	if err := s.historyUpToDate(ctx); err != nil {
 		return d, err
 	}
-	begin, err := s.Moment(ctx, "from", from)
+	now := s.Now()
+	begin, err := s.momentAt(ctx, "from", from, now)
 	if err != nil {
 		return d, err
 	}
-	end, err := s.Moment(ctx, "to", to)
+	end, err := s.momentAt(ctx, "to", to, now)
 	if err != nil {
 		return d, err
 	}

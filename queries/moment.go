@@ -19,8 +19,12 @@ type Moment struct {
 
 // Moment reads a moment. field is the client's name for the parameter. A moment that is a time includes every event that
 // was recorded up to the time.
-func (s *Service) Moment(ctx context.Context, field, text string) (m Moment, err error) {
-	now := s.Now()
+func (s *Service) Moment(ctx context.Context, field, text string) (Moment, error) {
+	return s.momentAt(ctx, field, text, s.Now())
+}
+
+// momentAt is Moment with the time that is now, so that "now" and "5m ago" mean one moment for both ends of a span.
+func (s *Service) momentAt(ctx context.Context, field, text string, now time.Time) (m Moment, err error) {
 	position, at, err := parseMoment(field, text, now)
 	if err != nil {
 		return m, err
@@ -42,12 +46,12 @@ func (s *Service) Moment(ctx context.Context, field, text string) (m Moment, err
 	return m, err
 }
 
-// moment reads a moment that a client may leave out; nil: "".
-func (s *Service) moment(ctx context.Context, field, text string) (*Moment, error) {
+// moment is momentAt for a moment that a client may leave out; nil: "".
+func (s *Service) moment(ctx context.Context, field, text string, now time.Time) (*Moment, error) {
 	if text == "" {
 		return nil, nil
 	}
-	m, err := s.Moment(ctx, field, text)
+	m, err := s.momentAt(ctx, field, text, now)
 	return &m, err
 }
 

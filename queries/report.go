@@ -42,11 +42,12 @@ func (s *Service) reportSpan(ctx context.Context, from, to string) (span reportS
 	if to == "" {
 		to = "now"
 	}
-	begin, err := s.Moment(ctx, "from", from)
+	now := s.Now()
+	begin, err := s.momentAt(ctx, "from", from, now)
 	if err != nil {
 		return span, err
 	}
-	end, err := s.Moment(ctx, "to", to)
+	end, err := s.momentAt(ctx, "to", to, now)
 	if err != nil {
 		return span, err
 	}

@@ -50,9 +50,11 @@ func (s *Service) PlanRevert(ctx context.Context, r wire.RevertRequest) (plan Re
 		if err != nil {
 			return plan, err
 		}
-		if q.seen, err = s.assigned(ctx, "plan", seen); err != nil {
+		at, err := s.assigned(ctx, "plan", seen)
+		if err != nil {
 			return plan, err
 		}
+		q.seen = &at
 	}
 	if err := s.historyUpToDate(ctx); err != nil {
 		return plan, err
@@ -81,7 +83,7 @@ func (s *Service) PlanRevert(ctx context.Context, r wire.RevertRequest) (plan Re
 type revertQuery struct {
 	wire.RevertRequest
 	kinds []domain.RevertKind
-	seen  eventstore.Position // of the plan that was looked at; 0: none was
+	seen  *eventstore.Position // of the plan that was looked at; nil: none was
 }
 
 // wholeMoment says whether the revert goes back to a moment.
@@ -149,7 +151,7 @@ func (s *Service) plan(plan *RevertPlan, q *revertQuery, t *trace) {
 		left = append(left, more...)
 	}
 	reversal := Reversal{Key: t.key, Events: t.now.Events, Now: t.now}
-	skipped := q.seen > 0 && t.last > q.seen
+	skipped := q.seen != nil && t.last > *q.seen
 	for _, step := range steps {
 		cause := s.cause(t.causeOf(step.Kind))
 		switch since := t.since[step.Kind]; {

@@ -21,11 +21,12 @@ type Span struct {
 
 // Span reads from and to. "": no bound.
 func (s *Service) Span(ctx context.Context, from, to string) (span Span, err error) {
-	begin, err := s.moment(ctx, "from", from)
+	now := s.Now()
+	begin, err := s.moment(ctx, "from", from, now)
 	if err != nil {
 		return span, err
 	}
-	end, err := s.moment(ctx, "to", to)
+	end, err := s.moment(ctx, "to", to, now)
 	if err != nil {
 		return span, err
 	}

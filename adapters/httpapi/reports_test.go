@@ -62,7 +62,8 @@ func TestReportsRefuseWhatTheyCannotTell(t *testing.T) {
 	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
 	const service, timeline = "/v1/reports/services/checkout", "/v1/timeline/services/checkout"
 	for path, field := range map[string]string{
-		service: "from", service + "?from=now&to=1h%20ago": "from", service + "?from=2h%20ago&to=1h%20ago": "to", service + "?from=2100-01-01T00:00:00Z": "from",
+		service: "from", service + "?from=now": "from", service + "?from=now&to=now": "from", timeline + "?from=0s%20ago&to=now": "from", "/v1/histogram?from=now&to=now": "from",
+		service + "?from=now&to=1h%20ago": "from", service + "?from=2h%20ago&to=1h%20ago": "to", service + "?from=2100-01-01T00:00:00Z": "from",
 		service + "?from=1h%20ago&to=2100-01-01T00:00:00Z": "to", service + "?from=x": "from", service + "?from=1h%20ago&below=0": "below", service + "?from=1h%20ago&below=1.5": "below",
 		service + "?from=1h%20ago&format=xml": "format", service + "?from=1h%20ago&limit=3": "limit", service + "?from=1h%20ago&from=2h%20ago": "from",
 		timeline: "from", timeline + "?from=1h%20ago&limit=0": "limit", timeline + "?from=1h%20ago&limit=10001": "limit", timeline + "?from=1h%20ago&below=1": "below",

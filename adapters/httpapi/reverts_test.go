@@ -125,6 +125,9 @@ func TestAPlanThatWasLookedAtSkipsWhatChangedSince(t *testing.T) {
 	if nothing.Instances != 0 || len(nothing.Steps) != 0 || len(nothing.Skipped) != 2 {
 		t.Errorf("all or nothing did %+v", nothing)
 	}
+	if before := s.revert(t, wire.RevertRequest{To: then, Plan: "0"}); before.Instances != 0 || len(before.Skipped) != 2 {
+		t.Errorf("a plan that was made before all events did %+v", before)
+	}
 	some := s.revert(t, wire.RevertRequest{To: then, Plan: seen})
 	if some.Instances != 1 || len(some.Skipped) != 1 || some.Skipped[0].ID != "a-1" || some.Skipped[0].Why != "changed" || some.Steps[0].ID != "a-2" {
 		t.Errorf("the rest: %+v", some)

@@ -235,6 +235,8 @@ func TestEveryMistakeIsOneLine(t *testing.T) {
 	for args, says := range map[string]string{
 		"servces":               `rollcall has no command "servces"; did you mean serve or services?`,
 		"webhooks crate":        `rollcall webhooks has no command "crate"; did you mean create?`,
+		"servces --cache 5":     `rollcall has no command "servces"; did you mean serve or services?`,
+		"policy st p --bogus":   `rollcall policy has no command "st"; did you mean list or set?`,
 		"instances web --redy":  "rollcall instances has no flag --redy; did you mean --key or --ready?",
 		"instances web -q":      "rollcall instances has no flag -q",
 		"services extra":        "unknown command",

@@ -216,8 +216,11 @@ func table(w io.Writer, header string, rows func(row func(cells ...any))) error 
 // cell is a text of a table, and the colour in which a terminal shows it (an SGR code; "": none).
 type cell struct{ text, colour string }
 
+// breaks are what would break a row in two. A version, a zone or a reason may have them.
+var breaks = strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ", "\t", " ")
+
 func cellOf(value any) cell {
-	c := cell{text: fmt.Sprint(value)}
+	c := cell{text: breaks.Replace(fmt.Sprint(value))}
 	switch v := value.(type) {
 	case domain.Status:
 		c.colour = map[domain.Status]string{domain.Passing: "32", domain.Warning: "33", domain.Critical: "31", domain.Starting: "36"}[v]

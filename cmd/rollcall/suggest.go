@@ -24,6 +24,11 @@ func flagError(c *cobra.Command, err error) error {
 	if !errors.As(err, &unknown) {
 		return usageError{err}
 	}
+	if c.HasSubCommands() && c.Use == c.Name() { // it takes no words but commands; the flag may be one of the command that is meant
+		if err := knownCommand(c, c.Flags().Args()); err != nil {
+			return err
+		}
+	}
 	name := unknown.GetSpecifiedName()
 	if len(name) == 1 {
 		return usageError{fmt.Errorf("%s has no flag -%s (see: %s --help)", c.CommandPath(), name, c.CommandPath())}
