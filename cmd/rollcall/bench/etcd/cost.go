@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,10 +17,11 @@ type cost struct {
 	switches float64       // times a thread waited for something: a wake-up each
 	writes   float64       // calls of write, to files and connections
 	written  float64       // bytes of them
+	blocks   float64       // blocks of Rollcall's log
 }
 
-// cost is what the three have used.
-func (t *three) cost() (sum cost) {
+// cost is what the processes have used.
+func (t *servers) cost() (sum cost) {
 	for _, p := range t.processes {
 		folder := filepath.Join("/proc", fmt.Sprint(p.Process.Pid))
 		stat, err := os.ReadFile(filepath.Join(folder, "stat"))
@@ -34,7 +37,25 @@ func (t *three) cost() (sum cost) {
 			sum.switches += fieldsOf(thread)["voluntary_ctxt_switches"]
 		}
 	}
+	for _, u := range t.metrics {
+		sum.blocks += blocksOf(u)
+	}
 	return sum
+}
+
+// blocksOf is how many blocks of a node of Rollcall were carried out.
+func blocksOf(url string) (blocks float64) {
+	resp, err := http.Get(url)
+	if err != nil {
+		return 0
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), "rollcall_cluster_commit_seconds_count "); ok {
+			blocks, _ = strconv.ParseFloat(value, 64)
+		}
+	}
+	return blocks
 }
 
 // per is the cost of one of n operations, of which the processes had used another cost before.
@@ -42,6 +63,7 @@ func (c cost) per(n int, before cost) cost {
 	f := float64(n)
 	return cost{
 		(c.cpu - before.cpu) / time.Duration(n), (c.switches - before.switches) / f, (c.writes - before.writes) / f, (c.written - before.written) / f,
+		(c.blocks - before.blocks) / f,
 	}
 }
 

@@ -21,7 +21,8 @@ import (
 // bench measures both clusters by turns.
 type bench struct {
 	ctx            context.Context
-	etcd, rollcall *three
+	etcd, rollcall *servers
+	alone          *servers // a node of Rollcall without a cluster
 	callers        int
 	length         time.Duration
 	rounds         int
@@ -36,13 +37,13 @@ type op func(caller, n int) error
 type figure struct {
 	rate     float64 // operations a second
 	p50, p99 time.Duration
-	cost     cost    // of the three servers, for an operation
-	cores    float64 // of the three servers
+	cost     cost    // of all servers, for an operation
+	cores    float64 // of all servers
 }
 
 // load runs callers. pace is how many operations a second all callers start together; 0: each as fast as it can. An
 // operation counts as weight.
-func (b *bench) load(servers *three, callers int, pace float64, weight int, do op) (f figure, err error) {
+func (b *bench) load(servers *servers, callers int, pace float64, weight int, do op) (f figure, err error) {
 	var mu sync.Mutex
 	var took []time.Duration
 	var group sync.WaitGroup

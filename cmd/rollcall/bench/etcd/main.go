@@ -58,6 +58,10 @@ func (b *bench) measure(binary string) error {
 		return err
 	}
 	defer b.rollcall.stop()
+	if b.alone, err = startAlone(b.ctx, binary, dir); err != nil {
+		return err
+	}
+	defer b.alone.stop()
 	if err := b.fill(); err != nil {
 		return err
 	}
@@ -69,15 +73,16 @@ func (b *bench) measure(binary string) error {
 	return b.run()
 }
 
-// three are three processes.
-type three struct {
+// servers are the processes of a cluster, or of a node alone.
+type servers struct {
 	processes []*exec.Cmd
 	urls      []string // of the nodes
 	debug     []string // where Rollcall's nodes serve profiles
+	metrics   []string // where the nodes of a cluster of Rollcall tell how many blocks they had
 	leader    int      // index of the node that leads
 }
 
-func (t *three) stop() {
+func (t *servers) stop() {
 	for _, p := range t.processes {
 		_ = p.Process.Kill()
 		_ = p.Wait()

@@ -52,8 +52,8 @@ func runEtcd(args []string) {
 	e.Close()
 }
 
-func startEtcd(ctx context.Context, dir string) (*three, error) {
-	t := &three{}
+func startEtcd(ctx context.Context, dir string) (*servers, error) {
+	t := &servers{}
 	var members, peers []string
 	for i := range 3 {
 		t.urls = append(t.urls, freeAddress())
@@ -65,12 +65,9 @@ func startEtcd(ctx context.Context, dir string) (*three, error) {
 		return nil, err
 	}
 	for i := range 3 {
-		c := exec.Command(self, "etcd-node", fmt.Sprint("e", i), filepath.Join(dir, fmt.Sprint("e", i)), t.urls[i], peers[i], strings.Join(members, ","))
-		c.Stderr = os.Stderr
-		if err := c.Start(); err != nil {
+		if err := t.start(self, "etcd-node", fmt.Sprint("e", i), filepath.Join(dir, fmt.Sprint("e", i)), t.urls[i], peers[i], strings.Join(members, ",")); err != nil {
 			return nil, err
 		}
-		t.processes = append(t.processes, c)
 	}
 	c, err := clientv3.New(clientv3.Config{Endpoints: t.urls, DialTimeout: 30 * time.Second})
 	if err != nil {
@@ -95,8 +92,8 @@ func startEtcd(ctx context.Context, dir string) (*three, error) {
 	return t, nil
 }
 
-func startRollcall(ctx context.Context, binary, dir string, debug bool) (*three, error) {
-	t := &three{}
+func startRollcall(ctx context.Context, binary, dir string, debug bool) (*servers, error) {
+	t := &servers{}
 	var members []string
 	for i := range 3 {
 		t.urls = append(t.urls, freeAddress())
@@ -108,12 +105,10 @@ func startRollcall(ctx context.Context, binary, dir string, debug bool) (*three,
 			t.debug = append(t.debug, freeAddress())
 			args = append(args, "--debug-listen", t.debug[i])
 		}
-		c := exec.Command(binary, args...)
-		c.Stderr = os.Stderr
-		if err := c.Start(); err != nil {
+		if err := t.start(binary, args...); err != nil {
 			return nil, err
 		}
-		t.processes = append(t.processes, c)
+		t.metrics = append(t.metrics, "http://"+t.urls[i]+"/metrics")
 	}
 	for i, u := range t.urls {
 		for began := time.Now(); ; time.Sleep(100 * time.Millisecond) {
@@ -130,6 +125,34 @@ func startRollcall(ctx context.Context, binary, dir string, debug bool) (*three,
 		}
 	}
 	return t, nil
+}
+
+// startAlone starts a node of Rollcall that belongs to no cluster.
+func startAlone(ctx context.Context, binary, dir string) (*servers, error) {
+	t := &servers{urls: []string{freeAddress()}}
+	if err := t.start(binary, "serve", "--listen", t.urls[0], "--data", filepath.Join(dir, "alone"), "--log-level", "error"); err != nil {
+		return nil, err
+	}
+	for began := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		resp, err := http.Get("http://" + t.urls[0] + "/readyz")
+		if err == nil {
+			_ = resp.Body.Close()
+			return t, nil
+		}
+		if time.Since(began) > time.Minute || ctx.Err() != nil {
+			return nil, fmt.Errorf("rollcall at %s: %w", t.urls[0], err)
+		}
+	}
+}
+
+func (t *servers) start(binary string, args ...string) error {
+	c := exec.Command(binary, args...)
+	c.Stderr = os.Stderr
+	if err := c.Start(); err != nil {
+		return err
+	}
+	t.processes = append(t.processes, c)
+	return nil
 }
 
 func roleOf(address string) (string, error) {

@@ -18,8 +18,10 @@ const registration = `{"address":"10.0.0.5","ports":{"http":8080},"tags":["v2","
 
 // fill registers what is looked up and what sends heartbeats.
 func (b *bench) fill() error {
-	c, err := dial(b.rollcall.urls[b.rollcall.leader])
-	if err != nil {
+	if err := fillRollcall(b.rollcall.urls[b.rollcall.leader]); err != nil {
+		return err
+	}
+	if err := fillRollcall(b.alone.urls[0]); err != nil {
 		return err
 	}
 	etcd, err := clientv3.New(clientv3.Config{Endpoints: b.etcd.urls})
@@ -28,10 +30,21 @@ func (b *bench) fill() error {
 	}
 	defer etcd.Close()
 	for i := range lookedUp {
-		if err := c.ask("PUT", fmt.Sprintf("/v1/services/looked-up/instances/i%d", i), registration); err != nil {
+		if _, err := etcd.Put(b.ctx, fmt.Sprintf("/looked-up/i%02d", i), registration); err != nil {
 			return err
 		}
-		if _, err := etcd.Put(b.ctx, fmt.Sprintf("/looked-up/i%02d", i), registration); err != nil {
+	}
+	return nil
+}
+
+func fillRollcall(address string) error {
+	c, err := dial(address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for i := range lookedUp {
+		if err := c.ask("PUT", fmt.Sprintf("/v1/services/looked-up/instances/i%d", i), registration); err != nil {
 			return err
 		}
 	}
@@ -51,10 +64,11 @@ func (b *bench) fill() error {
 type pair struct {
 	name, other    string
 	etcd, rollcall func() (op, error)
-	callers        int     // 0: those of the bench
-	pace           float64 // operations a second of Rollcall; 0: as fast as it can
-	weight         int     // of an operation of Rollcall
-	goal           float64 // of the ratio of the rates; 0: there is none
+	servers        *servers // of Rollcall; nil: the cluster
+	callers        int      // 0: those of the bench
+	pace           float64  // operations a second of Rollcall; 0: as fast as it can
+	weight         int      // of an operation of Rollcall
+	goal           float64  // of the ratio of the rates; 0: there is none
 }
 
 func (b *bench) run() error {
@@ -76,10 +90,12 @@ func (b *bench) run() error {
 			})
 		}
 	}
-	beat := func() (op, error) {
-		return plain(b.callers, b.rollcall.urls, func(c *conn, caller, n int) error {
-			return c.ask("PUT", fmt.Sprintf("/v1/services/beating/instances/i%d/heartbeat", (caller+n*b.callers)%beating), "")
-		})
+	beat := func(addresses []string) func() (op, error) {
+		return func() (op, error) {
+			return plain(b.callers, addresses, func(c *conn, caller, n int) error {
+				return c.ask("PUT", fmt.Sprintf("/v1/services/beating/instances/i%d/heartbeat", (caller+n*b.callers)%beating), "")
+			})
+		}
 	}
 	batch := func() (op, error) {
 		return plain(b.callers, b.rollcall.urls, func(c *conn, caller, n int) error {
@@ -90,8 +106,10 @@ func (b *bench) run() error {
 			return c.ask("POST", "/v1/heartbeats", "["+strings.Join(names, ",")+"]")
 		})
 	}
-	look := func() (op, error) {
-		return plain(b.callers, b.rollcall.urls, func(c *conn, _, _ int) error { return c.ask("GET", "/v1/services/looked-up", "") })
+	look := func(addresses []string) func() (op, error) {
+		return func() (op, error) {
+			return plain(b.callers, addresses, func(c *conn, _, _ int) error { return c.ask("GET", "/v1/services/looked-up", "") })
+		}
 	}
 	ranges := func(options ...clientv3.OpOption) func() (op, error) {
 		return func() (op, error) {
@@ -104,14 +122,17 @@ func (b *bench) run() error {
 	follower := (b.rollcall.leader + 1) % 3
 	for _, p := range []pair{
 		{name: "registrations", other: "puts", etcd: puts("/r", b.etcd.urls), rollcall: register(b.callers, b.rollcall.urls), goal: 2},
-		{name: "heartbeats", other: "puts", etcd: puts("/h", b.etcd.urls), rollcall: beat, goal: 3},
+		{name: "heartbeats", other: "puts", etcd: puts("/h", b.etcd.urls), rollcall: beat(b.rollcall.urls), goal: 3},
 		{name: "heartbeats in batches", other: "puts", etcd: puts("/h", b.etcd.urls), rollcall: batch, weight: perBatch},
-		{name: "lookups", other: "linearizable ranges", etcd: ranges(), rollcall: look, goal: 3},
-		{name: "lookups", other: "serializable ranges", etcd: ranges(clientv3.WithSerializable()), rollcall: look},
+		{name: "lookups", other: "linearizable ranges", etcd: ranges(), rollcall: look(b.rollcall.urls), goal: 3},
+		{name: "lookups", other: "serializable ranges", etcd: ranges(clientv3.WithSerializable()), rollcall: look(b.rollcall.urls)},
 		{name: "registrations at the leader", callers: 8, rollcall: register(8, b.rollcall.urls[b.rollcall.leader:b.rollcall.leader+1])},
 		{name: "registrations at a follower", callers: 8, rollcall: register(8, b.rollcall.urls[follower:follower+1])},
-		{name: "10000 heartbeats a second", pace: 10000, rollcall: beat},
+		{name: "10000 heartbeats a second", pace: 10000, rollcall: beat(b.rollcall.urls)},
 		{name: "10000 heartbeats a second in batches", pace: 10000 / perBatch, weight: perBatch, rollcall: batch},
+		{name: "registrations at a node alone", servers: b.alone, rollcall: register(b.callers, b.alone.urls)},
+		{name: "heartbeats at a node alone", servers: b.alone, rollcall: beat(b.alone.urls)},
+		{name: "lookups at a node alone", servers: b.alone, rollcall: look(b.alone.urls)},
 	} {
 		if !b.only.MatchString(p.name) {
 			continue
@@ -129,6 +150,9 @@ func (b *bench) compare(p pair) error {
 		p.callers = b.callers
 	}
 	p.weight = max(p.weight, 1)
+	if p.servers == nil {
+		p.servers = b.rollcall
+	}
 	var best, other figure
 	for range b.rounds {
 		if p.etcd != nil {
@@ -149,7 +173,7 @@ func (b *bench) compare(p pair) error {
 			return err
 		}
 		done := b.profiles(p.name)
-		f, err := b.load(b.rollcall, p.callers, p.pace, p.weight, do)
+		f, err := b.load(p.servers, p.callers, p.pace, p.weight, do)
 		done()
 		if err != nil {
 			return err
@@ -159,8 +183,8 @@ func (b *bench) compare(p pair) error {
 		}
 	}
 	show := func(who, what string, f figure) {
-		fmt.Printf("%-9s %-38s %9.0f/s  p50 %8.2f ms  p99 %8.2f ms  %.2f cores; each: %7.1f µs of processor, %.2f wake-ups, %.2f writes, %.0f bytes written\n",
-			who, what, f.rate, f.p50.Seconds()*1000, f.p99.Seconds()*1000, f.cores, float64(f.cost.cpu.Nanoseconds())/1000, f.cost.switches, f.cost.writes, f.cost.written)
+		fmt.Printf("%-9s %-38s %9.0f/s  p50 %8.2f ms  p99 %8.2f ms  %.2f cores; each: %7.1f µs of processor, %.2f wake-ups, %.2f writes, %.0f bytes written, %.3f blocks\n",
+			who, what, f.rate, f.p50.Seconds()*1000, f.p99.Seconds()*1000, f.cores, float64(f.cost.cpu.Nanoseconds())/1000, f.cost.switches, f.cost.writes, f.cost.written, f.cost.blocks)
 	}
 	show("rollcall", p.name, best)
 	if p.etcd != nil {
