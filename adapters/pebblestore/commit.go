@@ -25,7 +25,7 @@ type commit struct {
 	handed  time.Time           // when the first batch was handed to Pebble
 	err     error
 
-	replicated     *Block              // which the requests belong to; nil: the store is no replica
+	replicated     *Block              // which the requests that are being written belong to; nil: the store is no replica
 	batch          *pebble.Batch       // is being filled; nil: there is nothing to write yet
 	heartbeatHeads []*head             // of the streams of the heartbeats in batch
 	save           eventstore.Position // see pending
@@ -35,8 +35,9 @@ type commit struct {
 	scratch        []byte // buffer for the value being written
 }
 
-// commitAppends is the committer. INVARIANT: no other goroutine gives positions or moves heads. It ends, and closes
-// Store.commits, when the store closes and the queue is empty.
+// commitAppends is the committer. INVARIANT: no other goroutine gives positions or moves heads. In a replica the goroutine that
+// calls Apply does that, and the committer only forgets heads and has them written; Store.writing parts the two. It ends, and
+// closes Store.commits, when the store closes and the queue is empty.
 func (s *Store) commitAppends() {
 	defer close(s.commits)
 	var spare commit // holds the buffers between two commits
@@ -46,7 +47,9 @@ func (s *Store) commitAppends() {
 			return
 		}
 		c.block, c.key, c.scratch, c.heartbeatHeads = spare.block, spare.key, spare.scratch, spare.heartbeatHeads
+		s.writing.Lock()
 		s.write(c)
+		s.writing.Unlock()
 		spare.block, spare.key, spare.scratch, spare.heartbeatHeads = c.block, c.key, c.scratch, c.heartbeatHeads
 		s.commits <- c
 	}
@@ -118,18 +121,16 @@ func (s *Store) apply(c *commit) error {
 	return s.db.Apply(c.batch, pebble.NoSync)
 }
 
-// begin has the commit carry out a block. REQUIRES: the commit has no other block.
+// begin has the commit carry out a block.
 //
-// INVARIANT: the commit of a block has one batch, with the block's mark in it.
+// INVARIANT: a commit with blocks has one batch, with the mark of the last block in it.
 func (s *Store) begin(c *commit, b *Block) {
 	if c.batch == nil {
 		c.batch = s.db.NewBatch()
 	}
 	c.replicated, c.at = b, time.Unix(0, b.At).UTC()
 	s.clock.heard(b.At)
-	c.set(keyMark, b.Mark)
 	c.note(b.Notes)
-	s.mark = b.Mark
 }
 
 // answerCommits waits for each commit to be durable, publishes its events and answers its calls, in the order of the

@@ -2,7 +2,6 @@ package pebblestore
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -40,29 +39,105 @@ type Block struct {
 	Mark []byte
 }
 
-// Apply carries out a block, and appends the results of its requests to into. An error means that the store can carry out no
-// further block. REQUIRES: the store is a replica, and one goroutine calls Apply.
-func (s *Store) Apply(into []eventstore.AppendResult, b *Block) ([]eventstore.AppendResult, error) {
-	if err := s.failed(); err != nil {
-		return into, err
+// Apply carries out blocks, in order, and appends the results of their requests to into. The blocks become few commits, so
+// that blocks that are there together cost little more than one. An error means that the store can carry out no further
+// block. REQUIRES: the store is a replica, and one goroutine calls Apply.
+//
+// Apply is a committer of its own: no other goroutine has a part in it, and nothing is waited for but the engine.
+func (s *Store) Apply(into []eventstore.AppendResult, blocks ...*Block) ([]eventstore.AppendResult, error) {
+	requests := 0
+	for _, b := range blocks {
+		requests += len(b.Requests)
 	}
-	if uint64(b.TrimBefore) > s.trimmed.Load() {
-		if err := s.trimBefore(b); err != nil {
-			s.fail(err)
-			return into, s.failed()
+	into = append(into, make([]eventstore.AppendResult, requests)...)
+	results := into[len(into)-requests:]
+	for len(blocks) > 0 {
+		if err := s.failed(); err != nil {
+			return into, err
 		}
+		if uint64(blocks[0].TrimBefore) > s.trimmed.Load() {
+			if err := s.trimBefore(blocks[0]); err != nil {
+				s.fail(err)
+				return into, s.failed()
+			}
+		}
+		done, err := s.commitBlocks(blocks, results)
+		if err != nil {
+			return into, err
+		}
+		for _, b := range blocks[:done] {
+			results = results[len(b.Requests):]
+		}
+		blocks = blocks[done:]
 	}
-	into = append(into, make([]eventstore.AppendResult, len(b.Requests))...)
-	p := &pending{block: b, requests: b.Requests, results: into[len(into)-len(b.Requests):], done: make(chan struct{}, 1)}
-	err := s.prepare(p)
-	if err == nil || errors.Is(err, eventstore.ErrTooLarge) { // the size was decided on before the block went into the log
-		err = s.submit(context.Background(), p)
+	return into, nil
+}
+
+// commitBlocks carries out the first blocks, as many as fit into one commit, and says how many. The results are those of all
+// blocks.
+func (s *Store) commitBlocks(blocks []*Block, results []eventstore.AppendResult) (done int, err error) {
+	s.intake.RLock() // Close waits
+	defer s.intake.RUnlock()
+	if s.refusing {
+		return 0, eventstore.ErrClosed
 	}
-	if err != nil {
-		return into, err
+	c := &s.applying
+	c.begin(publications.Get().(*published))
+	for _, b := range blocks {
+		if done > 0 && b.TrimBefore > 0 {
+			break
+		}
+		p := c.pending(done)
+		p.block, p.requests, p.results = b, b.Requests, results[:len(b.Requests)]
+		results = results[len(b.Requests):]
+		if err := s.prepare(p); err != nil && !errors.Is(err, eventstore.ErrTooLarge) { // the size was decided on before the block went into the log
+			if done > 0 { // the block may need what those before it have not written yet: the number of a stream
+				break
+			}
+			return 0, err
+		}
+		if done > 0 && c.bytes+p.bytes > maxCommitBytes {
+			break
+		}
+		c.calls, c.bytes = append(c.calls, p), c.bytes+p.bytes
+		done++
 	}
-	<-p.done
-	return into, p.err
+	s.writing.Lock()
+	s.write(&c.commit)
+	s.writing.Unlock()
+	if c.err != nil {
+		return 0, c.err
+	}
+	for _, b := range c.batches {
+		_ = b.Close() // only frees memory
+	}
+	s.publish(&c.commit)
+	return done, nil
+}
+
+// applying is the commit of Apply. Its memory is used again from commit to commit.
+type applying struct {
+	commit
+	pendings []*pending
+}
+
+// begin makes the commit an empty one.
+func (a *applying) begin(out *published) {
+	out.events, out.onlyHeartbeats = out.events[:0], true
+	a.commit = commit{
+		calls: a.calls[:0], batches: a.batches[:0], out: out,
+		heartbeatHeads: a.heartbeatHeads[:0], block: a.block, key: a.key, scratch: a.scratch,
+	}
+}
+
+// pending is the nth pending of the commit.
+func (a *applying) pending(n int) *pending {
+	if n == len(a.pendings) {
+		a.pendings = append(a.pendings, new(pending))
+	}
+	p := a.pendings[n]
+	*p = pending{heads: p.heads[:0], queued: time.Now()}
+	return p
 }
 
 // Check gives the error for which Apply could not carry out requests: they are not well-formed, or name a stream by a number

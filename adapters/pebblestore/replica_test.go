@@ -23,8 +23,14 @@ func blocks(rng *rand.Rand, n int) (made []pebblestore.Block) {
 		binary.BigEndian.PutUint64(ids[i][:], rng.Uint64())
 	}
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano()
+	earliest := at
 	for i := range n {
 		at += rng.Int64N(int64(400 * time.Millisecond))
+		if rng.IntN(3) == 0 {
+			at -= at % int64(time.Second) // blocks may have the same time
+			at = max(at, earliest)
+		}
+		earliest = at
 		b := pebblestore.Block{At: at, Seed: rng.Uint64(), Mark: fmt.Append(nil, i)}
 		for range rng.IntN(12) {
 			r := eventstore.AppendRequest{Stream: stream(rng.IntN(4))}
@@ -67,8 +73,8 @@ func read(t *testing.T, s *pebblestore.Store) (all []eventstore.RecordedEvent) {
 	return all
 }
 
-// A replica may crash, be opened again and forget heads at any moment: it ends with the same events, and answers with the
-// same results.
+// A replica may crash, be opened again, forget heads at any moment, and carry out any number of blocks at once: it ends with the
+// same events, and answers with the same results.
 func TestReplicasOfOneLogAreEqual(t *testing.T) {
 	for seed := range uint64(6) {
 		rng := rand.New(rand.NewPCG(seed, 5))
@@ -100,14 +106,19 @@ func TestReplicasOfOneLogAreEqual(t *testing.T) {
 			}
 		}
 		for i := 0; i < len(log); {
-			got, err := restless.Apply(nil, &log[i])
+			var together []*pebblestore.Block
+			var want []eventstore.AppendResult
+			for n := 1 + rng.IntN(5); n > 0 && i < len(log); n-- {
+				together, want = append(together, &log[i]), append(want, results[i]...)
+				i++
+			}
+			got, err := restless.Apply(nil, together...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !reflect.DeepEqual(got, results[i]) {
-				t.Fatalf("seed %d, block %d gave\n%+v, the other replica\n%+v", seed, i, got, results[i])
+			if len(got) != len(want) || len(want) > 0 && !reflect.DeepEqual(got, want) {
+				t.Fatalf("seed %d, the blocks before %d gave\n%+v, the other replica\n%+v", seed, i, got, want)
 			}
-			i++
 			switch rng.IntN(20) {
 			case 0:
 				if err := restless.ForgetIdle(); err != nil {
@@ -167,5 +178,23 @@ func TestAReplicaTakesNoAppendAndIsNotOpenedAlone(t *testing.T) {
 	appendOne(t, alone, stream(1))
 	if all := read(t, alone); len(all) != 2 {
 		t.Errorf("the store that left its cluster has %d events", len(all))
+	}
+}
+
+// A node that is behind carries out blocks at once of which the later ones were made when the earlier ones were carried out.
+func TestABlockMayNameAStreamByTheNumberThatTheBlockBeforeGaveIt(t *testing.T) {
+	s := open(t, "data", pebblestore.Options{FS: vfs.NewMem(), Replica: true})
+	first := pebblestore.Block{At: 1, Requests: []eventstore.AppendRequest{{Stream: heartbeats(1), Events: []eventstore.EventData{beat}}}, Mark: []byte("1")}
+	second := pebblestore.Block{At: 2, Requests: []eventstore.AppendRequest{{StreamNumber: 1, Events: []eventstore.EventData{beat}}}, Mark: []byte("2")}
+	results, err := s.Apply(nil, &first, &second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []eventstore.AppendResult{{Position: 1, Revision: 0, StreamNumber: 1}, {Position: 2, Revision: 1, StreamNumber: 1}}
+	if !reflect.DeepEqual(results, want) {
+		t.Errorf("the blocks gave %+v, want %+v", results, want)
+	}
+	if all := read(t, s); len(all) != 2 || all[1].Stream != heartbeats(1) || string(s.Mark()) != "2" {
+		t.Errorf("the store has %+v and the mark %q", all, s.Mark())
 	}
 }

@@ -87,6 +87,7 @@ type Store struct {
 	intake   sync.RWMutex  // held for reading while a call is put into the queue
 	refusing bool          // guarded by intake: the store is closing and takes no call
 	queue    chan *pending // to the committer; never closed; a call waits while it is full
+	writing  sync.Mutex    // held while a commit is written
 	commits  chan *commit  // from the committer, which closes it, to answerCommits
 	closing  chan struct{} // closed by Close: the store takes no more calls
 	stopped  chan struct{} // closed by answerCommits: every call that was taken is answered
@@ -101,14 +102,15 @@ type Store struct {
 	trimmed  atomic.Uint64         // heartbeats at lower positions were removed
 	clock    clock
 
-	// INVARIANT: from the end of load on, only the committer uses the fields below.
+	// INVARIANT: from the end of load on, only who holds writing uses the fields below.
 	next        eventstore.Position // the next position to give
 	nextNumber  uint32              // the next number to give to a heartbeat stream
 	lastIndexed int64               // newest time in the time index, Unix nanoseconds
 	lastImport  int64               // newest time of an event from another store, Unix nanoseconds
 	unsaved     unsaved
 	idle        idle
-	mark        []byte // of the newest block; nil: the store is no replica
+	mark        []byte   // of the newest block; nil: the store is no replica
+	applying    applying // only the goroutine that calls Apply uses it
 }
 
 // Open opens the store in dir, and creates it when there is none.

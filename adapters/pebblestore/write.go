@@ -58,6 +58,10 @@ func (s *Store) write(c *commit) {
 			}
 		}
 	}
+	if c.replicated != nil {
+		c.set(keyMark, c.replicated.Mark)
+		s.mark = c.replicated.Mark
+	}
 	s.flush(c)
 	c.last = s.next - 1
 }
