@@ -88,7 +88,7 @@ func Settle(dir string, options pebblestore.Options, logger *slog.Logger) (settl
 // settle applies an entry where no raft runs.
 func (a *applier) settle(e *raftpb.Entry) error {
 	if e.GetType() == raftpb.EntryNormal {
-		return a.entry(e)
+		return a.entries([]*raftpb.Entry{e})
 	}
 	next := a.mark.clone()
 	next.index, next.term = e.GetIndex(), e.GetTerm()
