@@ -14,9 +14,10 @@ import (
 const (
 	blockBytes = 512 << 10 // a block of this size takes no further call
 	underWay   = 4         // blocks of a node that are under way
-	// While a block is under way, calls are gathered for the next one, until they have gatherBytes or gatherFor has passed.
+	// While a block is under way, calls are gathered for the next one, until they have gatherBytes or gatherFor has passed, or half
+	// the time that the newest answered block took.
 	gatherBytes = 16 << 10
-	gatherFor   = 3 * time.Millisecond
+	gatherFor   = 5 * time.Millisecond
 	maxQueued   = 4096     // calls that wait; further calls wait until there is a place
 	maxCall     = 32 << 20 // bytes of one call
 )
@@ -32,9 +33,10 @@ type proposals struct {
 	mu      sync.Mutex
 	closed  error // why no call is taken; nil: calls are taken
 	queue   []*call
-	queued  int      // bytes of the calls in the queue
-	blocks  []*block // under way, in the order of their numbers
-	newest  uint64   // number of the newest block
+	queued  int           // bytes of the calls in the queue
+	blocks  []*block      // under way, in the order of their numbers
+	newest  uint64        // number of the newest block
+	took    time.Duration // how long the newest block took that was answered
 	places  chan struct{}
 	resends uint64
 	sum     Duration
@@ -152,8 +154,9 @@ func (p *proposals) fill() {
 	}
 }
 
-// gathered says whether the calls that wait are to go now. A block costs the same whether it has one call or a hundred, so with
-// many callers fewer blocks do. A caller alone does not wait. REQUIRES: mu is held.
+// gathered says whether the calls that wait are to go now. A block costs nearly the same whether it has one call or a hundred, so
+// with many callers fewer blocks do. Where blocks take long because the nodes have much to do, larger blocks shorten that, so
+// the calls wait for longer. A caller alone does not wait. REQUIRES: mu is held.
 func (p *proposals) gathered() bool {
 	switch under := len(p.blocks); {
 	case under == 0:
@@ -161,7 +164,7 @@ func (p *proposals) gathered() bool {
 	case under == underWay:
 		return false
 	default:
-		return p.queued >= gatherBytes || p.store.monotonic()-p.blocks[under-1].made >= gatherFor
+		return p.queued >= gatherBytes || p.store.monotonic()-p.blocks[under-1].made >= max(gatherFor, p.took/2)
 	}
 }
 
@@ -200,7 +203,8 @@ func (p *proposals) applied(number uint64, results []eventstore.AppendResult) {
 		switch {
 		case b.number == number:
 			p.answer(b, results, nil)
-			p.sum.add(p.store.monotonic() - b.made)
+			p.took = p.store.monotonic() - b.made
+			p.sum.add(p.took)
 		case b.number < number:
 			passed = append(passed, b)
 		default:
