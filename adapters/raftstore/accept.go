@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -184,8 +185,9 @@ func (s *Store) refuse(h hello) (why string, removed bool) {
 // cluster has removed: the removal may not have reached the node, and nobody sends it anything any more.
 func (s *Store) readMessages(c net.Conn, h hello) error {
 	r := bufio.NewReaderSize(c, 64<<10)
+	var buffer []byte // of the frames of raft, whose content proto.Unmarshal copies
 	for {
-		kind, content, err := readFrame(r)
+		kind, size, err := readHead(r)
 		if err != nil {
 			return err
 		}
@@ -194,8 +196,14 @@ func (s *Store) readMessages(c net.Conn, h hello) error {
 		}
 		switch kind {
 		case frameRaft:
+			if cap(buffer) < size || cap(buffer) > keptBuffer {
+				buffer = make([]byte, size)
+			}
+			if _, err := io.ReadFull(r, buffer[:size]); err != nil {
+				return err
+			}
 			m := &raftpb.Message{}
-			if err := proto.Unmarshal(content, m); err != nil {
+			if err := proto.Unmarshal(buffer[:size], m); err != nil {
 				return err
 			}
 			if m.GetFrom() != h.From {
@@ -203,10 +211,14 @@ func (s *Store) readMessages(c net.Conn, h hello) error {
 			}
 			s.engine.receive(m)
 		case frameForward:
-			if of, err := decodeOrigin(content); err != nil || of.node != h.From {
+			entry := make([]byte, stampSize+size)
+			if _, err := io.ReadFull(r, entry[stampSize:]); err != nil {
+				return err
+			}
+			if of, err := decodeOrigin(entry[stampSize:]); err != nil || of.node != h.From {
 				return fmt.Errorf("node %s forwards what is not its own block", h.Name)
 			}
-			s.engine.propose(content)
+			s.engine.proposeEntry(entry)
 		default:
 			return fmt.Errorf("frame %q came where a message was expected", kind)
 		}

@@ -35,6 +35,8 @@ type engine struct {
 	once   sync.Once
 	turns  turns // only the loop uses it
 
+	unsaved *raftpb.HardState // newer than that of the log, but only in what is committed; nil: there is none. Only the appender uses it
+
 	view       atomic.Pointer[view]
 	writing    atomic.Int64 // when the write to the log began that is under way, as leaderless; 0: none is
 	leaderless atomic.Int64 // when this node lost its leader, Unix nanoseconds of the monotonic clock; 0: it has one
@@ -153,6 +155,10 @@ func (e *engine) handle(ready raft.Ready) {
 func (e *engine) look(ticked bool) {
 	status := e.node.BasicStatus()
 	before := e.view.Load()
+	same := before.role == status.RaftState && before.leader == status.Lead && before.term == status.GetTerm()
+	if same && before.committed == status.GetCommit() && before.applied == status.Applied && !ticked {
+		return
+	}
 	now := &view{role: status.RaftState, leader: status.Lead, term: status.GetTerm(), committed: status.GetCommit(), applied: status.Applied, match: before.match}
 	switch {
 	case now.role != raft.StateLeader:
@@ -202,8 +208,11 @@ func (e *engine) unreachable(id uint64) {
 }
 
 // propose has the leader's raft append an entry, if this node leads. What is not proposed is sent again by its node.
-func (e *engine) propose(body []byte) {
-	if !readable(body) {
+func (e *engine) propose(body []byte) { e.proposeEntry(unstamped(body)) }
+
+// proposeEntry is propose of an entry whose stamp is yet to be filled in. The entry belongs to raft from then on.
+func (e *engine) proposeEntry(entry []byte) {
+	if !readable(entry[stampSize:]) {
 		e.store.logger.Error("a node sent a block that cannot be understood; it is dropped")
 		return
 	}
@@ -212,7 +221,7 @@ func (e *engine) propose(body []byte) {
 		if store == nil || n.BasicStatus().RaftState != raft.StateLeader {
 			return
 		}
-		_ = n.Propose(stamped(e.store.applier.at().rules, store.Stamp(), body))
+		_ = n.Propose(stamp(entry, e.store.applier.at().rules, store.Stamp()))
 	})
 }
 
@@ -246,6 +255,7 @@ func (e *engine) appendEntries() {
 			err := e.write(messages[:n])
 			if err == nil && n < len(messages) {
 				err = e.store.snapshots.install(messages[n])
+				e.unsaved = nil
 				n++
 			}
 			if err != nil {
@@ -260,32 +270,38 @@ func (e *engine) appendEntries() {
 	}
 }
 
-// write writes messages without a snapshot.
+// write writes messages without a snapshot, with one sync. Entries, votes and terms need it. How far the log is committed
+// does not, because every leader finds that out: it is written with the next entries.
 func (e *engine) write(messages []*raftpb.Message) (err error) {
 	defer func() {
 		if f, ok := recover().(fatal); ok { // see engineLog
 			err = f
 		}
 	}()
-	if len(messages) == 0 {
+	entries, state := 0, e.unsaved
+	for _, m := range messages {
+		entries += len(m.GetEntries())
+		if now := hardState(m); now != nil {
+			state = now
+		}
+	}
+	if entries == 0 && (state == nil || !raft.MustSync(state, e.store.log.state, 0)) {
+		e.unsaved = state
 		return nil
 	}
 	e.writing.Store(int64(e.store.monotonic()))
 	defer e.writing.Store(0)
 	b := e.store.log.newBatch()
-	sync := noSync
 	for _, m := range messages {
 		b.add(m.GetEntries())
-		if state := hardState(m); state != nil {
-			if err := b.setState(state); err != nil {
-				return err
-			}
-		}
-		if len(m.GetResponses()) > 0 {
-			sync = synced
+	}
+	if state != nil {
+		if err := b.setState(state); err != nil {
+			return err
 		}
 	}
-	return e.store.log.write(b, sync)
+	e.unsaved = nil
+	return e.store.log.write(b, synced)
 }
 
 // hardState is the state that a message asks to save; nil: none.

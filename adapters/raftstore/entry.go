@@ -35,12 +35,16 @@ type origin struct {
 	number      uint64
 }
 
-// stamped is a body with the leader's version of the rules and time before it: an entry's data.
-func stamped(rules uint64, at int64, body []byte) []byte {
-	b := make([]byte, 0, stampSize+len(body))
-	b = append(b, byte(rules))
-	b = binary.BigEndian.AppendUint64(b, uint64(at))
-	return append(b, body...)
+// unstamped is an entry's data with a copy of a body. The stamp is yet to be filled in.
+func unstamped(body []byte) []byte {
+	return append(make([]byte, stampSize, stampSize+len(body)), body...)
+}
+
+// stamp fills in the leader's version of the rules and its time.
+func stamp(entry []byte, rules uint64, at int64) []byte {
+	entry[0] = byte(rules)
+	binary.BigEndian.PutUint64(entry[1:], uint64(at))
+	return entry
 }
 
 // unstamp gives the version of the rules, the time and the body of an entry.

@@ -59,10 +59,10 @@ func TestAMarkIsReadAsItWasWritten(t *testing.T) {
 
 // No bytes make a node panic.
 func FuzzEntry(f *testing.F) {
-	f.Add(stamped(1, 5, append(appendOrigin(nil, origin{1, 2, 3}), encodeRequests(every())...)))
-	f.Add(stamped(1, 5, encodeTrim(7)))
-	f.Add(stamped(2, 5, encodeRules(2)))
-	f.Add(stamped(1, 5, encodeNotes(origin{1, 2, 3}, []pebblestore.Note{{Name: "a", Value: []byte("b")}, {Name: "c"}})))
+	f.Add(stamp(unstamped(append(appendOrigin(nil, origin{1, 2, 3}), encodeRequests(every())...)), 1, 5))
+	f.Add(stamp(unstamped(encodeTrim(7)), 1, 5))
+	f.Add(stamp(unstamped(encodeRules(2)), 2, 5))
+	f.Add(stamp(unstamped(encodeNotes(origin{1, 2, 3}, []pebblestore.Note{{Name: "a", Value: []byte("b")}, {Name: "c"}})), 1, 5))
 	f.Add((&mark{conf: &raftpb.ConfState{}, members: map[uint64]member{1: {1, "n1", "a"}}}).encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, _ = decodeMark(data)

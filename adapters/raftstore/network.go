@@ -130,9 +130,16 @@ func (e *refusedError) Error() string {
 	return fmt.Sprintf("node %s refuses: %s", e.name, e.answer.Refused)
 }
 
+// beginFrame begins a frame, whose content the caller appends. endFrame ends the frame that begins at a place.
+func beginFrame(b []byte, kind byte) []byte { return append(b, 0, 0, 0, 0, kind) }
+
+func endFrame(b []byte, at int) []byte {
+	binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
+	return b
+}
+
 func appendFrame(b []byte, kind byte, content []byte) []byte {
-	b = binary.BigEndian.AppendUint32(b, uint32(1+len(content)))
-	return append(append(b, kind), content...)
+	return endFrame(append(beginFrame(b, kind), content...), len(b))
 }
 
 func writeFrame(w io.Writer, kind byte, content []byte) error {
@@ -140,18 +147,28 @@ func writeFrame(w io.Writer, kind byte, content []byte) error {
 	return err
 }
 
+// readFrame reads a frame into memory of its own.
 func readFrame(r io.Reader) (kind byte, content []byte, err error) {
+	kind, size, err := readHead(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	content = make([]byte, size)
+	_, err = io.ReadFull(r, content)
+	return kind, content, err
+}
+
+// readHead reads the kind of a frame and the size of its content.
+func readHead(r io.Reader) (kind byte, size int, err error) {
 	var head [5]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return 0, nil, err
+		return 0, 0, err
 	}
 	n := binary.BigEndian.Uint32(head[:])
 	if n < 1 || n > maxFrame {
-		return 0, nil, fmt.Errorf("a frame of %d bytes", n)
+		return 0, 0, fmt.Errorf("a frame of %d bytes", n)
 	}
-	content = make([]byte, n-1)
-	_, err = io.ReadFull(r, content)
-	return head[4], content, err
+	return head[4], int(n - 1), nil
 }
 
 func writeJSON(w io.Writer, kind byte, value any) error {

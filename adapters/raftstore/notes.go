@@ -68,7 +68,7 @@ func (s *Store) Note(ctx context.Context, term uint64, all []pebblestore.Note) e
 func (s *Store) proposeNotes(term uint64, body []byte) {
 	s.engine.do(func(n *raft.RawNode) {
 		if status := n.BasicStatus(); status.RaftState == raft.StateLeader && status.GetTerm() == term {
-			_ = n.Propose(stamped(s.applier.at().rules, s.current().Stamp(), body)) // it is proposed again
+			_ = n.Propose(stamp(unstamped(body), s.applier.at().rules, s.current().Stamp())) // it is proposed again
 		}
 	})
 }

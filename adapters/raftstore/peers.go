@@ -1,7 +1,6 @@
 package raftstore
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -35,16 +34,18 @@ type peer struct {
 	stop    context.CancelFunc
 
 	mu        sync.Mutex
-	queue     [][]byte // frames
-	bytes     int
+	queue     []byte        // frames
+	spare     []byte        // a buffer for the next queue; nil: there is none
 	wake      chan struct{} // capacity 1: there is something in the queue; never closed
 	connected bool
 	rules     uint64 // the newest version of the rules that the peer's process knows, while it is connected
 	refusal   string // why the peer refused the newest connection; "": it did not
 }
 
-// maxPeerQueue is how many bytes wait for a member. More are dropped.
-const maxPeerQueue = 64 << 20
+const (
+	maxPeerQueue = 64 << 20 // bytes that wait for a member; more are dropped
+	keptBuffer   = 1 << 20  // a larger buffer is not used again
+)
 
 func newPeers(s *Store) *peers { return &peers{store: s, all: make(map[uint64]*peer)} }
 
@@ -119,28 +120,30 @@ func (p *peers) sendRaft(m *raftpb.Message) {
 	if peer == nil {
 		return
 	}
-	b, err := proto.Marshal(m)
-	if err != nil {
-		panic(err) // a message without required fields can always be written
-	}
-	peer.send(frameRaft, b)
+	peer.send(frameRaft, func(b []byte) []byte {
+		b, err := proto.MarshalOptions{}.MarshalAppend(b, m)
+		if err != nil {
+			panic(err) // a message without required fields can always be written
+		}
+		return b
+	})
 }
 
 // forward sends a body to the leader. It is false if the leader cannot be reached now.
 func (p *peers) forward(leader uint64, body []byte) (sent bool) {
 	peer := p.find(leader)
-	return peer != nil && peer.send(frameForward, body)
+	return peer != nil && peer.send(frameForward, func(b []byte) []byte { return append(b, body...) })
 }
 
-// send puts a frame into the queue. It is false if the frame is dropped.
-func (p *peer) send(kind byte, content []byte) bool {
+// send puts a frame into the queue, whose content add appends. It is false if the frame is dropped.
+func (p *peer) send(kind byte, add func([]byte) []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.connected || p.bytes > maxPeerQueue {
+	if !p.connected || len(p.queue) > maxPeerQueue {
 		return false
 	}
-	p.queue = append(p.queue, appendFrame(make([]byte, 0, 5+len(content)), kind, content))
-	p.bytes += len(content)
+	at := len(p.queue)
+	p.queue = endFrame(add(beginFrame(p.queue, kind)), at)
 	select {
 	case p.wake <- struct{}{}:
 	default:
@@ -148,18 +151,22 @@ func (p *peer) send(kind byte, content []byte) bool {
 	return true
 }
 
-func (p *peer) take() [][]byte {
+// take gives the frames of the queue. The caller gives the buffer of the frames before back.
+func (p *peer) take(before []byte) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if cap(before) <= keptBuffer {
+		p.spare = before[:0]
+	}
 	taken := p.queue
-	p.queue, p.bytes = nil, 0
+	p.queue, p.spare = p.spare, nil
 	return taken
 }
 
 func (p *peer) connect(connected bool, rules uint64, refusal string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.connected, p.rules, p.refusal, p.queue, p.bytes = connected, rules, refusal, nil, 0
+	p.connected, p.rules, p.refusal, p.queue = connected, rules, refusal, nil
 }
 
 // run keeps a connection to the member until the peer is stopped.
@@ -213,6 +220,7 @@ func (p *peer) write(c net.Conn) error {
 		broken <- err
 	}()
 	defer c.Close()
+	var frames []byte
 	for {
 		select {
 		case <-p.ctx.Done():
@@ -221,15 +229,11 @@ func (p *peer) write(c net.Conn) error {
 			return err
 		case <-p.wake:
 		}
-		frames := net.Buffers(p.take())
-		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
-		w := bufio.NewWriterSize(c, 64<<10)
-		for _, f := range frames {
-			if _, err := w.Write(f); err != nil {
-				return err
-			}
+		if frames = p.take(frames); len(frames) == 0 {
+			continue // an earlier connection had it
 		}
-		if err := w.Flush(); err != nil {
+		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
+		if _, err := c.Write(frames); err != nil {
 			return err
 		}
 	}
