@@ -18,7 +18,7 @@ import (
 )
 
 // formatVersion is the version of the folder's content. A folder of another version is made anew.
-const formatVersion = 3
+const formatVersion = 4
 
 // index is an open folder with its state in memory.
 type index struct {
@@ -67,7 +67,7 @@ func (p *place) open() (*index, error) {
 	}}
 	for i := range o.Engine.Levels {
 		o.Engine.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		o.Engine.Levels[i].BlockSize = 16 << 10
+		o.Engine.Levels[i].BlockSize = 4 << 10
 	}
 	o.Engine.Levels[len(o.Engine.Levels)-1].Compression = func() *sstable.CompressionProfile { return sstable.ZstdCompression } // the last level has nearly all data
 	db, err := disposable.Open(p.dir, o)

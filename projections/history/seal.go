@@ -15,7 +15,7 @@ import (
 )
 
 // sealedBytes is at how many bytes a value with the sections of a segment ends.
-const sealedBytes = 16 << 10
+const sealedBytes = 4 << 10
 
 // placesInline is up to how many entries the places of a scope stand in its section. The places of more have a key of their own.
 const placesInline = 512

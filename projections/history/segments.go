@@ -13,7 +13,7 @@ import (
 )
 
 // segmentEntries is how many entries a segment has.
-const segmentEntries = 1 << 14
+const segmentEntries = 1 << 15
 
 // segments divide the entries into runs of one length, by the numbers of their leaves. Once a segment is full, the engine gets
 // the steps of each instance and the numbers of events by type from it, each together (seal.go). So a report of many events

@@ -179,7 +179,8 @@ func (r *tracedSteps) fromMemory(s *segment, t *Tracing) {
 	prefix, exact := t.names()
 	_, subjects := s.names.view()
 	places := make([]int, len(subjects)) // one more than the index in keys; 0: it is not known yet; -1: it is not picked
-	for i := upTo(s.positions, t.After); i < upTo(s.positions, t.UpTo); i++ {
+	end := upTo(s.positions, t.UpTo)
+	for i := upTo(s.positions, t.After); i < end; i++ {
 		at := &places[s.subjects[i]]
 		if *at == 0 {
 			*at = -1
