@@ -304,14 +304,23 @@ func (c *Catalog) View(key domain.ServiceKey) *View {
 
 // All yields every live instance's entry, in no order.
 func (c *Catalog) All(yield func(*Entry) bool) {
-	for s := range c.all {
-		s.mu.Lock()
-		entries := slices.Clone(s.entries)
-		s.mu.Unlock()
+	for _, entries := range c.ByService {
 		for _, e := range entries {
 			if !yield(e) {
 				return
 			}
+		}
+	}
+}
+
+// ByService yields every service with the entries of its instances, both in no order.
+func (c *Catalog) ByService(yield func(domain.ServiceKey, []*Entry) bool) {
+	for s := range c.all {
+		s.mu.Lock()
+		entries := slices.Clone(s.entries)
+		s.mu.Unlock()
+		if !yield(s.key, entries) {
+			return
 		}
 	}
 }

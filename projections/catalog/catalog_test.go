@@ -389,6 +389,15 @@ func TestALargeSnapshotIsReadInPieces(t *testing.T) {
 		if _, err := load(io.MultiReader(bytes.NewReader(state[:400_000]), iotest.ErrReader(broken))); !errors.Is(err, broken) {
 			t.Errorf("%s: a reader that breaks gave %v", name, err)
 		}
+		if _, err := load(io.MultiReader(bytes.NewReader(state), bytes.NewReader(state))); !errors.Is(err, catalog.ErrBadSnapshot) {
+			t.Errorf("%s: a state that has every instance twice gave %v", name, err)
+		}
+		for _, e := range events {
+			key, _ := e.Stream.InstanceKey()
+			if found := loaded.Find(key); found == nil || found.Key() != key {
+				t.Fatalf("%s: %s is not found", name, key)
+			}
+		}
 	}
 }
 

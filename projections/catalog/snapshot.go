@@ -118,43 +118,6 @@ func appendEntry(b []byte, e *Entry) []byte {
 	return appendUnpacked(binary.AppendUvarint(b, uint64(unpackedLength(packed))), packed)
 }
 
-// Load is the catalog whose state Encode wrote.
-func Load(state io.Reader) (*Catalog, error) { return load(&snapshotReader{source: state}) }
-
-// LoadShared is Load for a catalog that is used for a short time. The texts of many entries share a piece of memory and are
-// not packed, which spares nearly all allocations. An entry that is kept keeps its whole piece.
-func LoadShared(state io.Reader) (*Catalog, error) {
-	return load(&snapshotReader{source: state, shared: true})
-}
-
-func load(r *snapshotReader) (*Catalog, error) {
-	c := New()
-	for r.more() {
-		s, entries := r.service()
-		s.entries = make([]*Entry, 0, min(entries, 1<<16)) // a damaged number must not ask for all memory
-		for ; entries > 0 && r.err == nil; entries-- {
-			if e := r.entry(s); r.err == nil {
-				c.index.set(e, len(s.entries))
-				s.entries = append(s.entries, e)
-			}
-		}
-		if r.err != nil {
-			break
-		}
-		if len(s.entries) == 0 {
-			return nil, ErrBadSnapshot
-		}
-		c.shard(s.key).services[s.key] = s
-		c.instances.Add(int64(len(s.entries)))
-		c.changed.Store(max(c.changed.Load(), uint64(s.last)))
-		c.described.Store(c.changed.Load())
-	}
-	if r.err != nil {
-		return nil, r.err
-	}
-	return c, nil
-}
-
 const snapshotBlock = 256 << 10 // bytes that are read at once
 
 // snapshotReader decodes a state while it reads it, so that the state is never in memory as a whole.

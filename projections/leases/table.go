@@ -153,11 +153,7 @@ func (t *Table) run(l *lease, ttl time.Duration) {
 	case !l.runs:
 		l.runs = true
 		l.in = t.namespace(l.in.name) // it may have been forgotten
-		t.count.Add(1)
-		l.in.leases++
-		l.in.ttls += l.ttl
-		t.note(l.in, func(c *Change) { c.Joined++ })
-		t.schedule(l, t.deadline(l))
+		t.joined(l)
 	case l.overdue:
 		l.in.ttls += longer
 		t.renew(l)
@@ -167,6 +163,15 @@ func (t *Table) run(l *lease, ttl time.Duration) {
 			t.schedule(l, t.deadline(l))
 		}
 	}
+}
+
+// joined counts and schedules a lease that runs from now on. REQUIRES: the shard and the table are locked.
+func (t *Table) joined(l *lease) {
+	t.count.Add(1)
+	l.in.leases++
+	l.in.ttls += l.ttl
+	t.note(l.in, func(c *Change) { c.Joined++ })
+	t.schedule(l, t.deadline(l))
 }
 
 // rest has a lease not run any more. lapsed says that it ended because it lapsed. REQUIRES: the shard and the table are

@@ -2,6 +2,8 @@ package live
 
 import (
 	"context"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -17,12 +19,8 @@ func (s *State) startLeases(ctx context.Context, now time.Time) error {
 	elapsed := func(r leases.Removal) time.Duration {
 		return s.listened(r.Since, stopped)
 	}
-	for e := range s.Catalog().All {
+	for _, e := range s.beginLeases(now) {
 		key := e.Key()
-		s.leases.Start(key, e.Epoch, e.TTL, time.Time{}, now)
-		if !e.Watched() {
-			continue
-		}
 		if !e.Lapsed().IsZero() {
 			s.leases.Lapsed(key)
 		}
@@ -37,6 +35,41 @@ func (s *State) startLeases(ctx context.Context, now time.Time) error {
 		s.removals.Set(key, wanted, elapsed, now)
 	}
 	return nil
+}
+
+// beginLeases begins the lease of every instance, on all processors, and gives the instances of which more is watched than that.
+func (s *State) beginLeases(now time.Time) (watched []*catalog.Entry) {
+	type service struct {
+		key     domain.ServiceKey
+		entries []*catalog.Entry
+	}
+	services := make(chan service) // closed when every service has been given to a goroutine
+	var mu sync.Mutex              // guards watched
+	var beginning sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		beginning.Go(func() {
+			for of := range services {
+				s.leases.Begin(of.key, func(yield func(leases.Beginning) bool) {
+					for _, e := range of.entries {
+						if !yield(leases.Beginning{ID: e.ID(), Epoch: e.Epoch, TTL: e.TTL}) {
+							return
+						}
+						if e.Watched() {
+							mu.Lock()
+							watched = append(watched, e)
+							mu.Unlock()
+						}
+					}
+				}, now)
+			}
+		})
+	}
+	for key, entries := range s.Catalog().ByService {
+		services <- service{key, entries}
+	}
+	close(services)
+	beginning.Wait()
+	return watched
 }
 
 // newest is when the newest event of the store was recorded. Until then the registry ran.
