@@ -121,7 +121,8 @@ func (i *Import) register(ctx context.Context, service string, a arrival, presen
 	was := false
 	if before != nil {
 		o, _ := originOf(before.Origin)
-		was = o.Imported.Maintained
+		registeredOnly := before.Traffic == domain.Serving && before.ChangedAt.Equal(before.RegisteredAt) // what was to follow did not
+		was = o.Imported.Maintained && !registeredOnly
 	}
 	if a.origin.Imported.Maintained != was {
 		traffic := domain.Serving

@@ -27,7 +27,8 @@ import (
 // An import changes only what it imported from there itself. An instance that has registered here by itself is left alone,
 // and so is an instance that registers here later, for a registration takes the mark of the import away.
 type Import struct {
-	From     string         // such as http://127.0.0.1:8500
+	From     string         // such as http://127.0.0.1:8500; see Source
+	User     *url.Userinfo  // for From; nil: none
 	Token    string         // for From; "": none
 	HTTP     *http.Client   // for From; its timeout must be longer than Wait, or 0
 	Registry *client.Client // whose namespace is imported into
@@ -35,6 +36,14 @@ type Import struct {
 	Logger   *slog.Logger
 
 	registered, deregistered, refused atomic.Int64
+}
+
+// Source is the From of an import from a URL. It has no credentials and no slash at its end: everybody sees it with what is imported,
+// and knows by it what was imported from where.
+func Source(u *url.URL) string {
+	bare := *u
+	bare.User = nil
+	return strings.TrimRight(bare.String(), "/")
 }
 
 // Imported counts what an import did.
@@ -153,7 +162,11 @@ func (i *Import) withImported(ctx context.Context, services map[string][]string)
 
 func (i *Import) isOurs(instance wire.Instance) bool {
 	o, _ := originOf(instance.Origin)
-	return o.Imported != nil && o.Imported.From == i.From
+	if o.Imported == nil || o.Imported.From == i.From {
+		return o.Imported != nil
+	}
+	from, err := url.Parse(o.Imported.From) // earlier releases kept it as it was given
+	return err == nil && Source(from) == i.From
 }
 
 func (i *Import) services(ctx context.Context, index uint64) (services map[string][]string, next uint64, err error) {
@@ -178,9 +191,13 @@ func (i *Import) get(ctx context.Context, path string, index uint64, into any) (
 	if index == 0 {
 		query = url.Values{}
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(i.From, "/")+path+"?"+query.Encode(), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, i.From+path+"?"+query.Encode(), nil)
 	if err != nil {
 		return 0, err
+	}
+	if i.User != nil {
+		password, _ := i.User.Password()
+		request.SetBasicAuth(i.User.Username(), password)
 	}
 	if i.Token != "" {
 		request.Header.Set("X-Consul-Token", i.Token)

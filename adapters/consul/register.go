@@ -131,8 +131,10 @@ func (f *face) details(n node, body serviceRegistration, o origin) (d domain.Det
 	if len(d.Tags) != len(body.Tags) {
 		o.Tags = body.Tags
 	}
-	if err := metadata(body.Meta); err != nil {
-		return d, err
+	if o.Imported == nil { // the other registry's rules are its own: another Rollcall takes every key
+		if err := metadata(body.Meta); err != nil {
+			return d, err
+		}
 	}
 	d.Metadata = body.Meta
 	if body.Locality != nil {

@@ -52,7 +52,7 @@ it happens. Each change is an event with the way consul, if the caller may opera
 		if err != nil {
 			return err
 		}
-		i := &consul.Import{From: from, Token: token, HTTP: new(http.Client), Registry: registry, Logger: slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))}
+		i := &consul.Import{From: consul.Source(u), User: u.User, Token: token, HTTP: new(http.Client), Registry: registry, Logger: slog.New(slog.NewTextHandler(c.ErrOrStderr(), nil))}
 		if follow {
 			i.Follow(c.Context())
 			return nil

@@ -123,6 +123,55 @@ func TestACatalogIsImportedAndFollowed(t *testing.T) {
 	}
 }
 
+// Instances of another face have what Consul does not take, and a URL may have credentials, which nobody is to see.
+func TestAnotherRollcallIsImportedWholeWithoutItsCredentials(t *testing.T) {
+	source, here := start(t), start(t)
+	sendJSON(t, "PUT", source.url+"/v1/services/web/instances/a", `{"address":"10.0.0.5","ports":{"http":80},"metadata":{"app.kubernetes.io/name":"web","note":"`+strings.Repeat("n", 1000)+`"}}`)
+	sendJSON(t, "PUT", source.url+"/v1/services/web/instances/a/traffic", `{"traffic":"maintenance","reason":"a new disk"}`)
+	sendJSON(t, "PUT", here.url+"/v1/policies/keep", `{"service":"web","min_ready":"1"}`)
+	login := "http://ann:hidden@" + source.address
+	if got := here.imports(login + "/"); !strings.Contains(got, "1 instances registered or changed, 0 deregistered, 1 refused") { // the policy refuses the maintenance
+		t.Errorf("first: %s", got)
+	}
+	sendJSON(t, "DELETE", here.url+"/v1/policies/keep", "")
+	if got := here.imports(login); !strings.Contains(got, "0 deregistered, 0 refused") {
+		t.Errorf("again: %s", got)
+	}
+	var i struct {
+		Traffic  string
+		Metadata map[string]string
+		Origin   json.RawMessage
+	}
+	_, err := getJSON(t.Context(), here.url+"/v1/services/web/instances/a", &i)
+	must(t, err)
+	if i.Traffic != "maintenance" || i.Metadata["app.kubernetes.io/name"] != "web" || !strings.Contains(string(i.Origin), `"from":"http://`+source.address+`"`) || strings.Contains(string(i.Origin), "hidden") {
+		t.Errorf("imported %+v from %s", i, i.Origin)
+	}
+	sendJSON(t, "DELETE", source.url+"/v1/services/web/instances/a", "")
+	if got := here.imports(login); !strings.Contains(got, "1 deregistered") {
+		t.Errorf("at last: %s", got)
+	}
+	if last := here.history(t, "web")[0]; strings.Contains(last, "hidden") || !strings.Contains(last, "it is gone at http://"+source.address) {
+		t.Errorf("the history says %q", last)
+	}
+}
+
+// sendJSON sends a command to the native API.
+func sendJSON(t *testing.T, method, url, body string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	must(t, err)
+	if body != "" {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := http.DefaultClient.Do(request)
+	must(t, err)
+	defer resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		t.Fatalf("%s %s: %s", method, url, resp.Status)
+	}
+}
+
 // A Consul has checks of nodes, and its index falls after a restore. It may fail for a while.
 func TestAConsulIsImported(t *testing.T) {
 	here := start(t)
