@@ -10,16 +10,21 @@ import (
 )
 
 // removeCritical removes the instances of which something stayed critical for too long. In a namespace in which expiry is
-// held, no instance is removed.
+// held, no instance is removed, and a policy may keep a service's last instances.
 func (x *Expiry) removeCritical(ctx context.Context, standings *leases.Standings, mark leases.Mark, now time.Time) error {
 	var requests []eventstore.AppendRequest
 	var commands []domain.Command
+	kept := x.Service.keeper()
 	for _, r := range x.Projections.Removals().Due(now, maxExpire) {
 		if standing := standings.Of(r.Key.Namespace); standing.On && (x.Preserve || standing.Forced) {
 			continue
 		}
 		entry := x.Service.catalog().Find(r.Key)
 		if entry == nil || entry.Epoch != r.Epoch {
+			continue
+		}
+		if kept.keeps(r, entry) {
+			x.Projections.Removals().Hold(r, now)
 			continue
 		}
 		command := domain.RemoveCritical{Key: r.Key, Epoch: r.Epoch, Check: r.Check, Since: r.Since, Late: r.Late}

@@ -39,6 +39,7 @@ type removal struct {
 	began int64 // when the critical time began, nanoseconds since the table began; before the start of the process it is negative
 	deaf  int64 // table.deaf then
 	at    int64 // its place in the queue: it does not come due before
+	held  int64 // nor before this, see Hold
 	gone  bool
 }
 
@@ -92,7 +93,7 @@ func (r *Removals) Due(now time.Time, limit int) (due []Removal) {
 		if item.gone {
 			continue
 		}
-		if real := r.deadline(item); real > at {
+		if real := max(r.deadline(item), item.held); real > at {
 			item.at = real
 			heap.Push(&r.queue, item)
 			continue
@@ -106,6 +107,20 @@ func (r *Removals) Due(now time.Time, limit int) (due []Removal) {
 		heap.Push(&r.queue, item)
 	}
 	return due
+}
+
+// heldFor is how long a removal that is held is left, so that it does not keep others from being given.
+const heldFor = time.Second
+
+// Hold says that a removal which Due gave is not carried out for now. It is given again after a second.
+func (r *Removals) Hold(held Removal, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, item := range r.of[held.Key] {
+		if item.Check == held.Check {
+			item.held = r.table.since(now) + int64(heldFor)
+		}
+	}
 }
 
 // Len is the number of removals that wait.
