@@ -161,6 +161,12 @@ func TestTheRecordingIsOfTheRealBinary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for line := range strings.Lines(string(readme)) {
+		command, ours := strings.CutPrefix(line, "bin/rollcall ")
+		if ours && command != "serve\n" && !strings.Contains(string(kept), "$ rollcall "+command) {
+			t.Errorf("the README has a command that is not recorded as it is: %s", line)
+		}
+	}
 	shown := 0
 	for _, block := range strings.Split(string(readme), "```console\n")[1:] {
 		output, _, _ := strings.Cut(block, "\n```")

@@ -21,14 +21,14 @@ show() {
 	echo
 }
 
-show "rollcall register checkout/a-1 --address 10.0.0.5 --port http=8080 --version 1.4.0"
+show "rollcall register checkout/a-1 --address 10.0.0.5 --port http=8080 --version 1.4.0 --ttl 5m"
 show "rollcall register checkout/a-2 --address 10.0.0.6 --port http=8080 --version 1.4.0 --ttl 3s"
 show "rollcall instances checkout"
 "$binary" watch checkout >"$folder/watched" &
 until [ -s "$folder/watched" ]; do sleep 0.1; done
 show "rollcall heartbeat checkout/a-1"
 show "rollcall drain checkout/a-1 --reason 'deploy of 1.5.0'"
-show "rollcall register checkout/a-1 --address 10.0.0.7 --port http=8080 --version 1.5.0"
+show "rollcall register checkout/a-1 --address 10.0.0.7 --port http=8080 --version 1.5.0 --ttl 5m"
 show "rollcall undrain checkout/a-1"
 show "rollcall deregister checkout/a-1 --reason 'clean-up: this is the old checkout'"
 until grep -q expired "$folder/watched"; do sleep 0.1; done
