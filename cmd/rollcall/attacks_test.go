@@ -89,14 +89,20 @@ func createWebhooks(t *testing.T, p *process, n int, spec func(i int) string) []
 	return ids
 }
 
-func idleWebhooks(t *testing.T, p *process) string {
+// idleWebhooks creates webhooks to which nothing is due. The load is that they are there while instances change.
+func idleWebhooks(t *testing.T, p *process) (load func() string) {
 	before, began := liveMemory(t, p), time.Now()
 	createWebhooks(t, p, 50_000, func(i int) string { return fmt.Sprintf(`{"url":"http://127.0.0.1:1/w%d","service":"s%d"}`, i, i%100) })
-	return fmt.Sprintf("created within %.0f s, %d MB more; the slowest of 300 commands took %.0f ms", time.Since(began).Seconds(), (liveMemory(t, p)-before)>>20, ms(slowestCommand(t, p, nil)))
+	took := time.Since(began)
+	return func() string {
+		slowest := slowestCommand(t, p, nil)
+		return fmt.Sprintf("created within %.0f s, %d MB more; the slowest of 300 commands took %.0f ms", took.Seconds(), (liveMemory(t, p)-before)>>20, ms(slowest))
+	}
 }
 
-// hangingWebhooks has events for webhooks whose targets accept and never answer, and changes and deletes these meanwhile.
-func hangingWebhooks(t *testing.T, p *process) string {
+// hangingWebhooks creates webhooks whose targets accept and never answer. The load is events for them, and changes and deletions of
+// these webhooks meanwhile.
+func hangingWebhooks(t *testing.T, p *process) (load func() string) {
 	var targets []string
 	for range 300 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -107,8 +113,9 @@ func hangingWebhooks(t *testing.T, p *process) string {
 		targets = append(targets, l.Addr().String())
 	}
 	ids := createWebhooks(t, p, 1500, func(i int) string { return fmt.Sprintf(`{"url":"http://%s/%d"}`, targets[i%len(targets)], i) })
-	slowest := slowestCommand(t, p, ids)
-	return fmt.Sprintf("the slowest of 300 commands and 150 deletions took %.0f ms", ms(slowest))
+	return func() string {
+		return fmt.Sprintf("the slowest of 300 commands and 150 deletions took %.0f ms", ms(slowestCommand(t, p, ids)))
+	}
 }
 
 // slowestCommand changes an instance 300 times, deletes every second time one of the webhooks, and says how long the slowest
