@@ -35,6 +35,7 @@ const (
 	maxHeaders   = 16 << 10 // bytes of an answer's headers
 	maxRedirects = 5
 	maxIdle      = 4096             // connections that are kept for the next look
+	maxIdleEach  = 4                // of these, those to one target
 	idleFor      = 90 * time.Second // a connection that was not used for this long is closed
 )
 
@@ -58,7 +59,7 @@ func NewLooker(o LookerOptions) *Looker {
 	l.transport = &http.Transport{
 		DialContext: l.dialHTTP, DialTLSContext: l.dialHTTPS,
 		DisableCompression: true, // a few bytes could become many
-		MaxIdleConns:       maxIdle, MaxIdleConnsPerHost: maxIdle, IdleConnTimeout: idleFor,
+		MaxIdleConns:       maxIdle, MaxIdleConnsPerHost: maxIdleEach, IdleConnTimeout: idleFor,
 		MaxResponseHeaderBytes: maxHeaders, ReadBufferSize: 1 << 10, WriteBufferSize: 1 << 10,
 		Protocols: onlyHTTP1(),
 	}

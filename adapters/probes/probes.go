@@ -94,8 +94,15 @@ const (
 	lateAfter = time.Second            // a look that begins so much after it was due is late
 	stoodFor  = 400 * time.Millisecond // the process stood still if a tick came so much after the one before
 	soon      = 200 * time.Millisecond // within which a new check is looked at
-	reportMax = 100                    // reports at once; more are not faster, and delay heartbeats
 	freshFor  = 5 * time.Second        // a report that waited longer is dropped; the next look makes another
+)
+
+// A batch of reports is small, so that it does not delay heartbeats, while the registry keeps up with the changes. Where it does
+// not, because the machine is busy, larger batches need fewer turns of the processor for as many changes.
+const (
+	reportFew  = 100
+	reportMany = 400
+	reportPart = 8 // of the reports that wait, between the two
 )
 
 // Prober looks at instances. Any goroutine may call its methods.

@@ -49,14 +49,19 @@ func (p *Prober) runReports(ctx context.Context) error {
 func (p *Prober) takeReports() (some []pending) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	seen := make(map[domain.Key]bool, min(len(p.reports), reportMax))
+	most := min(max(len(p.reports)/reportPart, reportFew), reportMany)
+	seen := make(map[domain.Key]bool, min(len(p.reports), most))
 	now := p.opts.Now()
 	kept := p.reports[:0]
-	for _, r := range p.reports {
+	for at, r := range p.reports {
+		if len(some) == most {
+			kept = append(kept, p.reports[at:]...)
+			break
+		}
 		switch {
 		case r.check.gone || r.check.place < 0 || now.Sub(r.at) > freshFor || !p.opts.Mine(r.Key):
 			r.check.reporting = false
-		case len(some) == reportMax || seen[r.Key]:
+		case seen[r.Key]:
 			kept = append(kept, r)
 		default:
 			seen[r.Key] = true
@@ -65,7 +70,7 @@ func (p *Prober) takeReports() (some []pending) {
 	}
 	clear(p.reports[len(kept):])
 	p.reports = kept
-	if len(kept) == 0 && cap(kept) > 4*reportMax {
+	if len(kept) == 0 && cap(kept) > 4*reportFew {
 		p.reports = nil
 	}
 	return some

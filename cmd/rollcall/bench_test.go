@@ -29,6 +29,7 @@ func TestBenchMeasuresWhatItNames(t *testing.T) {
 		"heartbeats, 64 connections", "heartbeats, 256 connections", "heartbeats, 1024 connections", "heartbeats in batches of 100", "heartbeats in batches of 1000",
 		"lookup of 20 instances (", "lookup of 20 instances, unchanged", "lookup of 1000 instances (", "lookup of 1000 instances, unchanged", "mixed", "history of an instance",
 		"registration to subscriber, alone", "registration to subscriber, 2,000 heartbeats/s", "disk, a registration", "disk, a heartbeat", "expiry of 10,000 leases",
+		"2000 checks every 2s, cores of the server", "2000 checks every 2s, resident, later", "1000 checks that fail together, all in the log",
 		"raw floor beside: heartbeats, 256 connections", "raw floor beside: lookup of 20 instances (", "heartbeats, 256 connections, beside 500 idle connections",
 		"replay over HTTP", "rebuild of the catalog", "rebuild of the history", "restart with 100000 instances", "memory of 100000 instances",
 		"heartbeats, 256 connections, after 200000 events", "lookup of 20 instances, unchanged, after 200000 events", "history of an instance, 10 newest entries, after 200000 events",

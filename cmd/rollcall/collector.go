@@ -9,11 +9,13 @@ import (
 )
 
 // How far the heap grows between two garbage collections. By Go's own rule the heap grows to twice the live bytes: then a
-// small registry collects ten times a second under load, and a large registry takes twice the memory that it needs. The
+// small registry collects ten times a second under load, and a large registry takes twice the memory that it needs. A registry
+// that allocates little needs no large heap to collect seldom: its heap grows by what it allocates in a second (ADR 086). The
 // values were chosen by measurement, see docs/performance.md.
 const (
-	leastGrowth   = 96 << 20 // bytes, however small the heap is
-	growthPercent = 40       // of the live bytes, if that is more than leastGrowth
+	restingGrowth = 16 << 20 // bytes, however little is allocated
+	busyGrowth    = 96 << 20 // bytes, however small the heap is, when so much is allocated in a second
+	growthPercent = 40       // of the live bytes, if that is more
 	mostPercent   = 400
 )
 
@@ -30,16 +32,26 @@ func fewerCollections() (as func()) {
 	return func() { debug.SetGCPercent(before) }
 }
 
-// tuneCollector adapts the collector to the live bytes until the context ends.
+// collectorPause is the time between two looks at the collector.
+const collectorPause = time.Second
+
+// tuneCollector adapts the collector to the live bytes and to what is allocated, until the context ends. Ticks come each
+// collectorPause.
 func tuneCollector(ctx context.Context, ticks <-chan time.Time) error {
 	if !collectorIsOurs() {
 		return nil
 	}
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	read := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(read)
+	allocated := read[1].Value.Uint64()
+	load := allocating(busyGrowth) // the start makes much garbage
 	percent := 0
 	for {
-		metrics.Read(live)
-		if p := collectAfter(live[0].Value.Uint64()); p != percent {
+		metrics.Read(read)
+		now := read[1].Value.Uint64()
+		load = load.after(now - allocated)
+		allocated = now
+		if p := collectAfter(read[0].Value.Uint64(), load); p != percent {
 			percent = p
 			debug.SetGCPercent(percent)
 		}
@@ -51,7 +63,15 @@ func tuneCollector(ctx context.Context, ticks <-chan time.Time) error {
 	}
 }
 
+// allocating is how many bytes a second the process allocates, about. It rises at once and falls slowly, so that a load that
+// comes and goes does not meet a small heap each time.
+type allocating uint64
+
+// after is the rate after a second in which so many bytes were allocated.
+func (a allocating) after(bytes uint64) allocating { return max(a-a/4, allocating(bytes)) }
+
 // collectAfter is by how many percent a heap with the given live bytes may grow.
-func collectAfter(live uint64) int {
-	return int(min(max(100*leastGrowth/max(live, 1), growthPercent), mostPercent))
+func collectAfter(live uint64, load allocating) int {
+	growth := min(max(uint64(load), restingGrowth), busyGrowth)
+	return int(min(max(100*growth/max(live, 1), growthPercent), mostPercent))
 }

@@ -345,7 +345,7 @@ func (n *node) run(ctx context.Context, group *errgroup.Group) {
 	}
 	group.Go(func() error { return n.store.watch(ctx) })
 	group.Go(func() error { return tick(ctx, time.Second, n.live.Measure) })
-	group.Go(func() error { return tick(ctx, time.Second, tuneCollector) })
+	group.Go(func() error { return tick(ctx, collectorPause, tuneCollector) })
 }
 
 // tick runs a loop that is driven by a ticker.

@@ -88,6 +88,10 @@ type benchSizes struct {
 	Changes  int   `json:"rebuilt_changes"`
 	Events   []int `json:"grown_events"`
 	Idle     int   `json:"idle_connections"`
+
+	Checks        int           `json:"checks"` // that pass, each looked at every CheckEvery
+	FailingChecks int           `json:"failing_checks"`
+	CheckEvery    time.Duration `json:"check_every_ns"`
 }
 
 // UsageError is a mistake on the command line.
@@ -126,9 +130,9 @@ Against --url everything is left out that starts servers of its own.`,
 	c.Flags().BoolVar(&large, "large", false, "again after 50,000,000 events, too; takes some minutes and gigabytes")
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
 		remote := target()
-		b := &bench{ctx: c.Context(), out: c.OutOrStdout(), each: each, sizes: benchSizes{Restarts: []int{100_000, 1_000_000}, Changes: 2_000_000, Events: []int{1_000_000}, Idle: 10_000}}
+		b := &bench{ctx: c.Context(), out: c.OutOrStdout(), each: each, sizes: benchSizes{Restarts: []int{100_000, 1_000_000}, Changes: 2_000_000, Events: []int{1_000_000}, Idle: 10_000, Checks: fullChecks, FailingChecks: 10_000, CheckEvery: 10 * time.Second}}
 		if quick {
-			b.sizes = benchSizes{Restarts: []int{100_000}, Changes: 500_000, Events: []int{200_000}, Idle: 500}
+			b.sizes = benchSizes{Restarts: []int{100_000}, Changes: 500_000, Events: []int{200_000}, Idle: 500, Checks: 2000, FailingChecks: 1000, CheckEvery: 2 * time.Second}
 			if !c.Flags().Changed("for") {
 				b.each = 400 * time.Millisecond
 			}
@@ -216,6 +220,7 @@ func workloads() []workload {
 		{"replay", (*bench).replay, false},
 		{"disk", (*bench).disk, true},
 		{"expiry", (*bench).expiry, true},
+		{"checks", (*bench).checks, true},
 		{"rebuild", (*bench).rebuild, true},
 		{"restart", (*bench).restarts, true},
 		{"grown", (*bench).grown, true},

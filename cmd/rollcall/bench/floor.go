@@ -24,9 +24,14 @@ const maxFloorBytes = 16 << 20
 // answer and do nothing. With --raw it serves what Go can do at best, see serveRaw.
 func FloorCommand() *cobra.Command {
 	var raw bool
+	var targets int
 	c := &cobra.Command{Use: "bench-floor", Hidden: true, Args: cobra.NoArgs}
 	c.Flags().BoolVar(&raw, "raw", false, "answer on the connections, without net/http")
+	c.Flags().IntVar(&targets, "targets", 0, "serve so many targets of probes instead")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if targets > 0 {
+			return serveTargets(c.Context(), targets)
+		}
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err
