@@ -73,6 +73,11 @@ func (s *Service) sentBefore(ctx context.Context, caller Caller, t *task) (done 
 	if t.Once == "" {
 		return false, nil
 	}
+	return s.findOnce(ctx, caller, t)
+}
+
+// findOnce is sentBefore of a task with a key. It is a function of its own because its variables are on the heap.
+func (s *Service) findOnce(ctx context.Context, caller Caller, t *task) (done bool, err error) {
 	ids := onceOf(caller, t)
 	stream := eventstore.LifecycleStream(t.Command.Instance())
 	var last eventstore.RecordedEvent

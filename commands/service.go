@@ -285,6 +285,7 @@ func (s *Service) targets(command domain.Command) error {
 func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bool) bool {
 	requests := make([]eventstore.AppendRequest, 0, len(tasks))
 	var stream level
+	var written metadata
 	for i := range tasks {
 		t := &tasks[i]
 		t.pending, t.renewed = false, false
@@ -310,7 +311,7 @@ func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bo
 			continue
 		}
 		t.pending, t.request = true, int32(len(requests))
-		requests = append(requests, appendRequest(t, events, caller))
+		requests = append(requests, appendRequest(t, events, caller, &written))
 	}
 	if len(requests) == 0 {
 		return false

@@ -65,6 +65,12 @@ func (s *Service) load(ctx context.Context, t *task, again bool) error {
 			return nil
 		}
 	}
+	return s.loadStream(ctx, t)
+}
+
+// loadStream gives the task the state that the events of its instance make.
+func (s *Service) loadStream(ctx context.Context, t *task) error {
+	key := t.Command.Instance()
 	t.assumed = false
 	t.state, t.Position = domain.Instance{Key: key}, 0
 	for e, err := range s.store.ReadStream(ctx, eventstore.LifecycleStream(key), eventstore.ReadOptions{}) {
@@ -178,10 +184,10 @@ func (s *Service) decideOnStream(ctx context.Context, caller Caller, t *task, st
 // appendRequest makes the request to append the events that were decided, provided that the lifecycle stream still
 // has the revision that they were decided on. A heartbeat goes into the heartbeat stream, at any revision of that
 // stream. All other events go into the lifecycle stream.
-func appendRequest(t *task, events []domain.Event, caller Caller) eventstore.AppendRequest {
+func appendRequest(t *task, events []domain.Event, caller Caller, written *metadata) eventstore.AppendRequest {
 	r := eventstore.AppendRequest{Events: make([]eventstore.EventData, len(events))}
 	_, beat := events[0].(domain.HeartbeatReceived)
-	metadata := caller.metadata(beat)
+	metadata := written.of(&caller, beat)
 	for i, e := range events {
 		data, err := domain.Encode(e)
 		if err != nil {
@@ -202,6 +208,21 @@ func appendRequest(t *task, events []domain.Event, caller Caller) eventstore.App
 		}
 	}
 	return r
+}
+
+// metadata are the bytes of a caller's metadata, which the events of many commands share.
+type metadata struct{ beat, other []byte }
+
+// of gives the metadata of a heartbeat, or of another event. REQUIRES: it is always the same caller.
+func (m *metadata) of(caller *Caller, beat bool) []byte {
+	written := &m.other
+	if beat {
+		written = &m.beat
+	}
+	if *written == nil {
+		*written = caller.metadata(beat)
+	}
+	return *written
 }
 
 // metadata is the JSON of domain.Metadata. A heartbeat has no request id, so that all heartbeats of a caller share

@@ -38,6 +38,10 @@ func parseIP(s string) (ip netip.Addr, ok bool) {
 // lower case, for DNS knows no other. A final dot stays: resolvers look such a name up without their search list.
 func normalAddress(s string) string {
 	if ip, ok := parseIP(s); ok {
+		var buffer [64]byte
+		if string(ip.AppendTo(buffer[:0])) == s { // as nearly everyone writes it
+			return s
+		}
 		return ip.String()
 	}
 	return strings.ToLower(s)

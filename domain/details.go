@@ -213,7 +213,8 @@ func (d Details) Validate() error {
 	if len(d.Ports) > MaxPorts {
 		return InvalidField{Field: "ports", Rule: fmt.Sprintf("must be at most %d", MaxPorts)}
 	}
-	for _, name := range slices.Sorted(maps.Keys(d.Ports)) {
+	var few [fewNames]string
+	for _, name := range names(d.Ports, few[:0]) {
 		if !isLabel(name) {
 			return InvalidField{Field: "ports", Rule: "must be named by 1-63 bytes of a-z, 0-9 and '-', starting and ending with a letter or digit"}
 		}
@@ -270,12 +271,11 @@ func validateTags(tags []string) error {
 	}
 	total := 0
 	for i, tag := range tags {
-		field := fmt.Sprintf("tags[%d]", i)
-		if err := validateText(field, tag, 1, MaxTag); err != nil {
-			return err
+		if rule := textRule(tag, 1, MaxTag); rule != "" {
+			return InvalidField{Field: fmt.Sprintf("tags[%d]", i), Rule: rule}
 		}
 		if first := slices.Index(tags, tag); first < i {
-			return InvalidField{Field: field, Rule: fmt.Sprintf("must not be the same as tags[%d]", first)}
+			return InvalidField{Field: fmt.Sprintf("tags[%d]", i), Rule: fmt.Sprintf("must not be the same as tags[%d]", first)}
 		}
 		total += len(tag)
 	}
@@ -290,12 +290,13 @@ func validateMetadata(metadata map[string]string) error {
 		return InvalidField{Field: "metadata", Rule: fmt.Sprintf("must be at most %d pairs", MaxMetadata)}
 	}
 	total := 0
-	for _, key := range slices.Sorted(maps.Keys(metadata)) {
+	var few [fewNames]string
+	for _, key := range names(metadata, few[:0]) {
 		if err := validateText("metadata", key, 1, MaxMetadataKey); err != nil {
 			return InvalidField{Field: "metadata", Rule: fmt.Sprintf("keys must be 1-%d bytes of printable UTF-8", MaxMetadataKey)}
 		}
-		if err := validateText("metadata."+key, metadata[key], 0, MaxMetadataValue); err != nil {
-			return err
+		if rule := textRule(metadata[key], 0, MaxMetadataValue); rule != "" {
+			return InvalidField{Field: "metadata." + key, Rule: rule}
 		}
 		total += len(key) + len(metadata[key])
 	}

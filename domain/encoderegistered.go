@@ -1,7 +1,6 @@
 package domain
 
 import (
-	"maps"
 	"slices"
 	"strconv"
 )
@@ -21,9 +20,10 @@ func (e *InstanceRegistered) encodePlain() (b []byte, ok bool) {
 	}
 	p.textField(`,"reported":`, string(e.Reported))
 	p.text(`,"address":`, e.Address)
+	var few [fewNames]string
 	if len(e.Ports) > 0 {
 		before := `,"ports":{`
-		for _, name := range names(e.Ports) {
+		for _, name := range names(e.Ports, few[:0]) {
 			p.text(before, name)
 			p.number(`:`, uint64(e.Ports[name]))
 			before = ","
@@ -40,7 +40,7 @@ func (e *InstanceRegistered) encodePlain() (b []byte, ok bool) {
 	}
 	if len(e.Metadata) > 0 {
 		before := `,"metadata":{`
-		for _, name := range names(e.Metadata) {
+		for _, name := range names(e.Metadata, few[:0]) {
 			p.text(before, name)
 			p.text(`:`, e.Metadata[name])
 			before = ","
@@ -59,14 +59,16 @@ func (e *InstanceRegistered) encodePlain() (b []byte, ok bool) {
 	return append(p.b, '}'), p.ok
 }
 
-// names are the keys of a map, sorted as json.Marshal sorts them.
-func names[V any](m map[string]V) []string {
-	if len(m) == 1 {
-		for name := range m {
-			return []string{name}
-		}
+// fewNames is how many names most maps have at most. A list of so many needs no memory of the heap.
+const fewNames = 8
+
+// names appends the keys of a map, sorted as json.Marshal sorts them.
+func names[V any](m map[string]V, into []string) []string {
+	for name := range m {
+		into = append(into, name)
 	}
-	return slices.Sorted(maps.Keys(m))
+	slices.Sort(into)
+	return into
 }
 
 // plainEvent appends JSON. ok is false once a text needed an escape.

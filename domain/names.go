@@ -152,16 +152,25 @@ func validateToken(field, s string, most int) error {
 
 // validateText checks the length of free text, and that it is printable UTF-8.
 func validateText(field, s string, least, most int) error {
-	if len(s) < least || len(s) > most {
-		return InvalidField{Field: field, Rule: fmt.Sprintf("must be %d-%d bytes long", least, most)}
-	}
-	if !utf8.ValidString(s) {
-		return InvalidField{Field: field, Rule: "must be valid UTF-8"}
-	}
-	for _, r := range s {
-		if r < 0x20 && r != '\n' && r != '\t' || r == 0x7f {
-			return InvalidField{Field: field, Rule: "must not hold control characters"}
-		}
+	if rule := textRule(s, least, most); rule != "" {
+		return InvalidField{Field: field, Rule: rule}
 	}
 	return nil
+}
+
+// textRule is the rule of validateText that a text breaks; "": it breaks none. Where the name of the field has to be put together,
+// nearly all texts are spared that.
+func textRule(s string, least, most int) string {
+	if len(s) < least || len(s) > most {
+		return fmt.Sprintf("must be %d-%d bytes long", least, most)
+	}
+	if !utf8.ValidString(s) {
+		return "must be valid UTF-8"
+	}
+	for i := range len(s) { // in UTF-8 no part of a longer character is one of these bytes
+		if c := s[i]; c < 0x20 && c != '\n' && c != '\t' || c == 0x7f {
+			return "must not hold control characters"
+		}
+	}
+	return ""
 }

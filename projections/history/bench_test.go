@@ -24,7 +24,7 @@ func openWhole(b *testing.B) *history.History {
 // BenchmarkApply is what the history takes for an event, in batches of 1,000.
 func BenchmarkApply(b *testing.B) {
 	const batch = 1000
-	for _, kind := range []string{"lifecycle", "heartbeats"} {
+	for _, kind := range []string{"registrations", "lifecycle", "heartbeats"} {
 		b.Run(kind, func(b *testing.B) {
 			h := openWhole(b)
 			defer h.Close()
@@ -35,6 +35,9 @@ func BenchmarkApply(b *testing.B) {
 					position++
 					key := domain.Key{Namespace: "default", Service: fmt.Sprint("service-", i%100), ID: fmt.Sprint("i", int(position)%10_000)}
 					e := &events[i]
+					if kind == "registrations" { // of new instances
+						key.ID = fmt.Sprint("i", position)
+					}
 					*e = eventstore.RecordedEvent{Position: position, RecordedAt: began.Add(time.Duration(position) * time.Microsecond)}
 					if kind == "heartbeats" {
 						e.Stream = eventstore.HeartbeatStream(key)
@@ -42,6 +45,14 @@ func BenchmarkApply(b *testing.B) {
 						continue
 					}
 					e.Stream = eventstore.LifecycleStream(key)
+					if kind == "registrations" {
+						e.EventData = eventstore.EventData{
+							ID: uuid.UUID{byte(i)}, Type: domain.TypeInstanceRegistered,
+							Data:     fmt.Appendf(nil, `{"epoch":1,"address":"10.0.0.%d","ports":{"http":8080},"tags":["canary"],"metadata":{"team":"shop"},"zone":"eu-1a","version":"1","weight":100,"status":"passing","ttl":"1h0m0s"}`, i%250),
+							Metadata: []byte(`{"actor":"anonymous","source":"127.0.0.1","via":"http","request_id":"0198c0de-7b1a-7c3e-9a51-3f1f0a2b4c5d","schema":2}`),
+						}
+						continue
+					}
 					e.EventData = eventstore.EventData{
 						ID: uuid.UUID{byte(i)}, Type: domain.TypeHealthChanged, Data: []byte(`{"epoch":1,"from":"passing","to":"warning","source":"client","output":"latency over 300 ms"}`),
 						Metadata: []byte(`{"actor":"deploy-bot","source":"10.1.2.3","via":"http","request_id":"0198c0de-7b1a-7c3e-9a51-3f1f0a2b4c5d","schema":1}`),
