@@ -38,6 +38,8 @@ var ErrInUse = errors.New("it is in use")
 type DB struct {
 	*pebble.DB
 
+	dir    string
+	engine *pebble.Options // with the engine's defaults
 	lock   io.Closer
 	write  bool
 	gate   *gate
@@ -61,7 +63,7 @@ func Open(dir string, opts Options) (db *DB, err error) {
 	if engine.FS == nil {
 		engine.FS = vfs.Default
 	}
-	db = &DB{gate: &gate{FS: engine.FS}, write: !engine.ReadOnly}
+	db = &DB{dir: dir, engine: &engine, gate: &gate{FS: engine.FS}, write: !engine.ReadOnly}
 	db.failed, db.fail = context.WithCancelCause(context.Background())
 	if db.lock, err = lock(engine.FS, dir, engine.ReadOnly); err != nil {
 		return nil, fmt.Errorf("open the %s in %s: %w", opts.Name, dir, err)
@@ -79,6 +81,7 @@ func Open(dir string, opts Options) (db *DB, err error) {
 		db.gate.close()
 		return nil, errors.Join(fmt.Errorf("open the %s in %s: %w", opts.Name, dir, err), db.lock.Close())
 	}
+	engine.EnsureDefaults()
 	return db, nil
 }
 

@@ -20,14 +20,21 @@ import (
 // also written when they are this long together. After a crash, what was only in memory is read from the store again.
 const (
 	flushHeartbeats = 1_000_000
-	flushEntries    = 4 << 20 // bytes
+	flushEntries    = 4 << 20  // bytes
+	flushRebuilt    = 64 << 20 // bytes, in a rebuild, whose lists become longer and whose tables become fewer for it
 	flushAfter      = 5 * time.Second
 )
 
 // Apply applies events. upTo is the position up to which the store was read. Lifecycle events that were applied before are
 // passed over, because after a crash events come again. REQUIRES: events come in position order, from one goroutine.
 func (h *History) Apply(events []eventstore.RecordedEvent, upTo eventstore.Position) error {
-	if err := h.take(events); err != nil {
+	h.drafts.make(events)
+	return h.applyDrafts(events, &h.drafts, upTo)
+}
+
+// applyDrafts is Apply of events of which there are drafts already.
+func (h *History) applyDrafts(events []eventstore.RecordedEvent, made *drafts, upTo eventstore.Position) error {
+	if err := h.take(events, made); err != nil {
 		return err
 	}
 	h.leaves.Store(h.tree.size)
@@ -46,20 +53,21 @@ func (h *History) flushWhenDue(events []eventstore.RecordedEvent, upTo eventstor
 	if h.flushed.IsZero() {
 		h.flushed = now
 	}
-	if h.unflushed >= flushHeartbeats || now.Sub(h.flushed) >= flushAfter {
+	if h.unflushed >= flushHeartbeats || !h.rebuilding && now.Sub(h.flushed) >= flushAfter {
 		h.flushed = now
 		return h.commit(upTo, true)
 	}
-	if h.young.bytes >= flushEntries {
+	if h.young.bytes >= flushEntries && (!h.rebuilding || h.young.bytes >= flushRebuilt) {
 		return h.commit(0, false)
 	}
 	return nil
 }
 
 // take adds lifecycle events to the young entries, and heartbeats to the summaries.
-func (h *History) take(events []eventstore.RecordedEvent) error {
+func (h *History) take(events []eventstore.RecordedEvent, made *drafts) error {
 	h.mu.Lock() // once for all events: most are heartbeats, which change only the summaries
 	defer h.mu.Unlock()
+	next := 0 // draft
 	for i := range events {
 		e := &events[i]
 		var err error
@@ -68,8 +76,9 @@ func (h *History) take(events []eventstore.RecordedEvent) error {
 			err = h.noteHeartbeat(e)
 		case e.Stream.Audited():
 			if e.Position > h.lifecycle {
-				err = h.addEntry(e)
+				err = h.addEntry(e, &made.list[next], made.canonical(next))
 			}
+			next++
 			if err == nil {
 				err = h.noteLifecycle(e)
 			}
@@ -100,10 +109,10 @@ func (h *History) commit(heartbeats eventstore.Position, summaries bool) error {
 	if err := h.batch.Set(keyState, h.state(heartbeats), nil); err != nil {
 		return err
 	}
-	if err := h.db.Commit(h.batch); err != nil {
+	var err error
+	if h.batch, err = h.batch.commit(h.db); err != nil {
 		return err
 	}
-	h.batch = h.db.NewBatch()
 	h.summed = heartbeats
 	h.young.written(h.lifecycle)
 	h.segments.written()
@@ -112,7 +121,7 @@ func (h *History) commit(heartbeats eventstore.Position, summaries bool) error {
 }
 
 // writeYoung puts the young entries and their lists into a batch.
-func (x *index) writeYoung(b *pebble.Batch) error {
+func (x *index) writeYoung(b batch) error {
 	_, full, last := x.young.blocks()
 	if len(last.positions) > 0 {
 		full = append(full[:len(full):len(full)], packedBlock{last.first(), last.last(), last.pack()})
@@ -128,17 +137,13 @@ func (x *index) writeYoung(b *pebble.Batch) error {
 // flush writes what is in memory.
 func (h *History) flush(upTo eventstore.Position) error { return h.commit(upTo, true) }
 
-func (h *History) addEntry(e *eventstore.RecordedEvent) error {
-	data := h.young.buffer()
-	begin := len(data)
-	data = eventstore.AppendCanonical(data, e)
+func (h *History) addEntry(e *eventstore.RecordedEvent, d *draft, canonical []byte) error {
 	leaf := h.tree.size
-	if err := h.tree.add(h.batch, data[begin:]); err != nil {
+	if err := h.tree.add(h.batch, d.hash); err != nil {
 		return err
 	}
-	terms := termsOf(e)
-	h.young.add(e.Position, leaf, data, &terms)
-	if full := h.segments.add(e, &terms, leaf); full != nil {
+	h.young.add(e.Position, leaf, canonical, &d.terms)
+	if full := h.segments.add(e, d, leaf); full != nil {
 		if err := h.seal(h.batch, full); err != nil {
 			return err
 		}
@@ -181,8 +186,8 @@ type summary struct {
 	earlier  []summary // of earlier hours, not on disk yet
 }
 
-func (s *summary) encode() []byte {
-	b := binary.AppendUvarint(nil, s.received)
+func (s *summary) encode(b []byte) []byte {
+	b = binary.AppendUvarint(b, s.received)
 	b = binary.AppendVarint(b, s.longest)
 	return binary.AppendVarint(b, s.last)
 }
@@ -302,36 +307,46 @@ func (h *History) shrink() {
 
 // writeSummaries puts the changed summaries into the batch. It drops the summaries of instances that have ended, and of
 // instances without a heartbeat for hours, so that memory depends on the live instances only. REQUIRES: mu is held.
-func (h *History) writeSummaries(b *pebble.Batch) {
+func (h *History) writeSummaries(b batch) {
 	newest := int64(0)
 	for _, s := range h.open {
 		newest = max(newest, s.hour)
 	}
-	var changed []string
+	type named struct {
+		name string
+		*summary
+	}
+	var changed []named
 	for name, s := range h.open {
 		if s.dirty || len(s.earlier) > 0 {
-			changed = append(changed, name)
+			changed = append(changed, named{name, s})
 		} else if (s.gone || s.hour < newest-2) && !h.seeded {
 			h.drop(name, s)
 		}
 	}
-	slices.Sort(changed) // the engine takes keys in order several times as fast as others
-	for _, name := range changed {
-		s := h.open[name]
+	slices.SortFunc(changed, func(a, b named) int { return strings.Compare(a.name, b.name) }) // the engine takes keys in order several times as fast as others
+	for _, s := range changed {
 		for i := range s.earlier {
-			_ = b.Set(indexKey(rangeSummary, name, uint64(s.earlier[i].hour)), s.earlier[i].encode(), nil)
+			h.setSummary(b, s.name, &s.earlier[i])
 		}
 		s.earlier = nil
 		if s.dirty {
-			_ = b.Set(indexKey(rangeSummary, name, uint64(s.hour)), s.encode(), nil)
+			h.setSummary(b, s.name, s.summary)
 			s.dirty = false
 		}
 		if s.gone && !h.seeded {
-			h.drop(name, s)
+			h.drop(s.name, s.summary)
 		}
 	}
 	h.shrink()
 	h.unflushed = 0
+}
+
+// setSummary puts a summary into a batch.
+func (x *index) setSummary(b batch, name string, s *summary) {
+	x.key = appendIndexKey(x.key[:0], rangeSummary, name, uint64(s.hour))
+	x.scratch = s.encode(x.scratch[:0])
+	_ = b.Set(x.key, x.scratch, nil)
 }
 
 // drop forgets a summary that is on disk. REQUIRES: mu is held.

@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/packed"
@@ -47,9 +48,9 @@ func ReadSections(value []byte, last uint64) {
 
 // BenchmarkTree gives a function that adds a leaf, and commits now and then.
 func (h *History) BenchmarkTree() func(canonical []byte) error {
-	b := h.db.NewBatch()
+	b := memtableBatch{h.db.NewBatch()}
 	return func(canonical []byte) error {
-		if err := h.tree.add(b, canonical); err != nil {
+		if err := h.tree.add(b, tlog.RecordHash(canonical)); err != nil {
 			return err
 		}
 		if h.tree.size%1000 != 0 {

@@ -26,17 +26,19 @@ type index struct {
 
 	// INVARIANT: only the goroutine that applies events uses the fields down to numbered; tree has a lock of its own for
 	// readers. Where the history is not running, its opener uses them.
-	lifecycle eventstore.Position // entries are written up to here
-	summed    eventstore.Position // summaries of heartbeats are written up to here
-	tree      tree
-	indexed   int64         // newest time in the time index, Unix nanoseconds
-	unflushed int           // heartbeats since the summaries were written
-	flushed   time.Time     // recorded time at which the summaries were written
-	batch     *pebble.Batch // what the engine gets with the young entries, but for them and their lists
-	scratch   []byte        // buffer
-	key       []byte        // buffer
-	seeded    bool          // the summaries on disk are ahead of the events: see keepSummaries
-	renewed   string        // the folder that was put aside for this one, and whose summaries are to be taken over; "": none
+	lifecycle  eventstore.Position // entries are written up to here
+	summed     eventstore.Position // summaries of heartbeats are written up to here
+	tree       tree
+	indexed    int64     // newest time in the time index, Unix nanoseconds
+	unflushed  int       // heartbeats since the summaries were written
+	flushed    time.Time // recorded time at which the summaries were written
+	batch      batch     // what the engine gets with the young entries, but for them and their lists
+	drafts     drafts    // buffer
+	scratch    []byte    // buffer
+	key        []byte    // buffer
+	rebuilding bool      // nobody reads, and what is in memory is written when it is much
+	seeded     bool      // the summaries on disk are ahead of the events: see keepSummaries
+	renewed    string    // the folder that was put aside for this one, and whose summaries are to be taken over; "": none
 
 	young young // entries that the engine does not have yet
 
@@ -74,7 +76,7 @@ func (p *place) open() (*index, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &index{db: db, open: make(map[string]*summary), batch: db.NewBatch()}
+	x := &index{db: db, open: make(map[string]*summary), batch: memtableBatch{db.NewBatch()}}
 	x.cache, _ = lru.New[eventstore.Position, *block](cachedBlocks) // the size is not negative
 	if err := x.load(p); err != nil {
 		db.Fail(err)

@@ -51,7 +51,10 @@ func timeKey(t time.Time) []byte            { return key64(rangeTime, uint64(max
 
 // indexKey is the key of a name's postings, or summary, with a number.
 func indexKey(prefix byte, name string, n uint64) []byte {
-	b := make([]byte, 0, len(name)+10)
+	return appendIndexKey(make([]byte, 0, len(name)+10), prefix, name, n)
+}
+
+func appendIndexKey(b []byte, prefix byte, name string, n uint64) []byte {
 	b = append(append(append(b, prefix), name...), 0)
 	return binary.BigEndian.AppendUint64(b, n)
 }

@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/packed"
@@ -64,7 +62,7 @@ func unmarked(list []eventstore.Position, lives bool) []eventstore.Position {
 
 // writeLists writes, for each term, a list of the positions of the term's young entries. The key has the last position. Many
 // entries share a list, so the indexes take little space. A list never changes.
-func (x *index) writeLists(b *pebble.Batch) error {
+func (x *index) writeLists(b batch) error {
 	return x.young.lists.each(func(t term, list []eventstore.Position) error {
 		bits := 0
 		if t.prefix == rangeInstance {

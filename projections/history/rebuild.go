@@ -11,7 +11,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/projections"
 )
 
 // Rebuild makes the history in dir anew from the store's events. The old folder stays until the new one is complete. Only
@@ -36,6 +35,7 @@ func (p place) rebuild(ctx context.Context, store eventstore.Store, progress fun
 			err = errors.Join(err, h.Close(), Remove(fresh.dir))
 		}
 	}()
+	h.rebuilding, h.batch = true, &tableBatch{}
 	if _, err := os.Stat(p.dir); err == nil {
 		if err := h.keepSummaries(ctx, p, store); err != nil {
 			return err
@@ -58,15 +58,16 @@ func (h *History) replay(ctx context.Context, store eventstore.Store, progress f
 	if err != nil {
 		return err
 	}
-	for events, err := range projections.ReadAhead(ctx, store, eventstore.ReadAllOptions{To: max(head, 1)}) {
-		if err != nil {
-			return err
-		}
+	err = readDrafts(ctx, store, head, func(events []eventstore.RecordedEvent, made *drafts) error {
 		last := events[len(events)-1].Position
-		if err := h.Apply(events, last); err != nil {
+		if err := h.applyDrafts(events, made, last); err != nil {
 			return err
 		}
 		progress(last, head)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if err := h.Apply(nil, head); err != nil {
 		return err

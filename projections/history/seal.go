@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/packed"
 	"github.com/rollcall-registry/rollcall/projections/traces"
@@ -26,7 +24,7 @@ const placesInline = 512
 //
 // Sections stand in values in the order of their names, many in one. The key has the last name, so that a seek upwards finds the value
 // with a name, which costs half of a seek downwards: sealed.go.
-func (x *index) seal(b *pebble.Batch, s *segment) error {
+func (x *index) seal(b batch, s *segment) error {
 	types, subjects := s.names.view()
 	before := eventstore.Position(0)
 	if s.number > 0 {
@@ -46,7 +44,7 @@ func (x *index) seal(b *pebble.Batch, s *segment) error {
 	return b.Set(key64(rangeSegment, uint64(s.number)), binary.BigEndian.AppendUint64(nil, uint64(s.last())), nil)
 }
 
-func (x *index) sealSteps(b *pebble.Batch, s *segment, subjects []subject, byName []uint32) error {
+func (x *index) sealSteps(b batch, s *segment, subjects []subject, byName []uint32) error {
 	counts := make([]int, len(subjects)+1)
 	for _, of := range s.subjects {
 		counts[of+1]++
@@ -72,7 +70,7 @@ func (x *index) sealSteps(b *pebble.Batch, s *segment, subjects []subject, byNam
 	return w.end()
 }
 
-func (x *index) sealCounts(b *pebble.Batch, s *segment, types []string, subjects []subject, before eventstore.Position) error {
+func (x *index) sealCounts(b batch, s *segment, types []string, subjects []subject, before eventstore.Position) error {
 	all := make([]uint32, len(s.positions))
 	lists := map[string]*[]uint32{"": &all} // the entries of each scope
 	list := func(scope string) *[]uint32 {
@@ -149,7 +147,7 @@ func typeBits(types int) int { return bits.Len(uint(max(types, 1) - 1)) }
 
 // sections writes the sections of a segment.
 type sections struct {
-	batch  *pebble.Batch
+	batch  batch
 	prefix byte
 	number int64
 	last   string

@@ -106,20 +106,19 @@ func (s *segments) load(x *index, entries int64) error {
 		if err != nil {
 			return errors.Join(err, read.close())
 		}
-		terms := termsOf(&e)
-		s.add(&e, &terms, found.leaf)
+		s.add(&e, &draft{terms: termsOf(&e), step: traces.Of(&e)}, found.leaf)
 		next = found.position + 1
 	}
 	return read.close()
 }
 
 // add adds an entry. It gives the segment that is full with it. REQUIRES: only the goroutine that applies events calls add.
-func (s *segments) add(e *eventstore.RecordedEvent, t *terms, leaf int64) (full *segment) {
+func (s *segments) add(e *eventstore.RecordedEvent, d *draft, leaf int64) (full *segment) {
 	n := s.open.names
-	eventType, subject := n.place(t, e)
+	eventType, subject := n.place(&d.terms, e)
 	step := traces.Step{}
 	if n.subjects[subject].isInstance {
-		step = traces.Of(e)
+		step = d.step
 	}
 	step.Leaf = leaf
 	s.mu.Lock()

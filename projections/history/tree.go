@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/cockroachdb/pebble/v2"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -64,9 +63,8 @@ func (t *tree) load(x *index, size int64) error {
 	return nil
 }
 
-// add adds the leaf of an event, and puts a block that it fills into the batch.
-func (t *tree) add(b *pebble.Batch, canonical []byte) error {
-	leaf := tlog.RecordHash(canonical)
+// add adds a leaf, and puts a block that it fills into the batch.
+func (t *tree) add(b batch, leaf hash) error {
 	number := t.size / blockLeaves
 	t.mu.Lock()
 	if len(t.growing) == blockLeaves {
@@ -93,7 +91,7 @@ func (t *tree) add(b *pebble.Batch, canonical []byte) error {
 }
 
 // addUpper puts a full block's root, and the hashes above that it completes, into the batch.
-func (t *tree) addUpper(b *pebble.Batch, n int64, root hash) error {
+func (t *tree) addUpper(b batch, n int64, root hash) error {
 	for level := blockLevel; ; level++ {
 		index := tlog.StoredHashIndex(level, n)
 		if err := b.Set(key64(rangeHash, uint64(index)), root[:], nil); err != nil {

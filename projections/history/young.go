@@ -28,22 +28,14 @@ type packedBlock struct {
 	v           []byte
 }
 
-// buffer is where the next canonical event is appended, for add. REQUIRES: only the goroutine that applies events calls buffer.
-func (y *young) buffer() []byte {
-	if y.block.data == nil {
-		return make([]byte, 0, blockBytes+1<<10)
-	}
-	return y.block.data
-}
-
-// add adds an entry with its terms. data is what buffer gave with the canonical event appended. REQUIRES: only the goroutine
-// that applies events calls add.
-func (y *young) add(p eventstore.Position, leaf int64, data []byte, e *terms) {
+// add adds an entry, a canonical event with its terms. REQUIRES: only the goroutine that applies events calls add.
+func (y *young) add(p eventstore.Position, leaf int64, canonical []byte, e *terms) {
 	b := y.block
 	if len(b.positions) == 0 {
-		b.leaf = leaf
+		b = block{leaf: leaf, positions: make([]eventstore.Position, 0, blockEntries), ends: make([]uint32, 0, blockEntries), data: make([]byte, 0, blockBytes+1<<10)}
 	}
-	b.data, b.positions, b.ends = data, append(b.positions, p), append(b.ends, uint32(len(data)))
+	b.data, b.positions = append(b.data, canonical...), append(b.positions, p)
+	b.ends = append(b.ends, uint32(len(b.data)))
 	var full packedBlock
 	if b.full() {
 		full = packedBlock{b.first(), b.last(), b.pack()}
