@@ -124,7 +124,8 @@ func (h *History) commit(heartbeats eventstore.Position, summaries bool) error {
 func (x *index) writeYoung(b batch) error {
 	_, full, last := x.young.blocks()
 	if len(last.positions) > 0 {
-		full = append(full[:len(full):len(full)], packedBlock{last.first(), last.last(), last.pack()})
+		packed, _ := last.pack(nil)
+		full = append(full[:len(full):len(full)], packedBlock{last.first(), last.last(), packed})
 	}
 	for i := range full {
 		if err := b.Set(entryKey(full[i].last), full[i].v, nil); err != nil {
@@ -142,8 +143,9 @@ func (h *History) addEntry(e *eventstore.RecordedEvent, d *draft, canonical []by
 	if err := h.tree.add(h.batch, d.hash); err != nil {
 		return err
 	}
-	h.young.add(e.Position, leaf, canonical, &d.terms)
-	if full := h.segments.add(e, d, leaf); full != nil {
+	eventType, subject := h.segments.open.names.place(d, e)
+	h.young.add(e.Position, leaf, canonical, &d.terms, subject)
+	if full := h.segments.add(e.Position, eventType, subject, d.step, leaf); full != nil {
 		if err := h.seal(h.batch, full); err != nil {
 			return err
 		}

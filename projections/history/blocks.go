@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -59,8 +60,11 @@ type stored struct {
 
 // pack is the block's stored form. The key has the position of the last entry. A block is compressed here, once, for the
 // engine would do so at each rewriting.
-func (b *block) pack() []byte {
-	v := make([]byte, 0, 2*len(b.positions)+2*len(b.ends)+3*binary.MaxVarintLen64)
+//
+// scratch is a buffer of which the caller gets the larger one back, so that the memory for a block that cannot be compressed is
+// not taken for each block.
+func (b *block) pack(scratch []byte) (packed, _ []byte) {
+	v := scratch[:0]
 	v = binary.AppendUvarint(v, uint64(len(b.positions)))
 	v = binary.AppendUvarint(v, uint64(b.leaf))
 	v = binary.AppendUvarint(v, uint64(b.last()-b.first()))
@@ -72,7 +76,9 @@ func (b *block) pack() []byte {
 		v = binary.AppendUvarint(v, uint64(end-begin))
 		begin = end
 	}
-	return append(v, s2.Encode(nil, b.data)...)
+	v = slices.Grow(v, s2.MaxEncodedLen(len(b.data)))
+	v = v[:len(v)+len(s2.Encode(v[len(v):cap(v)], b.data))]
+	return bytes.Clone(v), v
 }
 
 // unpack reads what pack made.

@@ -103,7 +103,7 @@ func (h *History) countSegment(ctx context.Context, number int64, c *count) (mor
 func (c *count) countInMemory(s *segment) {
 	types, subjects := s.names.view()
 	for i, p := range s.positions {
-		of := &subjects[s.subjects[i]]
+		of := subjects[s.subjects[i]]
 		if c.scope == "" || of.namespace == c.scope || of.service == c.scope {
 			c.add(p, types[s.types[i]])
 		}

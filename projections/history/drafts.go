@@ -13,6 +13,7 @@ type draft struct {
 	terms terms
 	step  traces.Step // has no leaf yet; zero: the stream is not an instance's
 	hash  hash        // of the leaf
+	name  uint32      // hash of terms.instance, see nameHash
 	end   int         // where the canonical form ends in drafts.data
 }
 
@@ -36,6 +37,7 @@ func (d *drafts) make(events []eventstore.RecordedEvent) {
 		begin := len(d.data)
 		d.data = eventstore.AppendCanonical(append(d.data, leafMark), e)
 		made := draft{terms: termsOf(e), hash: sha256.Sum256(d.data[begin:]), end: len(d.data)}
+		made.name = nameHash(made.terms.instance)
 		if made.terms.ofInstance {
 			made.step = traces.Of(e)
 		}

@@ -44,7 +44,7 @@ func (x *index) seal(b batch, s *segment) error {
 	return b.Set(key64(rangeSegment, uint64(s.number)), binary.BigEndian.AppendUint64(nil, uint64(s.last())), nil)
 }
 
-func (x *index) sealSteps(b batch, s *segment, subjects []subject, byName []uint32) error {
+func (x *index) sealSteps(b batch, s *segment, subjects []*subject, byName []uint32) error {
 	counts := make([]int, len(subjects)+1)
 	for _, of := range s.subjects {
 		counts[of+1]++
@@ -70,7 +70,7 @@ func (x *index) sealSteps(b batch, s *segment, subjects []subject, byName []uint
 	return w.end()
 }
 
-func (x *index) sealCounts(b batch, s *segment, types []string, subjects []subject, before eventstore.Position) error {
+func (x *index) sealCounts(b batch, s *segment, types []string, subjects []*subject, before eventstore.Position) error {
 	all := make([]uint32, len(s.positions))
 	lists := map[string]*[]uint32{"": &all} // the entries of each scope
 	list := func(scope string) *[]uint32 {

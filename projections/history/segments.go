@@ -9,6 +9,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/sparse"
 	"github.com/rollcall-registry/rollcall/projections/traces"
 )
 
@@ -43,22 +44,35 @@ type segment struct {
 
 // segmentNames are the names that the entries of a segment share.
 type segmentNames struct {
-	mu           sync.RWMutex // guards the lists; subjectPlace is used only by the goroutine that applies events
-	types        []string
-	subjects     []subject
-	subjectPlace map[eventstore.StreamName]uint32
+	mu       sync.RWMutex // guards the lists; only the goroutine that applies events changes them, and uses table
+	types    []string
+	subjects []*subject
+	table    sparse.Table[eventstore.StreamName, subject, *subject]
 }
 
 // subject is an instance, or a stream of another kind.
 type subject struct {
+	stream             eventstore.StreamName
 	name               string
 	service, namespace string // "": it belongs to none
 	key                domain.Key
 	isInstance         bool
+	hash               uint32 // see nameHash
+	place              uint32 // in the segment's names
+
+	// Only the goroutine that applies events uses these.
+	list  *instanceList // nil: none was used yet
+	lists int           // the number of the lists that list is of
 }
 
+// Hash implements sparse.Item.
+func (s *subject) Hash() uint32 { return s.hash }
+
+// Is implements sparse.Item.
+func (s *subject) Is(stream eventstore.StreamName) bool { return s.stream == stream }
+
 func newSegment(number int64) *segment {
-	return &segment{number: number, names: &segmentNames{subjectPlace: map[eventstore.StreamName]uint32{}}}
+	return &segment{number: number, names: &segmentNames{}}
 }
 
 // grow takes memory for a number of entries, so that they are not copied again and again. Readers may still have the old lists.
@@ -106,19 +120,20 @@ func (s *segments) load(x *index, entries int64) error {
 		if err != nil {
 			return errors.Join(err, read.close())
 		}
-		s.add(&e, &draft{terms: termsOf(&e), step: traces.Of(&e)}, found.leaf)
+		d := draft{terms: termsOf(&e), step: traces.Of(&e)}
+		d.name = nameHash(d.terms.instance)
+		eventType, of := s.open.names.place(&d, &e)
+		s.add(e.Position, eventType, of, d.step, found.leaf)
 		next = found.position + 1
 	}
 	return read.close()
 }
 
-// add adds an entry. It gives the segment that is full with it. REQUIRES: only the goroutine that applies events calls add.
-func (s *segments) add(e *eventstore.RecordedEvent, d *draft, leaf int64) (full *segment) {
-	n := s.open.names
-	eventType, subject := n.place(&d.terms, e)
-	step := traces.Step{}
-	if n.subjects[subject].isInstance {
-		step = d.step
+// add adds an entry with what place gave for it. It gives the segment that is full with it. REQUIRES: only the goroutine that
+// applies events calls add.
+func (s *segments) add(p eventstore.Position, eventType uint32, of *subject, step traces.Step, leaf int64) (full *segment) {
+	if !of.isInstance {
+		step = traces.Step{}
 	}
 	step.Leaf = leaf
 	s.mu.Lock()
@@ -127,8 +142,8 @@ func (s *segments) add(e *eventstore.RecordedEvent, d *draft, leaf int64) (full 
 	if len(o.positions) == 256 { // a segment that has so many will be full at some time
 		o.grow(int(s.size))
 	}
-	o.positions, o.steps = append(o.positions, e.Position), append(o.steps, step)
-	o.types, o.subjects = append(o.types, eventType), append(o.subjects, subject)
+	o.positions, o.steps = append(o.positions, p), append(o.steps, step)
+	o.types, o.subjects = append(o.types, eventType), append(o.subjects, of.place)
 	if int64(len(o.positions)) < s.size {
 		return nil
 	}
@@ -136,11 +151,12 @@ func (s *segments) add(e *eventstore.RecordedEvent, d *draft, leaf int64) (full 
 	return o
 }
 
-// place gives the places of an entry's names.
-func (n *segmentNames) place(t *terms, e *eventstore.RecordedEvent) (eventType, of uint32) {
+// place gives the place of an entry's type, and the entry's subject. REQUIRES: only the goroutine that applies events calls place.
+func (n *segmentNames) place(d *draft, e *eventstore.RecordedEvent) (eventType uint32, of *subject) {
+	t := &d.terms
 	eventType, known := n.typeOf(t.eventType)
-	of, knownToo := n.subjectPlace[e.Stream]
-	if known && knownToo {
+	of = n.table.Find(d.name, e.Stream)
+	if known && of != nil {
 		return eventType, of
 	}
 	n.mu.Lock()
@@ -150,20 +166,26 @@ func (n *segmentNames) place(t *terms, e *eventstore.RecordedEvent) (eventType, 
 		eventType = uint32(len(n.types))
 		n.types = append(n.types, name)
 	}
-	if !knownToo {
-		stream := strings.Clone(string(e.Stream))
-		s := subject{name: stream}
-		if t.ofInstance {
-			s.name = indexName(strings.TrimPrefix(stream, eventstore.LifecyclePrefix))
-		}
-		s.namespace, s.service = s.name[:len(t.namespace)], s.name[:len(t.service)]
-		if t.ofInstance {
-			s.key, s.isInstance = eventstore.StreamName(eventstore.LifecyclePrefix + s.name).InstanceKey()
-		}
-		of = uint32(len(n.subjects))
-		n.subjects, n.subjectPlace[eventstore.StreamName(stream)] = append(n.subjects, s), of
+	if of == nil {
+		of = newSubject(t, e.Stream)
+		of.hash, of.place = d.name, uint32(len(n.subjects))
+		n.table.Add(of)
+		n.subjects = append(n.subjects, of)
 	}
 	return eventType, of
+}
+
+func newSubject(t *terms, stream eventstore.StreamName) *subject {
+	stream = eventstore.StreamName(strings.Clone(string(stream)))
+	s := &subject{stream: stream, name: string(stream)}
+	if t.ofInstance {
+		s.name = indexName(strings.TrimPrefix(s.name, eventstore.LifecyclePrefix))
+	}
+	s.namespace, s.service = s.name[:len(t.namespace)], s.name[:len(t.service)]
+	if t.ofInstance {
+		s.key, s.isInstance = eventstore.StreamName(eventstore.LifecyclePrefix + s.name).InstanceKey()
+	}
+	return s
 }
 
 // typeOf is the place of a type. REQUIRES: only the goroutine that applies events calls typeOf.
@@ -177,7 +199,7 @@ func (n *segmentNames) typeOf(name string) (place uint32, known bool) {
 }
 
 // view are the names so far.
-func (n *segmentNames) view() (types []string, subjects []subject) {
+func (n *segmentNames) view() (types []string, subjects []*subject) {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
 	return n.types, n.subjects

@@ -184,7 +184,7 @@ func (r *tracedSteps) fromMemory(s *segment, t *Tracing) {
 		at := &places[s.subjects[i]]
 		if *at == 0 {
 			*at = -1
-			if of := &subjects[s.subjects[i]]; of.isInstance && picks(prefix, exact, of.name) {
+			if of := subjects[s.subjects[i]]; of.isInstance && picks(prefix, exact, of.name) {
 				r.keys = append(r.keys, of.key)
 				*at = len(r.keys)
 			}

@@ -20,6 +20,8 @@ type young struct {
 	block block // is not full
 	lists lists
 	bytes int
+
+	scratch []byte // buffer of the goroutine that applies events, see pack
 }
 
 // packedBlock is a block in its stored form.
@@ -28,8 +30,8 @@ type packedBlock struct {
 	v           []byte
 }
 
-// add adds an entry, a canonical event with its terms. REQUIRES: only the goroutine that applies events calls add.
-func (y *young) add(p eventstore.Position, leaf int64, canonical []byte, e *terms) {
+// add adds an entry, a canonical event with its terms and its subject. REQUIRES: only the goroutine that applies events calls add.
+func (y *young) add(p eventstore.Position, leaf int64, canonical []byte, e *terms, s *subject) {
 	b := y.block
 	if len(b.positions) == 0 {
 		b = block{leaf: leaf, positions: make([]eventstore.Position, 0, blockEntries), ends: make([]uint32, 0, blockEntries), data: make([]byte, 0, blockBytes+1<<10)}
@@ -38,7 +40,8 @@ func (y *young) add(p eventstore.Position, leaf int64, canonical []byte, e *term
 	b.ends = append(b.ends, uint32(len(b.data)))
 	var full packedBlock
 	if b.full() {
-		full = packedBlock{b.first(), b.last(), b.pack()}
+		full = packedBlock{first: b.first(), last: b.last()}
+		full.v, y.scratch = b.pack(y.scratch)
 		b = block{}
 	}
 	y.mu.Lock()
@@ -48,7 +51,7 @@ func (y *young) add(p eventstore.Position, leaf int64, canonical []byte, e *term
 		y.bytes += len(full.v)
 	}
 	y.bytes += entryBytes
-	y.lists.add(e, p)
+	y.lists.add(e, s, p)
 }
 
 // written notes that the engine has everything up to base.
@@ -56,7 +59,7 @@ func (y *young) written(base eventstore.Position) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.base, y.full, y.block, y.bytes = base, nil, block{}, 0
-	y.lists = newLists() // readers may still have the lists
+	y.lists = newLists(y.lists.number + 1) // readers may still have the lists
 }
 
 // entryBytes is what the lists of an entry count for in bytes.

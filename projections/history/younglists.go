@@ -5,7 +5,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/sparse"
 )
 
 // lists are the lists of positions of young entries.
@@ -13,9 +16,27 @@ type lists struct {
 	types      []typeList // few
 	namespaces named
 	services   map[string]*serviceList
-	instances  named // of instances, or of whole streams of other kinds; see marked
+	instances  sparse.Table[string, instanceList, *instanceList]
 	actors     named
+	number     int // how many lists there were before, so that a subject tells whether its list is of these
 }
+
+// instanceList is the list of an instance, or of a stream of another kind.
+type instanceList struct {
+	name      string
+	hash      uint32
+	positions []eventstore.Position  // see marked
+	first     [1]eventstore.Position // memory of positions while there is one, as of most instances that are new
+}
+
+// Hash implements sparse.Item.
+func (l *instanceList) Hash() uint32 { return l.hash }
+
+// Is implements sparse.Item.
+func (l *instanceList) Is(name string) bool { return l.name == name }
+
+// nameHash is the hash by which a name is looked up.
+func nameHash(name string) uint32 { return uint32(xxhash.Sum64String(name)) }
 
 // named are lists by name.
 type named map[string]*[]eventstore.Position
@@ -41,8 +62,8 @@ type serviceList struct {
 	positions []eventstore.Position
 }
 
-func newLists() lists {
-	return lists{namespaces: named{}, services: map[string]*serviceList{}, instances: named{}, actors: named{}}
+func newLists(number int) lists {
+	return lists{namespaces: named{}, services: map[string]*serviceList{}, actors: named{}, number: number}
 }
 
 // terms are the names by which an entry is found. They may be parts of long texts.
@@ -70,11 +91,29 @@ func termsOf(e *eventstore.RecordedEvent) (t terms) {
 	return t
 }
 
+// instance is the list of the instance, or of the stream, to which an entry belongs.
+func (l *lists) instance(s *subject, name string) *instanceList {
+	if s.list != nil && s.lists == l.number {
+		return s.list
+	}
+	list := l.instances.Find(s.hash, name)
+	if list == nil {
+		list = &instanceList{name: s.name, hash: s.hash}
+		if s.name != name {
+			list.name = strings.Clone(name)
+		}
+		list.positions = list.first[:0]
+		l.instances.Add(list)
+	}
+	s.list, s.lists = list, l.number
+	return list
+}
+
 // add adds an entry to its lists.
-func (l *lists) add(e *terms, p eventstore.Position) {
+func (l *lists) add(e *terms, s *subject, p eventstore.Position) {
 	l.addType(e.eventType, p)
-	of := l.instances.of(e.instance)
-	*of = append(*of, marked(p, isLife(e.eventType)))
+	instance := l.instance(s, e.instance)
+	instance.positions = append(instance.positions, marked(p, isLife(e.eventType)))
 	if e.hasActor {
 		of := l.actors.of(e.actor)
 		*of = append(*of, p)
@@ -119,7 +158,9 @@ func (l *lists) of(t term) []eventstore.Position {
 			return service.positions
 		}
 	case rangeInstance:
-		list = l.instances[t.name]
+		if instance := l.instances.Find(nameHash(t.name), t.name); instance != nil {
+			return instance.positions
+		}
 	case rangeActor:
 		list = l.actors[t.name]
 	case rangeNamespace:
@@ -144,7 +185,14 @@ func (l *lists) each(yield func(t term, list []eventstore.Position) error) error
 			return err
 		}
 	}
-	for prefix, names := range map[byte]named{rangeInstance: l.instances, rangeActor: l.actors, rangeNamespace: l.namespaces} {
+	instances := slices.AppendSeq(make([]*instanceList, 0, l.instances.Len()), l.instances.All())
+	slices.SortFunc(instances, func(a, b *instanceList) int { return strings.Compare(a.name, b.name) })
+	for _, list := range instances {
+		if err := yield(term{prefix: rangeInstance, name: list.name}, list.positions); err != nil {
+			return err
+		}
+	}
+	for prefix, names := range map[byte]named{rangeActor: l.actors, rangeNamespace: l.namespaces} {
 		for _, name := range slices.Sorted(maps.Keys(names)) {
 			if err := yield(term{prefix: prefix, name: name}, *names[name]); err != nil {
 				return err
