@@ -9,7 +9,7 @@ PACKAGES := python3-consul $(patsubst dig,bind9-dnsutils,$(patsubst dnsmasq,dnsm
 # Modules of their own, with servers and clients that only tests need, so that the product's go.mod stays clean.
 # Traefik takes minutes to compile, so that only torture runs it.
 TRAEFIK := adapters/consul/traefiktest
-MODULES := $(filter-out $(TRAEFIK)%,$(patsubst %/go.mod,%,$(shell find adapters -name go.mod)))
+MODULES := $(filter-out $(TRAEFIK)%,$(patsubst %/go.mod,%,$(shell find adapters cmd -name go.mod)))
 
 .PHONY: build test tools vet race bench torture demo screenshots clean
 
