@@ -11,6 +11,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,6 +35,7 @@ type trioNode struct {
 	*process
 	id, data, listen, address string
 	args                      []string
+	within                    []string // the command that runs the node, before what it runs
 }
 
 // freeAddress is an address of this machine at which nobody listens.
@@ -110,8 +112,9 @@ func (c *trio) start(ids ...string) {
 	for _, id := range ids {
 		n := c.nodes[id]
 		group.Go(func() {
-			args := append([]string{"serve", "--listen", n.listen, "--data", n.data, "--log-format", "json"}, n.args...)
-			n.process = startCommand(c.t, exec.Command(path, args...))
+			args := append(slices.Clone(n.within), path, "serve", "--listen", n.listen, "--data", n.data, "--log-format", "json")
+			args = append(args, n.args...)
+			n.process = startCommand(c.t, exec.Command(args[0], args[1:]...))
 		})
 	}
 	group.Wait()

@@ -25,7 +25,14 @@ type way struct{ from, to string }
 type badness struct {
 	cut    bool          // nothing comes through, and nothing says so
 	delay  time.Duration // of each piece
-	breaks float64       // how often a piece breaks its connection
+	breaks float64       // how often a piece breaks its connection; between processes in one network
+	loses  float64       // how often a packet is lost; between namespaces
+}
+
+// ways are what connects the nodes of a cluster.
+type ways interface {
+	// set makes ways bad, and all others good.
+	set(bad map[way]badness)
 }
 
 // newLinkedTrio makes three nodes whose addresses in the cluster are those of proxies, one for each node.
@@ -53,7 +60,7 @@ func newLinkedTrio(t *testing.T) (*trio, *links) {
 	return c, l
 }
 
-// set makes ways bad, and all others good.
+// set implements ways.
 func (l *links) set(bad map[way]badness) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

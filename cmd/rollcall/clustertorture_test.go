@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -24,14 +25,26 @@ import (
 // acknowledged registration is there once, what clients were told is linearizable, no instance that was kept alive was
 // expired, and each lease that was not renewed ended once. ROLLCALL_CLUSTER_TORTURE says for how long.
 func TestAClusterIsTortured(t *testing.T) {
+	lasting := tortureLasts(t)
+	c, between := newLinkedTrio(t)
+	c.torture(between, lasting)
+}
+
+// tortureLasts is for how long a cluster is tortured.
+func tortureLasts(t *testing.T) time.Duration {
+	t.Helper()
 	if os.Getenv("ROLLCALL_TORTURE") == "" {
 		t.Skip("takes minutes: ROLLCALL_TORTURE=1 runs it")
 	}
-	lasting := 10 * time.Minute
 	if d, err := time.ParseDuration(os.Getenv("ROLLCALL_CLUSTER_TORTURE")); err == nil {
-		lasting = d
+		return d
 	}
-	c, ways := newLinkedTrio(t)
+	return 10 * time.Minute
+}
+
+// torture starts three nodes, has things happen to them while clients write and read, and judges.
+func (c *trio) torture(between ways, lasting time.Duration) {
+	t := c.t
 	ids := []string{"n1", "n2", "n3"}
 	for _, n := range c.nodes { // a new leader gives all leases their ttl anew, so those of the abandoned end at one time
 		n.args = append(n.args, "--self-preservation=false")
@@ -45,7 +58,7 @@ func TestAClusterIsTortured(t *testing.T) {
 	befell := map[string]int{}
 	for deadline := time.Now().Add(lasting); time.Now().Before(deadline); {
 		time.Sleep(time.Duration(rng.IntN(3000)) * time.Millisecond)
-		befell[befall(c, ways, ids, rng)]++
+		befell[befall(c, between, ids, rng)]++
 	}
 	f.end()
 	t.Logf("what happened: %v", befell)
@@ -53,7 +66,7 @@ func TestAClusterIsTortured(t *testing.T) {
 }
 
 // befall has something happen to the nodes of a cluster, and gives them time to recover from it.
-func befall(c *trio, ways *links, ids []string, rng *rand.Rand) (what string) {
+func befall(c *trio, between ways, ids []string, rng *rand.Rand) (what string) {
 	wait := func(most int) { time.Sleep(time.Duration(rng.IntN(most)) * time.Millisecond) }
 	victim, whom := ids[rng.IntN(len(ids))], "a node"
 	if rng.IntN(2) == 0 {
@@ -61,8 +74,7 @@ func befall(c *trio, ways *links, ids []string, rng *rand.Rand) (what string) {
 			victim, whom = reply.Value.Leader, "the leader"
 		}
 	}
-	bad := map[way]badness{}
-	switch rng.IntN(8) {
+	switch rng.IntN(9) {
 	case 0, 1:
 		c.kill(victim)
 		wait(2000)
@@ -78,31 +90,23 @@ func befall(c *trio, ways *links, ids []string, rng *rand.Rand) (what string) {
 		_ = c.nodes[victim].Process.Signal(syscall.SIGCONT)
 		return whom + " stands still"
 	case 4:
-		for _, other := range ids {
-			bad[way{victim, other}], bad[way{other, victim}] = badness{cut: true}, badness{cut: true}
+		for range 10 {
+			between.set(cuts["is cut off"](victim, ids))
+			wait(400)
+			between.set(nil)
+			wait(400)
 		}
-		what = whom + " is cut off"
+		return whom + " is cut off again and again"
 	case 5:
-		for _, other := range ids {
-			bad[way{victim, other}] = badness{cut: true}
-		}
-		what = "nobody hears " + whom
-	case 6:
-		for _, other := range ids {
-			bad[way{other, victim}] = badness{cut: true}
-		}
-		what = whom + " hears nobody"
-	case 7:
-		for _, from := range ids {
-			for _, to := range ids {
-				bad[way{from, to}] = badness{delay: time.Duration(rng.IntN(100)) * time.Millisecond, breaks: 0.02 * rng.Float64()}
-			}
-		}
-		what = "links are slow and break"
+		between.set(slow(ids, rng))
+		what = "links are slow, lose packets and break"
+	default:
+		shape := slices.Sorted(maps.Keys(cuts))[rng.IntN(len(cuts))]
+		between.set(cuts[shape](victim, ids))
+		what = whom + " " + shape
 	}
-	ways.set(bad)
 	wait(6000)
-	ways.set(nil)
+	between.set(nil)
 	return what
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -297,4 +298,34 @@ func TestAHistoryThatIsBehindTheStoreGoesOn(t *testing.T) {
 	if aside, _ := filepath.Glob(dir + ".bad-*"); len(aside) > 0 {
 		t.Errorf("%v were put aside", aside)
 	}
+}
+
+// leaderless is a store of a cluster that has no leader for a while: it gives its events, but not its head.
+type leaderless struct {
+	eventstore.Store
+	away atomic.Bool
+}
+
+func (s *leaderless) Head(ctx context.Context) (eventstore.Position, error) {
+	if s.away.Load() {
+		return 0, eventstore.ErrUnavailable
+	}
+	return s.Store.Head(ctx)
+}
+
+// A history that begins while its cluster has no leader goes on as soon as there is one, also if nothing happens then.
+func TestAHistoryThatBeginsWithoutALeaderGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &leaderless{Store: fleetOf(t, 120)}
+		store.away.Store(true)
+		h := open(t, filepath.Join(t.TempDir(), "history"))
+		stop := running(t, h, store)
+		time.Sleep(10 * time.Second)
+		if n := h.Position(); n != 0 {
+			t.Errorf("it is at position %d before it was compared with the store", n)
+		}
+		store.away.Store(false)
+		answers(t, h, store)
+		stop()
+	})
 }

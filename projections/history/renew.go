@@ -71,33 +71,22 @@ func (h *History) follow(ctx context.Context, store eventstore.Store) (level boo
 	defer cancel()
 	defer context.AfterFunc(h.db.Failed(), cancel)()
 	defer h.flushRegularly(ctx)()
-	until, checked := eventstore.Position(0), false
-	check := func() error {
-		if checked {
-			return nil
-		}
-		head, err := h.compare(ctx, store)
-		if err != nil {
-			return err
-		}
-		checked, until = true, head
-		h.keep(ctx, store)
-		return nil
+	until, err := h.compare(ctx, store)
+	for errors.Is(err, eventstore.ErrUnavailable) && wait(ctx, firstPause) { // a cluster without a leader does not tell its head
+		until, err = h.compare(ctx, store)
 	}
-	if err := check(); err != nil && !errors.Is(err, eventstore.ErrUnavailable) {
+	if err != nil {
 		return false, err
 	}
+	h.keep(ctx, store)
 	caughtUp := func() {
-		if checked && !level && h.Position() >= until {
+		if !level && h.Position() >= until {
 			level, h.seeded = true, false // the events have caught up with the summaries that were taken over
 			h.answerAgain()
 		}
 	}
 	caughtUp()
 	err = projections.Follow(ctx, store, eventstore.SubscribeOptions{After: h.Position()}, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
-		if err := check(); err != nil {
-			return err
-		}
 		runtime.Gosched() // goroutines that answer commands or subscribers with the same events run first
 		if err := h.Apply(events, position); err != nil {
 			h.db.Fail(err)
