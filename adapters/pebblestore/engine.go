@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -104,3 +105,16 @@ func (l pebbleLog) Fatalf(format string, args ...any) {
 type fatal string
 
 func (f fatal) Error() string { return string(f) }
+
+// EngineFault is the error with which the engine panicked, as recover gave it; nil: there was no panic. The engine panics through
+// Fatalf, and with the error itself where its log could not be written. Any other panic is a mistake in the program, and goes on.
+func EngineFault(cause any) error {
+	err, ok := cause.(error)
+	if cause == nil {
+		return nil
+	}
+	if _, mistake := cause.(runtime.Error); mistake || !ok {
+		panic(cause)
+	}
+	return err
+}

@@ -4,12 +4,17 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"reflect"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/google/uuid"
 
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
@@ -196,5 +201,40 @@ func TestABlockMayNameAStreamByTheNumberThatTheBlockBeforeGaveIt(t *testing.T) {
 	}
 	if all := read(t, s); len(all) != 2 || all[1].Stream != heartbeats(1) || string(s.Mark()) != "2" {
 		t.Errorf("the store has %+v and the mark %q", all, s.Mark())
+	}
+}
+
+// A write that fails in the background makes the engine give up in the middle of a later one. The block of that one is refused, and
+// the store can still be read and closed.
+func TestAReplicaWhoseDiskIsFullRefusesBlocksAndIsClosed(t *testing.T) {
+	var full atomic.Bool
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if full.Load() && op.Kind == errorfs.OpFileWrite && strings.HasSuffix(op.Path, ".log") {
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	s, err := pebblestore.Open("data", pebblestore.Options{FS: fs, Replica: true, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var applied int
+	for i, b := range blocks(rand.New(rand.NewPCG(1, 2)), 20_000) {
+		if i == 10 {
+			full.Store(true)
+		}
+		if _, err = s.Apply(nil, &b); err != nil {
+			break
+		}
+		applied++
+	}
+	if !errors.Is(err, eventstore.ErrReadOnly) || !errors.Is(s.Err(), eventstore.ErrReadOnly) {
+		t.Errorf("after %d blocks: %v, and the store says %v", applied, err, s.Err())
+	}
+	if len(read(t, s)) == 0 {
+		t.Error("nothing can be read")
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }

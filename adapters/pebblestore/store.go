@@ -97,6 +97,7 @@ type Store struct {
 	shut     bool                  // guarded by gate: no reader may enter
 	readers  sync.WaitGroup        // readers that have entered and not left; Close waits for them
 	failure  atomic.Pointer[error] // why no append will ever be taken again; nil: appends are taken
+	gaveUp   bool                  // the engine holds a lock for ever, so that it cannot be closed; the committer's until stopped is closed
 	full     atomic.Bool           // the disk has too little free space
 	durable  atomic.Uint64         // position up to which events are synced
 	trimmed  atomic.Uint64         // heartbeats at lower positions were removed
@@ -318,7 +319,10 @@ func (s *Store) Close() (err error) {
 		if s.failed() == nil && !s.full.Load() {
 			err = s.db.Flush()
 		}
-		err = errors.Join(err, s.db.Close(), s.lock.Close())
+		if !s.gaveUp {
+			err = errors.Join(err, s.db.Close())
+		}
+		err = errors.Join(err, s.lock.Close())
 	})
 	return err
 }

@@ -2,6 +2,7 @@ package pebblestore
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,9 +14,10 @@ import (
 
 // write checks and writes every request of the commit, in order.
 func (s *Store) write(c *commit) {
-	defer func() { // see pebbleLog.Fatalf
-		if f, ok := recover().(fatal); ok {
-			s.fail(f)
+	defer func() {
+		if err := EngineFault(recover()); err != nil {
+			s.gaveUp = !errors.As(err, new(fatal))
+			s.fail(err)
 			c.err = s.failed()
 		}
 	}()

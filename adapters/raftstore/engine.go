@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -9,6 +10,8 @@ import (
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 )
 
 // Times in ticks.
@@ -274,8 +277,9 @@ func (e *engine) appendEntries() {
 // does not, because every leader finds that out: it is written with the next entries.
 func (e *engine) write(messages []*raftpb.Message) (err error) {
 	defer func() {
-		if f, ok := recover().(fatal); ok { // see engineLog
-			err = f
+		if fault := pebblestore.EngineFault(recover()); fault != nil {
+			e.store.log.gaveUp.Store(!errors.As(fault, new(fatal)))
+			err = fault
 		}
 	}()
 	entries, state := 0, e.unsaved

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -253,6 +254,37 @@ func TestAFailedSyncOfTheLogStopsTheNode(t *testing.T) {
 	delete(c.nodes, "n3")
 	_ = s.Close() // it complains of the disk
 	c.equal()
+}
+
+// A disk that is full to the last byte stops the node, which can still be read and closed. The others go on, and nothing that was
+// acknowledged is lost.
+func TestANodeWhoseDiskIsFullStops(t *testing.T) {
+	for _, folder := range []string{"data/raft/log", "data/events"} {
+		t.Run(folder, func(t *testing.T) {
+			var full atomic.Bool
+			c := newCluster(t, three...)
+			c.disks["n3"] = errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if full.Load() && op.Kind == errorfs.OpFileWrite && strings.HasPrefix(op.Path, folder) && strings.HasSuffix(op.Path, ".log") {
+					return syscall.ENOSPC
+				}
+				return nil
+			}))
+			c.startAll()
+			c.append("n3", eventstore.AppendRequest{Stream: stream(1), Events: events(1, "x")})
+			full.Store(true)
+			s := c.nodes["n3"]
+			c.until("n3 to stop", func() bool {
+				c.append("n1", eventstore.AppendRequest{Stream: stream(1), Events: events(1, "y")})
+				return errors.Is(s.Err(), eventstore.ErrReadOnly)
+			})
+			if all := readAll(t, s); len(all) == 0 {
+				t.Error("the node that stopped has no readable events")
+			}
+			delete(c.nodes, "n3")
+			_ = s.Close() // it complains of the disk
+			c.equal()
+		})
+	}
 }
 
 // A leader whose disk takes no writes would go on to lead, because its heartbeats need no disk.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -62,6 +63,7 @@ type diskLog struct {
 	every    uint64 // bytes between two milestones
 	bytes    uint64 // of all entries
 	snapshot func() (*raftpb.Snapshot, error)
+	gaveUp   atomic.Bool // the engine holds a lock for ever, so that it cannot be closed
 }
 
 // milestone says how many bytes of entries were ever written up to an index, so that the log can be cut by bytes.
@@ -95,7 +97,12 @@ func openLog(dir string, fs vfs.FS, keep uint64, logger *slog.Logger) (*diskLog,
 	return l, nil
 }
 
-func (l *diskLog) close() error { return errors.Join(l.db.Close(), l.lock.Close()) }
+func (l *diskLog) close() error {
+	if l.gaveUp.Load() {
+		return l.lock.Close()
+	}
+	return errors.Join(l.db.Close(), l.lock.Close())
+}
 
 func (l *diskLog) get(key []byte) ([]byte, error) {
 	v, closer, err := l.db.Get(key)

@@ -130,7 +130,9 @@ func (p *process) end(signal os.Signal) error {
 	case err := <-p.done:
 		return err
 	case <-time.After(30 * time.Second):
-		p.t.Fatal("the server did not end")
+		_ = p.Process.Signal(syscall.SIGQUIT) // it tells what it waits for
+		<-p.done
+		p.t.Fatalf("the server did not end\n%s", p.logs)
 		return nil
 	}
 }
