@@ -48,7 +48,7 @@ torture: ## long runs: KILLS kills of the real binary, SEEDS simulated worlds, e
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'AtAnyFileOperation|AnyCrash' ./adapters/pebblestore
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 2h ./adapters/raftstore
 	@for t in $(FUZZ); do $(GO) test -run '^$$' -fuzz "^$${t#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $${t%%:*} || exit 1; done
-	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 2h -run 'TestNoLoadExhausts|TestAClusterIsTortured|TestAClusterInNamespaces|TestALeaderDiesUnderLoad' ./cmd/rollcall
+	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 2h -run 'TestNoLoadExhausts|TestAClusterIsTortured|TestAClusterInNamespaces|TestAClusterWhoseDisksAreFull|TestALeaderDiesUnderLoad' ./cmd/rollcall
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'ManyThatHang|ManyIdle' ./adapters/webhooks
 	cd $(TRAEFIK) && $(GO) test -v -count=1 .
 
