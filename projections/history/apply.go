@@ -4,16 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
-	"maps"
-	"slices"
-	"strings"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
 // What is in memory is written after this many heartbeats, or after this time by the events' recorded times. Young entries are
@@ -73,14 +67,14 @@ func (h *History) take(events []eventstore.RecordedEvent, made *drafts) error {
 		var err error
 		switch {
 		case e.IsHeartbeat():
-			err = h.noteHeartbeat(e)
+			h.noteHeartbeat(e)
 		case e.Stream.Audited():
 			if e.Position > h.lifecycle {
 				err = h.addEntry(e, &made.list[next], made.canonical(next))
 			}
 			next++
 			if err == nil {
-				err = h.noteLifecycle(e)
+				h.noteLifecycle(e)
 			}
 		}
 		if err != nil {
@@ -99,7 +93,9 @@ func (h *History) commit(heartbeats eventstore.Position, summaries bool) error {
 	if summaries {
 		h.mu.Lock() // held until the batch is written, so that a query finds a summary in memory or on disk
 		defer h.mu.Unlock()
-		h.writeSummaries(h.batch)
+		if err := h.writeSummaries(h.batch); err != nil {
+			return err
+		}
 	} else {
 		heartbeats = h.summed
 	}
@@ -173,188 +169,4 @@ func actorOf(metadata []byte) (actor string, ok bool) {
 	var m domain.Metadata
 	err := json.Unmarshal(metadata, &m)
 	return m.Actor, err == nil
-}
-
-// summary sums up an instance's heartbeats of one hour. It is guarded by index.mu.
-type summary struct {
-	hour     int64 // Unix hours
-	received uint64
-	longest  int64     // the longest gap that ended in this hour, nanoseconds
-	last     int64     // recorded time of the newest heartbeat or registration, Unix nanoseconds
-	dirty    bool      // it is not on disk in this form yet
-	seeded   bool      // it was taken over from an older folder, and has all events up to last
-	gone     bool      // the instance has ended: writeSummaries drops the summary once it is written
-	number   uint32    // of the heartbeat stream, see index.numbered; 0: not known
-	earlier  []summary // of earlier hours, not on disk yet
-}
-
-func (s *summary) encode(b []byte) []byte {
-	b = binary.AppendUvarint(b, s.received)
-	b = binary.AppendVarint(b, s.longest)
-	return binary.AppendVarint(b, s.last)
-}
-
-func decodeSummary(hour int64, v []byte) summary {
-	r := packed.Reader{B: v}
-	return summary{hour: hour, received: r.Uvarint(), longest: r.Varint(), last: r.Varint()}
-}
-
-func (h *History) noteHeartbeat(e *eventstore.RecordedEvent) error {
-	if _, ok := domain.RenewedCheck(e.Data); ok { // a report of a check is no heartbeat of its instance
-		return nil
-	}
-	h.unflushed++
-	n := e.StreamNumber
-	if s := h.numbered.At(n); s != nil {
-		s.hear(e.RecordedAt, true)
-		return nil
-	}
-	s, err := h.opened(strings.TrimPrefix(string(e.Stream), eventstore.HeartbeatPrefix), false)
-	if err != nil {
-		return err
-	}
-	if n > 0 {
-		h.numbered.Set(n, s)
-		s.number = n
-	}
-	s.hear(e.RecordedAt, true)
-	return nil
-}
-
-// noteLifecycle begins the gaps of a new epoch with its registration, and notes that an instance has ended.
-func (h *History) noteLifecycle(e *eventstore.RecordedEvent) error {
-	switch e.Type {
-	case domain.TypeInstanceRegistered:
-	case domain.TypeInstanceDeregistered, domain.TypeLeaseExpired:
-		if s := h.open[strings.TrimPrefix(string(e.Stream), eventstore.LifecyclePrefix)]; s != nil {
-			s.gone = true
-		}
-		return nil
-	default:
-		return nil
-	}
-	s, err := h.opened(strings.TrimPrefix(string(e.Stream), eventstore.LifecyclePrefix), e.Revision == 0)
-	if err == nil {
-		s.hear(e.RecordedAt, false)
-	}
-	return err
-}
-
-// opened is the instance's newest summary, made or read from disk where it is not in memory. isNew says that the instance
-// is new, so that there is no summary on disk, except the ones that a rebuild keeps, which are in memory. REQUIRES: mu is
-// held.
-func (h *History) opened(name string, isNew bool) (*summary, error) {
-	s := h.open[name]
-	if s == nil {
-		s = new(summary)
-		if !isNew {
-			var err error
-			if s, err = h.newestSummary(name); err != nil {
-				return nil, err
-			}
-		}
-		h.open[strings.Clone(name)] = s
-	}
-	return s, nil
-}
-
-// hear adds a heartbeat or a registration to the summary of its hour. The summary in memory is the newest hour's. The
-// summaries of earlier hours stay in earlier until a batch has them.
-func (s *summary) hear(at time.Time, heartbeat bool) {
-	hour := at.Unix() / 3600
-	if s.seeded && at.UnixNano() <= s.last {
-		return
-	}
-	s.seeded, s.gone = false, false
-	if s.hour != hour {
-		if s.dirty {
-			s.earlier = append(s.earlier, *s)
-		}
-		*s = summary{hour: hour, last: s.last, earlier: s.earlier, number: s.number}
-	}
-	if heartbeat {
-		if s.last != 0 {
-			s.longest = max(s.longest, at.UnixNano()-s.last)
-		}
-		s.received++
-	}
-	s.last, s.dirty = at.UnixNano(), true
-}
-
-// newestSummary is the instance's newest summary on disk, or an empty one.
-func (h *History) newestSummary(name string) (*summary, error) {
-	it, err := h.db.NewIter(&pebble.IterOptions{LowerBound: indexKey(rangeSummary, name, 0), UpperBound: indexKey(rangeSummary, name, ^uint64(0))})
-	if err != nil {
-		return nil, err
-	}
-	defer it.Close()
-	if !it.Last() {
-		return &summary{}, it.Error()
-	}
-	s := decodeSummary(int64(tail(it.Key())), it.Value())
-	s.seeded = h.seeded
-	return &s, nil
-}
-
-// shrink gives memory back when few of the most summaries that were open are left. REQUIRES: mu is held.
-func (h *History) shrink() {
-	h.most = max(h.most, len(h.open))
-	if h.most < 1024 || len(h.open) > h.most/4 {
-		return
-	}
-	kept := make(map[string]*summary, len(h.open))
-	maps.Copy(kept, h.open)
-	h.open, h.most = kept, len(kept)
-}
-
-// writeSummaries puts the changed summaries into the batch. It drops the summaries of instances that have ended, and of
-// instances without a heartbeat for hours, so that memory depends on the live instances only. REQUIRES: mu is held.
-func (h *History) writeSummaries(b batch) {
-	newest := int64(0)
-	for _, s := range h.open {
-		newest = max(newest, s.hour)
-	}
-	type named struct {
-		name string
-		*summary
-	}
-	var changed []named
-	for name, s := range h.open {
-		if s.dirty || len(s.earlier) > 0 {
-			changed = append(changed, named{name, s})
-		} else if (s.gone || s.hour < newest-2) && !h.seeded {
-			h.drop(name, s)
-		}
-	}
-	slices.SortFunc(changed, func(a, b named) int { return strings.Compare(a.name, b.name) }) // the engine takes keys in order several times as fast as others
-	for _, s := range changed {
-		for i := range s.earlier {
-			h.setSummary(b, s.name, &s.earlier[i])
-		}
-		s.earlier = nil
-		if s.dirty {
-			h.setSummary(b, s.name, s.summary)
-			s.dirty = false
-		}
-		if s.gone && !h.seeded {
-			h.drop(s.name, s.summary)
-		}
-	}
-	h.shrink()
-	h.unflushed = 0
-}
-
-// setSummary puts a summary into a batch.
-func (x *index) setSummary(b batch, name string, s *summary) {
-	x.key = appendIndexKey(x.key[:0], rangeSummary, name, uint64(s.hour))
-	x.scratch = s.encode(x.scratch[:0])
-	_ = b.Set(x.key, x.scratch, nil)
-}
-
-// drop forgets a summary that is on disk. REQUIRES: mu is held.
-func (x *index) drop(name string, s *summary) {
-	delete(x.open, name)
-	if s.number > 0 {
-		x.numbered.Set(s.number, nil)
-	}
 }

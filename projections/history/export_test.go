@@ -77,7 +77,7 @@ func OpenOn(fs vfs.FS, dir string, store uuid.UUID, logger *slog.Logger) (*Histo
 // InMemory is how many instances' summaries a history has in memory.
 func (h *History) InMemory() int {
 	held := map[*summary]bool{}
-	for _, s := range h.open {
+	for s := range h.open.All() {
 		held[s] = true
 	}
 	for n := range uint32(1 << 16) {

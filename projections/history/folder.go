@@ -49,9 +49,11 @@ type index struct {
 
 	numbered sparse.List[summary] // summaries in memory by heartbeat stream numbers; nil: look the summary up by name
 
-	mu   sync.Mutex          // guards open and the summaries in it
-	open map[string]*summary // the summaries in memory, by instance
-	most int                 // the most summaries that open had since it was made
+	mu      sync.Mutex // guards what follows, and the summaries
+	open    sparse.Table[string, summary, *summary]
+	changed []*summary // that have to be written, or that end
+	newest  int32      // the newest hour of all summaries
+	swept   int32      // the newest hour when all summaries were last looked through
 }
 
 // staleError is why a folder's content cannot be used.
@@ -76,7 +78,7 @@ func (p *place) open() (*index, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &index{db: db, open: make(map[string]*summary), batch: memtableBatch{db.NewBatch()}}
+	x := &index{db: db, batch: memtableBatch{db.NewBatch()}}
 	x.cache, _ = lru.New[eventstore.Position, *block](cachedBlocks) // the size is not negative
 	if err := x.load(p); err != nil {
 		db.Fail(err)

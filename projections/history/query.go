@@ -76,23 +76,29 @@ func (h *History) Heartbeats(ctx context.Context, key domain.Key, from, to time.
 	}
 	h.mu.Lock() // so that no summary moves from memory to disk meanwhile
 	defer h.mu.Unlock()
+	open := h.inMemory(name)
+	if open != nil && open.lone {
+		if err := h.join(open); err != nil {
+			return nil, err
+		}
+	}
 	it, err := h.db.NewIter(&pebble.IterOptions{LowerBound: indexKey(rangeSummary, name, lower), UpperBound: indexKey(rangeSummary, name, upper)})
 	if err != nil {
 		return nil, err
 	}
 	defer it.Close()
-	byHour := map[int64]summary{}
+	byHour := map[int32]sum{}
 	for ok := it.First(); ok; ok = it.Next() {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		s := decodeSummary(int64(tail(it.Key())), it.Value())
+		s := decodeSum(int32(tail(it.Key())), it.Value())
 		byHour[s.hour] = s
 	}
-	if open := h.open[name]; open != nil {
-		for _, s := range append(open.earlier, *open) {
+	if open != nil {
+		for s := range open.hours {
 			if uint64(s.hour) >= lower && uint64(s.hour) < upper {
-				byHour[s.hour] = s
+				byHour[s.hour] = *s
 			}
 		}
 	}
@@ -105,8 +111,8 @@ func (h *History) Heartbeats(ctx context.Context, key domain.Key, from, to time.
 	return all, it.Error()
 }
 
-func (s *summary) show() Heartbeats {
+func (s *sum) show() Heartbeats {
 	return Heartbeats{
-		Hour: time.Unix(s.hour*3600, 0).UTC(), Received: s.received, LongestGap: time.Duration(s.longest), Last: time.Unix(0, s.last).UTC(),
+		Hour: time.Unix(int64(s.hour)*3600, 0).UTC(), Received: s.received, LongestGap: time.Duration(s.longest), Last: time.Unix(0, s.last).UTC(),
 	}
 }

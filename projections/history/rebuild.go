@@ -104,10 +104,9 @@ func (h *History) keepSummaries(ctx context.Context, from place, store eventstor
 		if err := b.Set(it.Key(), it.Value(), nil); err != nil {
 			return err
 		}
-		name, hour := string(it.Key()[1:len(it.Key())-9]), int64(tail(it.Key()))
-		kept := decodeSummary(hour, it.Value())
-		kept.seeded = true
-		h.open[name] = &kept // the hours of an instance come in order, so the newest stays in memory
+		s := h.opened(string(it.Key()[1 : len(it.Key())-9]))
+		s.sum = decodeSum(int32(tail(it.Key())), it.Value()) // the hours of an instance come in order, so the newest stays in memory
+		s.seeded, s.lone = true, false
 		if b.Len() > 1<<20 {
 			if err := h.db.Commit(b); err != nil {
 				return err

@@ -1,0 +1,275 @@
+package history
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/packed"
+)
+
+// sum sums up an instance's heartbeats of one hour.
+type sum struct {
+	received uint64
+	longest  int64 // the longest gap that ended in this hour, nanoseconds
+	last     int64 // recorded time of the newest heartbeat or registration, Unix nanoseconds
+	hour     int32 // Unix hours
+}
+
+func (s *sum) encode(b []byte) []byte {
+	b = binary.AppendUvarint(b, s.received)
+	b = binary.AppendVarint(b, s.longest)
+	return binary.AppendVarint(b, s.last)
+}
+
+func decodeSum(hour int32, v []byte) sum {
+	r := packed.Reader{B: v}
+	return sum{hour: hour, received: r.Uvarint(), longest: r.Varint(), last: r.Varint()}
+}
+
+// summary has the sum of an instance's newest hour. It is in memory as long as heartbeats come, and is guarded by index.mu.
+//
+// INVARIANT: a summary that is dirty, or gone, is in index.changed. A lone summary is dirty.
+type summary struct {
+	sum
+	name   string
+	older  *older
+	number uint32 // of the heartbeat stream, see index.numbered; 0: not known
+	hash   uint32 // of the name
+	dirty  bool   // it is not on disk in this form yet
+	listed bool   // it is in index.changed
+	seeded bool   // it was taken over from an older folder, and has all events up to last
+	gone   bool   // the instance has ended: writeSummaries drops the summary once it is written
+	lone   bool   // it lacks what the disk has of the instance, see join
+}
+
+// older is what a summary needs until it is written.
+type older struct {
+	hours []sum // of earlier hours, not on disk yet
+	first int64 // of a lone summary: recorded time of its first event if that is a heartbeat, Unix nanoseconds; 0: it is a registration
+}
+
+// Hash implements sparse.Item.
+func (s *summary) Hash() uint32 { return s.hash }
+
+// Is implements sparse.Item.
+func (s *summary) Is(name string) bool { return s.name == name }
+
+// hours yields the hours that are in memory, oldest first.
+func (s *summary) hours(yield func(*sum) bool) {
+	if s.older != nil {
+		for i := range s.older.hours {
+			if !yield(&s.older.hours[i]) {
+				return
+			}
+		}
+	}
+	yield(&s.sum)
+}
+
+func (h *History) noteHeartbeat(e *eventstore.RecordedEvent) {
+	if _, ok := domain.RenewedCheck(e.Data); ok { // a report of a check is no heartbeat of its instance
+		return
+	}
+	h.unflushed++
+	n := e.StreamNumber
+	s := h.numbered.At(n)
+	if s == nil {
+		s = h.opened(strings.TrimPrefix(string(e.Stream), eventstore.HeartbeatPrefix))
+		if n > 0 {
+			h.numbered.Set(n, s)
+			s.number = n
+		}
+	}
+	h.hear(s, e.RecordedAt, true)
+}
+
+// noteLifecycle begins the gaps of a new epoch with its registration, and notes that an instance has ended.
+func (h *History) noteLifecycle(e *eventstore.RecordedEvent) {
+	name := strings.TrimPrefix(string(e.Stream), eventstore.LifecyclePrefix)
+	switch e.Type {
+	case domain.TypeInstanceRegistered:
+	case domain.TypeInstanceDeregistered, domain.TypeLeaseExpired:
+		if s := h.inMemory(name); s != nil {
+			s.gone = true
+			h.list(s)
+		}
+		return
+	default:
+		return
+	}
+	s := h.opened(name)
+	if e.Revision == 0 && s.last == 0 { // the instance is new, so the disk has nothing, except what a rebuild keeps, which is in memory
+		s.lone = false
+	}
+	h.hear(s, e.RecordedAt, false)
+}
+
+// inMemory is the instance's summary; nil: there is none. REQUIRES: mu is held.
+func (x *index) inMemory(name string) *summary {
+	return x.open.Find(uint32(xxhash.Sum64String(name)), name)
+}
+
+// opened is the instance's summary in memory. Where there is none it is made, as a lone one: to look up each of a million
+// instances that are first heard after a start would take longer than to join their summaries, in order, when they are written.
+// While a rebuild has summaries of an older folder, those are in memory, and the disk has no others. REQUIRES: mu is held.
+func (x *index) opened(name string) *summary {
+	s := x.inMemory(name)
+	if s == nil {
+		name = strings.Clone(name)
+		s = &summary{name: name, hash: uint32(xxhash.Sum64String(name)), lone: !x.seeded}
+		x.open.Add(s)
+	}
+	return s
+}
+
+// list has the next call of writeSummaries look at a summary.
+func (x *index) list(s *summary) {
+	if !s.listed {
+		s.listed = true
+		x.changed = append(x.changed, s)
+	}
+}
+
+// hear adds a heartbeat or a registration to the summary of its hour. The sums of earlier hours stay in memory until a batch
+// has them.
+func (x *index) hear(s *summary, at time.Time, heartbeat bool) {
+	now, hour := at.UnixNano(), int32(at.Unix()/3600)
+	if s.seeded && now <= s.last {
+		return
+	}
+	s.seeded, s.gone = false, false
+	if s.hour != hour {
+		if s.dirty {
+			s.keepOlder().hours = append(s.older.hours, s.sum)
+		}
+		s.sum = sum{hour: hour, last: s.last}
+		x.newest = max(x.newest, hour)
+	}
+	if heartbeat {
+		if s.last != 0 {
+			s.longest = max(s.longest, now-s.last)
+		} else if s.lone {
+			s.keepOlder().first = now
+		}
+		s.received++
+	}
+	s.last, s.dirty = now, true
+	x.list(s)
+}
+
+func (s *summary) keepOlder() *older {
+	if s.older == nil {
+		s.older = new(older)
+	}
+	return s.older
+}
+
+// join adds to a lone summary what the disk has of the instance. REQUIRES: mu is held.
+func (x *index) join(s *summary) error {
+	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rangeSummary}, UpperBound: []byte{rangeSummary + 1}})
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	return joinAt(it, s)
+}
+
+// joinAt is join with an iterator over all summaries.
+func joinAt(it *pebble.Iterator, s *summary) error {
+	end := indexKey(rangeSummary, s.name, ^uint64(0))
+	if it.SeekLT(end) {
+		if key := it.Key(); bytes.Equal(key[:len(key)-8], end[:len(end)-8]) {
+			s.follow(decodeSum(int32(tail(key)), it.Value()))
+		}
+	}
+	s.lone = false
+	return it.Error()
+}
+
+// follow has a lone summary follow the newest sum on disk.
+func (s *summary) follow(before sum) {
+	for oldest := range s.hours {
+		if s.older != nil && s.older.first != 0 {
+			oldest.longest = max(oldest.longest, s.older.first-before.last)
+		}
+		if before.hour == oldest.hour {
+			oldest.received += before.received
+			oldest.longest = max(oldest.longest, before.longest)
+		}
+		return
+	}
+}
+
+// writeSummaries puts the changed summaries into the batch. It drops the summaries of instances that have ended, and of
+// instances without a heartbeat for hours, so that memory depends on the live instances only. REQUIRES: mu is held.
+func (h *History) writeSummaries(b batch) error {
+	slices.SortFunc(h.changed, func(a, b *summary) int { return strings.Compare(a.name, b.name) }) // the engine takes keys in order several times as fast as others
+	var it *pebble.Iterator
+	for _, s := range h.changed {
+		if !s.lone || !s.dirty {
+			continue
+		}
+		if it == nil {
+			var err error
+			if it, err = h.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rangeSummary}, UpperBound: []byte{rangeSummary + 1}}); err != nil {
+				return err
+			}
+			defer it.Close()
+		}
+		if err := joinAt(it, s); err != nil {
+			return err
+		}
+	}
+	for i, s := range h.changed {
+		if s.dirty {
+			for sum := range s.hours {
+				h.key = appendIndexKey(h.key[:0], rangeSummary, s.name, uint64(sum.hour))
+				h.scratch = sum.encode(h.scratch[:0])
+				_ = b.Set(h.key, h.scratch, nil)
+			}
+		}
+		s.older, s.dirty, s.listed = nil, false, false
+		if s.gone && !h.seeded {
+			h.drop(s)
+		}
+		h.changed[i] = nil
+	}
+	if cap(h.changed) > 4096 && len(h.changed) < cap(h.changed)/16 {
+		h.changed = nil
+	}
+	h.changed, h.unflushed = h.changed[:0], 0
+	if h.newest > h.swept && !h.seeded {
+		h.sweep()
+	}
+	return nil
+}
+
+// sweep drops the summaries, all of them written, that no heartbeat may need soon.
+func (h *History) sweep() {
+	h.swept = h.newest
+	var quiet []*summary // gathered first, because a removal moves others
+	for s := range h.open.All() {
+		if s.gone || s.hour < h.newest-2 {
+			quiet = append(quiet, s)
+		}
+	}
+	for _, s := range quiet {
+		h.drop(s)
+	}
+}
+
+// drop forgets a summary that is on disk. REQUIRES: mu is held.
+func (x *index) drop(s *summary) {
+	x.open.Remove(s)
+	if s.number > 0 {
+		x.numbered.Set(s.number, nil)
+	}
+}

@@ -1,0 +1,103 @@
+package history_test
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/history"
+)
+
+// However often a history is opened again, is asked, or writes, its hours are those of one that saw all events at once.
+func TestHoursAreTheSameAfterEveryStart(t *testing.T) {
+	ids := []string{"a", "a1", "a/", "b"}
+	rapid.Check(t, func(r *rapid.T) {
+		type heard struct {
+			hours  map[time.Time]*history.Heartbeats
+			last   time.Time // of a heartbeat or a registration; zero: there was none
+			epochs eventstore.Revision
+		}
+		model := map[string]*heard{}
+		dir := t.TempDir()
+		h := open(t, dir)
+		now, position := began, eventstore.Position(0)
+		key := func(id string) domain.Key { return domain.Key{Namespace: "default", Service: "web", ID: id} }
+		compare := func(id string) {
+			got, err := h.Heartbeats(ctx, key(id), time.Time{}, time.Time{})
+			if err != nil {
+				r.Fatal(err)
+			}
+			var want []history.Heartbeats
+			if m := model[id]; m != nil {
+				for hour := began.Truncate(time.Hour); !hour.After(now); hour = hour.Add(time.Hour) {
+					if of := m.hours[hour]; of != nil {
+						want = append(want, *of)
+					}
+				}
+			}
+			if !reflect.DeepEqual(got, want) {
+				r.Fatalf("%s has %+v, want %+v", id, got, want)
+			}
+		}
+		for range rapid.IntRange(1, 40).Draw(r, "steps") {
+			now = now.Add(time.Duration(rapid.IntRange(0, 3).Draw(r, "wait")) * rapid.SampledFrom([]time.Duration{time.Second, 20 * time.Minute, 3 * time.Hour}).Draw(r, "unit"))
+			which := rapid.IntRange(0, len(ids)-1).Draw(r, "instance")
+			id := ids[which]
+			m := model[id]
+			if m == nil {
+				m = &heard{hours: map[time.Time]*history.Heartbeats{}}
+				model[id] = m
+			}
+			e := eventstore.RecordedEvent{Position: position + 1, RecordedAt: now, Stream: eventstore.LifecycleStream(key(id)), Revision: m.epochs, EventData: eventstore.EventData{Data: []byte(`{"epoch":1}`)}}
+			what := rapid.SampledFrom([]string{"beat", "beat", "beat", "register", "end", "start", "ask"}).Draw(r, "what")
+			if what == "beat" && m.epochs == 0 { // nobody is heard before the first registration
+				what = "register"
+			}
+			switch what {
+			case "beat":
+				e.Stream, e.Type, e.StreamNumber = eventstore.HeartbeatStream(key(id)), domain.TypeHeartbeatReceived, uint32(rapid.IntRange(0, 1).Draw(r, "numbered")*(which+1))
+				hour := m.hours[now.Truncate(time.Hour)]
+				if hour == nil {
+					hour = &history.Heartbeats{Hour: now.Truncate(time.Hour)}
+					m.hours[hour.Hour] = hour
+				}
+				if hour.Received++; !m.last.IsZero() {
+					hour.LongestGap = max(hour.LongestGap, now.Sub(m.last))
+				}
+				m.last = now
+			case "register":
+				e.Type = domain.TypeInstanceRegistered
+				m.last, m.epochs = now, m.epochs+1
+			case "end":
+				e.Type = domain.TypeInstanceDeregistered
+				m.epochs++
+			case "start":
+				if err := h.Close(); err != nil {
+					r.Fatal(err)
+				}
+				h = open(t, dir)
+				continue
+			default:
+				compare(id)
+				continue
+			}
+			position++
+			if hour := m.hours[now.Truncate(time.Hour)]; hour != nil && e.Type != domain.TypeInstanceDeregistered {
+				hour.Last = now // of a heartbeat or of a registration
+			}
+			if err := h.Apply([]eventstore.RecordedEvent{e}, position); err != nil {
+				r.Fatal(err)
+			}
+		}
+		for _, id := range ids {
+			compare(id)
+		}
+		if err := h.Close(); err != nil {
+			r.Fatal(err)
+		}
+	})
+}
