@@ -6,7 +6,7 @@ import { Page } from "./page.js";
 import { Rights } from "./rights.js";
 import { followLinks, go, route, set, to } from "./route.js";
 import { begin, hindrance, issuers, returned, signedIn } from "./signin.js";
-import { ago, momentOf, time } from "./words.js";
+import { ago, momentOf, settled, time } from "./words.js";
 import "./overview.js";
 import "./service.js";
 import "./instance.js";
@@ -72,7 +72,13 @@ class App extends HTMLElement {
   show(anew = false) {
     const r = route();
     const at = r.query.get("at") ?? "";
-    this.fleet.show(r.query.get("ns") || "*", at, r.page === "overview" ? "*" : r.page === "service" ? `${r.namespace}/${r.service}` : "");
+    if (at !== settled(at)) {
+      set({ at: settled(at) }); // and comes back
+      return;
+    }
+    const ns = r.query.get("ns") || "*";
+    const other = ["service", "instance"].includes(r.page) && ns !== "*" && ns !== r.namespace; // the page is of a namespace that is not the chosen one
+    this.fleet.show(other ? r.namespace : ns, at, r.page === "overview" ? "*" : r.page === "service" ? `${r.namespace}/${r.service}` : "");
     const path = `${r.page}/${r.namespace}/${r.service}/${r.id}`;
     if (path !== this.#shown || !this.page || anew) {
       const page = /** @type {Page} */ (document.createElement(Object.hasOwn(pages, r.page) ? pages[r.page] : "rc-nothing"));

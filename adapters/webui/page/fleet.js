@@ -52,6 +52,8 @@ export class Fleet extends EventTarget {
   /** When the fleet was last known to be right. */
   heard = 0;
   position = "";
+  /** How often the stream began anew: changes in between were not told. */
+  gaps = 0;
   /** The moment of what is there; undefined: nothing is there. @type {string | undefined} */
   moment = undefined;
   #namespace = "*";
@@ -217,7 +219,7 @@ export class Fleet extends EventTarget {
 
   /** Follows the changes, and resumes after each break. @param {AbortSignal} signal */
   async #follow(signal) {
-    let lastID = "";
+    let lastID = "", begun = false;
     let wait = 250;
     while (!signal.aborted) {
       try {
@@ -227,8 +229,12 @@ export class Fleet extends EventTarget {
           },
           event: (name, data, id) => {
             if (signal.aborted) return;
-            if (name === "snapshot" || name === "reset") this.#replace(data, "");
-            else if (name === "change") this.#apply(data);
+            if (name === "snapshot" || name === "reset") {
+              if (begun) this.gaps++;
+              begun = true;
+              this.#replace(data, "");
+            }
+            if (name === "change") this.#apply(data);
             if (name !== "cut") this.#become("live");
             lastID = id || lastID;
             wait = 250;

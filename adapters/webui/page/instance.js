@@ -14,6 +14,9 @@ class Instance extends Page {
   beats = h("div");
   more = h("button", { hidden: true, onclick: () => this.lookBack() }, "Earlier");
   #next = "";
+  #turn = 0; // how often the history was read anew
+  #looking = false; // earlier entries are being read
+  #offered = ""; // what the buttons are for
   #shown = "";
   #asked = "";
 
@@ -43,6 +46,7 @@ class Instance extends Page {
 
   lookBackAnew() {
     this.#next = "";
+    this.#turn++;
     this.#asked = this.at;
     this.lookBack(true);
   }
@@ -67,6 +71,7 @@ class Instance extends Page {
       if (at === this.at) this.show(i);
     } catch (err) {
       if (aborted(err) || at !== this.at) return;
+      this.#offered = "";
       this.head.replaceChildren();
       this.about.replaceChildren(this.missing(err));
     }
@@ -82,7 +87,12 @@ class Instance extends Page {
 
   /** @param {import("./fleet.js").Instance} i */
   show(i) {
-    this.head.replaceChildren(chip(i.status), ...(i.traffic === "serving" ? [] : [chip(i.traffic)]), h("span", { class: "grow" }), ...(this.at ? [] : offer(i, this.context.rights)));
+    const { name, grants } = this.context.rights;
+    const offered = JSON.stringify([this.at, i.epoch, i.status, i.traffic, i.owner, name, grants]);
+    if (offered !== this.#offered) { // whoever is about to press a button keeps it
+      this.#offered = offered;
+      this.head.replaceChildren(chip(i.status), ...(i.traffic === "serving" ? [] : [chip(i.traffic)]), h("span", { class: "grow" }), ...(this.at ? [] : offer(i, this.context.rights)));
+    }
     /** @type {[string, import("./dom.js").Child][]} */
     const facts = [
       ["Address", i.address],
@@ -111,10 +121,12 @@ class Instance extends Page {
 
   /** @param {boolean} [anew] */
   async lookBack(anew = false) {
-    const at = this.#asked;
+    if (!anew && (this.#looking || !this.#next)) return;
+    const at = this.#asked, turn = this.#turn;
+    this.#looking = !anew;
     try {
       const page = await get(`${instancePath(this.route)}/history`, { ns: this.route.namespace, to: this.#next ? "" : at, cursor: this.#next, limit: 50 }, this.gone.signal);
-      if (at !== this.at) return;
+      if (at !== this.at || turn !== this.#turn) return; // it is read anew by now
       const entries = page.entries.map((/** @type {any} */ e) => e);
       if (anew) list(this.history, entries, (/** @type {any} */ e) => e.position, (e) => entry(e, { subject: false }));
       else this.history.append(...entries.map((/** @type {any} */ e) => entry(e, { subject: false })));
@@ -122,7 +134,9 @@ class Instance extends Page {
       this.#next = page.next ?? "";
       this.more.hidden = !this.#next;
     } catch (err) {
-      if (!aborted(err)) this.history.replaceChildren(h("li", {}, failure(words(err))));
+      if (!aborted(err) && at === this.at && turn === this.#turn) this.history.replaceChildren(h("li", {}, failure(words(err))));
+    } finally {
+      if (turn === this.#turn) this.#looking = false;
     }
   }
 

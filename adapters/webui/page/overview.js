@@ -57,13 +57,17 @@ class Overview extends Page {
   routed() {
     const q = this.route.query.get("q") ?? "";
     if (this.search.value !== q) this.search.value = q;
-    const ns = this.route.query.get("ns") || "*";
-    if (this.#asked !== `${ns} ${this.at}`) {
-      this.#asked = `${ns} ${this.at}`;
-      if (this.at) this.lookBackSoon();
-      else this.lookBack();
-    }
+    this.lookBackWhereNeeded();
     this.changed();
+  }
+
+  /** Reads the earlier changes where others are shown than before, or where the stream has missed some. */
+  lookBackWhereNeeded() {
+    const asked = `${this.route.query.get("ns") || "*"} ${this.at} ${this.at ? "" : this.context.fleet.gaps}`;
+    if (this.#asked === asked) return;
+    this.#asked = asked;
+    if (this.at) this.lookBackSoon();
+    else this.lookBack();
   }
 
   lookBackSoon = rested(300, () => this.lookBack());
@@ -92,6 +96,7 @@ class Overview extends Page {
 
   changed() {
     const { fleet } = this.context;
+    this.lookBackWhereNeeded();
     const wanted = this.search.value.trim().toLowerCase();
     const rows = fleet.services?.map(summarized) ?? counted(fleet.instances.values());
     /** @type {Record<string, number>} */

@@ -24,6 +24,7 @@ const columns = [
   { name: "Since", key: "since", of: (i) => i.changed_at },
 ];
 
+const shownChanges = 20;
 const mostLeases = 5000; // instances whose leases are asked for
 const fewLeases = 500, seldom = 4; // beyond the few, leases are asked for at every fourth look only
 
@@ -41,6 +42,9 @@ class Service extends Page {
   /** @type {Rows<Instance> | undefined} */
   rows = undefined;
   others = h("span", { class: "tags" });
+  /** The changes before those that the stream tells; undefined: they cannot be seen. @type {import("./fleet.js").Entry[] | undefined} */
+  earlier = [];
+  #gaps = 0; // of the stream, when the earlier changes were read
   #polls = 0;
   none = h("p", { class: "quiet" });
   #asked = "";
@@ -97,13 +101,24 @@ class Service extends Page {
 
   async lookBack() {
     const { namespace, service } = this.route, at = this.at;
+    this.#gaps = this.context.fleet.gaps;
     try {
-      const page = await get(`${instancePath({ namespace, service })}/history`, { ns: namespace, to: at, limit: 20 }, this.gone.signal);
-      if (at !== this.at) return;
-      list(this.recent, page.entries, (/** @type {any} */ e) => e.position, (e) => entry(e));
+      const page = await get(`${instancePath({ namespace, service })}/history`, { ns: namespace, to: at, limit: shownChanges }, this.gone.signal);
+      if (at === this.at) this.earlier = page.entries;
     } catch (err) {
-      if (!aborted(err) && at === this.at) this.recent.replaceChildren(h("li", { class: "quiet" }, "There is no history to be seen."));
+      if (aborted(err) || at !== this.at) return;
+      this.earlier = undefined;
     }
+    this.showRecent();
+  }
+
+  showRecent() {
+    const { namespace, service } = this.route;
+    const live = this.at ? [] : this.context.fleet.changes.filter((e) => e.namespace === namespace && e.service === service);
+    const had = new Set(live.map((e) => e.position));
+    const entries = [...live, ...(this.earlier ?? []).filter((e) => !had.has(e.position))].slice(0, shownChanges);
+    if (entries.length === 0 && !this.earlier) this.recent.replaceChildren(h("li", { class: "quiet" }, "There is no history to be seen."));
+    else list(this.recent, entries, (e) => e.position, (e) => entry(e));
   }
 
   /** Asks when each instance was last heard: the stream tells of no heartbeats. */
@@ -127,6 +142,8 @@ class Service extends Page {
   }
 
   changed() {
+    if (!this.at && this.#gaps !== this.context.fleet.gaps) this.lookBack();
+    this.showRecent();
     const all = this.all();
     const query = this.route.query;
     /** @type {Record<string, number>} */

@@ -25,6 +25,18 @@ export function momentOf(at) {
   return /^\d{4}-\d\d-\d\dT/.test(at) ? Date.parse(at) : NaN; // Date.parse takes a position for a year
 }
 
+/**
+ * A moment as the address keeps it. "5m ago" becomes the time that it means now, for it would mean another one at each look; "now" is
+ * no moment, and a plus that was not escaped arrives as a space.
+ * @param {string} at
+ */
+export function settled(at) {
+  if (at === "now") return "";
+  const ago = /^((?:[\d.]+(?:h|m|s|ms|µs|us|ns))+) ago$/.exec(at.replace(/ (?=\d)/g, ""));
+  if (ago) return new Date(Date.now() - milliseconds(ago[1])).toISOString();
+  return /^\d{4}-\d\d-\d\dT/.test(at) ? at.replace(" ", "+") : at;
+}
+
 /** @param {number} ms */
 export function span(ms) {
   const seconds = Math.round(ms / 1000);

@@ -54,6 +54,35 @@ export default async function (tell, { server }) {
     await page.getByRole("link", { name: "cart-new" }).first().waitFor();
     await server.send("DELETE", "/v1/services/cart/instances/cart-new?reason=a%20test");
     await page.locator(".instances tbody").getByText("cart-new").waitFor({ state: "detached" });
+    await page.locator("section[aria-labelledby=recent]").getByText("deregistered: a test").waitFor();
+  });
+
+  await tell("a service is shown also where another namespace is chosen", async (page) => {
+    await page.goto(server.url + "/ui/service/default/mail?ns=shop");
+    await live(page);
+    await page.getByText("2 instances", { exact: true }).waitFor();
+  });
+
+  await tell("the history of an instance goes back page by page, each once", async (page) => {
+    const own = await new Server(server.binary).start();
+    try {
+      await own.register("mail", "mail-long");
+      for (let n = 0; n < 60; n++) await own.send("PUT", "/v1/services/mail/instances/mail-long/traffic", { traffic: n % 2 ? "serving" : "draining" });
+      await page.goto(own.url + "/ui/instance/default/mail/mail-long");
+      const drain = page.getByRole("button", { name: "Drain" });
+      await drain.focus();
+      const head = await page.locator("rc-instance .head").elementHandle();
+      await page.getByRole("button", { name: "Earlier" }).dblclick();
+      await page.waitForFunction(() => document.querySelectorAll("section[aria-labelledby=history] .entry").length >= 61);
+      await page.waitForTimeout(300); // a second reply would have come
+      assert.equal(await page.locator("section[aria-labelledby=history] .entry").count(), 61);
+      await drain.focus();
+      await page.evaluate(() => document.querySelector("rc-instance").read());
+      assert.ok(await drain.evaluate((el) => el === document.activeElement), "the button keeps the focus while the page is read anew");
+      assert.ok(await head.isVisible());
+    } finally {
+      await own.end();
+    }
   });
 
   await tell("a service is sorted and filtered, and a colleague with the address sees the same", async (page) => {

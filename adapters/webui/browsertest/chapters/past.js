@@ -20,6 +20,18 @@ export default async function (tell, { server, middle }) {
     await page.locator(".instances").getByText("checkout-9").waitFor({ state: "detached" });
   });
 
+  await tell("a moment that is told from now is a time in the address", async (page) => {
+    await page.goto(server.url + "/ui/?at=1s%20ago");
+    await page.getByText("You are looking at the past").waitFor();
+    assert.match(decodeURIComponent(page.url()), /at=\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+    assert.match(await page.locator("div.past").textContent(), /past: \d{4}-\d\d-\d\d /);
+    await page.goto(server.url + "/ui/?at=now");
+    await live(page);
+    assert.equal(new URL(page.url()).search, "");
+    await page.goto(`${server.url}/ui/?at=${middle}`);
+    await page.getByText(`position ${middle}`).waitFor();
+  });
+
   await tell("dragging goes to a moment, and back to now", async (page) => {
     await page.goto(server.url + "/ui/");
     await live(page);
