@@ -124,8 +124,14 @@ func SchemaOf(metadata []byte) int {
 func DecodeEvent(eventType string, data []byte) (Event, error) {
 	switch eventType {
 	case TypeInstanceRegistered:
+		if e, ok := plainRegistered(data); ok {
+			return meaningful(e)
+		}
 		return decode[InstanceRegistered](data)
 	case TypeInstanceUpdated:
+		if e, ok := plainUpdated(data); ok {
+			return meaningful(e)
+		}
 		return decode[InstanceUpdated](data)
 	case TypeHeartbeatReceived:
 		return decodeHeartbeat(data)

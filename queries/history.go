@@ -23,14 +23,14 @@ func ShowEntry(timelines eventstore.Timelines, e *history.Entry) wire.HistoryEnt
 		Actor: e.Metadata.Actor, Source: e.Metadata.Source, Via: e.Metadata.Via, RequestID: e.Metadata.RequestID, Data: json.RawMessage(e.Data),
 		Reverts: e.Metadata.Reverts, Reason: e.Metadata.Reason,
 	}
-	if !json.Valid(e.Data) { // an event of another program: the data is shown as text
-		shown.Data, _ = json.Marshal(string(e.Data))
-	}
 	if key, ok := e.Stream.InstanceKey(); ok {
 		shown.Namespace, shown.Service, shown.ID = key.Namespace, key.Service, key.ID
 	}
 	event, err := eventstore.Decode(&e.RecordedEvent)
 	if err != nil {
+		if !json.Valid(e.Data) { // an event of another program: the data is shown as text
+			shown.Data, _ = json.Marshal(string(e.Data))
+		}
 		shown.Summary = "an event that this version cannot read"
 		return shown
 	}

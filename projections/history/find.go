@@ -76,6 +76,8 @@ func (h *History) find(ctx context.Context, q *Query) (page Page, err error) {
 	defer func() { err = errors.Join(err, s.close()) }()
 	entries := h.entries()
 	defer func() { err = errors.Join(err, entries.close()) }()
+	details := details{h: h, entries: entries, newest: q.Newest}
+	defer func() { err = errors.Join(err, details.close()) }()
 	size := 0
 	for s.next() {
 		found, err := entries.get(s.at)
@@ -99,7 +101,7 @@ func (h *History) find(ctx context.Context, q *Query) (page Page, err error) {
 			return page, nil
 		}
 		if e.Type == domain.TypeInstanceUpdated {
-			if e.Previous, err = h.previousDetails(ctx, &e, &s.cost); err != nil {
+			if e.Previous, err = details.before(ctx, &e, &s.cost); err != nil {
 				return page, err
 			}
 		}
@@ -110,40 +112,6 @@ func (h *History) find(ctx context.Context, q *Query) (page Page, err error) {
 		page.More, page.Next = true, s.before()
 	}
 	return page, s.err
-}
-
-// previousDetails is the registration or update before an update; nil: it is too far away. It adds its cost to cost.
-func (h *History) previousDetails(ctx context.Context, e *Entry, cost *int) (*eventstore.RecordedEvent, error) {
-	key, ok := e.Stream.InstanceKey()
-	if !ok {
-		return nil, nil
-	}
-	q := Query{
-		Namespace: key.Namespace, Service: key.Service, ID: key.ID, Before: e.Position, Newest: true,
-		Types: []string{domain.TypeInstanceRegistered, domain.TypeInstanceUpdated},
-	}
-	s := h.scan(ctx, &q)
-	s.cost = maxCost - detailsCost
-	before, err := h.firstOf(s, q.Types)
-	*cost += s.cost - (maxCost - detailsCost) + entryCost + decodeCost
-	return before, errors.Join(err, s.close())
-}
-
-// firstOf is the first event of a scan that has one of some types; nil: there is none.
-func (h *History) firstOf(s *scan, types []string) (first *eventstore.RecordedEvent, err error) {
-	entries := h.entries()
-	defer func() { err = errors.Join(err, entries.close()) }()
-	for s.next() {
-		found, err := entries.get(s.at)
-		if err != nil {
-			return nil, err
-		}
-		e, err := parseEvent(found)
-		if err != nil || slices.Contains(types, e.Type) {
-			return &e, err
-		}
-	}
-	return nil, s.err
 }
 
 // mayMatch looks at an entry as it is stored. False means that the query does not pick the entry. It checks fields that

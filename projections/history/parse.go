@@ -77,7 +77,7 @@ func cutEvent(b []byte) (e eventstore.RecordedEvent, ok bool) {
 		return e, false
 	}
 	e.Stream, e.Revision, e.Type = eventstore.StreamName(stream), eventstore.Revision(number), string(kind)
-	documents := append(bytes.Clone(data), metadata...)
+	documents := append(append(make([]byte, 0, len(data)+len(metadata)), data...), metadata...)
 	e.Data, e.Metadata = documents[:len(data):len(data)], documents[len(data):]
 	return e, true
 }
