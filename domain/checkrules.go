@@ -166,12 +166,20 @@ func validateURL(field, text string) error {
 	case validateAddress(u.Hostname()) != nil:
 		return bad
 	}
-	if port := u.Port(); port != "" || strings.HasSuffix(u.Host, ":") {
-		if !isPort(port) {
-			return InvalidField{Field: field, Rule: "must have a port of 1-65535, or none"}
-		}
+	if !hasGoodPort(u) {
+		return InvalidField{Field: field, Rule: badPort}
 	}
 	return nil
+}
+
+const badPort = "must have a port of 1-65535, or none"
+
+// hasGoodPort says whether a URL has a port that there is, or none.
+func hasGoodPort(u *url.URL) bool {
+	if u.Port() == "" && !strings.HasSuffix(u.Host, ":") {
+		return true
+	}
+	return isPort(u.Port())
 }
 
 // validateTarget accepts a port of the instance, or a host and port.

@@ -33,6 +33,9 @@ func (s WebhookSpec) Validate() error {
 	if err != nil || len(s.URL) > MaxURL || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
 		return rule
 	}
+	if !hasGoodPort(u) {
+		return InvalidField{Field: "url", Rule: badPort}
+	}
 	if s.Namespace != "" {
 		if err := ValidateLabel("namespace", s.Namespace); err != nil {
 			return err

@@ -48,6 +48,18 @@ func TestAWebhooksLife(t *testing.T) {
 	}
 }
 
+func TestATargetsPortIsOneThatThereIs(t *testing.T) {
+	for url, taken := range map[string]bool{
+		"https://example.com": true, "https://example.com:1/": true, "https://[2001:db8::1]:65535/": true,
+		"https://example.com:0/": false, "https://example.com:65536/": false, "https://[2001:db8::1]:99999/": false, "https://example.com:/": false,
+	} {
+		err := domain.WebhookSpec{URL: url}.Validate()
+		if (err == nil) != taken {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
 func TestAnEventOfAWebhookShowsTheHostOfItsTargetOnly(t *testing.T) {
 	for whole, want := range map[string]string{
 		"https://hooks.example.com/services/T0/B0/s3cr3t": "https://hooks.example.com/...", "http://10.0.0.1:8080/?token=s3cr3t": "http://10.0.0.1:8080/...",

@@ -45,17 +45,10 @@ func rows(q *request, all []shown) []catalogService {
 			ID: n.ID, Node: n.Node, Address: n.Address, Datacenter: n.Datacenter, TaggedAddresses: n.TaggedAddresses, NodeMeta: n.Meta,
 			ServiceKind: e.Kind, ServiceID: e.ID, ServiceName: e.Service, ServiceTags: e.Tags, ServiceAddress: e.Address, ServiceTaggedAddresses: e.TaggedAddresses,
 			ServiceWeights: e.Weights, ServiceMeta: e.Meta, ServicePort: e.Port, ServiceSocketPath: e.SocketPath, ServiceEnableTagOverride: e.EnableTagOverride,
-			ServiceProxy: orObject(e.Proxy), ServiceConnect: orObject(e.Connect), CreateIndex: e.CreateIndex, ModifyIndex: e.ModifyIndex, Namespace: e.Namespace,
+			ServiceProxy: e.Proxy, ServiceConnect: e.Connect, CreateIndex: e.CreateIndex, ModifyIndex: e.ModifyIndex, Namespace: e.Namespace,
 		})
 	}
 	return rows
-}
-
-func orObject(b []byte) []byte {
-	if b == nil {
-		return []byte("{}")
-	}
-	return b
 }
 
 func (f *face) catalogService(q *request) error {

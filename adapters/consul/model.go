@@ -28,14 +28,61 @@ type agentService struct {
 	TaggedAddresses   map[string]serviceAddress `json:",omitempty"`
 	Weights           weights
 	EnableTagOverride bool
-	Proxy             json.RawMessage `json:",omitempty"`
-	Connect           json.RawMessage `json:",omitempty"`
+	Proxy             proxy           `json:",omitzero"`
+	Connect           connect         `json:",omitzero"`
 	Locality          json.RawMessage `json:",omitempty"`
 	CreateIndex       uint64
 	ModifyIndex       uint64
 	ContentHash       string `json:",omitempty"`
 	Datacenter        string `json:",omitempty"`
 	Namespace         string `json:",omitempty"`
+}
+
+// proxy is what a client sent as a proxy, with the fields by which filters pick.
+type proxy struct {
+	DestinationServiceName, DestinationServiceID, LocalServiceAddress, Mode string
+	LocalServicePort                                                        int
+	MeshGateway                                                             struct{ Mode string }
+
+	sent json.RawMessage // nil: nothing
+}
+
+func readProxy(sent json.RawMessage) (p proxy) {
+	_ = json.Unmarshal(sent, &p) // it is kept, whatever it is
+	p.sent = sent
+	return p
+}
+
+// IsZero says whether nothing was sent.
+func (p proxy) IsZero() bool { return p.sent == nil }
+
+// MarshalJSON writes what was sent.
+func (p proxy) MarshalJSON() ([]byte, error) { return orObject(p.sent), nil }
+
+// connect is what a client sent as its place in a mesh, with the field by which filters pick.
+type connect struct {
+	Native bool
+
+	sent json.RawMessage // nil: nothing
+}
+
+func readConnect(sent json.RawMessage) (c connect) {
+	_ = json.Unmarshal(sent, &c) // see readProxy
+	c.sent = sent
+	return c
+}
+
+// IsZero says whether nothing was sent.
+func (c connect) IsZero() bool { return c.sent == nil }
+
+// MarshalJSON writes what was sent.
+func (c connect) MarshalJSON() ([]byte, error) { return orObject(c.sent), nil }
+
+func orObject(sent json.RawMessage) []byte {
+	if sent == nil {
+		return []byte("{}")
+	}
+	return sent
 }
 
 // serviceAddress is an address under a tag. Clients put any text there.
@@ -88,8 +135,8 @@ type catalogService struct {
 	ServicePort              int
 	ServiceSocketPath        string
 	ServiceEnableTagOverride bool
-	ServiceProxy             json.RawMessage
-	ServiceConnect           json.RawMessage
+	ServiceProxy             proxy
+	ServiceConnect           connect
 	CreateIndex              uint64
 	ModifyIndex              uint64
 	Namespace                string `json:",omitempty"`

@@ -45,7 +45,7 @@ func (f *face) registerService(q *request) error {
 
 // register registers a service at a node. Checks of the registration before stay unless they are to be replaced.
 func (f *face) register(q *request, n node, body serviceRegistration, status domain.Status, replace bool, kept origin) error {
-	if body.Name == nodeService {
+	if strings.EqualFold(body.Name, nodeService) { // names are looked up without regard to case
 		return failure{http.StatusBadRequest, "Invalid service name: " + nodeService + " is the name under which Rollcall keeps nodes"}
 	}
 	details, err := f.details(n, body, kept)

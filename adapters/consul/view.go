@@ -86,7 +86,7 @@ func (f *face) show(i *wire.Instance, o origin, born bool, place queries.Place) 
 		Service: agentService{
 			Kind: o.Kind, ID: cmp.Or(o.ID, unescape(i.ID)), Service: i.Service, Tags: orEmpty(i.Tags), Meta: orEmptyMap(i.Metadata), Port: int(i.DefaultPort()), Ports: o.Ports,
 			Address: i.Address, SocketPath: o.SocketPath, TaggedAddresses: o.TaggedAddresses, Weights: weightsOf(i, o, born), EnableTagOverride: o.EnableTagOverride,
-			Proxy: o.Proxy, Connect: o.Connect, Locality: o.Locality, CreateIndex: indexOf(place.Began), ModifyIndex: indexOf(place.Changed), Namespace: i.Namespace,
+			Proxy: readProxy(o.Proxy), Connect: readConnect(o.Connect), Locality: o.Locality, CreateIndex: indexOf(place.Began), ModifyIndex: indexOf(place.Changed), Namespace: i.Namespace,
 		},
 	}}
 	service := &s.entry.Service
