@@ -50,14 +50,14 @@ func (v Verb) String() string { return strings.Join(v.Names(), " or ") }
 // ParseVerbs makes one value of the verbs' names.
 func ParseVerbs(field string, names []string) (v Verb, err error) {
 names:
-	for _, name := range names {
+	for at, name := range names {
 		for i, known := range verbNames {
 			if name == known {
 				v |= 1 << i
 				continue names
 			}
 		}
-		return 0, InvalidField{Field: field, Rule: "must be of " + strings.Join(verbNames[:], ", ")}
+		return 0, InvalidField{Field: element(field, at), Rule: "must be of " + strings.Join(verbNames[:], ", ")}
 	}
 	return v, nil
 }

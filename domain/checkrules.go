@@ -140,9 +140,9 @@ func validateStatuses(field string, ranges []StatusRange) error {
 	if len(ranges) > MaxExpectedStatuses {
 		return InvalidField{Field: field, Rule: fmt.Sprintf("must be at most %d", MaxExpectedStatuses)}
 	}
-	for _, r := range ranges {
+	for i, r := range ranges {
 		if r.From < 100 || r.To > 599 || r.From > r.To {
-			return InvalidField{Field: field, Rule: `must have statuses from "100" to "599", and ranges such as "200-299"`}
+			return InvalidField{Field: element(field, i), Rule: `must be a status from "100" to "599", or a range such as "200-299"`}
 		}
 	}
 	return nil
@@ -266,6 +266,9 @@ func validateChecks(checks []Check) error {
 	}
 	return nil
 }
+
+// element is the name of an element of an array.
+func element(array string, i int) string { return array + "[" + strconv.Itoa(i) + "]" }
 
 // isToken says whether a text is a token of HTTP (RFC 9110).
 func isToken(s string) bool {

@@ -22,9 +22,9 @@ func RevertKinds() []RevertKind {
 // ParseRevertKinds reads the names of kinds; none are all kinds.
 func ParseRevertKinds(field string, names []string) ([]RevertKind, error) {
 	kinds := make([]RevertKind, 0, len(names))
-	for _, name := range names {
+	for i, name := range names {
 		if !slices.Contains(RevertKinds(), RevertKind(name)) {
-			return nil, InvalidField{Field: field, Rule: "must be of registrations, traffic, health, checks, metadata"}
+			return nil, InvalidField{Field: element(field, i), Rule: "must be of registrations, traffic, health, checks, metadata"}
 		}
 		kinds = append(kinds, RevertKind(name))
 	}

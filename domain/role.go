@@ -69,7 +69,7 @@ func validateGrants(grants []RoleGrant) ([]RoleGrant, error) {
 		if g.Service == "" {
 			g.Service = "*"
 		}
-		field := fmt.Sprintf("grants.%d.", i)
+		field := element("grants", i) + "."
 		verbs, err := ParseVerbs(field+"verbs", g.Verbs)
 		if err == nil && verbs == 0 {
 			err = InvalidField{Field: field + "verbs", Rule: "must name a verb"}

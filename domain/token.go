@@ -231,9 +231,9 @@ func (a *Access) createToken(c CreateToken) (Event, error) {
 	if err := c.Spec.Validate(); err != nil {
 		return nil, err
 	}
-	for _, name := range c.Spec.Roles {
+	for i, name := range c.Spec.Roles {
 		if _, ok := a.Role(name); !ok {
-			return nil, InvalidField{Field: "roles", Rule: "must be roles that exist: reader, service, operator, auditor, admin, or those of rollcall role"}
+			return nil, InvalidField{Field: element("roles", i), Rule: "must be a role that exists: reader, service, operator, auditor, admin, or those of rollcall role"}
 		}
 	}
 	return TokenCreated{Name: c.Name, TokenSpec: c.Spec, SHA256: c.Secret}, nil
@@ -254,8 +254,8 @@ func (s TokenSpec) Validate() error {
 		if len(list.patterns) > MaxTokenScope {
 			return InvalidField{Field: list.field, Rule: fmt.Sprintf("must be at most %d", MaxTokenScope)}
 		}
-		for _, p := range list.patterns {
-			if err := p.validate(list.field); err != nil {
+		for i, p := range list.patterns {
+			if err := p.validate(element(list.field, i)); err != nil {
 				return err
 			}
 		}
@@ -263,9 +263,9 @@ func (s TokenSpec) Validate() error {
 	if len(s.Networks) > MaxTokenScope {
 		return InvalidField{Field: "networks", Rule: fmt.Sprintf("must be at most %d", MaxTokenScope)}
 	}
-	for _, n := range s.Networks {
+	for i, n := range s.Networks {
 		if _, err := netip.ParsePrefix(n); err != nil {
-			return InvalidField{Field: "networks", Rule: "must be like 10.0.0.0/8 or 2001:db8::/32"}
+			return InvalidField{Field: element("networks", i), Rule: "must be like 10.0.0.0/8 or 2001:db8::/32"}
 		}
 	}
 	return nil

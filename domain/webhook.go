@@ -46,9 +46,9 @@ func (s WebhookSpec) Validate() error {
 			return err
 		}
 	}
-	for _, t := range s.Types {
+	for i, t := range s.Types {
 		if !slices.Contains(LifecycleTypes, t) && t != TypeHeartbeatReceived {
-			return InvalidField{Field: "types", Rule: "must be types of instances' events"}
+			return InvalidField{Field: element("types", i), Rule: "must be a type of instances' events"}
 		}
 	}
 	return nil

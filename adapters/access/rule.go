@@ -54,7 +54,8 @@ func (r Rights) check(names []string) (field string, err error) {
 		}
 	}
 	if invalid, is := r.spec(example).Validate().(domain.InvalidField); is {
-		return invalid.Field, errors.New(invalid.Rule)
+		list, _, _ := strings.Cut(invalid.Field, "[") // the file's line tells which element it is
+		return list, errors.New(invalid.Rule)
 	}
 	return "", nil
 }

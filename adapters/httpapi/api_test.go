@@ -320,7 +320,7 @@ func TestBadInputIsRefusedWithItsFieldAndWritesNothing(t *testing.T) {
 		"ttl in words":      {at(`{"address":"::1","ttl":"soon"}`), 422, "invalid-field", "ttl"},
 		"port 0":            {at(`{"address":"::1","ports":{"http":0}}`), 422, "invalid-field", "ports.http"},
 		"port 70000":        {at(`{"address":"::1","ports":{"http":70000}}`), 422, "invalid-field", "ports.http"},
-		"port 1.5":          {at(`{"address":"::1","ports":{"http":1.5}}`), 422, "invalid-field", "ports"},
+		"port 1.5":          {at(`{"address":"::1","ports":{"http":1.5}}`), 422, "invalid-field", "ports.http"},
 		"negative weight":   {at(`{"address":"::1","weight":-1}`), 422, "invalid-field", "weight"},
 		"status":            {at(`{"address":"::1","status":"fine"}`), 422, "invalid-field", "status"},
 		"empty tag":         {at(`{"address":"::1","tags":[""]}`), 422, "invalid-field", "tags[0]"},

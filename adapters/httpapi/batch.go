@@ -126,7 +126,9 @@ func parseCommand(item []byte) (commands.Request, error) {
 			break
 		}
 		var definition domain.Check
-		definition, err = i.Check.definition("check.")
+		if definition, err = i.Check.definition("check."); err == nil {
+			err = definition.Normalize().Validate("check.") // the command would name the field as its own route does
+		}
 		e, command = i.envelope, domain.AddCheck{Key: i.key(), Epoch: i.Epoch, Owner: i.Owner, Check: definition}
 	case "RemoveCheck":
 		var i struct {

@@ -141,11 +141,11 @@ func TestBadChecksAreRefusedByField(t *testing.T) {
 		{`{"id":"a","kind":"http","url":"http://a/","initial_status":""}`, "checks[0].initial_status"},
 		{`{"id":"a","kind":"http","url":"nowhere"}`, "checks[0].url"},
 		{`{"id":"a","kind":"http","url":"http://a/","interval":10}`, "checks[0].interval"},
-		{`{"id":"a","kind":"http","url":"http://a/","expected_statuses":["many"]}`, "checks[0].expected_statuses"},
-		{`{"id":"a","kind":"http","url":"http://a/","expected_statuses":["700"]}`, "checks[0].expected_statuses"},
-		{`{"id":"a","kind":"http","url":"http://a/","warning_statuses":["99"]}`, "checks[0].warning_statuses"},
+		{`{"id":"a","kind":"http","url":"http://a/","expected_statuses":["many"]}`, "checks[0].expected_statuses[0]"},
+		{`{"id":"a","kind":"http","url":"http://a/","expected_statuses":["700"]}`, "checks[0].expected_statuses[0]"},
+		{`{"id":"a","kind":"http","url":"http://a/","warning_statuses":["99"]}`, "checks[0].warning_statuses[0]"},
 		{`{"id":"a","kind":"ttl","ttl":"15s","warning_statuses":["429"]}`, "checks[0].warning_statuses"},
-		{`{"id":"a","kind":"http","url":"http://a/","path":"/"}`, "path"},
+		{`{"id":"a","kind":"http","url":"http://a/","path":"/"}`, "checks[0].path"},
 		{`{"id":"a","kind":"tcp","target":"a"}`, "checks[0].target"},
 		{`{"id":"a","kind":"ttl","ttl":"15s"},{"id":"a","kind":"ttl","ttl":"15s"}`, "checks[1].id"},
 		{`{"id":"a","kind":"ttl","ttl":"15s","remove_after":"none"}`, "checks[0].remove_after"},
@@ -185,7 +185,7 @@ func TestCheckReportsComeInBatches(t *testing.T) {
 		}
 	}
 	s.send("POST", "/v1/commands", `[{"type":"AddCheck","service":"web","id":"a","check":{"id":"w","kind":"ttl"}}]`).want(t, http.StatusOK).json(t, &batch)
-	if len(batch.Failed) != 1 || batch.Failed[0].Problem.Field != "ttl" {
+	if len(batch.Failed) != 1 || batch.Failed[0].Problem.Field != "check.ttl" {
 		t.Errorf("a check without a ttl gave %+v", batch)
 	}
 	var i wire.Instance

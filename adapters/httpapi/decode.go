@@ -121,6 +121,16 @@ func decodeStrict(data []byte, v any) error {
 		if wrongType := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrongType) {
 			wrongType.Field = withIndexes(withoutEmbedded(wrongType.Field, reflect.TypeOf(v).Elem()), data, wrongType.Offset)
 		}
+		if _, unknown := unknownField(err); unknown { // the library names the field without its place
+			if err := refuseMended(data, v); err != nil {
+				return err
+			}
+		}
+		if errors.As(err, new(domain.InvalidField)) {
+			if err := refuseUnread(data, v); err != nil {
+				return err
+			}
+		}
 		return decodeError(err)
 	}
 	if _, err := d.Token(); err != io.EOF {
@@ -159,14 +169,23 @@ func decodeError(err error) error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "the JSON ends early")
 	}
-	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok { // the library has no error type for an unknown field
-		name, unquoteErr := strconv.Unquote(field)
-		if unquoteErr != nil {
-			name = field
-		}
-		return invalidField(name, "is not a known field")
+	if name, unknown := unknownField(err); unknown {
+		return invalidField(name, ruleUnknown)
 	}
 	return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", err.Error())
+}
+
+// unknownField is the name of the field that an error of encoding/json is about. The library has no error type for that.
+func unknownField(err error) (name string, unknown bool) {
+	quoted, unknown := strings.CutPrefix(err.Error(), "json: unknown field ")
+	if !unknown {
+		return "", false
+	}
+	name, unquoteErr := strconv.Unquote(quoted)
+	if unquoteErr != nil {
+		name = quoted
+	}
+	return name, true
 }
 
 func typeName(e *json.UnmarshalTypeError) string {

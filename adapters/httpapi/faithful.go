@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding"
 	"encoding/json"
+	"errors"
 	"reflect"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/rollcall-registry/rollcall/domain"
 )
 
 // refuseMended refuses a document that the library has read as something else than the client wrote:
@@ -17,9 +20,21 @@ import (
 //   - a field in another case, which it takes for the field. Of "Status" and "status" in one object the last would count;
 //   - half of a surrogate pair, which it replaces by U+FFFD: two names in a map can become one that way.
 //
-// v is what the document was read into. REQUIRES: the library has read the document into v without an error.
+// v is what the document was read into. REQUIRES: the library has read the document into v, and found no error but an unknown field.
 func refuseMended(written []byte, v any) error {
 	d := document{rest: written}
+	return d.refuse(v)
+}
+
+// refuseUnread refuses a value that a method of its type cannot read. The error of the method does not know where the value stands.
+// REQUIRES: as refuseMended, but for the error of such a method.
+func refuseUnread(written []byte, v any) error {
+	d := document{rest: written, reads: true}
+	return d.refuse(v)
+}
+
+// refuse walks over the whole document.
+func (d *document) refuse(v any) error {
 	at, rule := d.value(reflect.TypeOf(v).Elem(), false)
 	if rule == "" {
 		return nil
@@ -31,13 +46,17 @@ func refuseMended(written []byte, v any) error {
 }
 
 const (
+	ruleUnknown   = "is not a known field"
 	ruleNull      = "must not be null"
 	ruleTwice     = "must be given once"
 	ruleSurrogate = "must not hold half of a surrogate pair"
 )
 
 // document walks through a JSON document that is known to be well-formed, next to the type that it was read into.
-type document struct{ rest []byte }
+type document struct {
+	rest  []byte
+	reads bool // values whose types read themselves are read
+}
 
 // value walks over one value. nullable says that null means that the value is left out. at is where the rule is broken,
 // as ".field[0].field", from the value on.
@@ -46,6 +65,19 @@ func (d *document) value(t reflect.Type, nullable bool) (at, rule string) {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
+	begin := d.rest
+	at, rule = d.form(t, nullable)
+	if rule == "" && d.reads && t != nil && shapeOf(t).readsItself {
+		var invalid domain.InvalidField
+		if err := json.Unmarshal(begin[:len(begin)-len(d.rest)], reflect.New(t).Interface()); errors.As(err, &invalid) {
+			return "", invalid.Rule
+		}
+	}
+	return at, rule
+}
+
+// form is value for one whose type has no pointer, at its first byte.
+func (d *document) form(t reflect.Type, nullable bool) (at, rule string) {
 	switch d.rest[0] {
 	case '{':
 		return d.object(t)
@@ -106,7 +138,7 @@ func (d *document) object(t reflect.Type) (at, rule string) {
 		}
 		field, known := fields[string(name)]
 		if rule == "" && fields != nil && !known {
-			rule = "is not a known field"
+			rule = ruleUnknown
 		}
 		if rule != "" {
 			return "." + string(name), rule

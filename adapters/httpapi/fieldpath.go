@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// withIndexes is the path of a field with the places in arrays, which encoding/json leaves out: checks[1].interval. offset is
+// withIndexes is the path of a field with the places in arrays and the keys of maps, which encoding/json leaves out:
+// checks[1].headers.Host. offset is
 // where in the document the value of the field ends, or begins if it is an object or an array.
 func withIndexes(path string, document []byte, offset int64) string {
 	type level struct {
@@ -52,7 +53,7 @@ func withIndexes(path string, document []byte, offset int64) string {
 			continue
 		}
 		if d.InputOffset() >= offset {
-			if full := where(); plainPath(full) == path {
+			if full := where(); within(path, full) {
 				return full
 			}
 			return path
@@ -66,6 +67,20 @@ func withIndexes(path string, document []byte, offset int64) string {
 			in.value = false
 		}
 	}
+}
+
+// within says whether the names of a path are among those of the full path, in the same order.
+func within(path, full string) bool {
+	if path == "" {
+		return true
+	}
+	rest := strings.Split(path, ".")
+	for name := range strings.SplitSeq(plainPath(full), ".") {
+		if len(rest) > 0 && name == rest[0] {
+			rest = rest[1:]
+		}
+	}
+	return len(rest) == 0
 }
 
 // plainPath is a path without the places in arrays.

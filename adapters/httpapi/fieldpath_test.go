@@ -10,8 +10,9 @@ func TestAValueOfTheWrongTypeIsNamedByItsWholePath(t *testing.T) {
 	var v struct {
 		Name   string `json:"name"`
 		Checks []struct {
-			Interval string `json:"interval"`
-			Statuses []int  `json:"statuses"`
+			Interval string            `json:"interval"`
+			Statuses []int             `json:"statuses"`
+			Headers  map[string]string `json:"headers"`
 			Extra    struct {
 				Deep []string `json:"deep"`
 			} `json:"extra"`
@@ -24,6 +25,7 @@ func TestAValueOfTheWrongTypeIsNamedByItsWholePath(t *testing.T) {
 		`{"checks":[{},{},{"statuses":[1,2,"3"]}]}`:        "checks[2].statuses[2]",
 		`{"name":"[{","checks":[ { "statuses" : {} } ]}`:   "checks[0].statuses",
 		`{"checks":[{"extra":{"deep":["a",["b"]]}}]}`:      "checks[0].extra.deep[1]",
+		`{"checks":[{"headers":{"a.b":"x","c":{}}}]}`:      "checks[0].headers.c",
 		`{"checks":[{"extra":{"deep":["a"]}},"a"]}`:        "checks[1]",
 		`{"checks":[{"statuses":[1],"interval":[["a"]]}]}`: "checks[0].interval",
 	} {

@@ -143,7 +143,7 @@ func TestBadRevertsAreRefusedByName(t *testing.T) {
 		`{"event":"1","request":"x"}`: "to", `{"event":"1","to":"now"}`: "to", `{"actor":"ann"}`: "from", `{"to":"now","from":"now"}`: "from",
 		`{"actor":"nobody-ever","from":"1h ago"}`: "actor", `{"request":"nothing-has-it"}`: "request", `{"event":"999"}`: "event",
 		`{"event":"0"}`: "event", `{"event":"01a20ed3-3d15-7604-9a7a-6e8ad00dd3f9"}`: "event", `{"event":"nonsense"}`: "event",
-		`{"to":"now","kinds":["leases"]}`: "kinds", `{"to":"now","instance":"a-1"}`: "instance", `{"to":"now","namespace":"*","service":"checkout"}`: "namespace",
+		`{"to":"now","kinds":["leases"]}`: "kinds[0]", `{"to":"now","instance":"a-1"}`: "instance", `{"to":"now","namespace":"*","service":"checkout"}`: "namespace",
 		`{"to":"now","namespace":"rollcall-system"}`: "namespace", `{"to":"now","namespace":"never-used"}`: "namespace", `{"to":"now","surprise":1}`: "surprise",
 		`{"to":"now","plan":"x"}`: "plan", `{"to":"now","reason":"` + strings.Repeat("x", 1025) + `"}`: "reason",
 	} {

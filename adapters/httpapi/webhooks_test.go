@@ -77,7 +77,7 @@ func TestWebhooksAreManagedOverHTTP(t *testing.T) {
 		t.Errorf("its history is %s", got)
 	}
 	for body, field := range map[string]string{
-		`{"url":"ftp://x"}`: "url", `{"url":"http://127.0.0.1"}`: "url", `{"url":"http://x","types":["No"]}`: "types", `{"url":"http://x","service":"A."}`: "service",
+		`{"url":"ftp://x"}`: "url", `{"url":"http://127.0.0.1"}`: "url", `{"url":"http://x","types":["No"]}`: "types[0]", `{"url":"http://x","service":"A."}`: "service",
 		`{"url":"http://x","secret":"s"}`: "secret", `{"url":"http://x","from":"tomorrow"}`: "from", `{"url":"http://x","from":"999"}`: "from", `{"url":"http://x","colour":1}`: "colour",
 	} {
 		s.send("POST", "/v1/webhooks", body).problem(t, 422, "invalid-field", field)
