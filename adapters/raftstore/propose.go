@@ -14,12 +14,15 @@ import (
 const (
 	blockBytes = 512 << 10 // a block of this size takes no further call
 	underWay   = 4         // blocks of a node that are under way
-	// While a block is under way, calls are gathered for the next one, until they have gatherBytes or gatherFor has passed, or half
-	// the time that the newest answered block took.
+	// While a block is under way, calls are gathered for the next one, until they have gatherBytes or gatherFor has passed.
 	gatherBytes = 16 << 10
-	gatherFor   = 5 * time.Millisecond
-	maxQueued   = 4096     // calls that wait; further calls wait until there is a place
-	maxCall     = 32 << 20 // bytes of one call
+	gatherFor   = 20 * time.Millisecond
+	// When a block is answered, its callers may call again. The next block waits for most of them, for returnFor at most, or half
+	// the time that the block took. Few callers do not wait.
+	returnFor  = 5 * time.Millisecond
+	fewCallers = 4
+	maxQueued  = 4096     // calls that wait; further calls wait until there is a place
+	maxCall    = 32 << 20 // bytes of one call
 )
 
 // proposals are the appends of this node, from the call to the answer.
@@ -36,7 +39,9 @@ type proposals struct {
 	queued  int           // bytes of the calls in the queue
 	blocks  []*block      // under way, in the order of their numbers
 	newest  uint64        // number of the newest block
-	took    time.Duration // how long the newest block took that was answered
+	most    int           // calls for which the next block waits; 0: it waits for none
+	until   time.Duration // how long it waits; a monotonic time
+	late    *time.Timer   // fills blocks when until has come
 	places  chan struct{}
 	resends uint64
 	sum     Duration
@@ -70,7 +75,15 @@ type block struct {
 }
 
 func newProposals(s *Store) *proposals {
-	return &proposals{store: s, places: make(chan struct{}, maxQueued)}
+	p := &proposals{store: s, places: make(chan struct{}, maxQueued)}
+	p.late = time.AfterFunc(time.Hour, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.most = 0
+		p.fill()
+	})
+	p.late.Stop()
+	return p
 }
 
 // Append implements eventstore.Store.
@@ -138,7 +151,7 @@ func (p *proposals) submit(ctx context.Context, c *call) error {
 // fill makes blocks of the calls that wait, and sends them. REQUIRES: mu is held.
 func (p *proposals) fill() {
 	for len(p.queue) > 0 && p.gathered() {
-		p.newest++
+		p.newest, p.most = p.newest+1, 0
 		b := &block{number: p.newest, made: p.store.monotonic()}
 		b.body = appendOrigin(nil, p.origin(b.number))
 		n := 0
@@ -155,16 +168,17 @@ func (p *proposals) fill() {
 }
 
 // gathered says whether the calls that wait are to go now. A block costs nearly the same whether it has one call or a hundred, so
-// with many callers fewer blocks do. Where blocks take long because the nodes have much to do, larger blocks shorten that, so
-// the calls wait for longer. A caller alone does not wait. REQUIRES: mu is held.
+// with many callers fewer blocks do: the calls that come while a block is under way wait for its end. Where a block takes longer
+// than gatherFor, because the nodes are far from each other, further blocks are under way at the same time. A caller alone does
+// not wait. REQUIRES: mu is held.
 func (p *proposals) gathered() bool {
 	switch under := len(p.blocks); {
 	case under == 0:
-		return true
+		return len(p.queue) >= p.most || p.store.monotonic() >= p.until
 	case under == underWay:
 		return false
 	default:
-		return p.queued >= gatherBytes || p.store.monotonic()-p.blocks[under-1].made >= max(gatherFor, p.took/2)
+		return p.queued >= gatherBytes || p.store.monotonic()-p.blocks[under-1].made >= gatherFor
 	}
 }
 
@@ -202,9 +216,10 @@ func (p *proposals) applied(number uint64, results []eventstore.AppendResult) {
 	for _, b := range p.blocks {
 		switch {
 		case b.number == number:
+			took := p.store.monotonic() - b.made
+			p.sum.add(took)
+			p.await(len(b.calls), took)
 			p.answer(b, results, nil)
-			p.took = p.store.monotonic() - b.made
-			p.sum.add(p.took)
 		case b.number < number:
 			passed = append(passed, b)
 		default:
@@ -219,6 +234,18 @@ func (p *proposals) applied(number uint64, results []eventstore.AppendResult) {
 		p.send(b)
 	}
 	p.fill()
+}
+
+// await has the next block wait for the callers of a block that is answered, where no other block is under way. Without that the
+// callers would come in two halves for ever, of which one waits while the block of the other is under way. REQUIRES: mu is held.
+func (p *proposals) await(calls int, took time.Duration) {
+	all := calls + len(p.queue)
+	if len(p.blocks) > 1 || all < fewCallers {
+		return
+	}
+	wait := min(took/2, returnFor)
+	p.most, p.until = all*7/8, p.store.monotonic()+wait
+	p.late.Reset(wait)
 }
 
 // skipped gives up the blocks up to a number: this node did not apply them itself, but received a store in which they may be. Some
@@ -307,6 +334,7 @@ func (p *proposals) close(err error) {
 		return
 	}
 	p.closed = err
+	p.late.Stop()
 	for _, c := range p.queue {
 		p.finish(c, err)
 	}
