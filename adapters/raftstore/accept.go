@@ -218,7 +218,7 @@ func (s *Store) readMessages(c net.Conn, h hello) error {
 			if of, err := decodeOrigin(entry[stampSize:]); err != nil || of.node != h.From {
 				return fmt.Errorf("node %s forwards what is not its own block", h.Name)
 			}
-			s.engine.proposeEntry(entry)
+			s.engine.proposeNow(entry)
 		default:
 			return fmt.Errorf("frame %q came where a message was expected", kind)
 		}

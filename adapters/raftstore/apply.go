@@ -59,7 +59,7 @@ func (e *engine) applyEntries() {
 				return
 			}
 			for _, task := range tasks[:n] {
-				e.deliver(task.message.GetResponses())
+				e.applied(task.message.GetResponses())
 			}
 			tasks = tasks[n:]
 		}

@@ -3,7 +3,7 @@ package raftstore
 import (
 	"errors"
 	"fmt"
-	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,21 +24,24 @@ const (
 	stuckTicks = 4 * electionTicks
 )
 
-// engine runs raft. Three goroutines share the work: the loop owns raft and does nothing that waits; the appender makes
-// entries durable; the applier carries out what is committed. Raft's order of storage messages (AsyncStorageWrites) keeps
-// the three in step.
+// engine runs raft. What raft does waits for nothing: the loop calls it, or the goroutine that has a message for it (see doNow). The
+// appender makes entries durable; the applier carries out what is committed. Raft's order of storage messages
+// (AsyncStorageWrites) keeps the three in step.
 type engine struct {
 	store  *Store
-	node   *raft.RawNode // only the loop uses it
+	raft   sync.Mutex    // held by who calls raft
+	node   *raft.RawNode // guarded by raft; nil: it has not started
 	inbox  mailbox[func(*raft.RawNode)]
 	append mailbox[*raftpb.Message]
 	apply  mailbox[applyTask]
 	halt   chan struct{} // closed by stop
 	tasks  sync.WaitGroup
 	once   sync.Once
-	turns  turns // only the loop uses it
+	turns  turns // guarded by raft
 
-	unsaved *raftpb.HardState // newer than that of the log, but only in what is committed; nil: there is none. Only the appender uses it
+	// Only the appender uses these.
+	unsaved   *raftpb.HardState   // newer than that of the log, but only in what is committed; nil: there is none
+	confirmed map[uint64]answered // by node
 
 	view       atomic.Pointer[view]
 	writing    atomic.Int64 // when the write to the log began that is under way, as leaderless; 0: none is
@@ -63,7 +66,7 @@ type applyTask struct {
 }
 
 func newEngine(s *Store) *engine {
-	e := &engine{store: s, halt: make(chan struct{})}
+	e := &engine{store: s, halt: make(chan struct{}), confirmed: map[uint64]answered{}}
 	e.inbox.init()
 	e.append.init()
 	e.apply.init()
@@ -89,7 +92,9 @@ func (e *engine) start(applied uint64) error {
 			return err
 		}
 	}
+	e.raft.Lock()
 	e.node = node
+	e.raft.Unlock()
 	e.tasks.Go(e.loop)
 	e.tasks.Go(e.appendEntries)
 	e.tasks.Go(e.applyEntries)
@@ -108,31 +113,67 @@ func (e *engine) do(f func(*raft.RawNode)) {
 	}
 }
 
-// loop owns raft.
+// doNow is do, but this goroutine calls the function, if no other goroutine calls raft now: that takes some microseconds, and
+// to wake the loop would cost more. REQUIRES: the caller holds no lock.
+func (e *engine) doNow(f func(*raft.RawNode)) {
+	if !e.halted() {
+		e.inbox.leave(f)
+		e.work()
+	}
+}
+
+// work calls what is in the inbox.
+//
+// INVARIANT: nothing is left behind. Who finds raft in use has put its function into the inbox before, and who uses raft looks
+// into the inbox once more after that.
+func (e *engine) work() {
+	for e.inbox.any() && e.raft.TryLock() {
+		started := e.node != nil
+		if started {
+			e.turn(false)
+		}
+		e.raft.Unlock()
+		if !started { // the loop begins with what is in the inbox
+			return
+		}
+	}
+}
+
+// loop calls raft at ticks, and for those who do not do it themselves.
 func (e *engine) loop() {
 	ticker := time.NewTicker(e.store.tick())
 	defer ticker.Stop()
 	for {
-		ticked := false
+		e.work()
 		select {
 		case <-e.halt:
 			return
 		case <-ticker.C:
-			ticked = true
-			e.node.Tick()
-			e.awaitTurn()
-			e.store.proposals.look()
-			e.store.barriers.look()
+			e.tick()
 		case <-e.inbox.wake:
 		}
-		for _, f := range e.inbox.take() {
-			f(e.node)
-		}
-		for e.node.HasReady() {
-			e.handle(e.node.Ready())
-		}
-		e.look(ticked)
 	}
+}
+
+func (e *engine) tick() {
+	e.raft.Lock()
+	defer e.raft.Unlock()
+	e.node.Tick()
+	e.awaitTurn()
+	e.store.proposals.look()
+	e.store.barriers.look()
+	e.turn(true)
+}
+
+// turn calls what is in the inbox, and passes on what raft wants done. REQUIRES: raft is held, and has started.
+func (e *engine) turn(ticked bool) {
+	for _, f := range e.inbox.take() {
+		f(e.node)
+	}
+	for e.node.HasReady() {
+		e.handle(e.node.Ready())
+	}
+	e.look(ticked)
 }
 
 // handle passes on what raft wants done. Nothing in it waits.
@@ -203,7 +244,7 @@ func (e *engine) withoutLeader() time.Duration {
 
 // receive takes a message from another node.
 func (e *engine) receive(m *raftpb.Message) {
-	e.do(func(n *raft.RawNode) { _ = n.Step(m) }) // an error says that the message is of no use any more
+	e.doNow(func(n *raft.RawNode) { _ = n.Step(m) }) // an error says that the message is of no use any more
 }
 
 func (e *engine) unreachable(id uint64) {
@@ -211,22 +252,42 @@ func (e *engine) unreachable(id uint64) {
 }
 
 // propose has the leader's raft append an entry, if this node leads. What is not proposed is sent again by its node.
-func (e *engine) propose(body []byte) { e.proposeEntry(unstamped(body)) }
+func (e *engine) propose(body []byte) { e.do(e.proposal(unstamped(body))) }
 
-// proposeEntry is propose of an entry whose stamp is yet to be filled in. The entry belongs to raft from then on.
-func (e *engine) proposeEntry(entry []byte) {
-	if !readable(entry[stampSize:]) {
-		e.store.logger.Error("a node sent a block that cannot be understood; it is dropped")
-		return
-	}
-	e.do(func(n *raft.RawNode) {
+// proposeNow is propose of an entry whose stamp is yet to be filled in, as doNow. The entry belongs to raft from then on.
+func (e *engine) proposeNow(entry []byte) { e.doNow(e.proposal(entry)) }
+
+func (e *engine) proposal(entry []byte) func(*raft.RawNode) {
+	return func(n *raft.RawNode) {
+		if !readable(entry[stampSize:]) {
+			e.store.logger.Error("a node sent a block that cannot be understood; it is dropped")
+			return
+		}
 		store := e.store.current()
 		if store == nil || n.BasicStatus().RaftState != raft.StateLeader {
 			return
 		}
 		_ = n.Propose(stamp(entry, e.store.applier.at().rules, store.Stamp()))
-	})
+	}
 }
+
+// applied tells raft what was applied. Raft needs to know that only to bound how much is being applied, so a small part waits for the
+// next message, or for the next tick.
+func (e *engine) applied(responses []*raftpb.Message) {
+	for _, m := range responses {
+		size := 0
+		for _, entry := range m.GetEntries() {
+			size += len(entry.GetData())
+		}
+		if size > largePart {
+			e.receive(m)
+		} else {
+			e.inbox.leave(func(n *raft.RawNode) { _ = n.Step(m) })
+		}
+	}
+}
+
+const largePart = 1 << 20 // bytes
 
 // deliver passes on what a storage thread answers.
 func (e *engine) deliver(responses []*raftpb.Message) {
@@ -266,11 +327,32 @@ func (e *engine) appendEntries() {
 				return
 			}
 			for _, m := range messages[:n] {
-				e.deliver(m.GetResponses())
+				e.deliver(slices.DeleteFunc(m.GetResponses(), e.repeats))
 			}
 			messages = messages[n:]
 		}
 	}
+}
+
+// answered is what this node confirmed last to another one.
+type answered struct {
+	term, index uint64
+	at          time.Duration // a monotonic time
+}
+
+// repeats says whether a message confirms what this node confirmed a moment ago. The leader has raft send a message to tell how far
+// the log is committed, and raft answers that, too. A leader that really needs the answer asks again with its next heartbeat,
+// which is later than a moment. REQUIRES: the appender's goroutine calls it.
+func (e *engine) repeats(m *raftpb.Message) bool {
+	if m.GetType() != raftpb.MsgAppResp || m.GetReject() || m.GetTo() == e.store.log.who().ID {
+		return false
+	}
+	now, before := e.store.monotonic(), e.confirmed[m.GetTo()]
+	if before.term == m.GetTerm() && before.index == m.GetIndex() && now-before.at < e.store.tick()/2 {
+		return true
+	}
+	e.confirmed[m.GetTo()] = answered{m.GetTerm(), m.GetIndex(), now}
+	return false
 }
 
 // write writes messages without a snapshot, with one sync. Entries, votes and terms need it. How far the log is committed
@@ -316,47 +398,3 @@ func hardState(m *raftpb.Message) *raftpb.HardState {
 	}
 	return state
 }
-
-// mailbox is a queue without a bound: raft bounds what is under way, and a bounded queue between goroutines that also answer
-// each other could block them all.
-type mailbox[T any] struct {
-	mu    sync.Mutex
-	items []T
-	wake  chan struct{} // capacity 1: there may be something in the queue; never closed
-}
-
-func (m *mailbox[T]) init() { m.wake = make(chan struct{}, 1) }
-
-func (m *mailbox[T]) put(item T) {
-	m.mu.Lock()
-	m.items = append(m.items, item)
-	m.mu.Unlock()
-	select {
-	case m.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (m *mailbox[T]) take() []T {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	taken := m.items
-	m.items = nil
-	return taken
-}
-
-// raftLogger logs raft's warnings and errors.
-type raftLogger struct{ *slog.Logger }
-
-func (l raftLogger) Debug(...any)                {}
-func (l raftLogger) Debugf(string, ...any)       {}
-func (l raftLogger) Info(v ...any)               { l.Logger.Debug(fmt.Sprint(v...)) }
-func (l raftLogger) Infof(f string, v ...any)    { l.Logger.Debug(fmt.Sprintf(f, v...)) }
-func (l raftLogger) Warning(v ...any)            { l.Logger.Debug(fmt.Sprint(v...)) }
-func (l raftLogger) Warningf(f string, v ...any) { l.Logger.Debug(fmt.Sprintf(f, v...)) }
-func (l raftLogger) Error(v ...any)              { l.Logger.Error(fmt.Sprint(v...)) }
-func (l raftLogger) Errorf(f string, v ...any)   { l.Logger.Error(fmt.Sprintf(f, v...)) }
-func (l raftLogger) Fatal(v ...any)              { panic(fmt.Sprint(v...)) }
-func (l raftLogger) Fatalf(f string, v ...any)   { panic(fmt.Sprintf(f, v...)) }
-func (l raftLogger) Panic(v ...any)              { panic(fmt.Sprint(v...)) }
-func (l raftLogger) Panicf(f string, v ...any)   { panic(fmt.Sprintf(f, v...)) }
