@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"time"
 
@@ -49,6 +50,9 @@ type Access struct {
 	Now   func() time.Time
 	// Ruled says whether a rule gives a role to callers without a token; nil: there are no rules. A node knows its own.
 	Ruled func(role string) bool
+	// Derive gives 32 bytes that follow from a text and from a key that the nodes share and that nobody else knows; nil: there is
+	// none, and a secret cannot be told again.
+	Derive func(from string) ([]byte, error)
 }
 
 // Create makes a token and gives its secret, which is kept nowhere.
@@ -56,8 +60,51 @@ func (a *Access) Create(ctx context.Context, caller Caller, name string, spec do
 	if err := a.future("expires", spec.Expires); err != nil {
 		return "", err
 	}
-	secret, hash := NewSecret()
-	return secret, a.Do(ctx, caller, domain.CreateToken{Name: name, Spec: spec, Secret: hash})
+	secret, hash, err := a.secret(caller, name)
+	if err != nil {
+		return "", err
+	}
+	if err := a.Do(ctx, caller, domain.CreateToken{Name: name, Spec: spec, Secret: hash}); err != nil {
+		return "", err
+	}
+	return secret, a.holds(ctx, caller, hash)
+}
+
+// secret draws a secret for a token, or derives it from the key of the request, so that it can be told again.
+func (a *Access) secret(caller Caller, name string) (secret string, hash domain.SecretHash, err error) {
+	if caller.Keyed == nil || a.Derive == nil {
+		secret, hash = NewSecret()
+		return secret, hash, nil
+	}
+	b, err := a.Derive(fmt.Sprintf("token %q %q %q %x", name, caller.Actor, caller.Keyed.Key, caller.Keyed.Request))
+	if err != nil {
+		return "", hash, err
+	}
+	secret = SecretPrefix + hex.EncodeToString(b)
+	return secret, sha256.Sum256([]byte(secret)), nil
+}
+
+// holds refuses a request that was sent before and made another secret: with another key of the nodes, or none.
+func (a *Access) holds(ctx context.Context, caller Caller, hash domain.SecretHash) error {
+	made, err := caller.sentBefore(ctx, a.Store, eventstore.AccessStream)
+	if err != nil || made.Position == 0 {
+		return err
+	}
+	event, err := eventstore.Decode(&made)
+	if err != nil {
+		return err
+	}
+	var was domain.SecretHash
+	switch e := event.(type) {
+	case domain.TokenCreated:
+		was = e.SHA256
+	case domain.TokenRotated:
+		was = e.SHA256
+	}
+	if was != hash {
+		return domain.InvalidField{Field: "Idempotency-Key", Rule: "must be another one: what came with it was done, and its secret cannot be told again"}
+	}
+	return nil
 }
 
 // Rotate gives a token another secret. The one before stays good for a time (0: not at all). expires is the token's end
@@ -68,12 +115,18 @@ func (a *Access) Rotate(ctx context.Context, caller Caller, name string, keepOld
 			return "", err
 		}
 	}
-	secret, hash := NewSecret()
+	secret, hash, err := a.secret(caller, name)
+	if err != nil {
+		return "", err
+	}
 	command := domain.RotateToken{Name: name, Secret: hash, Expires: expires}
 	if keepOld > 0 {
 		command.OldUntil = a.Now().Add(keepOld).UTC()
 	}
-	return secret, a.Do(ctx, caller, command)
+	if err := a.Do(ctx, caller, command); err != nil {
+		return "", err
+	}
+	return secret, a.holds(ctx, caller, hash)
 }
 
 func (a *Access) future(field string, at time.Time) error {

@@ -101,7 +101,7 @@ func (s *Service) findOnce(ctx context.Context, caller Caller, t *task) (done bo
 	case count == 0:
 		return false, nil
 	case last.ID != ids.at(count-1):
-		return true, domain.InvalidField{Field: "Idempotency-Key", Rule: "must be another one: it came with another command before"}
+		return true, otherRequest
 	}
 	return true, s.recall(ctx, t, last, count)
 }

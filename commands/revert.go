@@ -45,6 +45,14 @@ func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversa
 	var at []int // the reversal of a request
 	refused := false
 	for i := range reversals {
+		before, err := caller.sentBefore(ctx, s.store, eventstore.LifecycleStream(reversals[i].Key))
+		if err == nil && before.Position > 0 { // by the same request
+			results[i].Position, results[i].Revision = before.Position, uint64(before.Revision)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
 		request, epoch, err := s.reverse(ctx, caller, &reversals[i], reason, &admitted[i])
 		if err != nil {
 			results[i].Err, refused = err, true
@@ -133,7 +141,11 @@ func (s *Service) reverse(ctx context.Context, caller Caller, r *Reversal, reaso
 			if _, renews := e.(domain.HeartbeatReceived); renews { // nothing differs any more
 				continue
 			}
-			request.Events = append(request.Events, eventstore.EventData{Type: e.EventType(), Data: data, Metadata: caller.metadata(false)})
+			made := eventstore.EventData{Type: e.EventType(), Data: data, Metadata: caller.metadata(false)}
+			if caller.Keyed != nil {
+				made.ID = caller.keyedID(request.Stream, len(request.Events))
+			}
+			request.Events = append(request.Events, made)
 			state = domain.Evolve(state, e, domain.Recorded{Actor: caller.Actor})
 		}
 	}

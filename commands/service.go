@@ -76,7 +76,8 @@ type Caller struct {
 	Via       string // http, cli, expiry …
 	RequestID string
 
-	Registry bool // the registry itself, not a client: it may change what is in its own namespace
+	Registry bool   // the registry itself, not a client: it may change what is in its own namespace
+	Keyed    *Keyed // the key of the request, where it is no command to an instance; nil: it has none
 
 	reverts, reason, forced string // see domain.Metadata
 }

@@ -16,8 +16,12 @@ type Webhooks struct {
 	WaitFor func(ctx context.Context, position eventstore.Position) error
 }
 
-// Create makes a webhook under a new id.
+// Create makes a webhook under a new id, or under the one that follows from the key of the request.
 func (w *Webhooks) Create(ctx context.Context, caller Caller, c domain.CreateWebhook) (id string, err error) {
+	if caller.Keyed != nil {
+		id = OnceID(caller, caller.Keyed.Key).String()
+		return id, w.Do(ctx, caller, id, c)
+	}
 	made, err := uuid.NewV7()
 	if err != nil {
 		return "", err

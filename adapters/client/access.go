@@ -14,7 +14,7 @@ func rolePath(name string) string  { return "/v1/access/roles/" + url.PathEscape
 
 // CreateToken makes a token. Its secret is in this reply only.
 func (c *Client) CreateToken(ctx context.Context, name string, spec domain.TokenSpec) (Reply[wire.Token], error) {
-	return ask[wire.Token](ctx, c, request{method: http.MethodPost, path: "/v1/access/tokens", body: wire.NewToken{Name: name, TokenSpec: spec}})
+	return change[wire.Token](ctx, c, request{method: http.MethodPost, path: "/v1/access/tokens", body: wire.NewToken{Name: name, TokenSpec: spec}})
 }
 
 // Tokens lists the tokens that were not revoked.
@@ -29,15 +29,12 @@ func (c *Client) Token(ctx context.Context, name string) (Reply[wire.Token], err
 
 // RotateToken gives a token another secret, which is in this reply only.
 func (c *Client) RotateToken(ctx context.Context, name string, how wire.Rotation) (Reply[wire.Token], error) {
-	return ask[wire.Token](ctx, c, request{method: http.MethodPost, path: tokenPath(name) + "/rotate", body: how})
+	return change[wire.Token](ctx, c, request{method: http.MethodPost, path: tokenPath(name) + "/rotate", body: how})
 }
 
 // RevokeToken ends a token for ever.
 func (c *Client) RevokeToken(ctx context.Context, name, reason string) error {
-	query := url.Values{}
-	set(query, "reason", reason)
-	_, err := c.Call(ctx, http.MethodDelete, tokenPath(name), query, nil)
-	return err
+	return c.end(ctx, tokenPath(name), reason)
 }
 
 // Roles lists the built-in roles and the others.
@@ -47,13 +44,10 @@ func (c *Client) Roles(ctx context.Context) (Reply[wire.RoleList], error) {
 
 // SetRole makes a role, or gives it other grants.
 func (c *Client) SetRole(ctx context.Context, name string, role wire.RoleChange) (Reply[wire.Role], error) {
-	return ask[wire.Role](ctx, c, request{method: http.MethodPut, path: rolePath(name), body: role})
+	return change[wire.Role](ctx, c, request{method: http.MethodPut, path: rolePath(name), body: role})
 }
 
 // RemoveRole ends a role that no token has.
 func (c *Client) RemoveRole(ctx context.Context, name, reason string) error {
-	query := url.Values{}
-	set(query, "reason", reason)
-	_, err := c.Call(ctx, http.MethodDelete, rolePath(name), query, nil)
-	return err
+	return c.end(ctx, rolePath(name), reason)
 }

@@ -100,6 +100,21 @@ func (r *request) once(c *Client, key string) {
 	r.repeatable = true
 }
 
+// change sends a request that changes something else than an instance, once.
+func change[T any](ctx context.Context, c *Client, r request) (Reply[T], error) {
+	r.once(c, "")
+	return ask[T](ctx, c, r)
+}
+
+// end sends a request that ends something else than an instance, once.
+func (c *Client) end(ctx context.Context, path, reason string) error {
+	r := request{method: http.MethodDelete, path: path, query: url.Values{}}
+	set(r.query, "reason", reason)
+	r.once(c, "")
+	_, _, err := c.call(ctx, r)
+	return err
+}
+
 // renewal is command for what renews a lease, which does no harm twice.
 func (c *Client) renewal(ctx context.Context, method string, k domain.Key, below string, body any, on preconditions) (Reply[wire.Result], error) {
 	r, err := c.commandRequest(method, k, below, body, on, nil)

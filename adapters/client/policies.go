@@ -23,13 +23,10 @@ func (c *Client) Policy(ctx context.Context, name string) (Reply[wire.Policy], e
 
 // SetPolicy makes a policy, or gives it another specification.
 func (c *Client) SetPolicy(ctx context.Context, name string, spec domain.PolicySpec) (Reply[wire.Policy], error) {
-	return ask[wire.Policy](ctx, c, request{method: http.MethodPut, path: policyPath(name), body: spec})
+	return change[wire.Policy](ctx, c, request{method: http.MethodPut, path: policyPath(name), body: spec})
 }
 
 // RemovePolicy ends a policy.
 func (c *Client) RemovePolicy(ctx context.Context, name, reason string) error {
-	query := url.Values{}
-	set(query, "reason", reason)
-	_, err := c.Call(ctx, http.MethodDelete, policyPath(name), query, nil)
-	return err
+	return c.end(ctx, policyPath(name), reason)
 }

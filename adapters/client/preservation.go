@@ -27,7 +27,7 @@ func (c *Client) EndPreservation(ctx context.Context, namespace, reason string) 
 }
 
 func (c *Client) changePreservation(ctx context.Context, namespace, reason string, held bool) (Reply[wire.Preservation], error) {
-	return ask[wire.Preservation](ctx, c, request{
+	return change[wire.Preservation](ctx, c, request{
 		method: http.MethodPut, path: "/v1/preservation", query: url.Values{"ns": {namespace}}, body: wire.PreservationChange{Held: &held, Reason: reason},
 	})
 }

@@ -9,5 +9,5 @@ import (
 
 // Revert plans a revert (DryRun), or carries it out.
 func (c *Client) Revert(ctx context.Context, r wire.RevertRequest) (Reply[wire.Revert], error) {
-	return ask[wire.Revert](ctx, c, request{method: http.MethodPost, path: "/v1/reverts", body: r})
+	return change[wire.Revert](ctx, c, request{method: http.MethodPost, path: "/v1/reverts", body: r})
 }

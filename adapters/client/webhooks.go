@@ -21,7 +21,7 @@ func webhookPath(id string) string { return "/v1/webhooks/" + url.PathEscape(id)
 
 // CreateWebhook creates a webhook: the registry posts events to the webhook's URL.
 func (c *Client) CreateWebhook(ctx context.Context, w NewWebhook) (Reply[wire.Webhook], error) {
-	return ask[wire.Webhook](ctx, c, request{method: http.MethodPost, path: "/v1/webhooks", body: w})
+	return change[wire.Webhook](ctx, c, request{method: http.MethodPost, path: "/v1/webhooks", body: w})
 }
 
 // Webhooks lists every webhook. It asks for page after page; Raw is as one page with all of them would be.
@@ -56,15 +56,12 @@ func (c *Client) ReplayWebhook(ctx context.Context, id string, from Moment) (Rep
 }
 
 func (c *Client) changeWebhook(ctx context.Context, id, action string, body any) (Reply[wire.Webhook], error) {
-	return ask[wire.Webhook](ctx, c, request{method: http.MethodPost, path: webhookPath(id) + "/" + action, body: body})
+	return change[wire.Webhook](ctx, c, request{method: http.MethodPost, path: webhookPath(id) + "/" + action, body: body})
 }
 
 // DeleteWebhook deletes a webhook.
 func (c *Client) DeleteWebhook(ctx context.Context, id, reason string) error {
-	query := url.Values{}
-	set(query, "reason", reason)
-	_, err := c.Call(ctx, http.MethodDelete, webhookPath(id), query, nil)
-	return err
+	return c.end(ctx, webhookPath(id), reason)
 }
 
 // Deliveries are a webhook's newest attempts to deliver, at most limit; 0: the registry's default.

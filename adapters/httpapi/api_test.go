@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -117,7 +118,10 @@ func startConfigured(t testing.TB, opts pebblestore.Options, change func(*httpap
 		PreservationCommands: &commands.Preservation{Store: store, Projections: registry},
 		Ready:                func() error { return s.notReady }, Metrics: observed.Handler(), OpenAPI: api.OpenAPI,
 		Version: "test", Logger: logger,
-		Tokens: tokens, AccessCommands: &commands.Access{Store: store, State: tokens, Now: time.Now},
+		Tokens: tokens, AccessCommands: &commands.Access{Store: store, State: tokens, Now: time.Now, Derive: func(from string) ([]byte, error) {
+			sum := sha256.Sum256([]byte(from))
+			return sum[:], nil
+		}},
 	}
 	config.Policies, config.PolicyCommands = rails, &commands.Policies{Store: store, State: rails, Catalog: registry}
 	config.Commands.Guard = &commands.Guard{Policies: rails, Now: time.Now}

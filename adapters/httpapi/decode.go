@@ -14,7 +14,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/commands"
@@ -235,40 +234,6 @@ func withPreconditions(c echo.Context, request commands.Request) (commands.Reque
 	var err error
 	request.Once, err = onceKey(c)
 	return request, err
-}
-
-// headerKey is the header with the key under which a command is carried out once
-// (draft-ietf-httpapi-idempotency-key-header).
-const headerKey = "Idempotency-Key"
-
-// onceKey is the key of a command; "": it has none.
-func onceKey(c echo.Context) (string, error) {
-	values := c.Request().Header.Values(headerKey)
-	if len(values) == 0 {
-		return "", nil
-	}
-	key, err := uuid.Parse(strings.Trim(values[0], `"`))
-	if err != nil || len(values) > 1 {
-		return "", invalidField(headerKey, `must be a UUID, e.g. "8e03978e-40d5-43dd-bc93-6894a57f9324"`)
-	}
-	return key.String(), nil
-}
-
-// keyed are the routes that take a key, or that do no harm twice.
-var keyed = []string{"/v1/services/", "/v1/commands", "/v1/heartbeats", "/v1/check-reports"}
-
-// refuseKey refuses a key where it would have no effect: the client may send its request again because of it.
-func refuseKey(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		r := c.Request()
-		if len(r.Header[headerKey]) > 0 && r.Method != http.MethodGet && r.Method != http.MethodHead {
-			takes := func(prefix string) bool { return strings.HasPrefix(c.Path(), prefix) }
-			if !slices.ContainsFunc(keyed, takes) {
-				return invalidField(headerKey, "must be left out: only commands to instances are carried out once by it")
-			}
-		}
-		return next(c)
-	}
 }
 
 // queryPrecondition reads the parameters epoch and owner. An empty parameter is refused: a script whose variable is not

@@ -84,7 +84,7 @@ func caller(c echo.Context) commands.Caller {
 			via = asked
 		}
 	}
-	return commands.Caller{Actor: who.Name, Source: web.SourceOf(c.Request().RemoteAddr), Via: via, RequestID: requestID(c)}
+	return commands.Caller{Actor: who.Name, Source: web.SourceOf(c.Request().RemoteAddr), Via: via, RequestID: requestID(c), Keyed: keyedOf(c)}
 }
 
 // extendWriteDeadline gives the reply the time d from now on, in place of the server's write timeout.

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -15,8 +16,8 @@ import (
 
 // Deliveries delivers events to webhooks, as the API needs it.
 type Deliveries interface {
-	// NewSecret makes a signing secret.
-	NewSecret() (string, error)
+	// NewSecret makes a signing secret: a new one, or ("" excepted) the one that follows from a text.
+	NewSecret(from string) (string, error)
 	// Seal encrypts a secret, so that an event can hold the secret.
 	Seal(secret string) ([]byte, error)
 	// SealURL encrypts the URL of a target, and Target gives the whole URL again.
@@ -57,9 +58,13 @@ func (a *api) createWebhook(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	made := body.Secret == ""
+	who, made := caller(c), body.Secret == ""
 	if made {
-		body.Secret, err = a.Deliveries.NewSecret()
+		from := ""
+		if who.Keyed != nil { // it is told again when the request is sent again
+			from = fmt.Sprintf("%q %q %x", who.Actor, who.Keyed.Key, who.Keyed.Request)
+		}
+		body.Secret, err = a.Deliveries.NewSecret(from)
 		if err != nil {
 			return err
 		}
@@ -72,11 +77,14 @@ func (a *api) createWebhook(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	id, err := a.WebhookCommands.Create(c.Request().Context(), caller(c), domain.CreateWebhook{Spec: body.WebhookSpec, After: uint64(after), Secret: sealed, Target: target})
+	id, err := a.WebhookCommands.Create(c.Request().Context(), who, domain.CreateWebhook{Spec: body.WebhookSpec, After: uint64(after), Secret: sealed, Target: target})
 	if err != nil {
 		return err
 	}
-	w, _ := a.Webhooks.Find(id)
+	w, ok := a.Webhooks.Find(id)
+	if !ok { // deleted since
+		return domain.UnknownWebhook{ID: id}
+	}
 	shown := a.showWebhook(w)
 	if made {
 		shown.Secret = body.Secret

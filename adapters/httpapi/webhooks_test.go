@@ -13,7 +13,7 @@ import (
 // fakeDeliveries delivers nothing: package webhooks is tested with targets, and the binary with both.
 type fakeDeliveries struct{}
 
-func (fakeDeliveries) NewSecret() (string, error) { return "whsec_new", nil }
+func (fakeDeliveries) NewSecret(from string) (string, error) { return "whsec_new" + from, nil }
 func (fakeDeliveries) Seal(secret string) ([]byte, error) {
 	if !strings.HasPrefix(secret, "whsec_") {
 		return nil, domain.InvalidField{Field: "secret", Rule: "must be whsec_…"}

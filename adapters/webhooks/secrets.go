@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -16,7 +18,10 @@ import (
 )
 
 // Secrets seals signing secrets and the URLs of targets, so that both can stand in events that others may read.
-type Secrets struct{ aead cipher.AEAD }
+type Secrets struct {
+	aead cipher.AEAD
+	key  []byte
+}
 
 const keyBytes = 32
 
@@ -45,15 +50,24 @@ func LoadSecrets(path string) (*Secrets, error) {
 		return nil, err
 	}
 	aead, err := cipher.NewGCM(block)
-	return &Secrets{aead}, err
+	return &Secrets{aead, key}, err
+}
+
+// Derive gives 32 bytes that follow from a text and the key, and that nobody without the key can know.
+func (s *Secrets) Derive(from string) ([]byte, error) {
+	return hkdf.Key(sha256.New, s.key, nil, "rollcall "+from, keyBytes)
 }
 
 const secretPrefix = "whsec_"
 
-// New makes a signing secret in the notation of Standard Webhooks.
-func (s *Secrets) New() (string, error) {
+// New makes a signing secret in the notation of Standard Webhooks: a new one, or the one that follows from a text.
+func (s *Secrets) New(from string) (string, error) {
 	b := make([]byte, keyBytes)
-	if _, err := rand.Read(b); err != nil {
+	_, err := rand.Read(b)
+	if from != "" {
+		b, err = s.Derive("webhook " + from)
+	}
+	if err != nil {
 		return "", err
 	}
 	return secretPrefix + base64.StdEncoding.EncodeToString(b), nil

@@ -66,7 +66,7 @@ func start(t *testing.T, change func(*webhooks.Options)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.secret, err = r.secrets.New(); err != nil {
+	if r.secret, err = r.secrets.New(""); err != nil {
 		t.Fatal(err)
 	}
 	r.target = httptest.NewServer(http.HandlerFunc(r.take))
@@ -330,7 +330,7 @@ func TestSecretsKeep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secret, err := s.New()
+	secret, err := s.New("")
 	if err != nil {
 		t.Fatal(err)
 	}

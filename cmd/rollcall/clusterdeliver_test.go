@@ -185,7 +185,7 @@ func (d *delivering) taken() []string {
 func (d *delivering) create(node, url string) {
 	d.t.Helper()
 	n := d.nodes[node]
-	secret, err := n.NewSecret()
+	secret, err := n.NewSecret("")
 	var sealed, target []byte
 	if err == nil {
 		sealed, err = n.Seal(secret)

@@ -169,7 +169,7 @@ func consumerOf(t brokers.Target) string { return "broker-" + t.URL }
 func (d *deliveries) close() error { return d.log.Close() }
 
 // NewSecret implements httpapi.Deliveries.
-func (d *deliveries) NewSecret() (string, error) { return d.secrets.New() }
+func (d *deliveries) NewSecret(from string) (string, error) { return d.secrets.New(from) }
 
 // Seal implements httpapi.Deliveries.
 func (d *deliveries) Seal(secret string) ([]byte, error) { return d.secrets.Seal(secret) }

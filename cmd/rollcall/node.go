@@ -177,7 +177,7 @@ func (n *node) openAccess(ctx context.Context) (err error) {
 }
 
 func (n *node) accessCommands() *commands.Access {
-	a := &commands.Access{Store: n.store, State: n.tokens, Now: time.Now}
+	a := &commands.Access{Store: n.store, State: n.tokens, Now: time.Now, Derive: n.deliveries.secrets.Derive}
 	if n.vouched != nil {
 		a.Ruled = n.vouched.Names
 	}
