@@ -88,9 +88,9 @@ func register(ctx context.Context, c *client.Client) error {
 	return err
 }
 
-// pauseWebhook is a command that takes no key.
-func pauseWebhook(ctx context.Context, c *client.Client) error {
-	_, err := c.PauseWebhook(ctx, "w", "")
+// moveLead is a command that takes no key.
+func moveLead(ctx context.Context, c *client.Client) error {
+	_, err := c.MoveLead(ctx, "n1")
 	return err
 }
 
@@ -115,17 +115,17 @@ func TestARequestGoesOnToAnotherNodeWhereThatIsSafe(t *testing.T) {
 		"a command where nobody listens":                      {nil, register, "1", ""},
 		"a read without an answer":                            {hangsUp, lookUp, "01", ""},
 		"a heartbeat without an answer":                       {hangsUp, beat, "01", ""},
-		"a command without an answer":                         {hangsUp, pauseWebhook, "0", "the command may have been carried out"},
+		"a command without an answer":                         {hangsUp, moveLead, "0", "the command may have been carried out"},
 		"a command with a key without an answer":              {hangsUp, register, "01", ""},
 		"a command, and the node has no leader":               {refuses(503, "no-leader"), register, "01", ""},
 		"a command, and the node starts":                      {refuses(503, "not-ready"), register, "01", ""},
 		"a command, and the disk is full":                     {refuses(507, "disk-full"), register, "01", ""},
-		"a command, and the node does not know the outcome":   {refuses(503, "timeout"), pauseWebhook, "0", "it is timeout"},
+		"a command, and the node does not know the outcome":   {refuses(503, "timeout"), moveLead, "0", "it is timeout"},
 		"a command with a key of unknown outcome":             {refuses(503, "timeout"), register, "01", ""},
 		"a heartbeat, and the node does not know the outcome": {refuses(503, "timeout"), beat, "01", ""},
 		"a read, and the node is behind":                      {refuses(504, "projection-behind"), lookUp, "01", ""},
 		"a read, and a proxy says that the node is away":      {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, lookUp, "01", ""},
-		"a command, and a proxy says that the node is away":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, pauseWebhook, "0", "502 Bad Gateway"},
+		"a command, and a proxy says that the node is away":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, moveLead, "0", "502 Bad Gateway"},
 		"a read, and the node is overloaded":                  {refuses(503, "overloaded"), lookUp, "0", "it is overloaded"},
 		"a read that is refused":                              {refuses(404, "unknown-service"), lookUp, "0", "it is unknown-service"},
 		"a read of another server":                            {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(418) }, lookUp, "0", "418 I'm a teapot"},
@@ -156,10 +156,10 @@ func TestRequestsStayAtTheNodeThatAnswers(t *testing.T) {
 func TestTheNextRequestLeavesANodeThatGaveNoAnswer(t *testing.T) {
 	c, asked := several(t, hangsUp, fine)
 	var silent *client.Unreachable
-	if err := pauseWebhook(t.Context(), c); !errors.As(err, &silent) || !silent.Unknown {
+	if err := moveLead(t.Context(), c); !errors.As(err, &silent) || !silent.Unknown {
 		t.Errorf("the first command: %v", err)
 	}
-	if err := pauseWebhook(t.Context(), c); err != nil || asked() != "01" {
+	if err := moveLead(t.Context(), c); err != nil || asked() != "01" {
 		t.Errorf("the second command: %v", err)
 	}
 }
@@ -224,7 +224,7 @@ func TestANodeThatSwallowsACommandKeepsIt(t *testing.T) {
 		}
 		began := time.Now()
 		var silent *client.Unreachable
-		if err := pauseWebhook(t.Context(), c); !errors.As(err, &silent) || !silent.Unknown || silent.URL != "http://a" || time.Since(began) != 10*time.Second {
+		if err := moveLead(t.Context(), c); !errors.As(err, &silent) || !silent.Unknown || silent.URL != "http://a" || time.Since(began) != 10*time.Second {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
 		if c, err = client.New("http://a,http://b", client.Options{Transport: byHost{"a": &swallows{}, "b": &script{steps: []step{{status: 200, body: `{"position":"7","revision":1}`}}}}, Timeout: 10 * time.Second}); err != nil {
