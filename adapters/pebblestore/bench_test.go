@@ -192,11 +192,11 @@ func BenchmarkOpen(b *testing.B) {
 // the store takes on disk must level off.
 func BenchmarkRetention(b *testing.B) {
 	for b.Loop() {
-		now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
-		s := open(b, b.TempDir(), pebblestore.Options{Now: func() time.Time { return now }})
+		clock := wallAt(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC))
+		s := open(b, b.TempDir(), pebblestore.Options{Now: clock.now})
 		var use []uint64
 		for second := range 600 {
-			now = now.Add(time.Second)
+			clock.add(time.Second)
 			for batch := range 10 {
 				requests := make([]eventstore.AppendRequest, 1000)
 				for i := range requests {
@@ -207,7 +207,7 @@ func BenchmarkRetention(b *testing.B) {
 				}
 			}
 			if second%10 == 9 {
-				if _, err := s.TrimHeartbeats(now.Add(-2 * time.Minute)); err != nil {
+				if _, err := s.TrimHeartbeats(clock.now().Add(-2 * time.Minute)); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -73,12 +73,12 @@ func TestANearlyFullDiskRefusesAppendsUntilThereIsRoom(t *testing.T) {
 
 // The clock may step by an hour either way: recorded_at never decreases.
 func TestRecordedAtNeverDecreases(t *testing.T) {
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	clock := wallAt(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 	dir := t.TempDir()
-	s := open(t, dir, pebblestore.Options{Now: func() time.Time { return now }})
+	s := open(t, dir, pebblestore.Options{Now: clock.now})
 	step := func() {
 		for _, by := range []time.Duration{time.Second, -time.Hour, time.Minute, 2 * time.Hour, -2 * time.Hour} {
-			now = now.Add(by)
+			clock.add(by)
 			appendOne(t, s, stream(1))
 			appendOne(t, s, heartbeats(1))
 		}
@@ -87,8 +87,8 @@ func TestRecordedAtNeverDecreases(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(-24 * time.Hour)
-	s = open(t, dir, pebblestore.Options{Now: func() time.Time { return now }})
+	clock.add(-24 * time.Hour)
+	s = open(t, dir, pebblestore.Options{Now: clock.now})
 	step()
 	var last time.Time
 	for e, err := range s.ReadAll(ctx, eventstore.ReadAllOptions{}) {

@@ -73,14 +73,14 @@ func TestHeadsThatWereNotWrittenAreFoundInTheHeartbeats(t *testing.T) {
 		checkHeads(t, open(t, "data", pebblestore.Options{FS: fs}), 1)
 	})
 	t.Run("after the retention took the heartbeats", func(t *testing.T) {
-		now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+		clock := wallAt(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 		fs := vfs.NewCrashableMem()
-		opts := pebblestore.Options{FS: fs, Now: func() time.Time { return now }}
+		opts := pebblestore.Options{FS: fs, Now: clock.now}
 		s := open(t, "data", opts)
 		beatAll(t, s)
-		now = now.Add(time.Hour)
+		clock.add(time.Hour)
 		appendOne(t, s, stream(1))
-		if _, err := s.TrimHeartbeats(now); err != nil {
+		if _, err := s.TrimHeartbeats(clock.now()); err != nil {
 			t.Fatal(err)
 		}
 		opts.FS = fs.CrashClone(vfs.CrashCloneCfg{})

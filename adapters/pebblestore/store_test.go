@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -74,13 +75,26 @@ func TestASecondProcessIsToldWhoHasTheFolder(t *testing.T) {
 	}
 }
 
+// wall is a clock that a test sets while the store reads it.
+type wall struct{ atomic.Pointer[time.Time] }
+
+func wallAt(t time.Time) *wall {
+	w := &wall{}
+	w.Store(&t)
+	return w
+}
+
+func (w *wall) now() time.Time       { return *w.Load() }
+func (w *wall) add(by time.Duration) { w.set(w.now().Add(by)) }
+func (w *wall) set(t time.Time)      { w.Store(&t) }
+
 func TestRecordedTimeNeverGoesBack(t *testing.T) {
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	clock := wallAt(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
 	dir := t.TempDir()
-	opts := pebblestore.Options{Now: func() time.Time { return now }}
+	opts := pebblestore.Options{Now: clock.now}
 	s := open(t, dir, opts)
 	appendOne(t, s, stream(1))
-	now = now.Add(-time.Hour)
+	clock.add(-time.Hour)
 	appendOne(t, s, stream(1))
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -103,12 +117,13 @@ func TestRecordedTimeNeverGoesBack(t *testing.T) {
 
 func TestATimeFindsItsPosition(t *testing.T) {
 	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	now := start
-	s := open(t, t.TempDir(), pebblestore.Options{Now: func() time.Time { return now }})
+	clock := wallAt(start)
+	s := open(t, t.TempDir(), pebblestore.Options{Now: clock.now})
 	at := map[time.Duration]eventstore.Position{}
 	for i := range 40 {
-		now = start.Add(time.Duration(i) * 300 * time.Millisecond)
-		at[now.Sub(start)] = appendOne(t, s, []eventstore.StreamName{stream(i), heartbeats(i)}[i%2])
+		after := time.Duration(i) * 300 * time.Millisecond
+		clock.set(start.Add(after))
+		at[after] = appendOne(t, s, []eventstore.StreamName{stream(i), heartbeats(i)}[i%2])
 	}
 	for after, want := range at {
 		for _, extra := range []time.Duration{0, time.Millisecond, 299 * time.Millisecond} {
@@ -126,12 +141,12 @@ func TestATimeFindsItsPosition(t *testing.T) {
 
 func TestTrimmedHeartbeatsAreGoneAndNothingElseIs(t *testing.T) {
 	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	now := start
+	clock := wallAt(start)
 	dir := t.TempDir()
-	opts := pebblestore.Options{Now: func() time.Time { return now }}
+	opts := pebblestore.Options{Now: clock.now}
 	s := open(t, dir, opts)
 	for i := range 100 {
-		now = start.Add(time.Duration(i) * time.Second)
+		clock.set(start.Add(time.Duration(i) * time.Second))
 		appendOne(t, s, heartbeats(i%3))
 		appendOne(t, s, stream(i%3))
 	}
@@ -165,9 +180,9 @@ func TestTrimmedHeartbeatsAreGoneAndNothingElseIs(t *testing.T) {
 		}
 	}
 	check(s, 100, 50)
-	now = now.Add(time.Hour)
+	clock.add(time.Hour)
 	head := appendOne(t, s, heartbeats(0))
-	if _, err := s.TrimHeartbeats(now.Add(time.Minute)); err != nil {
+	if _, err := s.TrimHeartbeats(clock.now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
