@@ -112,10 +112,10 @@ func (h *heads) shard(stream eventstore.StreamName) (*headShard, uint32) {
 }
 
 // head is a stream's head. It is loaded from disk when it is not known yet.
-func (s *Store) head(stream eventstore.StreamName) (*head, error) { return s.headNamed(stream, "") }
+func (s *Store) head(stream eventstore.StreamName) (*head, error) { return s.headOf(stream, "", 0) }
 
-// headNamed is head with the name that newHead takes.
-func (s *Store) headNamed(stream eventstore.StreamName, name string) (*head, error) {
+// headOf is head with the name that newHead takes, and the number of a heartbeat stream; 0: the number is to be looked up.
+func (s *Store) headOf(stream eventstore.StreamName, name string, number uint32) (*head, error) {
 	shard, hash := s.heads.shard(stream)
 	for {
 		shard.Lock()
@@ -125,7 +125,9 @@ func (s *Store) headNamed(stream eventstore.StreamName, name string) (*head, err
 		if h != nil {
 			return h, nil
 		}
-		if h, ok, err := s.loadAndKeep(shard, newHead(stream, hash, name), stream, forgotten); ok || err != nil {
+		h = newHead(stream, hash, name)
+		h.number = number
+		if h, ok, err := s.loadAndKeep(shard, h, stream, forgotten); ok || err != nil {
 			return h, err
 		}
 	}
@@ -167,7 +169,7 @@ func (s *Store) tied(h *head) (*head, error) {
 	if !ok {
 		return nil, eventstore.ErrNoOtherStream
 	}
-	other, err := s.headNamed(stream, h.name)
+	other, err := s.headOf(stream, h.name, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func (s *Store) numberedHead(number uint32) (*head, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.head(name)
+	return s.headOf(name, "", number)
 }
 
 // streamOf is the name of the heartbeat stream with that number.
