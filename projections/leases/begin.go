@@ -27,9 +27,10 @@ func (t *Table) Begin(key domain.ServiceKey, instances iter.Seq[Beginning], now 
 	n := 0
 	for i := range instances {
 		some[n] = &lease{
-			service: service, instance: i.ID, in: in, hash: t.hash(domain.Key{Namespace: key.Namespace, Service: key.Service, ID: i.ID}),
+			service: service, hash: t.hash(domain.Key{Namespace: key.Namespace, Service: key.Service, ID: i.ID}),
 			epoch: i.Epoch, heard: heard, ttl: int64(max(i.TTL, 0)), runs: i.TTL > 0,
 		}
+		some[n].named(i.ID)
 		if n++; n == len(some) {
 			t.begin(in, some[:n])
 			n = 0
@@ -50,7 +51,7 @@ func (t *Table) begin(in *namespace, some []*lease) {
 	defer t.mu.Unlock()
 	for _, l := range some {
 		if l.runs {
-			t.joined(l)
+			t.joined(in, l)
 		}
 	}
 }

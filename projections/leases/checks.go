@@ -49,7 +49,7 @@ func (t *Table) Checks(key domain.Key, epoch uint64, states []domain.CheckState,
 	if l == nil {
 		return
 	}
-	l.instance = key.ID
+	l.named(key.ID)
 	var kept []*checkLease
 	for i := range states {
 		state := &states[i]
@@ -59,10 +59,10 @@ func (t *Table) Checks(key domain.Key, epoch uint64, states []domain.CheckState,
 		c := l.find(state.ID)
 		begins := c == nil || c.revision != state.Revision || c.epoch != epoch || state.ID == renewed
 		if c == nil {
-			c = &checkLease{lease: lease{service: l.service, in: l.in, hash: l.hash}, id: state.ID}
+			c = &checkLease{lease: lease{service: l.service, hash: l.hash}, id: state.ID}
 			c.checks = c
 		}
-		c.instance = key.ID
+		c.named(key.ID)
 		if begins {
 			c.revision, c.epoch, c.heard = state.Revision, epoch, t.since(now)
 			if !recorded.IsZero() {

@@ -91,15 +91,16 @@ func (t *Table) Sweep(now time.Time) {
 		s.mu.Lock()
 		t.mu.Lock()
 		switch deadline := t.deadline(l); {
-		case !l.runs || l.tick != 0: // it ended, or got another place in the wheel meanwhile
+		case !l.runs || l.place != 0: // it ended, or got another place in the wheel meanwhile
 		case deadline >= at:
 			t.schedule(l, deadline)
 		default:
 			l.overdue = true
-			l.overdueIndex = uint32(len(l.in.overdue))
-			l.in.overdue = append(l.in.overdue, l)
+			in := t.in(l)
+			l.place = uint32(len(in.overdue))
+			in.overdue = append(in.overdue, l)
 			t.late.Add(1)
-			t.note(l.in, func(c *Change) { c.lapse(l) })
+			t.note(in, func(c *Change) { c.lapse(l) })
 		}
 		t.mu.Unlock()
 		s.mu.Unlock()
@@ -216,6 +217,9 @@ func (t *Table) Overdue(name string, limit int) []Lease {
 	return shown
 }
 
+// in is the namespace of a lease. REQUIRES: the table is locked.
+func (t *Table) in(l *lease) *namespace { return t.namespace(l.service.Value().Namespace) }
+
 // namespace is the namespace of that name, made where there is none. REQUIRES: the table is locked.
 func (t *Table) namespace(name string) *namespace {
 	n := t.namespaces[name]
@@ -243,30 +247,34 @@ func (t *Table) note(n *namespace, change func(*Change)) {
 
 // renew makes an overdue lease a living one. REQUIRES: the shard and the table are locked.
 func (t *Table) renew(l *lease) {
-	t.notOverdue(l)
-	t.note(l.in, func(c *Change) { c.Joined++ })
+	in := t.in(l)
+	t.notOverdue(in, l)
+	t.note(in, func(c *Change) { c.Joined++ })
 	t.schedule(l, t.deadline(l))
 }
 
 // notOverdue removes a lease from its namespace's list of overdue leases. REQUIRES: the shard and the table are locked.
-func (t *Table) notOverdue(l *lease) {
-	list := l.in.overdue
+func (t *Table) notOverdue(in *namespace, l *lease) {
+	list := in.overdue
 	last := list[len(list)-1]
-	list[l.overdueIndex], last.overdueIndex = last, l.overdueIndex
+	list[l.place], last.place = last, l.place
 	list[len(list)-1] = nil
-	l.in.overdue = list[:len(list)-1]
-	l.overdue = false
+	in.overdue = list[:len(list)-1]
+	l.overdue, l.place = false, 0
 	t.late.Add(-1)
 }
 
 // placeOf is the place of a tick in the wheel. Places repeat after 13 years, and 0 is the place of none.
 func placeOf(tick int64) uint32 { return uint32(tick%(1<<32-1)) + 1 }
 
+// isAt says whether the lease's place in the wheel is at a tick. REQUIRES: the table is locked.
+func (l *lease) isAt(tick int64) bool { return !l.overdue && l.place == placeOf(tick) }
+
 // schedule puts a lease into the wheel. REQUIRES: the table is locked.
 func (t *Table) schedule(l *lease, deadline int64) {
 	t.unschedule(l)
 	tick := max(deadline/int64(Tick)+1, t.swept) // the first tick that begins after the deadline
-	l.tick = placeOf(tick)
+	l.place = placeOf(tick)
 	t.wheel[tick] = append(t.wheel[tick], l)
 }
 
@@ -274,17 +282,17 @@ func (t *Table) schedule(l *lease, deadline int64) {
 // removes them all, so that a lease that ends long before its deadline takes no memory until then. REQUIRES: the table is
 // locked.
 func (t *Table) unschedule(l *lease) {
-	if l.tick == 0 {
+	if l.place == 0 {
 		return
 	}
-	l.tick = 0
+	l.place = 0
 	t.stale++
 	if t.stale < 1024 || t.stale < int(t.count.Load()) {
 		return
 	}
 	t.stale = 0
 	for at, slot := range t.wheel {
-		kept := slices.DeleteFunc(slot, func(l *lease) bool { return l.tick != placeOf(at) })
+		kept := slices.DeleteFunc(slot, func(l *lease) bool { return !l.isAt(at) })
 		if len(kept) == 0 {
 			delete(t.wheel, at)
 		} else {
@@ -300,8 +308,8 @@ func (t *Table) due(tick int64) []*lease {
 	var due []*lease
 	take := func(at int64) {
 		for _, l := range t.wheel[at] {
-			if l.tick == placeOf(at) {
-				l.tick = 0
+			if l.isAt(at) {
+				l.place = 0
 				due = append(due, l)
 			} else { // it ended, was given another place since, or is taken already
 				t.stale--

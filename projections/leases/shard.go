@@ -3,6 +3,7 @@ package leases
 import (
 	"hash/maphash"
 	"sync"
+	"unsafe"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/sparse"
@@ -36,8 +37,11 @@ func (t *Table) lock(key domain.Key) (s *shard, l *lease) {
 // key names the instance.
 func (l *lease) key() domain.Key {
 	service := l.service.Value()
-	return domain.Key{Namespace: service.Namespace, Service: service.Service, ID: l.instance}
+	return domain.Key{Namespace: service.Namespace, Service: service.Service, ID: unsafe.String(l.id, l.idLength)}
 }
+
+// named gives a lease the id of its instance. The caller's memory is kept, of which the newest call of Start has.
+func (l *lease) named(id string) { l.id, l.idLength = unsafe.StringData(id), uint32(len(id)) }
 
 // Hash implements sparse.Item.
 func (l *lease) Hash() uint32 { return l.hash }

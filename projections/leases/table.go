@@ -50,7 +50,7 @@ type Lease struct {
 //
 // INVARIANT: a goroutine that locks both a shard and the table locks the shard first. A lease is in its shard until End
 // removes it. As long as it runs, it is in the wheel or in its namespace's list of overdue leases, except while Sweep looks
-// at it. The wheel may also have old places of a lease: only the place at lease.tick counts.
+// at it. The wheel may also have old places of a lease: only the place at lease.place counts.
 type Table struct {
 	began  time.Time
 	seed   maphash.Seed
@@ -74,8 +74,7 @@ type Table struct {
 // are no larger than they must be.
 type lease struct {
 	service      unique.Handle[domain.ServiceKey] // never changes
-	instance     string                           // id of the instance; the caller's memory, which the newest call of Start gave
-	in           *namespace                       // never changes, except that run may replace it
+	id           *byte                            // the first byte of the instance's id, see named
 	epoch        uint64
 	ttl          int64       // nanoseconds
 	heard        int64       // when the lease was renewed last, nanoseconds since the table began
@@ -83,14 +82,16 @@ type lease struct {
 	streamEvents uint64      // see Lease.HeartbeatEvents
 	longestGap   int64       // between two heartbeats, nanoseconds
 	checks       *checkLease // of an instance's lease: the first of the leases of its ttl checks, nil: it has none; see check
+	idLength     uint32      // see named
 	heartbeats   uint32      // see Lease.Heartbeats
 	number       uint32      // of its heartbeat stream, 0: not known; only Heard and End use it
 	hash         uint32      // of its key; never changes
-	tick         uint32      // the place of its tick in the wheel, 0: it has none; see placeOf; guarded by the table's mutex
-	overdueIndex uint32      // in the namespace's list of overdue leases; guarded by the table's mutex
-	overdue      bool        // the lease is in its namespace's list of overdue leases
-	byHeartbeat  bool        // see Lease.ByHeartbeat
-	runs         bool        // the lease can lapse. Otherwise it has no place in the wheel, and no number counts it
+	// The place of its tick in the wheel, 0: it has none; see placeOf. Of an overdue lease, the index in its namespace's list of
+	// overdue leases. Guarded by the table's mutex.
+	place       uint32
+	overdue     bool // the lease is in its namespace's list of overdue leases; changes only with the table's mutex held, too
+	byHeartbeat bool // see Lease.ByHeartbeat
+	runs        bool // the lease can lapse. Otherwise it has no place in the wheel, and no number counts it
 }
 
 // NewTable is an empty table with capacity for size leases. Its time begins now.
@@ -120,13 +121,11 @@ func (t *Table) start(key domain.Key, epoch uint64, ttl time.Duration, byHeartbe
 	s, l := t.lock(key)
 	defer s.mu.Unlock()
 	if l == nil {
-		l = &lease{service: unique.Make(key.ServiceKey()), instance: key.ID, hash: t.hash(key)}
+		l = &lease{service: unique.Make(key.ServiceKey()), hash: t.hash(key)}
+		l.named(key.ID)
 		s.leases.Add(l)
-		t.mu.Lock()
-		l.in = t.namespace(key.Namespace)
-		t.mu.Unlock()
 	}
-	l.instance = key.ID
+	l.named(key.ID)
 	if l.epoch != epoch {
 		l.heartbeats, l.longestGap, l.recorded = 0, 0, 0 // recorded 0: byHeartbeat means nothing
 	}
@@ -152,25 +151,24 @@ func (t *Table) run(l *lease, ttl time.Duration) {
 	switch {
 	case !l.runs:
 		l.runs = true
-		l.in = t.namespace(l.in.name) // it may have been forgotten
-		t.joined(l)
+		t.joined(t.in(l), l)
 	case l.overdue:
-		l.in.ttls += longer
+		t.in(l).ttls += longer
 		t.renew(l)
 	default:
-		l.in.ttls += longer
+		t.in(l).ttls += longer
 		if sooner {
 			t.schedule(l, t.deadline(l))
 		}
 	}
 }
 
-// joined counts and schedules a lease that runs from now on. REQUIRES: the shard and the table are locked.
-func (t *Table) joined(l *lease) {
+// joined counts and schedules a lease of a namespace that runs from now on. REQUIRES: the shard and the table are locked.
+func (t *Table) joined(in *namespace, l *lease) {
 	t.count.Add(1)
-	l.in.leases++
-	l.in.ttls += l.ttl
-	t.note(l.in, func(c *Change) { c.Joined++ })
+	in.leases++
+	in.ttls += l.ttl
+	t.note(in, func(c *Change) { c.Joined++ })
 	t.schedule(l, t.deadline(l))
 }
 
@@ -182,19 +180,21 @@ func (t *Table) rest(l *lease, lapsed bool) {
 	}
 	l.runs = false
 	t.count.Add(-1)
-	t.unschedule(l)
-	l.in.leases--
-	l.in.ttls -= l.ttl
-	switch {
-	case l.overdue:
-		t.notOverdue(l)
+	in := t.in(l)
+	in.leases--
+	in.ttls -= l.ttl
+	if l.overdue {
+		t.notOverdue(in, l)
 		if !lapsed { // it makes up for its own lapse
-			t.note(l.in, func(c *Change) { c.Joined++ })
+			t.note(in, func(c *Change) { c.Joined++ })
 		}
-	case lapsed: // another node found it overdue
-		t.note(l.in, func(c *Change) { c.lapse(l) })
+	} else {
+		t.unschedule(l)
+		if lapsed { // another node found it overdue
+			t.note(in, func(c *Change) { c.lapse(l) })
+		}
 	}
-	t.forget(l.in)
+	t.forget(in)
 }
 
 // End removes the leases of an instance. lapsed says that the instance ended because its lease lapsed, not because someone

@@ -166,3 +166,30 @@ func BenchmarkHeard(b *testing.B) {
 		i++
 	}
 }
+
+// An overdue lease has its index in a list where others have their place in the wheel. An old place of the lease must not be
+// taken for that index.
+func TestAnOldPlaceInTheWheelIsNoIndex(t *testing.T) {
+	const instances = 200
+	table := leases.NewTable(began, 0)
+	for i := range instances { // each gets a place at the tick of 5 s, and then another
+		table.Start(key(i), 1, 5*time.Second, began, began)
+		table.Start(key(i), 1, time.Second, began, began)
+	}
+	for after := time.Duration(0); after < 8*time.Second; after += leases.Tick {
+		table.Sweep(began.Add(after))
+		if due := table.Due(); due != 0 && due != instances {
+			t.Fatalf("after %s %d leases are overdue, want none or %d", after, due, instances)
+		}
+	}
+	for i := range instances {
+		table.Heard(&eventstore.RecordedEvent{Stream: eventstore.HeartbeatStream(key(i)), RecordedAt: began, StreamNumber: uint32(i + 1)}, began.Add(8*time.Second))
+		if due := table.Due(); due != instances-i-1 {
+			t.Fatalf("after %d renewals %d leases are overdue", i+1, due)
+		}
+	}
+	table.Sweep(began.Add(10 * time.Second))
+	if table.Due() != instances || table.Len() != instances {
+		t.Errorf("%d of %d leases are overdue, want all of %d", table.Due(), table.Len(), instances)
+	}
+}
