@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -86,3 +87,6 @@ func (h *History) InMemory() int {
 	delete(held, nil)
 	return len(held)
 }
+
+// SummarySize is how many bytes the summary of an instance takes.
+const SummarySize = unsafe.Sizeof(summary{})

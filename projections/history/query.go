@@ -113,6 +113,6 @@ func (h *History) Heartbeats(ctx context.Context, key domain.Key, from, to time.
 
 func (s *sum) show() Heartbeats {
 	return Heartbeats{
-		Hour: time.Unix(int64(s.hour)*3600, 0).UTC(), Received: s.received, LongestGap: time.Duration(s.longest), Last: time.Unix(0, s.last).UTC(),
+		Hour: time.Unix(int64(s.hour)*3600, 0).UTC(), Received: uint64(s.received), LongestGap: time.Duration(s.longest), Last: time.Unix(0, s.last).UTC(),
 	}
 }

@@ -17,21 +17,21 @@ import (
 
 // sum sums up an instance's heartbeats of one hour.
 type sum struct {
-	received uint64
 	longest  int64 // the longest gap that ended in this hour, nanoseconds
 	last     int64 // recorded time of the newest heartbeat or registration, Unix nanoseconds
+	received uint32
 	hour     int32 // Unix hours
 }
 
 func (s *sum) encode(b []byte) []byte {
-	b = binary.AppendUvarint(b, s.received)
+	b = binary.AppendUvarint(b, uint64(s.received))
 	b = binary.AppendVarint(b, s.longest)
 	return binary.AppendVarint(b, s.last)
 }
 
 func decodeSum(hour int32, v []byte) sum {
 	r := packed.Reader{B: v}
-	return sum{hour: hour, received: r.Uvarint(), longest: r.Varint(), last: r.Varint()}
+	return sum{hour: hour, received: uint32(r.Uvarint()), longest: r.Varint(), last: r.Varint()}
 }
 
 // summary has the sum of an instance's newest hour. It is in memory as long as heartbeats come, and is guarded by index.mu.

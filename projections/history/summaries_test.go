@@ -101,3 +101,9 @@ func TestHoursAreTheSameAfterEveryStart(t *testing.T) {
 		}
 	})
 }
+
+func TestASummaryIsSmall(t *testing.T) {
+	if history.SummarySize > 64 {
+		t.Errorf("a summary takes %d bytes, which are more than its size class has", history.SummarySize)
+	}
+}
