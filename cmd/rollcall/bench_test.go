@@ -31,7 +31,7 @@ func TestBenchMeasuresWhatItNames(t *testing.T) {
 		"registration to subscriber, alone", "registration to subscriber, 2,000 heartbeats/s", "disk, a registration", "disk, a heartbeat", "expiry of 10,000 leases",
 		"2000 checks every 2s, cores of the server", "2000 checks every 2s, resident, later", "1000 checks that fail together, all in the log",
 		"raw floor beside: heartbeats, 256 connections", "raw floor beside: lookup of 20 instances (", "heartbeats, 256 connections, beside 500 idle connections",
-		"replay over HTTP", "rebuild of the catalog", "rebuild of the history", "restart with 100000 instances", "memory of 100000 instances",
+		"replay over HTTP", "rebuild of the catalog", "rebuild of the history", "restart with 100000 instances", "memory of 100000 instances, resident", "memory of 100000 instances that heartbeat", "3 heartbeats of each of 100000 instances",
 		"heartbeats, 256 connections, after 200000 events", "lookup of 20 instances, unchanged, after 200000 events", "history of an instance, 10 newest entries, after 200000 events",
 	} {
 		found := false

@@ -33,11 +33,8 @@ func (b *bench) grown() error {
 }
 
 func (b *bench) after(events int, s *child) error {
-	for behind := 1.0; behind > 0; time.Sleep(200 * time.Millisecond) {
-		var ok bool
-		if behind, ok = metric(s.address, "rollcall_history_lag_events"); !ok || b.ctx.Err() != nil {
-			return errors.Join(b.ctx.Err(), errors.New("the server does not say how far its history is"))
-		}
+	if err := b.followed(s); err != nil {
+		return err
 	}
 	if err := registerFleet(b.ctx, s.address); err != nil {
 		return err

@@ -284,17 +284,6 @@ func (b *bench) expiry() error {
 	return nil
 }
 
-// restarts is the time from starting a server until its first right answer, its memory then, and the
-// rates at which its projections are made anew.
-func (b *bench) restarts() error {
-	for _, instances := range b.sizes.Restarts {
-		if err := b.restart(instances); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // rebuild is the rate at which the catalog is made of a fleet's changes, its snapshots written beside.
 func (b *bench) rebuild() error {
 	dir := filepath.Join(b.dir, "rebuild")
@@ -324,58 +313,6 @@ func (b *bench) rebuilt(out []byte, what, name string, events int, goals ...goal
 		return err
 	}
 	b.add(figure{Name: name, Value: float64(events) / took.Seconds(), Unit: "events/s", Goals: goals})
-	return nil
-}
-
-func (b *bench) restart(instances int) error {
-	dir := filepath.Join(b.dir, fmt.Sprint("restart-", instances))
-	defer os.RemoveAll(dir)
-	if err := seedInstances(b.ctx, dir, instances); err != nil {
-		return err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	out, err := exec.CommandContext(b.ctx, self, "rebuild", "--data", dir).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("rebuild: %w\n%s", err, out)
-	}
-	for _, what := range []string{"catalog", "history"} {
-		if err := b.rebuilt(out, what, fmt.Sprintf("rebuild of the %s, %d registrations", what, instances), instances); err != nil {
-			return err
-		}
-	}
-	began := time.Now()
-	s, err := startRegistry(b.ctx, dir)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = s.stop() }()
-	last := instances - 1
-	resp, err := http.Get(fmt.Sprintf("http://%s/v1/services/many-%d/instances/i%d", s.address, last%1000, last))
-	took := time.Since(began)
-	if err != nil {
-		return err
-	}
-	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
-		return errors.Join(err, fmt.Errorf("after the restart the last instance is %s", resp.Status))
-	}
-	f := figure{Name: fmt.Sprintf("restart with %d instances", instances), Value: took.Seconds() * 1000, Unit: "ms"}
-	switch instances {
-	case 100_000:
-		f.Goals = []goal{{Of: "value", Max: 250, each: " ms"}}
-	case 1_000_000:
-		f.Goals = []goal{{Of: "value", Max: 1000, each: " ms"}}
-	}
-	b.add(f)
-	if rss, ok := s.resident(); ok {
-		f := figure{Name: fmt.Sprintf("memory of %d instances, resident", instances), Value: float64(rss) / float64(instances), Unit: "bytes each"}
-		if instances == 1_000_000 {
-			f.Goals = []goal{{Of: "value", Max: 1024, each: " bytes"}}
-		}
-		b.add(f)
-	}
 	return nil
 }
 
