@@ -78,10 +78,23 @@ func checkTable(w io.Writer, list wire.CheckList, now time.Time) error {
 				if by == "" {
 					by = c.By
 				}
-				row(i.ID, c.ID, c.Kind, status, queries.Spaced(now.Sub(c.Since).Round(time.Second))+" ago", dash(by), in, dash(oneLine(c.Output)))
+				row(i.ID, c.ID, c.Kind, status, queries.Spaced(now.Sub(c.Since).Round(time.Second))+" ago", dash(by), in, dash(outputInTable(oneLine(c.Output))))
 			}
 		}
 	})
+}
+
+// outputInTable is the beginning of an output, as much as a table shows: an output may have 4 KiB.
+func outputInTable(output string) string {
+	const most = 120
+	count := 0
+	for at := range output {
+		if count == most {
+			return output[:at] + "…"
+		}
+		count++
+	}
+	return output
 }
 
 func checkCommand(remote *commandLine) *cobra.Command {

@@ -103,14 +103,19 @@ func explain(w io.Writer, page wire.HistoryPage, now time.Time) error {
 		fmt.Fprintf(w, "Who:  %s, from %s, via %s (request %s)\n", dash(last.Actor), dash(last.Source), dash(last.Via), dash(last.RequestID))
 		fmt.Fprintf(w, "Why:  %s\n", strings.TrimPrefix(strings.TrimPrefix(oneLine(last.Summary), "deregistered"), ": ")+noReason(last.Summary))
 	case domain.TypeLeaseExpired:
-		fmt.Fprintf(w, "%s is gone: its lease expired at %s.\n", instanceOf(last), when)
+		why, removed := strings.CutPrefix(oneLine(last.Summary), "removed: ")
+		ended := "its lease expired"
+		if removed { // the lease had lapsed before
+			ended = "it was removed"
+		}
+		fmt.Fprintf(w, "%s is gone: %s at %s.\n", instanceOf(last), ended, when)
 		fmt.Fprintf(w, "Who:  nobody; the registry took it out because no heartbeat came.\n")
-		fmt.Fprintf(w, "Why:  %s\n", oneLine(last.Summary))
+		fmt.Fprintf(w, "Why:  %s\n", why)
 	default:
 		fmt.Fprintf(w, "%s is registered. The last thing that happened to it, at %s: %s (by %s).\n", instanceOf(last), when, oneLine(last.Summary), dash(last.Actor))
 	}
-	for _, id := range flapping(page.Entries) {
-		fmt.Fprintf(w, "Check %s is flapping: it changed %d times within %s.\n", id, domain.FlappingChanges, queries.Spaced(domain.FlappingWithin))
+	for _, id := range flapping(page.Entries, now) {
+		fmt.Fprintf(w, "Check %s is flapping: it changed at least %d times within %s.\n", id, domain.FlappingChanges, queries.Spaced(domain.FlappingWithin))
 	}
 	if n := len(page.Heartbeats); n > 0 {
 		h := page.Heartbeats[n-1]
@@ -125,11 +130,11 @@ func explain(w io.Writer, page wire.HistoryPage, now time.Time) error {
 	return nil
 }
 
-// flapping are the checks that flapped at the time of the newest entry, as its changes among the entries tell.
-func flapping(entries []wire.HistoryEntry) (ids []string) {
+// flapping are the checks that flap now, as their changes among the entries tell.
+func flapping(entries []wire.HistoryEntry, now time.Time) (ids []string) {
 	changed := map[string]int{}
 	for _, e := range entries {
-		if e.Type != domain.TypeCheckChanged || entries[0].RecordedAt.Sub(e.RecordedAt) > domain.FlappingWithin {
+		if e.Type != domain.TypeCheckChanged || now.Sub(e.RecordedAt) > domain.FlappingWithin {
 			continue
 		}
 		var data struct{ Check string }
