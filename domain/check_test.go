@@ -364,6 +364,8 @@ func TestOutputIsCleaned(t *testing.T) {
 		"fine":                          "fine",
 		"a\x00b\x1b[31mc\u009b\x7fd":    "ab[31mcd",
 		"two\nlines\tand":               "two\nlines\tand",
+		"a\u202eb\u2066c\u2069\u2028d":  "abcd",
+		"\u05d0 and \u200f":             "\u05d0 and \u200f",
 		"bad \xff utf":                  "bad \uFFFD utf",
 		strings.Repeat("ü", 3000):       strings.Repeat("ü", 2048),
 		"x" + strings.Repeat("ü", 3000): "x" + strings.Repeat("ü", 2047),

@@ -137,7 +137,10 @@ func CleanOutput(s string) string {
 	}
 	s = s[:min(len(s), 4*MaxOutput)] // more than enough is read of a long text
 	s = strings.Map(func(r rune) rune {
-		if r < 0x20 && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 {
+		switch {
+		case r < 0x20 && r != '\n' && r != '\t', r >= 0x7f && r < 0xa0:
+			return -1
+		case r >= 0x2028 && r <= 0x202e, r >= 0x2066 && r <= 0x2069: // they end lines, or turn the order of what follows
 			return -1
 		}
 		return r
