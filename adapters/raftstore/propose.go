@@ -174,7 +174,7 @@ func (p *proposals) fill() {
 func (p *proposals) gathered() bool {
 	switch under := len(p.blocks); {
 	case under == 0:
-		return len(p.queue) >= p.most || p.store.monotonic() >= p.until
+		return len(p.queue) >= p.most || p.queued >= gatherBytes || p.store.monotonic() >= p.until
 	case under == underWay:
 		return false
 	default:
