@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -373,4 +374,33 @@ func TestAccessCannotBeChangedFromTheNetworkWhileItIsNotControlled(t *testing.T)
 	s.send("GET", "/v1/access/tokens", "").want(t, 403)
 	s.send("POST", "/v1/access/tokens", `{"name":"x","roles":["admin"]}`).want(t, 403)
 	s.send("GET", "/v1/catalog", "", "Authorization", "Bearer x").want(t, 200) // as before
+}
+
+// A node that has not been level with the others for too long decides no longer by its own copy of tokens, and again when it is level.
+func TestANodeThatIsCutOffForTooLongRefusesCallers(t *testing.T) {
+	var stale atomic.Bool
+	g := guarded{}
+	g.server = startConfigured(t, pebblestore.Options{}, func(c *httpapi.Config) {
+		c.Access, g.commands = &web.Access{Tokens: c.Tokens, Now: time.Now, Stale: stale.Load}, c.AccessCommands
+	})
+	header := g.token("a", domain.TokenSpec{Roles: []string{"admin"}})
+	g.send("PUT", "/v1/services/web/instances/a", `{"address":"10.0.0.1"}`, header...).want(t, 201)
+	asks := func(want int) {
+		t.Helper()
+		for _, route := range []string{"GET /v1/services/web/instances", "PUT /v1/services/web/instances/a/heartbeat", "GET /v1/self", "GET /v1/events"} {
+			method, path, _ := strings.Cut(route, " ")
+			if got := g.begin(method, path, "", header...); got != want {
+				t.Errorf("%s: %d, want %d", route, got, want)
+			}
+		}
+	}
+	asks(200)
+	stale.Store(true)
+	asks(503)
+	if got := g.begin("GET", "/v1/services", ""); got != 503 {
+		t.Errorf("without a token: %d", got)
+	}
+	g.send("GET", "/healthz", "").want(t, 200)
+	stale.Store(false)
+	asks(200)
 }

@@ -21,6 +21,9 @@ type Access struct {
 	Tokens  *access.Table
 	Vouched Vouched // nil: callers are known by the registry's tokens only, and others may do nothing
 	Now     func() time.Time
+	// Stale says that this node has not been level with the others for too long to decide who may do what by its own copy of
+	// tokens and roles (ADR 089); nil: it always decides.
+	Stale func() bool
 
 	nobody Caller                    // has the grants of anonymous callers
 	told   [methods][2]atomic.Uint64 // how many were refused and accepted
@@ -49,6 +52,12 @@ var (
 // unauthorized is the one answer to a token that is missing, malformed, unknown, expired, revoked or used from elsewhere.
 var unauthorized = NewProblem(http.StatusUnauthorized, "unauthorized", "The request needs a token", "send Authorization: Bearer with a token that is good here")
 
+// tooStale refuses every request but those through the socket. A client of several nodes goes on at another one.
+var tooStale = NewProblem(http.StatusServiceUnavailable, "not-ready", "The node does not know who may do what",
+	"this node has not reached the others for so long that a token may have been revoked since: ask another node (--access-max-stale)")
+
+func (a *Access) stale() bool { return a.Stale != nil && a.Stale() }
+
 // Challenge is the WWW-Authenticate of a 401.
 const Challenge = `Bearer realm="rollcall"`
 
@@ -64,6 +73,9 @@ func (a *Access) Identify(r *http.Request) (*Identity, error) {
 	if a == nil {
 		return uncontrolled(CertificateOf(r.TLS)), nil
 	}
+	if a.stale() {
+		return nil, tooStale
+	}
 	switch sent := r.Header["Authorization"]; len(sent) {
 	case 0:
 		return a.unnamed(a.version(), CertificateOf(r.TLS), AddressOf(r.RemoteAddr)), nil
@@ -78,6 +90,9 @@ func (a *Access) Identify(r *http.Request) (*Identity, error) {
 func (a *Access) Authorize(authorization []byte, from string, certificate *x509.Certificate) (*Identity, error) {
 	if a == nil {
 		return uncontrolled(certificate), nil
+	}
+	if a.stale() {
+		return nil, tooStale
 	}
 	if authorization == nil {
 		return a.unnamed(a.version(), certificate, AddressOf(from)), nil
@@ -133,7 +148,7 @@ func (i *Identity) Still() bool {
 	if i.access == nil {
 		return true
 	}
-	if i.version != i.access.version() {
+	if i.version != i.access.version() || i.access.stale() {
 		return false
 	}
 	if i.bearer == nil {

@@ -173,6 +173,9 @@ func (n *node) openAccess(ctx context.Context) (err error) {
 		return err
 	}
 	n.access = &web.Access{Tokens: n.tokens, Vouched: n.vouched, Now: time.Now}
+	if most := n.settings.maxStale; most > 0 {
+		n.access.Stale = func() bool { return n.live.LagTime() > most }
+	}
 	return nil
 }
 

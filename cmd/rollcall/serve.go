@@ -21,6 +21,9 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
+// minStale is the least access-max-stale: a node looks every second whether it is level, and an election takes a second.
+const minStale = 10 * time.Second
+
 // defaultMinFree is the free disk space, in MiB, below which commands are refused.
 const defaultMinFree = 128
 
@@ -29,10 +32,11 @@ type settings struct {
 	listen     string
 	tls        web.TLS
 	allowHosts []string
-	origins    []string // other sites whose pages may use the API
-	access     string   // on, or off; "": off
-	accessFile string   // the rules for JWTs and certificates; "": none
-	anonymous  string   // the role of callers without a token; "": none
+	origins    []string      // other sites whose pages may use the API
+	access     string        // on, or off; "": off
+	accessFile string        // the rules for JWTs and certificates; "": none
+	maxStale   time.Duration // for how long the node decides by its own copy of tokens and roles; 0: for ever
+	anonymous  string        // the role of callers without a token; "": none
 	proxies    trusting
 	limits     limits
 	dns        naming
@@ -97,6 +101,7 @@ func (s *settings) flags(c *cobra.Command) {
 	f.StringVar((*string)(&s.tls.ClientAuth), "tls-client-auth", string(web.ClientAuthOff), "whether clients must show a certificate: off, optional or required")
 	f.StringVar(&s.access, "access", "off", "on: callers need a token, and may do what its roles grant; off: everybody may do everything, which is for a loopback address")
 	f.StringVar(&s.accessFile, "access-config", "", "with --access on, YAML or JSON file of the token issuers (OpenID Connect) and client certificates that are trusted, and of the roles that they get; read again when it changes and on SIGHUP")
+	f.DurationVar(&s.maxStale, "access-max-stale", 0, "with --access on, refuse all callers once this node has not been level with the event store for this long, because a token may have been revoked since; 0: never")
 	f.StringVar(&s.anonymous, "anonymous-role", "", "with --access on, the built-in role of callers without a token, such as reader; none when left out")
 	s.proxies.flags(f)
 	s.limits.flags(f)
@@ -192,6 +197,9 @@ func (s *settings) checkAccess() error {
 		if config.Anonymous != nil && s.anonymous != "" {
 			return usageError{errors.New("anonymous-role and the anonymous of access-config say the same thing: give one of them")}
 		}
+	}
+	if s.maxStale != 0 && (s.maxStale < minStale || !s.controlled()) {
+		return usageError{fmt.Errorf("access-max-stale needs --access on, and must be 0 or at least %s", minStale)}
 	}
 	if s.anonymous != "" {
 		if !s.controlled() {
