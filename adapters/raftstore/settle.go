@@ -18,6 +18,31 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 )
 
+// LogEnd is where the log of a node ends. Of the nodes of a cluster, the one whose last entry has the highest term, and among those
+// the highest index, has the most.
+type LogEnd struct {
+	Term, Index uint64 // of the last entry
+}
+
+// EndOfLog reads where the log of a node ends that does not run; nil: the folder is not that of a node of a cluster.
+func EndOfLog(dir string, fs vfs.FS, logger *slog.Logger) (end *LogEnd, err error) {
+	s := &Store{config: Config{Dir: dir}, fs: fs}
+	if _, err := fs.Stat(s.folder(logFolder)); err != nil {
+		return nil, nil
+	}
+	log, err := openLog(s.folder(logFolder), fs, 64<<20, logger)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, log.close()) }()
+	end = &LogEnd{}
+	if end.Index, err = log.LastIndex(); err != nil {
+		return nil, err
+	}
+	end.Term, err = log.Term(end.Index)
+	return end, err
+}
+
 // Settled is a node that does not run, whose store has all of the node's log.
 type Settled struct {
 	Node    string

@@ -11,11 +11,13 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/spf13/cobra"
 
 	"github.com/rollcall-registry/rollcall/adapters/backup"
 	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/adapters/raftstore"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/history"
 )
@@ -280,7 +282,18 @@ func storeStatsCommand(remote *commandLine) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return remote.printValue(c, st, func(w io.Writer) error {
+		log, err := raftstore.EndOfLog(data, vfs.Default, slog.New(slog.DiscardHandler))
+		if err != nil {
+			return err
+		}
+		told := struct {
+			pebblestore.Stats
+			Log *raftstore.LogEnd // nil: the folder is not that of a node of a cluster
+		}{st, log}
+		return remote.printValue(c, told, func(w io.Writer) error {
+			if log != nil { // the store may lack the last entries of it
+				fmt.Fprintf(w, "end of the log     term %d, entry %d\n", log.Term, log.Index)
+			}
 			oldest := "none"
 			if !st.OldestHeartbeat.IsZero() {
 				oldest = stamp(st.OldestHeartbeat)

@@ -12,6 +12,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -512,6 +513,9 @@ func TestAClusterIsRecoveredFromOneNode(t *testing.T) {
 	}
 	c.kill("n1", "n2", "n3")
 	n2 := c.nodes["n2"]
+	if out, errs, code := run(t, nil, "store", "stats", "--data", n2.data); code != 0 || !regexp.MustCompile(`end of the log +term [1-9]\d*, entry [1-9]`).MatchString(out) {
+		t.Errorf("%d %s%s", code, out, errs)
+	}
 	out, errs, code := run(t, nil, "cluster", "recover", "--data", n2.data, "--reason", "two machines burnt")
 	if code != 0 {
 		t.Fatalf("%s%s", out, errs)
