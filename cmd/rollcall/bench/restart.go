@@ -132,14 +132,14 @@ func (b *bench) heartbeatSome(address string, from, to int) error {
 	if err != nil {
 		return err
 	}
-	var outcome struct{ Succeeded int }
+	var outcome struct{ Succeeded []struct{} }
 	err = json.NewDecoder(resp.Body).Decode(&outcome)
 	_, _ = io.Copy(io.Discard, resp.Body)
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		return err
 	}
-	if outcome.Succeeded != to-from {
-		return fmt.Errorf("%d of %d heartbeats were kept", outcome.Succeeded, to-from)
+	if kept := len(outcome.Succeeded); kept != to-from {
+		return fmt.Errorf("%d of %d heartbeats were kept", kept, to-from)
 	}
 	return nil
 }
