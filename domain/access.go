@@ -92,13 +92,17 @@ func (p Pattern) And(q Pattern) (both Pattern, ok bool) {
 // maxPattern is the longest pattern, in bytes.
 const maxPattern = MaxInstanceID + 1
 
-func (p Pattern) validate(field string) error {
-	start, _ := strings.CutSuffix(string(p), "*")
+// validate checks that a name can match the pattern. legal checks a name.
+func (p Pattern) validate(field string, legal func(field, name string) error) error {
 	if p == "*" {
 		return nil
 	}
-	if len(p) > maxPattern || strings.Contains(start, "*") || validateToken(field, start, MaxInstanceID) != nil {
-		return InvalidField{Field: field, Rule: `must be a name, the beginning of names and a "*" ("pay*"), or "*"`}
+	name, all := strings.CutSuffix(string(p), "*")
+	if all {
+		name += "a" // names that begin in this way may go on with a letter
+	}
+	if len(p) > maxPattern || strings.Contains(name, "*") || legal(field, name) != nil {
+		return InvalidField{Field: field, Rule: `must be a legal name, the beginning of legal names and a "*" ("pay*"), or "*"`}
 	}
 	return nil
 }

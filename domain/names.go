@@ -74,7 +74,7 @@ func (k Key) Validate() error {
 	if err := k.ServiceKey().Validate(); err != nil {
 		return err
 	}
-	return validateToken("id", k.ID, MaxInstanceID)
+	return validateID("id", k.ID)
 }
 
 // ValidateNew is Validate for an instance that may be new. It refuses the ids "." and "..", because clients and proxies
@@ -131,6 +131,9 @@ func ValidateService(field, s string) error {
 func isAlphanumeric(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
+
+// validateID checks the id of an instance.
+func validateID(field, s string) error { return validateToken(field, s, MaxInstanceID) }
 
 // validateToken checks that an instance id or an owner has only characters that need no escape in the query of a URL, in the
 // name of a stream and in JSON.

@@ -111,10 +111,10 @@ func (p PolicySpec) normalize() PolicySpec {
 }
 
 func (p PolicySpec) validate() error {
-	if err := p.Namespace.validate("namespace"); err != nil {
+	if err := p.Namespace.validate("namespace", ValidateLabel); err != nil {
 		return err
 	}
-	if err := p.Service.validate("service"); err != nil {
+	if err := p.Service.validate("service", ValidateService); err != nil {
 		return err
 	}
 	if err := p.MinReady.validate("min_ready"); err != nil {

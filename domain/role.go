@@ -75,10 +75,10 @@ func validateGrants(grants []RoleGrant) ([]RoleGrant, error) {
 			err = InvalidField{Field: field + "verbs", Rule: "must name a verb"}
 		}
 		if err == nil {
-			err = g.Namespace.validate(field + "namespace")
+			err = g.Namespace.validate(field+"namespace", ValidateLabel)
 		}
 		if err == nil {
-			err = g.Service.validate(field + "service")
+			err = g.Service.validate(field+"service", ValidateService)
 		}
 		if err != nil {
 			return nil, err

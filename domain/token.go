@@ -250,12 +250,13 @@ func (s TokenSpec) Validate() error {
 	for _, list := range []struct {
 		field    string
 		patterns []Pattern
-	}{{"namespaces", s.Namespaces}, {"services", s.Services}, {"instances", s.Instances}} {
+		legal    func(field, name string) error
+	}{{"namespaces", s.Namespaces, ValidateLabel}, {"services", s.Services, ValidateService}, {"instances", s.Instances, validateID}} {
 		if len(list.patterns) > MaxTokenScope {
 			return InvalidField{Field: list.field, Rule: fmt.Sprintf("must be at most %d", MaxTokenScope)}
 		}
 		for i, p := range list.patterns {
-			if err := p.validate(element(list.field, i)); err != nil {
+			if err := p.validate(element(list.field, i), list.legal); err != nil {
 				return err
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"strings"
@@ -308,6 +309,29 @@ func TestAHistogramCountsEveryEventOnce(t *testing.T) {
 		if _, err := r.Histogram(context.Background(), q); !errors.As(err, &invalid) {
 			t.Errorf("%+v gives %v", q, err)
 		}
+	}
+}
+
+// A spreadsheet carries out a cell that begins like a formula, and versions and reasons are what clients sent.
+func TestACellOfCSVIsNoFormula(t *testing.T) {
+	r := wire.Report{Notes: []string{`=HYPERLINK("http://x")`, "+1", "-1", "@sum", "\t=1", "plain = text", ""}}
+	var lines strings.Builder
+	if err := r.WriteCSV(&lines); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(strings.NewReader(lines.String())).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, row := range rows {
+		if row[0] == "notes" {
+			got[row[1]] = row[3]
+		}
+	}
+	want := map[string]string{"1": `'=HYPERLINK("http://x")`, "2": "'+1", "3": "'-1", "4": "'@sum", "5": "'\t=1", "6": "plain = text", "7": ""}
+	if !maps.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -59,7 +59,7 @@ func TestBadPoliciesAreRefusedByName(t *testing.T) {
 	for body, field := range map[string]string{
 		`{}`: "min_ready", `{"min_ready":"0"}`: "min_ready", `{"min_ready":"101%"}`: "min_ready", `{"min_ready":"a lot"}`: "min_ready", `{"min_ready":"02"}`: "min_ready",
 		`{"max_removals":{"count":0,"within":"1m"}}`: "max_removals.count", `{"max_removals":{"count":1,"within":"25h"}}`: "max_removals.within",
-		`{"min_ready":"1","namespace":"a*b"}`: "namespace", `{"min_ready":"1","service":"*x"}`: "service", `{"surprise":1}`: "surprise",
+		`{"min_ready":"1","namespace":"a*b"}`: "namespace", `{"min_ready":"1","service":"*x"}`: "service", `{"min_ready":"1","namespace":"BAD"}`: "namespace", `{"min_ready":"1","service":"-pay*"}`: "service", `{"surprise":1}`: "surprise",
 		`{"panic_threshold":"2"}`: "panic_threshold", `{"panic_threshold":"0%"}`: "panic_threshold", `{"panic_threshold":"101%"}`: "panic_threshold", `{"panic_threshold":"%"}`: "panic_threshold",
 	} {
 		s.send("PUT", "/v1/policies/p", body).problem(t, 422, "invalid-field", field)

@@ -102,7 +102,7 @@ func Guard(hosts *Hosts, lines ...string) echo.MiddlewareFunc {
 			}
 			if r.ContentLength != 0 && !isJSON(r.Header, slices.Contains(lines, c.Path())) {
 				return NewProblem(http.StatusUnsupportedMediaType, "unsupported-media-type", "The body is of another type",
-					"a body must be JSON: send Content-Type: application/json")
+					"a body must be JSON in UTF-8: send Content-Type: application/json")
 			}
 			return next(c)
 		}
@@ -136,7 +136,8 @@ func ownSite(c echo.Context) error {
 	return nil
 }
 
-// isJSON says whether the headers declare the body as JSON. A body without a Content-Type counts as JSON.
+// isJSON says whether the headers declare the body as JSON, which is in UTF-8 (RFC 8259, section 8.1). A body without a
+// Content-Type counts as JSON.
 func isJSON(h http.Header, lines bool) bool {
 	types := h["Content-Type"]
 	if len(types) == 0 {
@@ -145,8 +146,8 @@ func isJSON(h http.Header, lines bool) bool {
 	if len(types) > 1 {
 		return false
 	}
-	kind, _, err := mime.ParseMediaType(types[0])
-	if err != nil {
+	kind, parameters, err := mime.ParseMediaType(types[0])
+	if charset, named := parameters["charset"]; err != nil || named && !strings.EqualFold(charset, "utf-8") {
 		return false
 	}
 	return kind == echo.MIMEApplicationJSON || strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json") ||

@@ -69,6 +69,7 @@ func TestPagesOfOtherSitesAreRefused(t *testing.T) {
 		{"no browser follows", "GET", "/stream", "", nil, 200},
 		{"JSON", "POST", "/", "{}", []string{"Content-Type: application/json"}, 200},
 		{"JSON with a charset", "POST", "/", "{}", []string{"Content-Type: Application/JSON; charset=utf-8"}, 200},
+		{"JSON in another charset", "POST", "/", "{}", []string{"Content-Type: application/json; charset=latin1"}, 415},
 		{"JSON of a kind", "POST", "/", "{}", []string{"Content-Type: application/cloudevents+json"}, 200},
 		{"a form", "POST", "/", "{}", []string{"Content-Type: application/x-www-form-urlencoded"}, 415},
 		{"a form of parts", "POST", "/", "{}", []string{"Content-Type: multipart/form-data; boundary=x"}, 415},

@@ -137,10 +137,19 @@ func openBackup(c *cobra.Command, remote *commandLine, data string, have []backu
 	return offlineBackup(data, have)
 }
 
-func offlineBackup(data string, have []backup.File) (io.ReadCloser, error) {
+// eventsOf is the folder of the event store in a data folder.
+func eventsOf(data string) (string, error) {
 	events := filepath.Join(data, "events")
 	if entries, err := os.ReadDir(events); err != nil || len(entries) == 0 {
-		return nil, fmt.Errorf("%s is not a data folder: there is no event store in it", data)
+		return "", fmt.Errorf("%s is not a data folder: there is no event store in it", data)
+	}
+	return events, nil
+}
+
+func offlineBackup(data string, have []backup.File) (io.ReadCloser, error) {
+	events, err := eventsOf(data)
+	if err != nil {
+		return nil, err
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	store, err := pebblestore.Open(events, pebblestore.Options{Logger: quiet})
@@ -267,7 +276,11 @@ func storeStatsCommand(remote *commandLine) *cobra.Command {
 	}
 	c.Flags().StringVar(&data, "data", fromEnv("ROLLCALL_DATA", "./rollcall-data"), "data folder (ROLLCALL_DATA)")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		store, err := pebblestore.Open(filepath.Join(data, "events"), pebblestore.Options{ReadOnly: true})
+		events, err := eventsOf(data)
+		if err != nil {
+			return err
+		}
+		store, err := pebblestore.Open(events, pebblestore.Options{ReadOnly: true})
 		if err != nil {
 			return err
 		}

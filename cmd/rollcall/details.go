@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/csv"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -24,10 +26,41 @@ func (s *instanceFlags) flags(f *pflag.FlagSet) {
 	f.StringToIntVar(&s.ports, "port", nil, "named port, e.g. http=8080; may be given again")
 	f.StringSliceVar(&d.Tags, "tag", nil, "tag; may be given again")
 	f.StringToStringVar(&d.Metadata, "meta", nil, "metadata pair, e.g. team=shop; may be given again")
+	eachOnce(f, "port", "meta")
 	f.StringVar(&d.Zone, "zone", "", "zone")
 	versionVar(f, &d.Version, "version of the service")
 	f.Uint16Var(&d.Weight, "weight", domain.DefaultWeight, "share of traffic, relative to the others, at least 1")
 	f.DurationVar(&s.ttl, "ttl", domain.DefaultTTL, "how long the lease holds without a heartbeat")
+}
+
+// once is the value of a flag that takes pairs. It refuses a name that was given before, of which one value would win.
+type once struct {
+	pflag.Value
+	seen map[string]bool
+}
+
+// eachOnce has flags that take pairs refuse a name that is given twice.
+func eachOnce(f *pflag.FlagSet, flags ...string) {
+	for _, name := range flags {
+		flag := f.Lookup(name)
+		flag.Value = once{flag.Value, map[string]bool{}}
+	}
+}
+
+// Set implements pflag.Value.
+func (o once) Set(text string) error {
+	pairs, err := csv.NewReader(strings.NewReader(text)).Read()
+	if err != nil {
+		pairs = []string{text} // the flag itself says what is wrong
+	}
+	for _, pair := range pairs {
+		name, _, _ := strings.Cut(pair, "=")
+		if name = strings.TrimSpace(name); o.seen[name] {
+			return fmt.Errorf("%s is given twice", name)
+		}
+		o.seen[name] = true
+	}
+	return o.Value.Set(text)
 }
 
 // versionVar adds the flag of an instance's version, and its earlier name.

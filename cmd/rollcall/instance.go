@@ -93,6 +93,7 @@ func registerCommand(remote *commandLine) *cobra.Command {
 	f.StringToIntVar(&ports, "port", nil, "named port, e.g. http=8080; may be given again")
 	f.StringSliceVar(&d.Tags, "tag", nil, "tag; may be given again")
 	f.StringToStringVar(&d.Metadata, "meta", nil, "metadata pair, e.g. team=shop; may be given again")
+	eachOnce(f, "port", "meta")
 	f.StringVar(&d.Zone, "zone", "", "zone")
 	versionVar(f, &d.Version, "version of the service")
 	f.Uint16Var(&weight, "weight", domain.DefaultWeight, "share of traffic, relative to the others")

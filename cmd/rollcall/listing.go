@@ -108,6 +108,7 @@ func (l *instanceListing) flags(c *cobra.Command) {
 	f.StringVar(&l.Zone, "zone", "", "only in this zone")
 	versionVar(f, &l.Version, "only of this version")
 	f.StringToStringVar(&l.Metadata, "meta", nil, "only with this metadata pair; may be given again")
+	eachOnce(f, "meta")
 }
 
 func (l *instanceListing) filter(c *cobra.Command) (client.InstanceFilter, error) {

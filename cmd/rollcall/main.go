@@ -26,7 +26,9 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := root().ExecuteContext(ctx)
+	c := root()
+	finish(c)
+	err := c.ExecuteContext(ctx)
 	stop()
 	if code := childExit(0); errors.As(err, &code) { // the process has said what it had to say
 		os.Exit(int(code))
@@ -117,6 +119,31 @@ func root() *cobra.Command {
 	complete(c, &remote)
 	markUsageErrors(c)
 	return c
+}
+
+// finish has the commands that cobra adds refuse what they do not know, as others do.
+func finish(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "help":
+			c.RunE = func(_ *cobra.Command, args []string) error {
+				named, rest, err := root.Find(args)
+				if err == nil && len(rest) > 0 {
+					err = knownCommand(named, rest)
+				}
+				if err != nil {
+					return err
+				}
+				return named.Help()
+			}
+			c.Run = nil
+		case "completion":
+			c.Args = knownCommand
+			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
+	}
 }
 
 // markUsageErrors makes wrong arguments usage errors, as wrong flags are.

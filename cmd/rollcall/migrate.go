@@ -97,6 +97,11 @@ begin anew with an empty store, for events are never put in between.`,
 func openForMigration(ctx context.Context, store string, readOnly bool) (eventstore.Store, error) {
 	quiet := slog.New(slog.DiscardHandler)
 	if !isESDB(store) {
+		if readOnly {
+			if _, err := eventsOf(store); err != nil {
+				return nil, err
+			}
+		}
 		return pebblestore.Open(filepath.Join(store, "events"), pebblestore.Options{ReadOnly: readOnly, Filling: !readOnly, Logger: quiet})
 	}
 	s, err := esdbstore.Open(store, esdbstore.Options{Logger: quiet})

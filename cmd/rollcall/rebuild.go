@@ -33,8 +33,12 @@ must not be running. Sums of heartbeats that the retention has removed are taken
 		if only != "" && only != "history" && only != "catalog" {
 			return usageError{fmt.Errorf("only must be history or catalog, not %q", only)}
 		}
+		events, err := eventsOf(s.data)
+		if err != nil {
+			return err
+		}
 		logger := slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-		store, err := pebblestore.Open(filepath.Join(s.data, "events"), pebblestore.Options{ReadOnly: true, Logger: logger})
+		store, err := pebblestore.Open(events, pebblestore.Options{ReadOnly: true, Logger: logger})
 		if err != nil {
 			return err
 		}

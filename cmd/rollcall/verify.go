@@ -107,7 +107,11 @@ func (v *verification) evidence(ownKey func() (string, error)) (*history.Checkpo
 
 func (v *verification) folder(c *cobra.Command, line *commandLine) error {
 	quiet := slog.New(slog.DiscardHandler)
-	store, err := pebblestore.Open(filepath.Join(v.data, "events"), pebblestore.Options{ReadOnly: true, Logger: quiet})
+	folder, err := eventsOf(v.data)
+	if err != nil {
+		return err
+	}
+	store, err := pebblestore.Open(folder, pebblestore.Options{ReadOnly: true, Logger: quiet})
 	if err != nil {
 		return err
 	}

@@ -152,9 +152,14 @@ func (t *Table) writeCSV(w io.Writer) error {
 	return lines.Error()
 }
 
-// exactCell is a cell for programs.
+// exactCell is a cell for programs. A text that a spreadsheet would take for a formula begins with an apostrophe.
 func exactCell(cell any) string {
 	switch c := cell.(type) {
+	case string:
+		if c != "" && strings.IndexByte("=+-@\t\r", c[0]) >= 0 {
+			return "'" + c
+		}
+		return c
 	case time.Time:
 		return c.UTC().Format(time.RFC3339Nano)
 	case Seconds:
