@@ -38,21 +38,10 @@ func (c *Caller) sentBefore(ctx context.Context, store eventstore.Store, stream 
 	if c.Keyed == nil {
 		return last, nil
 	}
-	first, count := c.keyedID(stream, 0), 0
-	for e, err := range store.ReadStream(ctx, stream, eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: onceWithin}) {
-		if err != nil {
-			return last, err
-		}
-		of := [onceHalf]byte(e.ID[:onceHalf]) == [onceHalf]byte(first[:onceHalf])
-		if count > 0 && !of {
-			break
-		}
-		if of {
-			if count == 0 {
-				last = e
-			}
-			count++
-		}
+	first := c.keyedID(stream, 0)
+	last, count, err := eventsOfKey(ctx, store, stream, [onceHalf]byte(first[:onceHalf]))
+	if err != nil {
+		return last, err
 	}
 	if count > 0 && last.ID != c.keyedID(stream, count-1) {
 		return eventstore.RecordedEvent{}, otherRequest

@@ -80,13 +80,26 @@ func (s *Service) sentBefore(ctx context.Context, caller Caller, t *task) (done 
 func (s *Service) findOnce(ctx context.Context, caller Caller, t *task) (done bool, err error) {
 	ids := onceOf(caller, t)
 	stream := eventstore.LifecycleStream(t.Command.Instance())
-	var last eventstore.RecordedEvent
-	count := 0 // events of the key
-	for e, err := range s.store.ReadStream(ctx, stream, eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: onceWithin}) {
+	last, count, err := eventsOfKey(ctx, s.store, stream, ids.first)
+	if err != nil {
+		return true, err
+	}
+	switch {
+	case count == 0:
+		return false, nil
+	case last.ID != ids.at(count-1):
+		return true, otherRequest
+	}
+	return true, s.recall(ctx, t, last, count)
+}
+
+// eventsOfKey finds the newest events of a key in a stream: the last one, and how many there are. Their ids begin alike.
+func eventsOfKey(ctx context.Context, store eventstore.Store, stream eventstore.StreamName, begin [onceHalf]byte) (last eventstore.RecordedEvent, count int, err error) {
+	for e, err := range store.ReadStream(ctx, stream, eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: onceWithin}) {
 		if err != nil {
-			return true, err
+			return last, 0, err
 		}
-		of := [onceHalf]byte(e.ID[:onceHalf]) == ids.first
+		of := [onceHalf]byte(e.ID[:onceHalf]) == begin
 		if count > 0 && !of {
 			break
 		}
@@ -97,13 +110,7 @@ func (s *Service) findOnce(ctx context.Context, caller Caller, t *task) (done bo
 			count++
 		}
 	}
-	switch {
-	case count == 0:
-		return false, nil
-	case last.ID != ids.at(count-1):
-		return true, otherRequest
-	}
-	return true, s.recall(ctx, t, last, count)
+	return last, count, nil
 }
 
 // recall fills in the outcome of a task whose events, count of them, end with one.
