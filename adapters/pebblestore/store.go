@@ -294,7 +294,7 @@ func (s *Store) DiskUsage() uint64 { return s.db.Metrics().DiskSpaceUsage() }
 // fail makes the store refuse all appends from now on. A failed sync must never be tried again: the
 // kernel may have dropped the pages and call the next one a success.
 func (s *Store) fail(cause error) {
-	err := fmt.Errorf("%w: %w", eventstore.ErrReadOnly, cause)
+	err := fmt.Errorf("%w: a write to disk failed: %w", eventstore.ErrReadOnly, cause)
 	if s.failure.CompareAndSwap(nil, &err) {
 		s.opts.Logger.Error("event store takes no more appends; find out what is wrong with the disk, then start again", "cause", cause)
 	}

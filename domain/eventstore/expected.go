@@ -88,9 +88,9 @@ func (e *WrongExpectedRevision) Error() string {
 var (
 	// ErrClosed refuses a call to a store that is closed.
 	ErrClosed = errors.New("event store is closed")
-	// ErrReadOnly refuses an append after a write to disk failed. It is final until the process starts again, because
-	// after a failed fsync nobody knows what is on disk (ADR 004).
-	ErrReadOnly = errors.New("event store takes no more appends: a write to disk failed")
+	// ErrReadOnly refuses an append after a write to disk failed, or after a node of a cluster has stopped. It is final until the
+	// process starts again: after a failed fsync nobody knows what is on disk (ADR 004).
+	ErrReadOnly = errors.New("event store takes no more appends")
 	// ErrUnavailable says that the event store cannot be reached. The outcome of an append that was under way is unknown; the
 	// append may be sent again with the same event ids.
 	ErrUnavailable = errors.New("event store cannot be reached")
