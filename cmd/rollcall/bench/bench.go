@@ -85,6 +85,7 @@ type bench struct {
 // benchSizes is how much there is of what takes time to make.
 type benchSizes struct {
 	Restarts []int `json:"restart_instances"`
+	Beating  int   `json:"restart_heartbeats_up_to"` // instances; as many heartbeat after a restart
 	Changes  int   `json:"rebuilt_changes"`
 	Events   []int `json:"grown_events"`
 	Idle     int   `json:"idle_connections"`
@@ -123,22 +124,22 @@ that database, so that both stand in one run. The database gets the events of th
 Against --url everything is left out that starts servers of its own.`,
 		Args: cobra.NoArgs,
 	}
-	c.Flags().BoolVar(&quick, "quick", false, "a short form of everything, in under 45 seconds")
+	c.Flags().BoolVar(&quick, "quick", false, "a short form of everything, in about a minute")
 	c.Flags().StringSliceVar(&only, "only", nil, "just these workloads: "+strings.Join(workloadNames(), ", "))
 	c.Flags().StringVar(&store, "store", "", "measure appends over this database, too: EventStoreDB's or KurrentDB's connection string")
 	c.Flags().DurationVar(&each, "for", 4*time.Second, "how long each load goes on")
-	c.Flags().BoolVar(&large, "large", false, "again after 50,000,000 events, too; takes some minutes and gigabytes")
+	c.Flags().BoolVar(&large, "large", false, "again after 50,000,000 events, too, and heartbeats of 1,000,000 instances after a restart; takes half an hour and gigabytes")
 	c.RunE = func(c *cobra.Command, _ []string) (err error) {
 		remote := target()
-		b := &bench{ctx: c.Context(), out: c.OutOrStdout(), each: each, sizes: benchSizes{Restarts: []int{100_000, 1_000_000}, Changes: 2_000_000, Events: []int{1_000_000}, Idle: 10_000, Checks: fullChecks, FailingChecks: 10_000, CheckEvery: 10 * time.Second}}
+		b := &bench{ctx: c.Context(), out: c.OutOrStdout(), each: each, sizes: benchSizes{Restarts: []int{100_000, 1_000_000}, Beating: 100_000, Changes: 2_000_000, Events: []int{1_000_000}, Idle: 10_000, Checks: fullChecks, FailingChecks: 10_000, CheckEvery: 10 * time.Second}}
 		if quick {
-			b.sizes = benchSizes{Restarts: []int{100_000}, Changes: 500_000, Events: []int{200_000}, Idle: 500, Checks: 2000, FailingChecks: 1000, CheckEvery: 2 * time.Second}
+			b.sizes = benchSizes{Restarts: []int{100_000}, Beating: 100_000, Changes: 500_000, Events: []int{200_000}, Idle: 500, Checks: 2000, FailingChecks: 1000, CheckEvery: 2 * time.Second}
 			if !c.Flags().Changed("for") {
 				b.each = 400 * time.Millisecond
 			}
 		}
 		if large {
-			b.sizes.Events = append(b.sizes.Events, 50_000_000)
+			b.sizes.Events, b.sizes.Beating = append(b.sizes.Events, 50_000_000), 1_000_000
 		}
 		if remote.JSON {
 			b.out = io.Discard
