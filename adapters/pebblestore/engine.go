@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -32,7 +31,7 @@ func openPebble(dir string, opts Options) (*pebble.DB, *pebble.Lock, error) {
 	disk := &patientFS{FS: opts.FS, pause: opts.pause}
 	o := &pebble.Options{
 		FS: disk, Lock: lock, Cache: cache, ReadOnly: opts.ReadOnly, ErrorIfNotExists: opts.ReadOnly,
-		Logger: pebbleLog{opts.Logger},
+		Logger: EngineLog{opts.Logger, "event store engine"},
 		EventListener: &pebble.EventListener{
 			DataCorruption: corrupted(opts.Logger),
 			BackgroundError: func(err error) {
@@ -85,36 +84,4 @@ func corrupted(logger *slog.Logger) func(pebble.DataCorruptionInfo) {
 	return func(info pebble.DataCorruptionInfo) {
 		logger.Error("event store file is damaged", "file", info.Path, "cause", info.Details)
 	}
-}
-
-// pebbleLog logs Pebble's errors and nothing else.
-type pebbleLog struct{ *slog.Logger }
-
-func (l pebbleLog) Infof(string, ...any) {}
-
-func (l pebbleLog) Errorf(format string, args ...any) {
-	l.Error("event store engine", "error", fmt.Sprintf(format, args...))
-}
-
-// Fatalf must not return. The committer recovers the panic, and the store refuses appends from then on. In any other
-// goroutine the panic ends the process, which loses no acknowledged event.
-func (l pebbleLog) Fatalf(format string, args ...any) {
-	panic(fatal(fmt.Sprintf(format, args...)))
-}
-
-type fatal string
-
-func (f fatal) Error() string { return string(f) }
-
-// EngineFault is the error with which the engine panicked, as recover gave it; nil: there was no panic. The engine panics through
-// Fatalf, and with the error itself where its log could not be written. Any other panic is a mistake in the program, and goes on.
-func EngineFault(cause any) error {
-	err, ok := cause.(error)
-	if cause == nil {
-		return nil
-	}
-	if _, mistake := cause.(runtime.Error); mistake || !ok {
-		panic(cause)
-	}
-	return err
 }

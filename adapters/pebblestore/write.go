@@ -2,7 +2,6 @@ package pebblestore
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -15,9 +14,9 @@ import (
 // write checks and writes every request of the commit, in order.
 func (s *Store) write(c *commit) {
 	defer func() {
-		if err := EngineFault(recover()); err != nil {
-			s.gaveUp = !errors.As(err, new(fatal))
-			s.fail(err)
+		if fault, locked := EngineFault(recover()); fault != nil {
+			s.gaveUp = locked
+			s.fail(fault)
 			c.err = s.failed()
 		}
 	}()

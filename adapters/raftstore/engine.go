@@ -1,7 +1,6 @@
 package raftstore
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -359,8 +358,8 @@ func (e *engine) repeats(m *raftpb.Message) bool {
 // does not, because every leader finds that out: it is written with the next entries.
 func (e *engine) write(messages []*raftpb.Message) (err error) {
 	defer func() {
-		if fault := pebblestore.EngineFault(recover()); fault != nil {
-			e.store.log.gaveUp.Store(!errors.As(fault, new(fatal)))
+		if fault, locked := pebblestore.EngineFault(recover()); fault != nil {
+			e.store.log.gaveUp.Store(locked)
 			err = fault
 		}
 	}()

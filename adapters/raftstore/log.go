@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
@@ -83,7 +84,7 @@ func openLog(dir string, fs vfs.FS, keep uint64, logger *slog.Logger) (*diskLog,
 	cache := pebble.NewCache(8 << 20)
 	defer cache.Unref()
 	db, err := pebble.Open(dir, &pebble.Options{
-		FS: fs, Lock: lock, Cache: cache, Logger: engineLog{logger},
+		FS: fs, Lock: lock, Cache: cache, Logger: pebblestore.EngineLog{Logger: logger, Engine: "the log's engine"},
 		FormatMajorVersion: pebble.FormatNewest, MemTableSize: 8 << 20, MemTableStopWritesThreshold: 8, L0StopWritesThreshold: 64,
 		BytesPerSync: 1 << 20,
 	})
@@ -386,20 +387,3 @@ func (l *diskLog) before(keep uint64) uint64 {
 	}
 	return found
 }
-
-// engineLog logs the engine's errors and nothing else.
-type engineLog struct{ *slog.Logger }
-
-func (l engineLog) Infof(string, ...any) {}
-
-func (l engineLog) Errorf(format string, args ...any) {
-	l.Error("the log's engine", "error", fmt.Sprintf(format, args...))
-}
-
-// Fatalf must not return. The appender recovers the panic, and the node stops. In any other goroutine the panic ends the
-// process.
-func (l engineLog) Fatalf(format string, args ...any) { panic(fatal(fmt.Sprintf(format, args...))) }
-
-type fatal string
-
-func (f fatal) Error() string { return string(f) }
