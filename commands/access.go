@@ -76,7 +76,7 @@ func (a *Access) secret(caller Caller, name string) (secret string, hash domain.
 		secret, hash = NewSecret()
 		return secret, hash, nil
 	}
-	b, err := a.Derive(fmt.Sprintf("token %q %q %q %x", name, caller.Actor, caller.Keyed.Key, caller.Keyed.Request))
+	b, err := a.Derive(fmt.Sprintf("token %q %s", name, caller.KeyText()))
 	if err != nil {
 		return "", hash, err
 	}

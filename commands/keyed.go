@@ -21,6 +21,21 @@ type Keyed struct {
 	Request [sha256.Size]byte
 }
 
+// event makes the event data of the nth event that the request of a caller appends to a stream.
+func (c *Caller) event(stream eventstore.StreamName, n int, e domain.Event) (eventstore.EventData, error) {
+	data, err := domain.Encode(e)
+	made := eventstore.EventData{Type: e.EventType(), Data: data, Metadata: c.metadata(false)}
+	if c.Keyed != nil {
+		made.ID = c.keyedID(stream, n)
+	}
+	return made, err
+}
+
+// KeyText says which request of a caller it is. REQUIRES: it has a key.
+func (c *Caller) KeyText() string {
+	return fmt.Sprintf("%q %q %x", c.Actor, c.Keyed.Key, c.Keyed.Request)
+}
+
 // keyedID is the id of the nth event that a caller's request appends to a stream. Its first half says which key, caller and
 // stream it is of, its second half which request.
 func (c *Caller) keyedID(stream eventstore.StreamName, n int) (id uuid.UUID) {
@@ -28,8 +43,7 @@ func (c *Caller) keyedID(stream eventstore.StreamName, n int) (id uuid.UUID) {
 	second := sha256.Sum256(fmt.Appendf(nil, "%d %x", n, c.Keyed.Request))
 	copy(id[:], first[:onceHalf])
 	copy(id[onceHalf:], second[:])
-	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80 // version 8 of RFC 9562
-	return id
+	return version8(id)
 }
 
 // sentBefore gives the last event that a caller's request appended to a stream when it was sent before; at position 0: it

@@ -39,7 +39,7 @@ func onceOf(caller Caller, t *task) (ids onceIDs) {
 	key := t.Command.Instance()
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", caller.Actor, t.Once, key.String()))
 	copy(ids.first[:], sum[:])
-	ids.first[6] = ids.first[6]&0x0f | 0x80 // version 8 of RFC 9562: what the bits mean is ours
+	ids.first[6] = ids.first[6]&0x0f | 0x80 // as version8
 	command, err := json.Marshal(t.Command)
 	if err != nil {
 		panic(fmt.Sprintf("commands: a command of ours cannot be encoded: %v", err))
@@ -56,14 +56,17 @@ func (o *onceIDs) at(n int) (id uuid.UUID) {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", n, o.command))
 	copy(id[:], o.first[:])
 	copy(id[onceHalf:], sum[:])
-	id[8] = id[8]&0x3f | 0x80
-	return id
+	return version8(id)
 }
 
 // OnceID is the id of an instance that a command with a key names none for. It is the same for each attempt.
 func OnceID(caller Caller, once string) uuid.UUID {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q", caller.Actor, once))
-	id := uuid.UUID(sum[:16])
+	return version8(uuid.UUID(sum[:16]))
+}
+
+// version8 marks an id as one of version 8 of RFC 9562: what the other bits mean is ours.
+func version8(id uuid.UUID) uuid.UUID {
 	id[6], id[8] = id[6]&0x0f|0x80, id[8]&0x3f|0x80
 	return id
 }

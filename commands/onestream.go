@@ -13,13 +13,9 @@ import (
 func appendTo(ctx context.Context, store eventstore.Store, stream eventstore.StreamName, expected eventstore.ExpectedRevision, caller Caller, events ...domain.Event) (at eventstore.Position, err error) {
 	request := eventstore.AppendRequest{Stream: stream, Expected: expected}
 	for i, event := range events {
-		data, err := domain.Encode(event)
+		made, err := caller.event(stream, i, event)
 		if err != nil {
 			return 0, err
-		}
-		made := eventstore.EventData{Type: event.EventType(), Data: data, Metadata: caller.metadata(false)}
-		if caller.Keyed != nil {
-			made.ID = caller.keyedID(stream, i)
 		}
 		request.Events = append(request.Events, made)
 	}
@@ -45,8 +41,9 @@ func (w waiting) WaitFor(ctx context.Context, position eventstore.Position) erro
 
 // decideOn appends to a stream what is decided on the state of the stream, and waits until the state has applied it. decide
 // says how many events of the stream the state has. Where others appended meanwhile, it is decided again. at is 0 if nothing
-// was to be done. A request that was carried out before, by its key, is not decided again. INVARIANT: nothing is refused, or found to be done already, on a state that is behind what any node has
-// answered for.
+// was to be done. A request that was carried out before, by its key, is not decided again.
+//
+// INVARIANT: nothing is refused, or found to be done already, on a state that is behind what any node has answered for.
 func decideOn(ctx context.Context, store eventstore.Store, stream eventstore.StreamName, state waiter, caller Caller, decide func() (event domain.Event, events uint64, err error)) (at eventstore.Position, err error) {
 	for attempt := range attempts {
 		before, err := caller.sentBefore(ctx, store, stream)

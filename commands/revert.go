@@ -46,12 +46,12 @@ func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversa
 	refused := false
 	for i := range reversals {
 		before, err := caller.sentBefore(ctx, s.store, eventstore.LifecycleStream(reversals[i].Key))
-		if err == nil && before.Position > 0 { // by the same request
-			results[i].Position, results[i].Revision = before.Position, uint64(before.Revision)
-			continue
-		}
 		if err != nil {
 			return nil, err
+		}
+		if before.Position > 0 { // by the same request
+			results[i].Position, results[i].Revision = before.Position, uint64(before.Revision)
+			continue
 		}
 		request, epoch, err := s.reverse(ctx, caller, &reversals[i], reason, &admitted[i])
 		if err != nil {
@@ -134,16 +134,12 @@ func (s *Service) reverse(ctx context.Context, caller Caller, r *Reversal, reaso
 		}
 		caller.reverts = step.Reverts
 		for _, e := range events {
-			data, err := domain.Encode(e)
-			if err != nil {
-				return request, 0, err
-			}
 			if _, renews := e.(domain.HeartbeatReceived); renews { // nothing differs any more
 				continue
 			}
-			made := eventstore.EventData{Type: e.EventType(), Data: data, Metadata: caller.metadata(false)}
-			if caller.Keyed != nil {
-				made.ID = caller.keyedID(request.Stream, len(request.Events))
+			made, err := caller.event(request.Stream, len(request.Events), e)
+			if err != nil {
+				return request, 0, err
 			}
 			request.Events = append(request.Events, made)
 			state = domain.Evolve(state, e, domain.Recorded{Actor: caller.Actor})

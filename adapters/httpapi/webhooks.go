@@ -3,7 +3,6 @@ package httpapi
 import (
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -62,7 +61,7 @@ func (a *api) createWebhook(c echo.Context) error {
 	if made {
 		from := ""
 		if who.Keyed != nil { // it is told again when the request is sent again
-			from = fmt.Sprintf("%q %q %x", who.Actor, who.Keyed.Key, who.Keyed.Request)
+			from = who.KeyText()
 		}
 		body.Secret, err = a.Deliveries.NewSecret(from)
 		if err != nil {
