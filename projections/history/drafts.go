@@ -36,13 +36,20 @@ func (d *drafts) make(events []eventstore.RecordedEvent) {
 		}
 		begin := len(d.data)
 		d.data = eventstore.AppendCanonical(append(d.data, leafMark), e)
-		made := draft{terms: termsOf(e), hash: sha256.Sum256(d.data[begin:]), end: len(d.data)}
-		made.name = nameHash(made.terms.instance)
-		if made.terms.ofInstance {
-			made.step = traces.Of(e)
-		}
+		made := draftOf(e)
+		made.hash, made.end = sha256.Sum256(d.data[begin:]), len(d.data)
 		d.list = append(d.list, made)
 	}
+}
+
+// draftOf is the draft of an event, but for what follows from its canonical form.
+func draftOf(e *eventstore.RecordedEvent) draft {
+	d := draft{terms: termsOf(e)}
+	d.name = nameHash(d.terms.instance)
+	if d.terms.ofInstance {
+		d.step = traces.Of(e)
+	}
+	return d
 }
 
 // canonical is the canonical form of the ith event.

@@ -120,8 +120,7 @@ func (s *segments) load(x *index, entries int64) error {
 		if err != nil {
 			return errors.Join(err, read.close())
 		}
-		d := draft{terms: termsOf(&e), step: traces.Of(&e)}
-		d.name = nameHash(d.terms.instance)
+		d := draftOf(&e)
 		eventType, of := s.open.names.place(&d, &e)
 		s.add(e.Position, eventType, of, d.step, found.leaf)
 		next = found.position + 1

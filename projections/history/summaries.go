@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -114,7 +113,7 @@ func (h *History) noteLifecycle(e *eventstore.RecordedEvent) {
 
 // inMemory is the instance's summary; nil: there is none. REQUIRES: mu is held.
 func (x *index) inMemory(name string) *summary {
-	return x.open.Find(uint32(xxhash.Sum64String(name)), name)
+	return x.open.Find(nameHash(name), name)
 }
 
 // opened is the instance's summary in memory. Where there is none it is made, as a lone one: to look up each of a million
@@ -124,7 +123,7 @@ func (x *index) opened(name string) *summary {
 	s := x.inMemory(name)
 	if s == nil {
 		name = strings.Clone(name)
-		s = &summary{name: name, hash: uint32(xxhash.Sum64String(name)), lone: !x.seeded}
+		s = &summary{name: name, hash: nameHash(name), lone: !x.seeded}
 		x.open.Add(s)
 	}
 	return s
@@ -174,12 +173,17 @@ func (s *summary) keepOlder() *older {
 
 // join adds to a lone summary what the disk has of the instance. REQUIRES: mu is held.
 func (x *index) join(s *summary) error {
-	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rangeSummary}, UpperBound: []byte{rangeSummary + 1}})
+	it, err := x.summaries()
 	if err != nil {
 		return err
 	}
 	defer it.Close()
 	return joinAt(it, s)
+}
+
+// summaries is an iterator over all summaries on disk.
+func (x *index) summaries() (*pebble.Iterator, error) {
+	return x.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rangeSummary}, UpperBound: []byte{rangeSummary + 1}})
 }
 
 // joinAt is join with an iterator over all summaries.
@@ -219,7 +223,7 @@ func (h *History) writeSummaries(b batch) error {
 		}
 		if it == nil {
 			var err error
-			if it, err = h.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rangeSummary}, UpperBound: []byte{rangeSummary + 1}}); err != nil {
+			if it, err = h.summaries(); err != nil {
 				return err
 			}
 			defer it.Close()
