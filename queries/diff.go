@@ -47,12 +47,7 @@ func (s *Service) Diff(ctx context.Context, q DiffQuery) (d wire.Diff, err error
 	if err := s.historyUpToDate(ctx); err != nil {
 		return d, err
 	}
-	now := s.Now()
-	begin, err := s.momentAt(ctx, "from", from, now)
-	if err != nil {
-		return d, err
-	}
-	end, err := s.momentAt(ctx, "to", to, now)
+	begin, end, err := s.moments(ctx, from, to)
 	if err != nil {
 		return d, err
 	}

@@ -23,6 +23,15 @@ func (s *Service) Moment(ctx context.Context, field, text string) (Moment, error
 	return s.momentAt(ctx, field, text, s.Now())
 }
 
+// moments are the moments of both ends of a span.
+func (s *Service) moments(ctx context.Context, from, to string) (begin, end Moment, err error) {
+	now := s.Now()
+	if begin, err = s.momentAt(ctx, "from", from, now); err == nil {
+		end, err = s.momentAt(ctx, "to", to, now)
+	}
+	return begin, end, err
+}
+
 // momentAt is Moment with the time that is now, so that "now" and "5m ago" mean one moment for both ends of a span.
 func (s *Service) momentAt(ctx context.Context, field, text string, now time.Time) (m Moment, err error) {
 	position, at, err := parseMoment(field, text, now)

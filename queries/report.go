@@ -42,12 +42,7 @@ func (s *Service) reportSpan(ctx context.Context, from, to string) (span reportS
 	if to == "" {
 		to = "now"
 	}
-	now := s.Now()
-	begin, err := s.momentAt(ctx, "from", from, now)
-	if err != nil {
-		return span, err
-	}
-	end, err := s.momentAt(ctx, "to", to, now)
+	begin, end, err := s.moments(ctx, from, to)
 	if err != nil {
 		return span, err
 	}
