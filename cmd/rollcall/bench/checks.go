@@ -14,6 +14,9 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
+// passed is the metric of looks that were passed.
+const passed = `rollcall_probes_total{kind="http",result="passed"}`
+
 // fullChecks is how many checks the full benchmark has.
 const fullChecks = 50_000
 
@@ -40,7 +43,7 @@ func (b *bench) restingChecks(t *targets) error {
 		return fmt.Sprintf("checked-%d/i%d", i%500, i), t.registration(i, "/health", every)
 	})
 	if err == nil {
-		err = await(s.address, `rollcall_probes_total{kind="http",result="passed"}`, func(passed float64) bool { return passed >= float64(n) })
+		err = await(s.address, passed, func(looks float64) bool { return looks >= float64(n) })
 	}
 	time.Sleep(every / 2)
 	first := soon()
@@ -48,14 +51,14 @@ func (b *bench) restingChecks(t *targets) error {
 		return err
 	}
 	time.Sleep(every)
-	before, _ := metric(s.address, `rollcall_probes_total{kind="http",result="passed"}`)
+	before, _ := metric(s.address, passed)
 	later := s.watchMemory()
 	span := max(every, b.each)
 	began := time.Now()
 	used, _ := s.use(func() error { time.Sleep(span); return nil })
 	took := time.Since(began)
 	memory := later()
-	after, _ := metric(s.address, `rollcall_probes_total{kind="http",result="passed"}`)
+	after, _ := metric(s.address, passed)
 	name := fmt.Sprintf("%d checks every %s", n, every)
 	b.add(figure{Name: name + ", cores of the server", Value: used.Seconds() / took.Seconds(), Unit: "cores", Goals: b.ofFullSize(goal{Of: "value", Max: 1, each: " core"}),
 		Note: fmt.Sprintf("%.0f looks a second", (after-before)/took.Seconds())})
@@ -89,7 +92,7 @@ func (b *bench) failingChecks(t *targets) error {
 		})
 	}
 	if err == nil {
-		err = await(s.address, `rollcall_probes_total{kind="http",result="passed"}`, func(passed float64) bool { return passed >= float64(n) })
+		err = await(s.address, passed, func(looks float64) bool { return looks >= float64(n) })
 	}
 	if err != nil {
 		return err
@@ -133,9 +136,8 @@ func (b *bench) failingChecks(t *targets) error {
 	if err := beats.failed(); err != nil {
 		return err
 	}
-	slices.Sort(late)
 	name := fmt.Sprintf("%d checks that fail together", n)
-	b.add(figure{Name: name + ", all in the log", Value: late[len(late)-1].Seconds(), Unit: "s at most", Goals: b.ofFullSize(goal{Of: "value", Max: every.Seconds() + 2, each: " s"}),
+	b.add(figure{Name: name + ", all in the log", Value: slices.Max(late).Seconds(), Unit: "s at most", Goals: b.ofFullSize(goal{Of: "value", Max: every.Seconds() + 2, each: " s"}),
 		Note: fmt.Sprintf("after the targets turned; each check is looked at within %s", every)})
 	atRest := waits(fmt.Sprintf("heartbeats beside %d checks that pass", n), resting)
 	b.add(atRest)
@@ -184,16 +186,15 @@ func lastCritical(address string) (last time.Time, err error) {
 // watchMemory samples the process's memory until the result is called, which gives the most that was resident; 0: the system
 // does not say.
 func (c *child) watchMemory() func() int64 {
-	stop, most := make(chan struct{}), make(chan int64)
+	stop, result := make(chan struct{}), make(chan int64)
 	go func() {
-		var max int64
+		most := int64(0)
 		for {
-			if now, ok := c.resident(); ok && now > max {
-				max = now
-			}
+			now, _ := c.resident()
+			most = max(most, now)
 			select {
 			case <-stop:
-				most <- max
+				result <- most
 				return
 			case <-time.After(20 * time.Millisecond):
 			}
@@ -201,7 +202,7 @@ func (c *child) watchMemory() func() int64 {
 	}()
 	return func() int64 {
 		close(stop)
-		return <-most
+		return <-result
 	}
 }
 
