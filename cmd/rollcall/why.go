@@ -91,9 +91,10 @@ func explain(w io.Writer, page wire.HistoryPage, now time.Time) error {
 		last, before = &before[0], before[1:]
 	}
 	when := fmt.Sprintf("%s (%s ago)", stamp(last.RecordedAt), queries.Spaced(now.Sub(last.RecordedAt).Round(time.Second)))
+	why, removed := strings.CutPrefix(oneLine(last.Summary), "removed: ") // after its remove_after
 	switch last.Type {
 	case domain.TypeInstanceDeregistered:
-		if why, removed := strings.CutPrefix(oneLine(last.Summary), "removed: "); removed {
+		if removed {
 			fmt.Fprintf(w, "%s is gone: it was removed at %s.\n", instanceOf(last), when)
 			fmt.Fprintf(w, "Who:  nobody; the registry took it out because a check stayed critical.\n")
 			fmt.Fprintf(w, "Why:  %s\n", why)
@@ -101,9 +102,8 @@ func explain(w io.Writer, page wire.HistoryPage, now time.Time) error {
 		}
 		fmt.Fprintf(w, "%s is gone: it was deregistered at %s.\n", instanceOf(last), when)
 		fmt.Fprintf(w, "Who:  %s, from %s, via %s (request %s)\n", dash(last.Actor), dash(last.Source), dash(last.Via), dash(last.RequestID))
-		fmt.Fprintf(w, "Why:  %s\n", strings.TrimPrefix(strings.TrimPrefix(oneLine(last.Summary), "deregistered"), ": ")+noReason(last.Summary))
+		fmt.Fprintf(w, "Why:  %s\n", strings.TrimPrefix(strings.TrimPrefix(why, "deregistered"), ": ")+noReason(last.Summary))
 	case domain.TypeLeaseExpired:
-		why, removed := strings.CutPrefix(oneLine(last.Summary), "removed: ")
 		ended := "its lease expired"
 		if removed { // the lease had lapsed before
 			ended = "it was removed"
