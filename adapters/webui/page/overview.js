@@ -2,7 +2,7 @@
 import { get } from "./api.js";
 import { h, list, rested, say } from "./dom.js";
 import { stateOf, states } from "./fleet.js";
-import { bar, drawBar, entry, Page, chip } from "./page.js";
+import { bar, drawBar, entry, newest, Page, chip } from "./page.js";
 import { set, toInstance, toService } from "./route.js";
 import { Rows, whole } from "./rows.js";
 import { ago, bytes, count, milliseconds, span } from "./words.js";
@@ -154,9 +154,7 @@ class Overview extends Page {
 
   showRecent() {
     const live = this.at ? [] : this.context.fleet.changes;
-    const had = new Set(live.map((e) => e.position));
-    const entries = [...live, ...this.earlier.filter((e) => !had.has(e.position))].slice(0, shownChanges);
-    list(this.recent, entries, (e) => e.position, (e) => entry(e));
+    list(this.recent, newest(live, this.earlier, shownChanges), (e) => e.position, (e) => entry(e));
   }
 }
 

@@ -97,6 +97,17 @@ export function subject(of) {
 }
 
 /**
+ * The newest changes, at most so many: those that the stream has told, and what was read of the history before.
+ * @param {import("./fleet.js").Entry[]} live newest first
+ * @param {import("./fleet.js").Entry[]} earlier newest first
+ * @param {number} most
+ */
+export function newest(live, earlier, most) {
+  const had = new Set(live.map((e) => e.position));
+  return [...live, ...earlier.filter((e) => !had.has(e.position))].slice(0, most);
+}
+
+/**
  * One change of the history, in words.
  * @param {import("./fleet.js").Entry} e
  * @param {{subject?: boolean}} [options]

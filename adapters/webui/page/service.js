@@ -4,7 +4,7 @@ import { h, list, rested, say } from "./dom.js";
 import { menus, others, picks, plain } from "./filter.js";
 import { keyOf, stateOf, states } from "./fleet.js";
 import "./lanes.js";
-import { bar, chip, drawBar, entry, Page, rechip } from "./page.js";
+import { bar, chip, drawBar, entry, newest, Page, rechip } from "./page.js";
 import { Rows } from "./rows.js";
 import { set, toInstance } from "./route.js";
 import { ago, many, milliseconds, span } from "./words.js";
@@ -115,8 +115,7 @@ class Service extends Page {
   showRecent() {
     const { namespace, service } = this.route;
     const live = this.at ? [] : this.context.fleet.changes.filter((e) => e.namespace === namespace && e.service === service);
-    const had = new Set(live.map((e) => e.position));
-    const entries = [...live, ...(this.earlier ?? []).filter((e) => !had.has(e.position))].slice(0, shownChanges);
+    const entries = newest(live, this.earlier ?? [], shownChanges);
     if (entries.length === 0 && !this.earlier) this.recent.replaceChildren(h("li", { class: "quiet" }, "There is no history to be seen."));
     else list(this.recent, entries, (e) => e.position, (e) => entry(e));
   }
