@@ -29,6 +29,7 @@ type pending struct {
 	results  []eventstore.AppendResult
 	err      error
 	bytes    int
+	written  int                 // about how many bytes the lifecycle events take in the engine's batch; heartbeats take few
 	forget   bool                // the heads of the next shards are to be looked through, see forget.go
 	save     eventstore.Position // heads whose oldest unwritten heartbeat is before this position are to be written
 	queued   time.Time
@@ -110,7 +111,7 @@ func (s *Store) saveHeadsBefore(position eventstore.Position) error {
 // the disk.
 func (s *Store) prepare(p *pending) error {
 	p.heads = slices.Grow(p.heads[:0], len(p.requests))[:len(p.requests)]
-	p.bytes = s.numbers.find(p.requests, p.heads)
+	p.bytes, p.written = s.numbers.find(p.requests, p.heads), 0
 	var err error
 	for i := range p.requests {
 		r := &p.requests[i]
@@ -131,8 +132,12 @@ func (s *Store) prepare(p *pending) error {
 				return err
 			}
 		}
+		before := p.bytes
 		for j := range r.Events {
 			p.bytes += len(r.Stream) + len(r.Events[j].Data) + len(r.Events[j].Metadata) + 64
+		}
+		if !p.heads[i].heartbeats {
+			p.written += p.bytes - before + (len(r.Stream)+64)*len(r.Events) // the name comes again in the index
 		}
 	}
 	if p.bytes > maxAppendBytes {

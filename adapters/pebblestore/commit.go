@@ -13,11 +13,12 @@ import (
 // commit is one group commit: calls that are checked, written and synced as one.
 //
 // INVARIANT: the committer (commitAppends) owns a commit until it sends it to Store.commits; from then on answerCommits
-// does. block, heartbeatHeads, key and scratch are the committer's buffers: it takes them back before it sends the
+// does. block, heartbeatHeads, indexed, key and scratch are the committer's buffers: it takes them back before it sends the
 // commit, and uses them for the next one.
 type commit struct {
 	calls   []*pending
 	bytes   int
+	written int // see pending
 	at      time.Time
 	batches []*pebble.Batch     // applied to Pebble in this order; nearly always one
 	out     *published          // the events; shared with subscribers, who must not change them, once they are published
@@ -28,6 +29,7 @@ type commit struct {
 	replicated     *Block              // which the requests that are being written belong to; nil: the store is no replica
 	batch          *pebble.Batch       // is being filled; nil: there is nothing to write yet
 	heartbeatHeads []*head             // of the streams of the heartbeats in batch
+	indexed        []indexed           // the lifecycle events in batch that the index of the streams lacks yet
 	save           eventstore.Position // see pending
 	applied        eventstore.Position // the newest position that is in batches, and so readable
 	block          block
@@ -46,11 +48,11 @@ func (s *Store) commitAppends() {
 		if c == nil {
 			return
 		}
-		c.block, c.key, c.scratch, c.heartbeatHeads = spare.block, spare.key, spare.scratch, spare.heartbeatHeads
+		c.block, c.key, c.scratch, c.heartbeatHeads, c.indexed = spare.block, spare.key, spare.scratch, spare.heartbeatHeads, spare.indexed
 		s.writing.Lock()
 		s.write(c)
 		s.writing.Unlock()
-		spare.block, spare.key, spare.scratch, spare.heartbeatHeads = c.block, c.key, c.scratch, c.heartbeatHeads
+		spare.block, spare.key, spare.scratch, spare.heartbeatHeads, spare.indexed = c.block, c.key, c.scratch, c.heartbeatHeads, c.indexed
 		s.commits <- c
 	}
 }
@@ -71,7 +73,7 @@ func (s *Store) gather() *commit {
 	// Goroutines that can run now may be about to append, too. A commit of many calls costs as much as a commit of
 	// one. Where no other goroutine can run, yielding costs nothing.
 	runtime.Gosched()
-	c := &commit{calls: make([]*pending, 1, 1+len(s.queue)), bytes: first.bytes}
+	c := &commit{calls: make([]*pending, 1, 1+len(s.queue)), bytes: first.bytes, written: first.written}
 	c.calls[0] = first
 	requests := len(first.requests)
 	for more := true; more && c.bytes < maxCommitBytes; {
@@ -79,6 +81,7 @@ func (s *Store) gather() *commit {
 		case p := <-s.queue:
 			c.calls = append(c.calls, p)
 			c.bytes += p.bytes
+			c.written += p.written
 			requests += len(p.requests)
 		default:
 			more = false
@@ -89,12 +92,25 @@ func (s *Store) gather() *commit {
 	return c
 }
 
+// indexed is what the index of the streams says of a lifecycle event.
+type indexed struct {
+	stream   eventstore.StreamName
+	revision eventstore.Revision
+	position eventstore.Position
+}
+
+// newBatch makes a batch that takes all that the calls of the commit append without growing. Large batches are used again, too.
+func (s *Store) newBatch(c *commit) *pebble.Batch {
+	return s.db.NewBatchWithSize(c.written, pebble.WithMaxRetainedSizeBytes(maxCommitBytes))
+}
+
 // flush applies the batch to Pebble, which makes it readable. answerCommits waits for the sync.
 func (s *Store) flush(c *commit) {
 	if c.batch == nil {
 		return
 	}
 	c.writeBlock()
+	c.writeIndex()
 	if len(c.heartbeatHeads) > 0 || c.save > 0 {
 		s.saveHeads(c)
 	}
@@ -126,7 +142,7 @@ func (s *Store) apply(c *commit) error {
 // INVARIANT: a commit with blocks has one batch, with the mark of the last block in it.
 func (s *Store) begin(c *commit, b *Block) {
 	if c.batch == nil {
-		c.batch = s.db.NewBatch()
+		c.batch = s.newBatch(c)
 	}
 	c.replicated, c.at = b, time.Unix(0, b.At).UTC()
 	s.clock.heard(b.At)

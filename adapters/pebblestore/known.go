@@ -88,8 +88,9 @@ func (k *known) add(hash uint64) {
 	}
 	if len(tiers) == 0 || tiers[len(tiers)-1].free == 0 {
 		blocks := firstTier << len(tiers)
-		tiers = append(tiers[:len(tiers):len(tiers)], &tier{blocks: make([][blockWords]atomic.Uint64, blocks), free: blocks * streamsPerBlock})
-		k.tiers.Store(&tiers)
+		more := append(tiers[:len(tiers):len(tiers)], &tier{blocks: make([][blockWords]atomic.Uint64, blocks), free: blocks * streamsPerBlock})
+		k.tiers.Store(&more)
+		tiers = more
 	}
 	tiers[len(tiers)-1].add(hash)
 }

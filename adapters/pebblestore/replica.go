@@ -99,7 +99,7 @@ func (s *Store) commitBlocks(blocks []*Block, results []eventstore.AppendResult)
 		if done > 0 && c.bytes+p.bytes > maxCommitBytes {
 			break
 		}
-		c.calls, c.bytes = append(c.calls, p), c.bytes+p.bytes
+		c.calls, c.bytes, c.written = append(c.calls, p), c.bytes+p.bytes, c.written+p.written
 		done++
 	}
 	s.writing.Lock()
@@ -126,7 +126,7 @@ func (a *applying) begin(out *published) {
 	out.events, out.onlyHeartbeats = out.events[:0], true
 	a.commit = commit{
 		calls: a.calls[:0], batches: a.batches[:0], out: out,
-		heartbeatHeads: a.heartbeatHeads[:0], block: a.block, key: a.key, scratch: a.scratch,
+		heartbeatHeads: a.heartbeatHeads[:0], indexed: a.indexed[:0], block: a.block, key: a.key, scratch: a.scratch,
 	}
 }
 

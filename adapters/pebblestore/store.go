@@ -109,6 +109,7 @@ type Store struct {
 	lastIndexed int64               // newest time in the time index, Unix nanoseconds
 	lastImport  int64               // newest time of an event from another store, Unix nanoseconds
 	unsaved     unsaved
+	ids         ids
 	idle        idle
 	mark        []byte   // of the newest block; nil: the store is no replica
 	applying    applying // only the goroutine that calls Apply uses it

@@ -200,13 +200,17 @@ func (s *subscription) takeLive(ctx context.Context) error {
 		if last := events[len(events)-1].Position; last > after {
 			s.position = last
 		}
-		if events[0].Position > after && len(s.filter.StreamPrefixes) == 0 && len(s.filter.Types) == 0 {
-			s.batch, s.held = events[:len(events):len(events)], p
+		if first, end := s.picked(events, after); end >= 0 {
+			if first == end {
+				p.release()
+			} else {
+				s.batch, s.held = events[first:end:end], p
+			}
 			return nil
 		}
 		defer p.release()
 		for i := range events {
-			if events[i].Position > after && s.filter.Match(events[i].Stream, events[i].Type) {
+			if s.picks(&events[i], after) {
 				s.batch = append(s.batch, events[i])
 			}
 		}
@@ -216,6 +220,30 @@ func (s *subscription) takeLive(ctx context.Context) error {
 	case <-s.done:
 		return eventstore.ErrClosed
 	}
+}
+
+func (s *subscription) picks(e *eventstore.RecordedEvent, after eventstore.Position) bool {
+	return e.Position > after && s.filter.Match(e.Stream, e.Type)
+}
+
+// picked is the part of a commit's events that the filter picks after a position, where the picked events follow one another, as
+// they nearly always do: then nothing needs a copy. end is -1 where they do not.
+func (s *subscription) picked(events []eventstore.RecordedEvent, after eventstore.Position) (first, end int) {
+	if events[0].Position > after && len(s.filter.StreamPrefixes) == 0 && len(s.filter.Types) == 0 {
+		return 0, len(events)
+	}
+	for first < len(events) && !s.picks(&events[first], after) {
+		first++
+	}
+	for end = first; end < len(events) && s.picks(&events[end], after); {
+		end++
+	}
+	for i := end; i < len(events); i++ {
+		if s.picks(&events[i], after) {
+			return first, -1
+		}
+	}
+	return first, end
 }
 
 // Close implements eventstore.Subscription.
