@@ -16,8 +16,9 @@ import (
 const leastTable = 1 << 20
 
 // Ingest hands keys to the engine, all or none, as tables that are written beside one another. at gives the ith key of n and its
-// value, which stay as they are until Ingest returns. REQUIRES: the keys are in order, and none comes twice.
-func (db *DB) Ingest(n int, at func(i int) (key, value []byte)) (err error) {
+// value, which stay as they are until Ingest returns. No table has keys on both sides of an index in ends, which are in order. REQUIRES:
+// the keys are in order, and none comes twice.
+func (db *DB) Ingest(n int, ends []int, at func(i int) (key, value []byte)) (err error) {
 	if err := db.Err(); err != nil || n == 0 {
 		return err
 	}
@@ -33,8 +34,14 @@ func (db *DB) Ingest(n int, at func(i int) (key, value []byte)) (err error) {
 	var writing errgroup.Group
 	var paths []string
 	for begin := 0; begin < n; {
-		end := begin
-		for size := 0; end < n && size < each; end++ {
+		end, most := begin, n
+		for len(ends) > 0 && ends[0] <= begin {
+			ends = ends[1:]
+		}
+		if len(ends) > 0 {
+			most = ends[0]
+		}
+		for size := 0; end < most && size < each; end++ {
 			key, value := at(end)
 			size += len(key) + len(value)
 		}

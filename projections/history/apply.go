@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"time"
@@ -51,7 +52,7 @@ func (h *History) flushWhenDue(events []eventstore.RecordedEvent, upTo eventstor
 		h.flushed = now
 		return h.commit(upTo, true)
 	}
-	if h.young.bytes >= flushEntries && (!h.rebuilding || h.young.bytes >= flushRebuilt) {
+	if h.young.bytes >= flushEntries && !h.rebuilding || h.rebuilding && h.young.bytes >= cmp.Or(h.place.flushRebuilt, flushRebuilt) {
 		return h.commit(0, false)
 	}
 	return nil
@@ -61,7 +62,8 @@ func (h *History) flushWhenDue(events []eventstore.RecordedEvent, upTo eventstor
 func (h *History) take(events []eventstore.RecordedEvent, made *drafts) error {
 	h.mu.Lock() // once for all events: most are heartbeats, which change only the summaries
 	defer h.mu.Unlock()
-	next := 0 // draft
+	next, leaf := 0, h.tree.size // draft, leaf of the first one
+	packed := len(made.blocks) > 0 && made.positions[0] > h.lifecycle
 	for i := range events {
 		e := &events[i]
 		var err error
@@ -70,7 +72,7 @@ func (h *History) take(events []eventstore.RecordedEvent, made *drafts) error {
 			h.noteHeartbeat(e)
 		case e.Stream.Audited():
 			if e.Position > h.lifecycle {
-				err = h.addEntry(e, &made.list[next], made.canonical(next))
+				err = h.addEntry(e, &made.list[next], made.canonical(next), packed)
 			}
 			next++
 			if err == nil {
@@ -81,6 +83,9 @@ func (h *History) take(events []eventstore.RecordedEvent, made *drafts) error {
 			return err
 		}
 	}
+	if packed {
+		return h.addBlocks(made, leaf)
+	}
 	return nil
 }
 
@@ -90,6 +95,9 @@ func (h *History) take(events []eventstore.RecordedEvent, made *drafts) error {
 // INVARIANT: the engine keeps the order of batches, so after a crash the folder has a state that the history once had, with
 // all entries of that state. No sync is needed, because events can be read again.
 func (h *History) commit(heartbeats eventstore.Position, summaries bool) error {
+	if err := h.settled(); err != nil { // the engine has all earlier batches, which writeSummaries may read
+		return err
+	}
 	if summaries {
 		h.mu.Lock() // held until the batch is written, so that a query finds a summary in memory or on disk
 		defer h.mu.Unlock()
@@ -99,14 +107,13 @@ func (h *History) commit(heartbeats eventstore.Position, summaries bool) error {
 	} else {
 		heartbeats = h.summed
 	}
-	if err := h.writeYoung(h.batch); err != nil {
+	if err := h.writeBlocks(h.batch); err != nil {
 		return err
 	}
 	if err := h.batch.Set(keyState, h.state(heartbeats), nil); err != nil {
 		return err
 	}
-	var err error
-	if h.batch, err = h.batch.commit(h.db); err != nil {
+	if err := h.finish(); err != nil {
 		return err
 	}
 	h.summed = heartbeats
@@ -116,8 +123,21 @@ func (h *History) commit(heartbeats eventstore.Position, summaries bool) error {
 	return nil
 }
 
-// writeYoung puts the young entries and their lists into a batch.
-func (x *index) writeYoung(b batch) error {
+// finish puts the young lists into the batch, hands the batch to the engine, and makes the next one.
+func (h *History) finish() (err error) {
+	if h.rebuilding {
+		h.finishBeside()
+		return nil
+	}
+	if err := h.young.lists.write(h.batch); err != nil {
+		return err
+	}
+	h.batch, err = h.batch.commit(h.db)
+	return err
+}
+
+// writeBlocks puts the young entries into a batch.
+func (x *index) writeBlocks(b batch) error {
 	_, full, last := x.young.blocks()
 	if len(last.positions) > 0 {
 		packed, _ := last.pack(nil)
@@ -128,19 +148,29 @@ func (x *index) writeYoung(b batch) error {
 			return err
 		}
 	}
-	return x.writeLists(b)
+	return nil
 }
 
 // flush writes what is in memory.
-func (h *History) flush(upTo eventstore.Position) error { return h.commit(upTo, true) }
+func (h *History) flush(upTo eventstore.Position) error {
+	if err := h.commit(upTo, true); err != nil {
+		return err
+	}
+	return h.settled()
+}
 
-func (h *History) addEntry(e *eventstore.RecordedEvent, d *draft, canonical []byte) error {
+// addEntry adds an entry. packed says that the entry's block is made already.
+func (h *History) addEntry(e *eventstore.RecordedEvent, d *draft, canonical []byte, packed bool) error {
 	leaf := h.tree.size
 	if err := h.tree.add(h.batch, d.hash); err != nil {
 		return err
 	}
 	eventType, subject := h.segments.open.names.place(d, e)
-	h.young.add(e.Position, leaf, canonical, &d.terms, subject)
+	if packed {
+		h.young.list(e.Position, &d.terms, subject)
+	} else {
+		h.young.add(e.Position, leaf, canonical, &d.terms, subject)
+	}
 	if full := h.segments.add(e.Position, eventType, subject, d.step, leaf); full != nil {
 		if err := h.seal(h.batch, full); err != nil {
 			return err

@@ -29,8 +29,9 @@ func (b memtableBatch) commit(db *disposable.DB) (batch, error) {
 // tableBatch becomes tables of the engine without going through its memory, where each key would be inserted, and then written
 // and compressed twice. Of many keys, as a rebuild has them, that is most of the cost.
 type tableBatch struct {
-	keys []pair
-	data []byte // the current piece of memory for keys and values
+	ranges [256][]pair // by the first byte of the key; the keys of nearly all ranges come in order
+	pieces [][]byte    // memory of keys and values
+	used   int         // how many pieces have something
 }
 
 type pair struct{ key, value []byte }
@@ -39,19 +40,50 @@ type pair struct{ key, value []byte }
 const tablePiece = 1 << 20
 
 func (b *tableBatch) Set(key, value []byte, _ *pebble.WriteOptions) error {
-	if n := len(key) + len(value); n > cap(b.data)-len(b.data) {
-		b.data = make([]byte, 0, max(n, tablePiece))
+	n := len(key) + len(value)
+	for b.used == 0 || n > cap(b.pieces[b.used-1])-len(b.pieces[b.used-1]) {
+		if b.used == len(b.pieces) {
+			b.pieces = append(b.pieces, make([]byte, 0, max(n, tablePiece)))
+		}
+		b.used++
 	}
-	begin := len(b.data)
-	b.data = append(append(b.data, key...), value...)
-	middle, end := begin+len(key), len(b.data)
-	b.keys = append(b.keys, pair{b.data[begin:middle:middle], b.data[middle:end:end]})
+	piece := &b.pieces[b.used-1]
+	begin := len(*piece)
+	*piece = append(append(*piece, key...), value...)
+	middle, end := begin+len(key), begin+n
+	of := &b.ranges[key[0]]
+	*of = append(*of, pair{(*piece)[begin:middle:middle], (*piece)[middle:end:end]})
 	return nil
 }
 
+// ownTables are the ranges that have tables of their own. Their keys grow from commit to commit, so the engine never writes such a
+// table again, as it does with tables that overlap.
+var ownTables = [256]bool{rangeEntry: true, rangeBlock: true, rangeSteps: true}
+
 func (b *tableBatch) commit(db *disposable.DB) (batch, error) {
-	// The keys of each range came in order, so this is little work.
-	slices.SortFunc(b.keys, func(a, b pair) int { return bytes.Compare(a.key, b.key) })
-	err := db.Ingest(len(b.keys), func(i int) (key, value []byte) { return b.keys[i].key, b.keys[i].value })
-	return &tableBatch{}, err
+	n := 0
+	for i := range b.ranges {
+		n += len(b.ranges[i])
+	}
+	keys, ends := make([]pair, 0, n), []int(nil)
+	for i, of := range b.ranges {
+		if ownTables[i] && len(of) > 0 {
+			ends = append(ends, len(keys))
+		}
+		slices.SortFunc(of, func(a, b pair) int { return bytes.Compare(a.key, b.key) }) // of keys in order that is little work
+		keys = append(keys, of...)
+		if ownTables[i] && len(of) > 0 {
+			ends = append(ends, len(keys))
+		}
+	}
+	err := db.Ingest(len(keys), ends, func(i int) (key, value []byte) { return keys[i].key, keys[i].value })
+	for i := range b.ranges {
+		clear(b.ranges[i])
+		b.ranges[i] = b.ranges[i][:0]
+	}
+	for i := range b.pieces[:b.used] {
+		b.pieces[i] = b.pieces[i][:0]
+	}
+	b.used = 0
+	return b, err
 }

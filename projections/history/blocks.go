@@ -64,21 +64,30 @@ type stored struct {
 // scratch is a buffer of which the caller gets the larger one back, so that the memory for a block that cannot be compressed is
 // not taken for each block.
 func (b *block) pack(scratch []byte) (packed, _ []byte) {
-	v := scratch[:0]
-	v = binary.AppendUvarint(v, uint64(len(b.positions)))
-	v = binary.AppendUvarint(v, uint64(b.leaf))
-	v = binary.AppendUvarint(v, uint64(b.last()-b.first()))
-	for i := 1; i < len(b.positions); i++ {
-		v = binary.AppendUvarint(v, uint64(b.positions[i]-b.positions[i-1]))
+	v := appendHead(scratch[:0], b.leaf, b.positions, 0, b.ends)
+	v = compress(v, b.data)
+	return bytes.Clone(v), v
+}
+
+// appendHead appends what the stored form of a block has before the compressed events. The events begin at begin, and end at ends.
+func appendHead[O int | uint32](v []byte, leaf int64, positions []eventstore.Position, begin O, ends []O) []byte {
+	v = binary.AppendUvarint(v, uint64(len(positions)))
+	v = binary.AppendUvarint(v, uint64(leaf))
+	v = binary.AppendUvarint(v, uint64(positions[len(positions)-1]-positions[0]))
+	for i := 1; i < len(positions); i++ {
+		v = binary.AppendUvarint(v, uint64(positions[i]-positions[i-1]))
 	}
-	begin := uint32(0)
-	for _, end := range b.ends {
+	for _, end := range ends {
 		v = binary.AppendUvarint(v, uint64(end-begin))
 		begin = end
 	}
-	v = slices.Grow(v, s2.MaxEncodedLen(len(b.data)))
-	v = v[:len(v)+len(s2.Encode(v[len(v):cap(v)], b.data))]
-	return bytes.Clone(v), v
+	return v
+}
+
+// compress appends the compressed form of data.
+func compress(v, data []byte) []byte {
+	v = slices.Grow(v, s2.MaxEncodedLen(len(data)))
+	return v[:len(v)+len(s2.Encode(v[len(v):cap(v)], data))]
 }
 
 // unpack reads what pack made.

@@ -64,9 +64,9 @@ func (h *History) BenchmarkTree() func(canonical []byte) error {
 	}
 }
 
-// RebuildSegmented is Rebuild of a folder that OpenSegmented opened.
+// RebuildSegmented is Rebuild of a folder that OpenSegmented opened. It packs a few drafts already, and writes after a few events.
 func RebuildSegmented(ctx context.Context, dir string, store eventstore.Store, id uuid.UUID, entries int64) error {
-	p := place{dir: dir, store: id, logger: slog.New(slog.DiscardHandler), segment: entries}
+	p := place{dir: dir, store: id, logger: slog.New(slog.DiscardHandler), segment: entries, packFrom: 3, flushRebuilt: 2500}
 	return p.rebuild(ctx, store, func(eventstore.Position, eventstore.Position) {})
 }
 

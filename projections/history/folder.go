@@ -29,16 +29,18 @@ type index struct {
 	lifecycle  eventstore.Position // entries are written up to here
 	summed     eventstore.Position // summaries of heartbeats are written up to here
 	tree       tree
-	indexed    int64     // newest time in the time index, Unix nanoseconds
-	unflushed  int       // heartbeats since the summaries were written
-	flushed    time.Time // recorded time at which the summaries were written
-	batch      batch     // what the engine gets with the young entries, but for them and their lists
-	drafts     drafts    // buffer
-	scratch    []byte    // buffer
-	key        []byte    // buffer
-	rebuilding bool      // nobody reads, and what is in memory is written when it is much
-	seeded     bool      // the summaries on disk are ahead of the events: see keepSummaries
-	renewed    string    // the folder that was put aside for this one, and whose summaries are to be taken over; "": none
+	indexed    int64      // newest time in the time index, Unix nanoseconds
+	unflushed  int        // heartbeats since the summaries were written
+	flushed    time.Time  // recorded time at which the summaries were written
+	batch      batch      // what the engine gets with the young entries, but for them and their lists
+	drafts     drafts     // buffer
+	scratch    []byte     // buffer
+	key        []byte     // buffer
+	rebuilding bool       // nobody reads, and what is in memory is written when it is much
+	spare      batch      // in a rebuild: the next batch, or the one that is being written
+	writing    chan error // in a rebuild: gets the outcome of the batch that is being written; nil: none is
+	seeded     bool       // the summaries on disk are ahead of the events: see keepSummaries
+	renewed    string     // the folder that was put aside for this one, and whose summaries are to be taken over; "": none
 
 	young young // entries that the engine does not have yet
 

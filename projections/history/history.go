@@ -47,6 +47,9 @@ type place struct {
 	readOnly bool
 	fs       vfs.FS // nil: the disk
 	segment  int64  // entries of a segment; 0: segmentEntries
+
+	packFrom     int // from how many drafts on a rebuild packs them; 0: packFrom
+	flushRebuilt int // bytes; 0: flushRebuilt
 }
 
 // Open opens the history in dir. A folder that cannot be opened, or is of another format or store, is put aside, and Run
@@ -125,8 +128,9 @@ func (h *History) Close() error {
 		return nil
 	}
 	h.shut = true
-	if h.place.readOnly || h.db.Err() != nil { // if the folder has failed, the next start looks at it
-		return h.db.Close()
+	settled := h.settled()
+	if settled != nil || h.place.readOnly || h.db.Err() != nil { // if the folder has failed, the next start looks at it
+		return errors.Join(settled, h.db.Close())
 	}
 	return errors.Join(h.flush(h.Position()), h.db.Close())
 }

@@ -34,7 +34,7 @@ type postings struct {
 
 func (x *index) listOf(t term, newest bool) *postings {
 	l := &postings{x: x, term: t.clean(), newest: newest}
-	l.base, l.young = x.young.list(l.term)
+	l.base, l.young = x.young.positions(l.term)
 	if t.prefix == rangeInstance {
 		l.young = unmarked(slices.Clone(l.young), false)
 	}
@@ -44,7 +44,7 @@ func (x *index) listOf(t term, newest bool) *postings {
 // livesOf is the list of an instance's events of isLife.
 func (x *index) livesOf(instance string, newest bool) *postings {
 	l := &postings{x: x, term: term{prefix: rangeInstance, name: instance}.clean(), newest: newest, lives: true}
-	l.base, l.young = x.young.list(l.term)
+	l.base, l.young = x.young.positions(l.term)
 	l.young = unmarked(slices.Clone(l.young), true)
 	return l
 }

@@ -60,10 +60,11 @@ func unmarked(list []eventstore.Position, lives bool) []eventstore.Position {
 	return positions
 }
 
-// writeLists writes, for each term, a list of the positions of the term's young entries. The key has the last position. Many
+// write writes, for each term, a list of the positions of the term's young entries. The key has the last position. Many
 // entries share a list, so the indexes take little space. A list never changes.
-func (x *index) writeLists(b batch) error {
-	return x.young.lists.each(func(t term, list []eventstore.Position) error {
+func (l *lists) write(b batch) error {
+	var v, key []byte
+	return l.each(func(t term, list []eventstore.Position) error {
 		bits := 0
 		if t.prefix == rangeInstance {
 			bits = 1
@@ -72,18 +73,17 @@ func (x *index) writeLists(b batch) error {
 			return uint64(length<<bits | p&(1<<bits-1))
 		}
 		first, last := list[0], list[len(list)-1]
-		v := binary.AppendUvarint(x.scratch[:0], uint64(len(list)))
+		v = binary.AppendUvarint(v[:0], uint64(len(list)))
 		v = binary.AppendUvarint(v, number(last>>bits-first>>bits, first))
 		for i := 1; i < len(list); i++ {
 			v = binary.AppendUvarint(v, number(list[i]>>bits-list[i-1]>>bits, list[i]))
 		}
-		x.scratch = v
-		x.key = t.appendKey(x.key[:0], uint64(last>>bits))
-		return b.Set(x.key, v, nil)
+		key = t.appendKey(key[:0], uint64(last>>bits))
+		return b.Set(key, v, nil)
 	})
 }
 
-// readList decodes a list that writeLists wrote. The positions are in order, and the last is the key's. The list of an instance
+// readList decodes a list that lists.write wrote. The positions are in order, and the last is the key's. The list of an instance
 // has marks.
 func readList(prefix byte, last eventstore.Position, v []byte, into []eventstore.Position) ([]eventstore.Position, error) {
 	bits := 0

@@ -19,8 +19,9 @@ type drafted struct {
 }
 
 // readDrafts reads the events up to the head, and calls apply with them and their drafts, in order. The drafts are made by
-// goroutines of their own. All goroutines have ended when readDrafts returns. apply keeps neither list.
-func readDrafts(ctx context.Context, store eventstore.Store, head eventstore.Position, apply func([]eventstore.RecordedEvent, *drafts) error) error {
+// goroutines of their own, and packed if there are at least packFrom of them. All goroutines have ended when readDrafts returns. apply
+// keeps neither list.
+func readDrafts(ctx context.Context, store eventstore.Store, head eventstore.Position, packFrom int, apply func([]eventstore.RecordedEvent, *drafts) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	makers := max(runtime.GOMAXPROCS(0)-1, 1)
 	ordered := make(chan *drafted, 2*makers) // closed by the reader; when it is full, the reader waits
@@ -52,6 +53,9 @@ func readDrafts(ctx context.Context, store eventstore.Store, head eventstore.Pos
 		group.Go(func() error {
 			for d := range raw {
 				d.made.make(d.events)
+				if len(d.made.list) >= packFrom {
+					d.made.pack()
+				}
 				close(d.done)
 			}
 			return nil

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ func (p place) rebuild(ctx context.Context, store eventstore.Store, progress fun
 			err = errors.Join(err, h.Close(), Remove(fresh.dir))
 		}
 	}()
-	h.rebuilding, h.batch = true, &tableBatch{}
+	h.rebuilding, h.batch, h.spare, h.tree.keep = true, &tableBatch{}, &tableBatch{}, true
 	if _, err := os.Stat(p.dir); err == nil {
 		if err := h.keepSummaries(ctx, p, store); err != nil {
 			return err
@@ -58,7 +59,7 @@ func (h *History) replay(ctx context.Context, store eventstore.Store, progress f
 	if err != nil {
 		return err
 	}
-	err = readDrafts(ctx, store, head, func(events []eventstore.RecordedEvent, made *drafts) error {
+	err = readDrafts(ctx, store, head, cmp.Or(h.place.packFrom, packFrom), func(events []eventstore.RecordedEvent, made *drafts) error {
 		last := events[len(events)-1].Position
 		if err := h.applyDrafts(events, made, last); err != nil {
 			return err
@@ -74,6 +75,48 @@ func (h *History) replay(ctx context.Context, store eventstore.Store, progress f
 	}
 	progress(head, head)
 	return nil
+}
+
+// addBlocks puts the blocks of drafts into the batch. leaf is the number of the first draft's leaf.
+func (h *History) addBlocks(made *drafts, leaf int64) error {
+	if err := h.writeBlocks(h.batch); err != nil { // those of entries before
+		return err
+	}
+	h.young.emptied()
+	for i := range made.blocks {
+		b := &made.blocks[i]
+		h.scratch = made.appendBlock(h.scratch[:0], b, leaf)
+		if err := h.batch.Set(entryKey(made.positions[b.to-1]), h.scratch, nil); err != nil {
+			return err
+		}
+		h.young.bytes += len(h.scratch)
+	}
+	return nil
+}
+
+// finishBeside is finish in a goroutine of its own, for which settled waits. Nobody reads meanwhile, and the lists that the goroutine
+// writes grow no more, because commit makes new ones.
+func (h *History) finishBeside() {
+	written, done := h.batch, make(chan error, 1) // done gets one error and is never closed
+	l := h.young.lists
+	go func() {
+		err := l.write(written)
+		if err == nil {
+			_, err = written.commit(h.db)
+		}
+		done <- err
+	}()
+	h.batch, h.spare, h.writing = h.spare, written, done
+}
+
+// settled waits until the engine has all batches that were handed to it.
+func (x *index) settled() error {
+	if x.writing == nil {
+		return nil
+	}
+	err := <-x.writing
+	x.writing = nil
+	return err
 }
 
 // keepSummaries takes over the summaries of an old folder, up to the hour of the oldest heartbeat in the store: the

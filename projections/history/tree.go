@@ -33,6 +33,8 @@ type tree struct {
 	db   *disposable.DB
 	size int64 // number of leaves; only the goroutine that applies events uses it
 
+	keep bool // the hashes that later ones need stay in memory: the engine may not have them yet, as in a rebuild
+
 	mu      sync.RWMutex
 	growing []hash           // the last block; it is full until the next leaf comes
 	last    int64            // number of the last block
@@ -107,6 +109,10 @@ func (t *tree) addUpper(b batch, n int64, root hash) error {
 		if err != nil {
 			return err
 		}
+		if t.keep {
+			delete(t.upper, tlog.StoredHashIndex(level, n-1))
+			delete(t.upper, index)
+		}
 		n, root = n/2, tlog.NodeHash(left, root)
 	}
 }
@@ -118,7 +124,9 @@ func (t *tree) committed() {
 	if len(t.upper) == 0 {
 		return
 	}
-	clear(t.upper)
+	if !t.keep {
+		clear(t.upper)
+	}
 	clear(t.blocks)
 }
 

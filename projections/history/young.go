@@ -50,9 +50,23 @@ func (y *young) add(p eventstore.Position, leaf int64, canonical []byte, e *term
 		y.full = append(y.full, full)
 		y.bytes += len(full.v)
 	}
+	y.note(p, e, s)
+}
+
+// list adds an entry to the lists, but not to a block. REQUIRES: as add.
+func (y *young) list(p eventstore.Position, e *terms, s *subject) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.note(p, e, s)
+}
+
+func (y *young) note(p eventstore.Position, e *terms, s *subject) {
 	y.bytes += entryBytes
 	y.lists.add(e, s, p)
 }
+
+// emptied notes that a batch has all blocks. REQUIRES: nobody reads, as in a rebuild.
+func (y *young) emptied() { y.full, y.block = nil, block{} }
 
 // written notes that the engine has everything up to base.
 func (y *young) written(base eventstore.Position) {
@@ -72,8 +86,8 @@ func (y *young) blocks() (base eventstore.Position, full []packedBlock, last blo
 	return y.base, y.full, y.block
 }
 
-// list is the list of a term after base.
-func (y *young) list(t term) (base eventstore.Position, list []eventstore.Position) {
+// positions is the list of a term after base.
+func (y *young) positions(t term) (base eventstore.Position, list []eventstore.Position) {
 	y.mu.RLock()
 	defer y.mu.RUnlock()
 	return y.base, y.lists.of(t)
