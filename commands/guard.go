@@ -101,7 +101,7 @@ func (s *Service) remove(ctx context.Context, caller Caller, t *task, all []doma
 				admitted = append(admitted, admission.RemovalAdmitted)
 			}
 		}
-		results, err := s.store.Append(ctx, nil, appendRequest(t, events, by, new(metadata)))
+		results, err := s.store.Append(ctx, nil, appendRequest(t, events, by, new(work)))
 		if err != nil {
 			admitted = nil // the removal may be done
 			return err

@@ -143,10 +143,11 @@ func (s *Service) Do(ctx context.Context, caller Caller, request Request) Result
 }
 
 func (s *Service) doOne(ctx context.Context, caller Caller, request Request) Result {
-	var one [1]task
-	one[0].Request = request
-	s.do(ctx, caller, one[:])
-	return one[0].Result
+	w := beginWork(1)
+	defer w.end()
+	w.tasks[0].Request = request
+	s.do(ctx, caller, w, w.tasks)
+	return w.tasks[0].Result
 }
 
 // DoAll carries out many commands with as few commits as it can, and answers each by itself, in
@@ -159,73 +160,46 @@ func (s *Service) DoAll(ctx context.Context, caller Caller, requests []Request) 
 // doAll is DoAll for a part of a batch: item gives a request's place in the whole. Reports of several checks of one instance
 // are carried out one after the other.
 func (s *Service) doAll(ctx context.Context, caller Caller, requests []Request, item func(int) int) []Result {
-	tasks := make([]task, len(requests))
-	left, again := begin(requests, tasks, item)
+	w := beginWork(len(requests))
+	defer w.end()
+	left, again := w.fill(requests, item)
 	if !again {
-		s.do(ctx, caller, tasks)
+		s.do(ctx, caller, w, w.tasks)
 		left = nil
 	}
 	for len(left) > 0 {
-		left = s.doRound(ctx, caller, tasks, left)
+		left = s.doRound(ctx, caller, w, left)
 	}
-	results := make([]Result, len(tasks))
-	for i := range tasks {
-		results[i] = tasks[i].Result
+	results := make([]Result, len(w.tasks))
+	for i := range w.tasks {
+		results[i] = w.tasks[i].Result
 	}
 	return results
 }
 
-// begin fills the tasks, and refuses those whose target an earlier one has. It gives the indexes of the others. again says
-// that an instance has several.
-func begin(requests []Request, tasks []task, item func(int) int) (left []int, again bool) {
-	seen := make(map[target]int, len(requests))
-	left = make([]int, 0, len(requests))
-	for i, r := range requests {
-		tasks[i].Request = r
-		of := targetOf(r.Command)
-		first, twice := seen[of]
-		whole := target{key: of.key}
-		if of != whole {
-			if first, several := seen[whole]; several && !twice { // of the instance, or of another of its checks
-				again = true
-				twice = targetOf(requests[first].Command) == whole
-			} else if !several {
-				seen[whole] = i
-			}
-		}
-		if twice {
-			tasks[i].Err, tasks[i].done = namedTwice(item(first)), true
-			continue
-		}
-		seen[of] = i
-		left = append(left, i)
-	}
-	return left, again
-}
-
 // doRound carries out the first of the tasks that are left of each instance. It gives the others.
-func (s *Service) doRound(ctx context.Context, caller Caller, tasks []task, left []int) (others []int) {
+func (s *Service) doRound(ctx context.Context, caller Caller, w *work, left []int) (others []int) {
 	round := make([]task, 0, len(left))
 	at := make([]int, 0, len(left))
 	named := make(map[domain.Key]bool, len(left))
 	for _, i := range left {
-		key := tasks[i].Command.Instance()
+		key := w.tasks[i].Command.Instance()
 		if named[key] {
 			others = append(others, i)
 			continue
 		}
 		named[key] = true
-		round, at = append(round, tasks[i]), append(at, i)
+		round, at = append(round, w.tasks[i]), append(at, i)
 	}
-	s.do(ctx, caller, round)
+	s.do(ctx, caller, w, round)
 	for j, i := range at {
-		tasks[i] = round[j]
+		w.tasks[i] = round[j]
 	}
 	return others
 }
 
 // do carries out the tasks that are not done yet. Afterwards every task has its result.
-func (s *Service) do(ctx context.Context, caller Caller, tasks []task) {
+func (s *Service) do(ctx context.Context, caller Caller, w *work, tasks []task) {
 	for i := range tasks {
 		if t := &tasks[i]; !t.done {
 			if t.Err = caller.mayWrite(t.Command.Instance()); t.Err == nil {
@@ -238,7 +212,7 @@ func (s *Service) do(ctx context.Context, caller Caller, tasks []task) {
 		}
 	}
 	s.doGuarded(ctx, caller, tasks)
-	for attempt := 0; attempt < attempts && s.try(ctx, caller, tasks, attempt > 0); attempt++ {
+	for attempt := 0; attempt < attempts && s.try(ctx, caller, w, tasks, attempt > 0); attempt++ {
 	}
 	var changed eventstore.Position
 	for i := range tasks {
@@ -283,10 +257,10 @@ func (s *Service) targets(command domain.Command) error {
 }
 
 // try decides and appends the tasks that are not done yet. It returns true if a task needs another attempt.
-func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bool) bool {
-	requests := make([]eventstore.AppendRequest, 0, len(tasks))
+func (s *Service) try(ctx context.Context, caller Caller, w *work, tasks []task, again bool) bool {
+	w.attempt()
+	requests := w.requests
 	var stream level
-	var written metadata
 	for i := range tasks {
 		t := &tasks[i]
 		t.pending, t.renewed = false, false
@@ -312,12 +286,16 @@ func (s *Service) try(ctx context.Context, caller Caller, tasks []task, again bo
 			continue
 		}
 		t.pending, t.request = true, int32(len(requests))
-		requests = append(requests, appendRequest(t, events, caller, &written))
+		requests = append(requests, appendRequest(t, events, caller, w))
 	}
 	if len(requests) == 0 {
 		return false
 	}
-	results, err := s.store.Append(ctx, nil, requests...)
+	w.requests, w.lent = requests, true
+	results, err := s.store.Append(ctx, w.results, requests...)
+	if err == nil {
+		w.results, w.lent = results[:0], false
+	}
 	caughtUp := s.awaitUntied(ctx, results)
 	repeat := false
 	for i := range tasks {

@@ -184,12 +184,12 @@ func (s *Service) decideOnStream(ctx context.Context, caller Caller, t *task, st
 // appendRequest makes the request to append the events that were decided, provided that the lifecycle stream still
 // has the revision that they were decided on. A heartbeat goes into the heartbeat stream, at any revision of that
 // stream. All other events go into the lifecycle stream.
-func appendRequest(t *task, events []domain.Event, caller Caller, written *metadata) eventstore.AppendRequest {
-	r := eventstore.AppendRequest{Events: make([]eventstore.EventData, len(events))}
+func appendRequest(t *task, events []domain.Event, caller Caller, w *work) eventstore.AppendRequest {
+	r := eventstore.AppendRequest{Events: w.eventData(len(events))}
 	_, beat := events[0].(domain.HeartbeatReceived)
-	metadata := written.of(&caller, beat)
+	metadata := w.metadata.of(&caller, beat)
 	for i, e := range events {
-		data, err := domain.Encode(e)
+		data, err := w.encode(e)
 		if err != nil {
 			panic(fmt.Sprintf("commands: an event of ours cannot be encoded: %v", err))
 		}

@@ -20,15 +20,24 @@ func (e UnknownEvent) Error() string {
 
 // Encode gives the event's stored form: JSON, so that any tool can show it.
 func Encode(event Event) ([]byte, error) {
-	switch e := event.(type) {
-	case HeartbeatReceived:
-		return e.Encode(), nil
-	case InstanceRegistered:
-		if data, ok := e.encodePlain(); ok {
+	if beat, ok := event.(HeartbeatReceived); ok {
+		return beat.Encode(), nil
+	}
+	return AppendEncoded(nil, event)
+}
+
+// AppendEncoded appends the result of Encode.
+func AppendEncoded(b []byte, event Event) ([]byte, error) {
+	if registered, ok := event.(InstanceRegistered); ok {
+		if data, ok := registered.appendPlain(b); ok {
 			return data, nil
 		}
 	}
-	return json.Marshal(event)
+	data, err := json.Marshal(event)
+	if b == nil {
+		return data, err
+	}
+	return append(b, data...), err
 }
 
 // Encode is the event's stored form. INVARIANT: nobody changes the bytes, because all heartbeats of an epoch share them.

@@ -38,10 +38,10 @@ func TestARegistrationIsEncodedAsTheLibraryDoes(t *testing.T) {
 	})
 }
 
-// A new field of a registration needs a place in encodePlain, or a registration that has the field must not be plain.
+// A new field of a registration needs a place in appendPlain, or a registration that has the field must not be plain.
 func TestEveryFieldOfARegistrationIsEncoded(t *testing.T) {
 	if own, details := reflect.TypeFor[domain.InstanceRegistered]().NumField(), reflect.TypeFor[domain.Details]().NumField(); own != 6 || details != 13 {
-		t.Errorf("a registration has %d fields and %d details: see whether encodePlain knows them all, and correct this test", own, details)
+		t.Errorf("a registration has %d fields and %d details: see whether appendPlain knows them all, and correct this test", own, details)
 	}
 }
 

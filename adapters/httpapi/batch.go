@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"unsafe"
 
 	"github.com/labstack/echo/v4"
 
@@ -176,8 +177,9 @@ func readCommands(c echo.Context, body []byte) (requests []commands.Request, ref
 	}
 	who := web.IdentityOf(c)
 	requests, refused = make([]commands.Request, 0, len(split)), make([]error, len(split))
+	var reader plainRegistration // for the whole batch; its last values point into the body
 	for i, item := range split {
-		request, plain := plainItem(item)
+		request, plain := reader.item(item)
 		if !plain {
 			if ok && !json.Valid(item) {
 				return nil, nil, malformed(c, body)
@@ -198,10 +200,11 @@ func readCommands(c echo.Context, body []byte) (requests []commands.Request, ref
 	return requests, refused, nil
 }
 
-// plainItem reads an item that is a plain registration. It says the same of the item as parseCommand.
-func plainItem(item []byte) (request commands.Request, plain bool) {
-	var r plainRegistration
-	if len(item) > MaxBody || !r.read(string(item), true) {
+// item reads an item that is a plain registration. It says the same of the item as parseCommand. The command points into the
+// item: the caller must not change it.
+func (r *plainRegistration) item(item []byte) (request commands.Request, plain bool) {
+	r.next()
+	if len(item) > MaxBody || !r.read(unsafe.String(unsafe.SliceData(item), len(item)), true) {
 		return request, false
 	}
 	command, err := r.command(r.key())

@@ -76,10 +76,20 @@ func readBodyInto(buffer []byte, c echo.Context, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, &http.MaxBytesError{Limit: limit}
 	}
-	// A client may announce a length that it never sends: of the length, at most 64 KiB are allocated in advance.
-	capacity := min(max(r.ContentLength, 0), 64<<10) + bytes.MinRead
-	body := bytes.NewBuffer(slices.Grow(buffer[:0], int(capacity)))
-	_, err := body.ReadFrom(http.MaxBytesReader(c.Response(), r.Body, limit))
+	// A client may announce a length that it never sends: of the length, at most 64 KiB are allocated in advance, and then at most
+	// four times what has come.
+	announced, step := int(max(r.ContentLength, 0)), 64<<10
+	body := bytes.NewBuffer(slices.Grow(buffer[:0], min(announced, step)+bytes.MinRead))
+	rest := http.MaxBytesReader(c.Response(), r.Body, limit)
+	_, err := body.ReadFrom(io.LimitReader(rest, int64(step)))
+	for err == nil && body.Len() == step && announced > step {
+		step = min(4*step, announced)
+		body.Grow(step - body.Len() + bytes.MinRead)
+		_, err = body.ReadFrom(io.LimitReader(rest, int64(step-body.Len())))
+	}
+	if err == nil {
+		_, err = body.ReadFrom(rest)
+	}
 	if err != nil && !errors.As(err, new(*http.MaxBytesError)) {
 		return nil, problem(http.StatusBadRequest, "incomplete-body", "The body ended early", fmt.Sprintf("the body could not be read: %v", err))
 	}

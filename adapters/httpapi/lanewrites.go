@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -18,8 +19,10 @@ import (
 //
 // INVARIANT: from the call of Do on, mine is true, as for a heartbeat.
 func (f *laneFace) Register(service, id, body []byte) (reply lane.Reply, mine bool) {
-	key := domain.Key{Namespace: domain.DefaultNamespace, Service: string(service), ID: string(id)}
-	command, ok := plainCommandOf(key, string(body))
+	texts := join(service, id, body) // one copy of them all
+	names := len(service) + len(id)
+	key := domain.Key{Namespace: domain.DefaultNamespace, Service: texts[:len(service)], ID: texts[len(service):names]}
+	command, ok := plainCommandOf(key, texts[names:])
 	if !ok || f.logsRequests() || !f.api.needsNoWarning() {
 		return lane.Reply{}, false
 	}
@@ -52,14 +55,31 @@ func (f *laneFace) Register(service, id, body []byte) (reply lane.Reply, mine bo
 	return reply, true
 }
 
+func join(parts ...[]byte) string {
+	var b strings.Builder
+	n := 0
+	for _, part := range parts {
+		n += len(part)
+	}
+	b.Grow(n)
+	for _, part := range parts {
+		_, _ = b.Write(part)
+	}
+	return b.String()
+}
+
 // plainCommandOf is the command of a plain registration, if the body is one without mistakes.
 func plainCommandOf(key domain.Key, body string) (command domain.Command, ok bool) {
-	var plain plainRegistration
-	if !plain.read(body, false) {
-		return nil, false
+	plain := plainRegistrations.Get().(*plainRegistration)
+	plain.next()
+	var err error
+	if ok = plain.read(body, false); ok {
+		command, err = plain.command(key)
 	}
-	command, err := plain.command(key)
-	return command, err == nil
+	if len(body) <= keptText {
+		plainRegistrations.Put(plain)
+	}
+	return command, ok && err == nil
 }
 
 // logsRequests says whether requests are logged. The lane logs none, so the server takes the requests that are rare enough to

@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -15,6 +17,76 @@ type plainRegistration struct {
 	weight uint16
 	status domain.Status
 	ttl    domain.Duration
+
+	ports map[string]uint16 // in place of Ports
+	last  lastValues
+}
+
+// lastValues are values of the registration that was read before with the same plainRegistration. The next one often has the same
+// text there, because the instances of a service differ in little but their address, and to make two maps takes as long as the rest
+// of the reading.
+//
+// INVARIANT: nobody changes a value, because commands share it.
+type lastValues struct {
+	ports    lastValue[map[string]uint16]
+	tags     lastValue[[]string]
+	metadata lastValue[map[string]string]
+}
+
+type lastValue[V any] struct {
+	text  string // the JSON of the value, an object or an array; "": there is none yet
+	value V
+}
+
+// again is what read reads, or the last value if its text comes again.
+func (l *lastValue[V]) again(p *plainJSON, read func(*plainJSON) V) V {
+	p.space()
+	if l.text != "" && strings.HasPrefix(p.rest, l.text) {
+		p.rest = p.rest[len(l.text):]
+		return l.value
+	}
+	before := p.rest
+	value := read(p)
+	if !p.failed {
+		l.text, l.value = before[:len(before)-len(p.rest)], value
+	}
+	return value
+}
+
+// plainRegistrations are kept for later requests. INVARIANT: the last values of one in the pool point into a text of at most
+// keptText bytes.
+var plainRegistrations = sync.Pool{New: func() any { return new(plainRegistration) }}
+
+const keptText = 4 << 10
+
+// next makes it ready for another registration.
+func (r *plainRegistration) next() { *r = plainRegistration{last: r.last} }
+
+// command is the command of the registration.
+func (r *plainRegistration) command(key domain.Key) (domain.Command, error) {
+	details, err := r.details()
+	if len(r.ports) > 0 {
+		details.Ports = r.ports
+	}
+	return domain.RegisterInstance{Key: key, Owner: r.Owner, Epoch: r.Epoch, Details: details}, err
+}
+
+func plainPorts(p *plainJSON) map[string]uint16 {
+	return plainMap(p, func() uint16 {
+		port := p.number(1<<16 - 1)
+		p.failed = p.failed || port == 0 // the way of the JSON library refuses it
+		return uint16(port)
+	})
+}
+
+func plainMetadata(p *plainJSON) map[string]string { return plainMap(p, p.text) }
+
+func plainTags(p *plainJSON) []string {
+	tags := []string{}
+	for more := p.opens('[', ']'); more; more = p.goesOn(']') {
+		tags = append(tags, p.text())
+	}
+	return tags
 }
 
 // read reads the JSON of a registration in its plainest form, which nearly every registration has: known
@@ -35,16 +107,13 @@ func (r *plainRegistration) read(text string, inBatch bool) (ok bool) {
 			r.Address = p.text()
 		case "ports":
 			p.once(&seen, 1)
-			r.Ports = plainMap(&p, func() int { return int(p.number(1 << 20)) })
+			r.ports = r.last.ports.again(&p, plainPorts)
 		case "tags":
 			p.once(&seen, 2)
-			r.Tags = []string{}
-			for more := p.opens('[', ']'); more; more = p.goesOn(']') {
-				r.Tags = append(r.Tags, p.text())
-			}
+			r.Tags = r.last.tags.again(&p, plainTags)
 		case "metadata":
 			p.once(&seen, 3)
-			r.Metadata = plainMap(&p, p.text)
+			r.Metadata = r.last.metadata.again(&p, plainMetadata)
 		case "zone":
 			p.once(&seen, 4)
 			r.Zone = p.text()

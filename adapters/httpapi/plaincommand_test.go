@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"reflect"
 	"testing"
+
+	"github.com/rollcall-registry/rollcall/domain"
 )
 
 var plainBodies = []string{
@@ -20,6 +22,11 @@ var otherBodies = []string{
 	`{"type":"SendHeartbeat","service":"cart","id":"a"}`, `{"service":"cart"}`,
 }
 
+const (
+	sameTexts  = `{"type":"RegisterInstance","service":"cart","id":"a","ports":{"http":8080,"grpc":9000},"tags":["canary","b"],"metadata":{"team":"shop","é":"ü"}}`
+	otherTexts = `{"type":"RegisterInstance","service":"cart","id":"b","ports":{},"tags":[],"metadata":{"team":"x"}}`
+)
+
 // What is read as a plain registration is what the JSON library reads, in a body of its own and in a batch.
 func FuzzPlainRegistrations(f *testing.F) {
 	for _, body := range append(plainBodies, otherBodies...) {
@@ -29,13 +36,23 @@ func FuzzPlainRegistrations(f *testing.F) {
 		var plain plainRegistration
 		if plain.read(string(body), false) {
 			var want registration
-			if err := decodeStrict(body, &want); err != nil || !reflect.DeepEqual(plain.registration, want) {
-				t.Errorf("%s is %+v (%v), and was read as %+v", body, want, err, plain.registration)
+			if err := decodeStrict(body, &want); err != nil {
+				t.Fatalf("%s is refused (%v), and was read as %+v", body, err, plain.registration)
+			}
+			got, err := plain.command(domain.Key{})
+			if wanted, wantErr := want.command(domain.Key{}); (err == nil) != (wantErr == nil) || err == nil && !reflect.DeepEqual(got, wanted) {
+				t.Errorf("%s is %+v (%v), and was read as %+v (%v)", body, wanted, wantErr, got, err)
 			}
 		}
-		if request, ok := plainItem(body); ok {
-			if want, err := parseCommand(body); err != nil || !reflect.DeepEqual(request, want) {
-				t.Errorf("%s is %+v (%v), and was read as %+v", body, want, err, request)
+		reader := plainRegistration{}
+		for _, before := range []string{sameTexts, otherTexts} { // what was read before changes nothing
+			if _, ok := reader.item([]byte(before)); !ok {
+				t.Fatalf("%s is not plain", before)
+			}
+			if request, ok := reader.item(body); ok {
+				if want, err := parseCommand(body); err != nil || !reflect.DeepEqual(request, want) {
+					t.Errorf("%s is %+v (%v), and was read as %+v", body, want, err, request)
+				}
 			}
 		}
 	})
