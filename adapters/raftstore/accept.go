@@ -87,7 +87,7 @@ func (s *Store) serve(c net.Conn) error {
 		return err
 	}
 	if err := s.network.Authentic(c, h.Name); err != nil {
-		return err
+		return errors.Join(err, writeJSON(c, frameAnswer, answer{Refused: err.Error()}))
 	}
 	a := s.introduce()
 	a.Refused, a.Removed = s.refuse(h)

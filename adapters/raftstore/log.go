@@ -65,6 +65,8 @@ type diskLog struct {
 	bytes    uint64 // of all entries
 	snapshot func() (*raftpb.Snapshot, error)
 	gaveUp   atomic.Bool // the engine holds a lock for ever, so that it cannot be closed
+	broken   atomic.Bool // a write is under way or failed, and nobody knows what of it is on disk
+	end      *ending
 }
 
 // milestone says how many bytes of entries were ever written up to an index, so that the log can be cut by bytes.
@@ -81,20 +83,25 @@ func openLog(dir string, fs vfs.FS, keep uint64, logger *slog.Logger) (*diskLog,
 	if err != nil {
 		return nil, fmt.Errorf("the log in %s is in use by another process: %w", dir, err)
 	}
+	end := &ending{fs: fs, dir: dir}
+	if err := end.look(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the log in %s: %w", dir, err), lock.Close())
+	}
 	cache := pebble.NewCache(8 << 20)
 	defer cache.Unref()
 	db, err := pebble.Open(dir, &pebble.Options{
 		FS: fs, Lock: lock, Cache: cache, Logger: pebblestore.EngineLog{Logger: logger, Engine: "the log's engine"},
 		FormatMajorVersion: pebble.FormatNewest, MemTableSize: 8 << 20, MemTableStopWritesThreshold: 8, L0StopWritesThreshold: 64,
-		BytesPerSync: 1 << 20,
+		BytesPerSync: 1 << 20, EventListener: &pebble.EventListener{WALCreated: end.created},
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the log in %s: %w", dir, err), lock.Close())
 	}
-	l := &diskLog{db: db, lock: lock, conf: &raftpb.ConfState{}, every: min(keep/8, 256<<10)}
-	if err := l.load(); err != nil {
+	l := &diskLog{db: db, lock: lock, conf: &raftpb.ConfState{}, every: min(keep/8, 256<<10), end: end}
+	if err := errors.Join(end.err(), l.load()); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the log in %s: %w", dir, err), db.Close(), lock.Close())
 	}
+	end.compare(l.ends())
 	return l, nil
 }
 
@@ -102,7 +109,18 @@ func (l *diskLog) close() error {
 	if l.gaveUp.Load() {
 		return l.lock.Close()
 	}
-	return errors.Join(l.db.Close(), l.lock.Close())
+	err := l.db.Close()
+	if err == nil && !l.broken.Load() {
+		err = l.end.closed(l.ends())
+	}
+	return errors.Join(err, l.lock.Close())
+}
+
+// ends is where the log ends.
+func (l *diskLog) ends() closedLog {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return closedLog{l.last, l.state.GetTerm(), l.state.GetVote()}
 }
 
 func (l *diskLog) get(key []byte) ([]byte, error) {
@@ -222,9 +240,11 @@ func (b *logBatch) setState(s *raftpb.HardState) error {
 
 // write makes a batch part of the log.
 func (l *diskLog) write(b *logBatch, sync *pebble.WriteOptions) error {
-	if err := b.Commit(sync); err != nil {
+	l.broken.Store(true)
+	if err := errors.Join(b.Commit(sync), l.end.err()); err != nil {
 		return err
 	}
+	l.broken.Store(false)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, entries := range b.entries {

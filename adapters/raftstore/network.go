@@ -81,8 +81,12 @@ const (
 	frameEnd     = 'e' // the end of the checkpoint: its checksum
 )
 
-// maxFrame is the largest frame that a node reads. An append of one call may be as large as a commit of the embedded store.
-const maxFrame = 80 << 20
+const (
+	// maxFrame is the largest frame that a node reads. An append of one call may be as large as a commit of the embedded store.
+	maxFrame = 80 << 20
+	// maxJSON is the largest hello or answer. A node reads a hello before it knows who is at the other end.
+	maxJSON = 1 << 20
+)
 
 // The purposes of a connection.
 const (
@@ -180,12 +184,16 @@ func writeJSON(w io.Writer, kind byte, value any) error {
 }
 
 func readJSON(r io.Reader, want byte, into any) error {
-	kind, b, err := readFrame(r)
+	kind, size, err := readHead(r)
 	if err != nil {
 		return err
 	}
-	if kind != want {
-		return fmt.Errorf("frame %q came where %q was expected", kind, want)
+	if kind != want || size > maxJSON {
+		return fmt.Errorf("frame %q of %d bytes came where %q was expected", kind, size, want)
+	}
+	b := make([]byte, size)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return err
 	}
 	return json.Unmarshal(b, into)
 }

@@ -15,6 +15,9 @@ func (s *Store) open() (err error) {
 	if s.log, err = openLog(s.folder(logFolder), s.fs, s.config.LogBytes, s.logger); err != nil {
 		return err
 	}
+	if err := s.log.end.damage; err != nil {
+		return err
+	}
 	s.proposals, s.barriers, s.applier, s.snapshots, s.peers = newProposals(s), newBarriers(s), &applier{store: s}, newSnapshots(s), newPeers(s)
 	s.log.snapshot = s.snapshots.current
 	s.engine = newEngine(s)

@@ -2,6 +2,7 @@ package raftstore
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -39,7 +40,7 @@ type peer struct {
 	wake      chan struct{} // capacity 1: there is something in the queue; never closed
 	connected bool
 	rules     uint64 // the newest version of the rules that the peer's process knows, while it is connected
-	refusal   string // why the peer refused the newest connection; "": it did not
+	problem   string // why the newest attempt to connect failed; "": it did not
 }
 
 const (
@@ -163,10 +164,29 @@ func (p *peer) take(before []byte) []byte {
 	return taken
 }
 
-func (p *peer) connect(connected bool, rules uint64, refusal string) {
+func (p *peer) connect(connected bool, rules uint64, problem string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.connected, p.rules, p.refusal, p.queue = connected, rules, refusal, nil
+	p.connected, p.rules, p.problem, p.queue = connected, rules, problem, nil
+}
+
+// unreachable notes why an attempt to connect failed. It is false if the attempt before failed for the same reason.
+func (p *peer) unreachable(err error) (another bool) {
+	problem := err.Error()
+	var refused *refusedError
+	var invalid x509.CertificateInvalidError
+	var netErr *net.OpError
+	switch {
+	case errors.As(err, &refused):
+		problem = refused.answer.Refused
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired: // without the present time
+		problem = "its certificate has expired, or is not valid yet"
+	case errors.As(err, &netErr): // without the addresses, of which the node's own differs from attempt to attempt
+		problem = fmt.Sprintf("%s: %v", netErr.Op, netErr.Err)
+	}
+	before := p.problem // only the peer's goroutine changes it
+	p.connect(false, 0, problem)
+	return problem != before
 }
 
 // run keeps a connection to the member until the peer is stopped.
@@ -195,9 +215,11 @@ func (p *peers) run(peer *peer) {
 				continue // the next attempt shows at once whether the process has ended
 			}
 		}
+		if peer.unreachable(err) && peer.ctx.Err() == nil {
+			s.logger.Info("a node of the cluster cannot be reached", "peer", peer.member.name, "cause", err)
+		}
 		var refused *refusedError
 		if errors.As(err, &refused) {
-			peer.connect(false, 0, refused.answer.Refused)
 			switch {
 			case refused.answer.Removed:
 				s.removed(refused)

@@ -18,7 +18,7 @@ import (
 //
 // A change of what an entry looks like, or of what the applier makes of it, is a new version: the applier goes by the mark's
 // version, so that entries of earlier versions keep their meaning.
-const newestRules = 1
+const newestRules = 1 + later
 
 // ErrTooOld refuses a node whose version of rollcall does not know the rules of its cluster.
 var ErrTooOld = errors.New("this version of rollcall is too old for its cluster: use the one that ran here before, or a newer one")

@@ -65,9 +65,9 @@ type MemberStatus struct {
 	Leader  bool
 	// Behind is how many entries the member lacks, as far as the leader knows. Only the leader knows; -1: this node is not.
 	Behind int64
-	// Connected says that this node can send to the member. Refusal is what the member said to refuse that.
+	// Connected says that this node can send to the member. Problem says why it cannot.
 	Connected bool
-	Refusal   string
+	Problem   string
 	// Rules is the newest version of the rules that the member knows; 0: it is not connected.
 	Rules uint64
 }
@@ -107,7 +107,7 @@ func (s *Store) Status() Status {
 			status.Behind = int64(v.committed) - int64(min(v.match[member.id], v.committed))
 		}
 		if peer := s.peers.find(member.id); peer != nil {
-			status.Connected, status.Refusal = peer.state()
+			status.Connected, status.Problem = peer.state()
 			status.Rules = peer.knows()
 		} else if member.id == who.ID {
 			status.Connected, status.Rules = true, s.newest()
@@ -118,10 +118,10 @@ func (s *Store) Status() Status {
 	return st
 }
 
-func (p *peer) state() (connected bool, refusal string) {
+func (p *peer) state() (connected bool, problem string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.connected, p.refusal
+	return p.connected, p.problem
 }
 
 // nameOf is the name of a member; "": there is none with this id.

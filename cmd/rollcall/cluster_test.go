@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	mrand "math/rand/v2"
@@ -38,6 +41,7 @@ type trioNode struct {
 	id, data, listen, address string
 	args                      []string
 	within                    []string // the command that runs the node, before what it runs
+	binary                    string   // "": that of this version
 }
 
 // freeAddress is an address of this machine at which nobody listens. Where the system has all of 127.0.0.0/8, it is none that
@@ -84,11 +88,16 @@ func (c *trio) newNode(id string) *trioNode {
 
 // issueNode writes a certificate for a node of a cluster.
 func (a *authority) issueNode(id string) (cert, key string) {
+	return a.issueFor(id, id, time.Now().Add(time.Hour))
+}
+
+// issueFor writes a certificate into the files of a node, for a name and until a time.
+func (a *authority) issueFor(id, name string, until time.Time) (cert, key string) {
 	a.t.Helper()
 	a.made++
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1000 + a.made), Subject: pkix.Name{CommonName: id}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		DNSNames: []string{id}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		SerialNumber: big.NewInt(1000 + a.made), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: until,
+		DNSNames: []string{name}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	private := a.newKey()
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &private.PublicKey, a.key)
@@ -118,8 +127,8 @@ func (c *trio) start(ids ...string) {
 	for _, id := range ids {
 		n := c.nodes[id]
 		group.Go(func() {
-			args := append(slices.Clone(n.within), path, "serve", "--listen", n.listen, "--data", n.data, "--log-format", "json")
-			args = append(args, n.args...)
+			args := append(slices.Clone(n.within), cmp.Or(n.binary, path))
+			args = append(args, n.serve()...)
 			n.process = startCommand(c.t, exec.Command(args[0], args[1:]...))
 		})
 	}
@@ -127,6 +136,65 @@ func (c *trio) start(ids ...string) {
 	if c.t.Failed() {
 		c.t.FailNow()
 	}
+}
+
+// serve are the arguments that start the node.
+func (n *trioNode) serve() []string {
+	return append([]string{"serve", "--listen", n.listen, "--data", n.data, "--log-format", "json"}, n.args...)
+}
+
+// fails starts a node that must end by itself, and gives what it says.
+func (c *trio) fails(id string) (said string) {
+	c.t.Helper()
+	path, err := binary()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	n := c.nodes[id]
+	ctx, cancel := context.WithTimeout(c.t.Context(), 2*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, cmp.Or(n.binary, path), n.serve()...).CombinedOutput()
+	var ended *exec.ExitError
+	if !errors.As(err, &ended) || !ended.Exited() {
+		c.t.Errorf("%s did not end by itself: %v\n%s", id, err, out)
+	}
+	return string(out)
+}
+
+// waits starts a node that does not get ready. stop ends it, and gives what it said.
+func (c *trio) waits(id string) (stop func() string) {
+	c.t.Helper()
+	path, err := binary()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	n := c.nodes[id]
+	command, said := exec.Command(cmp.Or(n.binary, path), n.serve()...), &lockedBuffer{}
+	command.Stderr = said
+	if err := command.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	stop = sync.OnceValue(func() string {
+		_ = command.Process.Kill()
+		_ = command.Wait()
+		return said.String()
+	})
+	c.t.Cleanup(func() { stop() })
+	return stop
+}
+
+// lead has a node lead. at is the node that is asked for that.
+func (c *trio) lead(id, at string) {
+	c.t.Helper()
+	c.until(id+" leads", func() error {
+		if out, errs, code := run(c.t, nil, "cluster", "transfer", id, "--url", c.url(at)); code != 0 {
+			return fmt.Errorf("%s%s", out, errs)
+		}
+		if leader := c.status(at).Leader; leader != id {
+			return fmt.Errorf("%s leads", leader)
+		}
+		return nil
+	})
 }
 
 // kill kills nodes.

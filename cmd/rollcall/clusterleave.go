@@ -49,7 +49,8 @@ func clusterRecoverCommand(remote *commandLine) *cobra.Command {
 must not run, and nor may any other member, ever again: two registries would come of one.
 
 What only the lost members had is missing. So the log goes on as a timeline of its own, and tells who was lost, when and
-why. Choose the member that has the most: the one with the greatest position (rollcall store stats).
+why. Choose the member that has the most: rollcall store stats shows where its log ends. The highest term counts, then the highest
+entry.
 
 Then start the node as a cluster of its own (--node n1 --cluster n1=host:port), and add others, with empty data folders.`,
 		Example: "  rollcall cluster recover --data /var/lib/rollcall --reason 'two machines burnt'", Args: cobra.NoArgs,

@@ -233,7 +233,7 @@ func clusterStatus(store *raftstore.Store, now func() time.Time) wire.ClusterSta
 		status.Problem = s.Err.Error()
 	}
 	for _, m := range s.Members {
-		one := wire.MemberStatus{Member: domain.Member{ID: m.Name, Address: m.Address}, Role: wire.Follower, Connected: m.Connected, Rules: m.Rules, Problem: m.Refusal}
+		one := wire.MemberStatus{Member: domain.Member{ID: m.Name, Address: m.Address}, Role: wire.Follower, Connected: m.Connected, Rules: m.Rules, Problem: m.Problem}
 		switch {
 		case m.Leader:
 			one.Role = wire.Leader

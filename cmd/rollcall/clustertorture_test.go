@@ -114,6 +114,7 @@ func befall(c *trio, between ways, ids []string, rng *rand.Rand) (what string) {
 type victims struct {
 	*trio
 	ids     []string
+	asked   []string // by those whose histories are judged; nil: ids
 	kept    []*client.Kept
 	told    recorder
 	writers sync.WaitGroup
@@ -130,7 +131,11 @@ const abandonedTTL = 2 * time.Second
 func (f *victims) begin() {
 	t := f.t
 	f.stop = make(chan struct{})
-	f.told = recorder{began: time.Now(), stop: f.stop, urls: strings.Split(f.url(f.ids...), ",")}
+	asked := f.asked
+	if asked == nil {
+		asked = f.ids
+	}
+	f.told = recorder{began: time.Now(), stop: f.stop, urls: strings.Split(f.url(asked...), ",")}
 	for i := range 20 {
 		k, err := f.client(f.ids...).Keep(t.Context(), client.Registration{
 			Key: domain.Key{Service: "kept", ID: fmt.Sprint(i)}, Details: domain.Details{Address: "10.0.0.2", TTL: domain.Duration(20 * time.Second)},

@@ -25,13 +25,18 @@ var binary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "rollcall")
-	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	return buildBinary(dir)
+})
+
+// buildBinary builds the binary into a folder.
+func buildBinary(dir string, flags ...string) (path string, err error) {
+	path = filepath.Join(dir, "rollcall")
+	out, err := exec.Command("go", append(append([]string{"build"}, flags...), "-o", path, ".")...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}
 	return path, nil
-})
+}
 
 func TestMain(m *testing.M) {
 	if registry, id, ok := strings.Cut(os.Getenv(shopEnv), " "); ok {

@@ -42,7 +42,7 @@ type MemberStatus struct {
 	Connected bool        `json:"connected"`         // the node that answers can send to it
 	Behind    *uint64     `json:"behind,omitempty"`  // entries of the log that it lacks
 	Rules     uint64      `json:"rules,omitempty"`   // the newest version that it knows; absent: it is not connected
-	Problem   string      `json:"problem,omitempty"` // why it refuses the node that answers
+	Problem   string      `json:"problem,omitempty"` // why the node that answers does not reach it
 }
 
 // Readiness is the reply of a node that should get requests. Nobody needs a right to ask, so it names no addresses.

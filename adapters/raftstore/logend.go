@@ -1,0 +1,134 @@
+package raftstore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// The log cannot tell by itself that its end is missing: the engine takes what it finds for all that there was. But the node has
+// confirmed those entries, and has voted. So a file beside the log's folder says which of the engine's files is the newest, and, after
+// a regular end, where the log ended.
+//
+// INVARIANT: the newest file is there before the file says so, and the file says so before anything is confirmed that is in the newest
+// file. While the log is being opened there is no file, because the engine then removes its newest file before it makes the next one.
+//
+// What is lost is not always noticed: of a newest file that is there, only the end may be missing, and after a crash this looks like
+// what the crash itself leaves.
+
+// logEnd is the content of the file.
+type logEnd struct {
+	File   string     `json:"file"`             // the newest file to which the engine writes
+	Closed *closedLog `json:"closed,omitempty"` // nil: the log was not closed since
+}
+
+// closedLog is where a log ended when it was closed.
+type closedLog struct {
+	Index uint64 `json:"index"` // of the last entry
+	Term  uint64 `json:"term"`  // of the node
+	Vote  uint64 `json:"vote"`  // in that term
+}
+
+// ending writes the file of a log.
+type ending struct {
+	fs     vfs.FS
+	dir    string // folder of the log
+	before *logEnd
+	damage error                  // what is missing of the log; the file stays as it is then
+	newest atomic.Pointer[string] // nil: the engine has made no file yet
+	failed atomic.Pointer[error]  // the file could not be written; nil: it could
+}
+
+func (e *ending) path() string { return e.dir + ".end" }
+
+// look reads the file before the log is opened, and finds out whether the newest file of the log is there.
+func (e *ending) look() error {
+	f, err := e.fs.Open(e.path())
+	if err != nil {
+		if _, missing := e.fs.Stat(e.path()); missing != nil {
+			return nil
+		}
+		return err
+	}
+	before := &logEnd{}
+	if err := errors.Join(json.NewDecoder(f).Decode(before), f.Close()); err != nil {
+		return fmt.Errorf("read where the log ends: %w", err)
+	}
+	e.before = before
+	if _, err := e.fs.Stat(e.fs.PathJoin(e.dir, before.File)); err != nil {
+		e.damage = fmt.Errorf("%w: its newest file %s is missing", ErrLogDamaged, before.File)
+		return nil
+	}
+	return errors.Join(e.fs.Remove(e.path()), syncFolder(e.fs, e.fs.PathDir(e.dir)))
+}
+
+// compare holds what was read of a log that was closed regularly against where it ended.
+func (e *ending) compare(now closedLog) {
+	if e.damage != nil || e.before == nil || e.before.Closed == nil {
+		return
+	}
+	was := *e.before.Closed
+	switch {
+	case now.Index < was.Index:
+		e.damage = fmt.Errorf("%w: it ends at entry %d, and ended at entry %d when it was closed", ErrLogDamaged, now.Index, was.Index)
+	case now.Term < was.Term || now.Term == was.Term && now.Vote != was.Vote:
+		e.damage = fmt.Errorf("%w: the node's vote in term %d is missing", ErrLogDamaged, was.Term)
+	default:
+		return
+	}
+	if err := e.write(*e.before); err != nil { // so that the next start says the same
+		e.damage = errors.Join(e.damage, err)
+	}
+}
+
+// created notes that the engine has made another file. The engine waits for that.
+func (e *ending) created(info pebble.WALCreateInfo) {
+	if info.Err != nil || e.damage != nil {
+		return
+	}
+	name := e.fs.PathBase(info.Path)
+	e.newest.Store(&name)
+	if err := e.write(logEnd{File: name}); err != nil {
+		err = fmt.Errorf("note the newest file of the log: %w", err)
+		e.failed.Store(&err)
+	}
+}
+
+// err is why the file could not be written.
+func (e *ending) err() error {
+	if err := e.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// closed notes where a log ended that is closed.
+func (e *ending) closed(at closedLog) error {
+	newest := e.newest.Load()
+	if newest == nil || e.damage != nil || e.err() != nil {
+		return nil
+	}
+	return e.write(logEnd{File: *newest, Closed: &at})
+}
+
+// write replaces the file.
+func (e *ending) write(end logEnd) error {
+	b, err := json.Marshal(end)
+	if err != nil {
+		return err
+	}
+	next := e.path() + ".next"
+	f, err := e.fs.Create(next, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return errors.Join(e.fs.Rename(next, e.path()), syncFolder(e.fs, e.fs.PathDir(e.dir)))
+}
