@@ -228,12 +228,15 @@ func (a *api) commands(c echo.Context) error {
 
 // answerBatch answers a batch with appendBatch.
 func (a *api) answerBatch(c echo.Context, refused []error, key func(int) domain.Key, results []commands.Result) error {
-	body, newest, err := a.appendBatch(nil, refused, key, results)
-	if err != nil {
+	buffers := batchBuffersPool.Get().(*batchBuffers)
+	defer batchBuffersPool.Put(buffers)
+	var newest eventstore.Position
+	var err error
+	if buffers.reply, newest, err = a.appendBatch(buffers.reply[:0], refused, key, results); err != nil {
 		return err
 	}
 	a.setPosition(c, newest)
-	return web.AnswerJSON(c, http.StatusOK, body)
+	return web.AnswerJSON(c, http.StatusOK, buffers.reply)
 }
 
 // appendBatch appends the reply to a batch: which items succeeded and which failed, each with its index, in the order of

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"slices"
 	"strings"
-	"time"
 	"unsafe"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -110,7 +109,7 @@ func (p *plainJSON) number(limit uint64) (n uint64) {
 
 func (p *plainJSON) ttl() domain.Duration {
 	text := p.text()
-	read, err := time.ParseDuration(text)
+	read, err := domain.ParseDuration(text)
 	p.failed = p.failed || err != nil || domain.Duration(read) == domain.NoTTL
 	return domain.Duration(read)
 }

@@ -24,10 +24,9 @@ type hub struct {
 
 // published holds the events of a durable commit.
 //
-// INVARIANT: only the commits of nothing but heartbeats go back to the pool, when holders has come down to 0. Each
-// holder calls release once: the hub when it has sent the commit to all live subscriptions; a subscription when its
-// next call of Next begins, or at once where it copies events or its filter skips heartbeats. A holder may read events
-// until then and must not change them. A commit in the buffer of a subscription that is closed, or sent back to disk, is
+// INVARIANT: a commit goes back to the pool when holders has come down to 0. Each holder calls release once: the hub when it
+// has sent the commit to all live subscriptions; a subscription when its next call of Next begins, or at once where it copies
+// events or its filter skips heartbeats. A holder may read events until then and must not change them. A commit in the buffer of a subscription that is closed, or sent back to disk, is
 // never released, and the garbage collector takes it. What the fields of an event point to is never used again, so a
 // reader may keep an event that it has copied.
 type published struct {
@@ -36,12 +35,14 @@ type published struct {
 	holders        atomic.Int32               // how many holders have not called release
 }
 
-// publications is the pool of what answerCommits has published: most of what a store allocates for heartbeats is their
-// events.
+// publications is the pool of what answerCommits has published: most of what a store allocates for heartbeats is their events.
 var publications = sync.Pool{New: func() any { return new(published) }}
 
 func (p *published) release() {
-	if p.holders.Add(-1) == 0 && p.onlyHeartbeats {
+	if p.holders.Add(-1) == 0 {
+		if !p.onlyHeartbeats { // the data of heartbeats are shared by all
+			clear(p.events)
+		}
 		publications.Put(p)
 	}
 }

@@ -189,7 +189,7 @@ func (s *scanner) registration(updated bool) (r registration) {
 	var known bool
 	var err error
 	r.status, known = statusCode(status)
-	r.ttl, err = parseTTL(ttl)
+	r.ttl, err = domain.ParseDuration(ttl)
 	s.failed = s.failed || !known || !plain || err != nil
 	return r
 }
@@ -313,13 +313,6 @@ func escapeLength(b []byte) int {
 		}
 	}
 	return none
-}
-
-func parseTTL(s []byte) (time.Duration, error) {
-	if string(s) == "30s" { // nearly every instance has this ttl
-		return 30 * time.Second, nil
-	}
-	return time.ParseDuration(string(s))
 }
 
 // TTLOf is the ttl that an instance has after an InstanceRegistered or an InstanceUpdated. data is the event's data in its present

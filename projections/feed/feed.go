@@ -261,6 +261,9 @@ const tellAtOnce = 16
 func (w *watches) note(service domain.ServiceKey) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(w.byService) == 0 {
+		return
+	}
 	keys := [2]domain.ServiceKey{service, {}}
 	watchers := len(w.byService[keys[0]]) + len(w.byService[keys[1]])
 	for _, key := range keys {
