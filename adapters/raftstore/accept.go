@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 )
@@ -194,6 +195,7 @@ func (s *Store) readMessages(c net.Conn, h hello) error {
 		if slices.Contains(s.applier.at().removed, h.From) {
 			return fmt.Errorf("node %s was removed", h.Name) // which it learns when it connects again
 		}
+		var step func(*raft.RawNode)
 		switch kind {
 		case frameRaft:
 			if cap(buffer) < size || cap(buffer) > keptBuffer {
@@ -209,7 +211,7 @@ func (s *Store) readMessages(c net.Conn, h hello) error {
 			if m.GetFrom() != h.From {
 				return fmt.Errorf("node %s sends a message in the name of another", h.Name)
 			}
-			s.engine.receive(m)
+			step = s.engine.step(m)
 		case frameForward:
 			entry := make([]byte, stampSize+size)
 			if _, err := io.ReadFull(r, entry[stampSize:]); err != nil {
@@ -218,9 +220,14 @@ func (s *Store) readMessages(c net.Conn, h hello) error {
 			if of, err := decodeOrigin(entry[stampSize:]); err != nil || of.node != h.From {
 				return fmt.Errorf("node %s forwards what is not its own block", h.Name)
 			}
-			s.engine.proposeNow(entry)
+			step = s.engine.proposal(entry)
 		default:
 			return fmt.Errorf("frame %q came where a message was expected", kind)
+		}
+		if whole(r) { // one turn of raft does for all frames that are there
+			s.engine.inbox.leave(step)
+		} else {
+			s.engine.doNow(step)
 		}
 	}
 }

@@ -36,7 +36,8 @@ type engine struct {
 	halt   chan struct{} // closed by stop
 	tasks  sync.WaitGroup
 	once   sync.Once
-	turns  turns // guarded by raft
+	turns  turns  // guarded by raft
+	rounds rounds // guarded by raft
 
 	// Only the appender uses these.
 	unsaved   *raftpb.HardState   // newer than that of the log, but only in what is committed; nil: there is none
@@ -70,6 +71,8 @@ func newEngine(s *Store) *engine {
 	e.append.init()
 	e.apply.init()
 	e.view.Store(&view{})
+	e.rounds.late = time.AfterFunc(time.Hour, func() { e.doNow(func(*raft.RawNode) {}) })
+	e.rounds.late.Stop()
 	e.leaderless.Store(int64(s.monotonic()))
 	return e
 }
@@ -169,6 +172,7 @@ func (e *engine) turn(ticked bool) {
 	for _, f := range e.inbox.take() {
 		f(e.node)
 	}
+	e.round()
 	for e.node.HasReady() {
 		e.handle(e.node.Ready())
 	}
@@ -177,6 +181,9 @@ func (e *engine) turn(ticked bool) {
 
 // handle passes on what raft wants done. Nothing in it waits.
 func (e *engine) handle(ready raft.Ready) {
+	if n := len(ready.Entries); n > 0 {
+		e.rounds.newest = ready.Entries[n-1].GetIndex()
+	}
 	for _, m := range ready.Messages {
 		switch {
 		case m.GetTo() == raft.LocalAppendThread:
@@ -242,8 +249,10 @@ func (e *engine) withoutLeader() time.Duration {
 }
 
 // receive takes a message from another node.
-func (e *engine) receive(m *raftpb.Message) {
-	e.doNow(func(n *raft.RawNode) { _ = n.Step(m) }) // an error says that the message is of no use any more
+func (e *engine) receive(m *raftpb.Message) { e.doNow(e.step(m)) }
+
+func (e *engine) step(m *raftpb.Message) func(*raft.RawNode) {
+	return func(n *raft.RawNode) { _ = n.Step(m) } // an error says that the message is of no use any more
 }
 
 func (e *engine) unreachable(id uint64) {
@@ -253,20 +262,29 @@ func (e *engine) unreachable(id uint64) {
 // propose has the leader's raft append an entry, if this node leads. What is not proposed is sent again by its node.
 func (e *engine) propose(body []byte) { e.do(e.proposal(unstamped(body))) }
 
-// proposeNow is propose of an entry whose stamp is yet to be filled in, as doNow. The entry belongs to raft from then on.
-func (e *engine) proposeNow(entry []byte) { e.doNow(e.proposal(entry)) }
-
+// proposal is what proposes an entry whose stamp is yet to be filled in. The entry belongs to raft from then on.
 func (e *engine) proposal(entry []byte) func(*raft.RawNode) {
 	return func(n *raft.RawNode) {
-		if !readable(entry[stampSize:]) {
+		body := entry[stampSize:]
+		if !readable(body) {
 			e.store.logger.Error("a node sent a block that cannot be understood; it is dropped")
 			return
 		}
-		store := e.store.current()
-		if store == nil || n.BasicStatus().RaftState != raft.StateLeader {
+		if n.BasicStatus().RaftState != raft.StateLeader {
 			return
 		}
-		_ = n.Propose(stamp(entry, e.store.applier.at().rules, store.Stamp()))
+		if of, err := decodeOrigin(body); err == nil {
+			e.rounds.hold(of.node, entry)
+		} else { // it is no block
+			e.put(n, entry)
+		}
+	}
+}
+
+// put has raft append an entry. REQUIRES: raft is held, and this node leads.
+func (e *engine) put(n *raft.RawNode, entry []byte) {
+	if store := e.store.current(); store != nil {
+		_ = n.Propose(stamp(entry, e.store.applier.at().rules, store.Stamp())) // what raft drops is sent again by its node
 	}
 }
 
@@ -281,7 +299,7 @@ func (e *engine) applied(responses []*raftpb.Message) {
 		if size > largePart {
 			e.receive(m)
 		} else {
-			e.inbox.leave(func(n *raft.RawNode) { _ = n.Step(m) })
+			e.inbox.leave(e.step(m))
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/binary"
@@ -173,6 +174,15 @@ func readHead(r io.Reader) (kind byte, size int, err error) {
 		return 0, 0, fmt.Errorf("a frame of %d bytes", n)
 	}
 	return head[4], int(n - 1), nil
+}
+
+// whole says whether the next frame has come as a whole. It waits for nothing.
+func whole(r *bufio.Reader) bool {
+	if r.Buffered() < 5 {
+		return false
+	}
+	head, _ := r.Peek(4) // they are in the buffer
+	return r.Buffered() >= 4+int(binary.BigEndian.Uint32(head))
 }
 
 func writeJSON(w io.Writer, kind byte, value any) error {

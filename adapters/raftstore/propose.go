@@ -14,15 +14,8 @@ import (
 const (
 	blockBytes = 512 << 10 // a block of this size takes no further call
 	underWay   = 4         // blocks of a node that are under way
-	// While a block is under way, calls are gathered for the next one, until they have gatherBytes or gatherFor has passed.
-	gatherBytes = 16 << 10
-	gatherFor   = 20 * time.Millisecond
-	// When a block is answered, its callers may call again. The next block waits for most of them, for returnFor at most, or half
-	// the time that the block took. Few callers do not wait.
-	returnFor  = 5 * time.Millisecond
-	fewCallers = 4
-	maxQueued  = 4096     // calls that wait; further calls wait until there is a place
-	maxCall    = 32 << 20 // bytes of one call
+	maxQueued  = 4096      // calls that wait; further calls wait until there is a place
+	maxCall    = 32 << 20  // bytes of one call
 )
 
 // proposals are the appends of this node, from the call to the answer.
@@ -33,15 +26,13 @@ const (
 type proposals struct {
 	store *Store
 
-	mu      sync.Mutex
-	closed  error // why no call is taken; nil: calls are taken
-	queue   []*call
-	queued  int           // bytes of the calls in the queue
-	blocks  []*block      // under way, in the order of their numbers
-	newest  uint64        // number of the newest block
-	most    int           // calls for which the next block waits; 0: it waits for none
-	until   time.Duration // how long it waits; a monotonic time
-	late    *time.Timer   // fills blocks when until has come
+	mu     sync.Mutex
+	closed error // why no call is taken; nil: calls are taken
+	queue  []*call
+	queued int      // bytes of the calls in the queue
+	blocks []*block // under way, in the order of their numbers
+	newest uint64   // number of the newest block
+	gathering
 	places  chan struct{}
 	resends uint64
 	sum     Duration
@@ -79,8 +70,9 @@ func newProposals(s *Store) *proposals {
 	p.late = time.AfterFunc(time.Hour, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.most = 0
-		p.fill()
+		if p.closed == nil && p.over(p.store.monotonic()) {
+			p.fill()
+		}
 	})
 	p.late.Stop()
 	return p
@@ -144,6 +136,7 @@ func (p *proposals) submit(ctx context.Context, c *call) error {
 	}
 	p.queue = append(p.queue, c)
 	p.queued += len(c.requests)
+	p.came = p.store.monotonic()
 	p.fill()
 	return nil
 }
@@ -167,14 +160,11 @@ func (p *proposals) fill() {
 	}
 }
 
-// gathered says whether the calls that wait are to go now. A block costs nearly the same whether it has one call or a hundred, so
-// with many callers fewer blocks do: the calls that come while a block is under way wait for its end. Where a block takes longer
-// than gatherFor, because the nodes are far from each other, further blocks are under way at the same time. A caller alone does
-// not wait. REQUIRES: mu is held.
+// gathered says whether the calls that wait are to go now (see gathering). REQUIRES: mu is held.
 func (p *proposals) gathered() bool {
 	switch under := len(p.blocks); {
 	case under == 0:
-		return len(p.queue) >= p.most || p.queued >= gatherBytes || p.store.monotonic() >= p.until
+		return p.enough(len(p.queue), p.queued)
 	case under == underWay:
 		return false
 	default:
@@ -216,9 +206,11 @@ func (p *proposals) applied(number uint64, results []eventstore.AppendResult) {
 	for _, b := range p.blocks {
 		switch {
 		case b.number == number:
-			took := p.store.monotonic() - b.made
-			p.sum.add(took)
-			p.await(len(b.calls), took)
+			now := p.store.monotonic()
+			p.sum.add(now - b.made)
+			if len(p.blocks) == 1 {
+				p.await(len(b.calls)+len(p.queue), now-b.made, now)
+			}
 			p.answer(b, results, nil)
 		case b.number < number:
 			passed = append(passed, b)
@@ -234,18 +226,6 @@ func (p *proposals) applied(number uint64, results []eventstore.AppendResult) {
 		p.send(b)
 	}
 	p.fill()
-}
-
-// await has the next block wait for the callers of a block that is answered, where no other block is under way. Without that the
-// callers would come in two halves for ever, of which one waits while the block of the other is under way. REQUIRES: mu is held.
-func (p *proposals) await(calls int, took time.Duration) {
-	all := calls + len(p.queue)
-	if len(p.blocks) > 1 || all < fewCallers {
-		return
-	}
-	wait := min(took/2, returnFor)
-	p.most, p.until = all*7/8, p.store.monotonic()+wait
-	p.late.Reset(wait)
 }
 
 // skipped gives up the blocks up to a number: this node did not apply them itself, but received a store in which they may be. Some

@@ -1,0 +1,107 @@
+package raftstore
+
+import (
+	"slices"
+	"time"
+
+	"go.etcd.io/raft/v3"
+)
+
+// rounds are how the leader puts the blocks of all nodes into the log. A round is the blocks that came while the round before was not
+// committed. It costs each node one message, one sync and one commit of its store, whether it has one block or twenty.
+//
+// Nothing waits for a clock alone: a round begins at once if nothing is under way, unless other nodes have sent blocks in the rounds
+// before. Their callers were answered by the end of the last round and call again, so their next blocks are about to come.
+//
+// INVARIANT: what is held may be dropped at any time, because a node sends a block again of which it hears nothing. The blocks of a node
+// keep their order.
+type rounds struct {
+	held    [][]byte      // entries, whose stamp is yet to be filled in
+	bytes   int           // of held
+	nodes   []uint64      // that made them
+	before  [2][]uint64   // the nodes of the two rounds before
+	written [2]int        // bytes of the two rounds before
+	newest  uint64        // index of the newest entry of the log
+	began   time.Duration // when the newest round began; a monotonic time
+	cycle   time.Duration // from the begin of the round before to that of the newest one
+	until   time.Duration // how long the next round waits for blocks of other nodes; 0: it does not wait yet
+	late    *time.Timer   // looks again when until has come
+}
+
+const (
+	roundBytes = 64 << 10 // more bytes do not wait for the end of a round
+	// A round waits for other nodes only if the rounds before had as many bytes: few callers do not wait.
+	fewBytes = 2 << 10
+)
+
+// hold has an entry put into the log with the next round. REQUIRES: raft is held.
+func (r *rounds) hold(node uint64, entry []byte) {
+	r.held, r.bytes = append(r.held, entry), r.bytes+len(entry)
+	if !slices.Contains(r.nodes, node) {
+		r.nodes = append(r.nodes, node)
+	}
+}
+
+// due says whether the next round begins now, when the log is committed up to an index. REQUIRES: raft is held, and something is held.
+func (r *rounds) due(committed uint64, now time.Duration) bool {
+	switch {
+	case r.bytes >= roundBytes:
+		return true
+	case committed < r.newest:
+		return now-r.began >= gatherFor
+	case r.complete():
+		return true
+	case r.until == 0:
+		wait := min(r.cycle, returnFor)
+		r.until = now + wait
+		r.late.Reset(wait)
+		return false
+	}
+	return now >= r.until
+}
+
+// complete says whether there are blocks of all nodes that sent blocks in the two rounds before.
+func (r *rounds) complete() bool {
+	if r.written[0]+r.written[1] < 2*fewBytes {
+		return true
+	}
+	for _, nodes := range r.before {
+		for _, node := range nodes {
+			if !slices.Contains(r.nodes, node) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// begin gives the entries of the next round. REQUIRES: raft is held.
+func (r *rounds) begin(now time.Duration) [][]byte {
+	entries := r.held
+	r.before[0], r.before[1], r.nodes = r.before[1], r.nodes, r.before[0][:0]
+	r.written[0], r.written[1] = r.written[1], r.bytes
+	r.held, r.bytes, r.until = nil, 0, 0
+	r.began, r.cycle = now, now-r.began
+	return entries
+}
+
+// drop forgets what is held.
+func (r *rounds) drop() { r.held, r.bytes, r.nodes = nil, 0, r.nodes[:0] }
+
+// round puts the blocks that are held into the log, if the next round is due. REQUIRES: raft is held.
+func (e *engine) round() {
+	r := &e.rounds
+	if len(r.held) == 0 {
+		return
+	}
+	status, now := e.node.BasicStatus(), e.store.monotonic()
+	if status.RaftState != raft.StateLeader {
+		r.drop()
+		return
+	}
+	if r.due(status.GetCommit(), now) {
+		for _, entry := range r.begin(now) {
+			e.put(e.node, entry)
+		}
+	}
+}
