@@ -22,9 +22,7 @@ func (s *Store) begin() {
 		return // another node speaks to this one when it is added
 	case who.Cluster == uuid.Nil:
 		err = s.meet()
-	case s.current() == nil && s.log.cut == 0 && s.log.last == 0: // it was added, and has received nothing yet
-		err = s.run()
-	case s.current() == nil, s.applier.at().index < s.log.cut:
+	case s.lacksStore():
 		err = s.recover()
 	default:
 		err = s.run()
@@ -32,6 +30,23 @@ func (s *Store) begin() {
 	if err != nil && s.lives.Err() == nil {
 		s.fail(err)
 	}
+}
+
+// lacksStore says whether the store is lost, or ends before the log begins. A node that was added, and has received nothing yet, lacks
+// none. Another node may have spoken to this one before it began: then the engine runs, and what is missing comes to it.
+func (s *Store) lacksStore() bool {
+	s.running.Lock()
+	defer s.running.Unlock()
+	if s.runs {
+		return false
+	}
+	s.log.mu.Lock()
+	cut, last := s.log.cut, s.log.last
+	s.log.mu.Unlock()
+	if s.current() == nil {
+		return cut != 0 || last != 0
+	}
+	return s.applier.at().index < cut
 }
 
 // adopt makes a node that belongs to no cluster one of a cluster whose member speaks to it.
