@@ -24,6 +24,8 @@ type Membership interface {
 	Self() string // the id of this node
 	// Members are the nodes that have a vote.
 	Members() []domain.Member
+	// Learners are the nodes that are being added, and have no vote yet.
+	Learners() []domain.Member
 }
 
 // Cluster carries out operators' commands about the nodes of a cluster, and records who is a member. Who is a member is
@@ -63,10 +65,12 @@ func (c *Cluster) Remove(ctx context.Context, caller Caller, id, reason string) 
 		return err
 	}
 	members := domain.Members(c.Membership.Members())
-	switch _, ok := members.Find(id); {
-	case !ok:
+	_, votes := members.Find(id)
+	_, learns := domain.Members(c.Membership.Learners()).Find(id) // it may have died before it got a vote
+	switch {
+	case !votes && !learns:
 		return domain.UnknownMember{ID: id}
-	case len(members) == 1:
+	case votes && len(members) == 1:
 		return domain.MemberRefused{Why: "member " + id + " is the only one: the registry would have no node"}
 	case id == c.Membership.Self():
 		return domain.MemberRefused{Why: "member " + id + " cannot remove itself: ask another member to remove it"} // it could not record that afterwards

@@ -26,6 +26,7 @@ type fakeMembership struct {
 	leads   bool
 	moved   string
 	fails   error
+	adding  string // a node without a vote; "": there is none
 }
 
 func (m *fakeMembership) Leads() (uint64, bool) {
@@ -47,10 +48,22 @@ func (m *fakeMembership) RemoveMember(_ context.Context, id string) error {
 func (m *fakeMembership) change(event domain.Event) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if removed, ok := event.(domain.MemberRemoved); ok && removed.ID == m.adding {
+		m.adding = ""
+	}
 	if m.fails == nil {
 		m.members = m.members.After(event)
 	}
 	return m.fails
+}
+
+func (m *fakeMembership) Learners() []domain.Member {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.adding == "" {
+		return nil
+	}
+	return []domain.Member{member(m.adding)}
 }
 
 func (m *fakeMembership) TransferLead(_ context.Context, id string) error {
@@ -125,6 +138,21 @@ func TestWhoAddsAndRemovesMembersIsRecorded(t *testing.T) {
 	}
 	if got := fmt.Sprint(members.Members()); got != fmt.Sprint([]domain.Member{member("n1"), member("n3")}) {
 		t.Error(got)
+	}
+}
+
+// A node that died while it was added has no vote, and would hold up what needs all nodes.
+func TestANodeThatGotNoVoteCanBeRemoved(t *testing.T) {
+	c, members, store := newCluster()
+	members.adding = "n3"
+	if err := c.Remove(t.Context(), commands.Caller{Actor: "alice"}, "n3", "its machine is gone"); err != nil {
+		t.Fatal(err)
+	}
+	if left := members.Learners(); len(left) != 0 {
+		t.Errorf("%v is left", left)
+	}
+	if got := told(t, store); strings.Contains(got, "n3") {
+		t.Errorf("it is told of a node that was no member: %s", got)
 	}
 }
 

@@ -47,24 +47,27 @@ func TestANodeThatLostAPartOfItsDataFolderSaysSo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	const replace = "remove this node from the cluster, empty its data folder, and add it again"
 	var before []string
 	for _, lost := range []struct {
 		what  string
 		ended syscall.Signal
 		lose  func()
 		says  string // "": it starts
+		then  string
 	}{
-		{"the store", syscall.SIGKILL, func() { remove(within("events")) }, ""},
-		{"the folder of the log", syscall.SIGKILL, func() { remove(within("raft")) }, "has lost its log"},
-		{"the log", syscall.SIGKILL, func() { remove(within("raft", "log")) }, "its newest file"},
-		{"the log and what tells its end", syscall.SIGTERM, func() { remove(within("raft", "log")); remove(within("raft", "log.end")) }, "has lost its log"},
-		{"everything", syscall.SIGKILL, func() { remove(within("events")); remove(within("raft")) }, "has lost its log"},
-		{"the newest file of the log", syscall.SIGKILL, func() { remove(newestLog(t, n3.data)) }, "its newest file"},
-		{"the newest file of the log", syscall.SIGTERM, func() { remove(newestLog(t, n3.data)) }, "its newest file"},
-		{"the store and the newest file of the log", syscall.SIGKILL, func() { remove(within("events")); remove(newestLog(t, n3.data)) }, "its newest file"},
-		{"the end of the log, after a crash", syscall.SIGKILL, func() { shorten(t, n3.data, 8<<10) }, "the log is damaged"},
-		{"the end of the log, after a regular end", syscall.SIGTERM, func() { shorten(t, n3.data, 100) }, "the log is damaged"},
-		{"the end of the log and the store, after a regular end", syscall.SIGTERM, func() { shorten(t, n3.data, 100); remove(within("events")) }, "the log is damaged"},
+		{"the store", syscall.SIGKILL, func() { remove(within("events")) }, "", ""},
+		{"the folder of the log", syscall.SIGKILL, func() { remove(within("raft")) }, "has lost its log", replace},
+		{"the log", syscall.SIGKILL, func() { remove(within("raft", "log")) }, "its newest file", replace},
+		{"the log and what tells its end", syscall.SIGTERM, func() { remove(within("raft", "log")); remove(within("raft", "log.end")) }, "has lost its log", replace},
+		{"the store and the log, but not what follows from them", syscall.SIGKILL, func() { remove(within("events")); remove(within("raft")) }, "has no event store", "is a disk not mounted?"},
+		{"everything", syscall.SIGKILL, func() { remove(n3.data) }, "has lost its log", replace},
+		{"the newest file of the log", syscall.SIGKILL, func() { remove(newestLog(t, n3.data)) }, "its newest file", replace},
+		{"the newest file of the log", syscall.SIGTERM, func() { remove(newestLog(t, n3.data)) }, "its newest file", replace},
+		{"the store and the newest file of the log", syscall.SIGKILL, func() { remove(within("events")); remove(newestLog(t, n3.data)) }, "its newest file", replace},
+		{"the end of the log, after a crash", syscall.SIGKILL, func() { shorten(t, n3.data, 8<<10) }, "the log is damaged", replace},
+		{"the end of the log, after a regular end", syscall.SIGTERM, func() { shorten(t, n3.data, 100) }, "the log is damaged", replace},
+		{"the end of the log and the store, after a regular end", syscall.SIGTERM, func() { shorten(t, n3.data, 100); remove(within("events")) }, "the log is damaged", replace},
 	} {
 		what := fmt.Sprintf("%s is lost after %s", lost.what, lost.ended)
 		t.Log(what)
@@ -80,7 +83,7 @@ func TestANodeThatLostAPartOfItsDataFolderSaysSo(t *testing.T) {
 		lost.lose()
 		if lost.says != "" {
 			for range 2 {
-				if said := c.fails("n3"); !strings.Contains(said, lost.says) || !strings.Contains(said, "remove this node from the cluster, empty its data folder, and add it again") {
+				if said := c.fails("n3"); !strings.Contains(said, lost.says) || !strings.Contains(said, lost.then) {
 					t.Errorf("%s: it says %s", what, said)
 				}
 			}

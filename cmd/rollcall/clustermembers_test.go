@@ -71,8 +71,8 @@ func TestMembersComeAndGoUnderLoad(t *testing.T) {
 	command("cannot be reached", "cluster", "add", "n4="+c.nodes["n4"].address, "--url", c.url("n1"))
 	command("certificate is valid for n3, not n9", "cluster", "add", "n9="+c.nodes["n3"].address, "--url", c.url("n1"))
 	command("is a member already", "cluster", "add", "n3="+c.nodes["n4"].address, "--url", c.url("n1"))
-	command("is no member", "cluster", "remove", "n9", "--url", c.url("n1"))
-	command("is no member", "cluster", "transfer", "n9", "--url", c.url("n1"))
+	command("the cluster has no member n9", "cluster", "remove", "n9", "--url", c.url("n1"))
+	command("the cluster has no member n9", "cluster", "transfer", "n9", "--url", c.url("n1"))
 	command("cannot remove itself", "cluster", "remove", "n3", "--url", c.url("n3"))
 
 	t.Log("the leader is removed")

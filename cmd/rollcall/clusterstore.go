@@ -209,9 +209,15 @@ func (m membership) TransferLead(ctx context.Context, id string) error {
 func (m membership) Self() string { return m.Status().Node }
 
 // Members implements commands.Membership.
-func (m membership) Members() (all []domain.Member) {
+func (m membership) Members() []domain.Member { return m.those(true) }
+
+// Learners implements commands.Membership.
+func (m membership) Learners() []domain.Member { return m.those(false) }
+
+// those are the members that vote, or those that do not yet.
+func (m membership) those(vote bool) (all []domain.Member) {
 	for _, one := range m.Status().Members {
-		if one.Voter {
+		if one.Voter == vote {
 			all = append(all, domain.Member{ID: one.Name, Address: one.Address})
 		}
 	}
