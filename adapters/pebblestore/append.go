@@ -32,6 +32,8 @@ type pending struct {
 	written  int                 // about how many bytes the lifecycle events take in the engine's batch; heartbeats take few
 	forget   bool                // the heads of the next shards are to be looked through, see forget.go
 	save     eventstore.Position // heads whose oldest unwritten heartbeat is before this position are to be written
+	rotate   bool                // the engine is to begin a new memtable, see release.go
+	rotated  <-chan struct{}     // closed by the engine when what was in memory then is on disk
 	queued   time.Time
 	done     chan struct{} // gets one token when the call is answered; never closed
 }

@@ -131,6 +131,7 @@ func (s *Store) flush(c *commit) {
 
 // apply has Pebble write the batch. answerCommits waits for the sync, which a replica leaves to its log.
 func (s *Store) apply(c *commit) error {
+	s.batched.Add(uint64(c.batch.Len()))
 	if !s.opts.Replica {
 		return s.db.ApplyNoSyncWait(c.batch, pebble.Sync)
 	}

@@ -57,3 +57,6 @@ func (s *Store) WaitKnown() {
 		runtime.Gosched()
 	}
 }
+
+// Flushes is how many flushes the engine has carried out.
+func (s *Store) Flushes() int64 { return s.db.Metrics().Flush.Count }

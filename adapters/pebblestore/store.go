@@ -92,7 +92,7 @@ type Store struct {
 	closing  chan struct{} // closed by Close: the store takes no more calls
 	stopped  chan struct{} // closed by answerCommits: every call that was taken is answered
 	closed   sync.Once
-	watching sync.WaitGroup        // watchSpace, forgetIdle and fillKnown
+	watching sync.WaitGroup        // watchSpace, forgetIdle, fillKnown and releaseMemtables
 	gate     sync.RWMutex          // held for reading while a reader enters
 	shut     bool                  // guarded by gate: no reader may enter
 	readers  sync.WaitGroup        // readers that have entered and not left; Close waits for them
@@ -101,6 +101,7 @@ type Store struct {
 	full     atomic.Bool           // the disk has too little free space
 	durable  atomic.Uint64         // position up to which events are synced
 	trimmed  atomic.Uint64         // heartbeats at lower positions were removed
+	batched  atomic.Uint64         // bytes that were handed to the engine
 	clock    clock
 
 	// INVARIANT: from the end of load on, only who holds writing uses the fields below.
@@ -167,6 +168,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		s.watching.Go(s.watchSpace)
 		s.watching.Go(s.forgetIdle)
 		s.watching.Go(s.fillKnown)
+		s.watching.Go(s.releaseMemtables)
 	}
 	go s.commitAppends()
 	go s.answerCommits()

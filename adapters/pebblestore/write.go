@@ -34,6 +34,14 @@ func (s *Store) write(c *commit) {
 		if p.forget {
 			s.forget(c)
 		}
+		if p.rotate {
+			var err error
+			if p.rotated, err = s.db.AsyncFlush(); err != nil {
+				s.fail(err)
+				c.err = s.failed()
+				return
+			}
+		}
 		c.save = max(c.save, p.save)
 		if c.save > 0 && c.batch == nil {
 			c.batch = s.newBatch(c)

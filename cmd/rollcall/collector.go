@@ -13,9 +13,10 @@ import (
 // that allocates little needs no large heap to collect seldom: its heap grows by what it allocates in a second (ADR 086). The
 // values were chosen by measurement, see docs/performance.md.
 const (
-	restingGrowth = 16 << 20 // bytes, however little is allocated
-	busyGrowth    = 96 << 20 // bytes, however small the heap is, when so much is allocated in a second
-	growthPercent = 40       // of the live bytes, if that is more
+	restingGrowth = 16 << 20  // bytes, however little is allocated
+	busyGrowth    = 96 << 20  // bytes, however small the heap is, when so much is allocated in a second
+	smallHeap     = 112 << 20 // bytes up to which a heap may grow however much is allocated; beyond, it grows by growthPercent only
+	growthPercent = 40        // of the live bytes, if that is more
 	mostPercent   = 400
 )
 
@@ -41,7 +42,7 @@ func tuneCollector(ctx context.Context, ticks <-chan time.Time) error {
 	if !collectorIsOurs() {
 		return nil
 	}
-	read := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
+	read := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}
 	metrics.Read(read)
 	allocated := read[1].Value.Uint64()
 	load := allocating(busyGrowth) // the start makes much garbage
@@ -51,7 +52,7 @@ func tuneCollector(ctx context.Context, ticks <-chan time.Time) error {
 		now := read[1].Value.Uint64()
 		load = load.after(now - allocated)
 		allocated = now
-		if p := collectAfter(read[0].Value.Uint64(), load); p != percent {
+		if p := collectAfter(read[0].Value.Uint64(), read[2].Value.Uint64()+read[3].Value.Uint64(), load); p != percent {
 			percent = p
 			debug.SetGCPercent(percent)
 		}
@@ -70,8 +71,10 @@ type allocating uint64
 // after is the rate after a second in which so many bytes were allocated.
 func (a allocating) after(bytes uint64) allocating { return max(a-a/4, allocating(bytes)) }
 
-// collectAfter is by how many percent a heap with the given live bytes may grow.
-func collectAfter(live uint64, load allocating) int {
-	growth := min(max(uint64(load), restingGrowth), busyGrowth)
-	return int(min(max(100*growth/max(live, 1), growthPercent), mostPercent))
+// collectAfter is by how many percent a heap with the given live bytes may grow. Go takes these percents of the live bytes and of
+// the other bytes that a collection looks through: stacks and global variables.
+func collectAfter(live, others uint64, load allocating) int {
+	growth := min(max(uint64(load), restingGrowth), busyGrowth, max(smallHeap, live)-live)
+	growth = max(growth, live*growthPercent/100)
+	return int(min(100*growth/max(live+others, 1), mostPercent))
 }

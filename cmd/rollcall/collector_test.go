@@ -6,18 +6,22 @@ func TestTheHeapGrowsByWhatIsAllocatedInASecond(t *testing.T) {
 	const mib = 1 << 20
 	for name, c := range map[string]struct {
 		live    uint64
+		others  uint64
 		load    allocating
 		percent int
 	}{
-		"nothing lives, nothing is allocated": {0, 0, mostPercent},
-		"at rest":                             {32 * mib, 0, 50},
-		"a light load":                        {40 * mib, 30 * mib, 75},
-		"a heavy load":                        {40 * mib, 500 * mib, 240},
-		"a heavy load beside a small heap":    {8 * mib, 500 * mib, mostPercent},
-		"a large heap at rest":                {1000 * mib, 0, growthPercent},
-		"a large heap under a heavy load":     {1000 * mib, 500 * mib, growthPercent},
+		"nothing lives, nothing is allocated":    {0, 0, 0, mostPercent},
+		"at rest":                                {32 * mib, 0, 0, 50},
+		"at rest beside stacks":                  {32 * mib, 8 * mib, 0, 40},
+		"a light load":                           {40 * mib, 0, 30 * mib, 75},
+		"a heavy load":                           {40 * mib, 0, 500 * mib, 180},
+		"a heavy load beside a small heap":       {8 * mib, 0, 500 * mib, mostPercent},
+		"a heavy load beside a smaller heap":     {20 * mib, 4 * mib, 500 * mib, 383},
+		"a heavy load beside a middle-size heap": {90 * mib, 0, 500 * mib, growthPercent},
+		"a large heap at rest":                   {1000 * mib, 0, 0, growthPercent},
+		"a large heap under a heavy load":        {1000 * mib, 0, 500 * mib, growthPercent},
 	} {
-		if got := collectAfter(c.live, c.load); got != c.percent {
+		if got := collectAfter(c.live, c.others, c.load); got != c.percent {
 			t.Errorf("%s: the heap may grow by %d %%, want %d", name, got, c.percent)
 		}
 	}

@@ -17,6 +17,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/rollcall-registry/rollcall/projections/memtables"
 )
 
 // Options says how to open a folder.
@@ -49,6 +51,8 @@ type DB struct {
 	writing   sync.Mutex      // held by Commit, Flush and Checkpoint; guards what follows
 	unflushed int             // bytes of batches since the last flush was begun
 	flushing  <-chan struct{} // closed by the engine when that flush has ended; never closed if the flush fails
+	committed uint64          // bytes of all batches
+	rest      memtables.Rest
 }
 
 // Damage is the fault of a folder whose content is not what was written, so that it cannot be used any more.
@@ -140,6 +144,7 @@ func (db *DB) Commit(b *pebble.Batch) (err error) {
 		return err
 	}
 	db.unflushed += size
+	db.committed += uint64(size)
 	if db.unflushed >= flushBytes {
 		return db.flush()
 	}
@@ -167,16 +172,43 @@ func (db *DB) flush() (err error) {
 }
 
 // flushed waits for the flush that is under way.
-func (db *DB) flushed() error {
-	if db.flushing == nil {
+func (db *DB) flushed() error { return db.ended(db.flushing) }
+
+// ended waits for a flush; nil: there was none.
+func (db *DB) ended(flush <-chan struct{}) error {
+	if flush == nil {
 		return nil
 	}
 	select {
-	case <-db.flushing:
+	case <-flush:
 		return nil
 	case <-db.failed.Done():
 		return db.Err()
 	}
+}
+
+// Rest gives the memory of the memtables back to the system when little is written after much was. It is called each
+// memtables.Pause.
+func (db *DB) Rest() error {
+	db.writing.Lock()
+	due := db.rest.Due(db.committed)
+	db.writing.Unlock()
+	if err := db.Err(); err != nil || !due {
+		return err
+	}
+	return memtables.Release(db.DB, db.rotate, db.ended)
+}
+
+// rotate begins a new memtable, and the flush of the one before.
+func (db *DB) rotate() (flushed <-chan struct{}, err error) {
+	db.writing.Lock()
+	defer db.writing.Unlock()
+	if err := db.Err(); err != nil {
+		return nil, err
+	}
+	defer db.outcome(&err)
+	err = db.flush()
+	return db.flushing, err
 }
 
 // outcome sets the error of a call to the engine. An engine that has failed may panic, or report no error.

@@ -12,6 +12,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections"
 	"github.com/rollcall-registry/rollcall/projections/disposable"
+	"github.com/rollcall-registry/rollcall/projections/memtables"
 )
 
 // Unavailable refuses a query while the history cannot answer. It says nothing about the event log.
@@ -102,14 +103,19 @@ func (h *History) follow(ctx context.Context, store eventstore.Store) (level boo
 // read from the store again.
 const flushEvery = time.Minute
 
-// flushRegularly flushes the engine every minute, in a goroutine that stop ends and waits for.
+// flushRegularly flushes the engine every minute, and has it give memory back when it rests, in a goroutine that stop ends and
+// waits for.
 func (h *History) flushRegularly(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var ended sync.WaitGroup
 	db := h.db
 	ended.Go(func() {
-		for wait(ctx, flushEvery) {
-			if err := db.Flush(); err != nil {
+		for looks := 1; wait(ctx, memtables.Pause); looks++ {
+			err := db.Rest()
+			if looks%int(flushEvery/memtables.Pause) == 0 {
+				err = errors.Join(err, db.Flush())
+			}
+			if err != nil {
 				return // the fault is noted
 			}
 		}

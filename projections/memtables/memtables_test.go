@@ -1,0 +1,97 @@
+package memtables_test
+
+import (
+	"encoding/binary"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/rollcall-registry/rollcall/projections/memtables"
+)
+
+// resident is the memory of this process that no file stands behind.
+func resident(t *testing.T) int {
+	t.Helper()
+	debug.FreeOSMemory()
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Skip("the system does not say what is resident")
+	}
+	fields := strings.Fields(string(b))
+	all, err1 := strconv.Atoi(fields[1])
+	files, err2 := strconv.Atoi(fields[2])
+	if err1 != nil || err2 != nil {
+		t.Fatalf("/proc/self/statm says %q", b)
+	}
+	return (all - files) * os.Getpagesize()
+}
+
+func TestAReleaseWritesEverythingAndGivesTheMemoryBack(t *testing.T) {
+	const entries, size = 3 << 10, 8 << 10
+	db, err := pebble.Open("data", &pebble.Options{FS: vfs.NewMem(), MemTableSize: 32 << 20, DisableAutomaticCompactions: true, Logger: pebble.DefaultLogger, DisableWAL: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	value := make([]byte, size)
+	for round := range 2 { // in the second round the engine makes memtables of their full size from the beginning
+		for i := range entries {
+			if err := db.Set(binary.BigEndian.AppendUint32([]byte{byte(round)}, uint32(i)), value, pebble.NoSync); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := resident(t)
+		err := memtables.Release(db, db.AsyncFlush, func(flushed <-chan struct{}) error { <-flushed; return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back := before - resident(t); back < entries*size/3 {
+			t.Errorf("round %d: %d bytes were given back, of %d that were written", round, back, entries*size)
+		}
+		for i := range entries {
+			_, closer, err := db.Get(binary.BigEndian.AppendUint32([]byte{byte(round)}, uint32(i)))
+			if err != nil {
+				t.Fatalf("entry %d: %v", i, err)
+			}
+			_ = closer.Close()
+		}
+	}
+}
+
+func TestMemoryIsGivenBackWhenLittleIsWrittenAfterMuchWas(t *testing.T) {
+	const mib = 1 << 20
+	for name, c := range map[string]struct {
+		written []uint64 // between two looks
+		due     []int    // the looks that say so, from 0
+	}{
+		"nothing is written":            {written: []uint64{0, 0, 0, 0}},
+		"little is written":             {written: []uint64{100, 0, 0, 0, 100, 0, 0}},
+		"a load ends":                   {written: []uint64{mib, mib, 0, 0, 0, 0, 0}, due: []int{3}},
+		"a load goes on":                {written: []uint64{mib, 0, mib, 0, mib, 0, mib, 0}},
+		"a load ends in little":         {written: []uint64{mib, 1 << 10, 1 << 10, 1 << 10, 1 << 10}, due: []int{2}},
+		"two loads":                     {written: []uint64{mib, 0, 0, 0, mib, 0, 0, 0}, due: []int{2, 6}},
+		"a small load after a large":    {written: []uint64{mib, 0, 0, 0, mib / 2, 0, 0, 0}, due: []int{2}},
+		"small loads that become large": {written: []uint64{mib / 2, 0, 0, 0, mib / 2, 0, 0, 0}, due: []int{6}},
+	} {
+		var rest memtables.Rest
+		total, due := uint64(0), []int(nil)
+		for look, n := range c.written {
+			if total += n; rest.Due(total) {
+				due = append(due, look)
+			}
+		}
+		if !slices.Equal(due, c.due) {
+			t.Errorf("%s: memory is given back at %v, want %v", name, due, c.due)
+		}
+	}
+}
