@@ -194,8 +194,8 @@ func (a *answering) service(m asked) (found bool) {
 		}
 		svc := a.s.serviceOf(m.namespace, group)
 		tag := strings.Join(m.labels[:i], ".")
-		if strings.HasPrefix(tag, "_") && !strings.Contains(tag, ".") && len(svc.ready) > 0 && len(svc.withTag(tag)) == 0 {
-			return true // _tcp.<service> has names below it
+		if rest, below := strings.CutPrefix(tag, tcp); below && (rest == "" || rest[0] == '.') && len(svc.withTag(strings.TrimPrefix(rest, "."))) > 0 && len(svc.withTag(tag)) == 0 {
+			return true // _<port>._tcp.<service> and _<port>._tcp.<tag>.<service> are below it
 		}
 		if ready := withPort(svc.withTag(tag), m.port); len(ready) > 0 {
 			a.instances(ready, m)

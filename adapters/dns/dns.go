@@ -95,6 +95,9 @@ func New(registry Registry, options Options) (*Server, error) {
 		}
 		s.zones = append(s.zones, "."+name)
 	}
+	if !isDatacenter(options.Datacenter) {
+		return nil, fmt.Errorf("a datacenter must be 1-63 letters, digits, - and _, not %q", options.Datacenter)
+	}
 	if options.TTL < 0 || options.TTL > maxTTL || options.TTL%time.Second != 0 {
 		return nil, fmt.Errorf("the ttl of DNS records must be whole seconds from 0s to %s, not %s", maxTTL, options.TTL)
 	}
@@ -106,6 +109,12 @@ func New(registry Registry, options Options) (*Server, error) {
 		s.limiter = newLimiter(options.RateLimit, options.Now)
 	}
 	return s, nil
+}
+
+// isDatacenter says whether a datacenter can stand in a name, as Consul's rule is.
+func isDatacenter(name string) bool {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+	return name != "" && len(name) <= 63 && strings.Trim(name, allowed) == ""
 }
 
 // maxTTL is the longest time for which others may keep an answer.

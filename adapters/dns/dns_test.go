@@ -210,6 +210,22 @@ func TestNamesAreAnsweredAsConsulAnswersThem(t *testing.T) {
 		"_grpc._tcp.v1.web.service.consul. SRV": "NXDOMAIN SOA",
 		"named.service.consul. ANY":             "NOERROR: 1 100 8080 db.example.", // nothing stands beside an alias
 		"_tcp.web.service.consul. NS":           "NOERROR SOA",
+		"_tcp.v1.web.service.consul. A":         "NOERROR SOA",
+		"_tcp.service.consul. A":                "NOERROR SOA",
+		"_tcp.consul. A":                        "NOERROR SOA",
+		"_tcp.service.nowhere.consul. A":        "NXDOMAIN SOA",
+		"_tcp.nothing.web.service.consul. A":    "NXDOMAIN SOA",
+		"_tcp.nothing.service.consul. A":        "NXDOMAIN SOA",
+		"_bogus.web.service.consul. A":          "NXDOMAIN SOA",
+		"_http._bogus.web.service.consul. SRV":  "NXDOMAIN SOA", // a tag that nobody has, as in Consul
+		"_http._udp.web.service.consul. SRV":    "NXDOMAIN SOA",
+		"_http._bogus.web.service.consul. A":    "NXDOMAIN SOA",
+		"_HTTP._TCP.WEB.service.consul. SRV":    "NOERROR: 1 10 8080 a2.web.node.consul., 1 100 8080 a1.web.node.consul.",
+		"_._tcp.web.service.consul. SRV":        "NXDOMAIN SOA",
+		"_http._.web.service.consul. SRV":       "NXDOMAIN SOA",
+		"_web._.service.consul. SRV":            "NXDOMAIN SOA",
+		"_._tcp.service.consul. SRV":            "NXDOMAIN SOA",
+		"_web._udp.consul. SRV":                 "NXDOMAIN SOA",
 		"_web._tcp.service.shop.consul. SRV":    "NOERROR: 1 100 8080 s1.web.node.shop.consul.",
 		"six.service.rollcall. SRV":             "NOERROR: 1 100 8080 id--7c62038c8a9533c3281f9095.six.node.rollcall.",
 

@@ -61,6 +61,9 @@ func (s *Server) parse(before string, srv bool) []asked {
 		switch word {
 		case "service":
 			meaning.service()
+			if i == 1 && labels[0] == tcp { // _<service>._tcp.service is below it
+				meaning.what = inner
+			}
 		case "node":
 			meaning.what = nodeName
 		case "addr":
@@ -80,14 +83,23 @@ func (s *Server) parse(before string, srv bool) []asked {
 			meanings = append(meanings, meaning)
 		}
 	}
+	if labels[0] == tcp { // _<service>._tcp is below it
+		if namespace, ok := s.namespaceOf(labels[1:]); ok {
+			meanings = append(meanings, asked{what: inner, namespace: namespace})
+		}
+	}
 	if namespace, ok := s.namespaceOf(labels); ok {
 		meanings = append(meanings, asked{what: inner, namespace: namespace})
 	}
 	return meanings
 }
 
+// tcp is the only protocol of ports.
+const tcp = "_tcp"
+
 // service reads the labels before the word service: [<tag>.]<service>, _<service>._<tag or tcp> as Consul has it, or
-// _<port>._tcp.<service>.
+// _<port>._tcp.<service>. Behind two labels with an underscore of which the second is not _tcp, a service has them for its
+// tag, as Consul has it: ports have no other protocol.
 func (a *asked) service() {
 	a.what = serviceName
 	l := a.labels
@@ -96,9 +108,11 @@ func (a *asked) service() {
 	}
 	first, second := l[0][1:], l[1][1:]
 	switch {
-	case len(l) > 2:
+	case first == "" || second == "": // names nothing: the labels are as they stand
+	case len(l) > 2 && l[1] == tcp:
 		a.port, a.labels = first, l[2:]
-	case second == "tcp":
+	case len(l) > 2:
+	case l[1] == tcp:
 		a.labels = []string{first}
 	default:
 		a.labels = []string{second, first} // a tag
