@@ -3,10 +3,12 @@ package domain
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -119,12 +121,13 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// ParseDuration is time.ParseDuration. It allocates nothing for what nearly everybody writes: one number of hours, minutes or
+// ParseDuration is time.ParseDuration, but it takes no sign + at the beginning, which says nothing: one length of time has one
+// sign. It allocates nothing for what nearly everybody writes: one number of hours, minutes or
 // seconds.
 func ParseDuration[T string | []byte](text T) (time.Duration, error) {
 	last := len(text) - 1
 	if last < 1 || last > 9 {
-		return time.ParseDuration(string(text))
+		return parseDuration(string(text))
 	}
 	unit := time.Hour
 	switch text[last] {
@@ -134,21 +137,30 @@ func ParseDuration[T string | []byte](text T) (time.Duration, error) {
 	case 's':
 		unit = time.Second
 	default:
-		return time.ParseDuration(string(text))
+		return parseDuration(string(text))
 	}
 	n := time.Duration(0)
 	for i := range last {
 		c := text[i]
 		if c < '0' || c > '9' {
-			return time.ParseDuration(string(text))
+			return parseDuration(string(text))
 		}
 		n = 10*n + time.Duration(c-'0')
 	}
 	if n > math.MaxInt64/unit {
-		return time.ParseDuration(string(text))
+		return parseDuration(string(text))
 	}
 	return n * unit, nil
 }
+
+func parseDuration(text string) (time.Duration, error) {
+	if strings.HasPrefix(text, "+") {
+		return 0, errPlus
+	}
+	return time.ParseDuration(text)
+}
+
+var errPlus = errors.New("a duration has no plus sign")
 
 // Details is how an instance describes itself when it registers.
 type Details struct {

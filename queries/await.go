@@ -27,7 +27,7 @@ func ParseWait(index, wait string) (*Wait, error) {
 	w := &Wait{For: MaxWait}
 	var err error
 	if wait != "" {
-		if w.For, err = time.ParseDuration(wait); err != nil || w.For < 0 || w.For > MaxWait {
+		if w.For, err = parseLength(wait); err != nil || w.For > MaxWait {
 			return nil, domain.InvalidField{Field: "wait", Rule: "must be a duration from 0s to " + MaxWait.String()}
 		}
 	}

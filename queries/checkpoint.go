@@ -3,7 +3,6 @@ package queries
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -108,18 +107,6 @@ func (s *Service) Consistency(ctx context.Context, from, to string) (c wire.Cons
 func (s *Service) treeSize(field, text string) (int64, error) {
 	size := s.History.Leaves()
 	return ParseNumber(field, text, size, 1, size)
-}
-
-// ParseNumber reads a whole number from least to most; "": the value of otherwise.
-func ParseNumber(field, text string, otherwise, least, most int64) (int64, error) {
-	if text == "" {
-		return otherwise, nil
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < least || n > most {
-		return 0, domain.InvalidField{Field: field, Rule: fmt.Sprintf("must be from %d to %d", least, most)}
-	}
-	return n, nil
 }
 
 // wireHashes gives hashes in the form of the API. The result is never nil, so that its JSON is not null.

@@ -2,6 +2,7 @@ package queries
 
 import (
 	"context"
+	"regexp"
 	"strings"
 	"time"
 
@@ -64,6 +65,9 @@ func (s *Service) moment(ctx context.Context, field, text string, now time.Time)
 	return &m, err
 }
 
+// timeForm is the form of a time, which time.Parse does not hold to.
+var timeForm = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$`)
+
 // parseMoment reads a moment's text: a position, or a time that is not zero.
 func parseMoment(field, text string, now time.Time) (p wire.Position, at time.Time, err error) {
 	if p, err := wire.ParsePosition(field, text); err == nil {
@@ -73,12 +77,13 @@ func parseMoment(field, text string, now time.Time) (p wire.Position, at time.Ti
 		return p, now, nil
 	}
 	if ago, ok := strings.CutSuffix(text, " ago"); ok {
-		if d, err := time.ParseDuration(strings.ReplaceAll(ago, " ", "")); err == nil && d >= 0 {
+		if d, err := parseLength(strings.ReplaceAll(ago, " ", "")); err == nil {
 			return p, now.Add(-d), nil
 		}
 	}
 	// A + that was not escaped arrives as a space.
-	if at, err := time.Parse(time.RFC3339, strings.Replace(text, " ", "+", 1)); err == nil {
+	text = strings.Replace(text, " ", "+", 1)
+	if at, err := time.Parse(time.RFC3339, text); err == nil && timeForm.MatchString(text) {
 		if at.IsZero() {
 			at = at.Add(1) // the year 1 is before all events; the zero time means that a position was named
 		}

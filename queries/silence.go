@@ -1,9 +1,7 @@
 package queries
 
 import (
-	"math"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -17,8 +15,8 @@ const maxSilence = "max_silence"
 const lagOfMeasure = 3 * time.Second
 
 func parseMaxSilence(text string) (float64, error) {
-	n, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(n >= 1) || math.IsInf(n, 1) {
+	n, err := parseDecimal(text)
+	if err != nil || n < 1 {
 		return 0, domain.InvalidField{Field: maxSilence, Rule: "must be a number of ttls, at least 1"}
 	}
 	return n, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -33,7 +34,7 @@ func (e envelope) precondition(request commands.Request) (commands.Request, erro
 	case *e.IfMatch == "*":
 		request.IfLive = true
 	default:
-		revision, err := strconv.ParseUint(*e.IfMatch, 10, 64)
+		revision, err := queries.ParseWhole(*e.IfMatch)
 		if err != nil {
 			return request, invalidField("if_match", `must be a revision, e.g. "3", or *`)
 		}

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -58,7 +57,7 @@ func (d *duration) read(field string) (domain.Duration, error) {
 	if d == nil || *d == "" {
 		return 0, nil
 	}
-	read, err := time.ParseDuration(string(*d))
+	read, err := domain.ParseDuration(string(*d))
 	if err != nil || read == 0 {
 		return 0, invalidField(field, `must be a duration above 0 such as "30s" or "5m"`)
 	}

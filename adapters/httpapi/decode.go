@@ -224,7 +224,11 @@ func withPreconditions(c echo.Context, request commands.Request) (commands.Reque
 	case len(match) == 1 && match[0] == "*":
 		request.IfLive = true
 	default:
-		revision, err := strconv.ParseUint(strings.Trim(match[0], `"`), 10, 64)
+		tag := match[0]
+		if inner, quoted := strings.CutPrefix(tag, `"`); quoted && strings.HasSuffix(inner, `"`) {
+			tag = strings.TrimSuffix(inner, `"`)
+		}
+		revision, err := queries.ParseWhole(tag)
 		if err != nil || len(match) > 1 {
 			return request, invalidField("If-Match", `must be one revision, e.g. "3", or *`)
 		}
@@ -254,7 +258,7 @@ func queryPrecondition(c echo.Context) (p commands.Precondition, err error) {
 	}
 	query := c.QueryParams()
 	if query.Has("epoch") {
-		if p.Epoch, err = strconv.ParseUint(query.Get("epoch"), 10, 64); err != nil {
+		if p.Epoch, err = queries.ParseWhole(query.Get("epoch")); err != nil {
 			return p, invalidField("epoch", "must be a whole number, not negative")
 		}
 	}

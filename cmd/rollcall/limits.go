@@ -1,9 +1,6 @@
 package main
 
 import (
-	"math"
-	"strconv"
-
 	"github.com/spf13/pflag"
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
@@ -47,7 +44,7 @@ func (l *limits) perSecond(alone bool) (map[web.Limit]float64, error) {
 		switch {
 		case s.value != "" && s.value != auto:
 			var err error
-			if amount, err = strconv.ParseFloat(s.value, 64); err != nil || !(amount == 0 || amount >= 0.01 && amount <= 1e9) || math.IsNaN(amount) {
+			if amount, err = parseDecimal(s.value); err != nil || amount != 0 && (amount < 0.01 || amount > 1e9) {
 				return nil, domain.InvalidField{Field: s.flag, Rule: "must be auto, 0, or a number between 0.01 and 1e9"}
 			}
 		case alone:

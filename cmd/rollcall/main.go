@@ -117,6 +117,7 @@ func root() *cobra.Command {
 	c.AddCommand(alone(printsWords(bench.FloorCommand(), "it is a part of rollcall bench")))
 	c.AddCommand(versionCommand(&remote))
 	complete(c, &remote)
+	plainNumbers(c)
 	markUsageErrors(c)
 	return c
 }

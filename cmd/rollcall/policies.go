@@ -45,8 +45,8 @@ func setPolicyCommand(remote *commandLine) *cobra.Command {
 		if maxRemovals != "" {
 			count, within, _ := strings.Cut(maxRemovals, "/")
 			n, err := strconv.Atoi(count)
-			span, wrong := time.ParseDuration(within)
-			if err = errors.Join(err, wrong); err != nil {
+			span, wrong := domain.ParseDuration(within)
+			if err = errors.Join(err, wrong, checkWhole(count)); err != nil {
 				return usageError{fmt.Errorf("--max-removals must be a number and a span, such as 20/10m, not %q", maxRemovals)}
 			}
 			spec.MaxRemovals = &domain.Removals{Count: n, Within: domain.Duration(span)}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 
@@ -27,8 +26,8 @@ func replayCommand(remote *commandLine) *cobra.Command {
 	s.flags(c, true)
 	c.Flags().StringVar(&speed, "speed", "1x", "how many times as fast as it happened; 0 does not wait at all")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		factor, err := strconv.ParseFloat(strings.TrimSuffix(speed, "x"), 64)
-		if err != nil || factor < 0 || factor > 1e9 {
+		factor, err := parseDecimal(strings.TrimSuffix(speed, "x"))
+		if err != nil || factor > 1e9 {
 			return usageError{fmt.Errorf("speed must be like 60x, not %q", speed)}
 		}
 		registry, err := remote.client()

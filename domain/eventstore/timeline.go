@@ -118,7 +118,7 @@ func AppendPosition(b []byte, timeline string, p Position) []byte {
 func CutPosition(text string) (timeline string, p Position, ok bool) {
 	number, timeline, named := strings.Cut(text, "-")
 	n, err := strconv.ParseUint(number, 10, 64)
-	if err != nil || named && (len(timeline) == 0 || len(timeline) > 16 || strings.Trim(timeline, "0123456789abcdef") != "") {
+	if err != nil || len(number) > 1 && number[0] == '0' || named && (len(timeline) == 0 || len(timeline) > 16 || strings.Trim(timeline, "0123456789abcdef") != "") {
 		return "", 0, false
 	}
 	return timeline, Position(n), true

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"encoding/csv"
+	"errors"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+var (
+	wholeForm   = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
+	decimalForm = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
+
+	errWhole    = errors.New("must be a whole number in decimal digits, such as 10")
+	errDecimal  = errors.New("must be a number in decimal digits, such as 10 or 2.5")
+	errDuration = errors.New(`must be a duration such as "30s" or "5m"`)
+)
+
+// plainNumber is the value of a flag that takes a number. It takes decimal digits only, and an exponent where a fraction may be: the library reads 010 as 8, and 0x10 and 1_000
+// besides.
+type plainNumber struct {
+	pflag.Value
+	check func(text string) error
+}
+
+// Set implements pflag.Value.
+func (n plainNumber) Set(text string) error {
+	if err := n.check(text); err != nil {
+		return err
+	}
+	return n.Value.Set(text)
+}
+
+// plainNumbers makes the flags of a command and of those below it take numbers as a plainNumber does.
+func plainNumbers(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		plainNumbers(sub)
+	}
+	for _, flags := range []*pflag.FlagSet{c.Flags(), c.PersistentFlags()} {
+		flags.VisitAll(func(f *pflag.Flag) {
+			if _, done := f.Value.(plainNumber); done {
+				return
+			}
+			if check := numberCheck(f.Value.Type()); check != nil {
+				f.Value = plainNumber{f.Value, check}
+			}
+		})
+	}
+}
+
+func numberCheck(kind string) func(string) error {
+	switch kind {
+	case "int", "uint", "int32", "int64", "uint16", "uint32", "uint64":
+		return checkWhole
+	case "float64":
+		return func(text string) error { return checkDigits(decimalForm, text, errDecimal) }
+	case "duration":
+		return checkDuration
+	case "stringToInt":
+		return checkPairs
+	}
+	return nil
+}
+
+func checkWhole(text string) error { return checkDigits(wholeForm, text, errWhole) }
+
+func checkDigits(form *regexp.Regexp, text string, otherwise error) error {
+	if !form.MatchString(text) {
+		return otherwise
+	}
+	return nil
+}
+
+// checkDuration refuses a sign that says nothing, and what is no duration.
+func checkDuration(text string) error {
+	if text == "" || text[0] == '+' || text != strings.TrimSpace(text) {
+		return errDuration
+	}
+	return nil
+}
+
+// checkPairs holds the numbers of pairs such as http=8080 to the rule.
+func checkPairs(text string) error {
+	pairs, err := csv.NewReader(strings.NewReader(text)).Read()
+	if err != nil {
+		return nil // the flag itself says what is wrong
+	}
+	for _, pair := range pairs {
+		if _, value, ok := strings.Cut(pair, "="); ok {
+			if err := checkWhole(value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// parseDecimal reads a number without a sign, in decimal digits.
+func parseDecimal(text string) (float64, error) {
+	if err := checkDigits(decimalForm, text, errDecimal); err != nil || text[0] == '-' {
+		return 0, errDecimal
+	}
+	return strconv.ParseFloat(text, 64)
+}
