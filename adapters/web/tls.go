@@ -32,8 +32,10 @@ type TLS struct {
 	Logger     *slog.Logger
 }
 
-// On says whether the server speaks TLS.
-func (t TLS) On() bool { return t.Cert != "" || t.Key != "" || t.ClientCA != "" || t.ClientCRL != "" }
+// On says whether the server is to speak TLS. Clients that must show a certificate need TLS.
+func (t TLS) On() bool {
+	return t.Cert != "" || t.Key != "" || t.ClientCA != "" || t.ClientCRL != "" || t.ClientAuth != "" && t.ClientAuth != ClientAuthOff
+}
 
 // lookEvery is how often files are looked at for changes.
 const lookEvery = time.Second
@@ -42,10 +44,10 @@ const lookEvery = time.Second
 // that Go takes for sound.
 func (t TLS) Config() (*tls.Config, error) {
 	switch {
-	case t.Cert == "" || t.Key == "":
-		return nil, domain.InvalidField{Field: "tls", Rule: "must have both a certificate and a key"}
 	case t.ClientAuth != ClientAuthOff && t.ClientAuth != ClientAuthOptional && t.ClientAuth != ClientAuthRequired:
 		return nil, domain.InvalidField{Field: "tls-client-auth", Rule: "must be off, optional or required"}
+	case t.Cert == "" || t.Key == "":
+		return nil, domain.InvalidField{Field: "tls", Rule: "must have both a certificate and a key"}
 	case (t.ClientAuth == ClientAuthOff) != (t.ClientCA == ""):
 		return nil, domain.InvalidField{Field: "tls-client-auth", Rule: "must be optional or required with a client CA, and off without"}
 	case t.ClientCRL != "" && t.ClientCA == "":

@@ -67,6 +67,11 @@ func runAgent(c *cobra.Command, remote *commandLine, s agentSettings, paths []st
 	if err != nil {
 		return err
 	}
+	if s.listen != "" {
+		if err := checkListen("listen", s.listen); err != nil {
+			return err
+		}
+	}
 	if s.listen != "" && !web.LoopbackListen(s.listen) && !s.insecure {
 		return usageError{fmt.Errorf("--listen %s is not a loopback address: the agent has no access control, so that needs --insecure", s.listen)}
 	}

@@ -25,11 +25,11 @@ type agentDNS struct {
 
 // checkAgentDNS refuses settings with which DNS would tell the catalog to other machines.
 func checkAgentDNS(s *agentSettings) error {
-	if !s.dns.on() {
-		return nil
+	if err := s.dns.check(); err != nil || !s.dns.on() {
+		return err
 	}
-	if _, err := dns.New(nil, s.dns.options()); err != nil {
-		return usageError{err}
+	if err := checkListen("dns-listen", s.dns.listen); err != nil {
+		return err
 	}
 	if !s.insecure && !web.LoopbackListen(s.dns.listen) {
 		return usageError{fmt.Errorf("--dns-listen %s is not a loopback address: the agent has no access control, so that needs --insecure", s.dns.listen)}

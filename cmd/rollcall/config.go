@@ -58,6 +58,9 @@ func fromFile(flags *pflag.FlagSet) error {
 		if node.Kind != yaml.ScalarNode && !(isList && node.Kind == yaml.SequenceNode) {
 			return fmt.Errorf("%s:%d: %s must be a single value", path, node.Line, name)
 		}
+		if node.Tag == "!!null" {
+			return fmt.Errorf("%s:%d: %s must have a value, or be left out", path, node.Line, name)
+		}
 		if flag.Changed {
 			continue
 		}

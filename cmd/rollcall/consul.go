@@ -26,11 +26,11 @@ func (s *consulFace) flags(f *pflag.FlagSet) {
 }
 
 func (s *settings) checkConsul() error {
-	if s.consul.listen == "" {
-		return nil
-	}
 	if d := s.consul.deregisterAfter; d != 0 && d < time.Minute {
 		return usageError{fmt.Errorf("consul-deregister-after must be 0s or at least 1m, not %s", d)}
+	}
+	if s.consul.listen == "" {
+		return nil
 	}
 	if !s.controlled() && !s.insecure && !web.LoopbackListen(s.consul.listen) {
 		return usageError{fmt.Errorf("others can reach %s, and access is off: give --access on and make tokens with rollcall token, or --insecure to let everybody do everything", s.consul.listen)}

@@ -34,6 +34,9 @@ causes, and with the one that takes the mistake back. The server runs until Ctrl
 		if ttl < time.Second || ttl > time.Minute {
 			return usageError{errors.New("--ttl must be 1s to 1m")}
 		}
+		if err := checkListen("listen", s.listen); err != nil {
+			return err
+		}
 		if err := s.checkAccess(); err != nil {
 			return err
 		}

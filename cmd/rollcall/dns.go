@@ -42,13 +42,19 @@ func (d *naming) options() dns.Options {
 	return dns.Options{Zones: d.zones, Datacenter: d.datacenter, TTL: d.ttl, RateLimit: d.rate, Now: time.Now}
 }
 
+// check refuses values that DNS could not be answered with, also while it is not answered: they would be found wrong only on
+// the day on which somebody turns it on.
+func (d *naming) check() error {
+	if _, err := dns.New(nil, d.options()); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
 // checkDNS refuses settings with which DNS would tell the catalog to whoever asks, because DNS carries no token.
 func (s *settings) checkDNS() error {
-	if !s.dns.on() {
-		return nil
-	}
-	if _, err := dns.New(nil, s.dns.options()); err != nil {
-		return usageError{err}
+	if err := s.dns.check(); err != nil || !s.dns.on() {
+		return err
 	}
 	if !s.controlled() {
 		if !s.insecure && !web.LoopbackListen(s.dns.listen) {

@@ -80,6 +80,9 @@ command line goes before the environment, the environment before the file.`,
 		if err := configure(c.LocalNonPersistentFlags()); err != nil {
 			return err
 		}
+		if err := needValues(c.LocalNonPersistentFlags()); err != nil {
+			return err
+		}
 		logger, err := s.logger(os.Stderr)
 		if err != nil {
 			return err
@@ -147,6 +150,9 @@ func (s *settings) check() error {
 	if !embedded(s.store) && !isESDB(s.store) {
 		return usageError{errors.New("store must be embedded, esdb://… or esdb+discover://…")} // it may hold a password, so that it is not shown
 	}
+	if err := s.checkListens(); err != nil {
+		return err
+	}
 	if s.tls.On() {
 		if _, err := s.tlsConfig(slog.New(slog.DiscardHandler)); err != nil {
 			return usageError{err}
@@ -157,6 +163,9 @@ func (s *settings) check() error {
 	}
 	if s.minFree == 0 {
 		return usageError{errors.New("min-free-mib must be at least 1: the event store needs space to go on")}
+	}
+	if s.webhookPauseAfter < 0 {
+		return usageError{fmt.Errorf("webhook-pause-after must not be negative, not %s", s.webhookPauseAfter)}
 	}
 	if s.retention < time.Hour {
 		return usageError{fmt.Errorf("heartbeat-retention must be at least 1h, not %s", s.retention)}
