@@ -3,6 +3,7 @@ package history
 import (
 	"sort"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
@@ -21,7 +22,12 @@ type young struct {
 	lists lists
 	bytes int
 
-	scratch []byte // buffer of the goroutine that applies events, see pack
+	// INVARIANT: block's memory is used for a later block only if shown was false when the block was full, so that no reader has it.
+	shown atomic.Bool // a reader asked for block
+
+	// Of the goroutine that applies events.
+	scratch []byte // see pack
+	free    block  // memory for the next block; empty: it needs new memory
 }
 
 // packedBlock is a block in its stored form.
@@ -34,7 +40,7 @@ type packedBlock struct {
 func (y *young) add(p eventstore.Position, leaf int64, canonical []byte, e *terms, s *subject) {
 	b := y.block
 	if len(b.positions) == 0 {
-		b = block{leaf: leaf, positions: make([]eventstore.Position, 0, blockEntries), ends: make([]uint32, 0, blockEntries), data: make([]byte, 0, blockBytes+1<<10)}
+		b = y.next(leaf)
 	}
 	b.data, b.positions = append(b.data, canonical...), append(b.positions, p)
 	b.ends = append(b.ends, uint32(len(b.data)))
@@ -42,15 +48,26 @@ func (y *young) add(p eventstore.Position, leaf int64, canonical []byte, e *term
 	if b.full() {
 		full = packedBlock{first: b.first(), last: b.last()}
 		full.v, y.scratch = b.pack(y.scratch)
-		b = block{}
 	}
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	if y.block = b; full.v != nil {
+		if y.block = (block{}); !y.shown.Swap(false) {
+			y.free = b
+		}
 		y.full = append(y.full, full)
 		y.bytes += len(full.v)
 	}
 	y.note(p, e, s)
+}
+
+// next is an empty block.
+func (y *young) next(leaf int64) block {
+	b := y.free
+	if y.free = (block{}); b.data == nil {
+		b = block{positions: make([]eventstore.Position, 0, blockEntries), ends: make([]uint32, 0, blockEntries), data: make([]byte, 0, blockBytes+1<<10)}
+	}
+	return block{leaf: leaf, positions: b.positions[:0], ends: b.ends[:0], data: b.data[:0]}
 }
 
 // list adds an entry to the lists, but not to a block. REQUIRES: as add.
@@ -83,6 +100,7 @@ const entryBytes = 128
 func (y *young) blocks() (base eventstore.Position, full []packedBlock, last block) {
 	y.mu.RLock()
 	defer y.mu.RUnlock()
+	y.shown.Store(true)
 	return y.base, y.full, y.block
 }
 

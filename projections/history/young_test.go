@@ -133,6 +133,43 @@ func TestAReaderFindsEachEventOnceWhileTheyAreWritten(t *testing.T) {
 	all.Wait()
 }
 
+// A reader that is on its way keeps what it read, however many blocks become full meanwhile.
+func TestAReaderKeepsTheOpenBlockWhileLaterOnesAreFilled(t *testing.T) {
+	h := open(t, t.TempDir())
+	defer h.Close()
+	applied := eventstore.Position(0)
+	apply := func(n int) {
+		var batch []eventstore.RecordedEvent
+		for range n {
+			applied++
+			batch = append(batch, eventstore.RecordedEvent{
+				Position: applied, Stream: eventstore.LifecycleStream(web(int(applied % 10))), Revision: eventstore.Revision(applied), RecordedAt: began,
+				EventData: eventstore.EventData{ID: uuid.UUID{1}, Type: domain.TypeHealthChanged, Data: fmt.Appendf(nil, `{"epoch":%d}`, applied), Metadata: []byte(`{"schema":2}`)},
+			})
+		}
+		if err := h.Apply(batch, applied); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for round := range 5 {
+		apply(300) // the blocks that nobody reads become full; the memory of the last one is used again
+		apply(10 + round)
+		upTo, found := applied, eventstore.Position(0)
+		err := h.Each(ctx, history.Query{Before: upTo + 1}, func(e *eventstore.RecordedEvent) bool {
+			if found++; found == upTo-5 {
+				apply(300)
+			}
+			if want := fmt.Sprintf(`{"epoch":%d}`, found); e.Position != found || string(e.Data) != want {
+				t.Errorf("the %dth event is %d, with %s", found, e.Position, e.Data)
+			}
+			return true
+		})
+		if err != nil || found != upTo {
+			t.Fatalf("%d events were found, want %d (%v)", found, upTo, err)
+		}
+	}
+}
+
 // The metadata of an entry is what decoding it gives.
 func TestMetadataOfEntriesIsWhatDecodingGives(t *testing.T) {
 	h := open(t, t.TempDir())
