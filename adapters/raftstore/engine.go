@@ -252,7 +252,14 @@ func (e *engine) withoutLeader() time.Duration {
 func (e *engine) receive(m *raftpb.Message) { e.doNow(e.step(m)) }
 
 func (e *engine) step(m *raftpb.Message) func(*raft.RawNode) {
-	return func(n *raft.RawNode) { _ = n.Step(m) } // an error says that the message is of no use any more
+	return func(n *raft.RawNode) {
+		if last, _ := e.store.log.LastIndex(); m.GetType() == raftpb.MsgHeartbeat && m.GetCommit() > last {
+			// A leader tells a node of no entries beyond those that the node has confirmed, and these were on disk. Raft would panic.
+			e.store.fail(fmt.Errorf("%w: it ends at entry %d, and this node has confirmed entry %d", ErrLogDamaged, last, m.GetCommit()))
+			return
+		}
+		_ = n.Step(m) // an error says that the message is of no use any more
+	}
 }
 
 func (e *engine) unreachable(id uint64) {

@@ -1,12 +1,17 @@
 package raftstore_test
 
 import (
+	"encoding/binary"
+	"errors"
 	"io"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/rollcall-registry/rollcall/adapters/raftstore"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -100,4 +105,62 @@ func TestALogThatWasClosedIsOpenedAgain(t *testing.T) {
 	if all := c.equal(); len(all) != 9 {
 		t.Errorf("there are %d events", len(all))
 	}
+}
+
+// A node that was killed has lost the end of its log, and its store is not ahead of what is left. The leader knows what the node has
+// confirmed, so that the node is refused.
+func TestANodeThatLostWhatItConfirmedIsRefused(t *testing.T) {
+	c := newCluster(t, three...)
+	c.startAll()
+	c.append("n1", eventstore.AppendRequest{Stream: stream(1), Events: events(1, "x")})
+	c.equal()
+	c.stop("n3")
+	early := vfs.NewMem()
+	if copied, err := vfs.Clone(c.disks["n3"], early, "data/events", "events"); err != nil || !copied {
+		t.Fatal(copied, err)
+	}
+	c.append("n1", eventstore.AppendRequest{Stream: stream(1), Events: events(1, "x")})
+	last := c.nodes["n1"].Status().Applied
+	c.ready(c.start("n3"))
+	for range 20 {
+		c.append("n1", eventstore.AppendRequest{Stream: stream(1), Events: events(1, "x")})
+	}
+	c.equal()
+	c.until("the leader to be another node", func() bool { return c.leader() != "n3" || c.nodes["n3"].Transfer(ctx, "n1") == nil })
+	leader := c.leader()
+	c.until("the leader to know what n3 has", func() bool {
+		for _, m := range c.nodes[leader].Status().Members {
+			if m.Name == "n3" && m.Behind == 0 {
+				return true
+			}
+		}
+		return false
+	})
+	c.stop("n3")
+	fs := c.disks["n3"]
+	db, err := pebble.Open("data/raft/log", &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatNewest, Logger: mute{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, closer, err := db.Get([]byte("m/state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := &raftpb.HardState{}
+	err = errors.Join(proto.Unmarshal(value, state), closer.Close())
+	state.Commit = new(last)
+	if value, err = proto.Marshal(state); err != nil {
+		t.Fatal(err)
+	}
+	from := binary.BigEndian.AppendUint64([]byte("e/"), last+1)
+	if err := errors.Join(db.DeleteRange(from, []byte("f"), pebble.Sync), db.Set([]byte("m/state"), value, pebble.Sync), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(fs.Remove("data/raft/log.end"), fs.RemoveAll("data/events")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := vfs.Clone(early, fs, "events", "data/events"); err != nil {
+		t.Fatal(err)
+	}
+	c.openFails("n3", raftstore.ErrLogDamaged)
 }
