@@ -42,7 +42,23 @@ func (s *Store) Add(ctx context.Context, name, address string) error {
 // Remove removes a member, which may be dead, and waits until it is removed. Its name may be used again by a node with an empty
 // data folder.
 func (s *Store) Remove(ctx context.Context, name string) error {
-	return s.ask(ctx, change{Remove: name})
+	m := s.applier.at()
+	found, known := m.named(name)
+	for attempt := 0; ; attempt++ {
+		err := s.ask(ctx, change{Remove: name})
+		if !known || attempt == 2 || !errors.Is(err, eventstore.ErrUnavailable) {
+			return err
+		}
+		// A leader that is removed gives up the lead first, and may have ended its connections before it could answer.
+		for range electionTicks {
+			if m := s.applier.at(); m.members[found.id].id == 0 {
+				return nil
+			}
+			if !sleep(ctx, s.tick()) {
+				return ctx.Err()
+			}
+		}
+	}
 }
 
 // Transfer has another member lead: the named one, or ("") the one that has the most of the log.

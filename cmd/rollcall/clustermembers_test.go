@@ -52,7 +52,9 @@ func TestMembersComeAndGoUnderLoad(t *testing.T) {
 	}
 	remove := func(id string, at ...string) {
 		t.Helper()
-		command("", "cluster", "remove", id, "--url", c.url(at...))
+		if out, errs, code := run(t, nil, "cluster", "remove", id, "--url", c.url(at...)); code != 0 {
+			t.Errorf("remove %s: %d %s%s", id, code, out, errs)
+		}
 	}
 	members := func(want ...string) {
 		t.Helper()
