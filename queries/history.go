@@ -201,13 +201,14 @@ func joined(a time.Duration, unitA string, b time.Duration, unitB string) string
 	return fmt.Sprintf("%d %s %d %s", a, unitA, b, unitB)
 }
 
-// heartbeatHours sums up an instance's heartbeats between two times.
-func heartbeatHours(ctx context.Context, h *history.History, key domain.Key, from, to, now time.Time) ([]wire.HeartbeatHour, error) {
+// heartbeatHours sums up an instance's heartbeats between two times. newest has the newest entries of the instance, from the newest one
+// down, if it has any.
+func heartbeatHours(ctx context.Context, h *history.History, key domain.Key, newest history.Page, from, to, now time.Time) ([]wire.HeartbeatHour, error) {
 	summaries, err := h.Heartbeats(ctx, key, from, to)
 	if err != nil || len(summaries) == 0 {
 		return nil, err
 	}
-	life, err := lifetimes(ctx, h, key, summaries[0].Hour)
+	life, err := lifetimes(ctx, h, key, newest, summaries[0].Hour)
 	if err != nil {
 		return nil, err
 	}
@@ -231,13 +232,10 @@ type lifetime struct {
 }
 
 // lifetimes are those of an instance since a time, in order. The first began at the time or before it, if the instance was
-// registered then.
-func lifetimes(ctx context.Context, h *history.History, key domain.Key, since time.Time) (life []lifetime, err error) {
-	q := history.Query{
-		Namespace: key.Namespace, Service: key.Service, ID: key.ID, Newest: true,
-		Types: []string{domain.TypeInstanceRegistered, domain.TypeInstanceUpdated, domain.TypeInstanceDeregistered, domain.TypeLeaseExpired},
-	}
-	err = h.Each(ctx, q, func(recorded *eventstore.RecordedEvent) bool {
+// registered then. newest is as for heartbeatHours.
+func lifetimes(ctx context.Context, h *history.History, key domain.Key, newest history.Page, since time.Time) (life []lifetime, err error) {
+	q := history.Query{Namespace: key.Namespace, Service: key.Service, ID: key.ID, Newest: true, Before: newest.Next, Types: lifeTypes}
+	more := func(recorded *eventstore.RecordedEvent) bool {
 		began := lifetime{at: recorded.RecordedAt}
 		data, err := eventstore.Upcasted(recorded)
 		if err == nil && (recorded.Type == domain.TypeInstanceRegistered || recorded.Type == domain.TypeInstanceUpdated) {
@@ -248,10 +246,23 @@ func lifetimes(ctx context.Context, h *history.History, key domain.Key, since ti
 		}
 		life = append(life, began)
 		return began.at.After(since)
-	})
+	}
+	read := len(newest.Entries) == 0 || newest.More
+	for i := range newest.Entries {
+		if slices.Contains(lifeTypes, newest.Entries[i].Type) && !more(&newest.Entries[i].RecordedEvent) {
+			read = false
+			break
+		}
+	}
+	if read {
+		err = h.Each(ctx, q, more)
+	}
 	slices.Reverse(life)
 	return life, err
 }
+
+// lifeTypes are the types of the events that begin, change or end a lifetime.
+var lifeTypes = []string{domain.TypeInstanceRegistered, domain.TypeInstanceUpdated, domain.TypeInstanceDeregistered, domain.TypeLeaseExpired}
 
 // expected is the fewest heartbeats that keep the lease through the hour: the time in which the instance was registered,
 // divided by the ttl of that time.

@@ -53,6 +53,7 @@ func (s *Service) HistoryPage(ctx context.Context, q HistoryQuery) (page wire.Hi
 			return page, err
 		}
 	}
+	page.Entries = make([]wire.HistoryEntry, 0, len(found.Entries))
 	for i := range found.Entries {
 		page.Entries = append(page.Entries, ShowEntry(s.Timelines(), q.Secrets.entry(&found.Entries[i])))
 	}
@@ -62,7 +63,11 @@ func (s *Service) HistoryPage(ctx context.Context, q HistoryQuery) (page wire.Hi
 	if q.Instance != "" && q.Cursor == "" {
 		key := domain.Key{Namespace: find.Namespace, Service: q.Service, ID: q.Instance}
 		from, to := s.hours(q.From), s.hours(q.To)
-		page.Heartbeats, err = heartbeatHours(ctx, s.History, key, from, to, s.Now())
+		newest := history.Page{}
+		if find.AllNewest() {
+			newest = found
+		}
+		page.Heartbeats, err = heartbeatHours(ctx, s.History, key, newest, from, to, s.Now())
 	}
 	return page, err
 }

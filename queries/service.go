@@ -84,6 +84,19 @@ func (s *Service) historyUpToDate(ctx context.Context) error {
 	return reach(ctx, "history", s.History, s.Live.Position())
 }
 
+// historyWait is how long HistoryReached waits for the history, which is mostly some milliseconds behind at most.
+const historyWait = 20 * time.Millisecond
+
+// HistoryReached says whether the history has reached a position now, or within a moment.
+func (s *Service) HistoryReached(position eventstore.Position) bool {
+	if s.History.Position() >= position {
+		return true
+	}
+	waiting, cancel := context.WithTimeout(context.Background(), historyWait)
+	defer cancel()
+	return s.History.WaitFor(waiting, position) == nil
+}
+
 // progress is the progress of a projection.
 type progress interface {
 	Position() eventstore.Position

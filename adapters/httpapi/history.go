@@ -6,6 +6,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/projections/encoded"
 	"github.com/rollcall-registry/rollcall/queries"
 )
 
@@ -49,5 +50,9 @@ func (a *api) historyOf(c echo.Context, q queries.HistoryQuery) error {
 	if err != nil {
 		return err
 	}
-	return answerJSON(c, page)
+	body, err := page.AppendJSON(nil)
+	if err != nil {
+		return err
+	}
+	return answer(c, encoded.Tagged(body))
 }

@@ -71,6 +71,7 @@ var laneRoutes = map[lane.Kind][2]string{
 	lane.Heartbeat:    {http.MethodPut, heartbeatPath},
 	lane.Registration: {http.MethodPut, "/v1/services/:service/instances/:id"},
 	lane.Heartbeats:   {http.MethodPost, heartbeatsPath},
+	lane.History:      {http.MethodGet, "/v1/services/:service/instances/:id/history"},
 }
 
 // observeLane reports the lane's replies to the observer, each under the route of its request.
@@ -78,7 +79,7 @@ func observeLane(observer web.Observer) func(kind lane.Kind, status int, took ti
 	if observer == nil {
 		return nil
 	}
-	usual := make([]map[int]func(time.Duration), len(laneRoutes)) // by kind and status
+	usual := map[lane.Kind]map[int]func(time.Duration){} // by kind and status
 	for kind, route := range laneRoutes {
 		usual[kind] = map[int]func(time.Duration){}
 		for _, status := range []int{http.StatusOK, http.StatusCreated, http.StatusNotModified} {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/queries"
 )
 
@@ -46,20 +45,8 @@ func (a *api) see(c echo.Context, who *web.Identity, right Right, key domain.Key
 	return err
 }
 
-// secrets says whose secrets the caller of a request may see: those of the instances that it may write, whoever registered them,
-// and of the webhooks that it may manage.
-func secrets(c echo.Context) queries.Secrets {
-	who := web.IdentityOf(c)
-	if !who.Controlled() {
-		return nil
-	}
-	return func(stream eventstore.StreamName) bool {
-		if key, ok := stream.InstanceKey(); ok {
-			return domain.Allow(who.Grants, domain.WriteInstances, key)
-		}
-		return domain.Allow(who.Grants, domain.ManageWebhooks, domain.Key{})
-	}
-}
+// secrets says whose secrets the caller of a request may see.
+func secrets(c echo.Context) queries.Secrets { return secretsOf(web.IdentityOf(c)) }
 
 // decidedField is set when it was decided once what a caller sees.
 const decidedField = "rollcall.decided"

@@ -31,7 +31,7 @@ func AppendJSON(b []byte, e *RecordedEvent) []byte {
 
 func appendFields(b []byte, e *RecordedEvent) []byte {
 	b = append(b, `"id":"`...)
-	b = appendID(b, e.ID)
+	b = AppendID(b, e.ID)
 	b = append(b, `","stream":`...)
 	b = AppendString(b, string(e.Stream))
 	b = append(b, `,"revision":`...)
@@ -45,8 +45,8 @@ func appendFields(b []byte, e *RecordedEvent) []byte {
 	return append(b, '}')
 }
 
-// appendID appends the text of an id.
-func appendID(b []byte, id uuid.UUID) []byte {
+// AppendID appends the text of an id.
+func AppendID(b []byte, id uuid.UUID) []byte {
 	for i, part := range [...][]byte{id[:4], id[4:6], id[6:8], id[8:10], id[10:]} {
 		if i > 0 {
 			b = append(b, '-')

@@ -78,8 +78,16 @@ func (h *History) find(ctx context.Context, q *Query) (page Page, err error) {
 	defer func() { err = errors.Join(err, entries.close()) }()
 	details := details{h: h, entries: entries, newest: q.Newest}
 	defer func() { err = errors.Join(err, details.close()) }()
-	size := 0
+	size, updated := 0, -1 // updated is the index of the update whose Previous is the next registration or update; -1: there is none
+	whole := q.whole()
+	if q.Limit > 0 {
+		page.Entries = make([]Entry, 0, min(q.Limit, 16))
+	}
 	for s.next() {
+		if whole && updated < 0 && q.Limit > 0 && len(page.Entries) == q.Limit { // the scan gives only what the query picks
+			page.More, page.Next = true, s.before()
+			return page, nil
+		}
 		found, err := entries.get(s.at)
 		if err != nil {
 			return page, err
@@ -96,23 +104,49 @@ func (h *History) find(ctx context.Context, q *Query) (page Page, err error) {
 		if !q.match(&e) || q.Visible != nil && !q.Visible(e.Stream) {
 			continue
 		}
-		if size >= maxPageBytes || q.Limit > 0 && len(page.Entries) == q.Limit {
-			page.More, page.Next = true, s.before()
-			return page, nil
+		before := -1 // the index of the update that this entry is before; -1: there is none
+		if updated >= 0 && slices.Contains(detailTypes, e.Type) {
+			before, updated = updated, -1
 		}
-		if e.Type == domain.TypeInstanceUpdated {
+		if size >= maxPageBytes || q.Limit > 0 && len(page.Entries) == q.Limit {
+			if before = max(before, updated); before >= 0 {
+				page.Entries[before].Previous, err = details.before(ctx, &page.Entries[before], &s.cost)
+			}
+			page.More, page.Next = true, s.before()
+			return page, err
+		}
+		switch {
+		case e.Type != domain.TypeInstanceUpdated:
+		case whole:
+			updated = len(page.Entries)
+		default:
 			if e.Previous, err = details.before(ctx, &e, &s.cost); err != nil {
 				return page, err
 			}
 		}
 		page.Entries = append(page.Entries, e)
+		if before >= 0 {
+			page.Entries[before].Previous = &page.Entries[len(page.Entries)-1].RecordedEvent
+		}
 		size += len(found.canonical)
 	}
 	if s.stopped {
 		page.More, page.Next = true, s.before()
 	}
-	return page, s.err
+	if updated >= 0 && s.err == nil { // the bounds of the query may have ended the scan
+		page.Entries[updated].Previous, err = details.before(ctx, &page.Entries[updated], &s.cost)
+	}
+	return page, errors.Join(err, s.err)
 }
+
+// whole says whether the query picks all of an instance's entries within its bounds, the newest first: what is before an update is
+// then the next registration or update that the query picks.
+func (q *Query) whole() bool {
+	return q.ID != "" && q.Newest && len(q.Types) == 0 && q.Stream == "" && q.Actor == "" && q.Via == "" && q.RequestID == "" && q.Reason == "" && q.Visible == nil
+}
+
+// AllNewest says whether the query picks the newest entries of an instance, without a bound.
+func (q *Query) AllNewest() bool { return q.whole() && q.After == 0 && q.Before == 0 }
 
 // mayMatch looks at an entry as it is stored. False means that the query does not pick the entry. It checks fields that
 // have no index, and is much faster than decoding the entry.

@@ -290,6 +290,44 @@ func TestPagesEqualTheFilteredLog(t *testing.T) {
 	})
 }
 
+// What is before an update is the same whether the page has it, which a page of all of an instance's newest entries may, or it is looked
+// up for the update alone.
+func TestWhatIsBeforeAnUpdateIsTheSameOnEveryPage(t *testing.T) {
+	store := eventstoretest.NewMemory()
+	store.Now = (&clock{began, time.Minute}).now
+	fleet := eventstoretest.Fleet{Store: store, Pick: rand.New(rand.NewPCG(7, 9)).IntN}
+	if err := fleet.Do(ctx, 800); err != nil {
+		t.Fatal(err)
+	}
+	h := open(t, t.TempDir())
+	defer h.Close()
+	feed(t, h, store, 0, 100)
+	all, err := h.Find(ctx, history.Query{Types: []string{domain.TypeInstanceUpdated}})
+	if err != nil || len(all.Entries) == 0 {
+		t.Fatal(all, err)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		key, _ := rapid.SampledFrom(all.Entries).Draw(t, "of").Stream.InstanceKey()
+		q := history.Query{Namespace: key.Namespace, Service: key.Service, ID: key.ID, Newest: true, Limit: rapid.IntRange(1, 30).Draw(t, "limit")}
+		q.After = eventstore.Position(rapid.IntRange(0, 400).Draw(t, "after"))
+		if rapid.Bool().Draw(t, "bounded") {
+			q.Before = eventstore.Position(rapid.IntRange(1, 800).Draw(t, "before"))
+		}
+		got, err := h.Find(ctx, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q.Visible = func(eventstore.StreamName) bool { return true }
+		want, err := h.Find(ctx, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("%+v gives\n%+v\nand, looked up one by one,\n%+v", q, got, want)
+		}
+	})
+}
+
 // picked is the plain meaning of a query.
 func picked(q *history.Query, e *eventstore.RecordedEvent) bool {
 	key, _ := e.Stream.InstanceKey()

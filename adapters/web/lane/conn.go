@@ -275,6 +275,8 @@ func (c *conn) ask(request *plainRequest) (reply Reply, mine bool) {
 		return c.face.Heartbeat(request.service, request.id)
 	case Registration:
 		return c.face.Register(request.service, request.id, request.body)
+	case History:
+		return c.face.History(request.service, request.id, request.limit, request.match, request.encodings)
 	case Heartbeats:
 		return c.face.Heartbeats(request.body)
 	}

@@ -2,14 +2,14 @@ package lane
 
 // Plain is a plain request, for a fuzz test.
 type Plain struct {
-	Kind                     Kind
-	Service, ID, Match, Body []byte
+	Kind                            Kind
+	Service, ID, Match, Limit, Body []byte
 }
 
 // ReadPlain lets a fuzz test compare the lane's reading of a request with the HTTP server's.
 func ReadPlain(raw []byte) (Plain, bool) {
 	r, ok := readPlain(raw, false)
-	return Plain{r.kind, r.service, r.id, r.match, r.body}, ok
+	return Plain{r.kind, r.service, r.id, r.match, r.limit, r.body}, ok
 }
 
 // PlainReport is a plain report of a check, for a fuzz test.

@@ -1,4 +1,4 @@
-// Package lane answers plain heartbeats, registrations and lookups on the connection, before the HTTP server. Most of the
+// Package lane answers plain heartbeats, registrations, lookups and histories on the connection, before the HTTP server. Most of the
 // cost of these requests is general HTTP work: maps of headers, a goroutine that notices when the client closes the
 // connection, a context. A request in the plainest form needs none of this work. The HTTP server gets every other request
 // unchanged, and answers a plain request with the same bytes as the lane (ADR 017).
@@ -34,6 +34,9 @@ type Face interface {
 	Lookup(service, match, encodings []byte) (reply Reply, mine bool)
 	// Register registers an instance of the default namespace. body is JSON, or says that it is.
 	Register(service, id, body []byte) (reply Reply, mine bool)
+	// History gives the newest history entries of an instance of the default namespace. limit has the digits of how many; nil: as many
+	// as usual. match and encodings are as for Lookup.
+	History(service, id, limit, match, encodings []byte) (reply Reply, mine bool)
 	// Heartbeats renews the leases that the body, which is JSON or says that it is, names.
 	Heartbeats(body []byte) (reply Reply, mine bool)
 }

@@ -26,6 +26,8 @@ func (f face) Heartbeats(_ []byte) (lane.Reply, bool)     { return f.heartbeat()
 func (f face) Authorize(_ []byte) bool                    { return true }
 func (f face) Lookup(_, _, _ []byte) (lane.Reply, bool)   { return f.lookup() }
 
+func (f face) History(_, _, _, _, _ []byte) (lane.Reply, bool) { return f.lookup() }
+
 // registry is a server with a lane. Its handler counts what it gets.
 type registry struct {
 	*web.Server

@@ -13,20 +13,22 @@ const (
 	Heartbeats               // a batch
 	Report                   // of a check, whose status the path says
 	Update                   // of a check, whose status the body says
+	History                  // of an instance, the newest entries
 )
 
-// plainRequest is a request in the plainest form: in the default namespace, without a query, and with no headers but those
+// plainRequest is a request in the plainest form: in the default namespace, without a query but for the limit of a history, and with no headers but those
 // that do not change the reply. Registrations, batches and updates have a body in JSON, the other kinds have none. Its slices
 // point into the server's buffer.
 type plainRequest struct {
 	kind    Kind
 	service []byte // not of a batch
-	id      []byte // of the instance of a heartbeat and of a registration, of the check of a report and of an update
+	id      []byte // of the instance of a heartbeat, of a registration and of a history, of the check of a report and of an update
 	status  []byte // of a report: pass, warn or fail
 	note    []byte // of a report
 	body    []byte
 	host    []byte
-	match   []byte // If-None-Match of a lookup; nil: there is none
+	match   []byte // If-None-Match of a lookup and of a history; nil: there is none
+	limit   []byte // of a history: one to three digits; nil: there is none
 
 	authorization []byte // nil: there is none
 	token         []byte // X-Consul-Token of a report and of an update; nil: there is none
@@ -40,6 +42,8 @@ var (
 	batchLine = []byte("POST /v1/heartbeats HTTP/1.1")
 	getStart  = []byte("GET /v1/services/")
 	getEnd    = []byte("/instances HTTP/1.1")
+	history   = []byte("/history")
+	limited   = []byte("/history?limit=")
 	instances = []byte("/instances/")
 	lineEnd   = []byte("\r\n")
 )
@@ -85,7 +89,7 @@ func readPlain(raw []byte, reports bool) (request plainRequest, ok bool) {
 		case is(name, "connection"):
 			ok = is(value, "keep-alive")
 		case is(name, "if-none-match"):
-			ok = request.kind == Lookup && request.match == nil
+			ok = (request.kind == Lookup || request.kind == History) && request.match == nil
 			request.match = value
 		case is(name, "authorization"):
 			ok = request.authorization == nil
@@ -130,8 +134,30 @@ func (r *plainRequest) readLine(line []byte) bool {
 	}
 	path, isGet := bytes.CutPrefix(line, getStart)
 	service, isLookup := bytes.CutSuffix(path, getEnd)
+	if isGet && !isLookup {
+		return r.readHistory(path)
+	}
 	r.kind, r.service = Lookup, service
-	return isGet && isLookup && plainName(service)
+	return isGet && plainName(service)
+}
+
+// readHistory reads what follows getStart in the line of a history.
+func (r *plainRequest) readHistory(path []byte) (ok bool) {
+	r.kind = History
+	if path, ok = bytes.CutSuffix(path, putEnd); !ok {
+		return false
+	}
+	if r.service, path, ok = bytes.Cut(path, instances); !ok {
+		return false
+	}
+	if r.id, ok = bytes.CutSuffix(path, history); !ok {
+		var digits []byte
+		if r.id, digits, ok = bytes.Cut(path, limited); !ok || len(digits) > 3 || plainLength(digits) < 1 {
+			return false
+		}
+		r.limit = digits
+	}
+	return plainName(r.service) && plainName(r.id)
 }
 
 // plainLength reads the length of a body; -1: it is not plain, or longer than any buffer.

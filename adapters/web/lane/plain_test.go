@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -44,6 +45,7 @@ func FuzzPlainRequests(f *testing.F) {
 		request("GET", lookup), request("GET", lookup, `If-None-Match: "a", W/"b"`),
 		request("PUT", "/v1/services/a/instances/b", "Content-Length: 2", "Content-Type: application/json") + "{}",
 		request("PUT", "/v1/services/a/instances/heartbeat", "Content-Length: 3") + "{} ",
+		request("GET", lookup+"/a-1/history"), request("GET", lookup+"/a-1/history?limit=10", `If-None-Match: "a"`), request("GET", lookup+"/a/instances/b/history?limit=0"),
 		request("POST", "/v1/heartbeats", "Content-Length: 7", "content-type:application/JSON") + `["a/b"]`,
 	} {
 		f.Add([]byte(seed))
@@ -60,9 +62,17 @@ func FuzzPlainRequests(f *testing.F) {
 		ofService := "/v1/services/" + string(plain.Service) + "/instances"
 		want := map[lane.Kind]string{
 			lane.Lookup: "GET " + ofService, lane.Heartbeat: "PUT " + ofService + "/" + string(plain.ID) + "/heartbeat",
+			lane.History:      "GET " + ofService + "/" + string(plain.ID) + "/history",
 			lane.Registration: "PUT " + ofService + "/" + string(plain.ID), lane.Heartbeats: "POST /v1/heartbeats",
 		}[plain.Kind]
-		if r.Method+" "+r.URL.Path != want || r.URL.RawQuery != "" || strings.Contains(string(plain.Service)+string(plain.ID), "/") || r.Header.Get("If-None-Match") != string(plain.Match) {
+		query := ""
+		if plain.Limit != nil {
+			query = "limit=" + string(plain.Limit)
+			if n, err := strconv.Atoi(string(plain.Limit)); err != nil || n < 1 || n > 999 || plain.Kind != lane.History {
+				t.Fatalf("%q has the limit %q", raw, plain.Limit)
+			}
+		}
+		if r.Method+" "+r.URL.Path != want || r.URL.RawQuery != query || strings.Contains(string(plain.Service)+string(plain.ID), "/") || r.Header.Get("If-None-Match") != string(plain.Match) {
 			t.Fatalf("%q is %s, %q", raw, want, plain.Match)
 		}
 		switch hasBody := plain.Kind == lane.Registration || plain.Kind == lane.Heartbeats; {

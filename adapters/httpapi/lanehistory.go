@@ -1,0 +1,73 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/adapters/web/lane"
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/encoded"
+	"github.com/rollcall-registry/rollcall/queries"
+)
+
+// historyInLane is how many entries the lane sends to a client that accepts compressed replies: more of them are mostly so long that the
+// server compresses them.
+const historyInLane = "12"
+
+// History implements lane.Face. The server answers with all failures, and waits where the history is behind.
+func (f *laneFace) History(service, id, limit, match, encodings []byte) (reply lane.Reply, mine bool) {
+	key := domain.Key{Namespace: domain.DefaultNamespace, Service: string(service), ID: string(id)}
+	gzip := encodings != nil && web.AcceptsGzip(string(encodings))
+	if gzip && (len(limit) == 0 || len(limit) > len(historyInLane) || len(limit) == len(historyInLane) && string(limit) > historyInLane) {
+		return lane.Reply{}, false
+	}
+	allowed := domain.Allow(f.who.Grants, domain.ReadHistory, domain.Key{Namespace: key.Namespace, Service: key.Service})
+	if !allowed || key.Validate() != nil || f.logsRequests() || !f.api.needsNoWarning() || !f.api.scanTurns.TryEnter() {
+		return lane.Reply{}, false
+	}
+	defer f.api.scanTurns.Leave()
+	position := f.api.Queries.Position()
+	if !f.api.Queries.HistoryReached(position) {
+		return lane.Reply{}, false
+	}
+	page, err := f.api.Queries.HistoryPage(context.Background(), queries.HistoryQuery{
+		Selection: queries.Selection{Namespace: key.Namespace, Service: key.Service, Instance: key.ID}, Limit: string(limit), Secrets: secretsOf(f.who),
+	})
+	if err != nil {
+		return lane.Reply{}, false
+	}
+	if f.body, err = page.AppendJSON(f.body[:0]); err != nil || len(f.body) >= web.LargeBody || gzip && len(f.body) >= web.GzipFrom || f.usage.Take(web.Requests) != nil {
+		return lane.Reply{}, false
+	}
+	etag := encoded.ETag(f.body)
+	if web.Matches(string(match), etag) {
+		reply = f.reply(http.StatusNotModified, position)
+	} else {
+		reply = f.reply(http.StatusOK, position)
+		reply.Type, reply.Body = echo.MIMEApplicationJSON, f.body
+	}
+	reply.ETag = etag
+	if len(f.body) >= web.GzipFrom {
+		reply.Vary = "Accept-Encoding"
+	}
+	f.usage.Charge(web.Bytes, len(reply.Body))
+	return reply, true
+}
+
+// secretsOf says whose secrets a caller may see: those of the instances that it may write, whoever registered them, and of the
+// webhooks that it may manage.
+func secretsOf(who *web.Identity) queries.Secrets {
+	if !who.Controlled() {
+		return nil
+	}
+	return func(stream eventstore.StreamName) bool {
+		if key, ok := stream.InstanceKey(); ok {
+			return domain.Allow(who.Grants, domain.WriteInstances, key)
+		}
+		return domain.Allow(who.Grants, domain.ManageWebhooks, domain.Key{})
+	}
+}
