@@ -12,6 +12,7 @@ import (
 
 // Report carries out a report of a ttl check. A report that only renews the check costs what a heartbeat costs.
 func (h *Heartbeats) Report(ctx context.Context, report domain.ReportCheck) Result {
+	seen := h.service.progress.Position() // see TrySend
 	entry := h.service.catalog().Find(report.Key)
 	if entry == nil {
 		return h.service.doOne(ctx, h.caller, Request{Command: report})
@@ -20,7 +21,7 @@ func (h *Heartbeats) Report(ctx context.Context, report domain.ReportCheck) Resu
 	if !ok {
 		return h.service.doOne(ctx, h.caller, Request{Command: report})
 	}
-	request := appendHeartbeat(entry, report.Key, []eventstore.EventData{h.event(received)})
+	request := appendHeartbeat(entry, report.Key, seen, []eventstore.EventData{h.event(received)})
 	appended, err := h.service.store.Append(ctx, nil, request)
 	if err == nil {
 		noteStream(entry, &appended[0])
@@ -51,6 +52,7 @@ func (h *Heartbeats) ReportAll(ctx context.Context, reports []domain.ReportCheck
 	from := len(into)
 	into = append(into, make([]Result, len(reports))...)
 	results := into[from:]
+	seen := h.service.progress.Position() // see TrySend
 	b.entries = h.service.catalog().FindAll(b.entries, b.keys)
 	for i, entry := range b.entries {
 		if entry == nil {
@@ -68,7 +70,7 @@ func (h *Heartbeats) ReportAll(ctx context.Context, reports []domain.ReportCheck
 			continue
 		}
 		results[i] = result
-		b.requests = append(b.requests, appendHeartbeat(entry, reports[i].Key, b.event(h, received)))
+		b.requests = append(b.requests, appendHeartbeat(entry, reports[i].Key, seen, b.event(h, received)))
 		b.sent = append(b.sent, i)
 	}
 	err := h.renewAll(ctx, b, reports, results)

@@ -80,6 +80,8 @@ func (m *fakeMembership) Members() []domain.Member {
 // applied is a projection that is always there.
 type applied struct{}
 
+func (applied) Position() eventstore.Position { return 0 }
+
 func (applied) WaitFor(context.Context, eventstore.Position) error { return nil }
 
 func member(id string) domain.Member { return domain.Member{ID: id, Address: id + ".example:7950"} }

@@ -54,6 +54,7 @@ func (h *Heartbeats) Send(ctx context.Context, beat domain.SendHeartbeat) Result
 // refused, or if the catalog is behind the instance's stream, which the append finds out: then nothing was appended
 // that counts, and the caller must use Send.
 func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (result Result, known bool) {
+	seen := h.service.progress.Position() // before the look at the catalog, which then has all events up to there
 	entry := h.service.catalog().Find(beat.Key)
 	if entry == nil || h.caller.mayWrite(beat.Key) != nil {
 		return Result{}, false
@@ -66,7 +67,7 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 		h.single = new(appendBuffers)
 	}
 	h.single.events[0] = h.event(received)
-	h.single.requests[0] = appendHeartbeat(entry, beat.Key, h.single.events[:])
+	h.single.requests[0] = appendHeartbeat(entry, beat.Key, seen, h.single.events[:])
 	appended, err := h.service.store.Append(ctx, h.single.appended[:0], h.single.requests[:]...)
 	if err == nil {
 		noteStream(entry, &appended[0])
@@ -129,6 +130,7 @@ func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, precon
 	from := len(into)
 	into = append(into, make([]Result, len(instances))...)
 	results := into[from:]
+	seen := h.service.progress.Position() // see TrySend
 	b.entries = h.service.catalog().FindAll(b.entries, instances)
 	for i, entry := range b.entries {
 		if entry == nil || h.caller.mayWrite(instances[i]) != nil {
@@ -146,7 +148,7 @@ func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, precon
 			continue
 		}
 		results[i] = result
-		b.requests = append(b.requests, appendHeartbeat(entry, instances[i], b.event(h, received)))
+		b.requests = append(b.requests, appendHeartbeat(entry, instances[i], seen, b.event(h, received)))
 		b.sent = append(b.sent, i)
 	}
 	appended, err := h.service.store.Append(ctx, b.appended[:0], b.requests...)
@@ -224,13 +226,16 @@ func (b *heartbeatBatch) event(h *Heartbeats, received domain.HeartbeatReceived)
 }
 
 // appendHeartbeat makes the request to append a heartbeat, provided that the instance's lifecycle stream has the
-// entry's number of events. The request names the heartbeat stream by its number where the number is known.
-func appendHeartbeat(entry *catalog.Entry, key domain.Key, event []eventstore.EventData) eventstore.AppendRequest {
-	lifecycle := eventstore.Unchanged(entry.Events)
+// entry's number of events. The request names the heartbeat stream by its number where the number is known. REQUIRES: the
+// catalog in which the entry was found had all events up to seen.
+func appendHeartbeat(entry *catalog.Entry, key domain.Key, seen eventstore.Position, event []eventstore.EventData) eventstore.AppendRequest {
+	r := eventstore.AppendRequest{Other: eventstore.Unchanged(entry.Events), Seen: seen, Events: event}
 	if number := entry.HeartbeatStream(); number != 0 {
-		return eventstore.AppendRequest{StreamNumber: number, Other: lifecycle, Events: event}
+		r.StreamNumber, r.Instance = number, key
+	} else {
+		r.Stream = eventstore.HeartbeatStream(key)
 	}
-	return eventstore.AppendRequest{Stream: eventstore.HeartbeatStream(key), Other: lifecycle, Events: event}
+	return r
 }
 
 // noteStream keeps the number of the heartbeat stream in the entry, for the next heartbeat.

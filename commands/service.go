@@ -30,6 +30,8 @@ type Catalog interface {
 
 // Progress is the progress of the projections.
 type Progress interface {
+	// Position is the position up to which all events have been applied.
+	Position() eventstore.Position
 	// WaitFor waits until the projections have applied all events up to the position.
 	WaitFor(ctx context.Context, position eventstore.Position) error
 }

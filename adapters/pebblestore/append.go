@@ -30,7 +30,7 @@ type pending struct {
 	err      error
 	bytes    int
 	written  int                 // about how many bytes the lifecycle events take in the engine's batch; heartbeats take few
-	forget   bool                // the heads of the next shards are to be looked through, see forget.go
+	forget   int                 // how many of the next shards are to be looked through for heads to forget, see forget.go
 	save     eventstore.Position // heads whose oldest unwritten heartbeat is before this position are to be written
 	rotate   bool                // the engine is to begin a new memtable, see release.go
 	rotated  <-chan struct{}     // closed by the engine when what was in memory then is on disk
@@ -124,12 +124,12 @@ func (s *Store) prepare(p *pending) error {
 		case r.StreamNumber == 0:
 			p.heads[i], err = s.head(r.Stream)
 		case p.heads[i] == nil:
-			p.heads[i], err = s.numberedHead(r.StreamNumber)
+			p.heads[i], err = s.numberedHead(r)
 		}
 		if err != nil {
 			return err
 		}
-		if !r.Other.IsAny() {
+		if !r.Other.IsAny() && !s.seen(r, p.heads[i]) {
 			if err := s.tie(p.heads[i]); err != nil {
 				return err
 			}

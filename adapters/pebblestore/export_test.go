@@ -12,12 +12,7 @@ func (s *Store) Flush() { _ = s.db.Flush() } // tests look at what comes of it
 
 // ForgetIdle lets as many looks pass as it takes until idle heads are forgotten.
 func (s *Store) ForgetIdle() error {
-	for range (idleCycles + 2) * len(s.heads.shards) {
-		if err := s.look(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.look((idleCycles + 2) * len(s.heads.shards))
 }
 
 // Heads is how many heads are in memory.

@@ -18,7 +18,7 @@ import (
 // head is what the committer must know of a stream.
 //
 // INVARIANT: a stream has at most one head that is not forgotten, and the committer appends by no other. So any goroutine may
-// keep a pointer to a head (see forget.go). The goroutine that loads a head fills it before keepHead publishes it. From then
+// keep a pointer to a head (see forget.go). The goroutine that loads a head fills it before loadAndKeep publishes it. From then
 // on only the committer reads and changes its fields, except for name, hash, lifecycle and heartbeats, which never change, and
 // for readable and other, which any goroutine may use.
 type head struct {
@@ -140,7 +140,8 @@ func (s *Store) loadAndKeep(shard *headShard, h *head, stream eventstore.StreamN
 		return nil, false, err
 	}
 	defer s.leave()
-	if err := s.loadHead(h, stream); err != nil {
+	quiet, err := s.loadHead(h, stream)
+	if err != nil {
 		return nil, false, err
 	}
 	shard.Lock()
@@ -148,7 +149,18 @@ func (s *Store) loadAndKeep(shard *headShard, h *head, stream eventstore.StreamN
 	if shard.forgotten != forgotten {
 		return nil, false, nil
 	}
-	return s.keepHead(shard, h, stream), true, nil
+	if known := shard.table.Find(h.hash, stream); known != nil { // another goroutine was faster, and the committer may have moved that head
+		return known, true, nil
+	}
+	if quiet && !s.numbers.wake(h) { // it was not needed for so long that it was dropped right now
+		return nil, false, nil
+	}
+	h.used = s.heads.cycle.Load()
+	shard.table.Add(h)
+	if h.number != 0 && !quiet {
+		s.numbers.set(h.number, h)
+	}
+	return h, true, nil
 }
 
 // tie loads the head of the instance's other stream, and makes the two heads point to each other.
@@ -178,28 +190,18 @@ func (s *Store) tied(h *head) (*head, error) {
 	return other, nil
 }
 
-// keepHead keeps the head of a stream, unless the stream has a head already, and gives the head that the stream has.
-// REQUIRES: the shard is locked.
-func (s *Store) keepHead(shard *headShard, h *head, stream eventstore.StreamName) *head {
-	if known := shard.table.Find(h.hash, stream); known != nil { // another goroutine was faster, and the committer may have moved that head
-		return known
-	}
-	h.used = s.heads.cycle.Load()
-	shard.table.Add(h)
-	if h.number != 0 {
-		s.numbers.set(h.number, h)
-	}
-	return h
-}
-
-// loadHead reads from disk what a head says of its stream.
-func (s *Store) loadHead(h *head, stream eventstore.StreamName) error {
+// loadHead reads what a head says of its stream. quiet says that it is a quiet head, of which only the number was set.
+func (s *Store) loadHead(h *head, stream eventstore.StreamName) (quiet bool, err error) {
 	if s.known.lacks(stream) {
-		return nil
+		return false, nil
 	}
 	if h.heartbeats {
 		return s.loadHeartbeatHead(h, stream)
 	}
+	return false, s.loadLifecycleHead(h, stream)
+}
+
+func (s *Store) loadLifecycleHead(h *head, stream eventstore.StreamName) error {
 	// The filters of the tables tell of most new streams that they have no first event, without a read.
 	if first, err := s.get(streamKey(stream, 0)); err != nil || first == nil {
 		s.known.missed()
@@ -223,23 +225,29 @@ func (s *Store) loadHead(h *head, stream eventstore.StreamName) error {
 	return nil
 }
 
-func (s *Store) loadHeartbeatHead(h *head, stream eventstore.StreamName) error {
-	v, err := s.get(numberKey(stream))
-	if err != nil || v == nil {
-		s.known.missed()
-		return err
+func (s *Store) loadHeartbeatHead(h *head, stream eventstore.StreamName) (quiet bool, err error) {
+	if h.number == 0 {
+		v, err := s.get(numberKey(stream))
+		if err != nil || v == nil {
+			s.known.missed()
+			return false, err
+		}
+		h.number = binary.BigEndian.Uint32(v)
 	}
-	h.number = binary.BigEndian.Uint32(v)
-	if v, err = s.get(number32(rangeHead, h.number)); err != nil || v == nil {
-		return err
+	if s.numbers.isQuiet(h.number, 0) {
+		return true, nil
+	}
+	v, err := s.get(number32(rangeHead, h.number))
+	if err != nil || v == nil {
+		return false, err
 	}
 	r := reader{Reader: packed.Reader{B: v}}
 	h.events, h.last = r.Uvarint(), eventstore.Position(r.Uvarint())
 	if r.Failed {
-		return errDamaged
+		return false, errDamaged
 	}
 	h.readable.Store(uint64(h.last))
-	return nil
+	return false, nil
 }
 
 // get reads a key; a missing one is nil.

@@ -80,6 +80,7 @@ type Store struct {
 	timelines timelines
 	heads     *heads
 	known     *known
+	changes   *changes
 	numbers   numbers
 	hub       hub
 	buffer    sync.Pool // of *[]heartbeat; each belongs to one iteration at a time
@@ -150,7 +151,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		db: db, lock: lock, dir: dir, opts: opts, heads: new(heads), known: newKnown(),
+		db: db, lock: lock, dir: dir, opts: opts, heads: new(heads), known: newKnown(), changes: new(changes),
 		queue: make(chan *pending, maxQueued), commits: make(chan *commit, 1),
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 		clock: clock{wall: opts.Now, mono: opts.Monotonic, logger: opts.Logger},
@@ -210,6 +211,7 @@ func (s *Store) load() error {
 	s.durable.Store(uint64(last))
 	s.hub.published = last
 	s.next = last + 1
+	s.changes.from = last
 	newest := max(recorded, heartbeatRecorded)
 	indexed, err := s.lastKey(rangeTime)
 	if err != nil {

@@ -25,15 +25,15 @@ type unsaved struct {
 }
 
 type behind struct {
-	h     *head
-	since eventstore.Position // of the oldest heartbeat that is not in the head on disk
+	since  eventstore.Position // of the oldest heartbeat that is not in the head on disk
+	number uint32              // of the stream
 }
 
 // add notes that a heartbeat was appended to the stream at a position.
 func (u *unsaved) add(h *head, p eventstore.Position) {
 	if !h.queued {
 		h.queued = true
-		u.queue = append(u.queue, behind{h, p})
+		u.queue = append(u.queue, behind{p, h.number})
 	}
 }
 
@@ -44,12 +44,12 @@ func (s *Store) saveHeads(c *commit) {
 	due := max(len(c.heartbeatHeads)/savePerHeartbeats, saveAtLeast)
 	until := max(c.save, s.next-min(s.next, maxUnwritten))
 	for ; u.first < len(u.queue) && (due > 0 || u.queue[u.first].since < until); due-- {
-		h := u.queue[u.first].h
+		number := u.queue[u.first].number
 		u.first++
-		h.queued = false
-		c.scratch = binary.AppendUvarint(c.scratch[:0], h.events)
-		c.scratch = binary.AppendUvarint(c.scratch, uint64(h.last))
-		c.key = appendNumber32(c.key[:0], rangeHead, h.number)
+		events, last := s.numbers.unqueue(number)
+		c.scratch = binary.AppendUvarint(c.scratch[:0], events)
+		c.scratch = binary.AppendUvarint(c.scratch, uint64(last))
+		c.key = appendNumber32(c.key[:0], rangeHead, number)
 		c.set(c.key, c.scratch)
 	}
 	saved := s.next - 1
@@ -59,7 +59,6 @@ func (s *Store) saveHeads(c *commit) {
 	if u.first > len(u.queue)/2 { // the places of the written heads are used again
 		u.queue = u.queue[:copy(u.queue, u.queue[u.first:])]
 		u.first = 0
-		clear(u.queue[len(u.queue):cap(u.queue)])
 		if cap(u.queue) > 4096 && len(u.queue) < cap(u.queue)/16 {
 			u.queue = slices.Clone(u.queue)
 		}
@@ -106,17 +105,23 @@ func (s *Store) recoverHeads() error {
 	return it.Error()
 }
 
+// recoverHead has the head of a heartbeat's stream include the heartbeat. REQUIRES: heartbeats come in order.
 func (s *Store) recoverHead(e *heartbeat) error {
+	h := &head{number: e.event.StreamNumber, events: uint64(e.event.Revision) + 1, last: e.event.Position, queued: true}
+	if h.mayBeQuiet() {
+		if known := s.numbers.recovered(h); !known {
+			s.unsaved.queue = append(s.unsaved.queue, behind{h.last, h.number})
+		}
+		return nil
+	}
 	stream, err := s.streamOf(e.event.StreamNumber)
 	if err != nil {
 		return err
 	}
-	shard, hash := s.heads.shard(stream)
-	shard.Lock()
-	defer shard.Unlock()
-	h := newHead(stream, hash, "")
-	h.number = e.event.StreamNumber
-	h = s.keepHead(shard, h, stream)
+	h, err = s.headOf(stream, "", h.number)
+	if err != nil {
+		return err
+	}
 	h.events, h.last = uint64(e.event.Revision)+1, e.event.Position
 	h.readable.Store(uint64(h.last))
 	s.unsaved.add(h, e.event.Position)

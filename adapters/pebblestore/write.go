@@ -31,8 +31,8 @@ func (s *Store) write(c *commit) {
 		if p.block != nil {
 			s.begin(c, p.block)
 		}
-		if p.forget {
-			s.forget(c)
+		if p.forget > 0 {
+			s.forget(c, p)
 		}
 		if p.rotate {
 			var err error
@@ -115,7 +115,7 @@ func (s *Store) writeRequest(c *commit, r *eventstore.AppendRequest, h *head) (r
 		result.Err = &eventstore.WrongExpectedRevision{Stream: h.stream(), Expected: r.Expected, Events: h.events}
 		return result
 	}
-	if !r.Other.IsAny() {
+	if !r.Other.IsAny() && !s.seen(r, h) {
 		other, err := s.otherOf(h)
 		if err != nil {
 			result.Err = err
@@ -158,6 +158,9 @@ func (s *Store) writeEvent(c *commit, data *eventstore.EventData, at time.Time, 
 		s.writeHeartbeat(c, e, h)
 	} else {
 		s.writeLifecycle(c, e)
+		if h.lifecycle {
+			s.changes.note(h.heartbeatHash(), e.Position)
+		}
 	}
 	h.events, h.last, h.used = h.events+1, e.Position, s.idle.cycle
 }

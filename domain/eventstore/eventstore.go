@@ -211,6 +211,12 @@ type AppendRequest struct {
 	// StreamNumber names the stream instead of Stream, so that the store need not look the name up. REQUIRES: the store
 	// gave the number in an AppendResult since it was opened. 0: Stream names the stream.
 	StreamNumber uint32
+	// Instance is the instance whose heartbeat stream StreamNumber names, so that the store need not look the stream's name up where it
+	// keeps the number only. Zero: not said.
+	Instance domain.Key
+	// Seen is a position at which Other held: the caller has applied all events up to it. So the store need not look at the
+	// other stream where that has no event after Seen. 0: not said.
+	Seen Position
 	// Term, if it is not 0, is the term in which this node judged the request as the leader (see Leadership). In any other
 	// term the request gets ErrOtherTerm in its result.
 	Term uint64
