@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -130,9 +131,15 @@ func (p *Prober) beginLook(c *check) {
 	p.slow += queueOf(c)
 }
 
-// work carries out looks until none is due.
+// buffers are the buffers of answers, of maxBody bytes. A goroutine mostly carries out one look, and most answers are shorter
+// than their buffer by far.
+var buffers = sync.Pool{New: func() any { return new([maxBody]byte) }}
+
+// work carries out looks until none is due. What a look found is in the buffer until the next look.
 func (p *Prober) work(ctx context.Context, c *check) {
-	buffer := make([]byte, maxBody)
+	array := buffers.Get().(*[maxBody]byte)
+	defer buffers.Put(array)
+	buffer := array[:]
 	for c != nil {
 		p.mu.Lock()
 		address, target, began, queue := c.of.address, c.target(), p.opts.Now(), queueOf(c)
