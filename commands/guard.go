@@ -41,9 +41,12 @@ func removalOf(command domain.Command) (r domain.Removal, force bool, reason str
 	return "", false, "", false
 }
 
-// itself says whether a command comes from the instance itself: it names the owner of the registration, or the caller holds
-// it.
+// itself says whether a command comes from the instance itself: it names the owner of the registration, the caller holds it,
+// or the face says so.
 func itself(caller *Caller, command domain.Command, state *domain.Instance) bool {
+	if caller.Itself {
+		return true
+	}
 	owner, holder := "", ""
 	switch c := command.(type) {
 	case domain.DeregisterInstance:

@@ -78,6 +78,7 @@ type Caller struct {
 	Via       string // http, cli, expiry …
 	RequestID string
 
+	Itself   bool   // the face knows that the instance itself calls, though its protocol has no owners
 	Registry bool   // the registry itself, not a client: it may change what is in its own namespace
 	Keyed    *Keyed // the key of the request, where it is no command to an instance; nil: it has none
 

@@ -369,14 +369,15 @@ func TestANodeIsChangedByThoseWhoMay(t *testing.T) {
 	}
 }
 
-// A policy that keeps an instance in traffic keeps its node out of maintenance, and so all that is at the node.
-func TestAPolicyKeepsANodeOutOfMaintenance(t *testing.T) {
-	r := start(t, func(c *consul.Config) {
+// startWithMinReady is a registry with the policy keep, by which each service keeps so many ready instances.
+func startWithMinReady(t *testing.T, least domain.Amount) *rig {
+	t.Helper()
+	return start(t, func(c *consul.Config) {
 		guarded, err := policies.Open(t.Context(), c.Queries.Store, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
-		event, _, err := guarded.Decide(domain.SetPolicy{Name: "keep", Spec: domain.PolicySpec{MinReady: "1"}})
+		event, _, err := guarded.Decide(domain.SetPolicy{Name: "keep", Spec: domain.PolicySpec{MinReady: least}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -394,6 +395,11 @@ func TestAPolicyKeepsANodeOutOfMaintenance(t *testing.T) {
 		}
 		c.Commands.Guard = &commands.Guard{Policies: guarded, Now: time.Now}
 	})
+}
+
+// A policy that keeps an instance in traffic keeps its node out of maintenance, and so all that is at the node.
+func TestAPolicyKeepsANodeOutOfMaintenance(t *testing.T) {
+	r := startWithMinReady(t, "1")
 	register := func(node, id string) {
 		t.Helper()
 		r.put("/v1/catalog/register", `{"Node":"`+node+`","Address":"10.0.0.1","Service":{"ID":"`+id+`","Service":"web","Port":80}}`)
@@ -417,6 +423,31 @@ func TestAPolicyKeepsANodeOutOfMaintenance(t *testing.T) {
 	r.put("/v1/catalog/deregister", `{"Node":"ip-127-0-0-1"}`)
 	if got, want := r.says("/v1/health/service/web"), "c "; got != want {
 		t.Errorf("without the node: %s, want %s", got, want)
+	}
+}
+
+// Policies guard against others than the instance itself. A client of Consul speaks for the services of its machine.
+func TestAClientDeregistersWhatItsMachineRegisteredPastPolicies(t *testing.T) {
+	r := startWithMinReady(t, "2")
+	for _, id := range []string{"a", "b"} {
+		r.put("/v1/agent/service/register", `{"ID":"`+id+`","Name":"web","Port":80}`)
+		r.put("/v1/catalog/register", `{"Node":"another","Address":"10.0.0.1","Service":{"ID":"other-`+id+`","Service":"db","Port":80}}`)
+	}
+	for _, route := range []string{"/v1/agent/service/deregister/other-a", "/v1/agent/service/maintenance/a?enable=true"} {
+		if got := r.send("PUT", route, ""); got.StatusCode != 409 || !strings.Contains(got.body, "keep") {
+			t.Errorf("%s of another's: %d %s", route, got.StatusCode, got.body)
+		}
+	}
+	if got := r.send("PUT", "/v1/catalog/deregister", `{"Node":"another","ServiceID":"other-a"}`); got.StatusCode != 409 {
+		t.Errorf("from the catalog: %d %s", got.StatusCode, got.body)
+	}
+	r.put("/v1/agent/service/deregister/a", "")
+	if got, want := r.says("/v1/health/service/web"), "b "; got != want {
+		t.Errorf("afterwards there are %s, want %s", got, want)
+	}
+	r.put("/v1/agent/service/register", `{"ID":"b","Name":"site","Port":80}`) // the old name ends with that
+	if got, want := r.says("/v1/health/service/web")+"/"+r.says("/v1/health/service/site"), "/b "; got != want {
+		t.Errorf("under the new name there are %s, want %s", got, want)
 	}
 }
 

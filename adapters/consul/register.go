@@ -78,7 +78,7 @@ func (f *face) register(q *request, n node, body serviceRegistration, status dom
 	}
 	f.remember(agentID{namespace: q.namespace, node: n.name, id: body.ID}, target{key: command.Key}, result.Position)
 	if moved { // the same id under another name takes the place of the old one
-		_, err := f.do(q, domain.DeregisterInstance{Key: before.key, Reason: "consul: registered again as " + body.Name})
+		_, err := f.deregister(q, before.key, "consul: registered again as "+body.Name)
 		if _, gone := err.(domain.UnknownInstance); err != nil && !gone {
 			return err
 		}
@@ -91,12 +91,27 @@ func (f *face) register(q *request, n node, body serviceRegistration, status dom
 
 // do carries out a command as the request's caller.
 func (f *face) do(q *request, command domain.Command) (commands.Result, error) {
+	return f.doAs(q, q.caller(), command)
+}
+
+func (f *face) doAs(q *request, caller commands.Caller, command domain.Command) (commands.Result, error) {
 	allowed, err := q.who.Command(command)
 	if err != nil {
 		return commands.Result{}, err
 	}
-	result := f.Commands.Do(q.Request().Context(), q.caller(), commands.Request{Command: allowed})
+	result := f.Commands.Do(q.Request().Context(), caller, commands.Request{Command: allowed})
 	return result, result.Err
+}
+
+// deregister deregisters an instance as the agent of the caller's node does it for the services that it was told of: from the
+// machine that registered the instance, the command is the instance's own, which no policy refuses (ADR 110).
+func (f *face) deregister(q *request, key domain.Key, reason string) (commands.Result, error) {
+	caller := q.caller()
+	if i, live := f.live(key); live {
+		o, born := originOf(i.Origin)
+		caller.Itself = born && o.Node == nodeOf(q).name
+	}
+	return f.doAs(q, caller, domain.DeregisterInstance{Key: key, Reason: reason})
 }
 
 // details are what a registration says, in the domain's words. What the domain has no words for goes into the origin.
@@ -221,7 +236,7 @@ func (f *face) deregisterService(q *request) error {
 	if !live {
 		return unknownService(q.id)
 	}
-	if _, err := f.do(q, domain.DeregisterInstance{Key: found.key, Reason: "consul: deregistered by the client"}); err != nil {
+	if _, err := f.deregister(q, found.key, "consul: deregistered by the client"); err != nil {
 		return err
 	}
 	return done(q)
