@@ -223,6 +223,8 @@ func (s *Store) transfer(ctx context.Context, name string) error {
 		return refuseMembers("%s is no member", name)
 	case m.learner(to.id):
 		return refuseMembers("%s does not vote yet", name)
+	case to.id != own && !s.peers.connected(to.id):
+		return refuseMembers("%s is not connected", name)
 	}
 	if to.id == own {
 		return nil

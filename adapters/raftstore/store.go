@@ -243,10 +243,7 @@ func (s *Store) Err() error {
 
 // fail stops the node. Reads go on.
 func (s *Store) fail(cause error) {
-	err := cause
-	if !errors.Is(cause, ErrRemoved) {
-		err = fmt.Errorf("%w: %w", eventstore.ErrReadOnly, cause)
-	}
+	err := fmt.Errorf("%w: %w", eventstore.ErrReadOnly, cause)
 	if !s.failure.CompareAndSwap(nil, &err) {
 		return
 	}
