@@ -68,10 +68,10 @@ func TestTheLaneGivesAHistoryAsTheServerDoes(t *testing.T) {
 		w.hear().want(t, status)
 	}
 	ask(a1, 200)
-	for _, query := range []string{"?limit=0", "?limit=1001", "?limit=-1", "?limit=x", "?limit=2&colour=red", "?colour=red", "?limit=2&limit=3", "?limit=1&order=none"} {
+	for _, query := range []string{"?limit=0", "?limit=1001", "?limit=-1", "?limit=x", "?limit=2&colour=red", "?colour=red", "?limit=2&limit=3", "?limit=1&order=none", "?limit=", "?limit=02"} {
 		ask(a1+"/history"+query, 422)
 	}
-	for _, query := range []string{"?limit=", "?limit=02", "?limit=1000", "?limit=2&order=oldest", "?ns=default", "?"} {
+	for _, query := range []string{"?limit=1000", "?limit=2&order=oldest", "?ns=default", "?"} {
 		ask(a1+"/history"+query, 200)
 	}
 	ask(strings.Replace(a1, "a-1", "nobody", 1)+"/history?limit=2", 404)

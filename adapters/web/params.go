@@ -18,8 +18,10 @@ import (
 //   - "tag+" is a parameter that may be given many times.
 //   - "meta.*" is every parameter that begins with "meta.". "meta[key]", as generated clients write it, is another name of
 //     "meta.key". Params puts the value under "meta.key", and refuses both at once.
-//   - "ns" may also be given as "namespace". Params puts the value under "ns", and refuses two that differ. An empty
-//     one is refused, too: a script whose variable is not set must not reach another namespace.
+//   - "ns" may also be given as "namespace". Params puts the value under "ns", and refuses two that differ.
+//
+// An empty value is refused: a script whose variable is not set must not reach another namespace, or get the present for the past. Only
+// an empty "cursor", which asks for the first page, and an empty "reason" are as good as none. Metadata may have empty values.
 //
 // c.QueryParam gives the query with these changes afterwards.
 func Params(c echo.Context, names ...string) error {
@@ -50,11 +52,15 @@ func CheckParams(given url.Values, names ...string) error {
 			return domain.InvalidField{Field: name, Rule: "is not a parameter of this route"}
 		case !many && len(given[name]) > 1:
 			return domain.InvalidField{Field: name, Rule: "must be given once"}
-		case name == "ns" && given[name][0] == "":
+		case slices.Contains(given[name], "") && !mayBeEmpty(name):
 			return domain.InvalidField{Field: name, Rule: "must not be empty"}
 		}
 	}
 	return nil
+}
+
+func mayBeEmpty(name string) bool {
+	return name == "cursor" || name == "reason" || strings.HasPrefix(name, "meta.")
 }
 
 // Takes is Params as a route's middleware.
