@@ -147,7 +147,9 @@ func TestANodeThatLostWhatItConfirmedIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	state := &raftpb.HardState{}
-	err = errors.Join(proto.Unmarshal(value, state), closer.Close())
+	if err := errors.Join(proto.Unmarshal(value, state), closer.Close()); err != nil {
+		t.Fatal(err)
+	}
 	state.Commit = new(last)
 	if value, err = proto.Marshal(state); err != nil {
 		t.Fatal(err)
