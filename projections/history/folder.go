@@ -63,9 +63,13 @@ type staleError string
 
 func (e staleError) Error() string { return string(e) }
 
+// blockCache is the size of the engine's cache in bytes. The engine takes the size of its memtables, mostly 32 MiB, from the cache, so
+// 16 MiB are for blocks. A cache of 16 MiB would keep no block at all.
+const blockCache = 48 << 20
+
 // open opens the folder as it is.
 func (p *place) open() (*index, error) {
-	cache := pebble.NewCache(16 << 20)
+	cache := pebble.NewCache(blockCache)
 	defer cache.Unref()
 	o := disposable.Options{Name: "history", Logger: p.logger, Engine: pebble.Options{
 		Cache: cache, FormatMajorVersion: pebble.FormatNewest, L0CompactionThreshold: 4,
