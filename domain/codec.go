@@ -3,6 +3,7 @@ package domain
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -235,11 +236,25 @@ func meaningful[E Event](e E) (Event, error) {
 // meaningless is why an event that another program wrote has no meaning; nil: it has one. Such an event cannot be decoded.
 // Every reader passes over events that cannot be decoded, so all readers fold a stream to the same state.
 
-func (e InstanceRegistered) meaningless() error { return e.Status.Validate("status") }
-func (e InstanceUpdated) meaningless() error    { return e.Status.Validate("status") }
-func (e HealthChanged) meaningless() error      { return e.To.Validate("to") }
-func (e TrafficChanged) meaningless() error     { return e.To.validate("to") }
-func (e CheckChanged) meaningless() error       { return e.To.Validate("to") }
+func (e InstanceRegistered) meaningless() error {
+	return errors.Join(e.Status.Validate("status"), e.Reported.validateSaid())
+}
+func (e InstanceUpdated) meaningless() error {
+	return errors.Join(e.Status.Validate("status"), e.Reported.validateSaid())
+}
+func (e HealthChanged) meaningless() error {
+	return errors.Join(e.To.Validate("to"), e.Reported.validateSaid())
+}
+func (e TrafficChanged) meaningless() error { return e.To.validate("to") }
+func (e CheckChanged) meaningless() error   { return e.To.Validate("to") }
+
+// validateSaid is Validate of what an instance says of itself; "": it says nothing besides its status.
+func (s Status) validateSaid() error {
+	if s == "" {
+		return nil
+	}
+	return s.Validate("reported")
+}
 
 const (
 	heartbeatPrefix = `{"epoch":`
