@@ -15,8 +15,8 @@ import (
 const (
 	restingGrowth = 16 << 20  // bytes, however little is allocated
 	busyGrowth    = 96 << 20  // bytes, however small the heap is, when so much is allocated in a second
-	smallHeap     = 112 << 20 // bytes up to which a heap may grow however much is allocated; beyond, it grows by growthPercent only
-	growthPercent = 40        // of the live bytes, if that is more
+	smallHeap     = 128 << 20 // bytes up to which a heap may grow however much is allocated; beyond, it grows by growthPercent only
+	growthPercent = 30        // of the live bytes, if that is more
 	mostPercent   = 400
 )
 

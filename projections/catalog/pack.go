@@ -6,7 +6,7 @@ import (
 )
 
 // The texts of an entry are packed: of the bytes of an event, most are the names of fields and values that nearly every
-// instance has, and each of these phrases is kept as one byte (ADR 084).
+// instance has, and each of these phrases is kept as one byte, or as two (ADR 084, 098).
 //
 // INVARIANT: a packed text is unpacked to exactly the bytes that were packed. JSON as Rollcall writes it has no control
 // characters, so a control character in a packed text is the place of a phrase. A text that has control characters of its own
@@ -46,10 +46,38 @@ var phrases = [...]string{
 	`","ttl":"`,
 	`","`,
 	`":"`,
+
+	// These take two bytes. Most are those of checks.
+	`","checks":[{"id":"`,
+	`,"checks":[{"id":"`,
+	`","checks":[{"id":"http","kind":"http","url":"`,
+	`","kind":"http","url":"`,
+	`","kind":"tcp","port":"`,
+	`","kind":"tcp","target":"`,
+	`","kind":"grpc","port":"`,
+	`","kind":"ttl","ttl":"`,
+	`","kind":"`,
+	`","grpc_service":"`,
+	`","interval":"`,
+	`","interval":"10s","timeout":"`,
+	`","interval":"10s","timeout":"1s"}]}`,
+	`","interval":"10s","timeout":"2s"}]}`,
+	`","interval":"10s","timeout":"5s"}]}`,
+	`","interval":"10s","timeout":"2s","failures":2}]}`,
+	`","timeout":"`,
+	`,"failures":`,
+	`,"successes":`,
+	`"},{"id":"`,
+	`},{"id":"`,
+	`","on_lapse":"`,
+	`","on_lapse":"critical","remove_after":"`,
+	`","remove_after":"`,
 }
 
 const (
-	verbatim    = 0x1f // INVARIANT: there are at most 31 phrases, so it is the place of none
+	oneByte     = 31   // the first phrases, which are kept as one byte: their place
+	more        = 0x1f // the first byte of the other phrases. Their place, less oneByte, is the second, which is a control character, too
+	verbatim    = more // INVARIANT: no packed text begins with a phrase of two bytes
 	control     = 0x20 // the first byte that is no control character
 	ownerPhrase = 2    // the place of ownerField
 )
@@ -94,11 +122,16 @@ func appendPacked[S ~string | ~[]byte](b []byte, text S) []byte {
 			continue
 		}
 		place, found := longest(byStart[start][fourthOf(text[i:])], text[i:])
-		if !found {
+		if !found || i == 0 && place >= oneByte {
 			i++
 			continue
 		}
-		b = append(append(b, text[done:i]...), place)
+		b = append(b, text[done:i]...)
+		if place < oneByte {
+			b = append(b, place)
+		} else {
+			b = append(b, more, place-oneByte)
+		}
 		i += len(phrases[place])
 		done = i
 	}
@@ -128,13 +161,24 @@ func appendUnpacked(b []byte, packed string) []byte {
 		return append(b, packed[1:]...)
 	}
 	done := 0
-	for i := range len(packed) {
-		if c := packed[i]; c < control {
-			b = append(append(b, packed[done:i]...), phrases[c]...)
-			done = i + 1
+	for i := 0; i < len(packed); i++ {
+		if packed[i] >= control {
+			continue
 		}
+		b = append(b, packed[done:i]...)
+		phrase, last := phraseAt(packed, i)
+		b = append(b, phrase...)
+		i, done = last, last+1
 	}
 	return append(b, packed[done:]...)
+}
+
+// phraseAt is the phrase whose place is at i, and where its last byte is.
+func phraseAt(packed string, i int) (phrase string, last int) {
+	if packed[i] == more {
+		return phrases[oneByte+int(packed[i+1])], i + 1
+	}
+	return phrases[packed[i]], i
 }
 
 // unpackedLength is how many bytes appendUnpacked appends.
@@ -143,9 +187,11 @@ func unpackedLength(packed string) int {
 		return len(packed) - 1
 	}
 	n := len(packed)
-	for i := range len(packed) {
-		if c := packed[i]; c < control {
-			n += len(phrases[c]) - 1
+	for i := 0; i < len(packed); i++ {
+		if packed[i] < control {
+			phrase, last := phraseAt(packed, i)
+			n += len(phrase) - (last + 1 - i)
+			i = last
 		}
 	}
 	return n

@@ -42,11 +42,18 @@ func TestAPackedTextIsUnpackedToTheSameBytes(t *testing.T) {
 	})
 }
 
-func TestEveryPhraseIsOneByte(t *testing.T) {
+func TestEveryPhraseIsOneByteOrTwo(t *testing.T) {
 	for place, p := range phrases {
-		if packed := appendPacked(nil, p); len(packed) != 1 || int(packed[0]) != place {
-			t.Errorf("%q is packed to %q", p, packed)
+		want := string([]byte{'x', byte(place)})
+		if place >= oneByte {
+			want = string([]byte{'x', more, byte(place - oneByte)})
 		}
+		if packed := appendPacked(nil, "x"+p); string(packed) != want {
+			t.Errorf("%q is packed to %q, want %q", p, packed, want)
+		}
+	}
+	if len(phrases) > oneByte+control {
+		t.Errorf("there are %d phrases", len(phrases))
 	}
 }
 
@@ -54,6 +61,11 @@ func TestAPackedRegistrationIsSmall(t *testing.T) {
 	const source = `{"epoch":1,"address":"10.15.66.63","ports":{"http":8080},"zone":"eu-1a","version":"1.0.0","weight":100,"status":"passing","ttl":"30s"}`
 	if packed := appendPacked(nil, source); len(packed) > 31 {
 		t.Errorf("a usual registration takes %d bytes: %q", len(packed), packed)
+	}
+	const checked = `{"epoch":1,"address":"127.0.0.1","ports":{"http":8080},"version":"1.0","weight":100,"status":"passing","ttl":"1h0m0s",` +
+		`"checks":[{"id":"http","kind":"http","url":"http://127.0.0.1:8080/health","interval":"10s","timeout":"1s"}]}`
+	if packed := appendPacked(nil, checked); len(packed) > 64 {
+		t.Errorf("a usual registration with a check takes %d bytes: %q", len(packed), packed)
 	}
 	if size := unsafe.Sizeof(Entry{}); size > 96 {
 		t.Errorf("an entry takes %d bytes, which are more than its size class had", size)
@@ -63,7 +75,7 @@ func TestAPackedRegistrationIsSmall(t *testing.T) {
 // A text between quotes is never passed over in a text without a backslash.
 func TestAPackedTextMayHoldEachOfItsStrings(t *testing.T) {
 	value := rapid.StringOf(rapid.RuneFrom([]rune("a1,}]{[:"))).Filter(func(s string) bool { return s != "" })
-	fields := []string{"address", "http", "tags", "zone", "version", "status", "ttl", "owner", "weight", "metadata", "ports", "x"}
+	fields := []string{"address", "http", "tags", "zone", "version", "status", "ttl", "owner", "weight", "metadata", "ports", "x", "checks", "id", "kind", "url", "interval", "timeout"}
 	rapid.Check(t, func(t *rapid.T) {
 		var held []string
 		var text strings.Builder
@@ -76,7 +88,7 @@ func TestAPackedTextMayHoldEachOfItsStrings(t *testing.T) {
 				text.WriteString("100")
 				continue
 			}
-			v := rapid.OneOf(value, rapid.SampledFrom([]string{"passing", "30s", "http"})).Draw(t, "value")
+			v := rapid.OneOf(value, rapid.SampledFrom([]string{"passing", "30s", "http", "10s", "1s", "tcp"})).Draw(t, "value")
 			held = append(held, v)
 			text.WriteString(`"` + v + `"`)
 		}
