@@ -3,8 +3,6 @@ package pebblestore
 import (
 	"sync/atomic"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
@@ -32,6 +30,3 @@ func (c *changes) none(hash uint32, since eventstore.Position) bool {
 func (s *Store) seen(r *eventstore.AppendRequest, h *head) bool {
 	return r.Seen != 0 && h.heartbeats && !s.opts.Replica && s.changes.none(h.hash, r.Seen)
 }
-
-// heartbeatHash is the hash of the heartbeat stream of the instance whose lifecycle stream the head is of.
-func (h *head) heartbeatHash() uint32 { return uint32(xxhash.Sum64String(h.name) >> 32) }

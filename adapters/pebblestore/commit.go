@@ -13,8 +13,7 @@ import (
 // commit is one group commit: calls that are checked, written and synced as one.
 //
 // INVARIANT: the committer (commitAppends) owns a commit until it sends it to Store.commits; from then on answerCommits
-// does. block, heartbeatHeads, indexed, key and scratch are the committer's buffers: it takes them back before it sends the
-// commit, and uses them for the next one.
+// does. The buffers stay the committer's: it takes them back before it sends the commit, and uses them for the next one.
 type commit struct {
 	calls   []*pending
 	bytes   int
@@ -26,15 +25,20 @@ type commit struct {
 	handed  time.Time           // when the first batch was handed to Pebble
 	err     error
 
-	replicated     *Block              // which the requests that are being written belong to; nil: the store is no replica
-	batch          *pebble.Batch       // is being filled; nil: there is nothing to write yet
-	heartbeatHeads []*head             // of the streams of the heartbeats in batch
-	indexed        []indexed           // the lifecycle events in batch that the index of the streams lacks yet
-	save           eventstore.Position // see pending
-	applied        eventstore.Position // the newest position that is in batches, and so readable
+	replicated *Block              // which the requests that are being written belong to; nil: the store is no replica
+	batch      *pebble.Batch       // is being filled; nil: there is nothing to write yet
+	save       eventstore.Position // see pending
+	applied    eventstore.Position // the newest position that is in batches, and so readable
+	buffers
+}
+
+// buffers are what a commit writes with. Between two commits they hold nothing but memory.
+type buffers struct {
+	heartbeatHeads []*head   // of the streams of the heartbeats in batch
+	indexed        []indexed // the lifecycle events in batch that the index of the streams lacks yet
 	block          block
-	key            []byte // buffer for the key being written
-	scratch        []byte // buffer for the value being written
+	key            []byte // for the key being written
+	scratch        []byte // for the value being written
 }
 
 // commitAppends is the committer. INVARIANT: no other goroutine gives positions or moves heads. In a replica the goroutine that
@@ -42,17 +46,17 @@ type commit struct {
 // closes Store.commits, when the store closes and the queue is empty.
 func (s *Store) commitAppends() {
 	defer close(s.commits)
-	var spare commit // holds the buffers between two commits
+	var spare buffers
 	for {
 		c := s.gather()
 		if c == nil {
 			return
 		}
-		c.block, c.key, c.scratch, c.heartbeatHeads, c.indexed = spare.block, spare.key, spare.scratch, spare.heartbeatHeads, spare.indexed
+		c.buffers = spare
 		s.writing.Lock()
 		s.write(c)
 		s.writing.Unlock()
-		spare.block, spare.key, spare.scratch, spare.heartbeatHeads, spare.indexed = c.block, c.key, c.scratch, c.heartbeatHeads, c.indexed
+		spare = c.buffers
 		s.commits <- c
 	}
 }

@@ -124,10 +124,7 @@ type applying struct {
 // begin makes the commit an empty one.
 func (a *applying) begin(out *published) {
 	out.events, out.onlyHeartbeats = out.events[:0], true
-	a.commit = commit{
-		calls: a.calls[:0], batches: a.batches[:0], out: out,
-		heartbeatHeads: a.heartbeatHeads[:0], indexed: a.indexed[:0], block: a.block, key: a.key, scratch: a.scratch,
-	}
+	a.commit = commit{calls: a.calls[:0], batches: a.batches[:0], out: out, buffers: a.buffers}
 }
 
 // pending is the nth pending of the commit.

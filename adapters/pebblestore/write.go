@@ -159,7 +159,8 @@ func (s *Store) writeEvent(c *commit, data *eventstore.EventData, at time.Time, 
 	} else {
 		s.writeLifecycle(c, e)
 		if h.lifecycle {
-			s.changes.note(h.heartbeatHash(), e.Position)
+			_, hash := s.heads.shard(eventstore.StreamName(h.name)) // of the instance's heartbeat stream, whose name both heads have
+			s.changes.note(hash, e.Position)
 		}
 	}
 	h.events, h.last, h.used = h.events+1, e.Position, s.idle.cycle
