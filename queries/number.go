@@ -13,7 +13,8 @@ import (
 )
 
 // Numbers in parameters are written as the registry writes them: in decimal digits, without a sign, without zeros before
-// them; only one that may have a fraction may have an exponent, as in JSON. What other forms a library reads is no part of the API, and a + that nobody escaped is no sign.
+// them; only one that may have a fraction may have an exponent, as in JSON. What other forms a library reads is no part of the
+// API, and a + that nobody escaped is no sign.
 
 var errNotPlain = errors.New("a number has decimal digits only")
 
@@ -31,7 +32,7 @@ func ParseNumber(field, text string, otherwise, least, most int64) (int64, error
 
 // ParseWhole reads a whole number.
 func ParseWhole(text string) (uint64, error) {
-	if !isPlain(text) {
+	if !IsWhole(text) {
 		return 0, errNotPlain
 	}
 	return strconv.ParseUint(text, 10, 64)
@@ -40,9 +41,12 @@ func ParseWhole(text string) (uint64, error) {
 // decimalForm is that of a number in JSON.
 var decimalForm = regexp.MustCompile(`^(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
 
-// parseDecimal reads a number that may have a fraction and an exponent, as generated clients write it.
-func parseDecimal(text string) (float64, error) {
-	if !decimalForm.MatchString(text) {
+// IsDecimal says whether a text has the form of a number that may have a fraction and an exponent.
+func IsDecimal(text string) bool { return decimalForm.MatchString(text) }
+
+// ParseDecimal reads a number that may have a fraction and an exponent, as generated clients write it.
+func ParseDecimal(text string) (float64, error) {
+	if !IsDecimal(text) {
 		return 0, errNotPlain
 	}
 	return strconv.ParseFloat(text, 64)
@@ -56,6 +60,7 @@ func parseLength(text string) (time.Duration, error) {
 	return domain.ParseDuration(text)
 }
 
-func isPlain(text string) bool { return isDigits(text) && (text == "0" || text[0] != '0') }
-
-func isDigits(text string) bool { return text != "" && strings.Trim(text, "0123456789") == "" }
+// IsWhole says whether a text has the form of a whole number.
+func IsWhole(text string) bool {
+	return text != "" && strings.Trim(text, "0123456789") == "" && (text == "0" || text[0] != '0')
+}

@@ -15,7 +15,7 @@ const maxSilence = "max_silence"
 const lagOfMeasure = 3 * time.Second
 
 func parseMaxSilence(text string) (float64, error) {
-	n, err := parseDecimal(text)
+	n, err := ParseDecimal(text)
 	if err != nil || n < 1 {
 		return 0, domain.InvalidField{Field: maxSilence, Rule: "must be a number of ttls, at least 1"}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries"
 )
 
 // limits is how much each caller may ask for in a second: a number (0: any number), or auto.
@@ -44,7 +45,7 @@ func (l *limits) perSecond(alone bool) (map[web.Limit]float64, error) {
 		switch {
 		case s.value != "" && s.value != auto:
 			var err error
-			if amount, err = parseDecimal(s.value); err != nil || amount != 0 && (amount < 0.01 || amount > 1e9) {
+			if amount, err = queries.ParseDecimal(s.value); err != nil || amount != 0 && (amount < 0.01 || amount > 1e9) {
 				return nil, domain.InvalidField{Field: s.flag, Rule: "must be auto, 0, or a number between 0.01 and 1e9"}
 			}
 		case alone:

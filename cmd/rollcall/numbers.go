@@ -3,25 +3,22 @@ package main
 import (
 	"encoding/csv"
 	"errors"
-	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/rollcall-registry/rollcall/queries"
 )
 
 var (
-	wholeForm   = regexp.MustCompile(`^-?(0|[1-9][0-9]*)$`)
-	decimalForm = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)
-
 	errWhole    = errors.New("must be a whole number in decimal digits, such as 10")
 	errDecimal  = errors.New("must be a number in decimal digits, such as 10 or 2.5")
 	errDuration = errors.New(`must be a duration such as "30s" or "5m"`)
 )
 
-// plainNumber is the value of a flag that takes a number. It takes decimal digits only, and an exponent where a fraction may be: the library reads 010 as 8, and 0x10 and 1_000
-// besides.
+// plainNumber is the value of a flag that takes a number. It takes the forms that parameters of the API take, and a sign: the library
+// reads 010 as 8, and 0x10 and 1_000 besides.
 type plainNumber struct {
 	pflag.Value
 	check func(text string) error
@@ -57,7 +54,7 @@ func numberCheck(kind string) func(string) error {
 	case "int", "uint", "int32", "int64", "uint16", "uint32", "uint64":
 		return checkWhole
 	case "float64":
-		return func(text string) error { return checkDigits(decimalForm, text, errDecimal) }
+		return checkDecimal
 	case "duration":
 		return checkDuration
 	case "stringToInt":
@@ -66,11 +63,16 @@ func numberCheck(kind string) func(string) error {
 	return nil
 }
 
-func checkWhole(text string) error { return checkDigits(wholeForm, text, errWhole) }
+func checkWhole(text string) error {
+	if !queries.IsWhole(strings.TrimPrefix(text, "-")) {
+		return errWhole
+	}
+	return nil
+}
 
-func checkDigits(form *regexp.Regexp, text string, otherwise error) error {
-	if !form.MatchString(text) {
-		return otherwise
+func checkDecimal(text string) error {
+	if !queries.IsDecimal(strings.TrimPrefix(text, "-")) {
+		return errDecimal
 	}
 	return nil
 }
@@ -97,12 +99,4 @@ func checkPairs(text string) error {
 		}
 	}
 	return nil
-}
-
-// parseDecimal reads a number without a sign, in decimal digits.
-func parseDecimal(text string) (float64, error) {
-	if err := checkDigits(decimalForm, text, errDecimal); err != nil || text[0] == '-' {
-		return 0, errDecimal
-	}
-	return strconv.ParseFloat(text, 64)
 }

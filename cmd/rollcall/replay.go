@@ -12,6 +12,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries"
 )
 
 func replayCommand(remote *commandLine) *cobra.Command {
@@ -26,7 +27,7 @@ func replayCommand(remote *commandLine) *cobra.Command {
 	s.flags(c, true)
 	c.Flags().StringVar(&speed, "speed", "1x", "how many times as fast as it happened; 0 does not wait at all")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		factor, err := parseDecimal(strings.TrimSuffix(speed, "x"))
+		factor, err := queries.ParseDecimal(strings.TrimSuffix(speed, "x"))
 		if err != nil || factor > 1e9 {
 			return usageError{fmt.Errorf("speed must be like 60x, not %q", speed)}
 		}
