@@ -16,31 +16,14 @@ func (p *HistoryPage) AppendJSON(b []byte) (_ []byte, err error) {
 	b = append(p.Position.Append(b), `","entries":`...)
 	if p.Entries == nil {
 		b = append(b, "null"...)
-	} else {
-		b = append(b, '[')
-		for i := range p.Entries {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			if b, err = p.Entries[i].appendJSON(b); err != nil {
-				return nil, err
-			}
-		}
-		b = append(b, ']')
+	} else if b, err = appendList(b, p.Entries, (*HistoryEntry).appendJSON); err != nil {
+		return nil, err
 	}
 	b = appendText(b, `,"next":`, p.Next)
-	for i := range p.Heartbeats {
-		if i == 0 {
-			b = append(b, `,"heartbeats":[`...)
-		} else {
-			b = append(b, ',')
-		}
-		if b, err = p.Heartbeats[i].appendJSON(b); err != nil {
+	if len(p.Heartbeats) > 0 {
+		if b, err = appendList(append(b, `,"heartbeats":`...), p.Heartbeats, (*HeartbeatHour).appendJSON); err != nil {
 			return nil, err
 		}
-	}
-	if len(p.Heartbeats) > 0 {
-		b = append(b, ']')
 	}
 	return append(b, '}'), nil
 }
@@ -63,28 +46,19 @@ func (e *HistoryEntry) appendJSON(b []byte) (_ []byte, err error) {
 	b = appendText(b, `,"request_id":`, e.RequestID)
 	b = appendText(b, `,"reverts":`, e.Reverts)
 	b = appendText(b, `,"reason":`, e.Reason)
-	for i := range e.Changes {
-		if i == 0 {
-			b = append(b, `,"changes":[`...)
-		} else {
-			b = append(b, ',')
-		}
-		if b, err = e.Changes[i].appendJSON(b); err != nil {
+	if len(e.Changes) > 0 {
+		if b, err = appendList(append(b, `,"changes":`...), e.Changes, (*FieldChange).appendJSON); err != nil {
 			return nil, err
 		}
-	}
-	if len(e.Changes) > 0 {
-		b = append(b, ']')
 	}
 	b = strconv.AppendInt(append(b, `,"leaf":`...), e.Leaf, 10)
 	b = append(b, `,"data":`...)
-	if !asWritten(e.Data) {
-		if b, err = appendAny(b, e.Data); err != nil {
-			return nil, err
-		}
-		return append(b, '}'), nil
+	if asWritten(e.Data) {
+		b = append(b, e.Data...)
+	} else if b, err = appendAny(b, e.Data); err != nil {
+		return nil, err
 	}
-	return append(append(b, e.Data...), '}'), nil
+	return append(b, '}'), nil
 }
 
 func (c *FieldChange) appendJSON(b []byte) (_ []byte, err error) {
@@ -109,6 +83,19 @@ func (h *HeartbeatHour) appendJSON(b []byte) (_ []byte, err error) {
 		return nil, err
 	}
 	return append(b, '}'), nil
+}
+
+func appendList[T any](b []byte, list []T, item func(*T, []byte) ([]byte, error)) (_ []byte, err error) {
+	b = append(b, '[')
+	for i := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		if b, err = item(&list[i], b); err != nil {
+			return nil, err
+		}
+	}
+	return append(b, ']'), nil
 }
 
 // appendText appends a field that is left out where it is empty.
