@@ -81,11 +81,11 @@ func readBodyInto(buffer []byte, c echo.Context, limit int64) ([]byte, error) {
 	announced, step := int(max(r.ContentLength, 0)), 64<<10
 	body := bytes.NewBuffer(slices.Grow(buffer[:0], min(announced, step)+bytes.MinRead))
 	rest := http.MaxBytesReader(c.Response(), r.Body, limit)
-	_, err := body.ReadFrom(io.LimitReader(rest, int64(step)))
-	for err == nil && body.Len() == step && announced > step {
+	var err error
+	for err == nil && step < announced {
+		_, err = io.CopyN(body, rest, int64(step-body.Len()))
 		step = min(4*step, announced)
 		body.Grow(step - body.Len() + bytes.MinRead)
-		_, err = body.ReadFrom(io.LimitReader(rest, int64(step-body.Len())))
 	}
 	if err == nil {
 		_, err = body.ReadFrom(rest)

@@ -3,26 +3,26 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"strconv"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/adapters/web/lane"
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/encoded"
 	"github.com/rollcall-registry/rollcall/queries"
 )
 
 // historyInLane is how many entries the lane sends to a client that accepts compressed replies: more of them are mostly so long that the
 // server compresses them.
-const historyInLane = "12"
+const historyInLane = 12
 
 // History implements lane.Face. The server answers with all failures, and waits where the history is behind.
 func (f *laneFace) History(service, id, limit, match, encodings []byte) (reply lane.Reply, mine bool) {
 	key := domain.Key{Namespace: domain.DefaultNamespace, Service: string(service), ID: string(id)}
 	gzip := encodings != nil && web.AcceptsGzip(string(encodings))
-	if gzip && (len(limit) == 0 || len(limit) > len(historyInLane) || len(limit) == len(historyInLane) && string(limit) > historyInLane) {
+	if entries, _ := strconv.Atoi(string(limit)); gzip && (limit == nil || entries > historyInLane) {
 		return lane.Reply{}, false
 	}
 	allowed := domain.Allow(f.who.Grants, domain.ReadHistory, domain.Key{Namespace: key.Namespace, Service: key.Service})
@@ -56,18 +56,4 @@ func (f *laneFace) History(service, id, limit, match, encodings []byte) (reply l
 	}
 	f.usage.Charge(web.Bytes, len(reply.Body))
 	return reply, true
-}
-
-// secretsOf says whose secrets a caller may see: those of the instances that it may write, whoever registered them, and of the
-// webhooks that it may manage.
-func secretsOf(who *web.Identity) queries.Secrets {
-	if !who.Controlled() {
-		return nil
-	}
-	return func(stream eventstore.StreamName) bool {
-		if key, ok := stream.InstanceKey(); ok {
-			return domain.Allow(who.Grants, domain.WriteInstances, key)
-		}
-		return domain.Allow(who.Grants, domain.ManageWebhooks, domain.Key{})
-	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/queries"
 )
 
@@ -47,6 +48,20 @@ func (a *api) see(c echo.Context, who *web.Identity, right Right, key domain.Key
 
 // secrets says whose secrets the caller of a request may see.
 func secrets(c echo.Context) queries.Secrets { return secretsOf(web.IdentityOf(c)) }
+
+// secretsOf says whose secrets a caller may see: those of the instances that it may write, whoever registered them, and of the
+// webhooks that it may manage.
+func secretsOf(who *web.Identity) queries.Secrets {
+	if !who.Controlled() {
+		return nil
+	}
+	return func(stream eventstore.StreamName) bool {
+		if key, ok := stream.InstanceKey(); ok {
+			return domain.Allow(who.Grants, domain.WriteInstances, key)
+		}
+		return domain.Allow(who.Grants, domain.ManageWebhooks, domain.Key{})
+	}
+}
 
 // decidedField is set when it was decided once what a caller sees.
 const decidedField = "rollcall.decided"
