@@ -71,10 +71,7 @@ func (c *campaign) cutLog(name string) {
 	c.mu.Unlock()
 	in.ended.Store(true)
 	c.stop(name)
-	db, err := pebble.Open("data/raft/log", &pebble.Options{FS: c.disks[name], FormatMajorVersion: pebble.FormatNewest, Logger: mute{}})
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	db := openEngine(c.t, c.disks[name])
 	if err := errors.Join(db.DeleteRange([]byte("e/"), []byte("f"), pebble.Sync), db.Close()); err != nil {
 		c.t.Fatal(err)
 	}

@@ -253,10 +253,12 @@ func (e *engine) receive(m *raftpb.Message) { e.doNow(e.step(m)) }
 
 func (e *engine) step(m *raftpb.Message) func(*raft.RawNode) {
 	return func(n *raft.RawNode) {
-		if last, _ := e.store.log.LastIndex(); m.GetType() == raftpb.MsgHeartbeat && m.GetCommit() > last {
+		if m.GetType() == raftpb.MsgHeartbeat {
 			// A leader tells a node of no entries beyond those that the node has confirmed, and these were on disk. Raft would panic.
-			e.store.fail(fmt.Errorf("%w: it ends at entry %d, and this node has confirmed entry %d", ErrLogDamaged, last, m.GetCommit()))
-			return
+			if last, _ := e.store.log.LastIndex(); m.GetCommit() > last {
+				e.store.fail(fmt.Errorf("%w: it ends at entry %d, and this node has confirmed entry %d", ErrLogDamaged, last, m.GetCommit()))
+				return
+			}
 		}
 		_ = n.Step(m) // an error says that the message is of no use any more
 	}
@@ -264,35 +266,6 @@ func (e *engine) step(m *raftpb.Message) func(*raft.RawNode) {
 
 func (e *engine) unreachable(id uint64) {
 	e.do(func(n *raft.RawNode) { n.ReportUnreachable(id) })
-}
-
-// propose has the leader's raft append an entry, if this node leads. What is not proposed is sent again by its node.
-func (e *engine) propose(body []byte) { e.do(e.proposal(unstamped(body))) }
-
-// proposal is what proposes an entry whose stamp is yet to be filled in. The entry belongs to raft from then on.
-func (e *engine) proposal(entry []byte) func(*raft.RawNode) {
-	return func(n *raft.RawNode) {
-		body := entry[stampSize:]
-		if !readable(body) {
-			e.store.logger.Error("a node sent a block that cannot be understood; it is dropped")
-			return
-		}
-		if n.BasicStatus().RaftState != raft.StateLeader {
-			return
-		}
-		if of, err := decodeOrigin(body); err == nil {
-			e.rounds.hold(of.node, entry)
-		} else { // it is no block
-			e.put(n, entry)
-		}
-	}
-}
-
-// put has raft append an entry. REQUIRES: raft is held, and this node leads.
-func (e *engine) put(n *raft.RawNode, entry []byte) {
-	if store := e.store.current(); store != nil {
-		_ = n.Propose(stamp(entry, e.store.applier.at().rules, store.Stamp())) // what raft drops is sent again by its node
-	}
 }
 
 // applied tells raft what was applied. Raft needs to know that only to bound how much is being applied, so a small part waits for the

@@ -180,17 +180,8 @@ func TestANodeThatHasLostItsLogIsRefused(t *testing.T) {
 }
 
 func TestALogThatEndsBeforeTheStoreIsRefused(t *testing.T) {
-	c := newCluster(t, three...)
-	c.startAll()
-	for range 20 {
-		c.append("n1", eventstore.AppendRequest{Stream: stream(1), Events: events(1, "x")})
-	}
-	c.equal()
-	c.stop("n3")
-	db, err := pebble.Open("data/raft/log", &pebble.Options{FS: c.disks["n3"], FormatMajorVersion: pebble.FormatNewest, Logger: mute{}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := withoutN3(t)
+	db := openEngine(t, c.disks["n3"])
 	if err := errors.Join(db.DeleteRange([]byte("e/\x00\x00\x00\x00\x00\x00\x00\x0a"), []byte("f"), pebble.Sync), db.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -213,6 +204,29 @@ func TestANodeWhoseStoreIsLostCopiesItFromAnother(t *testing.T) {
 	if all := c.equal(); len(all) != 6 {
 		t.Errorf("there are %d events", len(all))
 	}
+}
+
+// withoutN3 is a cluster whose nodes have 20 entries each, and of which n3 has ended.
+func withoutN3(t *testing.T) *cluster {
+	t.Helper()
+	c := newCluster(t, three...)
+	c.startAll()
+	for range 20 {
+		c.append("n1", eventstore.AppendRequest{Stream: stream(1), Events: events(1, "x")})
+	}
+	c.equal()
+	c.stop("n3")
+	return c
+}
+
+// openEngine opens the engine of a node's log.
+func openEngine(t testing.TB, fs vfs.FS) *pebble.DB {
+	t.Helper()
+	db, err := pebble.Open("data/raft/log", &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatNewest, Logger: mute{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
 }
 
 type mute struct{}

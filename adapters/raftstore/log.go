@@ -116,13 +116,6 @@ func (l *diskLog) close() error {
 	return errors.Join(err, l.lock.Close())
 }
 
-// ends is where the log ends.
-func (l *diskLog) ends() closedLog {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return closedLog{l.last, l.state.GetTerm(), l.state.GetVote()}
-}
-
 func (l *diskLog) get(key []byte) ([]byte, error) {
 	v, closer, err := l.db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {

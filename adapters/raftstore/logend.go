@@ -33,6 +33,13 @@ type closedLog struct {
 	Vote  uint64 `json:"vote"`  // in that term
 }
 
+// ends is where the log ends.
+func (l *diskLog) ends() closedLog {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return closedLog{l.last, l.state.GetTerm(), l.state.GetVote()}
+}
+
 // ending writes the file of a log.
 type ending struct {
 	fs     vfs.FS

@@ -69,13 +69,7 @@ func TestALogThatHasLostItsEndIsRefused(t *testing.T) {
 	} {
 		for _, store := range []bool{true, false} {
 			t.Run(what, func(t *testing.T) {
-				c := newCluster(t, three...)
-				c.startAll()
-				for range 20 {
-					c.append("n1", eventstore.AppendRequest{Stream: stream(1), Events: events(1, "x")})
-				}
-				c.equal()
-				c.stop("n3")
+				c := withoutN3(t)
 				lose(t, c.disks["n3"])
 				if !store {
 					if err := c.disks["n3"].RemoveAll("data/events"); err != nil {
@@ -138,10 +132,7 @@ func TestANodeThatLostWhatItConfirmedIsRefused(t *testing.T) {
 	})
 	c.stop("n3")
 	fs := c.disks["n3"]
-	db, err := pebble.Open("data/raft/log", &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatNewest, Logger: mute{}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := openEngine(t, fs)
 	value, closer, err := db.Get([]byte("m/state"))
 	if err != nil {
 		t.Fatal(err)

@@ -88,6 +88,35 @@ func (r *rounds) begin(now time.Duration) [][]byte {
 // drop forgets what is held.
 func (r *rounds) drop() { r.held, r.bytes, r.nodes = nil, 0, r.nodes[:0] }
 
+// propose has the leader's raft append an entry, if this node leads. What is not proposed is sent again by its node.
+func (e *engine) propose(body []byte) { e.do(e.proposal(unstamped(body))) }
+
+// proposal is what proposes an entry whose stamp is yet to be filled in. The entry belongs to raft from then on.
+func (e *engine) proposal(entry []byte) func(*raft.RawNode) {
+	return func(n *raft.RawNode) {
+		body := entry[stampSize:]
+		if !readable(body) {
+			e.store.logger.Error("a node sent a block that cannot be understood; it is dropped")
+			return
+		}
+		if n.BasicStatus().RaftState != raft.StateLeader {
+			return
+		}
+		if of, err := decodeOrigin(body); err == nil {
+			e.rounds.hold(of.node, entry)
+		} else { // it is no block
+			e.put(n, entry)
+		}
+	}
+}
+
+// put has raft append an entry. REQUIRES: raft is held, and this node leads.
+func (e *engine) put(n *raft.RawNode, entry []byte) {
+	if store := e.store.current(); store != nil {
+		_ = n.Propose(stamp(entry, e.store.applier.at().rules, store.Stamp())) // what raft drops is sent again by its node
+	}
+}
+
 // round puts the blocks that are held into the log, if the next round is due. REQUIRES: raft is held.
 func (e *engine) round() {
 	r := &e.rounds
