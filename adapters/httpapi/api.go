@@ -87,7 +87,7 @@ type Config struct {
 
 type api struct {
 	Config
-	heartbeatTurns, commandTurns, lookupTurns, polledTurns, pastTurns, scanTurns, streamTurns, operatorTurns *web.Turns
+	heartbeatTurns, commandTurns, lookupTurns, polledTurns, pastTurns, scanTurns, pageTurns, streamTurns, operatorTurns *web.Turns
 
 	outgoing *web.Outgoing
 	gzip     *web.Gzip
@@ -104,6 +104,7 @@ const (
 	lookupsAtOnce    = 256
 	pastAtOnce       = 32 // lookups in a catalog of the past, which may have to be built
 	scansAtOnce      = 8  // of the history, each of which may read for a tenth of a second
+	pagesAtOnce      = 32 // of an instance's newest entries, in the lane
 	streamsAtOnce    = 16_384
 	operatorsAtOnce  = 4 // readings of the metrics
 	commandsAtOnce   = 512
@@ -127,7 +128,7 @@ func New(config Config) *API {
 	a := &api{
 		Config: config, requestIDs: web.NewRequestIDs(),
 		heartbeatTurns: web.NewTurns(cmp.Or(config.HeartbeatsAtOnce, heartbeatsAtOnce)), commandTurns: web.NewTurns(commandsAtOnce), lookupTurns: web.NewTurns(lookupsAtOnce),
-		polledTurns: web.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)), pastTurns: web.NewTurns(pastAtOnce), scanTurns: web.NewTurns(scansAtOnce), streamTurns: web.NewTurns(streamsAtOnce), operatorTurns: web.NewTurns(operatorsAtOnce),
+		polledTurns: web.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)), pastTurns: web.NewTurns(pastAtOnce), scanTurns: web.NewTurns(scansAtOnce), pageTurns: web.NewTurns(pagesAtOnce), streamTurns: web.NewTurns(streamsAtOnce), operatorTurns: web.NewTurns(operatorsAtOnce),
 		outgoing: web.NewOutgoing(outgoingBytes), gzip: web.NewGzip(compressedBytes),
 	}
 	a.heartbeatTurns.OnRefused, a.heartbeatTurns.OnWaiting = config.Shed, config.Shed

@@ -19,21 +19,31 @@ import (
 const historyInLane = 12
 
 // History implements lane.Face. The server answers with all failures, and waits where the history is behind.
+//
+// Pages of few entries have turns of their own, for which the lane waits. With the turns of scans, of which the lane took none that the
+// server's requests waited for, a burst of pages that once went to the server kept all turns there, and the lane answered none.
 func (f *laneFace) History(service, id, limit, match, encodings []byte) (reply lane.Reply, mine bool) {
 	key := domain.Key{Namespace: domain.DefaultNamespace, Service: string(service), ID: string(id)}
 	gzip := encodings != nil && web.AcceptsGzip(string(encodings))
-	if entries, _ := strconv.Atoi(string(limit)); gzip && (limit == nil || entries > historyInLane) {
+	entries, turns := queries.DefaultPage, f.api.pageTurns
+	if limit != nil {
+		entries, _ = strconv.Atoi(string(limit)) // digits
+	}
+	if entries > queries.DefaultPage {
+		turns = f.api.scanTurns
+	}
+	if gzip && entries > historyInLane {
 		return lane.Reply{}, false
 	}
 	allowed := domain.Allow(f.who.Grants, domain.ReadHistory, domain.Key{Namespace: key.Namespace, Service: key.Service})
-	if !allowed || key.Validate() != nil || f.logsRequests() || !f.api.needsNoWarning() || !f.api.scanTurns.TryEnter() {
+	if !allowed || key.Validate() != nil || f.logsRequests() || !f.api.needsNoWarning() {
 		return lane.Reply{}, false
 	}
-	defer f.api.scanTurns.Leave()
 	position := f.api.Queries.Position()
-	if !f.api.Queries.HistoryReached(position) {
+	if !f.api.Queries.HistoryReached(position) || turns.Enter() != nil {
 		return lane.Reply{}, false
 	}
+	defer turns.Leave()
 	page, err := f.api.Queries.HistoryPage(context.Background(), queries.HistoryQuery{
 		Selection: queries.Selection{Namespace: key.Namespace, Service: key.Service, Instance: key.ID}, Limit: string(limit), Secrets: secretsOf(f.who),
 	})

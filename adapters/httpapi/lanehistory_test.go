@@ -105,3 +105,22 @@ func TestTheLaneGivesAHistoryAsItsCallerMaySeeIt(t *testing.T) {
 		}
 	}
 }
+
+// The lane answers pages of an instance's newest entries while scans have all their turns.
+func TestTheLaneGivesAHistoryBesideScans(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5","ttl":"1h"}`).want(t, 201)
+	s.sameTwice(request("GET", a1+"/history?limit=10"))
+	s.api.HoldScans()
+	before := s.api.Lane().Answered()
+	w := s.dial()
+	w.say(request("GET", a1)) // the server reads the first request of a connection
+	w.hear().want(t, 200)
+	for _, limit := range []string{"", "?limit=1", "?limit=100"} {
+		w.say(request("GET", a1+"/history"+limit))
+		w.hear().want(t, 200)
+	}
+	if n := s.api.Lane().Answered() - before; n != 3 {
+		t.Errorf("the lane answered %d of 3 pages", n)
+	}
+}
