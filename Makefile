@@ -67,8 +67,8 @@ bench: ## benchmarks beside the code, of the revision BASE and of the working tr
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKGS) > "$$dir/now.txt" && \
 	$(GO) tool benchstat $(BASE)="$$dir/base.txt" now="$$dir/now.txt"
 
-demo: ## a server with simulated services, on a temporary folder
-	$(GO) run ./cmd/rollcall demo
+demo: build ## a server with simulated services, on a temporary folder
+	@exec $(BIN) demo
 
 screenshots: build ## pictures of the web UI in both themes, for the documents
 	@cd adapters/webui/browsertest && { [ -d node_modules ] || npm ci --no-audit --no-fund; } && node screenshots.js ../../../$(BIN) ../../../docs/pictures

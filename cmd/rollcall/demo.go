@@ -8,16 +8,19 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rollcall-registry/rollcall/adapters/client"
+	"github.com/rollcall-registry/rollcall/adapters/probes"
 )
 
 func demoCommand() *cobra.Command {
-	s := settings{store: "embedded", retention: 72 * time.Hour, preserve: true, ui: true, minFree: defaultMinFree}
+	s := settings{store: "embedded", retention: 72 * time.Hour, preserve: true, ui: true, minFree: defaultMinFree,
+		webhookPauseAfter: 24 * time.Hour, probeConcurrency: probes.DefaultConcurrency}
 	var ttl time.Duration
 	c := &cobra.Command{
 		Use:   "demo",
@@ -63,6 +66,14 @@ causes, and with the one that takes the mistake back. The server runs until Ctrl
 	return alone(printsWords(c, "it runs until it is stopped, and tells what to try"))
 }
 
+// programName is what a user types to run this program again: the path by which it was begun, or its name where a shell has found it.
+func programName(begun string) string {
+	if strings.ContainsRune(begun, '/') {
+		return begun
+	}
+	return "rollcall"
+}
+
 // runDemo keeps the instances alive and tells the story, until the context ends.
 func runDemo(ctx context.Context, out io.Writer, url string, ttl time.Duration) {
 	fmt.Fprintf(out, "Rollcall runs at %s on a temporary folder. Look at %s/ui/ in a browser. Ctrl-C ends it.\n\n", url, url)
@@ -82,6 +93,6 @@ func runDemo(ctx context.Context, out io.Writer, url string, ttl time.Duration) 
 	case err != nil:
 		fmt.Fprintln(out, "The story ends here:", errorLine(err))
 	default:
-		t.hints(url)
+		t.hints(url, programName(os.Args[0]))
 	}
 }

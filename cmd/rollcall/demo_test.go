@@ -15,7 +15,7 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// The demo tells what happened at the moment at which it happened, the commands that it prints find the causes, and
+// The demo tells what happened at the moment at which it happened, the commands that it prints find the causes as they stand there, and
 // Ctrl-C ends it.
 func TestTheCommandsOfTheDemoFindTheCausesOfItsStory(t *testing.T) {
 	t.Parallel()
@@ -33,7 +33,7 @@ func TestTheCommandsOfTheDemoFindTheCausesOfItsStory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Process.Kill() }()
-	url, story, commands := readStory(t, out)
+	url, story, commands := readStory(t, path, out)
 	if len(commands) != 6 {
 		t.Fatalf("it prints %d commands, want 6:\n%s", len(commands), strings.Join(commands, "\n"))
 	}
@@ -46,7 +46,6 @@ func TestTheCommandsOfTheDemoFindTheCausesOfItsStory(t *testing.T) {
 		{"1 instance:  registered again", "(deregistered by anonymous at ", `reason "clean-up: this is the old cart"`, "1 reverted."},
 	} {
 		run := exec.Command("sh", "-c", commands[i])
-		run.Env = append(os.Environ(), "PATH="+filepath.Dir(path)+":"+os.Getenv("PATH"))
 		answer, err := run.CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v\n%s", commands[i], err, answer)
@@ -104,7 +103,7 @@ func stays(t *testing.T, url string, past time.Duration) {
 }
 
 // readStory reads what a demo prints up to the end of its commands.
-func readStory(t *testing.T, out io.Reader) (url string, story, commands []string) {
+func readStory(t *testing.T, program string, out io.Reader) (url string, story, commands []string) {
 	t.Helper()
 	told := make(chan struct{}) // closed when all is read
 	go func() {
@@ -114,7 +113,7 @@ func readStory(t *testing.T, out io.Reader) (url string, story, commands []strin
 			switch {
 			case strings.HasPrefix(line, "Rollcall runs at "):
 				url = strings.Fields(line)[3]
-			case strings.HasPrefix(line, "  rollcall "):
+			case strings.HasPrefix(line, "  "+program+" "):
 				commands = append(commands, strings.TrimSpace(line))
 			case strings.HasPrefix(line, "More: "), strings.HasPrefix(line, "The story ends here"):
 				return

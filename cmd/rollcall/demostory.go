@@ -170,7 +170,7 @@ func (s *story) recorded(ctx context.Context, q client.HistoryQuery) (wire.Histo
 }
 
 // hints prints the commands that find the causes, and the one that takes the mistake back.
-func (s *story) hints(url string) {
+func (s *story) hints(url, program string) {
 	const tick = time.Millisecond // in which a printed time is exact
 	at := ""
 	if url != defaultURL {
@@ -178,14 +178,14 @@ func (s *story) hints(url string) {
 	}
 	fmt.Fprintf(s.out, "\nFind the causes, in another terminal:\n\n")
 	for _, hint := range []struct{ question, command string }{
-		{"what did the deploy change?", fmt.Sprintf("rollcall diff --from '%s' --to '%s'", stamp(s.deploy[0].Add(-tick)), stamp(s.deploy[1].Add(tick)))},
-		{"why is " + s.crashed.key.ID + " gone?", "rollcall why " + s.crashed.key.Service + "/" + s.crashed.key.ID},
-		{"why did nobody vanish in the partition?", "rollcall history --type " + domain.TypeSelfPreservationStarted + "," + domain.TypeSelfPreservationEnded},
-		{"who took " + s.mistaken.ID + " away?", "rollcall why " + s.mistaken.Service + "/" + s.mistaken.ID},
-		{"what was it?", fmt.Sprintf("rollcall get instance %s/%s --at '%s' -o yaml", s.mistaken.Service, s.mistaken.ID, stamp(s.mistaken.RecordedAt.Add(-tick)))},
-		{"take the mistake back", fmt.Sprintf("rollcall revert --event %s --reason 'it was the wrong cart'", s.mistaken.Position)},
+		{"what did the deploy change?", fmt.Sprintf("diff --from '%s' --to '%s'", stamp(s.deploy[0].Add(-tick)), stamp(s.deploy[1].Add(tick)))},
+		{"why is " + s.crashed.key.ID + " gone?", "why " + s.crashed.key.Service + "/" + s.crashed.key.ID},
+		{"why did nobody vanish in the partition?", "history --type " + domain.TypeSelfPreservationStarted + "," + domain.TypeSelfPreservationEnded},
+		{"who took " + s.mistaken.ID + " away?", "why " + s.mistaken.Service + "/" + s.mistaken.ID},
+		{"what was it?", fmt.Sprintf("get instance %s/%s --at '%s' -o yaml", s.mistaken.Service, s.mistaken.ID, stamp(s.mistaken.RecordedAt.Add(-tick)))},
+		{"take the mistake back", fmt.Sprintf("revert --event %s --reason 'it was the wrong cart'", s.mistaken.Position)},
 	} {
-		fmt.Fprintf(s.out, "  # %s\n  %s%s\n\n", hint.question, hint.command, at)
+		fmt.Fprintf(s.out, "  # %s\n  %s %s%s\n\n", hint.question, program, hint.command, at)
 	}
-	fmt.Fprintf(s.out, "More: rollcall watch%s shows the catalog as it changes, curl %s/metrics the metrics.\n", at, url)
+	fmt.Fprintf(s.out, "More: %s watch%s shows the catalog as it changes, curl %s/metrics the metrics.\n", program, at, url)
 }
