@@ -14,6 +14,9 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
+// shortestEvery is the shortest interval of heartbeats. The shortest lease is 1 s, and an attempt has no longer than the interval.
+const shortestEvery = 100 * time.Millisecond
+
 func heartbeatCommand(remote *commandLine) *cobra.Command {
 	var every time.Duration
 	var of precondition
@@ -27,7 +30,7 @@ func heartbeatCommand(remote *commandLine) *cobra.Command {
 		Example: "  rollcall heartbeat checkout/a-1\n  rollcall heartbeat checkout/a-1 --every 10s --owner \"$UID\" --address 10.0.0.5 --port http=8080",
 		Args:    cobra.ExactArgs(1),
 	}
-	c.Flags().DurationVar(&every, "every", 0, "go on until interrupted, at this interval")
+	c.Flags().DurationVar(&every, "every", 0, "go on until interrupted, at this interval; at least 100ms")
 	of.flags(c)
 	spec.flags(c.Flags())
 	c.Flags().Lookup("address").Usage = "register the instance where none is live, at this IP address or host name; with --every"
@@ -36,7 +39,10 @@ func heartbeatCommand(remote *commandLine) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if every <= 0 {
+		if c.Flags().Changed("every") && every < shortestEvery {
+			return usageError{fmt.Errorf("--every must be at least %v, not %v", shortestEvery, every)}
+		}
+		if every == 0 {
 			if c.Flags().Changed("address") {
 				return usageError{errors.New("--address needs --every")}
 			}

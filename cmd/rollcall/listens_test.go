@@ -25,7 +25,7 @@ func TestWrongSettingsAreRefusedWhateverElseIsSet(t *testing.T) {
 	for _, wrong := range []struct{ args, names string }{
 		{"--dns-ttl 3h", "ttl of DNS"},
 		{"--dns-ttl 1ms", "ttl of DNS"},
-		{"--dns-ttl -1s", "ttl of DNS"},
+		{"--dns-ttl -1s", "--dns-ttl"},
 		{"--dns-rate-limit -1", "rate limit of DNS"},
 		{"--dns-zone a..b", "zone"},
 		{"--datacenter a.b", "datacenter"},

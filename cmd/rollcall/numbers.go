@@ -15,6 +15,7 @@ var (
 	errWhole    = errors.New("must be a whole number in decimal digits, such as 10")
 	errDecimal  = errors.New("must be a number in decimal digits, such as 10 or 2.5")
 	errDuration = errors.New(`must be a duration such as "30s" or "5m"`)
+	errNegative = errors.New(`must not be negative: a duration such as "30s" or "5m"`)
 )
 
 // plainNumber is the value of a flag that takes a number. It takes the forms that parameters of the API take, and a sign: the library
@@ -77,8 +78,11 @@ func checkDecimal(text string) error {
 	return nil
 }
 
-// checkDuration refuses a sign that says nothing, and what is no duration.
+// checkDuration refuses signs, for no flag means a time before another, and what is no duration.
 func checkDuration(text string) error {
+	if strings.HasPrefix(text, "-") {
+		return errNegative
+	}
 	if text == "" || text[0] == '+' || text != strings.TrimSpace(text) {
 		return errDuration
 	}

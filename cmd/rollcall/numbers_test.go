@@ -25,7 +25,9 @@ func TestNumbersOnTheCommandLineAreDecimalDigits(t *testing.T) {
 	for _, args := range [][]string{
 		{"register", "checkout/a", "--address", "10.0.0.5", "--port", "http=+8080"}, {"register", "checkout/a", "--address", "10.0.0.5", "--port", "http=08080,grpc=1"},
 		{"register", "checkout/a", "--address", "10.0.0.5", "--port", "a=1,http=0x50"}, {"register", "checkout/a", "--address", "10.0.0.5", "--ttl", "+30s"},
-		{"heartbeat", "checkout/a", "--every", "+1s"}, {"policy", "set", "p", "--max-removals", "+2/10m"}, {"policy", "set", "p", "--max-removals", "2/+10m"},
+		{"heartbeat", "checkout/a", "--every", "+1s"}, {"heartbeat", "checkout/a", "--every", "0s"}, {"heartbeat", "checkout/a", "--every", "99ms"}, {"heartbeat", "checkout/a", "--every", "-1s"},
+		{"token", "create", "t", "--role", "reader", "--expires-in", "0s"}, {"token", "rotate", "t", "--expires-in", "0s"}, {"token", "rotate", "t", "--keep-old", "-1h"},
+		{"run", "--service", "checkout", "--drain", "-1s", "--", "true"}, {"run", "--service", "checkout", "--stop-timeout", "-1s", "--", "true"}, {"policy", "set", "p", "--max-removals", "+2/10m"}, {"policy", "set", "p", "--max-removals", "2/+10m"},
 		{"policy", "set", "p", "--max-removals", "02/10m"}, {"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--dns-ttl", "+1s"},
 	} {
 		if err := runHere(t, args...); err == nil || exitCode(err) != exitUsage {

@@ -38,9 +38,6 @@ func (s *settings) probing() (o probes.LookerOptions, err error) {
 	if s.probes != "" && s.probes != "on" && s.probes != "off" {
 		return o, fmt.Errorf("probes must be on or off, not %q", s.probes)
 	}
-	if s.probeConcurrency < 0 || s.probeConcurrency > 1<<16 {
-		return o, fmt.Errorf("probe-concurrency must be from 1 to 65536, not %d", s.probeConcurrency)
-	}
 	for _, text := range s.probeAllow {
 		network, err := netip.ParsePrefix(text)
 		if err != nil {

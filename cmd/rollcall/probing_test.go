@@ -287,7 +287,7 @@ func TestChecksOfForbiddenTargetsAreRefused(t *testing.T) {
 	if err != nil || status != 422 || !strings.Contains(string(b), `"namespace"`) {
 		t.Errorf("%d %s %v", status, b, err)
 	}
-	for _, args := range [][]string{{"--probes", "maybe"}, {"--probe-allow", "10.0.0.1"}, {"--probe-concurrency", "-1"}, {"--node-name", "a b"}, {"--probe-ca", "/nowhere"}} {
+	for _, args := range [][]string{{"--probes", "maybe"}, {"--probe-allow", "10.0.0.1"}, {"--probe-concurrency", "-1"}, {"--probe-concurrency", "0"}, {"--probe-concurrency", "65537"}, {"--webhook-pause-after", "0"}, {"--webhook-pause-after", "-1s"}, {"--node-name", "a b"}, {"--probe-ca", "/nowhere"}} {
 		if _, errs, code := run(t, nil, append([]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0"}, args...)...); code != 2 || !strings.Contains(errs, args[0][2:]) {
 			t.Errorf("%v: %d %s", args, code, errs)
 		}

@@ -53,7 +53,7 @@ type settings struct {
 
 	probes           string   // on, or off; "": on
 	probeAllow       []string // networks that probes may reach
-	probeConcurrency int      // 0: the default
+	probeConcurrency int      // > 0; 0: the default, of a node that no command line began
 	probeCA          string   // file with authorities of targets' certificates; "": the system's
 	cluster          clustering
 	nodeName         string // "": made of the machine's name and the port
@@ -62,7 +62,7 @@ type settings struct {
 	heartbeatsAtOnce    int    // 0: as many as the API takes; no flag, tests take fewer
 	publish             []string
 	webhookAllowPrivate bool
-	webhookPauseAfter   time.Duration
+	webhookPauseAfter   time.Duration // > 0; 0: the default, as above
 }
 
 func serveCommand() *cobra.Command {
@@ -164,8 +164,11 @@ func (s *settings) check() error {
 	if s.minFree == 0 {
 		return usageError{errors.New("min-free-mib must be at least 1: the event store needs space to go on")}
 	}
-	if s.webhookPauseAfter < 0 {
-		return usageError{fmt.Errorf("webhook-pause-after must not be negative, not %s", s.webhookPauseAfter)}
+	if s.webhookPauseAfter <= 0 {
+		return usageError{fmt.Errorf("webhook-pause-after must be longer than 0, not %s", s.webhookPauseAfter)}
+	}
+	if s.probeConcurrency < 1 || s.probeConcurrency > 1<<16 {
+		return usageError{fmt.Errorf("probe-concurrency must be from 1 to 65536, not %d", s.probeConcurrency)}
 	}
 	if s.retention < time.Hour {
 		return usageError{fmt.Errorf("heartbeat-retention must be at least 1h, not %s", s.retention)}

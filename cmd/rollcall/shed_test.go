@@ -15,7 +15,7 @@ import (
 // Under overload heartbeats wait and are then refused. That is silence which the registry makes, and ends no lease, be
 // it shorter than the wait.
 func TestHeartbeatsThatAreShedEndNoLease(t *testing.T) {
-	s := settings{listen: "127.0.0.1:0", data: t.TempDir(), store: "embedded", retention: time.Hour, minFree: 1, heartbeatsAtOnce: 1}
+	s := settings{listen: "127.0.0.1:0", data: t.TempDir(), store: "embedded", retention: time.Hour, minFree: 1, heartbeatsAtOnce: 1, webhookPauseAfter: time.Hour, probeConcurrency: 1}
 	ctx, stop := context.WithCancel(context.Background())
 	address, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {

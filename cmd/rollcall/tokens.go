@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -76,6 +77,9 @@ func createTokenCommand(line *accessLine) *cobra.Command {
 	f.DurationVar(&expires, "expires-in", 0, "how long it is good; for ever when left out")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		spec.Namespaces, spec.Services, spec.Instances = patterns(namespaces), patterns(services), patterns(instances)
+		if err := checkExpiresIn(c, expires); err != nil {
+			return err
+		}
 		if expires != 0 {
 			spec.Expires = time.Now().Add(expires).UTC().Truncate(time.Second)
 		}
@@ -90,6 +94,14 @@ func createTokenCommand(line *accessLine) *cobra.Command {
 		return line.print(c, reply.Raw, func(w io.Writer) error { return showSecret(w, reply.Value) })
 	}
 	return c
+}
+
+// checkExpiresIn refuses a token that would be good for no time: 0 in a flag of one's own must not mean for ever.
+func checkExpiresIn(c *cobra.Command, expires time.Duration) error {
+	if c.Flags().Changed("expires-in") && expires <= 0 {
+		return usageError{errors.New("--expires-in must be longer than 0; leave it out for a token without an end")}
+	}
+	return nil
 }
 
 func patterns(names []string) (all []domain.Pattern) {
@@ -176,6 +188,9 @@ func rotateTokenCommand(line *accessLine) *cobra.Command {
 	c.Flags().DurationVar(&keep, "keep-old", 0, "how long the secret before stays good, too, at most 720h")
 	c.Flags().DurationVar(&expires, "expires-in", 0, "how long the token is good from now on; as it was when left out")
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := checkExpiresIn(c, expires); err != nil {
+			return err
+		}
 		how := wire.Rotation{KeepOld: domain.Duration(keep)}
 		if expires != 0 {
 			at := time.Now().Add(expires).UTC().Truncate(time.Second)
