@@ -95,6 +95,11 @@ func root() *cobra.Command {
 		if err := remote.checkOutput(c); err != nil {
 			return err
 		}
+		if c.Name() != "serve" {
+			if err := refuseEmptyFlags(c); err != nil {
+				return err
+			}
+		}
 		if c.Annotations[asksNothing] != "" {
 			return nil
 		}
@@ -143,6 +148,7 @@ func finish(root *cobra.Command) {
 		case "completion":
 			c.Args = knownCommand
 			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+			markUsageErrors(c)
 		}
 	}
 }
@@ -158,6 +164,9 @@ func markUsageErrors(c *cobra.Command) {
 	}
 	c.Args = func(c *cobra.Command, args []string) error {
 		err := check(c, args)
+		if err == nil {
+			err = refuseEmptyArguments(c, args)
+		}
 		if errors.As(err, new(usageError)) {
 			return err
 		}

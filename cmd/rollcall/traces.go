@@ -167,6 +167,9 @@ good and there is no backup, this command renames the traces; nothing is deleted
 			for _, name := range found {
 				fmt.Fprintf(w, "put aside %s\n", name)
 			}
+			if len(found) == 0 {
+				fmt.Fprintf(w, "%s has no traces of an event store: nothing was put aside\n", data)
+			}
 			return nil
 		})
 	}
