@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -111,10 +112,11 @@ type Following struct {
 	at      eventstore.Position // the follower has been told of everything up to here
 	looked  bool                // since the feed was last looked at, changed has a token for each change
 	batch   Changes
-	changed <-chan struct{}
-	release func() // gives back what the last update holds; nil: it holds nothing
+	changed chan struct{} // gets a token also when due is set
+	release func()        // gives back what the last update holds; nil: it holds nothing
 	unwatch func()
-	quiet   *time.Ticker
+	quiet   *time.Timer // sets due each keepAlive. A ticker's channel would make each wait longer.
+	due     atomic.Bool // a KeepAlive is due
 	panics  panics
 }
 
@@ -145,7 +147,7 @@ func (s *Service) Follow(ctx context.Context, q FollowQuery) (*Following, error)
 		return nil, eventstore.ErrClosed
 	}
 	f.changed, f.unwatch = s.Live.Feed().Watch(q.keys()...)
-	f.quiet = time.NewTicker(keepAlive)
+	f.quiet = time.AfterFunc(keepAlive, f.remind)
 	return f, nil
 }
 
@@ -154,6 +156,15 @@ func (f *Following) Close() {
 	f.letGo()
 	f.unwatch()
 	f.quiet.Stop()
+}
+
+// remind makes the next wait end with a KeepAlive, unless there are changes.
+func (f *Following) remind() {
+	f.due.Store(true)
+	select {
+	case f.changed <- struct{}{}:
+	default: // the follower is to look anyway
+	}
 }
 
 // Next waits for the next update. After a Cut, Next returns io.EOF. After an error there are no further updates.
@@ -287,11 +298,13 @@ func (f *Following) live(ctx context.Context) (Update, error) {
 				return told, nil
 			}
 		}
+		if f.due.CompareAndSwap(true, false) {
+			f.quiet.Reset(keepAlive)
+			return KeepAlive{"still here"}, nil
+		}
 		select {
 		case <-f.changed:
 			f.looked = false
-		case <-f.quiet.C:
-			return KeepAlive{"still here"}, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-f.service.Stopping.Done():

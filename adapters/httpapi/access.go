@@ -268,10 +268,13 @@ func scopeOf(c echo.Context, on Scope) (key domain.Key, err error) {
 // still looks at the rights of a caller who waits or streams once more. A caller whose token has ended, or who has lost the
 // right, is refused.
 func (a *api) still(c echo.Context) error {
-	who := web.IdentityOf(c)
-	if who.Still() {
+	if web.IdentityOf(c).Still() {
 		return nil
 	}
+	return a.identifyAgain(c)
+}
+
+func (a *api) identifyAgain(c echo.Context) error {
 	renewed, err := a.Access.Identify(c.Request())
 	if err != nil {
 		return err

@@ -26,11 +26,14 @@ const (
 // what fails before has a status of its own.
 type sse struct {
 	c      echo.Context
-	buffer []byte
-	until  time.Time // the write deadline is streamTimeout after this; zero: the deadline is another
+	buffer []byte      // begins with web.ChunkHead bytes, which are no part of an event
+	chunks *web.Chunks // the way to the subscriber; nil: through net/http
+	until  time.Time   // the write deadline is streamTimeout after this; zero: the deadline is another
 }
 
-func newSSE(c echo.Context) *sse { return &sse{c: c} }
+func newSSE(c echo.Context) *sse { return &sse{c: c, buffer: noEvent()} }
+
+func noEvent() []byte { return make([]byte, web.ChunkHead) }
 
 func (s *sse) begin() {
 	r := s.c.Response()
@@ -82,17 +85,38 @@ func (s *sse) flush() error {
 		s.until = now.Add(streamSlack)
 		extendWriteDeadline(s.c, streamTimeout+streamSlack)
 	}
-	if len(s.buffer) > 0 {
-		if _, err := s.c.Response().Write(s.buffer); err != nil {
-			return err
-		}
-		s.buffer = s.buffer[:0]
-		if cap(s.buffer) > keptBuffer {
-			s.buffer = nil
-		}
+	if s.chunks == nil {
+		return s.flushThrough()
+	}
+	if len(s.buffer) == web.ChunkHead {
+		return nil
+	}
+	var err error
+	s.buffer, err = s.chunks.Write(s.buffer)
+	s.clear()
+	return err
+}
+
+// flushThrough hands over what was sent through net/http. From then on there may be a shorter way.
+func (s *sse) flushThrough() error {
+	if err := s.write(); err != nil {
+		return err
 	}
 	s.c.Response().Flush()
+	s.chunks = web.ChunksOf(s.c)
 	return nil
+}
+
+func (s *sse) write() error {
+	_, err := s.c.Response().Write(s.buffer[web.ChunkHead:])
+	s.clear()
+	return err
+}
+
+func (s *sse) clear() {
+	if s.buffer = s.buffer[:web.ChunkHead]; cap(s.buffer) > keptBuffer {
+		s.buffer = noEvent()
+	}
 }
 
 // add sends what is encoded, and hands it over together with other small events.
@@ -116,11 +140,12 @@ func (s *sse) sendAll(outgoing *web.Outgoing, id wire.Position, name string, dat
 	defer reply.End()
 	s.until = time.Time{} // the reply has a deadline of its own
 	s.begin()
+	s.chunks = nil
 	s.buffer = openSSE(s.buffer, id, name)
-	if err := reply.Write(s.c, s.buffer); err != nil {
+	if err := reply.Write(s.c, s.buffer[web.ChunkHead:]); err != nil {
 		return err
 	}
-	s.buffer = s.buffer[:0]
+	s.clear()
 	if err := reply.Write(s.c, data); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/encoded"
 	"github.com/rollcall-registry/rollcall/queries"
@@ -32,15 +33,31 @@ func (a *api) streamCatalog(c echo.Context) error {
 	return a.stream(c, queries.FollowQuery{Namespace: queries.OneNamespace(ns), Services: services, Visible: visible(c)})
 }
 
+// subscriber is who made a request for a stream.
+type subscriber struct {
+	api *api
+	c   echo.Context
+	ctx context.Context // of the request
+	who *web.Identity   // as the context has it, where to look takes longer
+}
+
+func (a *api) subscriber(c echo.Context) *subscriber {
+	return &subscriber{a, c, c.Request().Context(), web.IdentityOf(c)}
+}
+
 // next waits for the next update of a stream, and refuses it to a caller who has lost the right meanwhile.
-func (a *api) next(c echo.Context, following interface {
+func (s *subscriber) next(following interface {
 	Next(context.Context) (queries.Update, error)
 }) (queries.Update, error) {
-	update, err := following.Next(c.Request().Context())
+	update, err := following.Next(s.ctx)
+	if err == nil && !s.who.Still() {
+		err = s.api.identifyAgain(s.c)
+		s.who = web.IdentityOf(s.c)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return update, a.still(c)
+	return update, nil
 }
 
 func (a *api) stream(c echo.Context, q queries.FollowQuery) (err error) {
@@ -56,14 +73,14 @@ func (a *api) stream(c echo.Context, q queries.FollowQuery) (err error) {
 		return err
 	}
 	defer following.Close()
-	w := newSSE(c)
+	w, subscriber := newSSE(c), a.subscriber(c)
 	if q.After != nil || c.Request().Method == http.MethodHead { // there is no snapshot that may be refused
 		if err := w.flush(); err != nil {
 			return err
 		}
 	}
 	for {
-		update, err := a.next(c, following)
+		update, err := subscriber.next(following)
 		if err != nil {
 			return err
 		}
@@ -152,13 +169,13 @@ func (a *api) streamEvents(c echo.Context) error {
 		return err
 	}
 	defer following.Close()
-	w := newSSE(c)
+	w, subscriber := newSSE(c), a.subscriber(c)
 	if err := w.flush(); err != nil {
 		return err
 	}
 	var line []byte
 	for {
-		update, err := a.next(c, following)
+		update, err := subscriber.next(following)
 		if err != nil {
 			return err
 		}

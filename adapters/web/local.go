@@ -5,16 +5,16 @@ import (
 	"net"
 )
 
-type localKey struct{}
+type connectionKey struct{}
 
-// ConnContext is for http.Server. It marks the context of connections through a Unix socket. A user who can connect to
-// the socket in the data folder can read the data folder, and so has an operator's rights.
+// ConnContext is for http.Server. It puts the connection into the context of the connection's requests.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
-	if c.LocalAddr().Network() == "unix" {
-		return context.WithValue(ctx, localKey{}, true)
-	}
-	return ctx
+	return context.WithValue(ctx, connectionKey{}, c)
 }
 
-// IsLocal says whether a request came through the Unix socket.
-func IsLocal(ctx context.Context) bool { return ctx.Value(localKey{}) != nil }
+// IsLocal says whether a request came through the Unix socket. A user who can connect to the socket in the data folder can
+// read the data folder, and so has an operator's rights.
+func IsLocal(ctx context.Context) bool {
+	c, ok := ctx.Value(connectionKey{}).(net.Conn)
+	return ok && c.LocalAddr().Network() == "unix"
+}

@@ -194,9 +194,9 @@ func (f *Feed) at(number uint64) *Change {
 }
 
 // Watch tells of changes to any of some services, or with the zero key to any service. The channel gets a token after a
-// change. It holds one token, so one token may stand for several changes; it is never closed. REQUIRES: the caller calls
-// stop.
-func (f *Feed) Watch(keys ...domain.ServiceKey) (changed <-chan struct{}, stop func()) {
+// change. It holds one token, so one token may stand for several changes; it is never closed. The caller may put a token in
+// for a reason of its own. REQUIRES: the caller calls stop.
+func (f *Feed) Watch(keys ...domain.ServiceKey) (changed chan struct{}, stop func()) {
 	return f.watches.add(keys)
 }
 
@@ -228,7 +228,7 @@ type watches struct {
 	changed   map[domain.ServiceKey]struct{} // services whose watchers Run is to wake
 }
 
-func (w *watches) add(keys []domain.ServiceKey) (changed <-chan struct{}, stop func()) {
+func (w *watches) add(keys []domain.ServiceKey) (changed chan struct{}, stop func()) {
 	ch := make(chan struct{}, 1)
 	w.mu.Lock()
 	defer w.mu.Unlock()
