@@ -25,11 +25,17 @@ func collectorIsOurs() bool { return os.Getenv("GOGC") == "" && os.Getenv("GOMEM
 
 // fewerCollections lets the heap grow further between garbage collections, until the returned function is called. A rebuild
 // makes much garbage beside a small heap, and the collections would take a third of the rebuild's time.
-func fewerCollections() (as func()) {
+func fewerCollections() (as func()) { return collectAt(mostPercent) }
+
+// noCollections stops garbage collections until the returned function is called. A snapshot that is loaded, and leases that begin, make
+// nearly no garbage, so collections would only look through what is there so far, again and again.
+func noCollections() (as func()) { return collectAt(-1) }
+
+func collectAt(percent int) (as func()) {
 	if !collectorIsOurs() {
 		return func() {}
 	}
-	before := debug.SetGCPercent(mostPercent)
+	before := debug.SetGCPercent(percent)
 	return func() { debug.SetGCPercent(before) }
 }
 

@@ -120,7 +120,7 @@ func (n *node) openLive(ctx context.Context) (err error) {
 	defer fewerCollections()()
 	n.live, err = live.Open(ctx, live.Options{
 		Store: n.store, Now: time.Now, Logger: n.logger,
-		Snapshots: catalogSnapshots(n.settings, n.store.id, n.logger),
+		Snapshots: catalogSnapshots(n.settings, n.store.id, n.logger), Filling: noCollections,
 		OnProgress: func(at, head eventstore.Position) {
 			if time.Since(said) > 2*time.Second {
 				said = time.Now()

@@ -386,7 +386,7 @@ func TestALargeSnapshotIsReadInPieces(t *testing.T) {
 			}
 		}
 		broken := errors.New("broken")
-		if _, err := load(io.MultiReader(bytes.NewReader(state[:400_000]), iotest.ErrReader(broken))); !errors.Is(err, broken) {
+		if _, err := load(io.MultiReader(bytes.NewReader(state[:200_000]), iotest.ErrReader(broken))); !errors.Is(err, broken) {
 			t.Errorf("%s: a reader that breaks gave %v", name, err)
 		}
 		if _, err := load(io.MultiReader(bytes.NewReader(state), bytes.NewReader(state))); !errors.Is(err, catalog.ErrBadSnapshot) {

@@ -124,8 +124,11 @@ func (e *Entry) ID() string { return unsafe.String(e.text, e.idLength) }
 // packed is the packed source: the data of the event that holds the details. Of an instance whose checks changed since, the
 // source has the present checks.
 func (e *Entry) packed() string {
-	return unsafe.String(e.text, e.idLength+e.packedLength)[e.idLength:]
+	return e.whole()[e.idLength:]
 }
+
+// whole is the id and behind it the packed source.
+func (e *Entry) whole() string { return unsafe.String(e.text, e.idLength+e.packedLength) }
 
 // source is the data of the event that holds the details.
 func (e *Entry) source() []byte {

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"hash/maphash"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -22,12 +23,17 @@ type index struct {
 	shards [64]indexShard
 }
 
-// indexShard is a table of slots, a power of two, with linear probing. At most three quarters of the slots are used.
+// indexShard is a table of slots with linear probing. At most three quarters of the slots are used.
 type indexShard struct {
-	slots atomic.Pointer[[]slot]
-	live  int // slots of entries; only the changing goroutine uses it
-	used  int // slots of entries and tombstones; only the changing goroutine uses it
+	slots   atomic.Pointer[[]slot]
+	live    int        // slots of entries; only the changing goroutine uses it
+	used    int        // slots of entries and tombstones; only the changing goroutine uses it
+	loading sync.Mutex // held to change the shard while several goroutines load a snapshot
 }
+
+// home is where a probe for a hash begins, of so many slots. The slots need not be a power of two, so that a table has no more of
+// them than it needs.
+func home(hash uint32, slots int) int { return int(uint64(hash) * uint64(slots) >> 32) }
 
 // slot holds an entry and the entry's place in the list of its service.
 type slot struct {
@@ -109,7 +115,7 @@ func (l *lookups) begin(x *index, keys []domain.Key) {
 	}
 	for i := range keys {
 		if n := len(l.tables[i]); n > 0 {
-			if e := l.tables[i][int(l.hashes[i])&(n-1)].load(); e != nil { // nearly always the key's
+			if e := l.tables[i][home(l.hashes[i], n)].load(); e != nil { // nearly always the key's
 				l.found[i] = e
 				discard(byte(e.idLength))
 			}
@@ -164,7 +170,10 @@ func lookup(slots []slot, key domain.Key, hash uint32) (at *slot, e *Entry) {
 	if len(slots) == 0 {
 		return nil, nil
 	}
-	for i := int(hash) & (len(slots) - 1); ; i = (i + 1) & (len(slots) - 1) {
+	for i := home(hash, len(slots)); ; i++ {
+		if i == len(slots) {
+			i = 0
+		}
 		s := &slots[i]
 		switch e := s.load(); {
 		case e == nil:
@@ -217,20 +226,29 @@ func (x *index) set(e *Entry, listed int) {
 	s.locate(key, hash).set(e, listed)
 }
 
-// rebuild makes and publishes a new table without tombstones, in which the entries take at most three eighths of the slots.
-func (s *indexShard) rebuild() {
-	size := 8
-	for 8*s.live > 3*size {
-		size *= 2
+// reserve makes an empty index large enough for so many entries.
+func (x *index) reserve(entries int) {
+	for i := range x.shards {
+		each := entries / len(x.shards)
+		slots := make([]slot, (each+each/20+leastSlots)*7/5) // no shard has many more entries than the others
+		x.shards[i].slots.Store(&slots)
 	}
-	slots := make([]slot, size)
+}
+
+const leastSlots = 8
+
+// rebuild makes and publishes a new table without tombstones, in which the entries take at most nine sixteenths of the slots.
+func (s *indexShard) rebuild() {
+	slots := make([]slot, max(leastSlots, (16*s.live+8)/9))
 	for _, old := range *s.slots.Load() {
 		if old.entry == nil || old.entry == tombstone {
 			continue
 		}
-		to := int(old.hash) & (size - 1)
+		to := home(old.hash, len(slots))
 		for slots[to].entry != nil {
-			to = (to + 1) & (size - 1)
+			if to++; to == len(slots) {
+				to = 0
+			}
 		}
 		slots[to] = old
 	}

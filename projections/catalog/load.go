@@ -1,119 +1,252 @@
 package catalog
 
 import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
 	"io"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
 // Load is the catalog whose state Encode wrote.
-func Load(state io.Reader) (*Catalog, error) { return load(&snapshotReader{source: state}) }
+func Load(state io.Reader) (*Catalog, error) { return load(state, keptTogether) }
 
-// LoadShared is Load for a catalog that is used for a short time. The texts of many entries share a piece of memory and are
-// not packed, which spares nearly all allocations. An entry that is kept keeps its whole piece.
-func LoadShared(state io.Reader) (*Catalog, error) {
-	return load(&snapshotReader{source: state, shared: true})
+// LoadShared is Load for a catalog that is used for a short time. All entries of a frame share their memory, which spares nearly all
+// allocations. An entry that is kept keeps the memory of its whole frame.
+func LoadShared(state io.Reader) (*Catalog, error) { return load(state, frameEntries) }
+
+// keptTogether is how many entries share their memory, which is given back once all of them have been replaced. So a catalog of which
+// most, but not all, has been replaced takes at most the memory of the snapshot more than it needs. With 16 an entry costs little more
+// than its share, and instances that are beside each other, of one service, often go together.
+const keptTogether = 16
+
+// loader reads a state. One goroutine reads frames, while others decode them and put their entries into the index.
+type loader struct {
+	catalog  *Catalog
+	together int         // how many entries share their memory
+	bad      atomic.Bool // a frame is damaged
+	frames   chan *frame // closed when all have been read
+	spare    chan []byte // buffers of frames that have been decoded; a buffer that does not fit in is dropped
 }
 
-// load decodes a state, while another goroutine puts what has been decoded into the index: each takes about half of the time.
-func load(r *snapshotReader) (*Catalog, error) {
-	c := New()
-	entries := make(chan []decoded, 8) // closed when all has been decoded
-	indexed := make(chan bool)         // gets one value: whether no key came twice
-	go func() { indexed <- c.addDecoded(entries) }()
-	err := c.decode(r, entries)
-	close(entries)
-	if distinct := <-indexed; err == nil && !distinct {
-		err = ErrBadSnapshot
+// frame is a part of a state, see frameEntries.
+type frame struct {
+	service     *service
+	from, count int    // the indexes of its entries in the list of the service
+	bytes       []byte // the memory of what follows
+	rows        snapshotReader
+	texts       []byte
+	entries     []*Entry // once it is decoded
+}
+
+func load(state io.Reader, together int) (*Catalog, error) {
+	workers := runtime.GOMAXPROCS(0)
+	l := &loader{catalog: New(), together: together, frames: make(chan *frame, workers), spare: make(chan []byte, 3*workers)}
+	var decoding sync.WaitGroup
+	for range workers {
+		decoding.Go(func() {
+			for f := range l.frames {
+				if !l.bad.Load() && !l.decode(f) {
+					l.bad.Store(true)
+				}
+				f.rows.B, f.texts = nil, nil
+				select {
+				case l.spare <- f.bytes:
+				default:
+				}
+			}
+		})
 	}
-	if err != nil {
+	frames, err := l.read(bufio.NewReaderSize(state, 256<<10))
+	close(l.frames)
+	decoding.Wait()
+	switch {
+	case err == io.EOF || err == io.ErrUnexpectedEOF || l.bad.Load() && err == nil:
+		return nil, ErrBadSnapshot
+	case err != nil:
 		return nil, err
 	}
-	return c, nil
+	l.list(frames)
+	return l.catalog, nil
 }
 
-// decoded is an entry that is not in the index yet.
-type decoded struct {
-	entry  *Entry
-	listed int // index in the service's list
+// mostReserved bounds what a damaged number of instances can ask for. The index of a larger catalog grows as it is filled.
+const mostReserved = 1 << 20
+
+// read gives all frames to the goroutines that decode them.
+func (l *loader) read(state *bufio.Reader) (frames []*frame, err error) {
+	var head [16]byte
+	if _, err := io.ReadFull(state, head[:]); err != nil {
+		return nil, err
+	}
+	instances := binary.BigEndian.Uint64(head[:])
+	if binary.BigEndian.Uint64(head[8:]) != phrasesSum {
+		return nil, ErrBadSnapshot
+	}
+	l.catalog.index.reserve(int(min(instances, mostReserved)))
+	var newest *frame
+	for ; instances > 0 && !l.bad.Load(); instances -= uint64(newest.count) {
+		f, err := l.next(state, newest)
+		if err != nil {
+			return nil, err
+		}
+		if f.count == 0 || uint64(f.count) > instances {
+			return nil, ErrBadSnapshot
+		}
+		l.frames <- f
+		frames = append(frames, f)
+		newest = f
+	}
+	if _, err := state.ReadByte(); err == nil {
+		return nil, ErrBadSnapshot // there is more than the number of instances says
+	} else if err != io.EOF {
+		return nil, err
+	}
+	return frames, nil
 }
 
-// decodedAtOnce is how many entries are given to the other goroutine at once.
-const decodedAtOnce = 1024
+// next reads a frame. before is the frame before it; nil: it is the first one.
+func (l *loader) next(state *bufio.Reader, before *frame) (*frame, error) {
+	var lengths [8]byte
+	if _, err := io.ReadFull(state, lengths[:]); err != nil {
+		return nil, err
+	}
+	rows, texts := int(binary.BigEndian.Uint32(lengths[:])), int(binary.BigEndian.Uint32(lengths[4:]))
+	f := new(frame)
+	var err error
+	if f.bytes, err = l.bytes(state, rows+texts); err != nil {
+		return nil, err
+	}
+	f.rows.B, f.texts = f.bytes[:rows], f.bytes[rows:]
+	namespace, name := f.rows.Bytes(), f.rows.Bytes()
+	last, count := eventstore.Position(f.rows.Uvarint()), f.rows.Uvarint()
+	if f.rows.Failed || count > frameEntries {
+		return nil, ErrBadSnapshot
+	}
+	f.count = int(count)
+	if before != nil && before.service.key.Namespace == string(namespace) && before.service.key.Service == string(name) {
+		f.service, f.from = before.service, before.from+before.count
+		return f, nil
+	}
+	f.service = &service{key: domain.ServiceKey{Namespace: string(namespace), Service: string(name)}, last: last}
+	services := l.catalog.shard(f.service.key).services
+	if services[f.service.key] != nil {
+		return nil, ErrBadSnapshot
+	}
+	services[f.service.key] = f.service
+	return f, nil
+}
 
-// decode makes the services of a state.
-func (c *Catalog) decode(r *snapshotReader, to chan<- []decoded) error {
-	some := make([]decoded, 0, decodedAtOnce)
-	for r.more() {
-		s, entries := r.service()
-		s.entries = make([]*Entry, 0, min(entries, 1<<16)) // a damaged number must not ask for all memory
-		for ; entries > 0 && r.err == nil; entries-- {
-			e := r.entry(s)
-			if r.err != nil {
-				break
+// bytes reads so many bytes, into a spare buffer if there is one. A damaged number must not ask for all memory, so a large buffer
+// grows as it is filled.
+func (l *loader) bytes(state io.Reader, n int) (b []byte, err error) {
+	select {
+	case b = <-l.spare:
+	default:
+	}
+	for b = b[:0]; len(b) < n; {
+		part := min(n-len(b), max(4*frameTexts, len(b)))
+		b = slices.Grow(b, part)
+		read, err := io.ReadFull(state, b[len(b):len(b)+part])
+		if b = b[:len(b)+read]; err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// decode makes the entries of a frame, and puts them into the index. false: the frame is damaged, or has an instance that was there.
+func (l *loader) decode(f *frame) bool {
+	f.entries = make([]*Entry, 0, f.count)
+	before, texts := new(Entry), f.texts
+	for len(f.entries) < f.count {
+		group := make([]Entry, min(l.together, f.count-len(f.entries)))
+		size := 0
+		for i := range group {
+			e := &group[i]
+			e.service = f.service
+			f.rows.row(e, before)
+			before = e
+			if size += int(e.idLength) + int(e.packedLength); size > len(texts) {
+				return false
 			}
-			some = append(some, decoded{e, len(s.entries)})
-			s.entries = append(s.entries, e)
-			if len(some) == decodedAtOnce {
-				to <- some
-				some = make([]decoded, 0, decodedAtOnce)
+			f.entries = append(f.entries, e)
+		}
+		if f.rows.Failed {
+			return false
+		}
+		memory := bytes.Clone(texts[:size])
+		texts = texts[size:]
+		plain := bytes.IndexByte(memory, more) < 0
+		for i := range group {
+			e := &group[i]
+			n := e.idLength + e.packedLength
+			e.setText(memory[:n:n], int(e.idLength))
+			if memory = memory[n:]; !plain && !wellPacked(e.packed()) {
+				return false
 			}
 		}
-		if r.err != nil {
-			break
+		for from := 0; from < len(group); from += prefetchBatch {
+			some := group[from:min(from+prefetchBatch, len(group))]
+			if !l.catalog.index.addAll(some, f.from+len(f.entries)-len(group)+from) {
+				return false
+			}
 		}
-		services := c.shard(s.key).services
-		if len(s.entries) == 0 || services[s.key] != nil {
-			return ErrBadSnapshot
+	}
+	return len(texts) == 0 && len(f.rows.B) == 0
+}
+
+// list gives the services the lists of their entries.
+func (l *loader) list(frames []*frame) {
+	c := l.catalog
+	for len(frames) > 0 {
+		s, n := frames[0].service, 1
+		for n < len(frames) && frames[n].service == s {
+			n++
 		}
-		services[s.key] = s
+		s.entries = frames[0].entries
+		if n > 1 {
+			s.entries = make([]*Entry, 0, frames[n-1].from+frames[n-1].count)
+			for _, f := range frames[:n] {
+				s.entries = append(s.entries, f.entries...)
+			}
+		}
+		frames = frames[n:]
 		c.instances.Add(int64(len(s.entries)))
 		c.changed.Store(max(c.changed.Load(), uint64(s.last)))
-		c.described.Store(c.changed.Load())
 	}
-	to <- some
-	return r.err
+	c.described.Store(c.changed.Load())
 }
 
-// addDecoded puts entries into the index until the channel is closed. distinct is false if a key came twice.
-func (c *Catalog) addDecoded(from <-chan []decoded) (distinct bool) {
-	distinct = true
-	for some := range from {
-		for ; len(some) > 0; some = some[min(prefetchBatch, len(some)):] {
-			if !c.index.addAll(some[:min(prefetchBatch, len(some))]) {
-				distinct = false
-			}
-		}
-	}
-	return distinct
-}
-
-// addAll puts a few entries into the index. It looks at the slots of all of them first, so that the processor waits for
-// several at the same time. distinct is false if the index has the key of an entry, which is then left out. REQUIRES: at most
-// prefetchBatch entries.
-func (x *index) addAll(some []decoded) (distinct bool) {
+// addAll puts a few entries of one service, which are beside each other in its list from an index on, into the index. It looks at the
+// slots of all of them first, so that the processor waits for several at the same time. distinct is false if the index has the key of an
+// entry, which is then left out. Several goroutines may call addAll at once. REQUIRES: at most prefetchBatch entries.
+func (x *index) addAll(some []Entry, listed int) (distinct bool) {
 	var l lookups
-	var service uint64
-	var of domain.ServiceKey
+	of := some[0].service.key
+	service := x.hashService(of.Namespace, of.Service)
 	for i := range some {
-		e := some[i].entry
-		if i == 0 || e.service.key != of {
-			of = e.service.key
-			service = x.hashService(of.Namespace, of.Service)
-		}
-		l.shards[i], l.hashes[i] = x.shardWithin(service, e.ID())
+		l.shards[i], l.hashes[i] = x.shardWithin(service, some[i].ID())
 		if slots := *l.shards[i].slots.Load(); len(slots) > 0 {
-			l.found[i] = slots[int(l.hashes[i])&(len(slots)-1)].load()
+			l.found[i] = slots[home(l.hashes[i], len(slots))].load()
 		}
 	}
 	distinct = true
 	for i := range some {
-		e := some[i].entry
-		if at := l.shards[i].locate(e.Key(), l.hashes[i]); at.entry == nil {
-			at.set(e, some[i].listed)
+		e, shard := &some[i], l.shards[i]
+		shard.loading.Lock()
+		if at := shard.locate(e.Key(), l.hashes[i]); at.entry == nil {
+			at.set(e, listed+i)
 		} else {
 			distinct = false
 		}
+		shard.loading.Unlock()
 	}
 	return distinct
 }

@@ -173,6 +173,21 @@ func appendUnpacked(b []byte, packed string) []byte {
 	return append(b, packed[done:]...)
 }
 
+// wellPacked says whether a text can be unpacked. appendPacked makes no other.
+func wellPacked(packed string) bool {
+	if len(packed) > 0 && packed[0] == verbatim {
+		return true
+	}
+	for i := 0; i < len(packed); i++ {
+		if packed[i] == more {
+			if i++; i == len(packed) || oneByte+int(packed[i]) >= len(phrases) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // phraseAt is the phrase whose place is at i, and where its last byte is.
 func phraseAt(packed string, i int) (phrase string, last int) {
 	if packed[i] == more {

@@ -119,14 +119,16 @@ func readEnd(eventType string, data []byte) error {
 
 // plainOwnerOf is the owner in the packed source of an instance whose ownership is plainOwner.
 func plainOwnerOf(packed string) string {
-	if packed[0] == verbatim {
+	if strings.HasPrefix(packed, string(rune(verbatim))) {
 		_, owner, _ := strings.Cut(packed, phrases[ownerPhrase])
 		owner, _, _ = strings.Cut(owner, `"`)
 		return owner
 	}
-	owner := packed[strings.IndexByte(packed, ownerPhrase)+1:]
-	// A phrase may begin with the quote that ends the owner.
-	return owner[:strings.IndexFunc(owner, func(r rune) bool { return r == '"' || r < control })]
+	_, owner, _ := strings.Cut(packed, string(rune(ownerPhrase)))
+	if end := strings.IndexFunc(owner, func(r rune) bool { return r == '"' || r < control }); end >= 0 {
+		return owner[:end] // a phrase may begin with the quote that ends the owner
+	}
+	return "" // a damaged snapshot said that there is one
 }
 
 // scanner reads the fields of an event in their order. Once failed is true, the data is in another form, and all values

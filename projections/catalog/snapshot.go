@@ -3,9 +3,10 @@ package catalog
 import (
 	"encoding/binary"
 	"errors"
-	"io"
 	"slices"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -13,17 +14,32 @@ import (
 )
 
 // SnapshotVersion is the version of the format that Frozen.Encode writes.
-const SnapshotVersion = 4
+const SnapshotVersion = 5
 
 // ErrBadSnapshot refuses a snapshot that Encode did not write in this form.
 var ErrBadSnapshot = errors.New("catalog snapshot is damaged")
 
+// A state begins with the number of instances and phrasesSum. Then come frames, each with some instances of one service. A frame
+// has the length of its rows, the length of its texts, the rows and the texts. The rows begin with the service, the position of its
+// newest change and the number of instances. Each instance has a row, and its text is behind that of the instance before: the id and the
+// packed source, as they are in memory. A start copies them as they are (ADR 113).
+const (
+	frameEntries = 1024
+	frameTexts   = 256 << 10 // bytes of texts after which a frame ends
+)
+
+// phrasesSum tells the phrases of packed texts from others. A state with other phrases cannot be read.
+var phrasesSum = xxhash.Sum64String(allPhrases)
+
+// A row begins with a number that has these flags, the status and the traffic.
 const (
 	flagUpdated     = 1
 	flagMaintenance = 2
 	ownedShift      = 2 // of the two bits that are the ownership
-	ownedBits       = 3
 	flagHealth      = 16
+	statusBits      = 5 // how far the status is shifted
+	trafficBits     = 7
+	twoBits         = 3
 )
 
 // Frozen is a catalog's state at one position. It has pointers to the entries, which are immutable, so the state can be
@@ -53,31 +69,59 @@ func (c *Catalog) Freeze() Frozen {
 	return f
 }
 
-// Encode yields the state's bytes, a service at a time. A chunk is valid until the next one is asked for.
+// Encode yields the state's bytes. A chunk is valid until the next one is asked for.
 func (f Frozen) Encode(yield func([]byte) bool) {
-	var b []byte
+	instances := 0
 	for _, s := range f.services {
-		b = packed.AppendBytes(b[:0], s.key.Namespace)
-		b = packed.AppendBytes(b, s.key.Service)
-		b = binary.AppendUvarint(b, uint64(s.last))
-		b = binary.AppendUvarint(b, uint64(len(s.entries)))
-		for i, e := range s.entries {
-			if i%prefetchBatch == 0 {
-				prefetchTexts(s.entries[i:min(i+prefetchBatch, len(s.entries))])
+		instances += len(s.entries)
+	}
+	if !yield(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(instances)), phrasesSum)) {
+		return
+	}
+	var w frameWriter
+	for _, s := range f.services {
+		for rest := s.entries; len(rest) > 0; {
+			n := w.frame(s, rest)
+			if rest = rest[n:]; !yield(w.lengths) || !yield(w.rows) || !yield(w.texts) {
+				return
 			}
-			b = appendEntry(b, e)
-		}
-		if !yield(b) {
-			return
 		}
 	}
+}
+
+// frameWriter makes frames. Its buffers are used again.
+type frameWriter struct{ lengths, rows, texts []byte }
+
+// frame makes a frame of the first of some entries of a service, and says of how many.
+func (w *frameWriter) frame(s frozenService, entries []*Entry) (n int) {
+	w.texts = w.texts[:0]
+	for n < len(entries) && n < frameEntries && len(w.texts) < frameTexts {
+		some := entries[n:min(n+prefetchBatch, len(entries), frameEntries)]
+		prefetchTexts(some)
+		for _, e := range some {
+			w.texts = append(w.texts, e.whole()...)
+		}
+		n += len(some)
+	}
+	w.rows = packed.AppendBytes(w.rows[:0], s.key.Namespace)
+	w.rows = packed.AppendBytes(w.rows, s.key.Service)
+	w.rows = binary.AppendUvarint(w.rows, uint64(s.last))
+	w.rows = binary.AppendUvarint(w.rows, uint64(n))
+	before := new(Entry)
+	for _, e := range entries[:n] {
+		w.rows = appendRow(w.rows, e, before)
+		before = e
+	}
+	w.lengths = binary.BigEndian.AppendUint32(w.lengths[:0], uint32(len(w.rows)))
+	w.lengths = binary.BigEndian.AppendUint32(w.lengths, uint32(len(w.texts)))
+	return n
 }
 
 // prefetchTexts reads the texts of a few entries, so that the processor waits for several at the same time.
 func prefetchTexts(entries []*Entry) {
 	var texts [prefetchBatch]string
 	for i, e := range entries {
-		texts[i] = e.packed()
+		texts[i] = e.whole()
 	}
 	for i := range entries {
 		for at := 0; at < len(texts[i]); at += 64 { // a line of the processor's cache
@@ -86,8 +130,10 @@ func prefetchTexts(entries []*Entry) {
 	}
 }
 
-func appendEntry(b []byte, e *Entry) []byte {
-	var flags uint64
+// appendRow appends what an entry has besides its text. Many numbers are written as their difference to those of the entry before, since
+// instances of a service are much alike.
+func appendRow(b []byte, e, before *Entry) []byte {
+	flags := uint64(e.owned)<<ownedShift | uint64(e.status)<<statusBits | uint64(e.traffic)<<trafficBits
 	if e.updated {
 		flags |= flagUpdated
 	}
@@ -97,15 +143,14 @@ func appendEntry(b []byte, e *Entry) []byte {
 	if e.health() != nil {
 		flags |= flagHealth
 	}
-	flags |= uint64(e.owned) << ownedShift
-	b = packed.AppendBytes(b, e.ID())
-	for _, n := range [...]uint64{
-		flags, e.Epoch, e.Events, uint64(e.TTL), uint64(e.registered), uint64(e.changed), uint64(e.Position), uint64(e.Began),
-	} {
+	for _, n := range [...]uint64{flags, e.Epoch, e.Events, uint64(e.idLength), uint64(e.packedLength)} {
 		b = binary.AppendUvarint(b, n)
 	}
-	b = packed.AppendBytes(b, e.Status())
-	b = packed.AppendBytes(b, e.Traffic())
+	for _, n := range [...]int64{
+		int64(e.TTL - before.TTL), int64(e.Position - before.Position), int64(e.Position - e.Began), e.changed - before.changed, e.changed - e.registered,
+	} {
+		b = binary.AppendVarint(b, n)
+	}
 	if m := e.Maintenance(); m != nil {
 		b = packed.AppendBytes(b, m.By)
 		b = packed.AppendBytes(b, m.At.Format(time.RFC3339Nano))
@@ -114,139 +159,49 @@ func appendEntry(b []byte, e *Entry) []byte {
 	if h := e.health(); h != nil {
 		b = appendHealth(b, h)
 	}
-	packed := e.packed()
-	return appendUnpacked(binary.AppendUvarint(b, uint64(unpackedLength(packed))), packed)
+	return b
 }
 
-const snapshotBlock = 256 << 10 // bytes that are read at once
+// snapshotReader reads the rows of a frame.
+type snapshotReader struct{ packed.Reader }
 
-// snapshotReader decodes a state while it reads it, so that the state is never in memory as a whole.
-//
-// INVARIANT: where shared is true, entries point into texts, whose bytes then never change. Otherwise an entry has memory of
-// its own.
-type snapshotReader struct {
-	packed.Reader // of the part of block that is not decoded yet; it fails where a value goes on behind the end of block
-	source        io.Reader
-	shared        bool   // see above
-	block         []byte // bytes of the state
-	texts         []byte // see share
-	ended         bool   // source has no more bytes
-	err           error
-}
-
-// more says whether the state has more services.
-func (r *snapshotReader) more() bool {
-	if len(r.B) == 0 {
-		r.fill()
-	}
-	return r.err == nil && len(r.B) > 0
-}
-
-// fill moves the bytes that are not decoded yet to the beginning of a block, and reads more behind them.
-func (r *snapshotReader) fill() {
-	if r.ended || r.err != nil {
+// row reads what an entry has besides its text. The entry has a service already.
+func (r *snapshotReader) row(e, before *Entry) {
+	flags := r.Uvarint()
+	e.Epoch, e.Events = r.Uvarint(), r.Uvarint()
+	id, packed := r.Uvarint(), r.Uvarint()
+	e.TTL = before.TTL + time.Duration(r.Varint())
+	e.Position = before.Position + eventstore.Position(r.Varint())
+	e.Began = e.Position - eventstore.Position(r.Varint())
+	e.changed = before.changed + r.Varint()
+	e.registered = e.changed - r.Varint()
+	e.idLength, e.packedLength = uint32(id), uint32(packed)
+	status, traffic := flags>>statusBits&twoBits, flags>>trafficBits
+	e.updated, e.owned = flags&flagUpdated != 0, ownership(flags>>ownedShift&twoBits)
+	if id != uint64(e.idLength) || packed != uint64(e.packedLength) || traffic >= uint64(len(traffics)) || e.owned > otherOwner {
+		r.Fail()
 		return
 	}
-	size := max(snapshotBlock, 2*len(r.B))
-	block := r.block
-	if cap(block) < size {
-		block = make([]byte, size)
+	e.status, e.traffic = code(status), code(traffic)
+	if flags&(flagMaintenance|flagHealth) == 0 {
+		return
 	}
-	n := copy(block, r.B)
-	read, err := io.ReadFull(r.source, block[n:])
-	switch err {
-	case nil:
-	case io.EOF, io.ErrUnexpectedEOF:
-		r.ended = true
-	default:
-		r.err = err
+	var maintenance *domain.InMaintenance
+	var checked *health
+	if flags&flagMaintenance != 0 {
+		maintenance = r.maintenance()
 	}
-	r.block, r.B = block, block[:n+read]
-}
-
-// whole calls take, which decodes a value. It reads more and calls take again as long as the value is not read to its end.
-func (r *snapshotReader) whole(take func()) {
-	for r.err == nil {
-		begin := r.B
-		r.Failed = false
-		if len(begin) > 0 {
-			if take(); !r.Failed {
-				return
-			}
-		}
-		r.B = begin
-		if r.ended {
-			r.err = ErrBadSnapshot
-			return
-		}
-		r.fill()
+	if flags&flagHealth != 0 {
+		checked = r.health()
 	}
-}
-
-func (r *snapshotReader) service() (s *service, entries uint64) {
-	s = new(service)
-	r.whole(func() {
-		s.key = domain.ServiceKey{Namespace: string(r.Bytes()), Service: string(r.Bytes())}
-		s.last, entries = eventstore.Position(r.Uvarint()), r.Uvarint()
-	})
-	return s, entries
-}
-
-func (r *snapshotReader) entry(s *service) *Entry {
-	e := &Entry{facts: facts{service: s}}
-	r.whole(func() {
-		id := r.Bytes()
-		flags := r.Uvarint()
-		e.updated = flags&flagUpdated != 0
-		e.owned = ownership(flags >> ownedShift & ownedBits)
-		e.Epoch, e.Events, e.TTL = r.Uvarint(), r.Uvarint(), time.Duration(r.Uvarint())
-		e.registered, e.changed = int64(r.Uvarint()), int64(r.Uvarint())
-		e.Position, e.Began = eventstore.Position(r.Uvarint()), eventstore.Position(r.Uvarint())
-		status, traffic := r.Bytes(), r.Bytes()
-		var maintenance *domain.InMaintenance
-		var checked *health
-		if flags&flagMaintenance != 0 {
-			maintenance = r.maintenance()
-		}
-		if flags&flagHealth != 0 {
-			checked = r.health()
-		}
-		source := r.Bytes()
-		if r.Failed {
-			return
-		}
-		var ok1, ok2 bool
-		e.status, ok1 = statusCode(status)
-		if e.traffic, ok2 = trafficCode(traffic); !ok1 || !ok2 || e.owned > otherOwner || flags > flagHealth<<1-1 {
-			r.err = ErrBadSnapshot
-			return
-		}
-		e.setRare(maintenance, checked)
-		if r.shared {
-			e.setText(r.share(id, source), len(id))
-			return
-		}
-		keep(e, id, source)
-	})
-	return e
-}
-
-// share makes the text of an entry in texts. The source is not packed, because that would take longer than copying it.
-func (r *snapshotReader) share(id, source []byte) []byte {
-	size := len(id) + 1 + len(source)
-	if cap(r.texts)-len(r.texts) < size {
-		r.texts = make([]byte, 0, max(snapshotBlock, size))
-	}
-	from := len(r.texts)
-	r.texts = append(append(append(r.texts, id...), verbatim), source...)
-	return r.texts[from:]
+	e.setRare(maintenance, checked)
 }
 
 func (r *snapshotReader) maintenance() *domain.InMaintenance {
 	by, at, reason := string(r.Bytes()), string(r.Bytes()), string(r.Bytes())
 	recorded, err := time.Parse(time.RFC3339Nano, at)
-	if err != nil && !r.Failed {
-		r.err = ErrBadSnapshot
+	if err != nil {
+		r.Fail()
 	}
 	return &domain.InMaintenance{By: by, At: recorded, Reason: reason}
 }

@@ -30,6 +30,9 @@ type Options struct {
 	// SnapshotEvery is the number of lifecycle events between two snapshots; 0: 25,000. A catalog with more instances
 	// than that is saved after as many events as it has instances.
 	SnapshotEvery int
+	// Filling is called before much is put into memory that stays there, with little garbage, and what it returns is called
+	// afterwards; nil: nobody is told.
+	Filling func() (filled func())
 	// OnProgress is told during the start which position the projections have reached; nil: nobody is told.
 	OnProgress func(at, head eventstore.Position)
 }
@@ -68,17 +71,14 @@ func Open(ctx context.Context, opts Options) (*State, error) {
 	if opts.SnapshotEvery == 0 {
 		opts.SnapshotEvery = 25_000
 	}
+	if opts.Filling == nil {
+		opts.Filling = func() func() { return func() {} }
+	}
 	s := &State{opts: opts, began: opts.Now(), saving: make(chan struct{}, 1)}
 	s.catalog.Store(catalog.New())
 	s.registry.Store(newRegistry())
 	s.thresholds.Store(&Thresholds{})
-	at, err := opts.Snapshots.Newest(^eventstore.Position(0), func(state io.Reader) error {
-		loaded, err := catalog.Load(state)
-		if err == nil {
-			s.catalog.Store(loaded)
-		}
-		return err
-	})
+	at, err := s.load()
 	if err != nil {
 		return nil, fmt.Errorf("load the catalog's snapshot: %w", err)
 	}
@@ -101,6 +101,18 @@ func Open(ctx context.Context, opts Options) (*State, error) {
 	}
 	s.Advance(reached)
 	return s, nil
+}
+
+// load loads the newest snapshot.
+func (s *State) load() (projections.Mark, error) {
+	defer s.opts.Filling()()
+	return s.opts.Snapshots.Newest(^eventstore.Position(0), func(state io.Reader) error {
+		loaded, err := catalog.Load(state)
+		if err == nil {
+			s.catalog.Store(loaded)
+		}
+		return err
+	})
 }
 
 // catchUp applies the lifecycle events that the store has after the snapshot.
