@@ -131,6 +131,10 @@ const (
 	memTableSize = 4 * flushBytes // an entry takes more memory than its bytes
 )
 
+// Memtables is how many bytes the engine takes from its cache for memtables: for the one that is written to, and for the one that is
+// being flushed, or is kept to be the next. A cache that is not larger keeps no block.
+const Memtables = 2 * memTableSize
+
 // Commit writes a batch.
 func (db *DB) Commit(b *pebble.Batch) (err error) {
 	if err := db.Err(); err != nil {

@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"unsafe"
@@ -90,3 +91,18 @@ func (h *History) InMemory() int {
 
 // SummarySize is how many bytes the summary of an instance takes.
 const SummarySize = unsafe.Sizeof(summary{})
+
+// FillMemtables writes so much that the engine's memtables have their full size, and waits until what was written before is on disk.
+func (h *History) FillMemtables() error {
+	for range 8 {
+		b := h.db.NewBatch()
+		err := errors.Join(b.Set([]byte("z"), make([]byte, 12<<20), nil), h.db.Commit(b), b.Close())
+		if err != nil {
+			return err
+		}
+	}
+	return h.db.DB.Flush()
+}
+
+// CachedBytes is how many bytes of blocks the engine has in its cache.
+func (h *History) CachedBytes() int64 { return h.db.Metrics().BlockCache.Size }

@@ -63,9 +63,8 @@ type staleError string
 
 func (e staleError) Error() string { return string(e) }
 
-// blockCache is the size of the engine's cache in bytes. The engine takes the size of its memtables, mostly 32 MiB, from the cache, so
-// 16 MiB are for blocks. A cache of 16 MiB would keep no block at all.
-const blockCache = 48 << 20
+// blockCache is the size of the engine's cache in bytes. 16 MiB are for blocks.
+const blockCache = disposable.Memtables + 16<<20
 
 // open opens the folder as it is.
 func (p *place) open() (*index, error) {
