@@ -121,6 +121,8 @@ func (s *Store) prepare(p *pending) error {
 			return eventstore.ErrNoEvents
 		}
 		switch {
+		case r.StreamNumber == 0 && r.Expected.IsNoStream():
+			p.heads[i], err = s.newcomer(r.Stream)
 		case r.StreamNumber == 0:
 			p.heads[i], err = s.head(r.Stream)
 		case p.heads[i] == nil:

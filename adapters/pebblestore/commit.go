@@ -103,8 +103,12 @@ type indexed struct {
 	position eventstore.Position
 }
 
-// newBatch makes a batch that takes all that the calls of the commit append without growing. Large batches are used again, too.
+// newBatch gives a batch that was used before, or a new one that takes all that the calls of the commit append without growing. The
+// engine's own pool has the small batches of other owners, too, and would give them to large commits.
 func (s *Store) newBatch(c *commit) *pebble.Batch {
+	if b, ok := s.batches.Get().(*pebble.Batch); ok {
+		return b
+	}
 	return s.db.NewBatchWithSize(c.written, pebble.WithMaxRetainedSizeBytes(maxCommitBytes))
 }
 
@@ -175,7 +179,8 @@ func (s *Store) answerCommits() {
 			c.err = err
 		} else {
 			for _, b := range c.batches {
-				_ = b.Close() // only frees memory
+				b.Reset()
+				s.batches.Put(b)
 			}
 			s.publish(c)
 		}

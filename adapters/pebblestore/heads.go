@@ -107,12 +107,37 @@ type headShard struct {
 
 // shard is the shard of a stream, and the stream's hash within it.
 func (h *heads) shard(stream eventstore.StreamName) (*headShard, uint32) {
-	hash := xxhash.Sum64String(string(stream))
+	return h.shardOf(xxhash.Sum64String(string(stream)))
+}
+
+// shardOf is shard for the whole hash of a stream.
+func (h *heads) shardOf(hash uint64) (*headShard, uint32) {
 	return &h.shards[hash%uint64(len(h.shards))], uint32(hash >> 32)
 }
 
 // head is a stream's head. It is loaded from disk when it is not known yet.
 func (s *Store) head(stream eventstore.StreamName) (*head, error) { return s.headOf(stream, "", 0) }
+
+// newcomer is head of a stream that is taken to have no events, as that of a new instance: it does not look for the head before it
+// knows that there are none.
+func (s *Store) newcomer(stream eventstore.StreamName) (*head, error) {
+	hash := xxhash.Sum64String(string(stream))
+	shard, part := s.heads.shardOf(hash)
+	shard.Lock()
+	h := shard.table.Find(part, stream)
+	// With the shard locked, no head of the stream can be forgotten between the two looks. A stream whose first event the
+	// committer has handed to the engine has a head, or is known.
+	if h == nil && s.known.lacks(hash) {
+		h = newHead(stream, part, "")
+		h.used = s.heads.cycle.Load()
+		shard.table.Add(h)
+	}
+	shard.Unlock()
+	if h != nil {
+		return h, nil
+	}
+	return s.head(stream)
+}
 
 // headOf is head with the name that newHead takes, and the number of a heartbeat stream; 0: the number is to be looked up.
 func (s *Store) headOf(stream eventstore.StreamName, name string, number uint32) (*head, error) {
@@ -192,7 +217,7 @@ func (s *Store) tied(h *head) (*head, error) {
 
 // loadHead reads what a head says of its stream. quiet says that it is a quiet head, of which only the number was set.
 func (s *Store) loadHead(h *head, stream eventstore.StreamName) (quiet bool, err error) {
-	if s.known.lacks(stream) {
+	if s.known.lacks(xxhash.Sum64String(string(stream))) {
 		return false, nil
 	}
 	if h.heartbeats {

@@ -8,8 +8,6 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
-
-	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
 // known says of a stream without a read that the engine has none of its events (ADR 094). A registration of a new instance would
@@ -55,12 +53,11 @@ func newKnown() *known {
 	return k
 }
 
-// lacks says that the engine surely has no event of the stream.
-func (k *known) lacks(stream eventstore.StreamName) bool {
+// lacks says that the engine surely has no event of the stream with a hash.
+func (k *known) lacks(hash uint64) bool {
 	if !k.complete.Load() {
 		return false
 	}
-	hash := xxhash.Sum64String(string(stream))
 	for _, t := range *k.tiers.Load() {
 		if t.has(hash) {
 			return false

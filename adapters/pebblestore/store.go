@@ -84,6 +84,7 @@ type Store struct {
 	numbers   numbers
 	hub       hub
 	buffer    sync.Pool // of *[]heartbeat; each belongs to one iteration at a time
+	batches   sync.Pool // of *pebble.Batch; each belongs to one commit at a time
 
 	intake   sync.RWMutex  // held for reading while a call is put into the queue
 	refusing bool          // guarded by intake: the store is closing and takes no call
