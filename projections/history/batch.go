@@ -19,11 +19,14 @@ type batch interface {
 // memtableBatch goes through the memory of the engine.
 type memtableBatch struct{ *pebble.Batch }
 
+const keptBatch = 4 << 20 // bytes of a batch that the next commit uses again, at most
+
 func (b memtableBatch) commit(db *disposable.DB) (batch, error) {
-	if err := db.Commit(b.Batch); err != nil {
-		return b, err
+	err := db.Commit(b.Batch)
+	if err == nil {
+		b.Reset() // the next commit uses its memory
 	}
-	return memtableBatch{db.NewBatch()}, nil
+	return b, err
 }
 
 // tableBatch becomes tables of the engine without going through its memory, where each key would be inserted, and then written

@@ -83,7 +83,7 @@ func (p *place) open() (*index, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &index{db: db, batch: memtableBatch{db.NewBatch()}}
+	x := &index{db: db, batch: memtableBatch{db.NewBatch(pebble.WithMaxRetainedSizeBytes(keptBatch))}}
 	x.cache, _ = lru.New[eventstore.Position, *block](cachedBlocks) // the size is not negative
 	if err := x.load(p); err != nil {
 		db.Fail(err)
