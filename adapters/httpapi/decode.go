@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
@@ -69,6 +70,12 @@ func serviceKey(c echo.Context) (domain.ServiceKey, error) {
 // readBody reads the whole body. A body of more bytes than the limit is an error.
 func readBody(c echo.Context, limit int64) ([]byte, error) { return readBodyInto(nil, c, limit) }
 
+// bodyBeginnings are buffers for the beginnings of long bodies, so that the body's own memory is taken once, when it is known that the
+// client sends one.
+var bodyBeginnings = sync.Pool{New: func() any { return new([bodyBeginning]byte) }}
+
+const bodyBeginning = 64 << 10
+
 // readBodyInto is readBody into a buffer of the caller. The result uses the buffer's memory, or new memory if the body
 // does not fit.
 func readBodyInto(buffer []byte, c echo.Context, limit int64) ([]byte, error) {
@@ -78,10 +85,19 @@ func readBodyInto(buffer []byte, c echo.Context, limit int64) ([]byte, error) {
 	}
 	// A client may announce a length that it never sends: of the length, at most 64 KiB are allocated in advance, and then at most
 	// four times what has come.
-	announced, step := int(max(r.ContentLength, 0)), 64<<10
-	body := bytes.NewBuffer(slices.Grow(buffer[:0], min(announced, step)+bytes.MinRead))
+	announced, step := int(max(r.ContentLength, 0)), bodyBeginning
 	rest := http.MaxBytesReader(c.Response(), r.Body, limit)
+	var begin []byte
 	var err error
+	if announced > step && cap(buffer) < announced {
+		borrowed := bodyBeginnings.Get().(*[bodyBeginning]byte)
+		defer bodyBeginnings.Put(borrowed)
+		n := 0
+		n, err = io.ReadFull(rest, borrowed[:])
+		begin, step = borrowed[:n], min(4*step, announced)
+	}
+	body := bytes.NewBuffer(slices.Grow(buffer[:0], min(announced, step)+bytes.MinRead))
+	_, _ = body.Write(begin) // it never fails
 	for err == nil && step < announced {
 		_, err = io.CopyN(body, rest, int64(step-body.Len()))
 		step = min(4*step, announced)

@@ -20,6 +20,7 @@ type plainRegistration struct {
 
 	ports map[string]uint16 // in place of Ports
 	last  lastValues
+	json  plainJSON // that is being read; a variable of its own would take memory for each registration
 }
 
 // lastValues are values of the registration that was read before with the same plainRegistration. The next one often has the same
@@ -98,7 +99,8 @@ func (r *plainRegistration) read(text string, inBatch bool) (ok bool) {
 	if !utf8.ValidString(text) {
 		return false
 	}
-	p := plainJSON{rest: text}
+	r.json = plainJSON{rest: text}
+	p := &r.json
 	var seen uint32
 	for more := p.opens('{', '}'); more; more = p.goesOn('}') {
 		switch p.name() {
@@ -107,13 +109,13 @@ func (r *plainRegistration) read(text string, inBatch bool) (ok bool) {
 			r.Address = p.text()
 		case "ports":
 			p.once(&seen, 1)
-			r.ports = r.last.ports.again(&p, plainPorts)
+			r.ports = r.last.ports.again(p, plainPorts)
 		case "tags":
 			p.once(&seen, 2)
-			r.Tags = r.last.tags.again(&p, plainTags)
+			r.Tags = r.last.tags.again(p, plainTags)
 		case "metadata":
 			p.once(&seen, 3)
-			r.Metadata = r.last.metadata.again(&p, plainMetadata)
+			r.Metadata = r.last.metadata.again(p, plainMetadata)
 		case "zone":
 			p.once(&seen, 4)
 			r.Zone = p.text()
