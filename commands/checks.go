@@ -80,7 +80,7 @@ func (h *Heartbeats) ReportAll(ctx context.Context, reports []domain.ReportCheck
 		others[j].Command = reports[i]
 	}
 	if len(others) > 0 {
-		for j, r := range h.service.doAll(ctx, h.caller, others, func(j int) int { return b.undecided[j] }) {
+		for j, r := range h.service.doAll(ctx, nil, h.caller, others, func(j int) int { return b.undecided[j] }) {
 			results[b.undecided[j]] = r
 		}
 	}

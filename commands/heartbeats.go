@@ -262,7 +262,7 @@ func (h *Heartbeats) sendUndecided(ctx context.Context, instances []domain.Key, 
 	for j, i := range undecided {
 		requests[j].Command = heartbeatOf(instances, preconditions, i)
 	}
-	for j, r := range h.service.doAll(ctx, h.caller, requests, func(j int) int { return undecided[j] }) {
+	for j, r := range h.service.doAll(ctx, nil, h.caller, requests, func(j int) int { return undecided[j] }) {
 		results[undecided[j]] = r
 	}
 }

@@ -8,6 +8,8 @@ package commands
 import (
 	"context"
 	"errors"
+	"reflect"
+	"slices"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -157,12 +159,17 @@ func (s *Service) doOne(ctx context.Context, caller Caller, request Request) Res
 // their order. Of two commands for one instance the second is refused: which of them came first
 // could not be said.
 func (s *Service) DoAll(ctx context.Context, caller Caller, requests []Request) []Result {
-	return s.doAll(ctx, caller, requests, func(i int) int { return i })
+	return s.DoAllInto(ctx, nil, caller, requests)
+}
+
+// DoAllInto is DoAll whose results are appended to into.
+func (s *Service) DoAllInto(ctx context.Context, into []Result, caller Caller, requests []Request) []Result {
+	return s.doAll(ctx, into, caller, requests, func(i int) int { return i })
 }
 
 // doAll is DoAll for a part of a batch: item gives a request's place in the whole. Reports of several checks of one instance
 // are carried out one after the other.
-func (s *Service) doAll(ctx context.Context, caller Caller, requests []Request, item func(int) int) []Result {
+func (s *Service) doAll(ctx context.Context, into []Result, caller Caller, requests []Request, item func(int) int) []Result {
 	w := beginWork(len(requests))
 	defer w.end()
 	left, again := w.fill(requests, item)
@@ -173,11 +180,11 @@ func (s *Service) doAll(ctx context.Context, caller Caller, requests []Request, 
 	for len(left) > 0 {
 		left = s.doRound(ctx, caller, w, left)
 	}
-	results := make([]Result, len(w.tasks))
+	into = slices.Grow(into, len(w.tasks))
 	for i := range w.tasks {
-		results[i] = w.tasks[i].Result
+		into = append(into, w.tasks[i].Result)
 	}
-	return results
+	return into
 }
 
 // doRound carries out the first of the tasks that are left of each instance. It gives the others.
@@ -218,6 +225,7 @@ func (s *Service) do(ctx context.Context, caller Caller, w *work, tasks []task) 
 	for attempt := 0; attempt < attempts && s.try(ctx, caller, w, tasks, attempt > 0); attempt++ {
 	}
 	var changed eventstore.Position
+	var observed Outcome // of tasks that follow one another, of one type and without an error
 	for i := range tasks {
 		t := &tasks[i]
 		if !t.done {
@@ -226,7 +234,14 @@ func (s *Service) do(ctx context.Context, caller Caller, w *work, tasks []task) 
 		if t.Err == nil && !t.onlyRenews() {
 			changed = max(changed, t.Position)
 		}
-		s.observe(Outcome{Command: t.Command, Err: t.Err, Times: 1})
+		if observed.Times > 0 && (t.Err != nil || observed.Err != nil || reflect.TypeOf(t.Command) != reflect.TypeOf(observed.Command)) {
+			s.observe(observed)
+			observed.Times = 0
+		}
+		observed = Outcome{Command: t.Command, Err: t.Err, Times: observed.Times + 1}
+	}
+	if observed.Times > 0 {
+		s.observe(observed)
 	}
 	if changed > 0 {
 		// The events are durable: the commands have succeeded, also if the caller's context ends during the wait.
@@ -275,6 +290,11 @@ func (s *Service) try(ctx context.Context, caller Caller, w *work, tasks []task,
 			continue
 		}
 		if t.done, t.Err = s.sentBefore(ctx, caller, t); t.done {
+			continue
+		}
+		if registered, ok := t.begin(); ok {
+			t.pending, t.request = true, int32(len(requests))
+			requests = append(requests, appendRegistered(t, &registered, caller, w))
 			continue
 		}
 		events, err := t.decide()

@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -30,13 +29,30 @@ func targetOf(command domain.Command) target {
 type task struct {
 	Request
 	Result
-	state   domain.Instance
+	standing
+	state domain.Instance // zero unless loaded
+}
+
+// standing is where a task is on its way.
+type standing struct {
 	request int32 // index of the task's append in this attempt
+	loaded  bool  // the state was set
 	assumed bool  // the state is the catalog's, or that of an unknown instance: the state may be behind the stream
 	pending bool  // the task has an append in this attempt
 	renewed bool  // the task only appended a heartbeat
 	done    bool
 }
+
+// reset makes the task ready for another command. The state, which is most of a task, is left alone where it was never set.
+func (t *task) reset() {
+	if t.loaded {
+		t.state = domain.Instance{}
+	}
+	t.Request, t.Result, t.standing = Request{}, Result{}, standing{}
+}
+
+// set gives the task its state.
+func (t *task) set(state domain.Instance) { t.state, t.loaded = state, true }
 
 // onlyRenews says whether the task was a heartbeat or a report of a check that changed nothing. Its answer does not wait for
 // the projections.
@@ -56,12 +72,11 @@ func (s *Service) load(ctx context.Context, t *task, again bool) error {
 	if !again {
 		t.assumed = true
 		if entry := s.catalog().Find(key); entry != nil {
-			t.state = state(entry, t)
+			t.set(state(entry, t))
 			t.Position = entry.Position
 			return nil
 		}
 		if t.mayBegin() {
-			t.state = domain.Instance{Key: key}
 			return nil
 		}
 	}
@@ -72,7 +87,8 @@ func (s *Service) load(ctx context.Context, t *task, again bool) error {
 func (s *Service) loadStream(ctx context.Context, t *task) error {
 	key := t.Command.Instance()
 	t.assumed = false
-	t.state, t.Position = domain.Instance{Key: key}, 0
+	t.set(domain.Instance{Key: key})
+	t.Position = 0
 	for e, err := range s.store.ReadStream(ctx, eventstore.LifecycleStream(key), eventstore.ReadOptions{}) {
 		if err != nil {
 			return err
@@ -94,7 +110,23 @@ func state(e *catalog.Entry, t *task) domain.Instance {
 	return e.Brief()
 }
 
+// begin is decide of the registration of an instance that is taken to have no stream, which most new instances' are: it spares
+// them the memory of an event and of a list of events. ok is false for any other task: then decide must tell.
+func (t *task) begin() (registered domain.InstanceRegistered, ok bool) {
+	if t.loaded {
+		return registered, false
+	}
+	register, _ := t.Command.(domain.RegisterInstance)
+	if registered, ok = register.Begin(); ok {
+		t.Epoch, t.Created, t.Outcome = registered.Epoch, true, RegistrationCreated
+	}
+	return registered, ok
+}
+
 func (t *task) decide() ([]domain.Event, error) {
+	if !t.loaded {
+		t.set(domain.Instance{Key: t.Command.Instance()})
+	}
 	if err := t.match(); err != nil {
 		return nil, err
 	}
@@ -185,26 +217,33 @@ func (s *Service) decideOnStream(ctx context.Context, caller Caller, t *task, st
 // has the revision that they were decided on. A heartbeat goes into the heartbeat stream, at any revision of that
 // stream. All other events go into the lifecycle stream.
 func appendRequest(t *task, events []domain.Event, caller Caller, w *work) eventstore.AppendRequest {
-	r := eventstore.AppendRequest{Events: w.eventData(len(events))}
 	_, beat := events[0].(domain.HeartbeatReceived)
+	r := eventstore.AppendRequest{Events: w.eventData(len(events))}
 	metadata := w.metadata.of(&caller, beat)
 	for i, e := range events {
-		data, err := w.encode(e)
-		if err != nil {
-			panic(fmt.Sprintf("commands: an event of ours cannot be encoded: %v", err))
-		}
-		r.Events[i] = eventstore.EventData{Type: e.EventType(), Data: data, Metadata: metadata}
+		r.Events[i] = eventstore.EventData{Type: e.EventType(), Data: w.encode(e), Metadata: metadata}
 	}
-	switch key := t.Command.Instance(); {
-	case beat:
-		r.Stream, r.Other = eventstore.HeartbeatStream(key), eventstore.Unchanged(t.state.Events)
-	default:
-		r.Stream, r.Expected = eventstore.LifecycleStream(key), eventstore.Unchanged(t.state.Events)
-		if t.Once != "" {
-			ids := onceOf(caller, t)
-			for i := range r.Events {
-				r.Events[i].ID = ids.at(i)
-			}
+	if beat {
+		r.Stream, r.Other = eventstore.HeartbeatStream(t.Command.Instance()), eventstore.Unchanged(t.state.Events)
+		return r
+	}
+	return lifecycle(t, r, caller)
+}
+
+// appendRegistered is appendRequest for the event of begin.
+func appendRegistered(t *task, e *domain.InstanceRegistered, caller Caller, w *work) eventstore.AppendRequest {
+	r := eventstore.AppendRequest{Events: w.eventData(1)}
+	r.Events[0] = eventstore.EventData{Type: domain.TypeInstanceRegistered, Data: w.encodeRegistered(e), Metadata: w.metadata.of(&caller, false)}
+	return lifecycle(t, r, caller)
+}
+
+// lifecycle completes the request to append events to the lifecycle stream of the task's instance.
+func lifecycle(t *task, r eventstore.AppendRequest, caller Caller) eventstore.AppendRequest {
+	r.Stream, r.Expected = eventstore.LifecycleStream(t.Command.Instance()), eventstore.Unchanged(t.state.Events)
+	if t.Once != "" {
+		ids := onceOf(caller, t)
+		for i := range r.Events {
+			r.Events[i].ID = ids.at(i)
 		}
 	}
 	return r

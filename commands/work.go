@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 
@@ -39,7 +40,9 @@ func (w *work) end() {
 	if w.lent {
 		return
 	}
-	clear(w.tasks)
+	for i := range w.tasks {
+		w.tasks[i].reset()
+	}
 	clear(w.seen)
 	w.attempt()
 	w.tasks, w.metadata, w.chunk = w.tasks[:0], metadata{}, nil
@@ -104,20 +107,31 @@ const (
 )
 
 // encode is the stored form of an event, in memory that is only its own.
-func (w *work) encode(e domain.Event) (data []byte, err error) {
+func (w *work) encode(e domain.Event) []byte {
 	if beat, ok := e.(domain.HeartbeatReceived); ok {
-		return beat.Encode(), nil
+		return beat.Encode()
 	}
-	if w.encoded, err = domain.AppendEncoded(w.encoded[:0], e); err != nil {
-		return nil, err
+	return w.keep(domain.AppendEncoded(w.encoded[:0], e))
+}
+
+// encodeRegistered is encode, without memory for the event.
+func (w *work) encodeRegistered(e *domain.InstanceRegistered) []byte {
+	return w.keep(e.AppendEncoded(w.encoded[:0]))
+}
+
+// keep gives what was appended to encoded memory that is only its own.
+func (w *work) keep(encoded []byte, err error) []byte {
+	if err != nil {
+		panic(fmt.Sprintf("commands: an event of ours cannot be encoded: %v", err))
 	}
-	n := len(w.encoded)
+	w.encoded = encoded
+	n := len(encoded)
 	if len(w.tasks) <= fewTasks || n > chunkSize/4 {
-		return slices.Clone(w.encoded), nil
+		return slices.Clone(encoded)
 	}
 	if n > cap(w.chunk)-len(w.chunk) {
 		w.chunk = make([]byte, 0, min(chunkSize, len(w.tasks)*2*n))
 	}
-	w.chunk = append(w.chunk, w.encoded...)
-	return w.chunk[len(w.chunk)-n : len(w.chunk) : len(w.chunk)], nil
+	w.chunk = append(w.chunk, encoded...)
+	return w.chunk[len(w.chunk)-n : len(w.chunk) : len(w.chunk)]
 }

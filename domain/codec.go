@@ -30,10 +30,20 @@ func Encode(event Event) ([]byte, error) {
 // AppendEncoded appends the result of Encode.
 func AppendEncoded(b []byte, event Event) ([]byte, error) {
 	if registered, ok := event.(InstanceRegistered); ok {
-		if data, ok := registered.appendPlain(b); ok {
-			return data, nil
-		}
+		return registered.AppendEncoded(b)
 	}
+	return appendJSON(b, event)
+}
+
+// AppendEncoded appends the result of Encode. It takes no memory for an Event.
+func (e *InstanceRegistered) AppendEncoded(b []byte) ([]byte, error) {
+	if data, ok := e.appendPlain(b); ok {
+		return data, nil
+	}
+	return appendJSON(b, *e)
+}
+
+func appendJSON(b []byte, event Event) ([]byte, error) {
 	data, err := json.Marshal(event)
 	if b == nil {
 		return data, err

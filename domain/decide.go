@@ -70,6 +70,15 @@ func (i Instance) register(c RegisterInstance) ([]Event, error) {
 	return i.update(details), nil
 }
 
+// Begin is Decide of a registration where there was no instance yet, without the memory that Decide takes. ok is false where Decide
+// refuses it, or has to compute more: a registration with checks.
+func (c *RegisterInstance) Begin() (registered InstanceRegistered, ok bool) {
+	if c.Epoch != 0 || c.Details.Checks != nil {
+		return registered, false
+	}
+	return Instance{}.begin(c.Owner, c.Details.Normalize()), true
+}
+
 // update is a registration of the live instance.
 func (i Instance) update(details Details) []Event {
 	before := i.present()

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -104,6 +105,21 @@ func (d Duration) String() string {
 
 const none = "none"
 
+// appendTo appends the result of String, without memory of its own for whole seconds.
+func (d Duration) appendTo(b []byte) []byte {
+	seconds := int64(d) / int64(time.Second)
+	if d == NoTTL || d <= 0 || Duration(seconds)*Duration(time.Second) != d {
+		return append(b, d.String()...)
+	}
+	if seconds >= 3600 {
+		b = append(strconv.AppendInt(b, seconds/3600, 10), 'h')
+	}
+	if seconds >= 60 {
+		b = append(strconv.AppendInt(b, seconds/60%60, 10), 'm')
+	}
+	return append(strconv.AppendInt(b, seconds%60, 10), 's')
+}
+
 // MarshalText writes Go's notation.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
@@ -122,35 +138,40 @@ func (d *Duration) UnmarshalText(b []byte) error {
 }
 
 // ParseDuration is time.ParseDuration, but it takes no sign + at the beginning, which says nothing: one length of time has one
-// sign. It allocates nothing for what nearly everybody writes: one number of hours, minutes or
-// seconds.
+// sign. It allocates nothing for what nearly everybody writes, and for what String gives of whole seconds: whole numbers of hours,
+// minutes and seconds, in this order.
 func ParseDuration[T string | []byte](text T) (time.Duration, error) {
-	last := len(text) - 1
-	if last < 1 || last > 9 {
-		return parseDuration(string(text))
-	}
-	unit := time.Hour
-	switch text[last] {
-	case 'h':
-	case 'm':
-		unit = time.Minute
-	case 's':
-		unit = time.Second
-	default:
-		return parseDuration(string(text))
-	}
-	n := time.Duration(0)
-	for i := range last {
+	total, number, digits := time.Duration(0), time.Duration(0), 0
+	last := time.Duration(math.MaxInt64) // unit
+	for i := range len(text) {
 		c := text[i]
-		if c < '0' || c > '9' {
+		if c >= '0' && c <= '9' && digits < 9 {
+			number, digits = 10*number+time.Duration(c-'0'), digits+1
+			continue
+		}
+		unit := unitOf(c)
+		if unit == 0 || unit >= last || digits == 0 || number > (math.MaxInt64-total)/unit {
 			return parseDuration(string(text))
 		}
-		n = 10*n + time.Duration(c-'0')
+		total, number, digits, last = total+number*unit, 0, 0, unit
 	}
-	if n > math.MaxInt64/unit {
+	if digits > 0 || len(text) == 0 {
 		return parseDuration(string(text))
 	}
-	return n * unit, nil
+	return total, nil
+}
+
+// unitOf is the unit that a letter stands for; 0: none of these.
+func unitOf(letter byte) time.Duration {
+	switch letter {
+	case 'h':
+		return time.Hour
+	case 'm':
+		return time.Minute
+	case 's':
+		return time.Second
+	}
+	return 0
 }
 
 func parseDuration(text string) (time.Duration, error) {

@@ -1,8 +1,11 @@
 package domain_test
 
 import (
+	"math"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/rollcall-registry/rollcall/domain"
 )
@@ -16,6 +19,20 @@ func TestDurationsAreReadAsTheLibraryReadsThem(t *testing.T) {
 			t.Errorf("%q is %v (%v), and was read as %v (%v)", text, want, wantErr, got, err)
 		}
 	}
+}
+
+func TestWhatIsWrittenOfADurationIsReadAgain(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := rapid.OneOf(rapid.Int64(), rapid.Map(rapid.Int64Range(0, math.MaxInt64/int64(time.Second)), func(n int64) int64 { return n * int64(time.Second) })).Draw(t, "duration")
+		if got, err := domain.ParseDuration(time.Duration(d).String()); err != nil || got != time.Duration(d) {
+			t.Fatalf("%v was read as %v (%v)", time.Duration(d), got, err)
+		}
+		text := rapid.StringMatching(`([0-9]{0,11}[hms.]?){0,4}`).Draw(t, "text")
+		want, wantErr := time.ParseDuration(text)
+		if got, err := domain.ParseDuration([]byte(text)); got != want || (err == nil) != (wantErr == nil) {
+			t.Fatalf("%q is %v (%v), and was read as %v (%v)", text, want, wantErr, got, err)
+		}
+	})
 }
 
 func TestDurationsHaveNoPlusSign(t *testing.T) {

@@ -51,7 +51,8 @@ func (e *InstanceRegistered) appendPlain(into []byte) (b []byte, ok bool) {
 	p.textField(`,"version":`, e.Version)
 	p.number(`,"weight":`, uint64(e.Weight))
 	p.textField(`,"status":`, string(e.Status))
-	p.text(`,"ttl":`, e.TTL.String())
+	p.b = append(p.b, `,"ttl":"`...)
+	p.b = append(e.TTL.appendTo(p.b), '"')
 	p.textField(`,"on_lapse":`, string(e.OnLapse))
 	if e.RemoveAfter != 0 {
 		p.text(`,"remove_after":`, e.RemoveAfter.String())

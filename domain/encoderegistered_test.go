@@ -14,7 +14,11 @@ import (
 // A registration is stored as encoding/json would write it, byte for byte, whatever it holds.
 func TestARegistrationIsEncodedAsTheLibraryDoes(t *testing.T) {
 	text := rapid.OneOf(rapid.Just(""), rapid.StringMatching(`[ -~]{0,8}`), rapid.String(), rapid.SampledFrom([]string{"<&>", "\u2028", "\x00", "é", "\xff", "\x7f", `"\`}))
-	duration := rapid.SampledFrom([]domain.Duration{0, domain.NoTTL, domain.Duration(time.Second), domain.Duration(90 * time.Minute), domain.Duration(1500 * time.Millisecond)})
+	duration := rapid.OneOf(
+		rapid.SampledFrom([]domain.Duration{0, domain.NoTTL, domain.Duration(time.Second), domain.Duration(90 * time.Minute), domain.Duration(1500 * time.Millisecond)}),
+		rapid.Map(rapid.Int64Range(0, 1<<33), func(n int64) domain.Duration { return domain.Duration(n * int64(time.Second)) }),
+		rapid.Map(rapid.Int64(), func(n int64) domain.Duration { return domain.Duration(n) }),
+	)
 	rapid.Check(t, func(t *rapid.T) {
 		e := domain.InstanceRegistered{
 			Epoch: rapid.Uint64().Draw(t, "epoch"), Owner: text.Draw(t, "owner"), Replaces: rapid.Uint64Range(0, 2).Draw(t, "replaces"), Reported: domain.Status(text.Draw(t, "reported")),
