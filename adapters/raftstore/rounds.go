@@ -11,27 +11,32 @@ import (
 // committed. It costs each node one message, one sync and one commit of its store, whether it has one block or twenty.
 //
 // Nothing waits for a clock alone: a round begins at once if nothing is under way, unless other nodes have sent blocks in the rounds
-// before. Their callers were answered by the end of the last round and call again, so their next blocks are about to come.
+// before. Their callers were answered by the end of the last round and call again, so their next blocks are about to come. Without the
+// wait, the blocks of the nodes would go one by one for ever, each of them held up by those of the others. Where rounds come seldom,
+// nobody waits: most blocks find nothing under way.
 //
 // INVARIANT: what is held may be dropped at any time, because a node sends a block again of which it hears nothing. The blocks of a node
 // keep their order.
 type rounds struct {
-	held    [][]byte      // entries, whose stamp is yet to be filled in
-	bytes   int           // of held
-	nodes   []uint64      // that made them
-	before  [2][]uint64   // the nodes of the two rounds before
-	written [2]int        // bytes of the two rounds before
-	newest  uint64        // index of the newest entry of the log
-	began   time.Duration // when the newest round began; a monotonic time
-	cycle   time.Duration // from the begin of the round before to that of the newest one
-	until   time.Duration // how long the next round waits for blocks of other nodes; 0: it does not wait yet
-	late    *time.Timer   // looks again when until has come
+	held   [][]byte      // entries, whose stamp is yet to be filled in
+	bytes  int           // of held
+	nodes  []uint64      // that made them
+	before [2][]uint64   // the nodes of the two rounds before
+	newest uint64        // index of the newest entry of the log
+	began  time.Duration // when the newest round began; a monotonic time
+	cycle  time.Duration // from the begin of the round before to that of the newest one
+	under  bool          // the newest round is not committed yet, as far as was looked
+	took   time.Duration // from the begin of a round until it was committed; 0: none was yet
+	until  time.Duration // how long the next round waits for blocks of other nodes; 0: it does not wait yet
+	late   *time.Timer   // looks again when until has come
 }
 
 const (
 	roundBytes = 64 << 10 // more bytes do not wait for the end of a round
-	// A round waits for other nodes only if the rounds before had as many bytes: few callers do not wait.
-	fewBytes = 2 << 10
+	// A round waits for other nodes only if the two before began closer together than as many times what a round takes.
+	seldom = 6
+	// It waits for as many times what a round takes, since a node also waits for its callers, and for returnFor at most.
+	waitsFor = 2
 )
 
 // hold has an entry put into the log with the next round. REQUIRES: raft is held.
@@ -52,7 +57,7 @@ func (r *rounds) due(committed uint64, now time.Duration) bool {
 	case r.complete():
 		return true
 	case r.until == 0:
-		wait := min(r.cycle, returnFor)
+		wait := min(waitsFor*r.took, returnFor)
 		r.until = now + wait
 		r.late.Reset(wait)
 		return false
@@ -60,9 +65,9 @@ func (r *rounds) due(committed uint64, now time.Duration) bool {
 	return now >= r.until
 }
 
-// complete says whether there are blocks of all nodes that sent blocks in the two rounds before.
+// complete says whether there are blocks of all nodes that sent blocks in the two rounds before, or the rounds come seldom.
 func (r *rounds) complete() bool {
-	if r.written[0]+r.written[1] < 2*fewBytes {
+	if r.cycle > seldom*r.took {
 		return true
 	}
 	for _, nodes := range r.before {
@@ -79,10 +84,16 @@ func (r *rounds) complete() bool {
 func (r *rounds) begin(now time.Duration) [][]byte {
 	entries := r.held
 	r.before[0], r.before[1], r.nodes = r.before[1], r.nodes, r.before[0][:0]
-	r.written[0], r.written[1] = r.written[1], r.bytes
 	r.held, r.bytes, r.until = nil, 0, 0
-	r.began, r.cycle = now, now-r.began
+	r.began, r.cycle, r.under = now, now-r.began, true
 	return entries
+}
+
+// look notes how long the newest round took, when the log is committed up to an index. REQUIRES: raft is held.
+func (r *rounds) look(committed uint64, now time.Duration) {
+	if r.under && committed >= r.newest {
+		r.took, r.under = now-r.began, false
+	}
 }
 
 // drop forgets what is held.
@@ -120,10 +131,14 @@ func (e *engine) put(n *raft.RawNode, entry []byte) {
 // round puts the blocks that are held into the log, if the next round is due. REQUIRES: raft is held.
 func (e *engine) round() {
 	r := &e.rounds
-	if len(r.held) == 0 {
+	if len(r.held) == 0 && !r.under {
 		return
 	}
 	status, now := e.node.BasicStatus(), e.store.monotonic()
+	r.look(status.GetCommit(), now)
+	if len(r.held) == 0 {
+		return
+	}
 	if status.RaftState != raft.StateLeader {
 		r.drop()
 		return

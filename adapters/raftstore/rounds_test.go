@@ -33,6 +33,7 @@ func (r *rounds) play(t *testing.T, steps []step) {
 	now := time.Second
 	for _, s := range steps {
 		now += s.at
+		r.look(s.committed, now)
 		for _, node := range s.come {
 			r.hold(node, entryOf(node, s.size))
 		}
@@ -50,37 +51,45 @@ func (r *rounds) play(t *testing.T, steps []step) {
 }
 
 func TestTheBlocksOfAllNodesGoIntoTheLogTogether(t *testing.T) {
-	const ms, size = time.Millisecond, 4 << 10
+	const ms, size = time.Millisecond, 300
 	newRounds(t).play(t, []step{
 		{"nothing is under way", 0, 0, []uint64{1}, size, []uint64{1}},
 		{"what comes meanwhile waits", ms, 0, []uint64{2, 3}, size, nil},
-		{"the callers of the first node are answered", ms, 1, nil, 0, nil},
-		{"they come again", ms, 1, []uint64{1}, size, []uint64{2, 3, 1}},
-		{"all three come again", 3 * ms, 4, []uint64{2, 1, 3}, size, []uint64{2, 1, 3}},
-		{"one stays away", 3 * ms, 7, []uint64{2, 1}, size, nil},
-		{"it is waited for as long as a round takes", 3*ms - 1, 7, nil, 0, nil},
-		{"and no longer", 1, 7, nil, 0, []uint64{2, 1}},
-		{"it is waited for once more", 2 * ms, 9, []uint64{1, 2}, size, nil},
-		{"for a bounded time", returnFor, 9, nil, 0, []uint64{1, 2}},
-		{"nobody waits for it any more", 2 * ms, 11, []uint64{2, 1}, size, []uint64{2, 1}},
-		{"its next block waits for the others", 2 * ms, 13, []uint64{3}, size, nil},
-		{"which come", 0, 13, []uint64{1, 2}, size, []uint64{3, 1, 2}},
+		{"until the first round is committed", ms, 1, nil, 0, []uint64{2, 3}},
+		{"the callers of the first node come again", ms, 1, []uint64{1}, size, nil},
+		{"the others are answered", ms, 3, nil, 0, nil},
+		{"and come again, too", ms, 3, []uint64{3, 2}, size, []uint64{1, 3, 2}},
+		{"all three come again", 2 * ms, 6, []uint64{2, 1, 3}, size, []uint64{2, 1, 3}},
+		{"one stays away", 2 * ms, 9, []uint64{2, 1}, size, nil},
+		{"it is waited for twice as long as a round takes", 4*ms - 1, 9, nil, 0, nil},
+		{"and no longer", 1, 9, nil, 0, []uint64{2, 1}},
+		{"it is waited for once more", 3 * ms, 11, []uint64{1, 2}, size, nil},
+		{"for a bounded time", returnFor, 11, nil, 0, []uint64{1, 2}},
+		{"nobody waits for it any more", 2 * ms, 13, []uint64{2, 1}, size, []uint64{2, 1}},
+		{"its next block waits for the others", 2 * ms, 15, []uint64{3}, size, nil},
+		{"which come", 0, 15, []uint64{1, 2}, size, []uint64{3, 1, 2}},
 	})
 }
 
-func TestARoundOfOneNodeOrOfFewCallersWaitsForNobody(t *testing.T) {
+func TestARoundOfOneNodeWaitsForNobody(t *testing.T) {
 	const ms = time.Millisecond
 	newRounds(t).play(t, []step{
 		{"one node", 0, 0, []uint64{1}, 4000, []uint64{1}},
 		{"alone", ms, 1, []uint64{1}, 4000, []uint64{1}},
 		{"still alone", ms, 2, []uint64{1}, 4000, []uint64{1}},
 	})
+}
+
+func TestARoundWaitsForNobodyWhereRoundsComeSeldom(t *testing.T) {
+	const ms, size = time.Millisecond, 4000
 	newRounds(t).play(t, []step{
-		{"a caller", 0, 0, []uint64{1}, 300, []uint64{1}},
-		{"two others meanwhile", ms, 0, []uint64{2, 3}, 300, nil},
-		{"go together", ms, 1, nil, 0, []uint64{2, 3}},
-		{"and then each alone", ms, 3, []uint64{1}, 300, []uint64{1}},
-		{"when it comes", ms, 4, []uint64{3}, 300, []uint64{3}},
+		{"a round", 0, 0, []uint64{1}, size, []uint64{1}},
+		{"is committed", ms, 1, nil, 0, nil},
+		{"a block of another node comes later", seldom*ms + 1, 1, []uint64{2}, size, []uint64{2}},
+		{"what comes meanwhile", ms / 2, 1, []uint64{1, 3}, size, nil},
+		{"waits for the end of the round only", ms / 2, 2, nil, 0, []uint64{1, 3}},
+		{"now they come close together", ms, 4, []uint64{1}, size, nil},
+		{"so the others are waited for", ms, 4, []uint64{3, 2}, size, []uint64{1, 3, 2}},
 	})
 }
 
