@@ -75,6 +75,14 @@ func TestAHeartbeatsAnswerHoldsAtItsPosition(t *testing.T) {
 				"batch": func(n *node) commands.Result {
 					return n.service.Heartbeats(caller).SendAll(ctx, []domain.Key{key("a")}, nil, nil)[0]
 				},
+				"many callers": func(n *node) commands.Result {
+					own := n.service.Heartbeats(caller)
+					tried := n.service.TrySendMany(ctx, []commands.CallersHeartbeat{{By: own, Key: key("a")}}, nil)[0]
+					if !tried.Known {
+						return own.Send(ctx, domain.SendHeartbeat{Key: key("a")})
+					}
+					return tried.Result
+				},
 				"same details": func(n *node) commands.Result {
 					return n.service.Do(ctx, caller, commands.Request{Command: domain.RegisterInstance{Key: key("a"), Details: details(time.Minute)}})
 				},

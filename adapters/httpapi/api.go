@@ -132,7 +132,7 @@ func New(config Config) *API {
 		outgoing: web.NewOutgoing(outgoingBytes), gzip: web.NewGzip(compressedBytes),
 	}
 	a.heartbeatTurns.OnRefused, a.heartbeatTurns.OnWaiting = config.Shed, config.Shed
-	a.lane = lane.New(lane.Options{Face: a.laneFace, Host: config.Hosts.AllowBytes, Observe: observeLane(config.Observer)})
+	a.lane = lane.New(lane.Options{Face: a.laneFace, Batch: a.laneBatch, Host: config.Hosts.AllowBytes, Observe: observeLane(config.Observer)})
 	return &API{a.router(), a}
 }
 

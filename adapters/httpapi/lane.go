@@ -31,6 +31,7 @@ type laneFace struct {
 	usage       web.Account          // of who
 
 	authorization []byte // what who was known by; nil: nothing was sent
+	counted       bool   // the next heartbeat is one that a laneBatch has counted already
 
 	// The buffers of the newest reply. INVARIANT: a reply points into these buffers until the next call of a method that
 	// replies, which overwrites them. The lane has written a reply before it calls again (lane.Face).
@@ -117,17 +118,16 @@ func (f *laneFace) Heartbeat(service, id []byte) (reply lane.Reply, mine bool) {
 	if result.Err != nil {
 		return f.failed(lane.Heartbeat, key, result.Err, f.reply(0, before)), true
 	}
-	f.body = appendResult(f.body[:0], f.api.Queries.At(result.Position), key, result)
-	reply = f.reply(http.StatusOK, max(result.Position, f.api.Queries.Position()))
-	reply.Type, reply.Body = echo.MIMEApplicationJSON, f.body
-	return reply, true
+	return f.renewed(key, result, f.api.Queries.Position()), true
 }
 
 // mayBeat uses one of what the client may send; false: the server refuses the heartbeat. A heartbeat that the server gets for
 // another reason after that is counted twice.
 func (f *laneFace) mayBeat(key domain.Key) bool {
 	limit := web.Heartbeats
-	if f.api.Limits == nil {
+	counted := f.counted
+	f.counted = false
+	if f.api.Limits == nil || counted {
 		return true
 	}
 	if !f.api.Queries.Known(key) {

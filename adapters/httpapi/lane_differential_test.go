@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,12 +21,15 @@ import (
 )
 
 // twins are two registries that are told the same. One has the lane, the other net/http alone.
-type twins struct{ lane, plain *server }
+type twins struct {
+	lane, plain *server
+	beats       int // heartbeats that a connection sends first
+}
 
 func startTwins(t testing.TB) twins {
 	t.Helper()
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	both := twins{startOn(t, pebblestore.Options{Now: func() time.Time { return noon }}), startOn(t, pebblestore.Options{Now: func() time.Time { return noon }})}
+	both := twins{lane: startOn(t, pebblestore.Options{Now: func() time.Time { return noon }}), plain: startOn(t, pebblestore.Options{Now: func() time.Time { return noon }})}
 	plain := httptest.NewServer(both.plain.api)
 	t.Cleanup(plain.Close)
 	both.plain.URL = plain.URL // not the listener that has the lane
@@ -41,12 +47,17 @@ var (
 	upTo      = regexp.MustCompile(`Rollcall-Position: [0-9]+`) // a lookup may come before the catalog has applied a heartbeat
 )
 
-// talk sends the writes on a connection of its own, and gives all that the server sends: the replies, byte by byte.
-func (s *server) talk(replies int, writes ...string) string {
+// talk sends heartbeats and then the writes on a connection of its own, and gives all that the server sends after the
+// heartbeats: the replies, byte by byte.
+func (s *server) talk(beats, replies int, writes ...string) string {
 	s.t.Helper()
 	w := s.dial()
 	w.say(request("GET", "/healthz"))
 	w.hear().want(s.t, 200)
+	for range beats {
+		w.say(request("PUT", beatA1))
+		w.hear().want(s.t, 200)
+	}
 	var all bytes.Buffer
 	w.r = bufio.NewReader(io.TeeReader(w.Conn, &all))
 	_ = w.SetDeadline(time.Now().Add(20 * time.Second))
@@ -83,22 +94,21 @@ func (s *server) talk(replies int, writes ...string) string {
 
 func (b twins) compare(t testing.TB, replies int, writes ...string) {
 	t.Helper()
-	if lane, plain := b.lane.talk(replies, writes...), b.plain.talk(replies, writes...); lane != plain {
+	if lane, plain := b.lane.talk(b.beats, replies, writes...), b.plain.talk(b.beats, replies, writes...); lane != plain {
 		t.Errorf("%.600q:\nthe lane    %.1200q\nthe server  %.1200q", writes, lane, plain)
 	}
 }
 
-// The lane's replies are the server's, byte for byte, wherever a request is cut in two and however many are sent
-// at once.
-func TestTheLaneIsByteForByteTheServer(t *testing.T) {
-	b := startTwins(t)
-	etag := b.lane.send("GET", lookup, "").Header.Get("ETag")
+const plainBody = `{"address":"10.0.0.9"}`
+
+// requests are requests by their names, and the ETag of the lookup.
+func (b twins) requests() (requests map[string]string, etag string) {
+	etag = b.lane.send("GET", lookup, "").Header.Get("ETag")
 	b.plain.send("GET", lookup, "")
-	body := `{"address":"10.0.0.9"}`
 	send := func(method, path, body string) string {
 		return request(method, path, "Content-Type: application/json", fmt.Sprint("Content-Length: ", len(body))) + body
 	}
-	requests := map[string]string{
+	requests = map[string]string{
 		"heartbeat":       request("PUT", beatA1, "User-Agent: agent/1.0", "Content-Length: 0"),
 		"lookup":          request("GET", lookup, "Accept: */*"),
 		"long lookup":     request("GET", "/v1/services/many/instances"),
@@ -108,18 +118,26 @@ func TestTheLaneIsByteForByteTheServer(t *testing.T) {
 		"nobody's":        request("PUT", strings.Replace(beatA1, "/a-1/", "/nobody/", 1)),
 		"an illegal name": request("PUT", strings.Replace(beatA1, "/checkout/", "/_/", 1)),
 		"a query":         request("PUT", beatA1+"?epoch=7"),
-		"a body":          send("PUT", a1, body),
+		"a body":          send("PUT", a1, plainBody),
 		"another address": send("PUT", a1, `{"address":"10.0.0.10","ports":{"http":80}}`),
 		"an old epoch":    send("PUT", a1, `{"address":"10.0.0.9","epoch":9}`),
 		"a wrong field":   send("PUT", a1, `{"address":"10.0.0.9","weight":-1}`),
 		"a wrong address": send("PUT", a1, `{"address":"0.0.0.0"}`),
-		"an odd id":       send("PUT", "/v1/services/checkout/instances/a:1;b,c@(d)", body),
-		"no id":           send("PUT", "/v1/services/checkout/instances/..", body),
+		"an odd id":       send("PUT", "/v1/services/checkout/instances/a:1;b,c@(d)", plainBody),
+		"no id":           send("PUT", "/v1/services/checkout/instances/..", plainBody),
 		"a short batch":   send("POST", "/v1/heartbeats", `["checkout/a-1","checkout/nobody","x","checkout/a-1"]`),
 		"a long batch":    send("POST", "/v1/heartbeats", `["`+strings.Repeat(`checkout/a-1","`, 59)+`many/b-1"]`),
 		"an odd batch":    send("POST", "/v1/heartbeats", `["checkout/a-1",7]`),
-		"chunks":          request("PUT", a1, "Transfer-Encoding: chunked") + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body), body),
+		"chunks":          request("PUT", a1, "Transfer-Encoding: chunked") + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(plainBody), plainBody),
 	}
+	return requests, etag
+}
+
+// The lane's replies are the server's, byte for byte, wherever a request is cut in two and however many are sent
+// at once.
+func TestTheLaneIsByteForByteTheServer(t *testing.T) {
+	b := startTwins(t)
+	requests, etag := b.requests()
 	for name, r := range requests {
 		t.Run(name, func(t *testing.T) {
 			for cut := 1; cut < len(r); cut += 1 + len(r)/70 {
@@ -151,7 +169,7 @@ func TestTheLaneIsByteForByteTheServer(t *testing.T) {
 		} {
 			odd := []string{request("PUT", beatA1, header), request("GET", lookup, header)}
 			if header != "" { // the body would be another request
-				odd = append(odd, request("PUT", a1, header, fmt.Sprint("Content-Length: ", len(body)))+body)
+				odd = append(odd, request("PUT", a1, header, fmt.Sprint("Content-Length: ", len(plainBody)))+plainBody)
 			}
 			for _, r := range odd {
 				b.compare(t, 1, r)
@@ -164,6 +182,27 @@ func TestTheLaneIsByteForByteTheServer(t *testing.T) {
 			b.compare(t, 1, line+"\r\n\r\n")
 		}
 	})
+}
+
+// So are the replies on a connection that joined a loop by its heartbeats.
+func TestTheLoopIsByteForByteTheServer(t *testing.T) {
+	b := startTwins(t)
+	requests, _ := b.requests()
+	b.beats = 12
+	var all strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(requests)) {
+		r := requests[name]
+		for cut := 1; cut < len(r); cut += 1 + len(r)/2 {
+			b.compare(t, 1, r[:cut], r[cut:])
+		}
+		b.compare(t, 3, r+r+r)
+		b.compare(t, 5, r+r[:3], r[3:]+r, r, r[:len(r)-1], r[len(r)-1:])
+		all.WriteString(r + requests["heartbeat"])
+	}
+	b.compare(t, 2*len(requests), all.String())
+	if runtime.GOOS == "linux" && b.lane.api.Lane().Joined() == 0 {
+		t.Error("no connection joined a loop")
+	}
 }
 
 // The server's read buffer holds 4,096 bytes. When a line fills all of it but the last byte, the server reads one

@@ -2,11 +2,18 @@ package lane
 
 import (
 	"bytes"
+	"math"
 	"net"
-	"net/http"
-	"strconv"
 	"sync/atomic"
 	"time"
+)
+
+// A connection joins a loop after firstJoin heartbeats without another request. Where the loop soon has to hand it back, it joins later
+// the next time. never: the connection joins no loop.
+const (
+	firstJoin = 8
+	lastJoin  = 1 << 12
+	never     = math.MaxInt
 )
 
 // Timeouts of a connection whose requests the lane answers. The lane sets a deadline anew only when the deadline in
@@ -53,17 +60,19 @@ type conn struct {
 	lane  *Lane
 	state atomic.Int32 // open, busy, closing or closed
 
-	between bool      // the server has answered every request that it got, and waits for the next request
-	working bool      // the server handles a request
-	buffer  []byte    // the server's whole buffer, kept to compare addresses; its bytes are not read through this field
-	face    Face      // nil: no plain request has come
-	reports Reports   // nil: no plain report has come
-	host    []byte    // copy of the newest host that was allowed
-	reply   []byte    // headers of the newest reply; the next reply overwrites them, after the write of this one
-	parts   [2][]byte // headers and body of a long reply while it is written
-	unsent  net.Buffers
-	cut     func()    // ends the write under way; nil: no large reply was sent
-	until   time.Time // the lane's deadlines are later than this; zero: the server's deadlines are in force
+	between   bool      // the server has answered every request that it got, and waits for the next request
+	working   bool      // the server handles a request
+	buffer    []byte    // the server's whole buffer, kept to compare addresses; its bytes are not read through this field
+	face      Face      // nil: no plain request has come
+	reports   Reports   // nil: no plain report has come
+	host      []byte    // copy of the newest host that was allowed
+	reply     []byte    // headers of the newest reply; the next reply overwrites them, after the write of this one
+	parts     [2][]byte // headers and body of a long reply while it is written
+	unsent    net.Buffers
+	cut       func()    // ends the write under way; nil: no large reply was sent
+	beats     int       // heartbeats in the newest sequence of heartbeats alone
+	joinAfter int       // a sequence of so many heartbeats makes the connection join a loop
+	until     time.Time // the lane's deadlines are later than this; zero: the server's deadlines are in force
 }
 
 // The states of a connection. Close turns a busy connection into a closing connection, which is closed when its reply
@@ -88,7 +97,13 @@ func (c *conn) Read(p []byte) (int, error) {
 		if err != nil || !c.between || len(p) != len(c.buffer) || &p[0] != &c.buffer[0] {
 			return c.pass(n, err)
 		}
-		switch c.answer(p[:n]) {
+		result := c.answer(p[:n])
+		if result == answered && c.beats >= c.joinAfter {
+			if n, result = c.join(p); result == answered && n > 0 {
+				result = c.answer(p[:n])
+			}
+		}
+		switch result {
 		case notMine:
 			return c.pass(n, nil)
 		case ended:
@@ -112,9 +127,16 @@ func (c *conn) pass(n int, err error) (int, error) {
 	c.between = false
 	if !c.until.IsZero() {
 		c.until = time.Time{}
-		_ = c.SetWriteDeadline(time.Time{}) // the server sets its own write deadline, if any
+		_ = c.Conn.SetWriteDeadline(time.Time{}) // the server sets its own write deadline, if any
 	}
 	return n, err
+}
+
+// SetWriteDeadline implements net.Conn. Any goroutine may call it.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.lane.mu.Lock()
+	defer c.lane.mu.Unlock()
+	return c.Conn.SetWriteDeadline(t)
 }
 
 // CloseWrite is for http.Server, which ends a reply to a request that was not read with it.
@@ -223,8 +245,8 @@ func (c *conn) carryOut(request plainRequest) outcome {
 	if c.until.Sub(now) < 0 {
 		c.until = now.Add(deadlineSlack)
 		// The errors are ignored: a connection that cannot have deadlines fails at the next write.
-		_ = c.SetReadDeadline(c.until.Add(idleTimeout))
-		_ = c.SetWriteDeadline(c.until.Add(writeTimeout))
+		_ = c.Conn.SetReadDeadline(c.until.Add(idleTimeout))
+		_ = c.Conn.SetWriteDeadline(c.until.Add(writeTimeout))
 	}
 	var reply Reply
 	var mine bool
@@ -234,6 +256,7 @@ func (c *conn) carryOut(request plainRequest) outcome {
 		reply, mine = c.ask(&request)
 	}
 	if !mine {
+		c.beats = 0
 		return notMine
 	}
 	if reply.Sent != nil {
@@ -250,7 +273,10 @@ func (c *conn) carryOut(request plainRequest) outcome {
 		defer reply.Bound.End()
 	}
 	c.lane.answered.Add(1)
-	err := c.send(reply, now)
+	if c.beats++; request.kind != Heartbeat {
+		c.beats = 0
+	}
+	err := c.send(&reply, now)
 	if c.lane.options.Observe != nil {
 		c.lane.options.Observe(request.kind, reply.Status, time.Since(now))
 	}
@@ -281,48 +307,4 @@ func (c *conn) ask(request *plainRequest) (reply Reply, mine bool) {
 		return c.face.Heartbeats(request.body)
 	}
 	return Reply{}, false
-}
-
-// copyUpTo is the length up to which a body is copied behind the headers into the connection's buffer. A longer body is
-// cheaper to send from the Face's memory, and would make the buffer of every connection larger.
-const copyUpTo = 2 << 10
-
-// send sends the reply. The headers are in the order in which net/http writes headers: by name, then Date. The reply's
-// slices belong to the Face until send returns.
-func (c *conn) send(r Reply, now time.Time) error {
-	b := append(c.reply[:0], "HTTP/1.1 "...)
-	b = strconv.AppendInt(b, int64(r.Status), 10)
-	b = append(append(b, ' '), http.StatusText(r.Status)...)
-	if r.Status != http.StatusNotModified {
-		b = append(b, "\r\nContent-Length: "...)
-		b = strconv.AppendInt(b, int64(len(r.Body)), 10)
-	}
-	b = appendHeader(b, "\r\nContent-Type: ", r.Type)
-	b = appendHeader(b, "\r\nEtag: ", r.ETag)
-	b = appendHeader(b, "\r\nLocation: ", r.Location)
-	b = appendHeader(b, "\r\nRetry-After: ", r.RetryAfter)
-	b = appendHeader(b, "\r\nRollcall-Position: ", r.Position)
-	b = appendHeader(b, "\r\nVary: ", r.Vary)
-	b = appendHeader(b, "\r\nX-Consul-Default-Acl-Policy: ", r.Policy)
-	b = appendHeader(b, "\r\nX-Request-Id: ", r.RequestID)
-	b = append(append(b, "\r\nDate: "...), c.lane.date.at(now)...)
-	c.reply = append(b, "\r\n\r\n"...)
-	var err error
-	if len(r.Body) <= copyUpTo {
-		c.reply = append(c.reply, r.Body...)
-		_, err = c.Conn.Write(c.reply)
-	} else {
-		c.parts = [2][]byte{c.reply, r.Body}
-		c.unsent = c.parts[:]
-		_, err = c.unsent.WriteTo(c.Conn)
-		clear(c.parts[:])
-	}
-	return err
-}
-
-func appendHeader[T string | []byte](b []byte, name string, value T) []byte {
-	if len(value) == 0 {
-		return b
-	}
-	return append(append(b, name...), value...)
 }

@@ -41,6 +41,22 @@ type Face interface {
 	Heartbeats(body []byte) (reply Reply, mine bool)
 }
 
+// Batch carries out heartbeats of many connections at once. One goroutine at a time uses a Batch: it adds heartbeats, sends them, takes
+// the reply of each, in their order, and resets the Batch.
+//
+// INVARIANT: the slices of a request belong to the lane until Reset. The slices of a reply belong to the Batch until the next Reply.
+type Batch interface {
+	// Add adds a heartbeat that the Face of its connection has authorized. false: nothing was done, and the request is the Face's.
+	Add(face Face, service, id []byte) bool
+	// Send carries out the heartbeats that were added.
+	Send()
+	// Reply gives the reply to the heartbeat that was added as number i, from 0. mine is as for Face.Heartbeat: where it is false, the
+	// request is the Face's. The reply has neither a Bound nor Sent.
+	Reply(i int) (reply Reply, mine bool)
+	// Reset makes the Batch ready for other heartbeats.
+	Reset()
+}
+
 // Reply is the reply of a Face. The lane adds Date and Content-Length, and leaves out empty headers.
 type Reply struct {
 	Status     int
@@ -75,6 +91,8 @@ type Options struct {
 	// Face makes the Face of a connection. It must not read, write or close the connection, which is a *tls.Conn where
 	// the listener speaks TLS.
 	Face func(net.Conn) Face
+	// Batch makes a Batch; nil: each heartbeat is carried out by itself.
+	Batch func() Batch
 	// Reports makes the Reports of a connection, in the place of a Face; nil: the lane has Faces.
 	Reports func(net.Conn) Reports
 	// Host says whether the lane may answer requests to a host (the Host header, with its port). nil: to any host. The
@@ -90,8 +108,12 @@ type Lane struct {
 	options  Options
 	date     httpDate
 	answered atomic.Int64
+	joined   atomic.Int64
 
-	mu      sync.Mutex
+	joining sync.Mutex // guards loop, and the loop's members
+	loop    *loop      // nil: no connection is in a loop
+
+	mu      sync.Mutex         // also guards conn.Conn of a conn that joins or leaves a loop
 	closing map[*conn]struct{} // connections that are closed when their reply has been sent
 	drained chan struct{}      // closed by closeNow when closing is empty; nil: no call of Wait
 }
@@ -106,6 +128,9 @@ func (l *Lane) Listen(inner net.Listener) net.Listener { return listener{inner, 
 
 // Answered is the number of requests that the lane has answered.
 func (l *Lane) Answered() int64 { return l.answered.Load() }
+
+// Joined is how many times a connection has joined a loop.
+func (l *Lane) Joined() int64 { return l.joined.Load() }
 
 // ConnState is for http.Server. It notes in the connection whether the server handles a request.
 func (l *Lane) ConnState(c net.Conn, state http.ConnState) {
@@ -154,7 +179,15 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil || c.LocalAddr().Network() != "tcp" { // the server alone knows who comes through a Unix socket
 		return c, err
 	}
-	return &conn{Conn: c, lane: l.lane}, nil
+	return l.lane.conn(c), nil
+}
+
+func (l *Lane) conn(c net.Conn) *conn {
+	made := &conn{Conn: c, lane: l, joinAfter: never}
+	if l.options.Batch != nil {
+		made.joinAfter = firstJoin
+	}
+	return made
 }
 
 // httpDate is the Date header of replies. Its text is made once a second.

@@ -32,7 +32,7 @@ func (l secureListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &secureConn{conn: &conn{Conn: tls.Server(c, l.config), lane: l.lane}, listener: l}, nil
+	return &secureConn{conn: l.lane.conn(tls.Server(c, l.config)), listener: l}, nil
 }
 
 // secureConn is a conn over TLS.

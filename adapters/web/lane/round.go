@@ -1,0 +1,126 @@
+//go:build linux
+
+package lane
+
+import (
+	"bytes"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// round is what a loop has read at once: requests of different members.
+//
+// INVARIANT: run owns a round until it starts the round's goroutine, which then owns it until end.
+type round struct {
+	loop    *loop
+	turn    bool // the round holds a turn of the loop
+	began   time.Time
+	ready   []readyMember
+	buffer  []byte    // of roundBytes; the requests are in it, one behind the other
+	used    int       // of buffer
+	members []*member // of the requests, in flight
+	raw     [][]byte  // the requests
+	batch   Batch     // has a heartbeat for each request
+	reply   []byte    // the newest reply
+}
+
+// end makes the round ready for other requests.
+func (r *round) end() {
+	r.batch.Reset()
+	clear(r.ready)
+	clear(r.members)
+	r.ready, r.members, r.raw, r.used = r.ready[:0], r.members[:0], r.raw[:0], 0
+	if r.turn {
+		<-r.loop.turns
+	}
+	r.loop.rounds.Put(r)
+}
+
+// read reads a request of a member that is in flight, and adds it to the round if the request is a plain heartbeat. A read that fills the
+// server's buffer may have left bytes.
+func (r *round) read(m *member, ending bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.handBack(handback{panic: p})
+		}
+	}()
+	if len(r.buffer)-r.used < len(m.buffer) {
+		m.flight.Store(again)
+		m.release() // the next round reads it
+		return
+	}
+	n, err := unix.Read(m.fd, r.buffer[r.used:r.used+len(m.buffer)])
+	switch {
+	case err == unix.EAGAIN:
+		m.release()
+		return
+	case err != nil || n <= 0: // the goroutine reads again, and gets the end or the error
+		m.handBack(handback{})
+		return
+	}
+	raw := r.buffer[r.used : r.used+n : r.used+n]
+	m.heard, m.ending = r.began, ending
+	if n == len(m.buffer) || !r.add(m, raw) {
+		m.handBack(handback{read: copy(m.buffer, raw)})
+		return
+	}
+	r.used += n
+	m.answered++
+	r.members, r.raw = append(r.members, m), append(r.raw, raw)
+}
+
+// add adds a request to the batch, if it is a plain heartbeat that the Face and the Batch take. Then the connection is busy.
+func (r *round) add(m *member, raw []byte) bool {
+	c := m.conn
+	request, ok := readPlain(raw, false)
+	if !ok || request.kind != Heartbeat || !c.allows(request.host) || !c.state.CompareAndSwap(open, busy) {
+		return false
+	}
+	return c.face.Authorize(request.authorization) && r.batch.Add(c.face, request.service, request.id)
+}
+
+// carryOut carries out the requests of the round and writes the replies.
+func (r *round) carryOut() {
+	next := 0 // the members before it are answered or handed back
+	defer func() {
+		if p := recover(); p != nil {
+			for _, m := range r.members[next:] {
+				m.handBack(handback{panic: p})
+			}
+		}
+		r.end()
+	}()
+	r.batch.Send()
+	for ; next < len(r.members); next++ {
+		r.answer(next)
+	}
+}
+
+func (r *round) answer(i int) {
+	m, lane := r.members[i], r.loop.lane
+	reply, mine := r.batch.Reply(i)
+	if !mine {
+		m.handBack(handback{read: copy(m.buffer, r.raw[i])})
+		return
+	}
+	lane.answered.Add(1)
+	r.reply = append(lane.appendHeaders(r.reply[:0], &reply, r.began), reply.Body...)
+	n, err := unix.Write(m.fd, r.reply)
+	if lane.options.Observe != nil {
+		lane.options.Observe(Heartbeat, reply.Status, time.Since(r.began))
+	}
+	c := m.conn
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR || err == nil && n < len(r.reply):
+		m.handBack(handback{unsent: bytes.Clone(r.reply[max(n, 0):])})
+	case err != nil:
+		c.done()
+		_ = c.Close()
+		m.handBack(handback{})
+	case !c.done() || m.ending:
+		m.handBack(handback{})
+	default:
+		m.release()
+	}
+}
