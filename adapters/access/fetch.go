@@ -124,6 +124,9 @@ func (t *carefulTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Header.Set("Authorization", t.authorization)
 	}
 	reply, err := t.next.RoundTrip(r)
+	if err == nil && reply.StatusCode == http.StatusSwitchingProtocols { // after it comes no body but the bare connection, whose reads know no deadline
+		return nil, errors.Join(fmt.Errorf("%s answers %s", r.URL.Host, reply.Status), reply.Body.Close())
+	}
 	if err == nil {
 		reply.Body = struct {
 			io.Reader

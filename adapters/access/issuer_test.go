@@ -499,6 +499,18 @@ func TestAnswersThatOthersCouldChangeAreNotTaken(t *testing.T) {
 		}
 		issuer.Close()
 	}
+	done := make(chan struct{})
+	switches := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Connection", "Upgrade")
+		w.WriteHeader(http.StatusSwitchingProtocols)
+		_ = http.NewResponseController(w).Flush()
+		<-done
+	}))
+	if err := newKeys(&Issuer{URL: switches.URL}, slog.New(slog.DiscardHandler), func() {}).fetch(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "answers 101") {
+		t.Errorf("another protocol: %v", err)
+	}
+	close(done)
+	switches.Close()
 	for name, body := range map[string]string{
 		"no JSON": "<html>", "no keys": `{"keys":[]}`, "a secret key": `{"keys":[{"kty":"oct","k":"AAAA"}]}`,
 		"a key for encryption": `{"keys":[{"kty":"EC","crv":"P-256","use":"enc","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}`,

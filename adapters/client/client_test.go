@@ -113,6 +113,33 @@ func TestAStreamOfWhatIsNoRegistryEnds(t *testing.T) {
 	}
 }
 
+// After 101 comes the bare connection, whose reads no timeout ends. What answers so is no registry, however it is asked.
+func TestAServerThatBeginsAnotherProtocolIsNoRegistry(t *testing.T) {
+	done := make(chan struct{})
+	c := registry(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
+		<-done
+	})
+	t.Cleanup(func() { close(done) })
+	ends := map[string]error{}
+	_, ends["a query"] = c.Services(t.Context(), "", "")
+	_, ends["a command"] = c.Heartbeat(t.Context(), key)
+	for _, err := range c.Follow(t.Context(), client.FollowQuery{}) {
+		ends["a stream"] = err
+	}
+	for how, err := range ends {
+		if !errors.As(err, new(*client.NotRollcall)) {
+			t.Errorf("%s: %v", how, err)
+		}
+	}
+}
+
 func TestNoAnswerIsToldInALine(t *testing.T) {
 	c, err := client.New("http://127.0.0.1:1", client.Options{})
 	if err != nil {

@@ -73,7 +73,9 @@ func (l *Looker) request(ctx context.Context, t *Target, address string, buffer 
 			return f, next
 		}
 	}
-	f.Body, f.Err = readSome(resp.Body, buffer)
+	if f.Status != http.StatusSwitchingProtocols { // after it comes no body but the bare connection, whose reads know no deadline
+		f.Body, f.Err = readSome(resp.Body, buffer)
+	}
 	f.Passed = f.Err == nil && t.passes(f.Status)
 	f.Warned = f.Err == nil && !f.Passed && t.warns(f.Status)
 	return f, nil

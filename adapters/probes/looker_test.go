@@ -169,6 +169,7 @@ func TestALookSaysInWordsWhatItSaw(t *testing.T) {
 			}
 		}
 	})
+	switches := raw(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	nobody := raw(t, "", nil)
 	_, port, _ := net.SplitHostPort(nobody)
 	l := looker(t)
@@ -201,6 +202,7 @@ func TestALookSaysInWordsWhatItSaw(t *testing.T) {
 		{"garbage", "http://" + garbage, nil, 0, false, "GET / failed after "},
 		{"headers without end", "http://" + headers, nil, 0, false, "GET / failed after "},
 		{"headers that drip", "http://" + slowHeaders, nil, short, false, "GET / got no answer within 150 ms"},
+		{"a server that begins another protocol", "http://" + switches, nil, 0, false, "GET / answered 101 after "},
 		{"an unknown name", "http://nowhere.test:" + port, nil, 0, false, "GET / failed after less than 1 ms: the name nowhere.test is not known"},
 		{"a name of the instance's address", strings.Replace(server.URL, "127.0.0.1", "one.test", 1) + "/ok", nil, 0, true, "GET /ok answered 200 after "},
 		{"another address", "http://127.0.0.2:" + port, nil, 0, false, "GET / is not allowed: 127.0.0.2 is neither "},

@@ -324,6 +324,27 @@ func TestARedirectIsFollowedWithinLimits(t *testing.T) {
 	}
 }
 
+// After 101 comes the bare connection, whose reads no timeout ends: the attempt fails at once, and does not keep its turn.
+func TestATargetThatBeginsAnotherProtocolFails(t *testing.T) {
+	done := make(chan struct{})
+	switches := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Connection", "Upgrade")
+		w.WriteHeader(http.StatusSwitchingProtocols)
+		_ = http.NewResponseController(w).Flush()
+		<-done
+	}))
+	defer switches.Close()
+	defer close(done)
+	r := start(t, nil)
+	id := r.create(domain.WebhookSpec{URL: switches.URL})
+	r.happen("a", 1)
+	r.until("a second attempt", func([]string) bool { return len(r.attempts(id)) > 1 })
+	if a := r.attempts(id)[0]; a.Delivered || a.Status != http.StatusSwitchingProtocols {
+		t.Errorf("the attempt is %+v", a)
+	}
+}
+
 func TestSecretsKeep(t *testing.T) {
 	path := t.TempDir() + "/key"
 	s, err := webhooks.LoadSecrets(path)
