@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -56,7 +57,7 @@ func Words(event domain.Event, recordedAt time.Time) string {
 		if e.Epoch > 1 {
 			again = fmt.Sprintf(" again, for the %s time", ordinal(e.Epoch))
 		}
-		return fmt.Sprintf("registered%s at %s, %s, %s", again, endpoint(e.Details), e.Status, leaseWords(e.Details)) +
+		return "registered" + again + " at " + endpoint(e.Details) + ", " + string(e.Status) + ", " + leaseWords(e.Details) +
 			checksWords(e.Checks) + ownerWords(e) + maintenanceWords(e.Maintenance)
 	case domain.InstanceUpdated:
 		return "registered with other details: " + strings.Join(e.Changed, ", ") + " changed"
@@ -158,14 +159,20 @@ func because(what, why string) string {
 }
 
 func endpoint(d domain.Details) string {
-	var ports []string
-	for _, name := range slices.Sorted(maps.Keys(d.Ports)) {
-		ports = append(ports, fmt.Sprintf("%s=%d", name, d.Ports[name]))
-	}
-	if len(ports) == 0 {
+	if len(d.Ports) == 0 {
 		return d.Address
 	}
-	return d.Address + " (" + strings.Join(ports, ", ") + ")"
+	names := slices.AppendSeq(make([]string, 0, 8), maps.Keys(d.Ports))
+	slices.Sort(names)
+	b := append(append(make([]byte, 0, 64), d.Address...), " ("...)
+	for i, name := range names {
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = append(append(b, name...), '=')
+		b = strconv.AppendUint(b, uint64(d.Ports[name]), 10)
+	}
+	return string(append(b, ')'))
 }
 
 func ordinal(n uint64) string {
@@ -187,7 +194,7 @@ func ordinal(n uint64) string {
 func Spaced(d time.Duration) string {
 	switch {
 	case d < time.Minute:
-		return strings.TrimSuffix(fmt.Sprintf("%.1f", d.Seconds()), ".0") + " s"
+		return strings.TrimSuffix(strconv.FormatFloat(d.Seconds(), 'f', 1, 64), ".0") + " s"
 	case d < time.Hour:
 		return joined(d/time.Minute, "m", (d%time.Minute)/time.Second, "s")
 	}
@@ -195,10 +202,11 @@ func Spaced(d time.Duration) string {
 }
 
 func joined(a time.Duration, unitA string, b time.Duration, unitB string) string {
+	words := strconv.FormatInt(int64(a), 10) + " " + unitA
 	if b == 0 {
-		return fmt.Sprintf("%d %s", a, unitA)
+		return words
 	}
-	return fmt.Sprintf("%d %s %d %s", a, unitA, b, unitB)
+	return words + " " + strconv.FormatInt(int64(b), 10) + " " + unitB
 }
 
 // heartbeatHours sums up an instance's heartbeats between two times. newest has the newest entries of the instance, from the newest one

@@ -21,7 +21,10 @@ type Form struct {
 func Tagged(b []byte) Form { return Form{Bytes: b, ETag: ETag(b)} }
 
 // ETag is the ETag of content.
-func ETag(b []byte) string { return `"` + strconv.FormatUint(xxhash.Sum64(b), 36) + `"` }
+func ETag(b []byte) string {
+	tag := strconv.AppendUint(append(make([]byte, 0, 16), '"'), xxhash.Sum64(b), 36)
+	return string(append(tag, '"'))
+}
 
 // maxFormats is how many forms a Memo keeps. A form in a further format is encoded for its caller and not kept.
 const maxFormats = 64

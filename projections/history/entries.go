@@ -49,6 +49,9 @@ func (e *entries) from(p eventstore.Position) (found stored, ok bool, err error)
 	if b := e.block; b != nil && b.first() <= p && p <= b.last() {
 		return b.at(b.search(p)), true, nil
 	}
+	if e.found(p) {
+		return e.block.at(e.block.search(p)), true, nil
+	}
 	if p <= e.base {
 		next := e.moved && p > e.block.last() // then the next block is often the one
 		ok, err := e.read(func(it *pebble.Iterator) bool {
@@ -87,7 +90,9 @@ func (e *entries) upTo(p eventstore.Position) (found stored, ok bool, err error)
 		}
 		return e.block.at(e.block.searchBack(p)), true, nil
 	}
-	p = min(p, e.base)
+	if p = min(p, e.base); e.found(p) {
+		return e.block.at(e.block.searchBack(p)), true, nil
+	}
 	ok, err = e.read(func(it *pebble.Iterator) bool { return it.SeekGE(entryKey(p)) || it.Last() })
 	if ok && e.block.first() > p {
 		ok, err = e.read((*pebble.Iterator).Prev)
@@ -96,6 +101,16 @@ func (e *entries) upTo(p eventstore.Position) (found stored, ok bool, err error)
 		return found, false, err
 	}
 	return e.block.at(e.block.searchBack(p)), true, nil
+}
+
+// found says whether the block around a position is kept, and makes it the block.
+func (e *entries) found(p eventstore.Position) bool {
+	b := e.x.kept.holding(p)
+	if b == nil {
+		return false
+	}
+	e.block, e.moved = b, false
+	return true
 }
 
 // searchBack is the index of the last entry at or before a position. REQUIRES: there is one.
@@ -127,20 +142,17 @@ func (e *entries) read(move func(it *pebble.Iterator) bool) (ok bool, err error)
 	return true, nil
 }
 
-// unpacked is the block that ends at a position, from the cache or from its stored form.
+// unpacked is the block that ends at a position, if it is kept, or from its stored form.
 func (x *index) unpacked(last eventstore.Position, stored func() []byte) (*block, error) {
-	if b, ok := x.cache.Get(last); ok {
+	if b := x.kept.holding(last); b != nil {
 		return b, nil
 	}
 	b, err := unpack(last, stored())
 	if err == nil {
-		x.cache.Add(last, b)
+		x.kept.keep(b)
 	}
 	return b, err
 }
-
-// cachedBlocks is how many blocks are kept as they are read: 16 MiB.
-const cachedBlocks = 16 << 20 / blockBytes
 
 // everything is the list of all entries.
 type everything struct {

@@ -106,3 +106,29 @@ func (h *History) FillMemtables() error {
 
 // CachedBytes is how many bytes of blocks the engine has in its cache.
 func (h *History) CachedBytes() int64 { return h.db.Metrics().BlockCache.Size }
+
+// KeptBlocks is how many blocks are kept.
+const KeptBlocks = keptBlocks
+
+// Kept shows tests which blocks are kept.
+type Kept struct{ kept }
+
+// NewKept makes one without blocks.
+func NewKept() *Kept { return new(Kept) }
+
+// Keep keeps a block of two positions.
+func (k *Kept) Keep(first, last uint64) {
+	k.keep(&block{positions: []eventstore.Position{eventstore.Position(first), eventstore.Position(last)}})
+}
+
+// Holding is the block around a position.
+func (k *Kept) Holding(p uint64) (first, last uint64, ok bool) {
+	b := k.holding(eventstore.Position(p))
+	if b == nil {
+		return 0, 0, false
+	}
+	return uint64(b.first()), uint64(b.last()), true
+}
+
+// Len is how many blocks are kept.
+func (k *Kept) Len() int { return len(k.list) }

@@ -80,9 +80,6 @@ func (h *History) find(ctx context.Context, q *Query) (page Page, err error) {
 	defer func() { err = errors.Join(err, details.close()) }()
 	size, updated := 0, -1 // updated is the index of the update whose Previous is the next registration or update; -1: there is none
 	whole := q.whole()
-	if q.Limit > 0 {
-		page.Entries = make([]Entry, 0, min(q.Limit, 16))
-	}
 	for s.next() {
 		if whole && updated < 0 && q.Limit > 0 && len(page.Entries) == q.Limit { // the scan gives only what the query picks
 			page.More, page.Next = true, s.before()
@@ -123,6 +120,9 @@ func (h *History) find(ctx context.Context, q *Query) (page Page, err error) {
 			if e.Previous, err = details.before(ctx, &e, &s.cost); err != nil {
 				return page, err
 			}
+		}
+		if page.Entries == nil && q.Limit > 0 {
+			page.Entries = make([]Entry, 0, min(q.Limit, 16, s.inSight()))
 		}
 		page.Entries = append(page.Entries, e)
 		if before >= 0 {

@@ -10,7 +10,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable"
-	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/disposable"
@@ -46,8 +45,7 @@ type index struct {
 
 	segments segments
 
-	// cache has blocks by the position of their last entry. INVARIANT: a folder never has two blocks that end at one position.
-	cache *lru.Cache[eventstore.Position, *block]
+	kept kept
 
 	numbered sparse.List[summary] // summaries in memory by heartbeat stream numbers; nil: look the summary up by name
 
@@ -84,7 +82,6 @@ func (p *place) open() (*index, error) {
 		return nil, err
 	}
 	x := &index{db: db, batch: memtableBatch{db.NewBatch(pebble.WithMaxRetainedSizeBytes(keptBatch))}}
-	x.cache, _ = lru.New[eventstore.Position, *block](cachedBlocks) // the size is not negative
 	if err := x.load(p); err != nil {
 		db.Fail(err)
 		return nil, errors.Join(err, db.Close())

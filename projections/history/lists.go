@@ -91,12 +91,18 @@ func (l *postings) seekEngine(p eventstore.Position) (eventstore.Position, bool)
 func (l *postings) place(p eventstore.Position) bool {
 	if l.it == nil {
 		// A block ends at or before base, because the engine gets all that is young at once.
-		it, err := l.x.db.NewIter(&pebble.IterOptions{LowerBound: l.term.key(0), UpperBound: l.term.key(uint64(l.base) + 1)})
+		bounds := l.term.appendKey(make([]byte, 0, 2*len(l.term.name)+20), 0)
+		lower := len(bounds)
+		bounds = l.term.appendKey(bounds, uint64(l.base)+1)
+		it, err := l.x.db.NewIter(&pebble.IterOptions{LowerBound: bounds[:lower:lower], UpperBound: bounds[lower:]})
 		if err != nil {
 			l.err = err
 			return false
 		}
 		l.it = it
+		if l.newest && p == l.base { // the iterator's bound
+			return it.Last()
+		}
 	} else if !l.newest && l.it.Next() && tail(l.it.Key()) >= uint64(p) { // often the next block has it
 		return true
 	}

@@ -3,8 +3,6 @@ package history
 import (
 	"context"
 	"errors"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -61,7 +59,7 @@ type Heartbeats struct {
 
 // Heartbeats gives an instance's summaries, oldest first, of the hours that overlap the span from from to to. A zero time is
 // no bound.
-func (h *History) Heartbeats(ctx context.Context, key domain.Key, from, to time.Time) ([]Heartbeats, error) {
+func (h *History) Heartbeats(ctx context.Context, key domain.Key, from, to time.Time) (all []Heartbeats, err error) {
 	if err := h.enter(); err != nil {
 		return nil, err
 	}
@@ -74,41 +72,64 @@ func (h *History) Heartbeats(ctx context.Context, key domain.Key, from, to time.
 	if !to.IsZero() {
 		upper = uint64(max(to.Unix(), 0)/3600) + 1
 	}
-	h.mu.Lock() // so that no summary moves from memory to disk meanwhile
-	defer h.mu.Unlock()
-	open := h.inMemory(name)
-	if open != nil && open.lone {
-		if err := h.join(open); err != nil {
-			return nil, err
-		}
-	}
-	it, err := h.db.NewIter(&pebble.IterOptions{LowerBound: indexKey(rangeSummary, name, lower), UpperBound: indexKey(rangeSummary, name, upper)})
+	stored, young, err := h.sums(name, lower, upper)
 	if err != nil {
 		return nil, err
 	}
-	defer it.Close()
-	byHour := map[int32]sum{}
-	for ok := it.First(); ok; ok = it.Next() {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		s := decodeSum(int32(tail(it.Key())), it.Value())
-		byHour[s.hour] = s
-	}
-	if open != nil {
-		for s := range open.hours {
-			if uint64(s.hour) >= lower && uint64(s.hour) < upper {
-				byHour[s.hour] = *s
-			}
-		}
-	}
-	var all []Heartbeats
-	for _, hour := range slices.Sorted(maps.Keys(byHour)) {
-		if s := byHour[hour]; s.received > 0 {
+	add := func(s *sum) {
+		if s.received > 0 {
 			all = append(all, s.show())
 		}
 	}
-	return all, it.Error()
+	if stored != nil {
+		defer func() { err = errors.Join(err, stored.Close()) }()
+	}
+	for ok := stored != nil && stored.First(); ok; ok = stored.Next() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		s := decodeSum(int32(tail(stored.Key())), stored.Value())
+		for len(young) > 0 && young[0].hour < s.hour {
+			add(&young[0])
+			young = young[1:]
+		}
+		if len(young) > 0 && young[0].hour == s.hour { // it is newer
+			continue
+		}
+		add(&s)
+	}
+	for i := range young {
+		add(&young[i])
+	}
+	if stored != nil {
+		err = stored.Error()
+	}
+	return all, err
+}
+
+// sums are the sums of an instance's heartbeats of some hours, from lower up to and without upper: the iterator has those on disk, and
+// young has those in memory, in order, which are newer where both have an hour. The caller closes the iterator; nil: the disk has none
+// that matters.
+func (x *index) sums(name string, lower, upper uint64) (stored *pebble.Iterator, young []sum, err error) {
+	x.mu.Lock() // so that no summary moves from memory to disk before the iterator has its view
+	defer x.mu.Unlock()
+	if open := x.inMemory(name); open != nil {
+		if open.lone {
+			if err := x.join(open); err != nil {
+				return nil, nil, err
+			}
+		}
+		for s := range open.hours {
+			if uint64(s.hour) >= lower && uint64(s.hour) < upper {
+				young = append(young, *s)
+			}
+		}
+		if open.first {
+			return nil, young, nil
+		}
+	}
+	stored, err = x.db.NewIter(&pebble.IterOptions{LowerBound: indexKey(rangeSummary, name, lower), UpperBound: indexKey(rangeSummary, name, upper)})
+	return stored, young, err
 }
 
 func (s *sum) show() Heartbeats {

@@ -116,6 +116,14 @@ func (s *scan) next() bool {
 	return !(s.newest && s.at < s.to || !s.newest && s.at > s.to)
 }
 
+// inSight is how many positions the scan may give without reading another list, and at least one.
+func (s *scan) inSight() int {
+	if l, ok := s.lists[0].(*postings); ok {
+		return max(1, len(l.young)+len(l.block))
+	}
+	return maxCost
+}
+
 // behind is the position after p in the scan's direction.
 func (s *scan) behind(p eventstore.Position) eventstore.Position {
 	if s.newest {

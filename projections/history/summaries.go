@@ -46,6 +46,7 @@ type summary struct {
 	listed bool   // it is in index.changed
 	seeded bool   // it was taken over from an older folder, and has all events up to last
 	gone   bool   // the instance has ended: writeSummaries drops the summary once it is written
+	first  bool   // the disk has no sum of an earlier hour
 	lone   bool   // it lacks what the disk has of the instance, see join
 }
 
@@ -106,7 +107,7 @@ func (h *History) noteLifecycle(e *eventstore.RecordedEvent) {
 	}
 	s := h.opened(name)
 	if e.Revision == 0 && s.last == 0 { // the instance is new, so the disk has nothing, except what a rebuild keeps, which is in memory
-		s.lone = false
+		s.lone, s.first = false, true
 	}
 	h.hear(s, e.RecordedAt, false)
 }
@@ -149,6 +150,7 @@ func (x *index) hear(s *summary, at time.Time, heartbeat bool) {
 		if s.dirty {
 			s.keepOlder().hours = append(s.older.hours, s.sum)
 		}
+		s.first = s.first && s.hour == 0
 		s.sum = sum{hour: hour, last: s.last}
 		x.newest = max(x.newest, hour)
 	}
