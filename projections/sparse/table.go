@@ -5,8 +5,8 @@ import "iter"
 // Table has pointers by key. It is a hash table with linear probing that holds an item in one pointer, where a map would hold
 // the key, too. The zero value is empty. REQUIRES: one goroutine at a time calls its methods, and an item's hash never changes.
 //
-// INVARIANT: of the slots, a power of two, at most three quarters are used. Between the slot at which the probe for an item
-// begins and the item's slot no slot is free.
+// INVARIANT: at most three quarters of the slots are used. Between the slot at which the probe for an item begins and the item's slot
+// no slot is free.
 type Table[K, T any, P Item[K, T]] struct {
 	slots []P // nil: the slot is free
 	used  int
@@ -15,7 +15,7 @@ type Table[K, T any, P Item[K, T]] struct {
 // Item is a pointer that a Table has by a key.
 type Item[K, T any] interface {
 	*T
-	Hash() uint32 // of its key; a probe begins at its lowest bits
+	Hash() uint32 // of its key
 	Is(key K) bool
 }
 
@@ -28,13 +28,35 @@ const (
 // Len is the number of items.
 func (t *Table[K, T, P]) Len() int { return t.used }
 
+// home is where the probe for a hash begins: the part of the slots that the hash, mixed, is of all hashes. So the slots need not be a power of
+// two, and the items of a table may share bits of their hashes.
+func (t *Table[K, T, P]) home(hash uint32) int {
+	const odd = 0x9e3779b1 // 2^32 divided by the golden ratio
+	return int(uint64(hash*odd) * uint64(len(t.slots)) >> 32)
+}
+
+// next is the slot behind another one. The first is behind the last.
+func (t *Table[K, T, P]) next(slot int) int {
+	if slot++; slot < len(t.slots) {
+		return slot
+	}
+	return 0
+}
+
+// distance is how many slots a probe goes from one slot to another.
+func (t *Table[K, T, P]) distance(from, to int) int {
+	if to >= from {
+		return to - from
+	}
+	return to - from + len(t.slots)
+}
+
 // Find is the item of a key with its hash; nil: there is none.
 func (t *Table[K, T, P]) Find(hash uint32, key K) P {
 	if len(t.slots) == 0 {
 		return nil
 	}
-	mask := uint32(len(t.slots) - 1)
-	for i := hash & mask; t.slots[i] != nil; i = (i + 1) & mask {
+	for i := t.home(hash); t.slots[i] != nil; i = t.next(i) {
 		if p := t.slots[i]; p.Hash() == hash && p.Is(key) {
 			return p
 		}
@@ -55,12 +77,8 @@ func (t *Table[K, T, P]) All() iter.Seq[P] {
 
 // Resize gives the table the size for a number of items. REQUIRES: the table has no more.
 func (t *Table[K, T, P]) Resize(items int) {
-	size := leastSlots
-	for 3*size < 4*items {
-		size *= 2
-	}
 	was := t.slots
-	t.slots = make([]P, size)
+	t.slots = make([]P, max(leastSlots, items+items/3+1))
 	for _, p := range was {
 		if p != nil {
 			t.place(p)
@@ -71,17 +89,16 @@ func (t *Table[K, T, P]) Resize(items int) {
 // Add adds an item. REQUIRES: the table has no item of its key.
 func (t *Table[K, T, P]) Add(p P) {
 	if 4*(t.used+1) > 3*len(t.slots) {
-		t.Resize(2 * t.used)
+		t.Resize(t.used + t.used/3 + 1)
 	}
 	t.place(p)
 	t.used++
 }
 
 func (t *Table[K, T, P]) place(p P) {
-	mask := uint32(len(t.slots) - 1)
-	i := p.Hash() & mask
+	i := t.home(p.Hash())
 	for t.slots[i] != nil {
-		i = (i + 1) & mask
+		i = t.next(i)
 	}
 	t.slots[i] = p
 }
@@ -89,13 +106,12 @@ func (t *Table[K, T, P]) place(p P) {
 // Remove removes an item, and gives memory back when few items are left of those that there were. Items behind it whose probes
 // would end at the free slot are moved forward. REQUIRES: the table has the item.
 func (t *Table[K, T, P]) Remove(p P) {
-	mask := uint32(len(t.slots) - 1)
-	free := p.Hash() & mask
+	free := t.home(p.Hash())
 	for t.slots[free] != p {
-		free = (free + 1) & mask
+		free = t.next(free)
 	}
-	for i := (free + 1) & mask; t.slots[i] != nil; i = (i + 1) & mask {
-		if begin := t.slots[i].Hash() & mask; (i-begin)&mask >= (i-free)&mask {
+	for i := t.next(free); t.slots[i] != nil; i = t.next(i) {
+		if begin := t.home(t.slots[i].Hash()); t.distance(begin, i) >= t.distance(free, i) {
 			t.slots[free] = t.slots[i]
 			free = i
 		}
