@@ -18,7 +18,9 @@ func TestTheHeapGrowsByWhatIsAllocatedInASecond(t *testing.T) {
 		"a heavy load beside a small heap":       {8 * mib, 0, 500 * mib, mostPercent},
 		"a heavy load beside a smaller heap":     {20 * mib, 6 * mib, 500 * mib, 369},
 		"a heavy load beside a middle-size heap": {100 * mib, 0, 500 * mib, growthPercent},
-		"a large heap at rest":                   {1000 * mib, 0, 0, growthPercent},
+		"a large heap at rest":                   {1000 * mib, 0, 0, restingPercent},
+		"a less large heap at rest":              {200 * mib, 0, 0, 8},
+		"a large heap under a light load":        {400 * mib, 0, 8 * mib, 12},
 		"a large heap under a heavy load":        {1000 * mib, 0, 500 * mib, growthPercent},
 	} {
 		if got := collectAfter(c.live, c.others, c.load); got != c.percent {
