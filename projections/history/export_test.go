@@ -76,8 +76,27 @@ func OpenOn(fs vfs.FS, dir string, store uuid.UUID, logger *slog.Logger) (*Histo
 	return openIn(place{dir: dir, store: store, logger: logger, fs: fs, segment: 24})
 }
 
-// InMemory is how many instances' summaries a history has in memory.
+// InMemory is of how many instances a history has summaries in memory, or sums.
 func (h *History) InMemory() int {
+	return h.Summaries() + h.AtRest()
+}
+
+// AtRest is of how many instances a history has only sums in memory.
+func (h *History) AtRest() (n int) {
+	for page := range h.resting.size {
+		if p := h.resting.pages.At(uint32(page)); p != nil {
+			for i := range p {
+				if p[i].last != 0 {
+					n++
+				}
+			}
+		}
+	}
+	return n
+}
+
+// Summaries is how many summaries a history has in memory.
+func (h *History) Summaries() int {
 	held := map[*summary]bool{}
 	for s := range h.open.All() {
 		held[s] = true

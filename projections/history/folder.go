@@ -48,6 +48,7 @@ type index struct {
 	kept kept
 
 	numbered sparse.List[summary] // summaries in memory by heartbeat stream numbers; nil: look the summary up by name
+	resting  resting
 
 	mu      sync.Mutex // guards what follows, and the summaries
 	open    sparse.Table[string, summary, *summary]

@@ -147,7 +147,7 @@ func (h *History) keepSummaries(ctx context.Context, from place, store eventstor
 		if err := b.Set(it.Key(), it.Value(), nil); err != nil {
 			return err
 		}
-		s := h.opened(string(it.Key()[1 : len(it.Key())-9]))
+		s := h.opened(string(it.Key()[1:len(it.Key())-9]), 0)
 		s.sum = decodeSum(int32(tail(it.Key())), it.Value()) // the hours of an instance come in order, so the newest stays in memory
 		s.seeded, s.lone = true, false
 		if b.Len() > 1<<20 {

@@ -33,7 +33,7 @@ func decodeSum(hour int32, v []byte) sum {
 	return sum{hour: hour, received: uint32(r.Uvarint()), longest: r.Varint(), last: r.Varint()}
 }
 
-// summary has the sum of an instance's newest hour. It is in memory as long as heartbeats come, and is guarded by index.mu.
+// summary has the sum of an instance's newest hour. It is in memory until it is written, and is guarded by index.mu.
 //
 // INVARIANT: a summary that is dirty, or gone, is in index.changed. A lone summary is dirty.
 type summary struct {
@@ -48,6 +48,7 @@ type summary struct {
 	gone   bool   // the instance has ended: writeSummaries drops the summary once it is written
 	first  bool   // the disk has no sum of an earlier hour
 	lone   bool   // it lacks what the disk has of the instance, see join
+	rested bool   // the instance may have an older sum in index.resting, under a number that is not known
 }
 
 // older is what a summary needs until it is written.
@@ -82,11 +83,7 @@ func (h *History) noteHeartbeat(e *eventstore.RecordedEvent) {
 	n := e.StreamNumber
 	s := h.numbered.At(n)
 	if s == nil {
-		s = h.opened(strings.TrimPrefix(string(e.Stream), eventstore.HeartbeatPrefix))
-		if n > 0 {
-			h.numbered.Set(n, s)
-			s.number = n
-		}
+		s = h.opened(strings.TrimPrefix(string(e.Stream), eventstore.HeartbeatPrefix), n)
 	}
 	h.hear(s, e.RecordedAt, true)
 }
@@ -105,9 +102,9 @@ func (h *History) noteLifecycle(e *eventstore.RecordedEvent) {
 	default:
 		return
 	}
-	s := h.opened(name)
+	s := h.opened(name, 0)
 	if e.Revision == 0 && s.last == 0 { // the instance is new, so the disk has nothing, except what a rebuild keeps, which is in memory
-		s.lone, s.first = false, true
+		s.lone, s.first, s.rested = false, true, false
 	}
 	h.hear(s, e.RecordedAt, false)
 }
@@ -119,13 +116,22 @@ func (x *index) inMemory(name string) *summary {
 
 // opened is the instance's summary in memory. Where there is none it is made, as a lone one: to look up each of a million
 // instances that are first heard after a start would take longer than to join their summaries, in order, when they are written.
-// While a rebuild has summaries of an older folder, those are in memory, and the disk has no others. REQUIRES: mu is held.
-func (x *index) opened(name string) *summary {
+// While a rebuild has summaries of an older folder, those are in memory, and the disk has no others. number is the number of the
+// heartbeat stream; 0: it is not known. REQUIRES: mu is held.
+func (x *index) opened(name string, number uint32) *summary {
 	s := x.inMemory(name)
 	if s == nil {
 		name = strings.Clone(name)
-		s = &summary{name: name, hash: nameHash(name), lone: !x.seeded}
+		s = &summary{name: name, hash: nameHash(name), lone: !x.seeded, rested: true}
+		if sum, ok := x.resting.take(number, s.hash); ok {
+			s.sum, s.lone = sum, false
+		}
 		x.open.Add(s)
+	}
+	if number > 0 {
+		x.resting.take(number, s.hash) // of a summary that was there it is older
+		x.numbered.Set(number, s)
+		s.number, s.rested = number, false
 	}
 	return s
 }
@@ -214,8 +220,9 @@ func (s *summary) follow(before sum) {
 	}
 }
 
-// writeSummaries puts the changed summaries into the batch. It drops the summaries of instances that have ended, and of
-// instances without a heartbeat for hours, so that memory depends on the live instances only. REQUIRES: mu is held.
+// writeSummaries puts the changed summaries into the batch. It keeps only their sums, as far as the number of the heartbeat stream is
+// known, and nothing of instances that have ended, or that had no heartbeat for hours, so that memory depends on the live instances
+// only. REQUIRES: mu is held.
 func (h *History) writeSummaries(b batch) error {
 	slices.SortFunc(h.changed, func(a, b *summary) int { return strings.Compare(a.name, b.name) }) // the engine takes keys in order several times as fast as others
 	var it *pebble.Iterator
@@ -243,8 +250,16 @@ func (h *History) writeSummaries(b batch) error {
 			}
 		}
 		s.older, s.dirty, s.listed = nil, false, false
-		if s.gone && !h.seeded {
+		switch {
+		case h.seeded:
+		case s.gone:
 			h.drop(s)
+			if s.rested {
+				h.resting.doubt(s)
+			}
+		case s.number > 0 && s.last != 0 && !s.first: // in its first hour an instance is asked for without the disk
+			h.drop(s)
+			h.resting.put(s)
 		}
 		h.changed[i] = nil
 	}
@@ -270,6 +285,7 @@ func (h *History) sweep() {
 	for _, s := range quiet {
 		h.drop(s)
 	}
+	h.resting.drop(h.newest - 2)
 }
 
 // drop forgets a summary that is on disk. REQUIRES: mu is held.

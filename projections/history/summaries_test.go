@@ -102,6 +102,69 @@ func TestHoursAreTheSameAfterEveryStart(t *testing.T) {
 	})
 }
 
+// Of an instance that was written only the sum is in memory. The next heartbeat goes on with the sum, unless the instance was registered
+// since, or has had no heartbeat for hours.
+func TestASumAtRestIsTheNewestOne(t *testing.T) {
+	h := open(t, t.TempDir())
+	defer h.Close()
+	key := domain.Key{Namespace: "default", Service: "web", ID: "a"}
+	position := eventstore.Position(0)
+	tell := func(eventType string, revision eventstore.Revision, after time.Duration) {
+		position++
+		e := eventstore.RecordedEvent{Position: position, RecordedAt: began.Add(after), Stream: eventstore.LifecycleStream(key), Revision: revision, EventData: eventstore.EventData{Type: eventType, Data: []byte(`{"epoch":1}`)}}
+		if eventType == domain.TypeHeartbeatReceived {
+			e.Stream, e.StreamNumber = eventstore.HeartbeatStream(key), 7
+		}
+		if err := h.Apply([]eventstore.RecordedEvent{e}, position); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rests := func(summaries, atRest int) {
+		t.Helper()
+		if h.Summaries() != summaries || h.AtRest() != atRest {
+			t.Fatalf("%d summaries and %d sums are in memory, want %d and %d", h.Summaries(), h.AtRest(), summaries, atRest)
+		}
+	}
+	gap := func(hour int, want time.Duration) {
+		t.Helper()
+		hours, err := h.Heartbeats(ctx, key, time.Time{}, time.Time{})
+		if err != nil || len(hours) != hour+1 || hours[hour].LongestGap != want {
+			t.Fatalf("the hours are %+v, %v; want a gap of %s in the last of %d", hours, err, want, hour+1)
+		}
+	}
+	tell(domain.TypeInstanceRegistered, 0, -time.Hour)
+	rests(1, 0) // in its first hour
+	tell(domain.TypeInstanceRegistered, 1, 0)
+	tell(domain.TypeHeartbeatReceived, 0, 10*time.Second) // each event here comes long enough after the one before for what is in memory to be written
+	rests(0, 1)
+	tell(domain.TypeHeartbeatReceived, 1, 30*time.Second)
+	rests(0, 1)
+	gap(0, 20*time.Second)
+
+	tell(domain.TypeInstanceRegistered, 2, 50*time.Second)
+	rests(1, 1) // the sum is older
+	tell(domain.TypeInstanceDeregistered, 3, 70*time.Second)
+	rests(0, 1)
+	tell(domain.TypeInstanceRegistered, 4, 80*time.Second)
+	tell(domain.TypeHeartbeatReceived, 2, 90*time.Second)
+	rests(0, 1)
+	gap(0, 20*time.Second)
+
+	tell(domain.TypeInstanceRegistered, 5, 100*time.Second)
+	tell(domain.TypeInstanceDeregistered, 6, 110*time.Second)
+	tell(domain.TypeHeartbeatReceived, 3, 121*time.Second) // one that had lost the race against the end
+	gap(0, 21*time.Second)
+
+	later := domain.Key{Namespace: "default", Service: "web", ID: "later"}
+	key, later = later, key
+	tell(domain.TypeInstanceRegistered, 0, 5*time.Hour)
+	tell(domain.TypeInstanceRegistered, 1, 5*time.Hour+10*time.Second)
+	key = later
+	rests(1, 0)
+	tell(domain.TypeHeartbeatReceived, 4, 5*time.Hour+20*time.Second)
+	gap(1, 5*time.Hour+20*time.Second-121*time.Second)
+}
+
 func TestASummaryIsSmall(t *testing.T) {
 	if history.SummarySize > 64 {
 		t.Errorf("a summary takes %d bytes, which are more than its size class has", history.SummarySize)
