@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -296,6 +297,7 @@ func TestAnEarlierVersionsBackupIsRestoredAndContinued(t *testing.T) {
 		t.Fatal(err)
 	}
 	delete(m, "sum")
+	delete(m, "format")
 	if b, err = json.Marshal(m); err != nil {
 		t.Fatal(err)
 	}
@@ -305,6 +307,75 @@ func TestAnEarlierVersionsBackupIsRestoredAndContinued(t *testing.T) {
 	wantRestored(t, dir, first)
 	mustTake(t, second, dir)
 	wantRestored(t, dir, second)
+}
+
+// A later version may mean other things by what this version can read.
+func TestABackupOfALaterFormatIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	mustTake(t, first, dir)
+	path := filepath.Join(dir, backup.ManifestName)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for with, want := range map[string]string{
+		`"format": 2`: "later version", `"format": 2, "files": {"elsewhere": true}`: "later version", `"format": -1`: "no version", `"format": "2"`: "cannot be read",
+	} {
+		if err := os.WriteFile(path, []byte(strings.Replace(string(whole), `"format": 1`, with, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		data := filepath.Join(t.TempDir(), "data")
+		_, restored := backup.Restore(dir, data, none, noFinish)
+		_, verified := backup.Verify(dir, none)
+		_, taken := backup.OpenTarget(dir)
+		for _, err := range []error{restored, verified, taken} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("with %s: %v, want %q", with, err, want)
+			}
+		}
+		if _, err := os.Stat(data); err == nil {
+			t.Errorf("with %s a data folder is left", with)
+		}
+	}
+}
+
+// A read of a pipe waits for a writer, and a device may have no end.
+func TestWhatIsNoFileInABackupIsDamage(t *testing.T) {
+	for name, replace := range map[string]func(path string) error{
+		"a pipe":   func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"a device": func(path string) error { return os.Symlink("/dev/zero", path) },
+		"a folder": func(path string) error { return os.Mkdir(path, 0o700) },
+	} {
+		dir := t.TempDir()
+		mustTake(t, first, dir)
+		path := filepath.Join(dir, "events", "000004.sst")
+		if err := errors.Join(os.Remove(path), replace(path)); err != nil {
+			t.Fatal(err)
+		}
+		_, restored := backup.Restore(dir, filepath.Join(t.TempDir(), "data"), none, noFinish)
+		_, verified := backup.Verify(dir, none)
+		for _, err := range []error{restored, verified} {
+			if err == nil || !strings.Contains(err.Error(), "events/000004.sst is damaged: it is no file") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// The system's own error would be that a folder cannot be renamed, or that it exists.
+func TestALinkThatLeadsNowhereIsNoFolder(t *testing.T) {
+	dir, link := t.TempDir(), filepath.Join(t.TempDir(), "link")
+	mustTake(t, first, dir)
+	if err := os.Symlink(filepath.Join(t.TempDir(), "nowhere"), link); err != nil {
+		t.Fatal(err)
+	}
+	_, restored := backup.Restore(dir, link, none, noFinish)
+	_, taken := backup.OpenTarget(link)
+	for _, err := range []error{restored, taken} {
+		if err == nil || !strings.Contains(err.Error(), "is a symbolic link to ") {
+			t.Errorf("%v", err)
+		}
+	}
 }
 
 func TestARestoreThatFailsLeavesTheFolderAsItWas(t *testing.T) {

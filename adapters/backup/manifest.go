@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -46,8 +47,12 @@ func (f File) path(dir string) string {
 	return filepath.Join(dir, filepath.FromSlash(f.Name))
 }
 
+// Format is the format of the backups that this version writes, and the newest that it reads.
+const Format = 1
+
 // Manifest names the files of a backup.
 type Manifest struct {
+	Format    int                 `json:"format,omitempty"` // 0: of a version that wrote none, which is format 1
 	StoreID   uuid.UUID           `json:"store_id"`
 	Position  eventstore.Position `json:"position,string"` // the backup has all events up to this position, and may have later ones
 	CreatedAt time.Time           `json:"created_at"`
@@ -84,6 +89,8 @@ func (m *Manifest) check() error {
 		events = events || strings.HasPrefix(f.Name, eventsFolder+"/MANIFEST-")
 	}
 	switch {
+	case m.Format < 0:
+		return fmt.Errorf("the backup has the format %d, which no version writes", m.Format)
 	case m.StoreID == uuid.Nil:
 		return errors.New("the backup does not say of which store it is")
 	case !events:
@@ -100,8 +107,13 @@ func ReadManifest(dir string) (m Manifest, ok bool, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, false, nil
 	}
-	if err == nil {
-		err = json.Unmarshal(b, &m)
+	var newer struct{ Format int }
+	switch {
+	case err != nil:
+	case json.Unmarshal(b, &newer) == nil && newer.Format > Format: // whatever else it says may mean something else
+		err = fmt.Errorf("the backup has the format %d, which a later version of rollcall wrote; this version reads formats up to %d", newer.Format, Format)
+	case json.Unmarshal(b, &m) != nil:
+		err = errors.New("the backup's manifest is damaged: it cannot be read")
 	}
 	if err == nil {
 		err = m.check()
@@ -113,7 +125,7 @@ func ReadManifest(dir string) (m Manifest, ok bool, err error) {
 }
 
 func (m *Manifest) write(dir string) error {
-	m.Sum = m.sum()
+	m.Format, m.Sum = Format, m.sum()
 	b, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
@@ -121,20 +133,37 @@ func (m *Manifest) write(dir string) error {
 	return durable.WriteFile(filepath.Join(dir, ManifestName), b, 0o640)
 }
 
+// open opens a file of a backup folder that has its size. A pipe or a device in its place, of which a read would wait or have no end, is
+// refused as a file of another size is.
+func (f File) open(dir string) (*os.File, error) {
+	in, err := os.OpenFile(f.path(dir), os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("the backup is not whole: %w", err)
+	}
+	info, err := in.Stat()
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = fmt.Errorf("the backup's file %s is damaged: it is no file", f.Name)
+	case info.Size() != f.Size:
+		err = fmt.Errorf("the backup's file %s is damaged: it has %d bytes, not %d", f.Name, info.Size(), f.Size)
+	}
+	if err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	return in, nil
+}
+
 // checkFile gives an error if a file of a backup folder is missing or damaged.
 func checkFile(dir string, f File) error {
-	in, err := os.Open(f.path(dir))
+	in, err := f.open(dir)
 	if err != nil {
-		return fmt.Errorf("the backup is not whole: %w", err)
+		return err
 	}
 	defer in.Close()
 	sum := sha256.New()
-	n, err := io.Copy(sum, in)
-	if err != nil {
+	if _, err := io.Copy(sum, io.LimitReader(in, f.Size+1)); err != nil {
 		return fmt.Errorf("the backup's file %s cannot be read: %w", f.Name, err)
-	}
-	if n != f.Size {
-		return fmt.Errorf("the backup's file %s is damaged: it has %d bytes, not %d", f.Name, n, f.Size)
 	}
 	if hex.EncodeToString(sum.Sum(nil)) != f.SHA256 {
 		return fmt.Errorf("the backup's file %s is damaged: its checksum is wrong", f.Name)

@@ -28,6 +28,9 @@ type Target struct {
 // OpenTarget opens a folder to which a backup is to be written. The folder must be absent, be empty, or have a backup. Files
 // of that backup that are damaged or missing are written anew later. OpenTarget changes nothing.
 func OpenTarget(dir string) (*Target, error) {
+	if err := durable.CheckFolder(dir); err != nil {
+		return nil, err
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err

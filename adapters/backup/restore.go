@@ -3,6 +3,7 @@ package backup
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -63,6 +64,9 @@ func Restore(dir, data string, progress func(bytes, total int64), finish func(fo
 
 // claim refuses a data folder that is not empty. It removes what a restore that was killed has left.
 func claim(data string) (existed bool, err error) {
+	if err := durable.CheckFolder(data); err != nil {
+		return false, err
+	}
 	entries, err := os.ReadDir(data)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -135,12 +139,12 @@ func copyFiles(dir, folder string, m Manifest, progress func(bytes, total int64)
 }
 
 func copyFile(dir, to string, f File) error {
-	in, err := os.Open(f.path(dir))
+	in, err := f.open(dir)
 	if err != nil {
-		return fmt.Errorf("the backup is not whole: %w", err)
+		return err
 	}
 	defer in.Close()
-	sum, err := writeSynced(to, in)
+	sum, err := writeSynced(to, io.LimitReader(in, f.Size+1)) // it may grow while it is read
 	if err != nil {
 		return err
 	}

@@ -226,6 +226,9 @@ backup is told so, and gets a fresh snapshot.`,
 		if data == "" {
 			return usageError{errors.New("--data is needed")}
 		}
+		if err := apart(data, args[0]); err != nil {
+			return err
+		}
 		began := time.Now()
 		bar, set := totalProgress(c, "restoring")
 		var timeline domain.TimelineBegan

@@ -66,4 +66,16 @@ func TestABackupIsGivenThroughTheSocketOnly(t *testing.T) {
 	if out, err := rollcall("backup", "verify", dir); err != nil || !strings.Contains(out, "is whole") {
 		t.Errorf("verify: %v\n%s", err, out)
 	}
+	for _, inside := range []string{dir, filepath.Join(dir, "data"), filepath.Join(dir, "events", "data")} {
+		if out, err := rollcall("restore", dir, "--data", inside); err == nil || !strings.Contains(err.Error(), "must not lie in each other") {
+			t.Errorf("a restore into the backup: %v\n%s", err, out)
+		}
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(filepath.Join(t.TempDir(), "nowhere"), link); err != nil {
+		t.Fatal(err)
+	}
+	if err := runHere(t, "serve", "--data", link, "--listen", "127.0.0.1:0"); err == nil || !strings.Contains(err.Error(), "is a symbolic link to ") {
+		t.Errorf("a data folder that leads nowhere: %v", err)
+	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/probes"
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // minStale is the least access-max-stale: a node looks every second whether it is level, and an election takes a second.
@@ -260,6 +261,9 @@ func (s *settings) tlsConfig(logger *slog.Logger) (*tls.Config, error) {
 // serve runs the registry until the context ends. listening is told the address, if anyone asks.
 func serve(ctx context.Context, s settings, logger *slog.Logger, listening func(net.Addr)) (err error) {
 	if err := s.check(); err != nil {
+		return err
+	}
+	if err := durable.CheckFolder(s.data); err != nil {
 		return err
 	}
 	stopDebug, err := serveDebug(s.debug, logger)
