@@ -11,7 +11,7 @@ import (
 // A connection joins a loop after firstJoin heartbeats without another request. Where the loop soon has to hand it back, it joins later
 // the next time. never: the connection joins no loop.
 const (
-	firstJoin = 8
+	firstJoin = 2
 	lastJoin  = 1 << 12
 	never     = math.MaxInt
 )
@@ -99,7 +99,10 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 		result := c.answer(p[:n])
 		if result == answered && c.beats >= c.joinAfter {
-			if n, result = c.join(p); result == answered && n > 0 {
+			if n, err = c.join(p); err != nil {
+				return c.pass(0, err)
+			}
+			if n > 0 {
 				result = c.answer(p[:n])
 			}
 		}

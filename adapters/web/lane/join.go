@@ -11,28 +11,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// join puts the connection into the loop and waits until it leaves. It gives the bytes that the loop read last and did not answer.
-// REQUIRES: the goroutine that serves the connection calls join in a read of the whole buffer, between two requests.
-func (c *conn) join(buffer []byte) (n int, result outcome) {
+// join puts the connection into the loop and waits until it leaves. It gives the bytes that the loop read last and did not answer, or the
+// error of the loop's read. REQUIRES: the goroutine that serves the connection calls join in a read of the whole buffer, between two
+// requests.
+func (c *conn) join(buffer []byte) (n int, err error) {
 	tcp, ok := c.Conn.(*net.TCPConn)
 	if !ok {
 		c.joinAfter = never
-		return 0, answered
+		return 0, nil
 	}
 	if !c.state.CompareAndSwap(open, busy) {
-		return 0, ended
+		return 0, net.ErrClosed
 	}
 	fd, err := duplicate(tcp)
 	if err != nil {
 		c.joinAfter = never // the connection stays where it is
-		return 0, c.doneOr(answered)
+		return 0, c.rest(nil)
 	}
 	m := &member{conn: c, joinedAfter: c.joinAfter, buffer: buffer, fd: fd, heard: time.Now(), back: make(chan handback, 1)}
 	m.flight.Store(inFlight)
 	if m.loop, err = c.lane.enter(m); err != nil {
 		_ = unix.Close(fd)
 		c.joinAfter = never
-		return 0, c.doneOr(answered)
+		return 0, c.rest(nil)
 	}
 	c.swap(&joined{tcp, m})
 	_ = tcp.Close() // the socket stays open for the duplicate
@@ -47,7 +48,7 @@ func (c *conn) join(buffer []byte) (n int, result outcome) {
 }
 
 // leave takes the connection back. INVARIANT: the connection is busy or closing, unless it is closed.
-func (c *conn) leave(m *member, h handback) (n int, result outcome) {
+func (c *conn) leave(m *member, h handback) (n int, err error) {
 	c.until, c.beats = time.Time{}, 0
 	if c.joinAfter = firstJoin; m.answered < 2*m.joinedAfter {
 		c.joinAfter = min(2*m.joinedAfter, lastJoin)
@@ -56,9 +57,13 @@ func (c *conn) leave(m *member, h handback) (n int, result outcome) {
 	fd := m.fd
 	m.fd = -1
 	m.mu.Unlock()
-	if c.state.Load() == closed {
+	switch {
+	case c.state.Load() == closed:
 		_ = unix.Close(fd)
-		return 0, ended
+		return 0, net.ErrClosed
+	case h.err != nil: // the server closes the connection
+		_ = unix.Close(fd)
+		return 0, c.rest(h.err)
 	}
 	back, err := connectionOf(fd)
 	if err == nil {
@@ -70,23 +75,19 @@ func (c *conn) leave(m *member, h handback) (n int, result outcome) {
 		_, err = back.Write(h.unsent)
 		_ = back.SetWriteDeadline(time.Time{})
 	}
-	result = c.doneOr(answered)
+	err = c.rest(err)
 	if h.panic != nil {
 		panic(h.panic) // net/http logs it, and closes the connection
 	}
-	if err != nil {
-		_ = c.Close()
-		return 0, ended
-	}
-	return h.read, result
+	return h.read, err
 }
 
-// doneOr is done, and gives the result where the connection is not closed.
-func (c *conn) doneOr(result outcome) outcome {
+// rest ends the busy state, and gives the error, or net.ErrClosed where the connection is closed.
+func (c *conn) rest(err error) error {
 	if !c.done() {
-		return ended
+		return net.ErrClosed
 	}
-	return result
+	return err
 }
 
 // swap puts another connection into the place of conn.Conn. REQUIRES: the conn is busy or closing.

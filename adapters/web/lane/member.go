@@ -20,7 +20,6 @@ type member struct {
 
 	flight atomic.Int32 // idle, inFlight or again
 	heard  time.Time    // when the newest request came
-	ending bool         // the client may have closed the connection
 
 	joinedAfter, answered int // heartbeats before it joined, and since
 
@@ -39,6 +38,7 @@ const (
 type handback struct {
 	read   int    // bytes of a request in the server's buffer
 	unsent []byte // of a reply
+	err    error  // of a read, io.EOF at the end of the connection; nil: the connection goes on
 	panic  any    // of a Batch; nil: there was none
 }
 

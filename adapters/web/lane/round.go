@@ -4,6 +4,8 @@ package lane
 
 import (
 	"bytes"
+	"io"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -55,15 +57,21 @@ func (r *round) read(m *member, ending bool) {
 	case err == unix.EAGAIN:
 		m.release()
 		return
-	case err != nil || n <= 0: // the goroutine reads again, and gets the end or the error
-		m.handBack(handback{})
+	case err != nil:
+		m.handBack(handback{err: os.NewSyscallError("read", err)})
+		return
+	case n == 0:
+		m.handBack(handback{err: io.EOF})
 		return
 	}
 	raw := r.buffer[r.used : r.used+n : r.used+n]
-	m.heard, m.ending = r.began, ending
+	m.heard = r.began
 	if n == len(m.buffer) || !r.add(m, raw) {
 		m.handBack(handback{read: copy(m.buffer, raw)})
 		return
+	}
+	if ending { // release has epoll tell of it again
+		m.flight.Store(again)
 	}
 	r.used += n
 	m.answered++
@@ -118,7 +126,7 @@ func (r *round) answer(i int) {
 		c.done()
 		_ = c.Close()
 		m.handBack(handback{})
-	case !c.done() || m.ending:
+	case !c.done():
 		m.handBack(handback{})
 	default:
 		m.release()
