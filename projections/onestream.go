@@ -34,10 +34,11 @@ func (o OneStream) Fold(ctx context.Context, progress *Progress) error {
 	return nil
 }
 
-// Follow applies events as they come until the context ends.
+// Follow applies events as they come until the context ends. The progress may stay behind the store, at the newest event of the
+// stream.
 func (o OneStream) Follow(ctx context.Context, progress *Progress) error {
 	filter := eventstore.Filter{StreamPrefixes: []string{string(o.Stream)}, Exact: true}
-	opts := eventstore.SubscribeOptions{After: progress.Position(), Filter: filter, Urgent: true}
+	opts := eventstore.SubscribeOptions{After: progress.Position(), Filter: filter, Urgent: true, OnlyPicked: true}
 	return Follow(ctx, o.Store, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
 		for i := range events {
 			o.Apply(&events[i])

@@ -73,3 +73,6 @@ func (s *Store) WaitKnown() {
 
 // Flushes is how many flushes the engine has carried out.
 func (s *Store) Flushes() int64 { return s.db.Metrics().Flush.Count }
+
+// Waiting is how many commits wait for a subscription. REQUIRES: Next is not being called.
+func Waiting(s eventstore.Subscription) int { return len(s.(*subscription).commits) }

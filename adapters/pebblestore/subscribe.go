@@ -55,7 +55,8 @@ func (h *hub) publish(p *published) {
 	p.holders.Store(int32(len(h.live)) + 1)
 	defer p.release()
 	h.live = slices.DeleteFunc(h.live, func(s *subscription) bool {
-		if p.onlyHeartbeats && s.skipsHeartbeats {
+		if s.skips(p) {
+			s.skipped = h.published
 			p.release()
 			return false
 		}
@@ -107,6 +108,8 @@ type subscription struct {
 	urgent          bool
 	filter          eventstore.Filter
 	skipsHeartbeats bool                       // the filter picks no heartbeat
+	onlyPicked      bool                       // a commit of which the filter picks nothing does not wake it
+	skipped         eventstore.Position        // of the newest commit that did not wake it. The hub's until it closes commits
 	position        eventstore.Position        // events up to here were given, or the filter did not pick them
 	commits         chan *published            // nil: it reads from disk; the hub closes it when its buffer is full, or when the store closes
 	joinedAt        eventstore.Position        // commits has all events after this position
@@ -124,7 +127,8 @@ func (s *Store) Subscribe(ctx context.Context, opts eventstore.SubscribeOptions)
 	default:
 	}
 	return &subscription{
-		store: s, urgent: opts.Urgent, filter: opts.Filter, skipsHeartbeats: opts.Filter.SkipsHeartbeats(), position: opts.After, done: make(chan struct{}),
+		store: s, urgent: opts.Urgent, filter: opts.Filter, skipsHeartbeats: opts.Filter.SkipsHeartbeats(), onlyPicked: opts.OnlyPicked,
+		position: opts.After, done: make(chan struct{}),
 	}, ctx.Err()
 }
 
@@ -193,7 +197,7 @@ func (s *subscription) takeLive(ctx context.Context) error {
 	select {
 	case p, ok := <-s.commits:
 		if !ok {
-			s.commits = nil
+			s.commits, s.position = nil, max(s.position, s.skipped)
 			return nil
 		}
 		events := p.events
@@ -221,6 +225,22 @@ func (s *subscription) takeLive(ctx context.Context) error {
 	case <-s.done:
 		return eventstore.ErrClosed
 	}
+}
+
+// skips says whether the subscription is not woken for a commit.
+func (s *subscription) skips(p *published) bool {
+	if p.onlyHeartbeats && s.skipsHeartbeats {
+		return true
+	}
+	if !s.onlyPicked {
+		return false
+	}
+	for i := range p.events {
+		if e := &p.events[i]; s.filter.Match(e.Stream, e.Type) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *subscription) picks(e *eventstore.RecordedEvent, after eventstore.Position) bool {

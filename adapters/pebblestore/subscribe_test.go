@@ -1,6 +1,7 @@
 package pebblestore_test
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -54,4 +55,82 @@ func TestASubscribersEventsStayUntilItAsksForMore(t *testing.T) {
 		beatAll(t, s)
 	}
 	readers.Wait()
+}
+
+// A subscriber that does without the positions of other events is not woken for these, and misses none of its own.
+func TestASubscriberIsNotWokenForWhatItsFilterDoesNotPick(t *testing.T) {
+	s := open(t, "data", pebblestore.Options{FS: vfs.NewMem()})
+	own, other := stream(1), stream(2)
+	filter := eventstore.Filter{StreamPrefixes: []string{string(own)}, Exact: true}
+	add := func(streams ...eventstore.StreamName) {
+		t.Helper()
+		var requests []eventstore.AppendRequest
+		for _, name := range streams {
+			requests = append(requests, eventstore.AppendRequest{Stream: name, Events: []eventstore.EventData{beat}})
+		}
+		if _, err := s.Append(ctx, nil, requests...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, only := range []bool{true, false} {
+		first := s.Durable()
+		add(other, own)
+		sub, err := s.Subscribe(ctx, eventstore.SubscribeOptions{After: first, Filter: filter, OnlyPicked: only})
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := func(want ...eventstore.Position) {
+			t.Helper()
+			var got []eventstore.Position
+			events, _, err := sub.Next(ctx)
+			for i := range events {
+				got = append(got, events[i].Position-first)
+			}
+			if err != nil || !slices.Equal(got, want) {
+				t.Errorf("only picked %t: it was told of %v (%v), not of %v", only, got, err, want)
+			}
+		}
+		next(2)
+		for range 50 {
+			add(other)
+		}
+		waiting := 50
+		if only {
+			waiting = 0
+		}
+		if n := pebblestore.Waiting(sub); n != waiting {
+			t.Errorf("only picked %t: %d commits wait for it, not %d", only, n, waiting)
+		}
+		add(other, own, other)
+		add(own)
+		next(54)
+		next(56)
+		_ = sub.Close()
+	}
+}
+
+// Where the store is closed, the position of a subscription is behind what its filter did not pick: the next one need not read that.
+func TestASubscriptionEndsBehindWhatItsFilterDidNotPick(t *testing.T) {
+	s, err := pebblestore.Open("data", pebblestore.Options{FS: vfs.NewMem()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := appendOne(t, s, stream(1))
+	sub, err := s.Subscribe(ctx, eventstore.SubscribeOptions{Filter: eventstore.Filter{StreamPrefixes: []string{string(stream(1))}, Exact: true}, OnlyPicked: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if events, _, err := sub.Next(ctx); err != nil || len(events) != 1 || events[0].Position != own {
+		t.Fatalf("it was told of %v, %v", events, err)
+	}
+	for range 100 {
+		appendOne(t, s, stream(2))
+	}
+	newest := appendOne(t, s, heartbeats(2))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, at, err := sub.Next(ctx); !errors.Is(err, eventstore.ErrClosed) || at != newest {
+		t.Errorf("it ended at %d (%v), not at %d", at, err, newest)
+	}
 }

@@ -39,9 +39,9 @@ type engine struct {
 	turns  turns  // guarded by raft
 	rounds rounds // guarded by raft
 
-	// Only the appender uses these.
-	unsaved   *raftpb.HardState   // newer than that of the log, but only in what is committed; nil: there is none
-	confirmed map[uint64]answered // by node
+	unsaved *raftpb.HardState // newer than that of the log, but only in what is committed; nil: there is none. Only the appender uses it
+	asked   closedLog         // the term and the vote that raft wanted to be saved last; guarded by raft
+	confirmed
 
 	view       atomic.Pointer[view]
 	writing    atomic.Int64 // when the write to the log began that is under way, as leaderless; 0: none is
@@ -66,7 +66,7 @@ type applyTask struct {
 }
 
 func newEngine(s *Store) *engine {
-	e := &engine{store: s, halt: make(chan struct{}), confirmed: map[uint64]answered{}}
+	e := &engine{store: s, halt: make(chan struct{}), confirmed: confirmed{last: map[uint64]confirmation{}}}
 	e.inbox.init()
 	e.append.init()
 	e.apply.init()
@@ -186,6 +186,8 @@ func (e *engine) handle(ready raft.Ready) {
 	}
 	for _, m := range ready.Messages {
 		switch {
+		case m.GetTo() == raft.LocalAppendThread && e.waits(m):
+			e.append.leave(m)
 		case m.GetTo() == raft.LocalAppendThread:
 			e.append.put(m)
 		case m.GetTo() == raft.LocalApplyThread:
@@ -324,32 +326,11 @@ func (e *engine) appendEntries() {
 				return
 			}
 			for _, m := range messages[:n] {
-				e.deliver(slices.DeleteFunc(m.GetResponses(), e.repeats))
+				e.deliver(slices.DeleteFunc(m.GetResponses(), e.confirms))
 			}
 			messages = messages[n:]
 		}
 	}
-}
-
-// answered is what this node confirmed last to another one.
-type answered struct {
-	term, index uint64
-	at          time.Duration // a monotonic time
-}
-
-// repeats says whether a message confirms what this node confirmed a moment ago. The leader has raft send a message to tell how far
-// the log is committed, and raft answers that, too. A leader that really needs the answer asks again with its next heartbeat,
-// which is later than a moment. REQUIRES: the appender's goroutine calls it.
-func (e *engine) repeats(m *raftpb.Message) bool {
-	if m.GetType() != raftpb.MsgAppResp || m.GetReject() || m.GetTo() == e.store.log.who().ID {
-		return false
-	}
-	now, before := e.store.monotonic(), e.confirmed[m.GetTo()]
-	if before.term == m.GetTerm() && before.index == m.GetIndex() && now-before.at < e.store.tick()/2 {
-		return true
-	}
-	e.confirmed[m.GetTo()] = answered{m.GetTerm(), m.GetIndex(), now}
-	return false
 }
 
 // write writes messages without a snapshot, with one sync. Entries, votes and terms need it. How far the log is committed

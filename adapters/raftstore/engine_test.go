@@ -87,8 +87,49 @@ func TestANodeRepeatsAConfirmationAfterAMoment(t *testing.T) {
 			{"the same one at once again", 0, confirm(2, 2, 6), true},
 		} {
 			time.Sleep(step.after)
-			if got := e.repeats(step.message); got != step.repeats {
+			if got := e.confirms(step.message); got != step.repeats {
 				t.Errorf("%s repeats: %v", step.what, got)
+			}
+		}
+	})
+}
+
+// What only tells how far the log is committed wakes nobody. A sync, or an answer for which another node may wait, does not wait.
+func TestOnlyHowFarTheLogIsCommittedWaitsForTheNextWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEngine(&Store{log: &diskLog{identity: identity{ID: 1}}, started: time.Now(), config: Config{Tick: 50 * time.Millisecond}})
+		message := func(term, vote, commit uint64, entries int, responses ...*raftpb.Message) *raftpb.Message {
+			m := &raftpb.Message{Type: raftpb.MsgStorageAppend.Enum(), Term: new(term), Vote: new(vote), Commit: new(commit), Responses: responses}
+			for i := range entries {
+				m.Entries = append(m.Entries, &raftpb.Entry{Index: new(uint64(i + 1)), Term: new(term)})
+			}
+			return m
+		}
+		confirm := &raftpb.Message{Type: raftpb.MsgAppResp.Enum(), To: new(uint64(2)), Term: new(uint64(3)), Index: new(uint64(7))}
+		own := &raftpb.Message{Type: raftpb.MsgStorageAppendResp.Enum(), To: new(uint64(1)), Term: new(uint64(3))}
+		snapshot := message(3, 2, 7, 0)
+		snapshot.Snapshot = &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{Index: new(uint64(9)), Term: new(uint64(3))}}
+		for _, step := range []struct {
+			what    string
+			message *raftpb.Message
+			sent    bool // confirm was sent before
+			waits   bool
+		}{
+			{"a term", message(3, 0, 5, 0), false, false},
+			{"a later commit", message(3, 0, 6, 0), false, true},
+			{"a vote", message(3, 2, 6, 0), false, false},
+			{"an entry", message(3, 2, 6, 1), false, false},
+			{"a snapshot", snapshot, false, false},
+			{"a commit, and what another node has to be told", message(3, 2, 7, 0, confirm), false, false},
+			{"a commit, and what another node was told", message(3, 2, 8, 0, confirm), true, true},
+			{"a commit, and what raft waits for", message(3, 2, 9, 0, own), false, false},
+			{"what another node was told, and what raft waits for", message(3, 2, 9, 0, confirm, own), false, false},
+		} {
+			if step.sent {
+				e.confirms(confirm)
+			}
+			if got := e.waits(step.message); got != step.waits {
+				t.Errorf("%s waits: %v", step.what, got)
 			}
 		}
 	})

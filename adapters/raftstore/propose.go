@@ -68,11 +68,11 @@ type block struct {
 func newProposals(s *Store) *proposals {
 	p := &proposals{store: s, places: make(chan struct{}, maxQueued)}
 	p.late = time.AfterFunc(time.Hour, func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.closed == nil && p.over(p.store.monotonic()) {
-			p.fill()
-		}
+		p.filled(func() {
+			if p.closed == nil && p.over(p.store.monotonic()) {
+				p.fill()
+			}
+		})
 	})
 	p.late.Stop()
 	return p
@@ -122,23 +122,33 @@ func (s *Store) check(ctx context.Context, requests []eventstore.AppendRequest) 
 }
 
 // submit puts a call into the queue.
-func (p *proposals) submit(ctx context.Context, c *call) error {
+func (p *proposals) submit(ctx context.Context, c *call) (err error) {
 	select {
 	case p.places <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed != nil {
-		<-p.places
-		return p.closed
-	}
-	p.queue = append(p.queue, c)
-	p.queued += len(c.requests)
-	p.came = p.store.monotonic()
-	p.fill()
-	return nil
+	p.filled(func() {
+		if err = p.closed; err != nil {
+			<-p.places
+			return
+		}
+		p.queue = append(p.queue, c)
+		p.queued += len(c.requests)
+		p.came = p.store.monotonic()
+		p.fill()
+	})
+	return err
+}
+
+// filled calls a function that may make blocks, and then has raft take them, if this node leads. REQUIRES: the caller holds no lock.
+func (p *proposals) filled(f func()) {
+	func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		f()
+	}()
+	p.store.engine.work()
 }
 
 // fill makes blocks of the calls that wait, and sends them. REQUIRES: mu is held.
@@ -177,14 +187,14 @@ func (p *proposals) origin(number uint64) origin {
 	return origin{who.ID, who.Incarnation, number}
 }
 
-// send sends a block to the leader. REQUIRES: mu is held.
+// send sends a block to the leader. If this node leads, the block is raft's with the next turn. REQUIRES: mu is held.
 func (p *proposals) send(b *block) {
 	leader := p.store.engine.view.Load().leader
 	if leader == 0 {
 		return
 	}
 	if leader == p.store.log.who().ID {
-		p.store.engine.propose(b.body)
+		p.store.engine.leave(b.body)
 	} else if !p.store.peers.forward(leader, b.body) {
 		return
 	}
@@ -199,8 +209,11 @@ func (p *proposals) send(b *block) {
 
 // applied answers the calls of a block that was applied, and gives the blocks before it new numbers.
 func (p *proposals) applied(number uint64, results []eventstore.AppendResult) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.filled(func() { p.carriedOut(number, results) })
+}
+
+// carriedOut is applied. REQUIRES: mu is held.
+func (p *proposals) carriedOut(number uint64, results []eventstore.AppendResult) {
 	var passed []*block
 	kept := p.blocks[:0]
 	for _, b := range p.blocks {
@@ -231,19 +244,19 @@ func (p *proposals) applied(number uint64, results []eventstore.AppendResult) {
 // skipped gives up the blocks up to a number: this node did not apply them itself, but received a store in which they may be. Some
 // of them were carried out and others never will be, and their results are not known.
 func (p *proposals) skipped(upTo origin) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if upTo.incarnation != p.origin(0).incarnation {
-		return
-	}
-	p.blocks = slices.DeleteFunc(p.blocks, func(b *block) bool {
-		if b.number > upTo.number {
-			return false
+	p.filled(func() {
+		if upTo.incarnation != p.origin(0).incarnation {
+			return
 		}
-		p.answer(b, nil, errUnknown())
-		return true
+		p.blocks = slices.DeleteFunc(p.blocks, func(b *block) bool {
+			if b.number > upTo.number {
+				return false
+			}
+			p.answer(b, nil, errUnknown())
+			return true
+		})
+		p.fill()
 	})
-	p.fill()
 }
 
 // answer answers the calls of a block. REQUIRES: mu is held.
@@ -262,7 +275,7 @@ func (p *proposals) finish(c *call, err error) {
 	<-p.places
 }
 
-// resend sends all blocks again: the leader or the term is another.
+// resend sends all blocks again: the leader or the term is another. REQUIRES: the caller is in a turn of raft.
 func (p *proposals) resend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -272,7 +285,7 @@ func (p *proposals) resend() {
 }
 
 // look sends blocks again of which nothing was heard, and gives up what has waited for too long: after this the outcome of a
-// block that was sent is unknown, and a block that was not sent was not written.
+// block that was sent is unknown, and a block that was not sent was not written. REQUIRES: the caller is in a turn of raft.
 func (p *proposals) look() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

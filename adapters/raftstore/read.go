@@ -116,7 +116,7 @@ func (s *Store) Subscribe(ctx context.Context, opts eventstore.SubscribeOptions)
 type subscription struct {
 	store      *Store
 	generation *generation
-	opts       eventstore.SubscribeOptions // After is the position that Next gave last
+	opts       eventstore.SubscribeOptions // After is the position from which the present inner goes on, or that Next gave last
 	done       chan struct{}               // closed by Close
 
 	mu    sync.Mutex // held while inner changes, and by Close
@@ -143,6 +143,7 @@ func (s *subscription) Next(ctx context.Context) ([]eventstore.RecordedEvent, ev
 		if s.shut() || !s.store.replacing(ctx, s.done, s.generation, err) {
 			return nil, s.opts.After, err
 		}
+		s.opts.After = max(s.opts.After, position) // behind what the filter did not pick
 		s.generation = s.store.generation.Load()
 		next, err := s.generation.Subscribe(ctx, s.opts)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
 )
 
 // rounds are how the leader puts the blocks of all nodes into the log. A round is the blocks that came while the round before was not
@@ -102,6 +103,14 @@ func (r *rounds) drop() { r.held, r.bytes, r.nodes = nil, 0, r.nodes[:0] }
 // propose has the leader's raft append an entry, if this node leads. What is not proposed is sent again by its node.
 func (e *engine) propose(body []byte) { e.do(e.proposal(unstamped(body))) }
 
+// leave is propose, but the entry waits for raft's next turn. REQUIRES: the caller calls work when it holds no lock any more, or is in
+// a turn.
+func (e *engine) leave(body []byte) {
+	if !e.halted() {
+		e.inbox.leave(e.proposal(unstamped(body)))
+	}
+}
+
 // proposal is what proposes an entry whose stamp is yet to be filled in. The entry belongs to raft from then on.
 func (e *engine) proposal(entry []byte) func(*raft.RawNode) {
 	return func(n *raft.RawNode) {
@@ -116,16 +125,22 @@ func (e *engine) proposal(entry []byte) func(*raft.RawNode) {
 		if of, err := decodeOrigin(body); err == nil {
 			e.rounds.hold(of.node, entry)
 		} else { // it is no block
-			e.put(n, entry)
+			e.put(n, [][]byte{entry})
 		}
 	}
 }
 
-// put has raft append an entry. REQUIRES: raft is held, and this node leads.
-func (e *engine) put(n *raft.RawNode, entry []byte) {
-	if store := e.store.current(); store != nil {
-		_ = n.Propose(stamp(entry, e.store.applier.at().rules, store.Stamp())) // what raft drops is sent again by its node
+// put has raft append entries, which go to each follower in one message. REQUIRES: raft is held, and this node leads.
+func (e *engine) put(n *raft.RawNode, entries [][]byte) {
+	store := e.store.current()
+	if store == nil {
+		return
 	}
+	m := &raftpb.Message{Type: raftpb.MsgProp.Enum(), From: new(n.BasicStatus().ID)}
+	for _, entry := range entries {
+		m.Entries = append(m.Entries, &raftpb.Entry{Data: stamp(entry, e.store.applier.at().rules, store.Stamp())})
+	}
+	_ = n.Step(m) // what raft drops is sent again by its node
 }
 
 // round puts the blocks that are held into the log, if the next round is due. REQUIRES: raft is held.
@@ -144,8 +159,6 @@ func (e *engine) round() {
 		return
 	}
 	if r.due(status.GetCommit(), now) {
-		for _, entry := range r.begin(now) {
-			e.put(e.node, entry)
-		}
+		e.put(e.node, r.begin(now))
 	}
 }

@@ -262,6 +262,9 @@ type SubscribeOptions struct {
 	After  Position // 0: from the beginning
 	Filter Filter
 	Urgent bool // others wait for what this subscriber makes of the events: it is woken first, where a store can
+	// OnlyPicked says that the subscriber does without the positions of events that the filter does not pick: a store need not wake
+	// it for them.
+	OnlyPicked bool
 }
 
 // Filter picks events. The zero Filter picks all.

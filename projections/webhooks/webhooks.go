@@ -53,7 +53,7 @@ func (l *List) Run(ctx context.Context, store eventstore.Store, logger *slog.Log
 	for _, w := range l.All() {
 		changed(w)
 	}
-	opts := eventstore.SubscribeOptions{After: l.Position(), Filter: filter}
+	opts := eventstore.SubscribeOptions{After: l.Position(), Filter: filter, OnlyPicked: true}
 	err := projections.Follow(ctx, store, opts, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
 		for i := range events {
 			w, err := l.apply(&events[i])
