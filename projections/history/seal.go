@@ -5,7 +5,6 @@ import (
 	"maps"
 	"math/bits"
 	"slices"
-	"strings"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/packed"
@@ -30,12 +29,9 @@ func (x *index) seal(b batch, s *segment) error {
 	if s.number > 0 {
 		_, _, before = x.segments.at(s.number - 1)
 	}
-	byName := make([]uint32, len(subjects))
-	for i := range byName {
-		byName[i] = uint32(i)
-	}
-	slices.SortFunc(byName, func(a, b uint32) int { return strings.Compare(subjects[a].name, subjects[b].name) })
-	if err := x.sealSteps(b, s, subjects, byName); err != nil {
+	ordered := slices.Clone(subjects)
+	byName(ordered, func(s *subject) string { return s.name })
+	if err := x.sealSteps(b, s, ordered); err != nil {
 		return err
 	}
 	if err := x.sealCounts(b, s, types, subjects, before); err != nil {
@@ -44,7 +40,7 @@ func (x *index) seal(b batch, s *segment) error {
 	return b.Set(key64(rangeSegment, uint64(s.number)), binary.BigEndian.AppendUint64(nil, uint64(s.last())), nil)
 }
 
-func (x *index) sealSteps(b batch, s *segment, subjects []*subject, byName []uint32) error {
+func (x *index) sealSteps(b batch, s *segment, subjects []*subject) error {
 	counts := make([]int, len(subjects)+1)
 	for _, of := range s.subjects {
 		counts[of+1]++
@@ -58,12 +54,13 @@ func (x *index) sealSteps(b batch, s *segment, subjects []*subject, byName []uin
 		next[of]++
 	}
 	w := sections{batch: b, prefix: rangeSteps, number: s.number}
-	for _, of := range byName {
-		if !subjects[of].isInstance {
+	for _, subject := range subjects {
+		if !subject.isInstance {
 			continue
 		}
+		of := subject.place
 		x.scratch = traces.Append(x.scratch[:0], s.first(x.segments.size), sorted[counts[of]:counts[of+1]])
-		if err := w.add(subjects[of].name, x.scratch); err != nil {
+		if err := w.add(subject.name, x.scratch); err != nil {
 			return err
 		}
 	}

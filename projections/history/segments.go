@@ -44,10 +44,11 @@ type segment struct {
 
 // segmentNames are the names that the entries of a segment share.
 type segmentNames struct {
-	mu       sync.RWMutex // guards the lists; only the goroutine that applies events changes them, and uses table
+	mu       sync.RWMutex // guards the lists; only the goroutine that applies events changes them, and uses what follows
 	types    []string
 	subjects []*subject
-	table    sparse.Table[eventstore.StreamName, subject, *subject]
+	index    sparse.Index // of subjects
+	memory   slab[subject]
 }
 
 // subject is an instance, or a stream of another kind.
@@ -64,12 +65,6 @@ type subject struct {
 	list  *instanceList // nil: none was used yet
 	lists int           // the number of the lists that list is of
 }
-
-// Hash implements sparse.Item.
-func (s *subject) Hash() uint32 { return s.hash }
-
-// Is implements sparse.Item.
-func (s *subject) Is(stream eventstore.StreamName) bool { return s.stream == stream }
 
 func newSegment(number int64) *segment {
 	return &segment{number: number, names: &segmentNames{}}
@@ -154,7 +149,9 @@ func (s *segments) add(p eventstore.Position, eventType uint32, of *subject, ste
 func (n *segmentNames) place(d *draft, e *eventstore.RecordedEvent) (eventType uint32, of *subject) {
 	t := &d.terms
 	eventType, known := n.typeOf(t.eventType)
-	of = n.table.Find(d.name, e.Stream)
+	if place, ok := n.index.Find(d.name, func(i int) bool { return n.subjects[i].stream == e.Stream }); ok {
+		of = n.subjects[place]
+	}
 	if known && of != nil {
 		return eventType, of
 	}
@@ -166,22 +163,26 @@ func (n *segmentNames) place(d *draft, e *eventstore.RecordedEvent) (eventType u
 		n.types = append(n.types, name)
 	}
 	if of == nil {
-		of = newSubject(t, e.Stream)
+		of = n.memory.next(len(n.subjects))
+		*of = newSubject(t, e.Stream)
 		of.hash, of.place = d.name, uint32(len(n.subjects))
-		n.table.Add(of)
+		n.index.Add(d.name, len(n.subjects))
 		n.subjects = append(n.subjects, of)
 	}
 	return eventType, of
 }
 
-func newSubject(t *terms, stream eventstore.StreamName) *subject {
+func newSubject(t *terms, stream eventstore.StreamName) subject {
 	stream = eventstore.StreamName(strings.Clone(string(stream)))
-	s := &subject{stream: stream, name: string(stream)}
+	s := subject{stream: stream, name: string(stream)}
 	if t.ofInstance {
 		s.name = indexName(strings.TrimPrefix(s.name, eventstore.LifecyclePrefix))
 	}
 	s.namespace, s.service = s.name[:len(t.namespace)], s.name[:len(t.service)]
-	if t.ofInstance {
+	switch {
+	case t.ofInstance && strings.HasSuffix(string(stream), s.name): // the name is as it was
+		s.key, s.isInstance = stream.InstanceKey()
+	case t.ofInstance:
 		s.key, s.isInstance = eventstore.StreamName(eventstore.LifecyclePrefix + s.name).InstanceKey()
 	}
 	return s

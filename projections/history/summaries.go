@@ -3,7 +3,6 @@ package history
 import (
 	"bytes"
 	"encoding/binary"
-	"slices"
 	"strings"
 	"time"
 
@@ -224,7 +223,7 @@ func (s *summary) follow(before sum) {
 // known, and nothing of instances that have ended, or that had no heartbeat for hours, so that memory depends on the live instances
 // only. REQUIRES: mu is held.
 func (h *History) writeSummaries(b batch) error {
-	slices.SortFunc(h.changed, func(a, b *summary) int { return strings.Compare(a.name, b.name) }) // the engine takes keys in order several times as fast as others
+	byName(h.changed, func(s *summary) string { return s.name }) // the engine takes keys in order several times as fast as others
 	var it *pebble.Iterator
 	for _, s := range h.changed {
 		if !s.lone || !s.dirty {

@@ -16,7 +16,9 @@ type lists struct {
 	types      []typeList // few
 	namespaces named
 	services   map[string]*serviceList
-	instances  sparse.Table[string, instanceList, *instanceList]
+	instances  []*instanceList
+	index      sparse.Index // of instances
+	memory     slab[instanceList]
 	actors     named
 	number     int // how many lists there were before, so that a subject tells whether its list is of these
 }
@@ -24,16 +26,9 @@ type lists struct {
 // instanceList is the list of an instance, or of a stream of another kind.
 type instanceList struct {
 	name      string
-	hash      uint32
 	positions []eventstore.Position  // see marked
 	first     [1]eventstore.Position // memory of positions while there is one, as of most instances that are new
 }
-
-// Hash implements sparse.Item.
-func (l *instanceList) Hash() uint32 { return l.hash }
-
-// Is implements sparse.Item.
-func (l *instanceList) Is(name string) bool { return l.name == name }
 
 // nameHash is the hash by which a name is looked up.
 func nameHash(name string) uint32 { return uint32(xxhash.Sum64String(name)) }
@@ -96,17 +91,28 @@ func (l *lists) instance(s *subject, name string) *instanceList {
 	if s.list != nil && s.lists == l.number {
 		return s.list
 	}
-	list := l.instances.Find(s.hash, name)
+	list := l.listed(s.hash, name)
 	if list == nil {
-		list = &instanceList{name: s.name, hash: s.hash}
+		list = l.memory.next(len(l.instances))
+		list.name = s.name
 		if s.name != name {
 			list.name = strings.Clone(name)
 		}
 		list.positions = list.first[:0]
-		l.instances.Add(list)
+		l.index.Add(s.hash, len(l.instances))
+		l.instances = append(l.instances, list)
 	}
 	s.list, s.lists = list, l.number
 	return list
+}
+
+// listed is the list of a name with its hash; nil: there is none.
+func (l *lists) listed(hash uint32, name string) *instanceList {
+	i, ok := l.index.Find(hash, func(i int) bool { return l.instances[i].name == name })
+	if !ok {
+		return nil
+	}
+	return l.instances[i]
 }
 
 // add adds an entry to its lists.
@@ -158,7 +164,7 @@ func (l *lists) of(t term) []eventstore.Position {
 			return service.positions
 		}
 	case rangeInstance:
-		if instance := l.instances.Find(nameHash(t.name), t.name); instance != nil {
+		if instance := l.listed(nameHash(t.name), t.name); instance != nil {
 			return instance.positions
 		}
 	case rangeActor:
@@ -185,8 +191,8 @@ func (l *lists) each(yield func(t term, list []eventstore.Position) error) error
 			return err
 		}
 	}
-	instances := slices.AppendSeq(make([]*instanceList, 0, l.instances.Len()), l.instances.All())
-	slices.SortFunc(instances, func(a, b *instanceList) int { return strings.Compare(a.name, b.name) })
+	instances := slices.Clone(l.instances) // readers may have the other
+	byName(instances, func(i *instanceList) string { return i.name })
 	for _, list := range instances {
 		if err := yield(term{prefix: rangeInstance, name: list.name}, list.positions); err != nil {
 			return err
