@@ -23,25 +23,36 @@ func (t *Table) Begin(key domain.ServiceKey, instances iter.Seq[Beginning], now 
 	t.mu.Lock()
 	in := t.namespace(key.Namespace)
 	t.mu.Unlock()
-	var some [64]*lease
+	var gathered [together]Beginning
 	n := 0
+	begin := func() {
+		t.begin(in, service, gathered[:n], heard)
+		n = 0
+	}
 	for i := range instances {
-		some[n] = &lease{
-			service: service, hash: t.hash(domain.Key{Namespace: key.Namespace, Service: key.Service, ID: i.ID}),
-			epoch: i.Epoch, heard: heard, ttl: int64(max(i.TTL, 0)), runs: i.TTL > 0,
-		}
-		some[n].named(i.ID)
-		if n++; n == len(some) {
-			t.begin(in, some[:n])
-			n = 0
+		gathered[n] = i
+		if n++; n == len(gathered) {
+			begin()
 		}
 	}
-	t.begin(in, some[:n])
+	begin()
 }
 
-// begin adds new leases of a namespace.
-func (t *Table) begin(in *namespace, some []*lease) {
-	for _, l := range some {
+// together is how many leases share a piece of memory, which is given back once all of them have ended, as those of the catalog's entries
+// do (ADR 113).
+const together = 16
+
+// begin adds the leases of some instances of a service.
+func (t *Table) begin(in *namespace, service unique.Handle[domain.ServiceKey], instances []Beginning, heard int64) {
+	some := make([]lease, len(instances))
+	key := domain.Key{Namespace: service.Value().Namespace, Service: service.Value().Service}
+	for n, i := range instances {
+		key.ID = i.ID
+		some[n] = lease{service: service, hash: t.hash(key), epoch: i.Epoch, heard: heard, ttl: int64(max(i.TTL, 0)), runs: i.TTL > 0}
+		some[n].named(i.ID)
+	}
+	for n := range some {
+		l := &some[n]
 		s := t.shard(l.hash)
 		s.mu.Lock()
 		s.leases.Add(l)
@@ -49,9 +60,9 @@ func (t *Table) begin(in *namespace, some []*lease) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, l := range some {
-		if l.runs {
-			t.joined(in, l)
+	for n := range some {
+		if some[n].runs {
+			t.joined(in, &some[n])
 		}
 	}
 }

@@ -97,8 +97,9 @@ type lease struct {
 // NewTable is an empty table with capacity for size leases. Its time begins now.
 func NewTable(now time.Time, size int) *Table {
 	t := &Table{began: now, seed: maphash.MakeSeed(), wheel: make(map[int64][]*lease), namespaces: make(map[string]*namespace)}
+	each := size / len(t.shards)
 	for i := range t.shards {
-		t.shards[i].leases.Resize(size / len(t.shards))
+		t.shards[i].leases.Resize(each + each/20) // few shards have more leases than that, and none many more
 	}
 	return t
 }
