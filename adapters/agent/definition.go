@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -70,7 +72,7 @@ type Defaults struct {
 // ReadFile reads a file of definitions: YAML or JSON, one definition, or several under the name instances. The error is a
 // *BadFile.
 func ReadFile(path string, defaults Defaults) ([]Definition, error) {
-	b, err := os.ReadFile(path)
+	b, err := content(path)
 	if err != nil {
 		return nil, &BadFile{File: path, Err: err}
 	}
@@ -101,6 +103,30 @@ func ReadFile(path string, defaults Defaults) ([]Definition, error) {
 		all = append(all, d)
 	}
 	return all, nil
+}
+
+// maxFile is how long a file of definitions may be, in bytes.
+const maxFile = 16 << 20
+
+// content is what a file holds. A pipe or a device in its place, of which a read would wait or have no end, is refused.
+func content(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("is no file")
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(b) > maxFile {
+		err = fmt.Errorf("must have at most %d bytes", maxFile)
+	}
+	return b, err
 }
 
 // readDefinition reads one definition strictly. where is the field that holds it; "": the file.
