@@ -90,6 +90,12 @@ func newClient(allow bool, timeout time.Duration) *http.Client {
 			if r.URL.Scheme != "http" && r.URL.Scheme != "https" {
 				return fmt.Errorf("the target redirects to %s", r.URL.Scheme)
 			}
+			if r.Method != http.MethodPost { // what would be sent is a GET without the event, and its 200 would pass for a delivery
+				return fmt.Errorf("the target redirects with %s, after which the event would not be sent: 307 and 308 are followed", r.Response.Status)
+			}
+			if r.URL.Scheme == "http" && via[0].URL.Scheme == "https" {
+				return errors.New("the target redirects from https to http")
+			}
 			if host := r.URL.Hostname(); !allow && forbidden(host) {
 				return fmt.Errorf("the target redirects: %w", notAllowed(host))
 			}

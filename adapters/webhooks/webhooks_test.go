@@ -324,6 +324,21 @@ func TestARedirectIsFollowedWithinLimits(t *testing.T) {
 	}
 }
 
+// After 301, 302 and 303 net/http sends a GET without the event.
+func TestARedirectThatWouldDropTheEventIsNoDelivery(t *testing.T) {
+	for status, delivered := range map[int]bool{301: false, 302: false, 303: false, 307: true, 308: true} {
+		r := start(t, nil)
+		elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { http.Redirect(w, req, r.target.URL, status) }))
+		t.Cleanup(elsewhere.Close)
+		id := r.create(domain.WebhookSpec{URL: elsewhere.URL})
+		r.happen("a", 1)
+		r.until("an attempt", func([]string) bool { return len(r.attempts(id)) > 0 })
+		if a := r.attempts(id)[0]; a.Delivered != delivered || !delivered && !strings.Contains(a.Error, "the event would not be sent") {
+			t.Errorf("%d: %+v", status, a)
+		}
+	}
+}
+
 // After 101 comes the bare connection, whose reads no timeout ends: the attempt fails at once, and does not keep its turn.
 func TestATargetThatBeginsAnotherProtocolFails(t *testing.T) {
 	done := make(chan struct{})
