@@ -35,9 +35,12 @@ type tableBatch struct {
 	ranges [256][]pair // by the first byte of the key; the keys of nearly all ranges come in order
 	pieces [][]byte    // memory of keys and values
 	used   int         // how many pieces have something
+	keys   []pair      // buffer of commit
 }
 
-type pair struct{ key, value []byte }
+// pair is where a key and its value are: in a piece from at on. It has no pointers, so a batch of a million keys is nothing to look
+// through for the garbage collector.
+type pair struct{ piece, at, key, value uint32 }
 
 // tablePiece is how much memory is taken at once for keys and values.
 const tablePiece = 1 << 20
@@ -51,42 +54,43 @@ func (b *tableBatch) Set(key, value []byte, _ *pebble.WriteOptions) error {
 		b.used++
 	}
 	piece := &b.pieces[b.used-1]
-	begin := len(*piece)
-	*piece = append(append(*piece, key...), value...)
-	middle, end := begin+len(key), begin+n
 	of := &b.ranges[key[0]]
-	*of = append(*of, pair{(*piece)[begin:middle:middle], (*piece)[middle:end:end]})
+	*of = append(*of, pair{uint32(b.used - 1), uint32(len(*piece)), uint32(len(key)), uint32(len(value))})
+	*piece = append(append(*piece, key...), value...)
 	return nil
 }
 
+func (b *tableBatch) keyOf(p pair) []byte { return b.pieces[p.piece][p.at : p.at+p.key] }
+
+func (b *tableBatch) valueOf(p pair) []byte {
+	begin := p.at + p.key
+	return b.pieces[p.piece][begin : begin+p.value]
+}
+
 // ownTables are the ranges that have tables of their own. Their keys grow from commit to commit, so the engine never writes such a
-// table again, as it does with tables that overlap.
-var ownTables = [256]bool{rangeEntry: true, rangeBlock: true, rangeSteps: true}
+// table again, as it does with tables that overlap. The state is written with each commit, and the tables of its neighbours would
+// overlap each time if they had it, too.
+var ownTables = [256]bool{rangeEntry: true, rangeBlock: true, rangeSteps: true, rangeState: true}
 
 func (b *tableBatch) commit(db *disposable.DB) (batch, error) {
-	n := 0
-	for i := range b.ranges {
-		n += len(b.ranges[i])
-	}
-	keys, ends := make([]pair, 0, n), []int(nil)
+	keys, ends := b.keys[:0], []int(nil)
 	for i, of := range b.ranges {
 		if ownTables[i] && len(of) > 0 {
 			ends = append(ends, len(keys))
 		}
-		slices.SortFunc(of, func(a, b pair) int { return bytes.Compare(a.key, b.key) }) // of keys in order that is little work
+		slices.SortFunc(of, func(x, y pair) int { return bytes.Compare(b.keyOf(x), b.keyOf(y)) }) // of keys in order that is little work
 		keys = append(keys, of...)
 		if ownTables[i] && len(of) > 0 {
 			ends = append(ends, len(keys))
 		}
 	}
-	err := db.Ingest(len(keys), ends, func(i int) (key, value []byte) { return keys[i].key, keys[i].value })
+	err := db.Ingest(len(keys), ends, func(i int) (key, value []byte) { return b.keyOf(keys[i]), b.valueOf(keys[i]) })
 	for i := range b.ranges {
-		clear(b.ranges[i])
 		b.ranges[i] = b.ranges[i][:0]
 	}
 	for i := range b.pieces[:b.used] {
 		b.pieces[i] = b.pieces[i][:0]
 	}
-	b.used = 0
+	b.keys, b.used = keys, 0
 	return b, err
 }

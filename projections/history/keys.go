@@ -37,6 +37,7 @@ const (
 	rangeSteps     = 'r'
 	rangeCounts    = 'c'
 	rangePlaces    = 'd'
+	rangeState     = 'k'
 )
 
 var (
