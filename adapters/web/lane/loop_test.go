@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -285,6 +286,29 @@ func TestAClientThatDoesNotReadHoldsUpNobody(t *testing.T) {
 		}
 	}
 	sending.Wait()
+}
+
+// A store that does not answer holds up heartbeats only, on however many connections.
+func TestABatchThatDoesNotEndHoldsUpHeartbeatsOnly(t *testing.T) {
+	l := startLooping(t)
+	var waiting []*client
+	for i := range 3 * runtime.GOMAXPROCS(0) {
+		waiting = append(waiting, l.member(fmt.Sprint("i", i)))
+	}
+	other := l.member("other")
+	l.mu.Lock()
+	for i, c := range waiting {
+		c.say()
+		l.until(func() bool { return l.lane.InFlight() > i }) // each in a round of its own
+	}
+	if _, err := io.WriteString(other.Conn, request("GET", "/other")); err != nil {
+		t.Fatal(err)
+	}
+	other.hearsAny()
+	l.mu.Unlock()
+	for _, c := range waiting {
+		c.hears(0)
+	}
 }
 
 func TestAStopWaitsForTheHeartbeatsOfTheLoop(t *testing.T) {
