@@ -82,8 +82,9 @@ func newLoop(lane *Lane) (*loop, error) {
 	return l, nil
 }
 
-// roundsAtOnce is how many rounds are under way at once. Few rounds are large ones, which cost less for each request.
-func roundsAtOnce() int { return runtime.GOMAXPROCS(0) + 1 }
+// roundsAtOnce is how many rounds are under way at once, with the one that is being read. Few rounds are large ones, which cost less for
+// each request.
+func roundsAtOnce() int { return max(2, runtime.GOMAXPROCS(0)) }
 
 // run reads requests until the last member has left.
 func (l *loop) run() {
