@@ -107,16 +107,24 @@ func appendOrigin(b []byte, of origin) []byte {
 	return binary.BigEndian.AppendUint64(b, of.number)
 }
 
-// encodeRequests writes the requests of a call.
+// encodeRequests writes the requests of a call. REQUIRES: there is one.
 func encodeRequests(requests []eventstore.AppendRequest) []byte {
-	w := builder{b: binary.AppendUvarint(nil, uint64(len(requests)))}
+	size := 64 + len(requests[0].Stream) // most calls have one request
+	for i := range requests[0].Events {
+		e := &requests[0].Events[i]
+		size += 16 + len(e.ID) + len(e.Type) + len(e.Data) + len(e.Metadata)
+	}
+	w := builder{b: binary.AppendUvarint(make([]byte, 0, size), uint64(len(requests)))}
 	for i := range requests {
 		w.request(&requests[i])
 	}
 	return w.b
 }
 
-const numberAt = 1 + 8 + 8 // where a block has its number
+const (
+	numberAt   = 1 + 8 + 8    // where a block has its number
+	originSize = numberAt + 8 // bytes of the part of a block before its requests
+)
 
 // renumber gives a block another number. The block's bytes may be on their way to the leader, so they are copied.
 func renumber(body []byte, number uint64) []byte {
@@ -212,7 +220,7 @@ func (w *builder) bytes(b []byte) {
 
 // decodeOrigin reads the origin of a block.
 func decodeOrigin(body []byte) (of origin, err error) {
-	if len(body) < numberAt+8 || body[0] != bodyBlock {
+	if len(body) < originSize || body[0] != bodyBlock {
 		return of, errEntry
 	}
 	return origin{
@@ -223,7 +231,7 @@ func decodeOrigin(body []byte) (of origin, err error) {
 // decodeRequests reads the requests of a block into a slice. They share no memory with the body, which is far larger than an
 // event that somebody may keep.
 func decodeRequests(body []byte, into []eventstore.AppendRequest) ([]eventstore.AppendRequest, error) {
-	r := reader{Reader: packed.Reader{B: body[numberAt+8:]}}
+	r := reader{Reader: packed.Reader{B: body[originSize:]}}
 	var metadata [][]byte // of the events of one call
 	calls := uint64(0)    // requests that the call still has
 	for ; len(r.B) > 0; calls-- {

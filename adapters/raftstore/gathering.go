@@ -49,5 +49,13 @@ func (g *gathering) over(now time.Duration) bool {
 	return true
 }
 
+// end ends a wait, because a block begins. A timer that nobody needs any more would still wake a thread.
+func (g *gathering) end() {
+	if g.most > 0 {
+		g.most = 0
+		g.late.Stop()
+	}
+}
+
 // enough says whether so many calls, of so many bytes, are to go now that no block is under way.
 func (g *gathering) enough(calls, bytes int) bool { return calls >= g.most || bytes >= gatherBytes }

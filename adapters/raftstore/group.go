@@ -75,7 +75,7 @@ func (a *applier) gather(e *raftpb.Entry) (taken bool, err error) {
 	g.members = append(g.members, grouped{
 		block: pebblestore.Block{
 			At:       g.next.time,
-			Seed:     xxhash.Sum64(body[:numberAt+8]), // the origin
+			Seed:     xxhash.Sum64(body[:originSize]), // the origin
 			Requests: refused.rest,
 			Mark:     g.next.encode(),
 		},

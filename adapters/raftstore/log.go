@@ -176,11 +176,9 @@ func entryKey(index uint64) []byte {
 	return binary.BigEndian.AppendUint64([]byte{rangeEntries, '/'}, index)
 }
 
-// encodeEntry writes an entry's value.
-func encodeEntry(e *raftpb.Entry) []byte {
-	b := make([]byte, 0, 11+len(e.GetData()))
-	b = binary.AppendUvarint(b, e.GetTerm())
-	return append(append(b, byte(e.GetType())), e.GetData()...)
+// appendHead begins an entry's value. The entry's data follow.
+func appendHead(b []byte, e *raftpb.Entry) []byte {
+	return append(binary.AppendUvarint(b, e.GetTerm()), byte(e.GetType()))
 }
 
 // decodeEntry reads an entry. It shares no memory with the value.
@@ -212,8 +210,13 @@ func (b *logBatch) add(entries []*raftpb.Entry) {
 	if len(entries) == 0 {
 		return
 	}
-	for _, e := range entries {
-		_ = b.Set(entryKey(e.GetIndex()), encodeEntry(e), nil)
+	var head [binary.MaxVarintLen64 + 1]byte
+	for _, e := range entries { // the data are copied once
+		head, key := appendHead(head[:0], e), entryKey(e.GetIndex())
+		op := b.SetDeferred(len(key), len(head)+len(e.GetData()))
+		copy(op.Key, key)
+		copy(op.Value[copy(op.Value, head):], e.GetData())
+		_ = op.Finish() // it fails for indexed batches only
 	}
 	newest := entries[len(entries)-1].GetIndex()
 	if newest < b.last { // the rest of the tail that the entries replace

@@ -154,9 +154,10 @@ func (p *proposals) filled(f func()) {
 // fill makes blocks of the calls that wait, and sends them. REQUIRES: mu is held.
 func (p *proposals) fill() {
 	for len(p.queue) > 0 && p.gathered() {
-		p.newest, p.most = p.newest+1, 0
+		p.newest++
+		p.gathering.end()
 		b := &block{number: p.newest, made: p.store.monotonic()}
-		b.body = appendOrigin(nil, p.origin(b.number))
+		b.body = appendOrigin(make([]byte, 0, originSize+max(min(p.queued, blockBytes), len(p.queue[0].requests))), p.origin(b.number))
 		n := 0
 		for n < len(p.queue) && (n == 0 || len(b.body)+len(p.queue[n].requests) <= blockBytes) {
 			b.body = append(b.body, p.queue[n].requests...)

@@ -83,6 +83,9 @@ func (r *rounds) complete() bool {
 
 // begin gives the entries of the next round. REQUIRES: raft is held.
 func (r *rounds) begin(now time.Duration) [][]byte {
+	if r.until != 0 {
+		r.late.Stop() // it would still wake a thread
+	}
 	entries := r.held
 	r.before[0], r.before[1], r.nodes = r.before[1], r.nodes, r.before[0][:0]
 	r.held, r.bytes, r.until = nil, 0, 0
