@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"unsafe"
+	"sync"
 
 	"github.com/labstack/echo/v4"
 
@@ -159,57 +159,72 @@ func parseCommand(item []byte) (commands.Request, error) {
 	return e.precondition(commands.Request{Command: command})
 }
 
-// readCommands reads the commands of a body that the caller may give. refused has an error for each item that is wrong, nil
-// for each that is not.
-func readCommands(c echo.Context, body []byte) (requests []commands.Request, refused []error, err error) {
-	var split []json.RawMessage
-	ok := false
+// commandBatch holds a batch of commands from the request's body to the reply. A pool keeps it for later requests.
+//
+// INVARIANT: the handler owns the batch from Get to end. Nothing of a batch in the pool points to a command or to a body.
+type commandBatch struct {
+	items    []batchItem
+	refused  []error            // one for each item; nil: the item is not refused
+	requests []commands.Request // of the items that are not refused
+	results  []commands.Result
+}
+
+var commandBatches = sync.Pool{New: func() any { return new(commandBatch) }}
+
+func (b *commandBatch) end() {
+	clear(b.items)
+	clear(b.refused)
+	clear(b.requests)
+	clear(b.results)
+	b.items, b.refused, b.requests, b.results = b.items[:0], b.refused[:0], b.requests[:0], b.results[:0]
+	commandBatches.Put(b)
+}
+
+// read reads the commands of a body that the caller may give. An item that is wrong is refused by itself.
+func (b *commandBatch) read(c echo.Context, body []byte) (err error) {
+	var plain plainRegistration // its last values point into the body
+	array := false
 	if !isLines(c) {
-		split, ok = splitArray(body)
+		b.items, array = plain.split(b.items, body)
 	}
-	if !ok {
+	if !array {
+		var split []json.RawMessage
 		if split, err = items(c, body); err != nil {
-			return nil, nil, err
+			return err
+		}
+		b.items = b.items[:0]
+		for _, item := range split {
+			b.items = append(b.items, batchItem{raw: item})
 		}
 	}
 	once, err := onceKey(c)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	who := web.IdentityOf(c)
-	requests, refused = make([]commands.Request, 0, len(split)), make([]error, len(split))
-	var reader plainRegistration // for the whole batch; its last values point into the body
-	for i, item := range split {
-		request, plain := reader.item(item)
-		if !plain {
-			if ok && !json.Valid(item) {
-				return nil, nil, malformed(c, body)
+	b.requests, b.refused = slices.Grow(b.requests, len(b.items)), slices.Grow(b.refused, len(b.items))
+	for i := range b.items {
+		item := &b.items[i]
+		request, refused := item.request, error(nil)
+		if item.raw != nil {
+			if array && !json.Valid(item.raw) {
+				return malformed(c, body)
 			}
-			request, refused[i] = parseCommand(item)
+			request, refused = parseCommand(item.raw)
 		}
-		if refused[i] == nil {
-			request.Command, refused[i] = who.Command(request.Command)
+		if refused == nil {
+			request.Command, refused = who.Command(request.Command)
 		}
-		if refused[i] == nil {
+		if refused == nil {
 			if once != "" {
 				request.Once = once + "/" + strconv.Itoa(i)
 			}
-			requests = append(requests, request)
+			b.requests = append(b.requests, request)
 		}
+		b.refused = append(b.refused, refused)
 	}
-	web.Charge(c, web.Requests, max(len(split)-1, 0)) // one is counted already
-	return requests, refused, nil
-}
-
-// item reads an item that is a plain registration. It says the same of the item as parseCommand. The command points into the
-// item: the caller must not change it.
-func (r *plainRegistration) item(item []byte) (request commands.Request, plain bool) {
-	r.next()
-	if len(item) > MaxBody || !r.read(unsafe.String(unsafe.SliceData(item), len(item)), true) {
-		return request, false
-	}
-	command, err := r.command(r.key())
-	return commands.Request{Command: command}, err == nil
+	web.Charge(c, web.Requests, max(len(b.items)-1, 0)) // one is counted already
+	return nil
 }
 
 // commands carries out a batch of commands. Each command gets a result of its own: a command that is refused does not
@@ -219,12 +234,13 @@ func (a *api) commands(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	requests, refused, err := readCommands(c, body)
-	if err != nil {
+	batch := commandBatches.Get().(*commandBatch)
+	defer batch.end()
+	if err := batch.read(c, body); err != nil {
 		return err
 	}
-	results := a.Commands.DoAll(c.Request().Context(), caller(c), requests)
-	return a.answerBatch(c, refused, func(i int) domain.Key { return requests[i].Command.Instance() }, results)
+	batch.results = a.Commands.DoAllInto(c.Request().Context(), batch.results, caller(c), batch.requests)
+	return a.answerBatch(c, batch.refused, func(i int) domain.Key { return batch.requests[i].Command.Instance() }, batch.results)
 }
 
 // answerBatch answers a batch with appendBatch.

@@ -7,8 +7,12 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"unicode/utf8"
+	"unsafe"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/rollcall-registry/rollcall/commands"
 )
 
 // items splits a body into its commands. A body is an array, or NDJSON.
@@ -77,32 +81,62 @@ func malformed(c echo.Context, body []byte) error {
 	return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "an item is not JSON")
 }
 
-// splitArray splits a JSON array of objects into its items, of which some may be no JSON. ok is false for any other body, and for an array with more
-// than MaxBatch items.
-func splitArray(body []byte) (split []json.RawMessage, ok bool) {
+// batchItem is an item of a batch of commands.
+type batchItem struct {
+	raw     []byte           // its JSON; nil: the item is a plain registration, which has been read
+	request commands.Request // of a plain registration
+}
+
+// split appends the items of a JSON array of objects. It reads plain registrations, and says the same of them as parseCommand. Some of the
+// other items may be no JSON. ok is false for any other body, and for an array with more than MaxBatch items.
+//
+// Commands point into the body: the caller must not change it.
+func (r *plainRegistration) split(into []batchItem, body []byte) (items []batchItem, ok bool) {
+	valid := utf8.Valid(body)
 	rest := bytes.TrimSpace(body)
 	if len(rest) == 0 || rest[0] != '[' {
-		return nil, false
+		return into, false
 	}
-	for rest = rest[1:]; len(split) < MaxBatch; {
+	for rest = rest[1:]; len(into) < MaxBatch; {
 		rest = bytes.TrimLeft(rest, jsonSpace)
-		end := objectEnd(rest)
-		if end < 0 {
-			return nil, false
+		var item batchItem
+		end := -1
+		if valid {
+			item.request, end = r.item(rest)
 		}
-		split = append(split, rest[:end:end])
+		if end < 0 {
+			if end = objectEnd(rest); end < 0 {
+				return into, false
+			}
+			item.raw = rest[:end:end]
+		}
+		into = append(into, item)
 		rest = bytes.TrimLeft(rest[end:], jsonSpace)
 		switch {
 		case len(rest) == 0:
-			return nil, false
+			return into, false
 		case rest[0] == ']':
-			return split, len(rest) == 1
+			return into, len(rest) == 1
 		case rest[0] != ',':
-			return nil, false
+			return into, false
 		}
 		rest = rest[1:]
 	}
-	return nil, false
+	return into, false
+}
+
+// item reads the plain registration at the beginning of a text, and gives its length; -1: there is none. REQUIRES: the text is valid UTF-8.
+func (r *plainRegistration) item(text []byte) (request commands.Request, length int) {
+	r.next()
+	rest, ok := r.object(unsafe.String(unsafe.SliceData(text), len(text)), true)
+	if length = len(text) - len(rest); !ok || length > MaxBody {
+		return request, -1
+	}
+	command, err := r.command(r.key())
+	if err != nil {
+		return request, -1
+	}
+	return commands.Request{Command: command}, length
 }
 
 const jsonSpace = " \t\r\n"

@@ -10,6 +10,13 @@ import (
 
 // plainRegistration is a registration in a body, or with its envelope an item of a batch of commands.
 type plainRegistration struct {
+	plainFields
+	last lastValues
+	json plainJSON // that is being read; a variable of its own would take memory for each registration
+}
+
+// plainFields are what is read of one registration.
+type plainFields struct {
 	envelope
 	registration
 
@@ -19,8 +26,6 @@ type plainRegistration struct {
 	ttl    domain.Duration
 
 	ports map[string]uint16 // in place of Ports
-	last  lastValues
-	json  plainJSON // that is being read; a variable of its own would take memory for each registration
 }
 
 // lastValues are values of the registration that was read before with the same plainRegistration. The next one often has the same
@@ -61,7 +66,7 @@ var plainRegistrations = sync.Pool{New: func() any { return new(plainRegistratio
 const keptText = 4 << 10
 
 // next makes it ready for another registration.
-func (r *plainRegistration) next() { *r = plainRegistration{last: r.last} }
+func (r *plainRegistration) next() { r.plainFields, r.json = plainFields{}, plainJSON{} }
 
 // command is the command of the registration.
 func (r *plainRegistration) command(key domain.Key) (domain.Command, error) {
@@ -99,6 +104,12 @@ func (r *plainRegistration) read(text string, inBatch bool) (ok bool) {
 	if !utf8.ValidString(text) {
 		return false
 	}
+	rest, ok := r.object(text, inBatch)
+	return ok && skipSpace(rest) == ""
+}
+
+// object is read of the object at the beginning of a text, and gives what follows the object. REQUIRES: the text is valid UTF-8.
+func (r *plainRegistration) object(text string, inBatch bool) (rest string, ok bool) {
 	r.json = plainJSON{rest: text}
 	p := &r.json
 	var seen uint32
@@ -160,6 +171,5 @@ func (r *plainRegistration) read(text string, inBatch bool) (ok bool) {
 			p.failed = true
 		}
 	}
-	p.space()
-	return !p.failed && p.rest == "" && (!inBatch || r.Type != "")
+	return p.rest, !p.failed && (!inBatch || r.Type != "")
 }

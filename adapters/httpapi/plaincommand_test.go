@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/rollcall-registry/rollcall/domain"
 )
@@ -46,10 +47,14 @@ func FuzzPlainRegistrations(f *testing.F) {
 		}
 		reader := plainRegistration{}
 		for _, before := range []string{sameTexts, otherTexts} { // what was read before changes nothing
-			if _, ok := reader.item([]byte(before)); !ok {
+			if _, end := reader.item([]byte(before)); end < 0 {
 				t.Fatalf("%s is not plain", before)
 			}
-			if request, ok := reader.item(body); ok {
+			if !utf8.Valid(body) {
+				continue
+			}
+			if request, end := reader.item(body); end >= 0 {
+				body := body[:end]
 				if want, err := parseCommand(body); err != nil || !reflect.DeepEqual(request, want) {
 					t.Errorf("%s is %+v (%v), and was read as %+v", body, want, err, request)
 				}
@@ -77,16 +82,57 @@ func TestAnArrayOfObjectsIsSplitWhereTheyEnd(t *testing.T) {
 	for body, want := range map[string]int{
 		`[{"a":"}]{["},{"b":[{}]} , {"c":"\\\""}]`: 3, `[{}]`: 1, `[]`: -1, `[{},]`: -1, `[{}`: -1, `[{}] x`: -1, `[1]`: -1, `{}`: -1, `[{} {}]`: -1, `[{"a]`: -1, `[{"a\`: -1, ``: -1,
 	} {
-		split, ok := splitArray([]byte(body))
+		var plain plainRegistration
+		split, ok := plain.split(nil, []byte(body))
 		if ok != (want >= 0) || ok && len(split) != want {
-			t.Errorf("%s is split into %q (%v)", body, split, ok)
+			t.Errorf("%s is split into %+v (%v)", body, split, ok)
 		}
 		for _, item := range split {
-			if ok && !json.Valid(item) {
-				t.Errorf("%s has the item %s", body, item)
+			if ok && !json.Valid(item.raw) {
+				t.Errorf("%s has the item %s", body, item.raw)
 			}
 		}
 	}
+}
+
+// An array is read as the JSON library would split it, and parseCommand would read its items, whatever stands beside an item.
+func FuzzBatches(f *testing.F) {
+	plain := []string{sameTexts, otherTexts, plainBodies[len(plainBodies)-1]}
+	for _, a := range plain {
+		for _, b := range append(plain, otherBodies...) {
+			f.Add([]byte("[" + a + ", " + b + "\n," + a + "]"))
+		}
+	}
+	f.Add([]byte(`[` + sameTexts + `]]`))
+	f.Add([]byte(`[` + sameTexts + `{}]`))
+	f.Add([]byte("[" + sameTexts + ",{\"address\":\"\xff\"}]"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var reader plainRegistration
+		split, ok := reader.split(nil, body)
+		if !ok {
+			return // the JSON library reads the body
+		}
+		var want []json.RawMessage
+		valid, wrong := json.Unmarshal(body, &want) == nil, false
+		if valid && len(want) != len(split) {
+			t.Fatalf("%s has %d items, and was split into %+v", body, len(want), split)
+		}
+		for i, item := range split {
+			switch {
+			case !valid: // some item is no JSON, and the body is refused for that
+				wrong = wrong || item.raw != nil && !json.Valid(item.raw)
+			case item.raw != nil && string(item.raw) != string(want[i]):
+				t.Errorf("%s has the item %s, and was split into %s", body, want[i], item.raw)
+			case item.raw == nil:
+				if request, err := parseCommand(want[i]); err != nil || !reflect.DeepEqual(request, item.request) {
+					t.Errorf("%s is %+v (%v), and was read as %+v", want[i], request, err, item.request)
+				}
+			}
+		}
+		if !valid && !wrong {
+			t.Errorf("%s is no JSON, and every item was taken for some", body)
+		}
+	})
 }
 
 func BenchmarkPlainRegistration(b *testing.B) {
