@@ -17,16 +17,28 @@ type batch interface {
 }
 
 // memtableBatch goes through the memory of the engine.
-type memtableBatch struct{ *pebble.Batch }
+type memtableBatch struct {
+	*pebble.Batch
+	largest int // bytes of its largest commit
+}
 
-const keptBatch = 4 << 20 // bytes of a batch that the next commit uses again, at most
+const keptBatch = 8 << 20 // bytes of a batch that the next commit uses again, at most
+
+func newMemtableBatch(db *disposable.DB) memtableBatch {
+	return memtableBatch{Batch: db.NewBatch(pebble.WithMaxRetainedSizeBytes(keptBatch))}
+}
 
 func (b memtableBatch) commit(db *disposable.DB) (batch, error) {
-	err := db.Commit(b.Batch)
-	if err == nil {
-		b.Reset() // the next commit uses its memory
+	size := b.Len()
+	switch err := db.Commit(b.Batch); {
+	case err != nil:
+		return b, err
+	case size < b.largest/4: // a load is over, and its memory is given back
+		return newMemtableBatch(db), nil
 	}
-	return b, err
+	b.Reset()
+	b.largest = max(b.largest, size)
+	return b, nil
 }
 
 // tableBatch becomes tables of the engine without going through its memory, where each key would be inserted, and then written

@@ -50,7 +50,7 @@ func ReadSections(value []byte, last uint64) {
 
 // BenchmarkTree gives a function that adds a leaf, and commits now and then.
 func (h *History) BenchmarkTree() func(canonical []byte) error {
-	b := memtableBatch{h.db.NewBatch()}
+	b := newMemtableBatch(h.db)
 	return func(canonical []byte) error {
 		if err := h.tree.add(b, tlog.RecordHash(canonical)); err != nil {
 			return err

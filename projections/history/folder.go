@@ -82,7 +82,7 @@ func (p *place) open() (*index, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &index{db: db, batch: memtableBatch{db.NewBatch(pebble.WithMaxRetainedSizeBytes(keptBatch))}}
+	x := &index{db: db, batch: newMemtableBatch(db)}
 	if err := x.load(p); err != nil {
 		db.Fail(err)
 		return nil, errors.Join(err, db.Close())
