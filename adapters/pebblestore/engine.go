@@ -52,7 +52,6 @@ func openPebble(dir string, opts Options) (*pebble.DB, *pebble.Lock, error) {
 		o.Levels[i].BlockSize = 16 << 10
 	}
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
-	o.Experimental.SpanPolicyFunc = ownTables
 	var db *pebble.DB
 	err = withoutPanic(func() (err error) {
 		db, err = pebble.Open(dir, o)
@@ -62,21 +61,6 @@ func openPebble(dir string, opts Options) (*pebble.DB, *pebble.Lock, error) {
 		return nil, nil, errors.Join(fmt.Errorf("open event store in %s: %w", dir, err), lock.Close())
 	}
 	return db, lock, nil
-}
-
-// ownTables has the engine begin a table where the lifecycle events begin and end, and where the blocks of heartbeats do. Their keys
-// grow with the position, so their tables never overlap, and the engine never has to merge them. In one table with the keys of
-// the index of the streams, which overlap those of every other table, all events would be written again with each merge.
-func ownTables(from []byte) (_ pebble.SpanPolicy, end []byte, _ error) {
-	for _, grows := range [...]byte{rangeLifecycle, rangeHeartbeats} {
-		if from[0] < grows {
-			return pebble.SpanPolicy{}, []byte{grows}, nil
-		}
-		if from[0] == grows {
-			return pebble.SpanPolicy{}, []byte{grows + 1}, nil
-		}
-	}
-	return pebble.SpanPolicy{}, nil, nil
 }
 
 // withoutPanic runs a part of Open. The engine panics through Fatalf where it cannot write its manifest or its log: the

@@ -50,20 +50,6 @@ func (s *Store) Lacks(stream eventstore.StreamName) bool {
 	return s.known.lacks(xxhash.Sum64String(string(stream)))
 }
 
-// Tables writes what is in memory to tables, and gives the first and the last key of each table.
-func (s *Store) Tables() (tables [][2]string, err error) {
-	if err := s.db.Flush(); err != nil {
-		return nil, err
-	}
-	levels, err := s.db.SSTables()
-	for _, level := range levels {
-		for _, table := range level {
-			tables = append(tables, [2]string{string(table.Smallest.UserKey), string(table.Largest.UserKey)})
-		}
-	}
-	return tables, err
-}
-
 // WaitKnown waits until the store has filled the filters by itself.
 func (s *Store) WaitKnown() {
 	for !s.known.complete.Load() {

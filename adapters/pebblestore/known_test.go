@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -65,6 +66,44 @@ func TestStreamsWithEventsAreNeverTakenForNew(t *testing.T) {
 	}
 	if lacking < each*9/10 {
 		t.Errorf("the store knows of %d of %d new streams that they are new", lacking, each)
+	}
+}
+
+// Of many callers who begin the same streams at once one succeeds, also while heads are forgotten.
+func TestAStreamThatManyBeginAtOnceBeginsOnce(t *testing.T) {
+	s := open(t, "data", pebblestore.Options{FS: vfs.NewMem()})
+	if err := s.FillKnown(); err != nil {
+		t.Fatal(err)
+	}
+	const streams, callers = 200, 4
+	var begun [streams]atomic.Int32
+	var calls sync.WaitGroup
+	for range callers {
+		calls.Go(func() {
+			for i := range streams {
+				results, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: stream(i), Expected: eventstore.NoStream(), Events: []eventstore.EventData{beat}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if results[0].Err == nil {
+					begun[i].Add(1)
+				}
+			}
+		})
+	}
+	calls.Go(func() {
+		for range 20 {
+			if err := s.ForgetIdle(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	calls.Wait()
+	for i := range begun {
+		if n := begun[i].Load(); n != 1 {
+			t.Errorf("%s was begun %d times", stream(i), n)
+		}
 	}
 }
 
