@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,8 +25,13 @@ const (
 	exitNotFound = 3 // what was asked for is not there
 )
 
+// oneSignal is the time in which signals that follow the first one count as the same: a terminal sends Ctrl-C to a whole group of
+// processes, and some of them pass it on.
+const oneSignal = time.Second
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, func() { time.AfterFunc(oneSignal, stop) }) // the next signal ends the process, whatever it waits for (ADR 121)
 	c := root()
 	finish(c)
 	err := c.ExecuteContext(ctx)
