@@ -1,7 +1,6 @@
 package leases
 
 import (
-	"slices"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -275,7 +274,7 @@ func (t *Table) schedule(l *lease, deadline int64) {
 	t.unschedule(l)
 	tick := max(deadline/int64(Tick)+1, t.swept) // the first tick that begins after the deadline
 	l.place = placeOf(tick)
-	t.wheel[tick] = append(t.wheel[tick], l)
+	t.wheel[tick] = t.wheel[tick].with(l)
 }
 
 // unschedule makes the lease's place in the wheel one that does not count. When most places in the wheel do not count, it
@@ -292,11 +291,16 @@ func (t *Table) unschedule(l *lease) {
 	}
 	t.stale = 0
 	for at, slot := range t.wheel {
-		kept := slices.DeleteFunc(slot, func(l *lease) bool { return !l.isAt(at) })
-		if len(kept) == 0 {
+		var kept bucket
+		for l := range slot.all {
+			if l.isAt(at) {
+				kept = kept.with(l)
+			}
+		}
+		if kept == nil {
 			delete(t.wheel, at)
 		} else {
-			t.wheel[at] = slices.Clone(kept)
+			t.wheel[at] = kept
 		}
 	}
 }
@@ -307,7 +311,7 @@ func (t *Table) due(tick int64) []*lease {
 	defer t.mu.Unlock()
 	var due []*lease
 	take := func(at int64) {
-		for _, l := range t.wheel[at] {
+		for l := range t.wheel[at].all {
 			if l.isAt(at) {
 				l.place = 0
 				due = append(due, l)

@@ -63,9 +63,9 @@ type Table struct {
 	numbered sparse.List[lease] // by heartbeat stream numbers; nil: look the lease up by its name; only Heard and End use it
 
 	mu         sync.Mutex
-	wheel      map[int64][]*lease // by the tick at which Sweep looks at the lease
-	stale      int                // about how many places in the wheel do not count
-	swept      int64              // ticks before this one have been looked at
+	wheel      map[int64]bucket // by the tick at which Sweep looks at the lease
+	stale      int              // about how many places in the wheel do not count
+	swept      int64            // ticks before this one have been looked at
 	namespaces map[string]*namespace
 	changed    []*namespace // namespaces whose change is not zero
 }
@@ -96,7 +96,7 @@ type lease struct {
 
 // NewTable is an empty table with capacity for size leases. Its time begins now.
 func NewTable(now time.Time, size int) *Table {
-	t := &Table{began: now, seed: maphash.MakeSeed(), wheel: make(map[int64][]*lease), namespaces: make(map[string]*namespace)}
+	t := &Table{began: now, seed: maphash.MakeSeed(), wheel: make(map[int64]bucket), namespaces: make(map[string]*namespace)}
 	each := size / len(t.shards)
 	for i := range t.shards {
 		t.shards[i].leases.Resize(each + each/20) // few shards have more leases than that, and none many more
