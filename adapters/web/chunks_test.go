@@ -113,6 +113,7 @@ func rawReply(t *testing.T, r *bufio.Reader) string {
 
 func TestOtherRepliesGoThroughNetHTTP(t *testing.T) {
 	plain := streaming(t, (*httptest.Server).Start)
+	tls := streaming(t, (*httptest.Server).StartTLS)
 	secure := streaming(t, func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() })
 	for _, c := range []struct {
 		name, method, url string
@@ -121,6 +122,7 @@ func TestOtherRepliesGoThroughNetHTTP(t *testing.T) {
 	}{
 		{"HTTP/2", "GET", secure.URL, secure.Client(), "false", strings.Join(parts, "")},
 		{"HEAD", "HEAD", plain.URL, plain.Client(), "false", ""},
+		{"HTTP/1.1 over TLS", "GET", tls.URL, tls.Client(), "true", strings.Join(parts, "")},
 		{"HTTP/1.1", "GET", plain.URL, plain.Client(), "true", strings.Join(parts, "")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
