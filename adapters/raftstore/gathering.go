@@ -10,9 +10,10 @@ import "time"
 //   - When a block is answered, its callers may call again. The next block waits for them as long as they keep coming. Without that the
 //     callers would come in two halves for ever, of which one waits while the block of the other is under way.
 //
-// Few callers do not wait for others, and a caller alone waits for nothing.
+// What is counted are requests, for a call may have those of many callers, as the heartbeats of many connections do. Few of them do not wait
+// for others, and a caller alone waits for nothing.
 type gathering struct {
-	most  int           // calls for which the next block waits; 0: it waits for none
+	most  int           // requests for which the next block waits; 0: it waits for none
 	until time.Duration // how long it waits at most; a monotonic time
 	gap   time.Duration // it waits no longer once no call came for this long
 	came  time.Duration // when the newest call came
@@ -24,17 +25,18 @@ const (
 	gatherBytes = 16 << 10
 	gatherFor   = 20 * time.Millisecond
 	// The next block waits for callers that were answered for as long as a block takes, and for returnFor at most.
-	returnFor  = 5 * time.Millisecond
-	fewCallers = 4
+	returnFor   = 5 * time.Millisecond
+	fewRequests = 4
 )
 
-// await has the next block wait for the callers of a block that is answered, and that took a time; all are they and those that wait.
-func (g *gathering) await(all int, took, now time.Duration) {
-	if all < fewCallers {
+// await has the next block wait for the callers of a block that is answered, and that took a time. The calls, and their requests, are those of
+// the block and those that wait.
+func (g *gathering) await(calls, requests int, took, now time.Duration) {
+	if calls < 2 || requests < fewRequests {
 		return
 	}
 	wait := min(took, returnFor)
-	g.most, g.until, g.gap, g.came = all-all/16, now+wait, wait/2, now
+	g.most, g.until, g.gap, g.came = requests-requests/16, now+wait, wait/2, now
 	g.late.Reset(g.gap)
 }
 
@@ -57,5 +59,7 @@ func (g *gathering) end() {
 	}
 }
 
-// enough says whether so many calls, of so many bytes, are to go now that no block is under way.
-func (g *gathering) enough(calls, bytes int) bool { return calls >= g.most || bytes >= gatherBytes }
+// enough says whether so many requests, of so many bytes, are to go now that no block is under way.
+func (g *gathering) enough(requests, bytes int) bool {
+	return requests >= g.most || bytes >= gatherBytes
+}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// waited is how long the next block waits for callers, of which one comes after each of the pauses.
-func waited(t *testing.T, all int, took time.Duration, pauses ...time.Duration) (wait time.Duration) {
+// waited is how long the next block waits after one of so many calls, which had so many requests. A call comes after each of the pauses.
+func waited(t *testing.T, of, requests int, took time.Duration, pauses ...time.Duration) (wait time.Duration) {
 	synctest.Test(t, func(t *testing.T) {
 		began, calls := time.Now(), 0
 		now := func() time.Duration { return time.Since(began) }
@@ -24,7 +24,7 @@ func waited(t *testing.T, all int, took time.Duration, pauses ...time.Duration) 
 			}
 		})
 		defer g.late.Stop()
-		g.await(all, took, now())
+		g.await(of, requests, took, now())
 		for _, pause := range pauses {
 			mu.Unlock()
 			time.Sleep(pause)
@@ -57,20 +57,23 @@ func TestABlockWaitsForCallersWhileTheyCome(t *testing.T) {
 	}
 	for _, test := range []struct {
 		what   string
-		all    int
+		calls  int
+		all    int // their requests
 		took   time.Duration
 		pauses []time.Duration
 		waits  time.Duration
 	}{
-		{"all come", 8, 4 * ms, each(8, ms/4), 2 * ms},
-		{"of many, a few may be missing", 32, 4 * ms, each(30, ms/10), 3 * ms},
-		{"nobody comes", 8, 4 * ms, nil, 2 * ms},
-		{"some come", 8, 4 * ms, each(3, ms/4), 3*ms/4 + 2*ms},
-		{"they come slowly", 8, 4 * ms, each(8, ms), 4 * ms},
-		{"a block took long", 8, 80 * ms, nil, returnFor / 2},
-		{"there are few callers", 3, 4 * ms, nil, 0},
+		{"all come", 8, 8, 4 * ms, each(8, ms/4), 2 * ms},
+		{"of many, a few may be missing", 32, 32, 4 * ms, each(30, ms/10), 3 * ms},
+		{"nobody comes", 8, 8, 4 * ms, nil, 2 * ms},
+		{"some come", 8, 8, 4 * ms, each(3, ms/4), 3*ms/4 + 2*ms},
+		{"they come slowly", 8, 8, 4 * ms, each(8, ms), 4 * ms},
+		{"a block took long", 8, 8, 80 * ms, nil, returnFor / 2},
+		{"there are few callers", 3, 3, 4 * ms, nil, 0},
+		{"a call has the requests of many", 2, 8, 4 * ms, nil, 2 * ms},
+		{"a caller alone has many requests", 1, 100, 4 * ms, nil, 0},
 	} {
-		if got := waited(t, test.all, test.took, test.pauses...); got != test.waits {
+		if got := waited(t, test.calls, test.all, test.took, test.pauses...); got != test.waits {
 			t.Errorf("%s: the block waits %v, not %v", test.what, got, test.waits)
 		}
 	}

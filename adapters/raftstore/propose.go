@@ -30,6 +30,7 @@ type proposals struct {
 	closed error // why no call is taken; nil: calls are taken
 	queue  []*call
 	queued int      // bytes of the calls in the queue
+	asked  int      // requests of the calls in the queue
 	blocks []*block // under way, in the order of their numbers
 	newest uint64   // number of the newest block
 	gathering
@@ -63,6 +64,14 @@ type block struct {
 	made   time.Duration // monotonic times
 	sent   time.Duration // 0: it was never sent, so it is in no log
 	first  time.Duration // when it was sent first
+}
+
+// requests is how many requests the calls of the block have.
+func (b *block) requests() (n int) {
+	for _, c := range b.calls {
+		n += c.count
+	}
+	return n
 }
 
 func newProposals(s *Store) *proposals {
@@ -134,7 +143,7 @@ func (p *proposals) submit(ctx context.Context, c *call) (err error) {
 			return
 		}
 		p.queue = append(p.queue, c)
-		p.queued += len(c.requests)
+		p.queued, p.asked = p.queued+len(c.requests), p.asked+c.count
 		p.came = p.store.monotonic()
 		p.fill()
 	})
@@ -161,7 +170,7 @@ func (p *proposals) fill() {
 		n := 0
 		for n < len(p.queue) && (n == 0 || len(b.body)+len(p.queue[n].requests) <= blockBytes) {
 			b.body = append(b.body, p.queue[n].requests...)
-			p.queued -= len(p.queue[n].requests)
+			p.queued, p.asked = p.queued-len(p.queue[n].requests), p.asked-p.queue[n].count
 			n++
 		}
 		b.calls = slices.Clone(p.queue[:n])
@@ -175,7 +184,7 @@ func (p *proposals) fill() {
 func (p *proposals) gathered() bool {
 	switch under := len(p.blocks); {
 	case under == 0:
-		return p.enough(len(p.queue), p.queued)
+		return p.enough(p.asked, p.queued)
 	case under == underWay:
 		return false
 	default:
@@ -223,7 +232,7 @@ func (p *proposals) carriedOut(number uint64, results []eventstore.AppendResult)
 			now := p.store.monotonic()
 			p.sum.add(now - b.made)
 			if len(p.blocks) == 1 {
-				p.await(len(b.calls)+len(p.queue), now-b.made, now)
+				p.await(len(b.calls)+len(p.queue), b.requests()+p.asked, now-b.made, now)
 			}
 			p.answer(b, results, nil)
 		case b.number < number:
@@ -296,7 +305,7 @@ func (p *proposals) look() {
 		for _, c := range p.queue {
 			p.finish(c, errNoLeader())
 		}
-		p.queue, p.queued = nil, 0
+		p.queue, p.queued, p.asked = nil, 0, 0
 	}
 	kept := p.blocks[:0]
 	for _, b := range p.blocks {
@@ -339,7 +348,7 @@ func (p *proposals) close(err error) {
 		}
 		p.answer(b, nil, unknown)
 	}
-	p.queue, p.queued, p.blocks = nil, 0, nil
+	p.queue, p.queued, p.asked, p.blocks = nil, 0, 0, nil
 }
 
 // errNoLeader refuses an append of which nothing was written.
