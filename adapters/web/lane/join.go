@@ -16,7 +16,7 @@ import (
 // requests.
 func (c *conn) join(buffer []byte) (n int, err error) {
 	tcp, ok := c.Conn.(*net.TCPConn)
-	if !ok {
+	if !ok || len(buffer) > serverBuffer {
 		c.joinAfter = never
 		return 0, nil
 	}

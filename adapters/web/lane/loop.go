@@ -15,10 +15,10 @@ import (
 
 // Limits of a loop.
 const (
-	roundEvents = 128                  // requests of one round at most
-	roundBytes  = 64 << 10             // of the requests of one round
-	turnTimeout = 5 * time.Millisecond // how long the loop waits for the rounds under way before it begins one more
-	sweepEvery  = deadlineSlack        // how often the loop looks for connections without requests
+	serverBuffer = 4 << 10              // bytes of the HTTP server's buffer at most
+	roundEvents  = 128                  // requests of one round at most
+	turnTimeout  = 5 * time.Millisecond // how long the loop waits for the rounds under way before it begins one more
+	sweepEvery   = deadlineSlack        // how often the loop looks for connections without requests
 )
 
 // loop reads the heartbeats of many connections, and carries out by one call of a Batch what came at the same time. A connection
@@ -33,12 +33,13 @@ const (
 // INVARIANT: a member that is in flight belongs to run or to the goroutine of its round, an idle member to nobody. Whoever sets flight
 // from idle to inFlight owns the member's fields, its conn and its descriptor, until it sets flight to idle or hands the member back.
 type loop struct {
-	lane  *Lane
-	epoll int      // the descriptor; run closes it
-	file  *os.File // of epoll: the runtime waits for it as for a connection
-	raw   syscall.RawConn
-	ready []unix.EpollEvent // only run uses it
-	turns chan struct{}     // holds a token for each round under way, but for those that did not get one in time
+	lane    *Lane
+	epoll   int      // the descriptor; run closes it
+	file    *os.File // of epoll: the runtime waits for it as for a connection
+	raw     syscall.RawConn
+	ready   []unix.EpollEvent // only run uses it
+	scratch []byte            // what run reads; as long as the servers' buffers
+	turns   chan struct{}     // holds a token for each round under way, but for those that did not get one in time
 
 	rounds  sync.Pool         // of *round
 	members map[int32]*member // by descriptor; guarded by lane.joining
@@ -69,10 +70,10 @@ func newLoop(lane *Lane) (*loop, error) {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
 	l := &loop{
-		lane: lane, epoll: fd, file: os.NewFile(uintptr(fd), "epoll"),
+		scratch: make([]byte, serverBuffer), lane: lane, epoll: fd, file: os.NewFile(uintptr(fd), "epoll"),
 		ready: make([]unix.EpollEvent, roundEvents), turns: make(chan struct{}, roundsAtOnce()), members: map[int32]*member{},
 	}
-	l.rounds.New = func() any { return &round{loop: l, buffer: make([]byte, roundBytes), batch: lane.options.Batch()} }
+	l.rounds.New = func() any { return &round{loop: l, batch: lane.options.Batch()} }
 	if l.raw, err = l.file.SyscallConn(); err == nil {
 		err = l.file.SetReadDeadline(time.Now().Add(sweepEvery)) // an error where the runtime cannot wait for it
 	}

@@ -19,8 +19,7 @@ type round struct {
 	turn    bool // the round holds a turn of the loop
 	began   time.Time
 	ready   []readyMember
-	buffer  []byte    // of roundBytes; the requests are in it, one behind the other
-	used    int       // of buffer
+	buffer  []byte    // the requests, one behind the other; as it grows, earlier requests stay where they are
 	members []*member // of the requests, in flight
 	raw     [][]byte  // the requests
 	batch   Batch     // has a heartbeat for each request
@@ -32,7 +31,7 @@ func (r *round) end() {
 	r.batch.Reset()
 	clear(r.ready)
 	clear(r.members)
-	r.ready, r.members, r.raw, r.used = r.ready[:0], r.members[:0], r.raw[:0], 0
+	r.ready, r.members, r.raw, r.buffer = r.ready[:0], r.members[:0], r.raw[:0], r.buffer[:0]
 	if r.turn {
 		<-r.loop.turns
 	}
@@ -47,14 +46,14 @@ func (r *round) read(m *member, ending bool) {
 			m.handBack(handback{panic: p})
 		}
 	}()
-	if len(r.buffer)-r.used < len(m.buffer) {
-		m.flight.Store(again)
-		m.release() // the next round reads it
-		return
-	}
-	n, err := unix.Read(m.fd, r.buffer[r.used:r.used+len(m.buffer)])
+	scratch := r.loop.scratch[:len(m.buffer)]
+	n, err := unix.Read(m.fd, scratch)
 	switch {
 	case err == unix.EAGAIN:
+		m.release()
+		return
+	case err == unix.EINTR:
+		m.flight.Store(again)
 		m.release()
 		return
 	case err != nil:
@@ -64,7 +63,8 @@ func (r *round) read(m *member, ending bool) {
 		m.handBack(handback{err: io.EOF})
 		return
 	}
-	raw := r.buffer[r.used : r.used+n : r.used+n]
+	r.buffer = append(r.buffer, scratch[:n]...)
+	raw := r.buffer[len(r.buffer)-n : len(r.buffer) : len(r.buffer)]
 	m.heard = r.began
 	if n == len(m.buffer) || !r.add(m, raw) {
 		m.handBack(handback{read: copy(m.buffer, raw)})
@@ -73,7 +73,6 @@ func (r *round) read(m *member, ending bool) {
 	if ending { // release has epoll tell of it again
 		m.flight.Store(again)
 	}
-	r.used += n
 	m.answered++
 	r.members, r.raw = append(r.members, m), append(r.raw, raw)
 }
