@@ -47,6 +47,8 @@ type Config struct {
 	Shed func()
 	// HeartbeatsAtOnce bounds how many requests with heartbeats are handled at once; 0: 16,384.
 	HeartbeatsAtOnce int
+	// Remote says that commits take a way over the network.
+	Remote bool
 
 	// BackupTo writes a backup as a tar archive; nil: the event store is a database of its own.
 	BackupTo func(w io.Writer, have json.RawMessage) error
@@ -132,7 +134,7 @@ func New(config Config) *API {
 		outgoing: web.NewOutgoing(outgoingBytes), gzip: web.NewGzip(compressedBytes),
 	}
 	a.heartbeatTurns.OnRefused, a.heartbeatTurns.OnWaiting = config.Shed, config.Shed
-	a.lane = lane.New(lane.Options{Face: a.laneFace, Batch: a.laneBatch, Host: config.Hosts.AllowBytes, Observe: observeLane(config.Observer)})
+	a.lane = lane.New(lane.Options{Face: a.laneFace, Batch: a.laneBatch, Batches: batchesAtOnce(config.Remote), Host: config.Hosts.AllowBytes, Observe: observeLane(config.Observer)})
 	return &API{a.router(), a}
 }
 

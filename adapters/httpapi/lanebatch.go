@@ -31,6 +31,15 @@ type laneBatch struct {
 	replies laneFace // its buffers are those of the newest reply; it stands for no connection
 }
 
+// batchesAtOnce is how many batches are under way at once; 0: the lane's choice. A commit that takes a way over the network takes so
+// long that heartbeats which wait for two of them lose more than larger batches spare (ADR 111).
+func batchesAtOnce(remote bool) int {
+	if remote {
+		return 16
+	}
+	return 0
+}
+
 func (a *api) laneBatch() lane.Batch { return &laneBatch{api: a, replies: laneFace{api: a}} }
 
 // Add implements lane.Batch. It refuses what laneFace.Heartbeat refuses.

@@ -36,6 +36,9 @@ type backend struct {
 
 func embedded(store string) bool { return store == "embedded" }
 
+// remote says whether commits take a way over the network, and other nodes read the same events.
+func (s *settings) remote() bool { return !embedded(s.store) || s.cluster.on() }
+
 // isESDB says whether a store is a connection string of EventStoreDB or KurrentDB.
 func isESDB(store string) bool {
 	for _, scheme := range []string{"esdb", "esdb+discover", "kurrentdb", "kurrentdb+discover"} {

@@ -258,8 +258,8 @@ func (n *node) openAPI(context.Context) (err error) {
 		Access:               n.access, Tokens: n.tokens, AccessCommands: n.accessCommands(),
 		Policies: n.policies, PolicyCommands: &commands.Policies{Store: n.store, State: n.policies, Catalog: n.live},
 		Shed:             func() { n.listening.Refused(domain.DeafOverload) },
-		HeartbeatsAtOnce: n.settings.heartbeatsAtOnce,
-		Observer:         observer, Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
+		HeartbeatsAtOnce: n.settings.heartbeatsAtOnce, Remote: n.settings.remote(),
+		Observer: observer, Ready: n.ready, Metrics: n.metrics.Handler(), OpenAPI: api.OpenAPI, Version: versionName(),
 		Proxies: n.proxies, Limits: n.bounds, Hosts: hosts, Origins: origins, Logger: n.logger,
 	}
 	if n.members != nil {

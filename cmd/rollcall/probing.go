@@ -93,7 +93,7 @@ func (n *node) openProbing(context.Context) error {
 		p.name = machineName()
 	}
 	p.nodes = probes.Alone(p.name)
-	if !embedded(n.settings.store) || n.settings.cluster.on() {
+	if n.settings.remote() {
 		one := probes.NewOneOfMany(p.name, func(key domain.ServiceKey) *catalog.View { return n.live.Catalog().View(key) }, time.Now)
 		p.nodes = one
 		p.member = &probes.Member{

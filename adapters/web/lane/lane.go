@@ -93,6 +93,8 @@ type Options struct {
 	Face func(net.Conn) Face
 	// Batch makes a Batch; nil: each heartbeat is carried out by itself.
 	Batch func() Batch
+	// Batches is how many Batches are under way at once; 0: as many as there are processors, and two at least.
+	Batches int
 	// Reports makes the Reports of a connection, in the place of a Face; nil: the lane has Faces.
 	Reports func(net.Conn) Reports
 	// Host says whether the lane may answer requests to a host (the Host header, with its port). nil: to any host. The

@@ -3,6 +3,7 @@
 package lane
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"runtime"
@@ -71,7 +72,7 @@ func newLoop(lane *Lane) (*loop, error) {
 	}
 	l := &loop{
 		scratch: make([]byte, serverBuffer), lane: lane, epoll: fd, file: os.NewFile(uintptr(fd), "epoll"),
-		ready: make([]unix.EpollEvent, roundEvents), turns: make(chan struct{}, roundsAtOnce()), members: map[int32]*member{},
+		ready: make([]unix.EpollEvent, roundEvents), turns: make(chan struct{}, cmp.Or(lane.options.Batches, roundsAtOnce())), members: map[int32]*member{},
 	}
 	l.rounds.New = func() any { return &round{loop: l, batch: lane.options.Batch()} }
 	if l.raw, err = l.file.SyscallConn(); err == nil {
@@ -83,8 +84,8 @@ func newLoop(lane *Lane) (*loop, error) {
 	return l, nil
 }
 
-// roundsAtOnce is how many rounds are under way at once, with the one that is being read. Few rounds are large ones, which cost less for
-// each request.
+// roundsAtOnce is how many rounds are under way at once, with the one that is being read, where nothing else is asked for. Few rounds are
+// large ones, which cost less for each request.
 func roundsAtOnce() int { return max(2, runtime.GOMAXPROCS(0)) }
 
 // run reads requests until the last member has left.
