@@ -102,8 +102,7 @@ func (p *Prober) beginTrial(now time.Time) {
 		}
 		if !c.looking {
 			p.unqueue(c)
-			p.ready[0].pushFront(c)
-			c.waits = inQuick
+			p.queueFirst(c, 0)
 		}
 		c.tried = true
 		t.waiting++

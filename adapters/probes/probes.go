@@ -116,6 +116,7 @@ type Prober struct {
 	mine      []*check // the checks of this node, in no order
 	wheel     wheel
 	ready     [2]list // checks that are due: those that answer, and those that were slow when they were last looked at
+	due       int     // how many they are
 	running   int     // looks under way
 	slow      int     // of these, those of the second list
 	ticked    time.Time

@@ -332,6 +332,32 @@ func TestTargetsThatHangDelayNobodyElse(t *testing.T) {
 	})
 }
 
+// Few looks at once are enough for targets that answer soon, and no look begins later for that.
+func TestLooksOfATickDoNotBeginAllAtOnce(t *testing.T) {
+	const checks = 2000
+	const perTick = checks / int(soon/Tick)
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t)
+		for n := range checks {
+			w.Set(instanceOf(n+1), true)
+		}
+		most := 0
+		for range (soon + 2*Tick) / time.Millisecond {
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+			most = max(most, w.Numbers().InFlight)
+		}
+		if most == 0 || most > perTick/2 {
+			t.Errorf("%d looks were under way at once, of %d that are due in a tick", most, perTick)
+		}
+		for n := range checks {
+			if looks := len(w.seen(n + 1)); looks != 1 {
+				t.Fatalf("check %d was looked at %d times", n, looks)
+			}
+		}
+	})
+}
+
 func TestAReportThatIsRefusedIsMadeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t)

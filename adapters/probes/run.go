@@ -35,21 +35,28 @@ func (p *Prober) runTicks(ctx context.Context) error {
 		p.mu.Lock()
 		p.ticked = p.opts.Now()
 		p.mu.Unlock()
-		for idle := false; !idle; {
+		var next <-chan time.Time // nil: no look waits to begin within the tick
+		for idle, left := false, false; !idle; {
 			select {
 			case <-ctx.Done():
 				ticker.Stop()
 				return nil
 			case <-ticker.C:
-				idle = p.tick()
+				idle, left = p.tick()
+			case <-next:
+				left = p.goOn()
+			}
+			if next = nil; left {
+				next = time.After(Tick / spread)
 			}
 		}
 		ticker.Stop()
 	}
 }
 
-// tick queues the checks that are due, and lets their looks begin. idle says that there is no check any more.
-func (p *Prober) tick() (idle bool) {
+// tick queues the checks that are due, and lets their looks begin. idle says that there is no check any more, left that
+// looks are left for goOn.
+func (p *Prober) tick() (idle, left bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.opts.Now()
@@ -59,14 +66,29 @@ func (p *Prober) tick() (idle bool) {
 	p.ticked = now
 	p.wheel.advance(p.tickOf(now), p.queue)
 	p.judge(now)
-	p.startLooks()
-	return len(p.mine) == 0 && p.running == 0
+	left = p.startLooks()
+	return len(p.mine) == 0 && p.running == 0, left
+}
+
+// goOn lets more looks begin of those that are due.
+func (p *Prober) goOn() (left bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.startLooks()
 }
 
 // queue puts a check that is due to the end of its queue. REQUIRES: p is locked, as for the methods below.
 func (p *Prober) queue(c *check) {
 	p.ready[queueOf(c)].push(c)
 	c.waits = inQuick + waiting(queueOf(c))
+	p.due++
+}
+
+// queueFirst puts a check to the front of a queue.
+func (p *Prober) queueFirst(c *check, queue int) {
+	p.ready[queue].pushFront(c)
+	c.waits = inQuick + waiting(queue)
+	p.due++
 }
 
 func queueOf(c *check) int {
@@ -76,15 +98,27 @@ func queueOf(c *check) int {
 	return 0
 }
 
-func (p *Prober) startLooks() {
-	for p.running < p.opts.Concurrency {
+// Looks that are due in the same tick do not begin all at once: hundreds of goroutines would keep everybody else waiting, and
+// each would need a connection. A goroutine goes on with the next look, so for targets that answer soon a few are enough.
+const (
+	spread    = 5  // into so many parts the looks of a tick are divided
+	fewAtOnce = 16 // so many are not divided
+)
+
+// startLooks lets a part of the looks begin that are due. left says that more may begin soon.
+func (p *Prober) startLooks() (left bool) {
+	for range max(fewAtOnce, p.due/spread) {
+		if p.running >= p.opts.Concurrency {
+			return false // who ends a look goes on with the next
+		}
 		c := p.nextDue()
 		if c == nil {
-			return
+			return false
 		}
 		p.beginLook(c)
 		p.looks.Go(func() { p.work(p.context, c) })
 	}
+	return true
 }
 
 // nextDue takes the check that is due longest; nil: there is none that may begin. Checks that were slow have at most half
@@ -111,6 +145,7 @@ func (p *Prober) unqueue(c *check) {
 		p.wheel.remove(c)
 	case inQuick, inSlow:
 		p.ready[c.waits-inQuick].remove(c)
+		p.due--
 	}
 	c.waits = nowhere
 }
@@ -155,8 +190,7 @@ func (p *Prober) work(ctx context.Context, c *check) {
 		if c = p.nextDue(); c != nil && p.running < p.opts.Concurrency && ctx.Err() == nil {
 			p.beginLook(c)
 		} else if c != nil {
-			p.ready[queueOf(c)].pushFront(c)
-			c.waits = inQuick + waiting(queueOf(c))
+			p.queueFirst(c, queueOf(c))
 			c = nil
 		}
 		p.mu.Unlock()
