@@ -17,11 +17,9 @@ const (
 	restingGrowth  = 16 << 20  // bytes, however little is allocated
 	busyGrowth     = 96 << 20  // bytes, however small the heap is, when so much is allocated in a second
 	smallHeap      = 128 << 20 // bytes up to which a heap may grow however much is allocated; beyond, it grows by growthPercent at most
-	growthPercent  = 30        // of the live bytes; a heap that is not small grows by no more, unless the load is heavy
+	growthPercent  = 30        // of the live bytes; a heap that is not small grows by no more
 	restingPercent = 5         // of the live bytes, however little is allocated
 	aSecondFor     = 64 << 20  // live bytes for which a collection may come a second later
-	heavyLoad      = 160 << 20 // bytes in a second; a process that allocates as much has its heap grow by what it allocates in a second (ADR 119)
-	heavyGrowth    = 256 << 20 // bytes by which such a heap grows at most, if that is more than growthPercent; it never more than doubles for it
 	mostPercent    = 400
 )
 
@@ -102,8 +100,5 @@ func collectAfter(live, others uint64, load allocating) int {
 	growth := min(max(uint64(load), restingGrowth), busyGrowth, max(smallHeap, live)-live)
 	large := max(restingGrowth, live*restingPercent/100, uint64(float64(load)*float64(live)/aSecondFor))
 	growth = max(growth, min(large, live*growthPercent/100))
-	if load >= heavyLoad {
-		growth = max(growth, min(uint64(load), heavyGrowth, live))
-	}
 	return int(min(100*growth/max(live+others, 1), mostPercent))
 }
