@@ -150,14 +150,17 @@ func (p *proposals) submit(ctx context.Context, c *call) (err error) {
 	return err
 }
 
-// filled calls a function that may make blocks, and then has raft take them, if this node leads. REQUIRES: the caller holds no lock.
+// filled calls a function that may make blocks, and then has raft take them, if this node leads. Settle carries out the log without raft,
+// and nobody waits for a block then. REQUIRES: the caller holds no lock.
 func (p *proposals) filled(f func()) {
 	func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		f()
 	}()
-	p.store.engine.work()
+	if p.store.engine != nil {
+		p.store.engine.work()
+	}
 }
 
 // fill makes blocks of the calls that wait, and sends them. REQUIRES: mu is held.
