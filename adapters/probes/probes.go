@@ -100,7 +100,7 @@ const (
 // A batch of reports is small, so that it does not delay heartbeats, while the registry keeps up with the changes. Where it does
 // not, because the machine is busy, larger batches need fewer turns of the processor for as many changes.
 const (
-	reportFew  = 100
+	reportFew  = 32
 	reportMany = 400
 	reportPart = 8 // of the reports that wait, between the two
 )
