@@ -99,18 +99,14 @@ func (s *sse) flush() error {
 
 // flushThrough hands over what was sent through net/http. From then on there may be a shorter way.
 func (s *sse) flushThrough() error {
-	if err := s.write(); err != nil {
+	_, err := s.c.Response().Write(s.buffer[web.ChunkHead:])
+	s.clear()
+	if err != nil {
 		return err
 	}
 	s.c.Response().Flush()
 	s.chunks = web.ChunksOf(s.c)
 	return nil
-}
-
-func (s *sse) write() error {
-	_, err := s.c.Response().Write(s.buffer[web.ChunkHead:])
-	s.clear()
-	return err
 }
 
 func (s *sse) clear() {
