@@ -12,12 +12,12 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // Definition is one instance that a file defines.
@@ -108,20 +108,13 @@ func ReadFile(path string, defaults Defaults) ([]Definition, error) {
 // maxFile is how long a file of definitions may be, in bytes.
 const maxFile = 16 << 20
 
-// content is what a file holds. A pipe or a device in its place, of which a read would wait or have no end, is refused.
+// content is what a file holds.
 func content(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, _, err := durable.OpenRegular(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, errors.New("is no file")
-	}
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(b) > maxFile {
 		err = fmt.Errorf("must have at most %d bytes", maxFile)

@@ -19,7 +19,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -133,23 +132,16 @@ func (m *Manifest) write(dir string) error {
 	return durable.WriteFile(filepath.Join(dir, ManifestName), b, 0o640)
 }
 
-// open opens a file of a backup folder that has its size. A pipe or a device in its place, of which a read would wait or have no end, is
-// refused as a file of another size is.
+// open opens a file of a backup folder that has its size.
 func (f File) open(dir string) (*os.File, error) {
-	in, err := os.OpenFile(f.path(dir), os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, fmt.Errorf("the backup is not whole: %w", err)
-	}
-	info, err := in.Stat()
+	in, info, err := durable.OpenRegular(f.path(dir))
 	switch {
+	case errors.Is(err, durable.ErrNotRegular):
+		return nil, fmt.Errorf("the backup's file %s is damaged: it %w", f.Name, err)
 	case err != nil:
-	case !info.Mode().IsRegular():
-		err = fmt.Errorf("the backup's file %s is damaged: it is no file", f.Name)
+		return nil, fmt.Errorf("the backup is not whole: %w", err)
 	case info.Size() != f.Size:
-		err = fmt.Errorf("the backup's file %s is damaged: it has %d bytes, not %d", f.Name, info.Size(), f.Size)
-	}
-	if err != nil {
-		return nil, errors.Join(err, in.Close())
+		return nil, errors.Join(fmt.Errorf("the backup's file %s is damaged: it has %d bytes, not %d", f.Name, info.Size(), f.Size), in.Close())
 	}
 	return in, nil
 }

@@ -1,5 +1,5 @@
 // Package durable replaces small files atomically: a crash, a full disk or a loss of power leaves either the old file or the
-// new file.
+// new file. It also refuses what is no folder, or no file, where one is needed.
 package durable
 
 import (
