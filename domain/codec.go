@@ -103,7 +103,11 @@ var upcasters = map[upcast]func(data []byte) ([]byte, error){
 
 // heardByEither: what schema 1 calls the last heartbeat may be the registration.
 func heardByEither(data []byte) ([]byte, error) {
-	return bytes.Replace(data, []byte(`"last_heartbeat":`), []byte(`"last_heard":`), 1), nil
+	was := []byte(`"last_heartbeat":`)
+	if !bytes.Contains(data, was) { // as in most changes of health
+		return data, nil
+	}
+	return bytes.Replace(data, was, []byte(`"last_heard":`), 1), nil
 }
 
 type upcast struct {

@@ -5,7 +5,8 @@
 package plain
 
 import (
-	"bytes"
+	"encoding/binary"
+	"math/bits"
 	"strconv"
 )
 
@@ -42,20 +43,37 @@ func (r *Reader) Number(limit uint64) uint64 {
 // Text reads a string without escapes. It shares its memory with Rest.
 func (r *Reader) Text() []byte {
 	r.Need(`"`)
-	end := bytes.IndexByte(r.Rest, '"')
-	if end < 0 {
+	end := Span(r.Rest)
+	if end == len(r.Rest) || r.Rest[end] != '"' {
 		r.Failed = true
 		return nil
 	}
 	text := r.Rest[:end]
-	for _, c := range text {
-		if c < ' ' || c >= 0x7f || c == '\\' {
-			r.Failed = true
-			return nil
-		}
-	}
 	r.Rest = r.Rest[end+1:]
 	return text
+}
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// Span is how many bytes come before the first quotation mark, backslash, control character, or byte above ASCII.
+func Span(b []byte) int {
+	n := 0
+	for len(b)-n >= 8 {
+		// Each term has the high bit of the bytes that it is about, and maybe of bytes after the first of these.
+		x := binary.LittleEndian.Uint64(b[n:])
+		quote, escape := x^('"'*ones), x^('\\'*ones)
+		if ends := ((quote-ones)&^quote | (escape-ones)&^escape | (x-' '*ones)&^x | x | (x + ones)) & highs; ends != 0 {
+			return n + bits.TrailingZeros64(ends)/8
+		}
+		n += 8
+	}
+	for n < len(b) && b[n] >= ' ' && b[n] < 0x7f && b[n] != '"' && b[n] != '\\' {
+		n++
+	}
+	return n
 }
 
 // Ended says whether an object has been read to its end.

@@ -1,13 +1,10 @@
 package history
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
-	"encoding/json"
 	"time"
 
-	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
@@ -71,12 +68,17 @@ func (h *History) take(events []eventstore.RecordedEvent, made *drafts) error {
 		case e.IsHeartbeat():
 			h.noteHeartbeat(e)
 		case e.Stream.Audited():
+			d := &made.list[next]
+			var of *subject
+			if h.names != nil {
+				of = h.names.subject(&d.terms, d.name, e.Stream)
+			}
 			if e.Position > h.lifecycle {
-				err = h.addEntry(e, &made.list[next], made.canonical(next), packed)
+				err = h.addEntry(e, d, of, made.canonical(next), packed)
 			}
 			next++
 			if err == nil {
-				h.noteLifecycle(e)
+				h.noteLifecycle(e, of)
 			}
 		}
 		if err != nil {
@@ -159,13 +161,18 @@ func (h *History) flush(upTo eventstore.Position) error {
 	return h.settled()
 }
 
-// addEntry adds an entry. packed says that the entry's block is made already.
-func (h *History) addEntry(e *eventstore.RecordedEvent, d *draft, canonical []byte, packed bool) error {
+// addEntry adds an entry. subject is the entry's in a rebuild; nil: it is looked up. packed says that the entry's block is made already.
+func (h *History) addEntry(e *eventstore.RecordedEvent, d *draft, subject *subject, canonical []byte, packed bool) error {
 	leaf := h.tree.size
 	if err := h.tree.add(h.batch, d.hash); err != nil {
 		return err
 	}
-	eventType, subject := h.segments.open.names.place(d, e)
+	var eventType uint32
+	if subject != nil {
+		eventType = h.segments.open.placeOf(d, subject)
+	} else {
+		eventType, subject = h.segments.open.names.place(d, e)
+	}
 	if packed {
 		h.young.list(e.Position, &d.terms, subject)
 	} else {
@@ -184,19 +191,4 @@ func (h *History) addEntry(e *eventstore.RecordedEvent, d *draft, canonical []by
 	}
 	h.lifecycle = e.Position
 	return nil
-}
-
-var actorField = []byte(`{"actor":"`)
-
-// actorOf reads the actor at the beginning of the metadata, where Rollcall writes it. If it is not there, the metadata is
-// decoded. ok is false for metadata of another program that cannot be decoded.
-func actorOf(metadata []byte) (actor string, ok bool) {
-	if rest, found := bytes.CutPrefix(metadata, actorField); found {
-		if end := bytes.IndexByte(rest, '"'); end >= 0 && bytes.IndexByte(rest[:end], '\\') < 0 {
-			return string(rest[:end]), true
-		}
-	}
-	var m domain.Metadata
-	err := json.Unmarshal(metadata, &m)
-	return m.Actor, err == nil
 }

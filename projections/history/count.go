@@ -104,7 +104,7 @@ func (c *count) countInMemory(s *segment) {
 	types, subjects := s.names.view()
 	for i, p := range s.positions {
 		of := subjects[s.subjects[i]]
-		if c.scope == "" || of.namespace == c.scope || of.service == c.scope {
+		if c.scope == "" || of.namespace() == c.scope || of.service() == c.scope {
 			c.add(p, types[s.types[i]])
 		}
 	}

@@ -26,6 +26,9 @@ type drafts struct {
 	// blocks are the blocks of all the events, if pack made them.
 	blocks     []draftBlock
 	compressed []byte // those of blocks
+
+	steps    traces.Maker
+	metadata plainMetadata // that was read last
 }
 
 // draftBlock is a block of drafts from one index to before another.
@@ -47,8 +50,8 @@ func (d *drafts) make(events []eventstore.RecordedEvent) {
 			continue
 		}
 		begin := len(d.data)
-		d.data = eventstore.AppendCanonical(d.data, e)
-		made := draftOf(e)
+		made, is := d.draft(e)
+		d.data = eventstore.AppendCanonicalOf(d.data, e, is)
 		made.hash = d.hashFrom(begin)
 		d.list, d.positions, d.ends = append(d.list, made), append(d.positions, e.Position), append(d.ends, len(d.data))
 	}
@@ -64,14 +67,21 @@ func (d *drafts) hashFrom(begin int) hash {
 	return made
 }
 
-// draftOf is the draft of an event, but for what follows from its canonical form.
-func draftOf(e *eventstore.RecordedEvent) draft {
-	d := draft{terms: termsOf(e)}
-	d.name = nameHash(d.terms.instance)
-	if d.terms.ofInstance {
-		d.step = traces.Of(e)
+// draft is the draft of an event, but for what follows from its canonical form.
+func (d *drafts) draft(e *eventstore.RecordedEvent) (made draft, is eventstore.Checked) {
+	made.terms = termsOf(e)
+	t := &made.terms
+	if is.Metadata = d.metadata.read(e.Metadata); is.Metadata {
+		t.actor, t.hasActor = d.metadata.actor, true
+	} else {
+		t.actor, t.hasActor = actorOf(e.Metadata)
+		t.actor = indexName(t.actor)
 	}
-	return d
+	made.name = nameHash(t.instance)
+	if t.ofInstance {
+		made.step, is.Data = d.steps.Of(e)
+	}
+	return made, is
 }
 
 // begin is where the canonical form of the ith event begins in data.

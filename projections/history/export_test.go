@@ -151,3 +151,12 @@ func (k *Kept) Holding(p uint64) (first, last uint64, ok bool) {
 
 // Len is how many blocks are kept.
 func (k *Kept) Len() int { return len(k.list) }
+
+// Actors reads the actor of metadata in each way in which it may be read, after other metadata.
+func Actors(before, metadata []byte) (plain, decoded string, isPlain bool) {
+	var m plainMetadata
+	m.read(before)
+	isPlain = m.read(metadata)
+	decoded, _ = actorOf(metadata)
+	return m.actor, decoded, isPlain
+}

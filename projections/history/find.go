@@ -154,20 +154,20 @@ func (q *Query) mayMatch(raw []byte) bool {
 	if q.Via == "" && q.Reason == "" && q.RequestID == "" {
 		return true
 	}
-	if !plain(raw) {
+	if !unescaped(raw) {
 		return true
 	}
-	if plain([]byte(q.Via)) && !bytes.Contains(raw, []byte(q.Via)) {
+	if unescaped([]byte(q.Via)) && !bytes.Contains(raw, []byte(q.Via)) {
 		return false
 	}
-	if plain([]byte(q.RequestID)) && !bytes.Contains(raw, []byte(q.RequestID)) {
+	if unescaped([]byte(q.RequestID)) && !bytes.Contains(raw, []byte(q.RequestID)) {
 		return false
 	}
-	return !plain([]byte(q.Reason)) || bytes.Contains(bytes.ToLower(raw), bytes.ToLower([]byte(q.Reason)))
+	return !unescaped([]byte(q.Reason)) || bytes.Contains(bytes.ToLower(raw), bytes.ToLower([]byte(q.Reason)))
 }
 
-// plain says whether text is the same in JSON: it has no escape, and every character is one byte.
-func plain(b []byte) bool {
+// unescaped says whether text is the same in JSON: it has no escape, and every character is one byte.
+func unescaped(b []byte) bool {
 	for _, c := range b {
 		if c == '\\' || c >= 0x80 {
 			return false

@@ -36,6 +36,7 @@ type index struct {
 	scratch    []byte     // buffer
 	key        []byte     // buffer
 	rebuilding bool       // nobody reads, and what is in memory is written when it is much
+	names      *directory // in a rebuild; nil: the subjects of the open segment, the lists and the summaries are looked up apart
 	spare      batch      // in a rebuild: the next batch, or the one that is being written
 	writing    chan error // in a rebuild: gets the outcome of the batch that is being written; nil: none is
 	seeded     bool       // the summaries on disk are ahead of the events: see keepSummaries
@@ -50,11 +51,12 @@ type index struct {
 	numbered sparse.List[summary] // summaries in memory by heartbeat stream numbers; nil: look the summary up by name
 	resting  resting
 
-	mu      sync.Mutex // guards what follows, and the summaries
-	open    sparse.Table[string, summary, *summary]
-	changed []*summary // that have to be written, or that end
-	newest  int32      // the newest hour of all summaries
-	swept   int32      // the newest hour when all summaries were last looked through
+	mu      sync.Mutex                              // guards what follows, and the summaries
+	open    sparse.Table[string, summary, *summary] // but for those that a subject has
+	changed []*summary                              // that have to be written, or that end
+	made    slab[summary]
+	newest  int32 // the newest hour of all summaries
+	swept   int32 // the newest hour when all summaries were last looked through
 }
 
 // staleError is why a folder's content cannot be used.

@@ -62,8 +62,11 @@ func appendIndexKey(b []byte, prefix byte, name string, n uint64) []byte {
 
 func tail(key []byte) uint64 { return binary.BigEndian.Uint64(key[len(key)-8:]) }
 
+// cleaned stands for a byte that separates the parts of a key.
+const cleaned = "\uFFFD"
+
 // indexName replaces the byte that separates the parts of a key.
-func indexName(s string) string { return strings.ReplaceAll(s, "\x00", "\uFFFD") }
+func indexName(s string) string { return strings.ReplaceAll(s, "\x00", cleaned) }
 
 // Remove deletes the folder.
 func Remove(dir string) error { return os.RemoveAll(dir) }

@@ -36,6 +36,7 @@ func (p place) rebuild(ctx context.Context, store eventstore.Store, progress fun
 			err = errors.Join(err, h.Close(), Remove(fresh.dir))
 		}
 	}()
+	h.names, h.young.lists.direct = new(directory), true
 	h.rebuilding, h.batch, h.spare, h.tree.keep = true, &tableBatch{}, &tableBatch{}, true
 	if _, err := os.Stat(p.dir); err == nil {
 		if err := h.keepSummaries(ctx, p, store); err != nil {

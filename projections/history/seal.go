@@ -81,7 +81,7 @@ func (x *index) sealCounts(b batch, s *segment, types []string, subjects []*subj
 	}
 	of := make([][2]*[]uint32, len(subjects))
 	for i := range subjects {
-		of[i] = [2]*[]uint32{list(subjects[i].namespace), list(subjects[i].service)}
+		of[i] = [2]*[]uint32{list(subjects[i].namespace()), list(subjects[i].service())}
 	}
 	for i, subject := range s.subjects {
 		all[i] = uint32(i)

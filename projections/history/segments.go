@@ -53,17 +53,28 @@ type segmentNames struct {
 
 // subject is an instance, or a stream of another kind.
 type subject struct {
-	stream             eventstore.StreamName
-	name               string
-	service, namespace string // "": it belongs to none
-	key                domain.Key
-	isInstance         bool
-	hash               uint32 // see nameHash
-	place              uint32 // in the segment's names
+	stream eventstore.StreamName
+	name   string
+	hash   uint32 // see nameHash
+	place  uint32 // in the segment's names
+
+	serviceEnd, namespaceEnd uint32 // where they end in the name; 0: it belongs to none
+	isInstance               bool
 
 	// Only the goroutine that applies events uses these.
-	list  *instanceList // nil: none was used yet
-	lists int           // the number of the lists that list is of
+	lists   uint32        // the number of the lists that list is of
+	list    *instanceList // nil: none was used yet
+	segment int64         // in a rebuild: the number of the segment in which place is; -1: none
+	summary *summary      // in a rebuild; nil: there is none
+}
+
+func (s *subject) service() string   { return s.name[:s.serviceEnd] }
+func (s *subject) namespace() string { return s.name[:s.namespaceEnd] }
+
+// key is the key of an instance.
+func (s *subject) key() domain.Key {
+	key, _ := eventstore.StreamName(eventstore.LifecyclePrefix + s.name).InstanceKey()
+	return key
 }
 
 func newSegment(number int64) *segment {
@@ -102,7 +113,7 @@ func (s *segments) load(x *index, entries int64) error {
 	if len(ends) > 0 {
 		next = ends[len(ends)-1] + 1
 	}
-	read := x.entries()
+	read, made := x.entries(), new(drafts)
 	for range entries % s.size {
 		found, ok, err := read.from(next)
 		if err == nil && !ok {
@@ -115,7 +126,7 @@ func (s *segments) load(x *index, entries int64) error {
 		if err != nil {
 			return errors.Join(err, read.close())
 		}
-		d := draftOf(&e)
+		d, _ := made.draft(&e)
 		eventType, of := s.open.names.place(&d, &e)
 		s.add(e.Position, eventType, of, d.step, found.leaf)
 		next = found.position + 1
@@ -145,6 +156,21 @@ func (s *segments) add(p eventstore.Position, eventType uint32, of *subject, ste
 	return o
 }
 
+// placeOf gives the place of an entry's type, and gives the entry's subject a place. REQUIRES: as place, and nobody reads.
+func (s *segment) placeOf(d *draft, of *subject) (eventType uint32) {
+	n := s.names
+	eventType, known := n.typeOf(d.terms.eventType)
+	if !known {
+		eventType = uint32(len(n.types))
+		n.types = append(n.types, strings.Clone(d.terms.eventType))
+	}
+	if of.segment != s.number {
+		of.segment, of.place = s.number, uint32(len(n.subjects))
+		n.subjects = append(n.subjects, of)
+	}
+	return eventType
+}
+
 // place gives the place of an entry's type, and the entry's subject. REQUIRES: only the goroutine that applies events calls place.
 func (n *segmentNames) place(d *draft, e *eventstore.RecordedEvent) (eventType uint32, of *subject) {
 	t := &d.terms
@@ -164,7 +190,7 @@ func (n *segmentNames) place(d *draft, e *eventstore.RecordedEvent) (eventType u
 	}
 	if of == nil {
 		of = n.memory.next(len(n.subjects))
-		*of = newSubject(t, e.Stream)
+		*of = newSubject(t, eventstore.StreamName(strings.Clone(string(e.Stream))))
 		of.hash, of.place = d.name, uint32(len(n.subjects))
 		n.index.Add(d.name, len(n.subjects))
 		n.subjects = append(n.subjects, of)
@@ -172,18 +198,18 @@ func (n *segmentNames) place(d *draft, e *eventstore.RecordedEvent) (eventType u
 	return eventType, of
 }
 
+// newSubject is the subject of a stream, of whose name it keeps the text.
 func newSubject(t *terms, stream eventstore.StreamName) subject {
-	stream = eventstore.StreamName(strings.Clone(string(stream)))
 	s := subject{stream: stream, name: string(stream)}
 	if t.ofInstance {
 		s.name = indexName(strings.TrimPrefix(s.name, eventstore.LifecyclePrefix))
 	}
-	s.namespace, s.service = s.name[:len(t.namespace)], s.name[:len(t.service)]
+	s.namespaceEnd, s.serviceEnd = uint32(len(t.namespace)), uint32(len(t.service))
 	switch {
 	case t.ofInstance && strings.HasSuffix(string(stream), s.name): // the name is as it was
-		s.key, s.isInstance = stream.InstanceKey()
+		_, s.isInstance = stream.InstanceKey()
 	case t.ofInstance:
-		s.key, s.isInstance = eventstore.StreamName(eventstore.LifecyclePrefix + s.name).InstanceKey()
+		_, s.isInstance = eventstore.StreamName(eventstore.LifecyclePrefix + s.name).InstanceKey()
 	}
 	return s
 }

@@ -87,13 +87,20 @@ func (h *History) noteHeartbeat(e *eventstore.RecordedEvent) {
 	h.hear(s, e.RecordedAt, true)
 }
 
-// noteLifecycle begins the gaps of a new epoch with its registration, and notes that an instance has ended.
-func (h *History) noteLifecycle(e *eventstore.RecordedEvent) {
+// noteLifecycle begins the gaps of a new epoch with its registration, and notes that an instance has ended. of is the event's subject in
+// a rebuild.
+func (h *History) noteLifecycle(e *eventstore.RecordedEvent, of *subject) {
 	name := strings.TrimPrefix(string(e.Stream), eventstore.LifecyclePrefix)
+	var s *summary
 	switch e.Type {
 	case domain.TypeInstanceRegistered:
+		if of != nil {
+			s = h.summaryOf(of)
+		} else {
+			s = h.opened(name, 0)
+		}
 	case domain.TypeInstanceDeregistered, domain.TypeLeaseExpired:
-		if s := h.inMemory(name); s != nil {
+		if s = h.inMemory(name); s != nil {
 			s.gone = true
 			h.list(s)
 		}
@@ -101,7 +108,6 @@ func (h *History) noteLifecycle(e *eventstore.RecordedEvent) {
 	default:
 		return
 	}
-	s := h.opened(name, 0)
 	if e.Revision == 0 && s.last == 0 { // the instance is new, so the disk has nothing, except what a rebuild keeps, which is in memory
 		s.lone, s.first, s.rested = false, true, false
 	}
@@ -110,6 +116,11 @@ func (h *History) noteLifecycle(e *eventstore.RecordedEvent) {
 
 // inMemory is the instance's summary; nil: there is none. REQUIRES: mu is held.
 func (x *index) inMemory(name string) *summary {
+	if x.names != nil {
+		if of := x.names.instance(name); of != nil && of.summary != nil {
+			return of.summary
+		}
+	}
 	return x.open.Find(nameHash(name), name)
 }
 
@@ -276,10 +287,15 @@ func (h *History) writeSummaries(b batch) error {
 func (h *History) sweep() {
 	h.swept = h.newest
 	var quiet []*summary // gathered first, because a removal moves others
-	for s := range h.open.All() {
+	look := func(s *summary) bool {
 		if s.gone || s.hour < h.newest-2 {
 			quiet = append(quiet, s)
 		}
+		return true
+	}
+	h.open.All()(look)
+	if h.names != nil {
+		h.names.summaries()(look)
 	}
 	for _, s := range quiet {
 		h.drop(s)
@@ -289,7 +305,11 @@ func (h *History) sweep() {
 
 // drop forgets a summary that is on disk. REQUIRES: mu is held.
 func (x *index) drop(s *summary) {
-	x.open.Remove(s)
+	if of := x.subjectOf(s); of != nil {
+		of.summary = nil
+	} else {
+		x.open.Remove(s)
+	}
 	if s.number > 0 {
 		x.numbered.Set(s.number, nil)
 	}

@@ -185,7 +185,7 @@ func (r *tracedSteps) fromMemory(s *segment, t *Tracing) {
 		if *at == 0 {
 			*at = -1
 			if of := subjects[s.subjects[i]]; of.isInstance && picks(prefix, exact, of.name) {
-				r.keys = append(r.keys, of.key)
+				r.keys = append(r.keys, of.key())
 				*at = len(r.keys)
 			}
 		}

@@ -20,7 +20,8 @@ type lists struct {
 	index      sparse.Index // of instances
 	memory     slab[instanceList]
 	actors     named
-	number     int // how many lists there were before, so that a subject tells whether its list is of these
+	number     uint32 // how many lists there were before, so that a subject tells whether its list is of these
+	direct     bool   // index leads to no instance: each list is found by its subject alone, as in a rebuild
 }
 
 // instanceList is the list of an instance, or of a stream of another kind.
@@ -57,8 +58,8 @@ type serviceList struct {
 	positions []eventstore.Position
 }
 
-func newLists(number int) lists {
-	return lists{namespaces: named{}, services: map[string]*serviceList{}, actors: named{}, number: number}
+func newLists(number uint32, direct bool) lists {
+	return lists{namespaces: named{}, services: map[string]*serviceList{}, actors: named{}, number: number, direct: direct}
 }
 
 // terms are the names by which an entry is found. They may be parts of long texts.
@@ -72,8 +73,6 @@ type terms struct {
 
 func termsOf(e *eventstore.RecordedEvent) (t terms) {
 	t.eventType = indexName(e.Type)
-	t.actor, t.hasActor = actorOf(e.Metadata)
-	t.actor = indexName(t.actor)
 	instance, ok := strings.CutPrefix(string(e.Stream), eventstore.LifecyclePrefix)
 	t.instance, t.ofInstance = indexName(instance), ok
 	if !ok {
@@ -91,7 +90,11 @@ func (l *lists) instance(s *subject, name string) *instanceList {
 	if s.list != nil && s.lists == l.number {
 		return s.list
 	}
-	list := l.listed(s.hash, name)
+	found := !l.direct || strings.Contains(name, cleaned) // two subjects may share a name that indexName made
+	var list *instanceList
+	if found {
+		list = l.listed(s.hash, name)
+	}
 	if list == nil {
 		list = l.memory.next(len(l.instances))
 		list.name = s.name
@@ -99,7 +102,9 @@ func (l *lists) instance(s *subject, name string) *instanceList {
 			list.name = strings.Clone(name)
 		}
 		list.positions = list.first[:0]
-		l.index.Add(s.hash, len(l.instances))
+		if found {
+			l.index.Add(s.hash, len(l.instances))
+		}
 		l.instances = append(l.instances, list)
 	}
 	s.list, s.lists = list, l.number

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/domain/plain"
 )
 
 // Kind says what a step does.
@@ -100,31 +101,49 @@ type Details struct {
 
 // Of is the step of a recorded event.
 func Of(e *eventstore.RecordedEvent) Step {
-	s := of(e)
-	s.At = e.RecordedAt.UnixNano()
+	s, _ := new(Maker).Of(e)
 	return s
 }
 
-func of(e *eventstore.RecordedEvent) Step {
+// Maker makes the steps of recorded events, one after the other. The zero Maker is ready. Details that follow equal ones share their
+// memory.
+type Maker struct{ newest *Details }
+
+// Of is the step of a recorded event. plain says that the event's data was read in the form that package plain reads, so it is JSON, in
+// one line.
+func (m *Maker) Of(e *eventstore.RecordedEvent) (s Step, plain bool) {
+	s, plain = m.of(e)
+	s.At = e.RecordedAt.UnixNano()
+	return s, plain
+}
+
+func (m *Maker) of(e *eventstore.RecordedEvent) (s Step, isPlain bool) {
 	data, err := eventstore.Upcasted(e)
 	if err != nil {
-		return Step{Kind: Unread}
+		return Step{Kind: Unread}, false
 	}
+	p := reading{Reader: plain.Reader{Rest: data}, newest: m.newest}
 	switch e.Type {
 	case domain.TypeInstanceRegistered:
-		if s, ok := plainRegistered(data); ok {
-			return s
-		}
+		s = p.registered()
 	case domain.TypeInstanceUpdated:
-		if s, ok := plainUpdated(data); ok {
-			return s
-		}
+		s = p.updated()
+	case domain.TypeHealthChanged:
+		s = p.health()
+	case domain.TypeTrafficChanged:
+		s = p.traffic()
+	default:
+		p.Failed = true
+	}
+	if !p.Failed {
+		m.newest = cmp.Or(s.New, m.newest)
+		return s, &data[0] == &e.Data[0]
 	}
 	event, err := domain.DecodeEvent(e.Type, data)
 	if err != nil {
-		return Step{Kind: Unread}
+		return Step{Kind: Unread}, false
 	}
-	return OfEvent(event)
+	return OfEvent(event), false
 }
 
 // OfEvent is the step of an event, without its time and its leaf.
