@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"fmt"
 	"slices"
 	"sync"
 
@@ -14,7 +13,7 @@ import (
 //
 // INVARIANT: a call owns its work from beginWork to end, but for the time of an Append, when the store owns requests, events and
 // results. After an error of Append the store may still read them, and the work is left to the garbage collector. Events keep the
-// memory of chunk and of metadata for as long as they live, so that memory is not used again.
+// memory of texts and of metadata for as long as they live, so that memory is not used again.
 type work struct {
 	tasks    []task
 	seen     map[target]int // index of the first task for a target
@@ -22,9 +21,8 @@ type work struct {
 	events   []eventstore.EventData // of requests
 	results  []eventstore.AppendResult
 	metadata metadata
-	encoded  []byte // the event that is being encoded
-	chunk    []byte // memory for the events of a batch; the part up to its length is in use
-	lent     bool   // an append is under way, or has failed
+	texts    texts
+	lent     bool // an append is under way, or has failed
 }
 
 var works = sync.Pool{New: func() any { return new(work) }}
@@ -32,6 +30,7 @@ var works = sync.Pool{New: func() any { return new(work) }}
 func beginWork(tasks int) *work {
 	w := works.Get().(*work)
 	w.tasks = slices.Grow(w.tasks, tasks)[:tasks]
+	w.texts.begin(tasks)
 	return w
 }
 
@@ -45,7 +44,8 @@ func (w *work) end() {
 	}
 	clear(w.seen)
 	w.attempt()
-	w.tasks, w.metadata, w.chunk = w.tasks[:0], metadata{}, nil
+	w.tasks, w.metadata = w.tasks[:0], metadata{}
+	w.texts.end()
 	works.Put(w)
 }
 
@@ -100,38 +100,15 @@ func (w *work) eventData(n int) []eventstore.EventData {
 	return w.events[begin : begin+n : begin+n]
 }
 
-// Events of a batch share chunks of memory, so that they take few allocations. Whoever keeps one event keeps its chunk.
-const (
-	fewTasks  = 8 // these share nothing
-	chunkSize = 16 << 10
-)
-
 // encode is the stored form of an event, in memory that is only its own.
 func (w *work) encode(e domain.Event) []byte {
 	if beat, ok := e.(domain.HeartbeatReceived); ok {
 		return beat.Encode()
 	}
-	return w.keep(domain.AppendEncoded(w.encoded[:0], e))
+	return w.texts.keep(domain.AppendEncoded(w.texts.scratch[:0], e))
 }
 
 // encodeRegistered is encode, without memory for the event.
 func (w *work) encodeRegistered(e *domain.InstanceRegistered) []byte {
-	return w.keep(e.AppendEncoded(w.encoded[:0]))
-}
-
-// keep gives what was appended to encoded memory that is only its own.
-func (w *work) keep(encoded []byte, err error) []byte {
-	if err != nil {
-		panic(fmt.Sprintf("commands: an event of ours cannot be encoded: %v", err))
-	}
-	w.encoded = encoded
-	n := len(encoded)
-	if len(w.tasks) <= fewTasks || n > chunkSize/4 {
-		return slices.Clone(encoded)
-	}
-	if n > cap(w.chunk)-len(w.chunk) {
-		w.chunk = make([]byte, 0, min(chunkSize, len(w.tasks)*2*n))
-	}
-	w.chunk = append(w.chunk, encoded...)
-	return w.chunk[len(w.chunk)-n : len(w.chunk) : len(w.chunk)]
+	return w.texts.keep(e.AppendEncoded(w.texts.scratch[:0]))
 }

@@ -161,22 +161,33 @@ func parseCommand(item []byte) (commands.Request, error) {
 
 // commandBatch holds a batch of commands from the request's body to the reply. A pool keeps it for later requests.
 //
-// INVARIANT: the handler owns the batch from Get to end. Nothing of a batch in the pool points to a command or to a body.
+// INVARIANT: the handler owns the batch from Get to end. Nothing of a batch in the pool points to a command or to a body. The body of a
+// batch is used again only if its items are plain registrations, of which commands keeps nothing (RegisterAll).
 type commandBatch struct {
-	items    []batchItem
-	refused  []error            // one for each item; nil: the item is not refused
-	requests []commands.Request // of the items that are not refused
-	results  []commands.Result
+	body          []byte
+	items         []batchItem
+	refused       []error                   // one for each item; nil: the item is not refused
+	registrations []domain.RegisterInstance // those of the items that are plain registrations
+	plain         bool                      // all items are
+	requests      []commands.Request        // of the items that are not refused, unless plain; then registrations has theirs
+	results       []commands.Result
 }
 
 var commandBatches = sync.Pool{New: func() any { return new(commandBatch) }}
 
+// keptBody is the largest body that is kept for later requests.
+const keptBody = 1 << 20
+
 func (b *commandBatch) end() {
 	clear(b.items)
 	clear(b.refused)
+	clear(b.registrations)
 	clear(b.requests)
 	clear(b.results)
-	b.items, b.refused, b.requests, b.results = b.items[:0], b.refused[:0], b.requests[:0], b.results[:0]
+	b.items, b.refused, b.registrations, b.requests, b.results = b.items[:0], b.refused[:0], b.registrations[:0], b.requests[:0], b.results[:0]
+	if cap(b.body) > keptBody {
+		b.body = nil
+	}
 	commandBatches.Put(b)
 }
 
@@ -185,32 +196,66 @@ func (b *commandBatch) read(c echo.Context, body []byte) (err error) {
 	var plain plainRegistration // its last values point into the body
 	array := false
 	if !isLines(c) {
-		b.items, array = plain.split(b.items, body)
+		b.items, b.registrations, array = plain.split(b.items, b.registrations, body)
 	}
 	if !array {
 		var split []json.RawMessage
 		if split, err = items(c, body); err != nil {
 			return err
 		}
-		b.items = b.items[:0]
+		b.items, b.registrations = b.items[:0], b.registrations[:0]
 		for _, item := range split {
-			b.items = append(b.items, batchItem{raw: item})
+			b.items = append(b.items, batchItem(item))
 		}
 	}
 	once, err := onceKey(c)
 	if err != nil {
 		return err
 	}
+	b.refused = slices.Grow(b.refused, len(b.items))
 	who := web.IdentityOf(c)
-	b.requests, b.refused = slices.Grow(b.requests, len(b.items)), slices.Grow(b.refused, len(b.items))
-	for i := range b.items {
-		item := &b.items[i]
-		request, refused := item.request, error(nil)
-		if item.raw != nil {
-			if array && !json.Valid(item.raw) {
+	if b.plain = once == "" && len(b.registrations) == len(b.items); b.plain {
+		b.keepAllowed(who)
+	} else if err := b.readRequests(c, body, array, once); err != nil {
+		return err
+	}
+	web.Charge(c, web.Requests, max(len(b.items)-1, 0)) // one is counted already
+	return nil
+}
+
+// keepAllowed refuses the registrations that the caller may not give.
+func (b *commandBatch) keepAllowed(who *web.Identity) {
+	kept := 0
+	for i := range b.registrations {
+		err := who.Register(&b.registrations[i])
+		b.refused = append(b.refused, err)
+		if err == nil {
+			if kept < i {
+				b.registrations[kept] = b.registrations[i]
+			}
+			kept++
+		}
+	}
+	clear(b.registrations[kept:])
+	b.registrations = b.registrations[:kept]
+}
+
+// readRequests makes the items requests.
+func (b *commandBatch) readRequests(c echo.Context, body []byte, array bool, once string) error {
+	who := web.IdentityOf(c)
+	b.requests = slices.Grow(b.requests, len(b.items))
+	plain := 0
+	for i, item := range b.items {
+		var request commands.Request
+		var refused error
+		if item == nil {
+			request.Command = b.registrations[plain]
+			plain++
+		} else {
+			if array && !json.Valid(item) {
 				return malformed(c, body)
 			}
-			request, refused = parseCommand(item.raw)
+			request, refused = parseCommand(item)
 		}
 		if refused == nil {
 			request.Command, refused = who.Command(request.Command)
@@ -223,24 +268,41 @@ func (b *commandBatch) read(c echo.Context, body []byte) (err error) {
 		}
 		b.refused = append(b.refused, refused)
 	}
-	web.Charge(c, web.Requests, max(len(b.items)-1, 0)) // one is counted already
 	return nil
+}
+
+// key is the instance of a result.
+func (b *commandBatch) key(result int) domain.Key {
+	if b.plain {
+		return b.registrations[result].Key
+	}
+	return b.requests[result].Command.Instance()
 }
 
 // commands carries out a batch of commands. Each command gets a result of its own: a command that is refused does not
 // affect the other commands.
 func (a *api) commands(c echo.Context) error {
-	body, err := readBody(c, MaxBatchBody)
+	batch := commandBatches.Get().(*commandBatch)
+	body, err := readBodyInto(batch.body, c, MaxBatchBody)
+	batch.body = nil // commands may keep parts of it
+	defer batch.end()
 	if err != nil {
 		return err
 	}
-	batch := commandBatches.Get().(*commandBatch)
-	defer batch.end()
 	if err := batch.read(c, body); err != nil {
 		return err
 	}
-	batch.results = a.Commands.DoAllInto(c.Request().Context(), batch.results, caller(c), batch.requests)
-	return a.answerBatch(c, batch.refused, func(i int) domain.Key { return batch.requests[i].Command.Instance() }, batch.results)
+	if !batch.plain {
+		batch.results = a.Commands.DoAllInto(c.Request().Context(), batch.results, caller(c), batch.requests)
+		return a.answerBatch(c, batch.refused, batch.key, batch.results)
+	}
+	var kept bool
+	batch.results, kept = a.Commands.RegisterAll(c.Request().Context(), batch.results, caller(c), batch.registrations)
+	err = a.answerBatch(c, batch.refused, batch.key, batch.results)
+	if !kept {
+		batch.body = body[:0]
+	}
+	return err
 }
 
 // answerBatch answers a batch with appendBatch.

@@ -137,3 +137,35 @@ func TestBatchesAtOnceAreKeptApart(t *testing.T) {
 	}
 	clients.Wait()
 }
+
+// The bodies of batches of registrations are read into memory that is used again: nothing of one may show in what another wrote.
+func TestBatchesOfRegistrationsAtOnceAreKeptApart(t *testing.T) {
+	s := start(t)
+	var clients sync.WaitGroup
+	for c := range 4 {
+		clients.Go(func() {
+			for n := range 7 {
+				var items []string
+				for i := range 1 + (n*7+c)%30 {
+					items = append(items, fmt.Sprintf(`{"type":"RegisterInstance","service":"s%d","id":"i%d-%d","address":"10.%d.%d.%d","zone":"z%d-%d-%d"}`, c, n, i, c, n, i, c, n, i))
+				}
+				if n%3 == 0 { // the memory of this body is not used again
+					items = append(items, fmt.Sprintf(`{"type":"SendHeartbeat","service":"s%d","id":"none"}`, c))
+				}
+				s.post("/v1/commands", "["+strings.Join(items, ",")+"]").want(t, 200)
+			}
+		})
+	}
+	clients.Wait()
+	for c := range 4 {
+		for n := range 7 {
+			for i := range 1 + (n*7+c)%30 {
+				var got wire.Instance
+				s.send("GET", fmt.Sprintf("/v1/services/s%d/instances/i%d-%d", c, n, i), "").want(t, 200).json(t, &got)
+				if want := fmt.Sprintf("10.%d.%d.%d", c, n, i); got.Address != want || got.Zone != fmt.Sprintf("z%d-%d-%d", c, n, i) {
+					t.Fatalf("i%d-%d of s%d is %+v", n, i, c, got)
+				}
+			}
+		}
+	}
+}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/rollcall-registry/rollcall/commands"
+	"github.com/rollcall-registry/rollcall/domain"
 )
 
 // items splits a body into its commands. A body is an array, or NDJSON.
@@ -81,62 +81,61 @@ func malformed(c echo.Context, body []byte) error {
 	return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "an item is not JSON")
 }
 
-// batchItem is an item of a batch of commands.
-type batchItem struct {
-	raw     []byte           // its JSON; nil: the item is a plain registration, which has been read
-	request commands.Request // of a plain registration
-}
+// batchItem is an item of a batch of commands: its JSON. nil: the item is a plain registration, which has been read.
+type batchItem []byte
 
-// split appends the items of a JSON array of objects. It reads plain registrations, and says the same of them as parseCommand. Some of the
-// other items may be no JSON. ok is false for any other body, and for an array with more than MaxBatch items.
+// split appends the items of a JSON array of objects, and the plain registrations among them, of which it says the same as parseCommand.
+// Some of the other items may be no JSON. ok is false for any other body, and for an array with more than MaxBatch items.
 //
-// Commands point into the body: the caller must not change it.
-func (r *plainRegistration) split(into []batchItem, body []byte) (items []batchItem, ok bool) {
+// The registrations point into the body: the caller must not change it.
+func (r *plainRegistration) split(into []batchItem, plain []domain.RegisterInstance, body []byte) (items []batchItem, registrations []domain.RegisterInstance, ok bool) {
 	valid := utf8.Valid(body)
 	rest := bytes.TrimSpace(body)
 	if len(rest) == 0 || rest[0] != '[' {
-		return into, false
+		return into, plain, false
 	}
 	for rest = rest[1:]; len(into) < MaxBatch; {
 		rest = bytes.TrimLeft(rest, jsonSpace)
 		var item batchItem
 		end := -1
 		if valid {
-			item.request, end = r.item(rest)
+			plain = append(plain, domain.RegisterInstance{})
+			if end = r.item(&plain[len(plain)-1], rest); end < 0 {
+				plain = plain[:len(plain)-1]
+			}
 		}
 		if end < 0 {
 			if end = objectEnd(rest); end < 0 {
-				return into, false
+				return into, plain, false
 			}
-			item.raw = rest[:end:end]
+			item = rest[:end:end]
 		}
 		into = append(into, item)
 		rest = bytes.TrimLeft(rest[end:], jsonSpace)
 		switch {
 		case len(rest) == 0:
-			return into, false
+			return into, plain, false
 		case rest[0] == ']':
-			return into, len(rest) == 1
+			return into, plain, len(rest) == 1
 		case rest[0] != ',':
-			return into, false
+			return into, plain, false
 		}
 		rest = rest[1:]
 	}
-	return into, false
+	return into, plain, false
 }
 
 // item reads the plain registration at the beginning of a text, and gives its length; -1: there is none. REQUIRES: the text is valid UTF-8.
-func (r *plainRegistration) item(text []byte) (request commands.Request, length int) {
+func (r *plainRegistration) item(into *domain.RegisterInstance, text []byte) (length int) {
 	r.next()
 	rest, ok := r.object(unsafe.String(unsafe.SliceData(text), len(text)), true)
 	if length = len(text) - len(rest); !ok || length > MaxBody {
-		return request, -1
+		return -1
 	}
-	command, err := r.command(r.key())
-	if err != nil {
-		return request, -1
+	if r.register(into, r.key()) != nil {
+		return -1
 	}
-	return commands.Request{Command: command}, length
+	return length
 }
 
 const jsonSpace = " \t\r\n"

@@ -120,8 +120,8 @@ func (a *api) registerAs(c echo.Context, id string) error {
 	}
 	key := instanceKey(c)
 	key.ID = id
-	register, err := plain.command(key)
-	if err != nil {
+	var register domain.RegisterInstance
+	if err := plain.register(&register, key); err != nil {
 		return err
 	}
 	return a.do(c, commands.Request{Command: register})

@@ -11,7 +11,6 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/adapters/web/lane"
-	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
@@ -22,12 +21,11 @@ func (f *laneFace) Register(service, id, body []byte) (reply lane.Reply, mine bo
 	texts := join(service, id, body) // one copy of them all
 	names := len(service) + len(id)
 	key := domain.Key{Namespace: domain.DefaultNamespace, Service: texts[:len(service)], ID: texts[len(service):names]}
-	command, ok := plainCommandOf(key, texts[names:])
-	if !ok || f.logsRequests() || !f.api.needsNoWarning() {
+	var registration domain.RegisterInstance
+	if !readPlainRegistration(&registration, key, texts[names:]) || f.logsRequests() || !f.api.needsNoWarning() {
 		return lane.Reply{}, false
 	}
-	command, err := f.who.Command(command)
-	if err != nil || f.usage.Take(web.Requests) != nil || f.api.commandTurns.Enter() != nil { // the server waits again, and refuses
+	if f.who.Register(&registration) != nil || f.usage.Take(web.Requests) != nil || f.api.commandTurns.Enter() != nil { // the server waits again, and refuses
 		return lane.Reply{}, false
 	}
 	defer f.api.commandTurns.Leave()
@@ -42,7 +40,7 @@ func (f *laneFace) Register(service, id, body []byte) (reply lane.Reply, mine bo
 	}()
 	by := f.caller
 	by.RequestID = string(f.id)
-	result := f.api.Commands.Do(context.Background(), by, commands.Request{Command: command})
+	result, _ := f.api.Commands.Register(context.Background(), by, registration)
 	if result.Err != nil {
 		return f.failed(lane.Registration, key, result.Err, f.replyWithID(0, before)), true
 	}
@@ -68,18 +66,15 @@ func join(parts ...[]byte) string {
 	return b.String()
 }
 
-// plainCommandOf is the command of a plain registration, if the body is one without mistakes.
-func plainCommandOf(key domain.Key, body string) (command domain.Command, ok bool) {
+// readPlainRegistration reads the body of a plain registration, if it is one without mistakes.
+func readPlainRegistration(into *domain.RegisterInstance, key domain.Key, body string) (ok bool) {
 	plain := plainRegistrations.Get().(*plainRegistration)
 	plain.next()
-	var err error
-	if ok = plain.read(body, false); ok {
-		command, err = plain.command(key)
-	}
+	ok = plain.read(body, false) && plain.register(into, key) == nil
 	if len(body) <= keptText {
 		plainRegistrations.Put(plain)
 	}
-	return command, ok && err == nil
+	return ok
 }
 
 // logsRequests says whether requests are logged. The lane logs none, so the server takes the requests that are rare enough to

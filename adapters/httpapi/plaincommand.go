@@ -68,13 +68,14 @@ const keptText = 4 << 10
 // next makes it ready for another registration.
 func (r *plainRegistration) next() { r.plainFields, r.json = plainFields{}, plainJSON{} }
 
-// command is the command of the registration.
-func (r *plainRegistration) command(key domain.Key) (domain.Command, error) {
-	details, err := r.details()
+// register fills in the command of the registration. REQUIRES: the command is empty.
+func (r *plainRegistration) register(command *domain.RegisterInstance, key domain.Key) (err error) {
+	command.Key, command.Owner, command.Epoch = key, r.Owner, r.Epoch
+	command.Details, err = r.details()
 	if len(r.ports) > 0 {
-		details.Ports = r.ports
+		command.Details.Ports = r.ports
 	}
-	return domain.RegisterInstance{Key: key, Owner: r.Owner, Epoch: r.Epoch, Details: details}, err
+	return err
 }
 
 func plainPorts(p *plainJSON) map[string]uint16 {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
@@ -40,23 +41,25 @@ func FuzzPlainRegistrations(f *testing.F) {
 			if err := decodeStrict(body, &want); err != nil {
 				t.Fatalf("%s is refused (%v), and was read as %+v", body, err, plain.registration)
 			}
-			got, err := plain.command(domain.Key{})
-			if wanted, wantErr := want.command(domain.Key{}); (err == nil) != (wantErr == nil) || err == nil && !reflect.DeepEqual(got, wanted) {
+			var got domain.RegisterInstance
+			err := plain.register(&got, domain.Key{})
+			if wanted, wantErr := want.command(domain.Key{}); (err == nil) != (wantErr == nil) || err == nil && !reflect.DeepEqual(domain.Command(got), wanted) {
 				t.Errorf("%s is %+v (%v), and was read as %+v (%v)", body, wanted, wantErr, got, err)
 			}
 		}
 		reader := plainRegistration{}
 		for _, before := range []string{sameTexts, otherTexts} { // what was read before changes nothing
-			if _, end := reader.item([]byte(before)); end < 0 {
+			if reader.item(new(domain.RegisterInstance), []byte(before)) < 0 {
 				t.Fatalf("%s is not plain", before)
 			}
 			if !utf8.Valid(body) {
 				continue
 			}
-			if request, end := reader.item(body); end >= 0 {
+			var read domain.RegisterInstance
+			if end := reader.item(&read, body); end >= 0 {
 				body := body[:end]
-				if want, err := parseCommand(body); err != nil || !reflect.DeepEqual(request, want) {
-					t.Errorf("%s is %+v (%v), and was read as %+v", body, want, err, request)
+				if want, err := parseCommand(body); err != nil || !reflect.DeepEqual(commands.Request{Command: read}, want) {
+					t.Errorf("%s is %+v (%v), and was read as %+v", body, want, err, read)
 				}
 			}
 		}
@@ -83,13 +86,13 @@ func TestAnArrayOfObjectsIsSplitWhereTheyEnd(t *testing.T) {
 		`[{"a":"}]{["},{"b":[{}]} , {"c":"\\\""}]`: 3, `[{}]`: 1, `[]`: -1, `[{},]`: -1, `[{}`: -1, `[{}] x`: -1, `[1]`: -1, `{}`: -1, `[{} {}]`: -1, `[{"a]`: -1, `[{"a\`: -1, ``: -1,
 	} {
 		var plain plainRegistration
-		split, ok := plain.split(nil, []byte(body))
+		split, _, ok := plain.split(nil, nil, []byte(body))
 		if ok != (want >= 0) || ok && len(split) != want {
 			t.Errorf("%s is split into %+v (%v)", body, split, ok)
 		}
 		for _, item := range split {
-			if ok && !json.Valid(item.raw) {
-				t.Errorf("%s has the item %s", body, item.raw)
+			if ok && !json.Valid(item) {
+				t.Errorf("%s has the item %s", body, item)
 			}
 		}
 	}
@@ -108,7 +111,7 @@ func FuzzBatches(f *testing.F) {
 	f.Add([]byte("[" + sameTexts + ",{\"address\":\"\xff\"}]"))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var reader plainRegistration
-		split, ok := reader.split(nil, body)
+		split, registrations, ok := reader.split(nil, nil, body)
 		if !ok {
 			return // the JSON library reads the body
 		}
@@ -117,17 +120,23 @@ func FuzzBatches(f *testing.F) {
 		if valid && len(want) != len(split) {
 			t.Fatalf("%s has %d items, and was split into %+v", body, len(want), split)
 		}
+		plain := 0
 		for i, item := range split {
 			switch {
 			case !valid: // some item is no JSON, and the body is refused for that
-				wrong = wrong || item.raw != nil && !json.Valid(item.raw)
-			case item.raw != nil && string(item.raw) != string(want[i]):
-				t.Errorf("%s has the item %s, and was split into %s", body, want[i], item.raw)
-			case item.raw == nil:
-				if request, err := parseCommand(want[i]); err != nil || !reflect.DeepEqual(request, item.request) {
-					t.Errorf("%s is %+v (%v), and was read as %+v", want[i], request, err, item.request)
+				wrong = wrong || item != nil && !json.Valid(item)
+			case item != nil && string(item) != string(want[i]):
+				t.Errorf("%s has the item %s, and was split into %s", body, want[i], item)
+			case item == nil:
+				read := commands.Request{Command: registrations[plain]}
+				if request, err := parseCommand(want[i]); err != nil || !reflect.DeepEqual(request, read) {
+					t.Errorf("%s is %+v (%v), and was read as %+v", want[i], request, err, read)
 				}
+				plain++
 			}
+		}
+		if valid && plain != len(registrations) {
+			t.Errorf("%s has %d plain registrations, of which %d are items", body, len(registrations), plain)
 		}
 		if !valid && !wrong {
 			t.Errorf("%s is no JSON, and every item was taken for some", body)

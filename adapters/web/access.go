@@ -221,13 +221,9 @@ func (i *Identity) Command(command domain.Command) (domain.Command, error) {
 	}
 	switch c := command.(type) {
 	case domain.RegisterInstance:
-		if holder != "" && c.Owner == "" {
-			c.Owner = holder
+		if err := held(&c, holder); err != nil {
+			return nil, err
 		}
-		if holder != "" && !domain.Holds(holder, c.Owner) {
-			return nil, domain.InvalidField{Field: "owner", Rule: "must be left out, be " + holder + ", or begin with that and a colon"}
-		}
-		c.Holder = holder
 		return c, nil
 	case domain.SendHeartbeat:
 		c.Holder = holder
@@ -257,6 +253,30 @@ func (i *Identity) Command(command domain.Command) (domain.Command, error) {
 		return c, nil
 	}
 	return nil, i.Refusal(domain.Operate, key)
+}
+
+// Register is Command of a registration: it changes the registration to what the identity may give.
+func (i *Identity) Register(registration *domain.RegisterInstance) error {
+	if !i.Controlled() {
+		return nil
+	}
+	holder, err := i.Holder(domain.WriteInstances, registration.Key)
+	if err != nil {
+		return err
+	}
+	return held(registration, holder)
+}
+
+// held has the registration reach only what belongs to the holder; "": anything.
+func held(registration *domain.RegisterInstance, holder string) error {
+	if holder != "" && registration.Owner == "" {
+		registration.Owner = holder
+	}
+	if holder != "" && !domain.Holds(holder, registration.Owner) {
+		return domain.InvalidField{Field: "owner", Rule: "must be left out, be " + holder + ", or begin with that and a colon"}
+	}
+	registration.Holder = holder
+	return nil
 }
 
 const identityField = "rollcall.identity"

@@ -130,6 +130,12 @@ func LifecycleStream(k domain.Key) StreamName {
 	return StreamName(LifecyclePrefix + k.Namespace + "/" + k.Service + "/" + k.ID)
 }
 
+// AppendLifecycleStream appends the name of LifecycleStream.
+func AppendLifecycleStream(b []byte, k domain.Key) []byte {
+	b = append(append(append(b, LifecyclePrefix...), k.Namespace...), '/')
+	return append(append(append(b, k.Service...), '/'), k.ID...)
+}
+
 // WebhookStream is the stream of a webhook's events.
 func WebhookStream(id string) StreamName { return StreamName(WebhookPrefix + id) }
 
