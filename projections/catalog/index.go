@@ -90,7 +90,7 @@ func (x *index) find(key domain.Key) *Entry {
 }
 
 // prefetchBatch is how many keys, or entries, are prefetched at once.
-const prefetchBatch = 16
+const prefetchBatch = keptTogether
 
 // lookups are the look-ups of a few keys. Each look-up waits for memory three times: for the slot, the entry, and the
 // entry's text and service. begin does one of these reads for all keys before the next, in loops so short that the processor waits
