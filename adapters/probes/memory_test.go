@@ -55,14 +55,14 @@ func fleetMemory(t testing.TB, instances int, checksOf func(address string) []do
 			t.Fatal(err)
 		}
 		entry := apply(key, 0, decided[0])
-		table.Start(key, 1, entry.TTL, now, now)
+		table.Start(entry, now, now)
 		for at, check := range entry.Checks() {
 			entry = apply(key, 1+at, domain.CheckChanged{
 				Epoch: 1, Check: check.ID, Kind: check.Kind, From: domain.Starting, To: domain.Passing, Cause: domain.CheckProbed, Output: "GET /health answered 200 after 12 ms", By: "node-1-7070",
 				Latency: domain.Duration(12 * time.Millisecond), Looks: 1, Status: domain.Passing, PreviousStatus: domain.Starting,
 			})
 		}
-		table.Checks(key, 1, entry.Checks(), "", "", now, now)
+		table.Checks(entry, "", "", now, now)
 		entries = append(entries, entry)
 	}
 	without := heap()

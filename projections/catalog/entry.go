@@ -104,8 +104,8 @@ func (e *Entry) HeartbeatStream() uint32 { return atomic.LoadUint32(&e.heartbeat
 // SetHeartbeatStream notes the number that the event store gave. Any goroutine may call it.
 func (e *Entry) SetHeartbeatStream(number uint32) { atomic.StoreUint32(&e.heartbeats, number) }
 
-// is says whether the entry is the entry of that instance.
-func (e *Entry) is(key domain.Key) bool {
+// Is says whether the entry is the entry of that instance.
+func (e *Entry) Is(key domain.Key) bool {
 	return e.ID() == key.ID && e.service.key.Service == key.Service && e.service.key.Namespace == key.Namespace
 }
 

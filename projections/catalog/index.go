@@ -185,7 +185,7 @@ func lookup(slots []slot, key domain.Key, hash uint32) (at *slot, e *Entry) {
 			if at == nil {
 				at = s
 			}
-		case atomic.LoadUint32(&s.hash) == hash && e.is(key):
+		case atomic.LoadUint32(&s.hash) == hash && e.Is(key):
 			return s, e
 		}
 	}

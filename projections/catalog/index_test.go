@@ -64,14 +64,14 @@ func TestTheIndexFindsWhatWasSet(t *testing.T) {
 // Keys whose parts make the same text are not the same.
 func TestAnEntryKnowsItsKey(t *testing.T) {
 	e := entryOf(&service{key: domain.ServiceKey{Namespace: "shop", Service: "web"}}, "i1")
-	if !e.is(domain.Key{Namespace: "shop", Service: "web", ID: "i1"}) {
+	if !e.Is(domain.Key{Namespace: "shop", Service: "web", ID: "i1"}) {
 		t.Error("it is not its own")
 	}
 	for _, other := range []domain.Key{
 		{Namespace: "shop", Service: "web", ID: "i2"}, {Namespace: "shop", Service: "wet", ID: "i1"}, {Namespace: "show", Service: "web", ID: "i1"},
 		{Namespace: "shop", Service: "we", ID: "bi1"}, {Namespace: "sho", Service: "pweb", ID: "i1"}, {Namespace: "shop", ID: "web/i1"}, {ID: "shop/web/i1"}, {},
 	} {
-		if e.is(other) {
+		if e.Is(other) {
 			t.Errorf("it is that of %+v, too", other)
 		}
 	}

@@ -1,55 +1,37 @@
 package leases
 
 import (
-	"iter"
 	"time"
-	"unique"
 
-	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
 )
-
-// Beginning is an instance whose lease begins when the process starts.
-type Beginning struct {
-	ID    string
-	Epoch uint64
-	TTL   time.Duration
-}
 
 // Begin begins the leases of a service's instances as Start does for events from before this process started. It is several
 // times as fast, because it does not look for leases that are there already. Several goroutines may call Begin at once.
 // REQUIRES: the table has no lease of these instances, and no other method is called meanwhile.
-func (t *Table) Begin(key domain.ServiceKey, instances iter.Seq[Beginning], now time.Time) {
-	service, heard := unique.Make(key), t.since(now)
+func (t *Table) Begin(instances []*catalog.Entry, now time.Time) {
+	if len(instances) == 0 {
+		return
+	}
+	of := instances[0].Service()
+	service, heard := t.hashService(of), t.since(now)
 	t.mu.Lock()
-	in := t.namespace(key.Namespace)
+	in := t.namespace(of.Namespace)
 	t.mu.Unlock()
-	var gathered [together]Beginning
-	n := 0
-	begin := func() {
-		t.begin(in, service, gathered[:n], heard)
-		n = 0
+	for n := 0; n < len(instances); n += together {
+		t.begin(in, service, instances[n:min(n+together, len(instances))], heard)
 	}
-	for i := range instances {
-		gathered[n] = i
-		if n++; n == len(gathered) {
-			begin()
-		}
-	}
-	begin()
 }
 
 // together is how many leases share a piece of memory, which is given back once all of them have ended, as those of the catalog's entries
 // do (ADR 113). With the 8 bytes that the runtime puts before them they fill 2 KiB, which is a size of which the runtime has pieces.
-const together = 21
+const together = 36
 
-// begin adds the leases of some instances of a service.
-func (t *Table) begin(in *namespace, service unique.Handle[domain.ServiceKey], instances []Beginning, heard int64) {
+// begin adds the leases of some instances of a service, of which the hash is given.
+func (t *Table) begin(in *namespace, service uint64, instances []*catalog.Entry, heard int64) {
 	some := make([]lease, len(instances))
-	key := domain.Key{Namespace: service.Value().Namespace, Service: service.Value().Service}
-	for n, i := range instances {
-		key.ID = i.ID
-		some[n] = lease{service: service, hash: t.hash(key), epoch: i.Epoch, heard: heard, ttl: int64(max(i.TTL, 0)), runs: i.TTL > 0}
-		some[n].named(i.ID)
+	for n, of := range instances {
+		some[n] = lease{of: of, hash: t.hashWithin(service, of.ID()), heard: heard, runs: of.TTL > 0}
 	}
 	for n := range some {
 		l := &some[n]

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/leases"
 )
 
@@ -14,20 +15,16 @@ import (
 func TestLeasesThatBeginTogetherAreAsOthers(t *testing.T) {
 	const services, instances = 4, 300
 	ttl := func(i int) time.Duration { return time.Duration(i%7) * time.Second } // 0: an instance without a lease
-	together, single := leases.NewTable(began, 0), leases.NewTable(began, services*instances)
+	together, single, as := leases.NewTable(began, 0), leases.NewTable(began, services*instances), newRegistered()
 	var group sync.WaitGroup
 	for n := range services {
-		service := domain.ServiceKey{Namespace: []string{"default", "other"}[n%2], Service: string(rune('a' + n))}
-		group.Go(func() {
-			together.Begin(service, func(yield func(leases.Beginning) bool) {
-				for i := range instances {
-					yield(leases.Beginning{ID: key(i).ID, Epoch: uint64(i + 1), TTL: ttl(i)})
-				}
-			}, began)
-		})
+		var of []*catalog.Entry
 		for i := range instances {
-			single.Start(domain.Key{Namespace: service.Namespace, Service: service.Service, ID: key(i).ID}, uint64(i+1), ttl(i), time.Time{}, began)
+			k := domain.Key{Namespace: []string{"default", "other"}[n%2], Service: string(rune('a' + n)), ID: key(i).ID}
+			of = append(of, as.instance(k, uint64(i+1), ttl(i)))
+			single.Start(of[i], time.Time{}, began)
 		}
+		group.Go(func() { together.Begin(of, began) })
 	}
 	group.Wait()
 	now := began.Add(3500 * time.Millisecond)

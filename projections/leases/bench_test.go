@@ -25,11 +25,11 @@ func BenchmarkLook(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			const ttl = 30 * time.Second
 			const interval = 100 // ticks between two heartbeats of an instance
-			table := leases.NewTable(began, c.leases)
+			table, as := leases.NewTable(began, c.leases), newRegistered()
 			beats := make([][]eventstore.RecordedEvent, interval) // by the tick in which they are sent
 			for i := range c.leases {
 				k := in("default", i)
-				table.Start(k, 1, ttl, time.Time{}, began)
+				table.Start(as.instance(k, 1, ttl), time.Time{}, began)
 				if i%c.every != 0 {
 					beats[i%interval] = append(beats[i%interval], eventstore.RecordedEvent{Stream: eventstore.HeartbeatStream(k), RecordedAt: began, StreamNumber: uint32(i + 1)})
 				}

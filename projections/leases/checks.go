@@ -7,6 +7,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
 )
 
 // A ttl check has a lease like an instance's. It runs until the check is critical: nothing more can lapse then. The leases of
@@ -18,6 +19,8 @@ type checkLease struct {
 	lease
 	id       string
 	revision uint64      // of the check's definition
+	epoch    uint64      // in which the lease began
+	lasts    int64       // its ttl, nanoseconds
 	next     *checkLease // the next of the same instance
 }
 
@@ -43,13 +46,16 @@ func (l *lease) each(yield func(*checkLease) bool) {
 // whose lease has lapsed; "": no lease has. recorded is the recorded time of
 // the event that changed the checks; zero: the event is from before this process started. REQUIRES: Start was called for the
 // instance.
-func (t *Table) Checks(key domain.Key, epoch uint64, states []domain.CheckState, renewed, lapsed string, recorded, now time.Time) {
-	s, l := t.lock(key)
+func (t *Table) Checks(of *catalog.Entry, renewed, lapsed string, recorded, now time.Time) {
+	states := of.Checks()
+	s, l := t.lock(of.Key())
 	defer s.mu.Unlock()
 	if l == nil {
 		return
 	}
-	l.named(key.ID)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l.replace(of)
 	var kept []*checkLease
 	for i := range states {
 		state := &states[i]
@@ -57,34 +63,31 @@ func (t *Table) Checks(key domain.Key, epoch uint64, states []domain.CheckState,
 			continue
 		}
 		c := l.find(state.ID)
-		begins := c == nil || c.revision != state.Revision || c.epoch != epoch || state.ID == renewed
+		begins := c == nil || c.revision != state.Revision || c.epoch != of.Epoch || state.ID == renewed
 		if c == nil {
-			c = &checkLease{lease: lease{service: l.service, hash: l.hash}, id: state.ID}
+			c = &checkLease{lease: lease{of: of, hash: l.hash}, id: state.ID}
 			c.checks = c
 		}
-		c.named(key.ID)
 		if begins {
-			c.revision, c.epoch, c.heard = state.Revision, epoch, t.since(now)
+			c.revision, c.epoch, c.heard = state.Revision, of.Epoch, t.since(now)
 			if !recorded.IsZero() {
 				c.recorded, c.byHeartbeat = recorded.UnixNano(), state.ID == renewed
 			}
 		}
 		if state.Status == domain.Critical {
-			t.mu.Lock()
 			t.rest(&c.lease, state.ID == lapsed)
-			t.mu.Unlock()
 		} else if begins || !c.runs {
-			t.run(&c.lease, time.Duration(state.TTL))
+			before := c.lasts
+			c.lasts = max(int64(state.TTL), 0)
+			t.run(&c.lease, before)
 		}
 		kept = append(kept, c)
 	}
-	t.mu.Lock()
 	for c := range l.each {
 		if !slices.Contains(kept, c) {
 			t.rest(&c.lease, false)
 		}
 	}
-	t.mu.Unlock()
 	l.checks = nil
 	for _, c := range slices.Backward(kept) {
 		c.next, l.checks = l.checks, c
@@ -126,9 +129,7 @@ func (t *Table) heardCheck(l *lease, check []byte, e *eventstore.RecordedEvent, 
 	if c == nil || c.epoch > 1 && !ofEpoch(epochOf(e.Data), c.epoch) { // before the first epoch there is none
 		return
 	}
-	c.longestGap = max(c.longestGap, heard-c.heard)
 	c.heard, c.recorded, c.byHeartbeat = heard, e.RecordedAt.UnixNano(), true
-	c.heartbeats++
 	if c.overdue {
 		t.mu.Lock()
 		t.renew(&c.lease)

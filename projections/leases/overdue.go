@@ -34,7 +34,7 @@ type Census struct {
 
 func (c *Change) lapse(l *lease) {
 	c.Lapsed++
-	c.LapsedTTL += time.Duration(l.ttl)
+	c.LapsedTTL += time.Duration(l.ttl())
 }
 
 // Grace renews every lease now, because no renewal could be taken before.
@@ -71,8 +71,8 @@ func (t *Table) ShortestTTL() (shortest time.Duration) {
 		s.mu.Lock()
 		for l := range s.leases.All() {
 			for l := range l.all {
-				if l.runs && (shortest == 0 || time.Duration(l.ttl) < shortest) {
-					shortest = time.Duration(l.ttl)
+				if l.runs && (shortest == 0 || time.Duration(l.ttl()) < shortest) {
+					shortest = time.Duration(l.ttl())
 				}
 			}
 		}
@@ -174,7 +174,7 @@ func (t *Table) CountOverdue(name string, picked func(domain.ServiceKey) bool) (
 			continue
 		}
 		for _, l := range n.overdue {
-			if l.check() == nil && picked(l.service.Value()) {
+			if l.check() == nil && picked(l.of.Service()) {
 				count++
 			}
 		}
@@ -217,7 +217,7 @@ func (t *Table) Overdue(name string, limit int) []Lease {
 }
 
 // in is the namespace of a lease. REQUIRES: the table is locked.
-func (t *Table) in(l *lease) *namespace { return t.namespace(l.service.Value().Namespace) }
+func (t *Table) in(l *lease) *namespace { return t.namespace(l.of.Service().Namespace) }
 
 // namespace is the namespace of that name, made where there is none. REQUIRES: the table is locked.
 func (t *Table) namespace(name string) *namespace {

@@ -14,6 +14,7 @@ import (
 type world struct {
 	t            *testing.T
 	table        *leases.Table
+	registered   registered
 	preservation leases.Preservation
 	standings    *leases.Standings
 	began, now   time.Time
@@ -32,7 +33,7 @@ func (e told) String() string { return fmt.Sprintf("%s %+v", e.after, e.event) }
 
 func newWorld(t *testing.T) *world {
 	return &world{
-		t: t, table: leases.NewTable(began, 0), standings: &leases.Standings{}, began: began, now: began, grace: began,
+		t: t, table: leases.NewTable(began, 0), registered: newRegistered(), standings: &leases.Standings{}, began: began, now: began, grace: began,
 		beating: make([]map[domain.Key]time.Duration, 4096), expired: map[domain.Key]time.Duration{},
 	}
 }
@@ -54,7 +55,7 @@ func in(namespace string, i int) domain.Key {
 // register begins instances; those with an interval send heartbeats until silence.
 func (w *world) register(namespace string, from, to int, ttl, interval time.Duration) {
 	for i := from; i < to; i++ {
-		w.table.Start(in(namespace, i), 1, ttl, w.now, w.now)
+		w.table.Start(w.registered.instance(in(namespace, i), 1, ttl), w.now, w.now)
 		if interval > 0 {
 			w.slot(w.phase(i-from, to-from, interval))[in(namespace, i)] = interval
 		}

@@ -3,7 +3,6 @@ package leases
 import (
 	"hash/maphash"
 	"sync"
-	"unsafe"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/sparse"
@@ -17,11 +16,18 @@ type shard struct {
 
 // hash is the hash of a key. Its highest bits say which shard the key is in, and its lowest ones where a probe begins.
 func (t *Table) hash(key domain.Key) uint32 {
-	const odd = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio: keys with swapped parts get different hashes
-	h := maphash.String(t.seed, key.Namespace)
-	h = h*odd + maphash.String(t.seed, key.Service)
-	h = h*odd + maphash.String(t.seed, key.ID)
-	return uint32(h >> 32)
+	return t.hashWithin(t.hashService(key.ServiceKey()), key.ID)
+}
+
+const odd = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio: keys with swapped parts get different hashes
+
+func (t *Table) hashService(key domain.ServiceKey) uint64 {
+	return maphash.String(t.seed, key.Namespace)*odd + maphash.String(t.seed, key.Service)
+}
+
+// hashWithin is the hash of an instance's key, by that of its service.
+func (t *Table) hashWithin(service uint64, id string) uint32 {
+	return uint32((service*odd + maphash.String(t.seed, id)) >> 32)
 }
 
 func (t *Table) shard(hash uint32) *shard { return &t.shards[hash>>26] }
@@ -34,17 +40,8 @@ func (t *Table) lock(key domain.Key) (s *shard, l *lease) {
 	return s, s.leases.Find(hash, key)
 }
 
-// key names the instance.
-func (l *lease) key() domain.Key {
-	service := l.service.Value()
-	return domain.Key{Namespace: service.Namespace, Service: service.Service, ID: unsafe.String(l.id, l.idLength)}
-}
-
-// named gives a lease the id of its instance. The caller's memory is kept, of which the newest call of Start has.
-func (l *lease) named(id string) { l.id, l.idLength = unsafe.StringData(id), uint32(len(id)) }
-
 // Hash implements sparse.Item.
 func (l *lease) Hash() uint32 { return l.hash }
 
 // Is implements sparse.Item.
-func (l *lease) Is(key domain.Key) bool { return l.key() == key }
+func (l *lease) Is(key domain.Key) bool { return l.of.Is(key) }

@@ -15,10 +15,10 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unique"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/sparse"
 )
 
@@ -41,8 +41,6 @@ type Lease struct {
 	// HeartbeatEvents is the number of events that the instance's heartbeat stream had after the newest heartbeat that was
 	// applied, of any epoch. 0: no heartbeat was applied since this process started, and the number is not known.
 	HeartbeatEvents uint64
-	Heartbeats      uint64 // of this epoch, since this process started
-	LongestGap      time.Duration
 }
 
 // Table holds the leases of all live instances. Any goroutine may call its methods, except for Heard and End.
@@ -70,22 +68,16 @@ type Table struct {
 	changed    []*namespace // namespaces whose change is not zero
 }
 
-// lease is guarded by its shard's mutex, except where a field says otherwise. There is one for every instance, so its numbers
-// are no larger than they must be.
+// lease is guarded by its shard's mutex, except where a field says otherwise. There is one for every instance, so it has nothing that
+// the instance's entry in the catalog has.
 type lease struct {
-	service      unique.Handle[domain.ServiceKey] // never changes
-	id           *byte                            // the first byte of the instance's id, see named
-	epoch        uint64
-	ttl          int64       // nanoseconds
-	heard        int64       // when the lease was renewed last, nanoseconds since the table began
-	recorded     int64       // recorded time of the event that renewed it last, Unix nanoseconds; 0: not known
-	streamEvents uint64      // see Lease.HeartbeatEvents
-	longestGap   int64       // between two heartbeats, nanoseconds
-	checks       *checkLease // of an instance's lease: the first of the leases of its ttl checks, nil: it has none; see check
-	idLength     uint32      // see named
-	heartbeats   uint32      // see Lease.Heartbeats
-	number       uint32      // of its heartbeat stream, 0: not known; only Heard and End use it
-	hash         uint32      // of its key; never changes
+	of           *catalog.Entry // the instance as it is now, see Replaced; changes only with the table's mutex held, too
+	heard        int64          // when the lease was renewed last, nanoseconds since the table began
+	recorded     int64          // recorded time of the event that renewed it last, Unix nanoseconds; 0: not known
+	streamEvents uint64         // see Lease.HeartbeatEvents
+	checks       *checkLease    // of an instance's lease: the first of the leases of its ttl checks, nil: it has none; see check
+	number       uint32         // of its heartbeat stream, 0: not known; only Heard and End use it
+	hash         uint32         // of its key; never changes
 	// The place of its tick in the wheel, 0: it has none; see placeOf. Of an overdue lease, the index in its namespace's list of
 	// overdue leases. Guarded by the table's mutex.
 	place       uint32
@@ -106,69 +98,89 @@ func NewTable(now time.Time, size int) *Table {
 
 func (t *Table) since(now time.Time) int64 { return int64(now.Sub(t.began)) }
 
-// Start begins a lease, or gives a running lease another ttl or epoch. Both renew the lease. recorded is the recorded time
-// of the event; zero: the event is from before this process started.
-func (t *Table) Start(key domain.Key, epoch uint64, ttl time.Duration, recorded, now time.Time) {
-	t.start(key, epoch, ttl, false, recorded, now)
-}
+// Start begins the lease of an instance, or gives a running lease another ttl or epoch. Both renew the lease. recorded is the recorded
+// time of the event; zero: the event is from before this process started.
+func (t *Table) Start(of *catalog.Entry, recorded, now time.Time) { t.start(of, false, recorded, now) }
 
 // Again is Start for a lease that a heartbeat renews after the lease lapsed.
-func (t *Table) Again(key domain.Key, epoch uint64, ttl time.Duration, recorded, now time.Time) {
-	t.start(key, epoch, ttl, true, recorded, now)
-}
+func (t *Table) Again(of *catalog.Entry, recorded, now time.Time) { t.start(of, true, recorded, now) }
 
-func (t *Table) start(key domain.Key, epoch uint64, ttl time.Duration, byHeartbeat bool, recorded, now time.Time) {
+func (t *Table) start(of *catalog.Entry, byHeartbeat bool, recorded, now time.Time) {
 	heard := t.since(now)
-	s, l := t.lock(key)
+	s, l := t.lock(of.Key())
 	defer s.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := int64(0)
 	if l == nil {
-		l = &lease{service: unique.Make(key.ServiceKey()), hash: t.hash(key)}
-		l.named(key.ID)
+		l = &lease{of: of, hash: t.hash(of.Key())}
 		s.leases.Add(l)
+	} else {
+		before = l.ttl()
+		if l.of.Epoch != of.Epoch {
+			l.recorded = 0 // so byHeartbeat means nothing
+		}
+		l.replace(of)
 	}
-	l.named(key.ID)
-	if l.epoch != epoch {
-		l.heartbeats, l.longestGap, l.recorded = 0, 0, 0 // recorded 0: byHeartbeat means nothing
-	}
-	l.epoch, l.heard = epoch, heard
+	l.heard = heard
 	if !recorded.IsZero() {
 		l.recorded, l.byHeartbeat = recorded.UnixNano(), byHeartbeat
 	}
-	t.run(l, ttl)
+	t.run(l, before)
 }
 
-// run gives a lease, which was renewed now, another ttl. With a ttl that is not positive the lease does not run any more.
-// REQUIRES: the shard is locked.
-func (t *Table) run(l *lease, ttl time.Duration) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if ttl <= 0 {
-		t.rest(l, false)
-		l.ttl = 0
-		return
+// Replaced notes that an instance, of which there may be a lease, has another entry in the catalog. Otherwise the lease would keep the
+// memory of the entry before. REQUIRES: the epoch and the ttl are as they were.
+func (t *Table) Replaced(by *catalog.Entry) {
+	s, l := t.lock(by.Key())
+	defer s.mu.Unlock()
+	if l != nil {
+		t.mu.Lock()
+		l.replace(by)
+		t.mu.Unlock()
 	}
-	sooner, longer := int64(ttl) < l.ttl, int64(ttl)-l.ttl
-	l.ttl = int64(ttl)
+}
+
+// replace gives an instance's lease, and those of its checks, another entry. REQUIRES: the shard and the table are locked.
+func (l *lease) replace(by *catalog.Entry) {
+	for l := range l.all {
+		l.of = by
+	}
+}
+
+// run has a lease, which was renewed now, run with its ttl, which was another one before. With a ttl of 0 it does not run any more.
+// REQUIRES: the shard and the table are locked.
+func (t *Table) run(l *lease, before int64) {
+	ttl := l.ttl()
+	if l.runs {
+		t.in(l).ttls += ttl - before
+	}
 	switch {
+	case ttl == 0:
+		t.rest(l, false)
 	case !l.runs:
 		l.runs = true
 		t.joined(t.in(l), l)
 	case l.overdue:
-		t.in(l).ttls += longer
 		t.renew(l)
-	default:
-		t.in(l).ttls += longer
-		if sooner {
-			t.schedule(l, t.deadline(l))
-		}
+	case ttl < before:
+		t.schedule(l, t.deadline(l))
 	}
+}
+
+// ttl is the lease's ttl in nanoseconds; 0: the instance has no lease.
+func (l *lease) ttl() int64 {
+	if c := l.check(); c != nil {
+		return c.lasts
+	}
+	return max(int64(l.of.TTL), 0)
 }
 
 // joined counts and schedules a lease of a namespace that runs from now on. REQUIRES: the shard and the table are locked.
 func (t *Table) joined(in *namespace, l *lease) {
 	t.count.Add(1)
 	in.leases++
-	in.ttls += l.ttl
+	in.ttls += l.ttl()
 	t.note(in, func(c *Change) { c.Joined++ })
 	t.schedule(l, t.deadline(l))
 }
@@ -183,7 +195,7 @@ func (t *Table) rest(l *lease, lapsed bool) {
 	t.count.Add(-1)
 	in := t.in(l)
 	in.leases--
-	in.ttls -= l.ttl
+	in.ttls -= l.ttl()
 	if l.overdue {
 		t.notOverdue(in, l)
 		if !lapsed { // it makes up for its own lapse
@@ -243,12 +255,10 @@ func (t *Table) Heard(e *eventstore.RecordedEvent, now time.Time) {
 		t.heardCheck(l, check, e, heard)
 		return
 	}
-	if l.epoch > 1 && !ofEpoch(e.Data, l.epoch) {
+	if epoch := l.of.Epoch; epoch > 1 && !ofEpoch(e.Data, epoch) {
 		return
 	}
-	l.longestGap = max(l.longestGap, heard-l.heard)
 	l.heard, l.recorded, l.byHeartbeat = heard, e.RecordedAt.UnixNano(), true
-	l.heartbeats++
 	if l.overdue {
 		t.mu.Lock()
 		t.renew(l)
@@ -296,7 +306,7 @@ func (t *Table) Due() int { return int(t.late.Load()) }
 func (t *Table) Find(key domain.Key) (Lease, bool) {
 	s, l := t.lock(key)
 	defer s.mu.Unlock()
-	if l == nil || l.ttl == 0 {
+	if l == nil || l.ttl() == 0 {
 		return Lease{}, false
 	}
 	return t.show(l), true
@@ -307,21 +317,21 @@ func (t *Table) Find(key domain.Key) (Lease, bool) {
 func (t *Table) Silence(key domain.Key, upTo time.Time) (silence, ttl time.Duration, ok bool) {
 	s, l := t.lock(key)
 	defer s.mu.Unlock()
-	if l == nil || l.ttl == 0 {
+	if l == nil || l.ttl() == 0 {
 		return 0, 0, false
 	}
-	ttl = time.Duration(l.ttl)
+	ttl = time.Duration(l.ttl())
 	return time.Duration(t.since(upTo)-t.deadline(l)) + ttl, ttl, true
 }
 
 // show describes a lease. REQUIRES: the shard is locked.
 func (t *Table) show(l *lease) Lease {
 	shown := Lease{
-		Key: l.key(), Epoch: l.epoch, TTL: time.Duration(l.ttl), Heartbeats: uint64(l.heartbeats), LongestGap: time.Duration(l.longestGap),
+		Key: l.of.Key(), Epoch: l.of.Epoch, TTL: time.Duration(l.ttl()),
 		HeartbeatEvents: l.streamEvents, Deadline: t.began.Add(time.Duration(t.deadline(l))),
 	}
 	if c := l.check(); c != nil {
-		shown.Check, shown.Revision, shown.HeartbeatEvents = c.id, c.revision, 0
+		shown.Check, shown.Revision, shown.Epoch, shown.HeartbeatEvents = c.id, c.revision, c.epoch, 0
 		if of := t.shard(l.hash).leases.Find(l.hash, shown.Key); of != nil {
 			shown.HeartbeatEvents = of.streamEvents
 		}
@@ -333,4 +343,4 @@ func (t *Table) show(l *lease) Lease {
 }
 
 // deadline is when a lease lapses, nanoseconds since the table began. REQUIRES: the shard is locked.
-func (t *Table) deadline(l *lease) int64 { return max(l.heard, t.floor.Load()) + l.ttl }
+func (t *Table) deadline(l *lease) int64 { return max(l.heard, t.floor.Load()) + l.ttl() }

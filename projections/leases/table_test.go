@@ -25,7 +25,7 @@ func TestOverdueIsWhatAPlainModelSays(t *testing.T) {
 		heard time.Time
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		table := leases.NewTable(began, 0)
+		table, as := leases.NewTable(began, 0), newRegistered()
 		model := map[int]lease{}
 		now, floor := began, began
 		living, gone := 0, 0 // as the changes say; of them taken out by someone
@@ -34,7 +34,7 @@ func TestOverdueIsWhatAPlainModelSays(t *testing.T) {
 			switch rapid.IntRange(0, 5).Draw(t, "kind") {
 			case 0:
 				l := lease{time.Duration(rapid.IntRange(1, 20).Draw(t, "ttl")) * 500 * time.Millisecond, now}
-				table.Start(key(i), 1, l.ttl, now, now)
+				table.Start(as.instance(key(i), 1, l.ttl), now, now)
 				model[i] = l
 			case 1:
 				number := uint32(rapid.IntRange(0, 1).Draw(t, "numbered") * (i + 1)) // of the stream, or none
@@ -90,6 +90,7 @@ func TestOverdueIsWhatAPlainModelSays(t *testing.T) {
 
 // What was heard last, and up to where the heartbeat stream is, is what an expiry is bound to.
 func TestALeaseKnowsWhatRenewedItLast(t *testing.T) {
+	as := newRegistered()
 	at := func(d time.Duration) time.Time { return began.Add(d) }
 	beat := func(table *leases.Table, revision int, epoch int, after time.Duration) {
 		table.Heard(&eventstore.RecordedEvent{
@@ -106,14 +107,16 @@ func TestALeaseKnowsWhatRenewedItLast(t *testing.T) {
 		"nothing since the start":         {func(*leases.Table) {}, time.Time{}, 0, 10 * time.Second},
 		"a heartbeat":                     {func(t *leases.Table) { beat(t, 41, 2, 3*time.Second) }, at(3 * time.Second), 42, 13 * time.Second},
 		"an older epoch's late heartbeat": {func(t *leases.Table) { beat(t, 41, 1, 3*time.Second) }, time.Time{}, 42, 10 * time.Second},
-		"an update":                       {func(t *leases.Table) { t.Start(key(1), 2, 5*time.Second, at(time.Second), at(time.Second)) }, at(time.Second), 0, 6 * time.Second},
+		"an update": {func(t *leases.Table) {
+			t.Start(as.instance(key(1), 2, 5*time.Second), at(time.Second), at(time.Second))
+		}, at(time.Second), 0, 6 * time.Second},
 		"a registration after a heartbeat": {func(t *leases.Table) {
 			beat(t, 0, 2, time.Second)
-			t.Start(key(1), 3, 10*time.Second, at(2*time.Second), at(2*time.Second))
+			t.Start(as.instance(key(1), 3, 10*time.Second), at(2*time.Second), at(2*time.Second))
 		}, at(2 * time.Second), 1, 12 * time.Second},
 	} {
 		table := leases.NewTable(began, 0)
-		table.Start(key(1), 2, 10*time.Second, time.Time{}, began)
+		table.Start(as.instance(key(1), 2, 10*time.Second), time.Time{}, began)
 		c.do(table)
 		l, ok := table.Find(key(1))
 		if !ok || !l.LastHeard.Equal(c.heard) || l.HeartbeatEvents != c.events || !l.Deadline.Equal(at(c.lapses)) {
@@ -124,9 +127,9 @@ func TestALeaseKnowsWhatRenewedItLast(t *testing.T) {
 
 // Leases that stay overdue cost nothing until something happens to them.
 func TestOverdueLeasesAreNotLookedAtAgain(t *testing.T) {
-	table := leases.NewTable(began, 0)
+	table, as := leases.NewTable(began, 0), newRegistered()
 	for i := range 20_000 {
-		table.Start(key(i), 1, time.Second, time.Time{}, began)
+		table.Start(as.instance(key(i), 1, time.Second), time.Time{}, began)
 	}
 	now := began.Add(2 * time.Second)
 	table.Sweep(now)
@@ -153,10 +156,10 @@ func TestOverdueLeasesAreNotLookedAtAgain(t *testing.T) {
 }
 
 func BenchmarkHeard(b *testing.B) {
-	table := leases.NewTable(began, 0)
+	table, as := leases.NewTable(began, 0), newRegistered()
 	beats := make([]eventstore.RecordedEvent, 20_000)
 	for i := range beats {
-		table.Start(key(i), 1, 30*time.Second, time.Time{}, began)
+		table.Start(as.instance(key(i), 1, 30*time.Second), time.Time{}, began)
 		beats[i] = eventstore.RecordedEvent{Stream: eventstore.HeartbeatStream(key(i)), RecordedAt: began, StreamNumber: uint32(i + 1)}
 	}
 	b.ReportAllocs()
@@ -171,10 +174,10 @@ func BenchmarkHeard(b *testing.B) {
 // taken for that index.
 func TestAnOldPlaceInTheWheelIsNoIndex(t *testing.T) {
 	const instances = 200
-	table := leases.NewTable(began, 0)
+	table, as := leases.NewTable(began, 0), newRegistered()
 	for i := range instances { // each gets a place at the tick of 5 s, and then another
-		table.Start(key(i), 1, 5*time.Second, began, began)
-		table.Start(key(i), 1, time.Second, began, began)
+		table.Start(as.instance(key(i), 1, 5*time.Second), began, began)
+		table.Start(as.instance(key(i), 1, time.Second), began, began)
 	}
 	for after := time.Duration(0); after < 8*time.Second; after += leases.Tick {
 		table.Sweep(began.Add(after))

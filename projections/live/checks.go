@@ -25,7 +25,7 @@ func (s *State) startLeases(ctx context.Context, now time.Time) error {
 		if !e.Lapsed().IsZero() {
 			s.leases.Lapsed(key)
 		}
-		s.leases.Checks(key, e.Epoch, e.Checks(), "", "", time.Time{}, now)
+		s.leases.Checks(e, "", "", time.Time{}, now)
 		wanted := removals(e)
 		if len(wanted) > 0 && stopped.IsZero() && !s.stale.Load() {
 			var err error
@@ -40,33 +40,25 @@ func (s *State) startLeases(ctx context.Context, now time.Time) error {
 
 // beginLeases begins the lease of every instance, on all processors, and gives the instances of which more is watched than that.
 func (s *State) beginLeases(now time.Time) (watched []*catalog.Entry) {
-	type service struct {
-		key     domain.ServiceKey
-		entries []*catalog.Entry
-	}
-	services := make(chan service) // closed when every service has been given to a goroutine
-	var mu sync.Mutex              // guards watched
+	services := make(chan []*catalog.Entry) // closed when every service has been given to a goroutine
+	var mu sync.Mutex                       // guards watched
 	var beginning sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		beginning.Go(func() {
-			for of := range services {
-				s.leases.Begin(of.key, func(yield func(leases.Beginning) bool) {
-					for _, e := range of.entries {
-						if !yield(leases.Beginning{ID: e.ID(), Epoch: e.Epoch, TTL: e.TTL}) {
-							return
-						}
-						if e.Watched() {
-							mu.Lock()
-							watched = append(watched, e)
-							mu.Unlock()
-						}
+			for entries := range services {
+				s.leases.Begin(entries, now)
+				for _, e := range entries {
+					if e.Watched() {
+						mu.Lock()
+						watched = append(watched, e)
+						mu.Unlock()
 					}
-				}, now)
+				}
 			}
 		})
 	}
-	for key, entries := range s.Catalog().ByService {
-		services <- service{key, entries}
+	for _, entries := range s.Catalog().ByService {
+		services <- entries
 	}
 	close(services)
 	beginning.Wait()
@@ -109,7 +101,7 @@ func (s *State) watch(e *eventstore.RecordedEvent, before, entry *catalog.Entry,
 		if was := before.Lapsed(); was.IsZero() && !entry.Lapsed().IsZero() {
 			s.leases.Lapsed(key)
 		} else if !was.IsZero() && entry.Lapsed().IsZero() {
-			s.leases.Again(key, entry.Epoch, entry.TTL, e.RecordedAt, now)
+			s.leases.Again(entry, e.RecordedAt, now)
 		}
 	case domain.TypeCheckChanged:
 		var renewed, lapsed string
@@ -122,11 +114,11 @@ func (s *State) watch(e *eventstore.RecordedEvent, before, entry *catalog.Entry,
 				lapsed = changed.Check
 			}
 		}
-		s.leases.Checks(key, entry.Epoch, entry.Checks(), renewed, lapsed, e.RecordedAt, now)
+		s.leases.Checks(entry, renewed, lapsed, e.RecordedAt, now)
 	case domain.TypeTrafficChanged:
 		return
 	default:
-		s.leases.Checks(key, entry.Epoch, entry.Checks(), "", "", e.RecordedAt, now)
+		s.leases.Checks(entry, "", "", e.RecordedAt, now)
 	}
 	s.removals.Set(key, removals(entry), func(leases.Removal) time.Duration { return 0 }, now)
 }

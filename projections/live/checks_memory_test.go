@@ -44,9 +44,9 @@ func heapOf(t testing.TB, instances int, checks ...domain.Check) float64 {
 		if err != nil {
 			t.Fatal(err)
 		}
-		table.Start(key, 1, entry.TTL, now, now)
+		table.Start(entry, now, now)
 		if entry.Watched() {
-			table.Checks(key, 1, entry.Checks(), "", "", now, now)
+			table.Checks(entry, "", "", now, now)
 		}
 	}
 	used := float64(heap()-before) / float64(instances)

@@ -314,9 +314,10 @@ func (s *State) apply(e *eventstore.RecordedEvent, now time.Time) {
 			s.removals.Set(before.Key(), nil, nil, now)
 		}
 	case entry != nil && (before == nil || e.Type == domain.TypeInstanceRegistered || e.Type == domain.TypeInstanceUpdated):
-		s.leases.Start(entry.Key(), entry.Epoch, entry.TTL, e.RecordedAt, now)
-		fallthrough
-	case entry != nil && (entry.Watched() || before.Watched()):
+		s.leases.Start(entry, e.RecordedAt, now)
+		s.watch(e, before, entry, now)
+	case entry != nil:
+		s.leases.Replaced(entry)
 		s.watch(e, before, entry, now)
 	}
 }
