@@ -52,7 +52,7 @@ type Feed struct {
 	next  uint64              // number of the next change
 	floor eventstore.Position // changes up to this position are not in the ring
 	last  eventstore.Position // of the newest change
-	heads map[domain.ServiceKey]head
+	heads map[domain.ServiceKey]*head
 	// forgotten is the newest position at which a service that is not in heads may have changed.
 	forgotten eventstore.Position
 
@@ -61,9 +61,9 @@ type Feed struct {
 
 // New is a feed that begins with a catalog at a position. capacity is how many changes the ring keeps.
 func New(c *catalog.Catalog, at eventstore.Position, capacity int) *Feed {
-	f := &Feed{ring: make([]*Change, capacity), next: 1, floor: at, last: at, forgotten: at, heads: make(map[domain.ServiceKey]head)}
+	f := &Feed{ring: make([]*Change, capacity), next: 1, floor: at, last: at, forgotten: at, heads: make(map[domain.ServiceKey]*head)}
 	for key, position := range c.Changes {
-		f.heads[key] = head{position: position}
+		f.heads[key] = &head{position: position}
 	}
 	f.watches.wake = make(chan struct{}, 1)
 	return f
@@ -77,17 +77,18 @@ func (f *Feed) Append(e *eventstore.RecordedEvent, before, after *catalog.Entry)
 	}
 	c := &Change{Event: *e, Service: entry.Service(), Before: before, After: after}
 	f.mu.Lock()
-	var known bool
-	if c.previous, known = f.heads[c.Service]; !known {
-		c.previous = head{position: f.forgotten}
-	}
 	slot := &f.ring[f.next%uint64(len(f.ring))]
 	if old := *slot; old != nil {
 		f.floor = old.Position()
 		f.forget(old)
 	}
 	*slot = c
-	f.heads[c.Service] = head{f.next, e.Position}
+	newest := f.heads[c.Service]
+	if newest == nil {
+		newest = &head{position: f.forgotten}
+		f.heads[c.Service] = newest
+	}
+	c.previous, *newest = *newest, head{f.next, e.Position}
 	f.next++
 	f.last = e.Position
 	f.mu.Unlock()
@@ -96,8 +97,10 @@ func (f *Feed) Append(e *eventstore.RecordedEvent, before, after *catalog.Entry)
 
 // forget removes a service from heads when its newest change, which removed an instance, leaves the ring.
 func (f *Feed) forget(old *Change) {
-	h := f.heads[old.Service]
-	if h.position == old.Position() && old.After == nil {
+	if old.After != nil {
+		return
+	}
+	if h := f.heads[old.Service]; h != nil && h.position == old.Position() {
 		delete(f.heads, old.Service)
 		f.forgotten = old.Position()
 	}
@@ -134,11 +137,11 @@ func (f *Feed) since(key domain.ServiceKey, after eventstore.Position) (changes 
 	if key == (domain.ServiceKey{}) {
 		return f.all(after)
 	}
-	h, known := f.heads[key]
-	if !known {
+	newest := f.heads[key]
+	if newest == nil {
 		return nil, f.forgotten <= after
 	}
-	for h.position > after {
+	for h := *newest; h.position > after; {
 		c := f.at(h.number)
 		if c == nil {
 			return nil, false

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -268,9 +267,7 @@ func (s *State) Run(ctx context.Context) error {
 			}
 		}
 		now := s.opts.Now()
-		for i := range events {
-			s.apply(&events[i], now)
-		}
+		s.apply(events, now)
 		s.Advance(position)
 		s.snapshot()
 		return nil
@@ -279,52 +276,6 @@ func (s *State) Run(ctx context.Context) error {
 		return fmt.Errorf("projections: %w", err)
 	}
 	return nil
-}
-
-func (s *State) apply(e *eventstore.RecordedEvent, now time.Time) {
-	if e.IsHeartbeat() {
-		s.leases.Heard(e, now)
-		return
-	}
-	if e.Stream == eventstore.RegistryStream {
-		s.registry.Store(s.registry.Load().after(e))
-		return
-	}
-	if e.Stream == eventstore.PolicyStream {
-		s.applyPolicy(e)
-		return
-	}
-	if !strings.HasPrefix(string(e.Stream), eventstore.LifecyclePrefix) {
-		return
-	}
-	s.events++
-	s.unsaved++
-	s.changing.Lock()
-	before, entry, err := s.Catalog().Apply(e)
-	if err == nil && before != entry {
-		s.feed.Append(e, before, entry)
-	}
-	s.changing.Unlock()
-	switch {
-	case err != nil:
-		s.skip(e, err)
-	case entry == nil && before != nil:
-		s.leases.End(before.Key(), e.Type == domain.TypeLeaseExpired && before.Lapsed().IsZero())
-		if before.Watched() {
-			s.removals.Set(before.Key(), nil, nil, now)
-		}
-	case entry != nil && (before == nil || e.Type == domain.TypeInstanceRegistered || e.Type == domain.TypeInstanceUpdated):
-		s.leases.Start(entry, e.RecordedAt, now)
-		s.watch(e, before, entry, now)
-	case entry != nil:
-		s.leases.Replaced(entry)
-		s.watch(e, before, entry, now)
-	}
-}
-
-func (s *State) skip(e *eventstore.RecordedEvent, cause error) {
-	s.skipped.Add(1)
-	s.opts.Logger.Error("event is kept but cannot be applied", "position", e.Position, "stream", e.Stream, "type", e.Type, "cause", cause)
 }
 
 // due says whether there were enough events for another snapshot.
