@@ -6,10 +6,12 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
@@ -222,4 +224,39 @@ func BenchmarkRetention(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkNewStreams appends batches of 500 first events, as batches of registrations do. It reports the processor time for an event.
+func BenchmarkNewStreams(b *testing.B) {
+	const each = 500
+	s := open(b, b.TempDir(), pebblestore.Options{})
+	data := fmt.Appendf(nil, `{"epoch":1,"address":"10.0.0.5","metadata":{"text":"%200d"},"weight":100,"status":"passing","ttl":"30s"}`, 1)
+	metadata := []byte(`{"actor":"anonymous","source":"127.0.0.1","via":"http","request_id":"0197c1a6-0000-7000-8000-000000000000","schema":2}`)
+	var batches atomic.Int64
+	began := processorTime(b)
+	callers(b, 16, each, func(int) {
+		batch := batches.Add(1)
+		requests := make([]eventstore.AppendRequest, each)
+		events := make([]eventstore.EventData, each)
+		for i := range requests {
+			n := batch*each + int64(i)
+			events[i] = eventstore.EventData{Type: domain.TypeInstanceRegistered, Data: data, Metadata: metadata}
+			requests[i] = eventstore.AppendRequest{
+				Stream: eventstore.StreamName(fmt.Sprintf("instance-default/batched-%d/i%d", n%each, n)), Expected: eventstore.NoStream(), Events: events[i : i+1],
+			}
+		}
+		if _, err := s.Append(ctx, nil, requests...); err != nil {
+			b.Error(err)
+		}
+	})
+	b.ReportMetric(float64((processorTime(b)-began).Nanoseconds())/float64(b.N*each), "cpu-ns/event")
+}
+
+// processorTime is what the process has used, user and system.
+func processorTime(b *testing.B) time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }

@@ -118,25 +118,35 @@ func (h *heads) shardOf(hash uint64) (*headShard, uint32) {
 // head is a stream's head. It is loaded from disk when it is not known yet.
 func (s *Store) head(stream eventstore.StreamName) (*head, error) { return s.headOf(stream, "", 0) }
 
-// newcomer is head of a stream that is taken to have no events, as that of a new instance: it does not look for the head before it
-// knows that there are none.
+// newcomer is head of a stream that is taken to have no events, as that of a new instance: it looks neither for the head nor for events
+// where the filters know that there are none.
 func (s *Store) newcomer(stream eventstore.StreamName) (*head, error) {
 	hash := xxhash.Sum64String(string(stream))
-	shard, part := s.heads.shardOf(hash)
-	shard.Lock()
-	h := shard.table.Find(part, stream)
-	// With the shard locked, no head of the stream can be forgotten between the two looks. A stream whose first event the
-	// committer has handed to the engine has a head, or is known.
-	if h == nil && s.known.lacks(hash) {
-		h = newHead(stream, part, "")
-		h.used = s.heads.cycle.Load()
-		shard.table.Add(h)
-	}
-	shard.Unlock()
-	if h != nil {
+	if h := s.first(stream, hash); h != nil {
 		return h, nil
 	}
 	return s.head(stream)
+}
+
+// first makes the head of a stream that surely has no events and never had a head; nil: it may have.
+func (s *Store) first(stream eventstore.StreamName, hash uint64) *head {
+	shard, part := s.heads.shardOf(hash)
+	shard.Lock()
+	defer shard.Unlock()
+	if !s.known.lacks(hash) {
+		return nil
+	}
+	h := newHead(stream, part, "")
+	s.keep(shard, h, hash)
+	return h
+}
+
+// keep puts a head into the table. hash is the whole hash of its stream. REQUIRES: the shard is locked, and its table has no head of the
+// stream.
+func (s *Store) keep(shard *headShard, h *head, hash uint64) {
+	h.used = s.heads.cycle.Load()
+	s.known.add(hash)
+	shard.table.Add(h)
 }
 
 // headOf is head with the name that newHead takes, and the number of a heartbeat stream; 0: the number is to be looked up.
@@ -180,8 +190,7 @@ func (s *Store) loadAndKeep(shard *headShard, h *head, stream eventstore.StreamN
 	if quiet && !s.numbers.wake(h) { // it was not needed for so long that it was dropped right now
 		return nil, false, nil
 	}
-	h.used = s.heads.cycle.Load()
-	shard.table.Add(h)
+	s.keep(shard, h, xxhash.Sum64String(string(stream)))
 	if h.number != 0 && !quiet {
 		s.numbers.set(h.number, h)
 	}

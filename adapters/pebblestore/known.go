@@ -10,15 +10,16 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// known says of a stream without a read that the engine has none of its events (ADR 094). A registration of a new instance would
-// otherwise look in each memtable and in a table of each level; the engine does not ask the filters of the last one.
+// known says of a stream without a read that the engine has none of its events, and that no head was made of it since the opening
+// (ADR 094). A registration of a new instance would otherwise look for its head, whose table reads each head that it passes, and in each
+// memtable and in a table of each level; the engine does not ask the filters of the last one.
 //
 // The answer comes from Bloom filters, which may take a new stream for one that has events, but never the other way round. They
 // are in memory only. Once many streams without events were asked for, they are filled from the keys of the engine.
 //
-// INVARIANT: from complete on, the filters have every stream of which the engine has an event. The committer adds a stream before
-// it hands the stream's first event to the engine, from the opening of the store on. So a stream that the filling does not find,
-// because its first event came after the iterator was made, is there already.
+// INVARIANT: the filters have each stream of which a head was put into the table: it is added before, while the part of the table is
+// locked. From complete on they have every stream of which the engine has an event, too. The committer writes no event without a head in
+// the table, so a stream that the filling does not find, because its first event came after the iterator was made, is there already.
 type known struct {
 	complete atomic.Bool
 	asked    atomic.Int64  // how many streams without events were asked for

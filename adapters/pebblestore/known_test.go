@@ -107,6 +107,25 @@ func TestAStreamThatManyBeginAtOnceBeginsOnce(t *testing.T) {
 	}
 }
 
+// A stream keeps the head that an append made which was refused: there are no two heads, of which one would not know of the events.
+func TestAStreamThatWasAskedForBeforeItBeganHasOneHead(t *testing.T) {
+	s := open(t, "data", pebblestore.Options{FS: vfs.NewMem()})
+	if err := s.FillKnown(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		for n, expected := range []eventstore.ExpectedRevision{eventstore.Exactly(0), eventstore.NoStream(), eventstore.NoStream(), eventstore.Exactly(0), eventstore.NoStream()} {
+			results, err := s.Append(ctx, nil, eventstore.AppendRequest{Stream: stream(i), Expected: expected, Events: []eventstore.EventData{beat}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if taken := n == 1 || n == 3; (results[0].Err == nil) != taken {
+				t.Fatalf("append %d, which expects %s, came to %+v", n, expected, results[0])
+			}
+		}
+	}
+}
+
 func TestManyNewStreamsHaveTheFiltersFilled(t *testing.T) {
 	s := open(t, "data", pebblestore.Options{FS: vfs.NewMem()})
 	var requests []eventstore.AppendRequest

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/google/uuid"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -175,9 +174,6 @@ func (s *Store) writeLifecycle(c *commit, e *eventstore.RecordedEvent) {
 	default:
 		e.ID = s.ids.next(c.at)
 	}
-	if e.Revision == 0 {
-		s.known.add(xxhash.Sum64String(string(e.Stream)))
-	}
 	c.scratch = appendRecord(c.scratch[:0], e)
 	c.key = appendKey64(c.key[:0], rangeLifecycle, uint64(e.Position))
 	c.set(c.key, c.scratch)
@@ -199,7 +195,6 @@ func (c *commit) writeIndex() {
 
 func (s *Store) writeHeartbeat(c *commit, e *eventstore.RecordedEvent, h *head) {
 	if h.number == 0 {
-		s.known.add(xxhash.Sum64String(string(e.Stream)))
 		h.number = s.nextNumber
 		s.nextNumber++
 		c.set(numberKey(e.Stream), binary.BigEndian.AppendUint32(nil, h.number))
