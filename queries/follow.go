@@ -68,6 +68,9 @@ type FollowQuery struct {
 	Filter    InstanceFilter
 	Visible   Visible        // limits what is told of more than one service; nil: all is told
 	After     *wire.Position // the follower has been told of everything up to here; nil: it begins anew
+	// Tell is called in place of ending a Wait where many follow the same; nil: each Wait ends. false: the Wait is to end. Tell may call
+	// TakeChanges. It must not wait, and is as tell of feed.Feed.WatchBy otherwise.
+	Tell func() bool
 }
 
 // MaxFollowed is how many services one follower may name.
@@ -104,13 +107,16 @@ func ParseFollowed(ns string, names []string) (keys []domain.ServiceKey, err err
 	return keys, nil
 }
 
-// Following gives the changes of the catalog, or of one service, to one follower. The follower must call Close.
+// Following gives the changes of the catalog, or of one service, to one follower. The follower must call Close. One goroutine at a time
+// uses a Following, but for Wait.
 type Following struct {
 	service *Service
 	query   FollowQuery
+	keys    []domain.ServiceKey // of the query
 	next    func(context.Context) (Update, error)
 	at      eventstore.Position // the follower has been told of everything up to here
-	looked  bool                // since the feed was last looked at, changed has a token for each change
+	level   bool                // the last Take had nothing to give, and next is live
+	looked  atomic.Bool         // since the feed was last looked at, changed has a token for each change
 	batch   Changes
 	changed chan struct{} // gets a token also when due is set
 	release func()        // gives back what the last update holds; nil: it holds nothing
@@ -130,7 +136,7 @@ func (s *Service) Follow(ctx context.Context, q FollowQuery) (*Following, error)
 	if q.Filter.MaxSilence > 0 {
 		return nil, q.Filter.refuseSilence("a stream", silenceChanges)
 	}
-	f := &Following{service: s, query: q}
+	f := &Following{service: s, query: q, keys: q.keys()}
 	f.beginPanics()
 	f.next = func(ctx context.Context) (Update, error) { return f.snapshot(ctx, q.After != nil) }
 	if q.After != nil && s.known(*q.After) {
@@ -146,7 +152,7 @@ func (s *Service) Follow(ctx context.Context, q FollowQuery) (*Following, error)
 	if s.Stopping.Err() != nil {
 		return nil, eventstore.ErrClosed
 	}
-	f.changed, f.unwatch = s.Live.Feed().Watch(q.keys()...)
+	f.changed, f.unwatch = s.Live.Feed().WatchBy(q.Tell, f.keys...)
 	f.quiet = time.AfterFunc(keepAlive, f.remind)
 	return f, nil
 }
@@ -169,8 +175,48 @@ func (f *Following) remind() {
 
 // Next waits for the next update. After a Cut, Next returns io.EOF. After an error there are no further updates.
 func (f *Following) Next(ctx context.Context) (Update, error) {
+	for {
+		if update, err := f.Take(ctx); update != nil || err != nil {
+			return update, err
+		}
+		if err := f.Wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Take is Next where an update is there; nil: there is none now.
+func (f *Following) Take(ctx context.Context) (Update, error) {
 	f.letGo()
+	f.level = false
 	return f.next(ctx)
+}
+
+// TakeChanges gives the changes that there are, of which a Take that gave nothing did not know yet. more: Take is to be called, which may
+// have anything to tell. TakeChanges does not wait.
+func (f *Following) TakeChanges() (told Changes, more bool) {
+	if !f.level || f.service.Stopping.Err() != nil || !f.service.Live.Thresholds().None() {
+		return nil, true
+	}
+	f.looked.Store(true) // before the look, as in live
+	changes, ok := f.service.Live.Feed().SinceAny(f.keys, f.at)
+	if !ok {
+		f.looked.Store(false)
+		return nil, true
+	}
+	return f.pick(changes), false
+}
+
+// Wait waits until Take may have an update. Any goroutine may use the Following meanwhile.
+func (f *Following) Wait(ctx context.Context) error {
+	select {
+	case <-f.changed:
+		f.looked.Store(false)
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-f.service.Stopping.Done():
+	}
+	return nil
 }
 
 func (f *Following) letGo() {
@@ -247,7 +293,7 @@ func (s *Service) takeSnapshot(name string, q *FollowQuery) (taken made) {
 
 // resume goes on after a position: with the changes of the feed, or if the feed does not have them any more, of the store.
 func (f *Following) resume(ctx context.Context) (Update, error) {
-	if _, ok := f.service.Live.Feed().SinceAny(f.query.keys(), f.at); ok {
+	if _, ok := f.service.Live.Feed().SinceAny(f.keys, f.at); ok {
 		return f.live(ctx)
 	}
 	f.next = f.catchUp
@@ -261,7 +307,7 @@ func (f *Following) catchUp(ctx context.Context) (Update, error) {
 		return f.snapshot(ctx, true)
 	}
 	upTo := f.service.Live.Feed().Position()
-	changes, ok, err := f.service.Past.Missed(ctx, f.query.keys(), f.at, upTo)
+	changes, ok, err := f.service.Past.Missed(ctx, f.keys, f.at, upTo)
 	if err != nil {
 		return nil, err
 	}
@@ -274,42 +320,34 @@ func (f *Following) catchUp(ctx context.Context) (Update, error) {
 	return told, nil
 }
 
-// live waits for changes in the feed. What changes while the follower writes is told in one batch.
+// live gives the changes in the feed. What changes while the follower writes is told in one batch.
 func (f *Following) live(ctx context.Context) (Update, error) {
 	f.next = f.live
-	for {
-		if f.service.Stopping.Err() != nil {
-			return f.cut(stopping), nil
+	if f.service.Stopping.Err() != nil {
+		return f.cut(stopping), nil
+	}
+	if !f.looked.Swap(true) { // before the look, so that a token that comes during the look makes another one
+		changes, ok := f.service.Live.Feed().SinceAny(f.keys, f.at)
+		if !ok {
+			return f.cut(fmt.Sprintf("too slow: more than %d changes behind; resume with Last-Event-ID", feed.Capacity)), nil
 		}
-		if !f.looked {
-			changes, ok := f.service.Live.Feed().SinceAny(f.query.keys(), f.at)
-			if !ok {
-				return f.cut(fmt.Sprintf("too slow: more than %d changes behind; resume with Last-Event-ID", feed.Capacity)), nil
-			}
-			f.looked = true
-			told := f.pick(changes)
-			if f.tellPanics(changes) {
-				f.next = f.panic
-				if len(told) == 0 {
-					return f.panic(ctx)
-				}
-			}
-			if len(told) > 0 {
-				return told, nil
+		told := f.pick(changes)
+		if f.tellPanics(changes) {
+			f.next = f.panic
+			if len(told) == 0 {
+				return f.panic(ctx)
 			}
 		}
-		if f.due.CompareAndSwap(true, false) {
-			f.quiet.Reset(keepAlive)
-			return KeepAlive{"still here"}, nil
-		}
-		select {
-		case <-f.changed:
-			f.looked = false
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-f.service.Stopping.Done():
+		if len(told) > 0 {
+			return told, nil
 		}
 	}
+	if f.due.CompareAndSwap(true, false) {
+		f.quiet.Reset(keepAlive)
+		return KeepAlive{"still here"}, nil
+	}
+	f.level = true
+	return nil, nil
 }
 
 func (f *Following) cut(reason string) Update {

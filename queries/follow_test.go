@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -225,6 +226,59 @@ func TestASlowFollowerIsCutOff(t *testing.T) {
 		}
 		r.apply(20_001)
 		expect(t, f, "cut at 1: too slow", io.EOF.Error())
+	})
+}
+
+// Of many followers each that waits takes the changes where it is told of them, without the end of its wait. What is no change ends it.
+func TestManyFollowersTakeChangesWhereTheyAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t)
+		r.register(key("web", "a"), "z0")
+		const followers = 40
+		var taken [followers][]string
+		var all [followers]*queries.Following
+		for i := range all {
+			q := queries.FollowQuery{Service: web}
+			if i%2 == 1 {
+				q.Filter.Zone = "z1"
+			}
+			q.Tell = func() bool {
+				changes, more := all[i].TakeChanges()
+				if len(changes) > 0 {
+					taken[i] = append(taken[i], told(changes, nil))
+				}
+				return !more
+			}
+			all[i] = follow(t, r, q)
+			if _, more := all[i].TakeChanges(); !more {
+				t.Error("changes were taken before the snapshot")
+			}
+			if _, err := all[i].Next(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if u, err := all[i].Take(t.Context()); u != nil || err != nil {
+				t.Fatal(u, err)
+			}
+		}
+		r.register(key("web", "b"), "z0")
+		r.register(key("cart", "b"), "z1")
+		synctest.Wait()
+		r.register(key("web", "b"), "z1")
+		synctest.Wait()
+		for i := range all {
+			want := []string{"2 put web/b", "4 put web/b"}
+			if i%2 == 1 {
+				want = want[1:]
+			}
+			if !slices.Equal(taken[i], want) {
+				t.Errorf("follower %d took %q, want %q", i, taken[i], want)
+			}
+		}
+		expect(t, all[0], "still here")
+		r.stop()
+		for _, f := range all {
+			expect(t, f, "cut at 4: stopping", io.EOF.Error())
+		}
 	})
 }
 

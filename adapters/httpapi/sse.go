@@ -8,6 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -80,21 +81,65 @@ func (s *sse) cut(at wire.Position, reason string) error {
 
 // flush hands over what was sent. It fails when the subscriber is gone or does not take it in time.
 func (s *sse) flush() error {
-	s.begin()
+	if s.chunks == nil {
+		s.begin()
+		s.extend()
+		return s.flushThrough()
+	}
+	s.extend()
+	if len(s.buffer) == web.ChunkHead {
+		return nil
+	}
+	chunk := web.SealChunk(s.buffer)
+	s.buffer = chunk // its memory may be another now
+	err := s.chunks.Write(chunk)
+	s.clear()
+	return err
+}
+
+// share hands over an event whose bytes are shared with other subscribers.
+func (s *sse) share(event web.Chunk) error {
+	if s.chunks == nil || len(s.buffer) > web.ChunkHead {
+		return s.add(event.Bytes())
+	}
+	s.extend()
+	return s.chunks.Write(event)
+}
+
+// direct says whether try can hand over something.
+func (s *sse) direct() bool {
+	return s.chunks != nil && s.chunks.Direct() && len(s.buffer) == web.ChunkHead
+}
+
+// try hands over events without waiting. false: rest is to be called. REQUIRES: direct.
+func (s *sse) try(changes queries.Changes) bool {
+	if len(changes) == 1 {
+		return s.chunks.Try(encodeChange(changes[0]))
+	}
+	for _, change := range changes {
+		s.buffer = append(s.buffer, encodeChange(change).Bytes()...)
+	}
+	chunk := web.SealChunk(s.buffer)
+	s.buffer = chunk
+	defer s.clear()
+	return s.chunks.Try(chunk)
+}
+
+// rest hands over what try has left.
+func (s *sse) rest() error {
+	if s.chunks == nil || !s.chunks.Left() {
+		return nil
+	}
+	s.extend()
+	return s.chunks.SendRest()
+}
+
+// extend sees to it that the subscriber has streamTimeout from now on.
+func (s *sse) extend() {
 	if now := time.Now(); now.After(s.until) {
 		s.until = now.Add(streamSlack)
 		extendWriteDeadline(s.c, streamTimeout+streamSlack)
 	}
-	if s.chunks == nil {
-		return s.flushThrough()
-	}
-	if len(s.buffer) == web.ChunkHead {
-		return nil
-	}
-	var err error
-	s.buffer, err = s.chunks.Write(s.buffer)
-	s.clear()
-	return err
 }
 
 // flushThrough hands over what was sent through net/http. From then on there may be a shorter way.

@@ -67,20 +67,21 @@ func (a *api) stream(c echo.Context, q queries.FollowQuery) (err error) {
 	if q.After, err = resumeFrom(c); err != nil {
 		return err
 	}
-	ctx := c.Request().Context()
-	following, err := a.Queries.Follow(ctx, q)
-	if err != nil {
+	s := &stream{subscriber: a.subscriber(c), w: newSSE(c)}
+	s.mu.Lock()
+	defer s.end()
+	q.Tell = s.tell
+	if s.following, err = a.Queries.Follow(c.Request().Context(), q); err != nil {
 		return err
 	}
-	defer following.Close()
-	w, subscriber := newSSE(c), a.subscriber(c)
+	defer s.following.Close()
 	if q.After != nil || c.Request().Method == http.MethodHead { // there is no snapshot that may be refused
-		if err := w.flush(); err != nil {
+		if err := s.w.flush(); err != nil {
 			return err
 		}
 	}
 	for {
-		update, err := subscriber.next(following)
+		update, err := s.subscriber.next(s)
 		if err != nil {
 			return err
 		}
@@ -90,22 +91,26 @@ func (a *api) stream(c echo.Context, q queries.FollowQuery) (err error) {
 			if u.Reset {
 				name = wire.StreamReset
 			}
-			err = w.sendAll(a.outgoing, a.Queries.At(u.At), name, u.JSON.Bytes)
+			err = s.w.sendAll(a.outgoing, a.Queries.At(u.At), name, u.JSON.Bytes)
 		case queries.Changes:
+			if len(u) == 1 {
+				err = s.w.share(encodeChange(u[0]))
+				break
+			}
 			for _, change := range u {
-				if err = w.add(encodeChange(change).Bytes); err != nil {
+				if err = s.w.add(encodeChange(change).Bytes()); err != nil {
 					return err
 				}
 			}
 		case queries.Panics:
-			err = w.send(a.Queries.At(u.At), wire.StreamPanic, u.Panic)
+			err = s.w.send(a.Queries.At(u.At), wire.StreamPanic, u.Panic)
 		case queries.KeepAlive:
-			w.comment(u.Note)
+			s.w.comment(u.Note)
 		case queries.Cut:
-			return w.cut(a.Queries.At(u.At), u.Reason)
+			return s.w.cut(a.Queries.At(u.At), u.Reason)
 		}
 		if err == nil {
-			err = w.flush()
+			err = s.w.flush()
 		}
 		if err != nil {
 			return err
@@ -134,18 +139,19 @@ const (
 	formatDelete = "sse delete"
 )
 
-func encodeChange(c queries.Changed) encoded.Form {
+// encodeChange gives the change as an event, in a chunk of its own.
+func encodeChange(c queries.Changed) web.Chunk {
 	format := formatDelete
 	if c.Put {
 		format = formatPut
 	}
-	return c.Forms.Get(format, func() encoded.Form {
+	return web.Chunk(c.Forms.Get(format, func() encoded.Form {
 		b, err := json.Marshal(c.Show())
 		if err != nil {
 			panic(err) // strings, numbers and times of ours
 		}
-		return encoded.Form{Bytes: appendSSE(nil, c.At(), wire.StreamChange, b)}
-	})
+		return encoded.Form{Bytes: web.SealChunk(appendSSE(noEvent(), c.At(), wire.StreamChange, b))}
+	}).Bytes)
 }
 
 // streamEvents is the log itself: what is asked for from ?from= or Last-Event-ID on, then what comes.

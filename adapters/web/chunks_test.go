@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -23,13 +24,15 @@ func streaming(t *testing.T, configure func(*httptest.Server)) *httptest.Server 
 	e := echo.New()
 	answer := func(direct bool) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			c.Response().Header().Set("Way", fmt.Sprint(ChunksOf(c) != nil))
+			way := ChunksOf(c)
+			c.Response().Header().Set("Way", fmt.Sprint(way != nil))
+			c.Response().Header().Set("Direct", fmt.Sprint(way != nil && way.Direct()))
 			c.Response().WriteHeader(http.StatusOK)
 			c.Response().Flush()
 			chunks := ChunksOf(c)
 			for _, part := range parts {
 				if direct && chunks != nil {
-					if _, err := chunks.Write(append(make([]byte, ChunkHead), part...)); err != nil {
+					if err := chunks.Write(SealChunk(append(make([]byte, ChunkHead), part...))); err != nil {
 						return err
 					}
 					continue
@@ -118,12 +121,12 @@ func TestOtherRepliesGoThroughNetHTTP(t *testing.T) {
 	for _, c := range []struct {
 		name, method, url string
 		client            *http.Client
-		way, body         string
+		way, direct, body string
 	}{
-		{"HTTP/2", "GET", secure.URL, secure.Client(), "false", strings.Join(parts, "")},
-		{"HEAD", "HEAD", plain.URL, plain.Client(), "false", ""},
-		{"HTTP/1.1 over TLS", "GET", tls.URL, tls.Client(), "true", strings.Join(parts, "")},
-		{"HTTP/1.1", "GET", plain.URL, plain.Client(), "true", strings.Join(parts, "")},
+		{"HTTP/2", "GET", secure.URL, secure.Client(), "false", "false", strings.Join(parts, "")},
+		{"HEAD", "HEAD", plain.URL, plain.Client(), "false", "false", ""},
+		{"HTTP/1.1 over TLS", "GET", tls.URL, tls.Client(), "true", "false", strings.Join(parts, "")},
+		{"HTTP/1.1", "GET", plain.URL, plain.Client(), "true", fmt.Sprint(runtime.GOOS != "windows"), strings.Join(parts, "")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			request, _ := http.NewRequest(c.method, c.url+"/direct", nil)
@@ -133,8 +136,8 @@ func TestOtherRepliesGoThroughNetHTTP(t *testing.T) {
 			}
 			defer resp.Body.Close()
 			body, err := io.ReadAll(resp.Body)
-			if err != nil || string(body) != c.body || resp.Header.Get("Way") != c.way {
-				t.Errorf("%d bytes, %v, a way past net/http: %s", len(body), err, resp.Header.Get("Way"))
+			if err != nil || string(body) != c.body || resp.Header.Get("Way") != c.way || resp.Header.Get("Direct") != c.direct {
+				t.Errorf("%d bytes, %v, a way past net/http: %s, without waiting: %s", len(body), err, resp.Header.Get("Way"), resp.Header.Get("Direct"))
 			}
 		})
 	}
@@ -152,12 +155,63 @@ func TestOtherRepliesGoThroughNetHTTP(t *testing.T) {
 	})
 }
 
+// What a client does not take at once is left, and comes before what is written next.
+func TestAChunkThatTheClientDoesNotTakeIsLeft(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there is no way to write without waiting")
+	}
+	e := echo.New()
+	full := make(chan struct{}) // closed when the client has not taken a chunk
+	const size = 30_000
+	tried := 0
+	Get(e, "/", func(c echo.Context) error {
+		c.Response().WriteHeader(http.StatusOK)
+		c.Response().Flush()
+		chunks := ChunksOf(c)
+		if !chunks.Direct() {
+			t.Error("there is no way to write without waiting")
+			return nil
+		}
+		shared := SealChunk(append(make([]byte, ChunkHead), strings.Repeat("a", size)...))
+		for tried++; chunks.Try(shared); tried++ {
+			if chunks.Left() {
+				t.Error("a chunk was written, and something is left")
+			}
+		}
+		close(full)
+		if chunks.Direct() || !chunks.Left() {
+			t.Error("nothing is left of a chunk that was not written")
+		}
+		if err := chunks.SendRest(); err != nil {
+			return err
+		}
+		if want := int64(tried * size); c.Response().Size != want || !chunks.Direct() {
+			t.Errorf("%d bytes count as sent, want %d", c.Response().Size, want)
+		}
+		return chunks.Write(SealChunk(append(make([]byte, ChunkHead), "end"...)))
+	}, HeadersOnly)
+	s := httptest.NewUnstartedServer(e)
+	s.Config.ConnContext = ConnContext
+	s.Start()
+	defer s.Close()
+	resp, err := http.Get(s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	<-full
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || string(body) != strings.Repeat("a", tried*size)+"end" {
+		t.Errorf("%d chunks of %d bytes came as %d bytes, which end with %q: %v", tried, size, len(body), body[max(0, len(body)-10):], err)
+	}
+}
+
 func TestAFailedChunkEndsTheConnection(t *testing.T) {
 	here, there := net.Pipe()
 	_ = there.Close()
 	c := echo.New().NewContext(httptest.NewRequest("GET", "/", nil), httptest.NewRecorder())
-	w := &Chunks{c: c, conn: here}
-	if _, err := w.Write(append(make([]byte, ChunkHead), 'x')); err == nil {
+	w := &Chunks{c: c, response: c.Response(), conn: here}
+	if err := w.Write(SealChunk(append(make([]byte, ChunkHead), 'x'))); err == nil {
 		t.Fatal("a chunk was written to a closed connection")
 	}
 	if _, err := here.Read(make([]byte, 1)); err != io.ErrClosedPipe {

@@ -6,8 +6,6 @@ package feed
 import (
 	"cmp"
 	"context"
-	"maps"
-	"runtime"
 	"slices"
 	"sort"
 	"sync"
@@ -200,7 +198,14 @@ func (f *Feed) at(number uint64) *Change {
 // change. It holds one token, so one token may stand for several changes; it is never closed. The caller may put a token in
 // for a reason of its own. REQUIRES: the caller calls stop.
 func (f *Feed) Watch(keys ...domain.ServiceKey) (changed chan struct{}, stop func()) {
-	return f.watches.add(keys)
+	return f.watches.add(nil, keys)
+}
+
+// WatchBy is Watch for one who can be told without being woken: of a service with many watchers, Run calls tell in place of giving a
+// token, and gives the token only if tell returns false. Waking a goroutine costs more than most of them have to do. Several
+// goroutines call tell, one may call it while the watcher looks by itself, and one may still call it after stop. REQUIRES: tell does not wait.
+func (f *Feed) WatchBy(tell func() bool, keys ...domain.ServiceKey) (changed chan struct{}, stop func()) {
+	return f.watches.add(tell, keys)
 }
 
 // Wake wakes the watchers of a service for another reason than a change.
@@ -219,106 +224,5 @@ func (f *Feed) Run(ctx context.Context) {
 		case <-f.watches.wake:
 			f.watches.tell()
 		}
-	}
-}
-
-// watches has the channels of all who wait for a change to a service.
-type watches struct {
-	wake chan struct{} // holds a token when changed is not empty; never closed
-
-	mu        sync.Mutex
-	byService map[domain.ServiceKey]map[chan struct{}]struct{}
-	changed   map[domain.ServiceKey]struct{} // services whose watchers Run is to wake
-}
-
-func (w *watches) add(keys []domain.ServiceKey) (changed chan struct{}, stop func()) {
-	ch := make(chan struct{}, 1)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.byService == nil {
-		w.byService = make(map[domain.ServiceKey]map[chan struct{}]struct{})
-		w.changed = make(map[domain.ServiceKey]struct{})
-	}
-	for _, key := range keys {
-		if w.byService[key] == nil {
-			w.byService[key] = make(map[chan struct{}]struct{})
-		}
-		w.byService[key][ch] = struct{}{}
-	}
-	return ch, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		for _, key := range keys {
-			if delete(w.byService[key], ch); len(w.byService[key]) == 0 {
-				delete(w.byService, key)
-				delete(w.changed, key)
-			}
-		}
-	}
-}
-
-// tellAtOnce is how many watchers Append wakes by itself. For so few, waking Run would take longer.
-const tellAtOnce = 16
-
-// note wakes the watchers of a service that changed. If they are many, Run wakes them.
-func (w *watches) note(service domain.ServiceKey) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.byService) == 0 {
-		return
-	}
-	keys := [2]domain.ServiceKey{service, {}}
-	watchers := len(w.byService[keys[0]]) + len(w.byService[keys[1]])
-	for _, key := range keys {
-		switch {
-		case len(w.byService[key]) == 0:
-		case watchers <= tellAtOnce:
-			w.tellOf(key)
-		default:
-			w.changed[key] = struct{}{}
-			select {
-			case w.wake <- struct{}{}:
-			default: // Run is already to be woken
-			}
-		}
-	}
-}
-
-// atATime is how many watchers Run wakes before it lets other goroutines run. If all were woken at once, a command would
-// wait behind all of them at each of its steps.
-const atATime = 16
-
-// tell wakes the watchers of the services that changed, a few at a time.
-func (w *watches) tell() {
-	for i, ch := range w.take() {
-		wake(ch)
-		if i%atATime == atATime-1 {
-			runtime.Gosched()
-		}
-	}
-}
-
-// take gives the watchers of the services that changed. A watcher may have stopped when it is woken: its channel then
-// keeps the token.
-func (w *watches) take() (watchers []chan struct{}) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for key := range w.changed {
-		watchers = slices.AppendSeq(watchers, maps.Keys(w.byService[key]))
-	}
-	clear(w.changed)
-	return watchers
-}
-
-func (w *watches) tellOf(key domain.ServiceKey) {
-	for ch := range w.byService[key] {
-		wake(ch)
-	}
-}
-
-func wake(watcher chan struct{}) {
-	select {
-	case watcher <- struct{}{}:
-	default: // the channel holds a token that was not received yet
 	}
 }

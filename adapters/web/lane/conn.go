@@ -2,9 +2,11 @@ package lane
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -140,6 +142,14 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	c.lane.mu.Lock()
 	defer c.lane.mu.Unlock()
 	return c.Conn.SetWriteDeadline(t)
+}
+
+// SyscallConn is for the goroutine that handles a request. Only a connection over plain TCP has one.
+func (c *conn) SyscallConn() (syscall.RawConn, error) {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		return tcp.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // CloseWrite is for http.Server, which ends a reply to a request that was not read with it.
