@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -48,6 +49,7 @@ type DB struct {
 	failed context.Context // ends, with the fault as its cause, when the engine has failed
 	fail   context.CancelCauseFunc
 
+	tables    atomic.Int64    // numbers the tables of Ingest
 	writing   sync.Mutex      // held by Commit, Flush and Checkpoint; guards what follows
 	unflushed int             // bytes of batches since the last flush was begun
 	flushing  <-chan struct{} // closed by the engine when that flush has ended; never closed if the flush fails

@@ -158,6 +158,11 @@ func (h *History) flush(upTo eventstore.Position) error {
 	if err := h.commit(upTo, true); err != nil {
 		return err
 	}
+	if h.growing != nil {
+		if err := h.growing.handOver(); err != nil {
+			return err
+		}
+	}
 	return h.settled()
 }
 
@@ -181,6 +186,9 @@ func (h *History) addEntry(e *eventstore.RecordedEvent, d *draft, subject *subje
 	if full := h.segments.add(e.Position, eventType, subject, d.step, leaf); full != nil {
 		if err := h.seal(h.batch, full); err != nil {
 			return err
+		}
+		if h.rebuilding {
+			h.segments.open.reuse(full)
 		}
 	}
 	if at := e.RecordedAt.UnixNano(); at-h.indexed >= int64(time.Second) {

@@ -79,24 +79,29 @@ func (b *tableBatch) valueOf(p pair) []byte {
 	return b.pieces[p.piece][begin : begin+p.value]
 }
 
-// ownTables are the ranges that have tables of their own. Their keys grow from commit to commit, so the engine never writes such a
-// table again, as it does with tables that overlap. The state is written with each commit, and the tables of its neighbours would
+// ownTables are the ranges that have tables of their own. The state is written with each commit, and the tables of its neighbours would
 // overlap each time if they had it, too.
 var ownTables = [256]bool{rangeEntry: true, rangeBlock: true, rangeSteps: true, rangeState: true}
 
 func (b *tableBatch) commit(db *disposable.DB) (batch, error) {
-	keys, ends := b.keys[:0], []int(nil)
+	keys, runs := b.keys[:0], []disposable.Run(nil)
+	end := func(random bool) {
+		if n := len(runs); n == 0 && len(keys) > 0 || n > 0 && runs[n-1].End < len(keys) {
+			runs = append(runs, disposable.Run{End: len(keys), Random: random})
+		}
+	}
 	for i, of := range b.ranges {
-		if ownTables[i] && len(of) > 0 {
-			ends = append(ends, len(keys))
+		if ownTables[i] {
+			end(false)
 		}
 		slices.SortFunc(of, func(x, y pair) int { return bytes.Compare(b.keyOf(x), b.keyOf(y)) }) // of keys in order that is little work
 		keys = append(keys, of...)
-		if ownTables[i] && len(of) > 0 {
-			ends = append(ends, len(keys))
+		if ownTables[i] {
+			end(i == rangeBlock)
 		}
 	}
-	err := db.Ingest(len(keys), ends, func(i int) (key, value []byte) { return b.keyOf(keys[i]), b.valueOf(keys[i]) })
+	end(false)
+	err := db.Ingest(runs, func(i int) (key, value []byte) { return b.keyOf(keys[i]), b.valueOf(keys[i]) })
 	for i := range b.ranges {
 		b.ranges[i] = b.ranges[i][:0]
 	}
@@ -105,4 +110,65 @@ func (b *tableBatch) commit(db *disposable.DB) (batch, error) {
 	}
 	b.keys, b.used = keys, 0
 	return b, err
+}
+
+// rebuildBatch is the batch of a rebuild. What grows goes to the engine ahead of the rest.
+type rebuildBatch struct {
+	*tableBatch
+	growing *growing
+}
+
+func (b rebuildBatch) Set(key, value []byte, o *pebble.WriteOptions) error {
+	switch key[0] {
+	case rangeEntry, rangeBlock, rangeSteps:
+		return b.growing.set(key, value)
+	}
+	return b.tableBatch.Set(key, value, o)
+}
+
+func (b rebuildBatch) commit(db *disposable.DB) (batch, error) {
+	_, err := b.tableBatch.commit(db)
+	return b, err
+}
+
+// growing has the keys of the ranges that are most of a rebuild, and whose keys only grow, so that no later table overlaps theirs. They go to
+// the engine whenever they are growingPieces, by a goroutine of its own for which wait waits, so that their memory is used again soon. Nobody reads
+// the folder of a rebuild before all of it is there.
+type growing struct {
+	db           *disposable.DB
+	batch, spare *tableBatch
+	writing      chan error // gets the outcome of the batch that is being written; nil: none is
+}
+
+const growingPieces = 12
+
+func (g *growing) set(key, value []byte) error {
+	if g.batch.used > growingPieces {
+		if err := g.handOver(); err != nil {
+			return err
+		}
+	}
+	return g.batch.Set(key, value, nil)
+}
+
+func (g *growing) handOver() error {
+	if err := g.wait(); err != nil {
+		return err
+	}
+	written, done := g.batch, make(chan error, 1) // done gets one error and is never closed
+	go func() {
+		_, err := written.commit(g.db)
+		done <- err
+	}()
+	g.batch, g.spare, g.writing = g.spare, written, done
+	return nil
+}
+
+func (g *growing) wait() error {
+	if g.writing == nil {
+		return nil
+	}
+	err := <-g.writing
+	g.writing = nil
+	return err
 }

@@ -160,3 +160,6 @@ func Actors(before, metadata []byte) (plain, decoded string, isPlain bool) {
 	decoded, _ = actorOf(metadata)
 	return m.actor, decoded, isPlain
 }
+
+// InOrder puts names in order.
+func InOrder(names []string) { byName(names, func(name string) string { return name }) }

@@ -14,6 +14,7 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/disposable"
 	"github.com/rollcall-registry/rollcall/projections/sparse"
+	"github.com/rollcall-registry/rollcall/projections/traces"
 )
 
 // formatVersion is the version of the folder's content. A folder of another version is made anew.
@@ -28,19 +29,21 @@ type index struct {
 	lifecycle  eventstore.Position // entries are written up to here
 	summed     eventstore.Position // summaries of heartbeats are written up to here
 	tree       tree
-	indexed    int64      // newest time in the time index, Unix nanoseconds
-	unflushed  int        // heartbeats since the summaries were written
-	flushed    time.Time  // recorded time at which the summaries were written
-	batch      batch      // what the engine gets with the young entries, but for them and their lists
-	drafts     drafts     // buffer
-	scratch    []byte     // buffer
-	key        []byte     // buffer
-	rebuilding bool       // nobody reads, and what is in memory is written when it is much
-	names      *directory // in a rebuild; nil: the subjects of the open segment, the lists and the summaries are looked up apart
-	spare      batch      // in a rebuild: the next batch, or the one that is being written
-	writing    chan error // in a rebuild: gets the outcome of the batch that is being written; nil: none is
-	seeded     bool       // the summaries on disk are ahead of the events: see keepSummaries
-	renewed    string     // the folder that was put aside for this one, and whose summaries are to be taken over; "": none
+	indexed    int64         // newest time in the time index, Unix nanoseconds
+	unflushed  int           // heartbeats since the summaries were written
+	flushed    time.Time     // recorded time at which the summaries were written
+	batch      batch         // what the engine gets with the young entries, but for them and their lists
+	drafts     drafts        // buffer
+	scratch    []byte        // buffer
+	key        []byte        // buffer
+	rebuilding bool          // nobody reads, and what is in memory is written when it is much
+	names      *directory    // in a rebuild; nil: the subjects of the open segment, the lists and the summaries are looked up apart
+	growing    *growing      // in a rebuild
+	sorted     []traces.Step // in a rebuild: buffer of sealSteps
+	spare      batch         // in a rebuild: the next batch, or the one that is being written
+	writing    chan error    // in a rebuild: gets the outcome of the batch that is being written; nil: none is
+	seeded     bool          // the summaries on disk are ahead of the events: see keepSummaries
+	renewed    string        // the folder that was put aside for this one, and whose summaries are to be taken over; "": none
 
 	young young // entries that the engine does not have yet
 

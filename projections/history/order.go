@@ -7,39 +7,86 @@ import (
 	"strings"
 )
 
-// nameOf has an item with its name, and the number that the bytes of the name make that come first behind what all names begin with. Most
-// names are told apart by the number, which is beside the item, where the bytes of a name are elsewhere in memory.
-type nameOf[T any] struct {
-	head uint64
-	name string
-	item T
+// headOf is where a name is in a list, and the number that the bytes of the name make that come first behind what all names begin with. Most
+// names are told apart by the number, and the bytes of a name are elsewhere in memory.
+type headOf struct {
+	head  uint64
+	index int
 }
+
+// manyNames is from how many names on their numbers are put in order byte by byte, which looks at no two of them together.
+const manyNames = 256
 
 // byName puts items in the order of their names.
 func byName[T any](items []T, name func(T) string) {
 	if len(items) < 2 {
 		return
 	}
-	list := make([]nameOf[T], len(items))
 	shared := name(items[0])
-	for i, item := range items {
-		list[i] = nameOf[T]{name: name(item), item: item}
-		shared = common(shared, list[i].name)
-	}
-	for i := range list {
-		var head [8]byte
-		copy(head[:], list[i].name[len(shared):])
-		list[i].head = binary.BigEndian.Uint64(head[:])
-	}
-	slices.SortFunc(list, func(a, b nameOf[T]) int {
-		if a.head != b.head {
-			return cmp.Compare(a.head, b.head)
+	list := make([]headOf, len(items), 2*len(items))
+	for i := 0; i < len(items); i++ {
+		of := name(items[i])
+		if !strings.HasPrefix(of, shared) { // mostly with one of the first
+			shared, i = common(shared, of), -1
+			continue
 		}
-		return strings.Compare(a.name, b.name)
-	})
-	for i := range list {
-		items[i] = list[i].item
+		list[i] = headOf{headAfter(of, len(shared)), i}
 	}
+	if len(list) < manyNames {
+		slices.SortFunc(list, func(a, b headOf) int { return cmp.Compare(a.head, b.head) })
+	} else {
+		list = byHead(list, list[len(list):cap(list)])
+	}
+	for begin := 0; begin < len(list); { // those with the same head
+		end := begin + 1
+		for end < len(list) && list[end].head == list[begin].head {
+			end++
+		}
+		if end-begin > 1 {
+			slices.SortFunc(list[begin:end], func(a, b headOf) int { return strings.Compare(name(items[a.index]), name(items[b.index])) })
+		}
+		begin = end
+	}
+	ordered := make([]T, len(items))
+	for i := range list {
+		ordered[i] = items[list[i].index]
+	}
+	copy(items, ordered)
+}
+
+// headAfter is the number that the bytes of a name behind its first ones make.
+func headAfter(name string, first int) uint64 {
+	var head [8]byte
+	copy(head[:], name[first:])
+	return binary.BigEndian.Uint64(head[:])
+}
+
+// byHead puts a list in order: by the last byte of the numbers, then by the one before it, and so on. A byte that all have is passed over.
+// spare is memory of the same length; the result is in the one or in the other.
+func byHead(list, spare []headOf) []headOf {
+	var counts [8][256]int32
+	for i := range list {
+		for b := range 8 {
+			counts[b][byte(list[i].head>>(8*b))]++
+		}
+	}
+	for b := range 8 {
+		places := &counts[b]
+		if int(places[byte(list[0].head>>(8*b))]) == len(list) {
+			continue
+		}
+		next := int32(0)
+		for value, n := range places {
+			places[value], next = next, next+n
+		}
+		for i := range list {
+			place := &places[byte(list[i].head>>(8*b))]
+			spare[*place] = list[i]
+			*place++
+		}
+		list, spare = spare, list
+	}
+	return list
 }
 
 // common is what two texts begin with.

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
-	"github.com/rollcall-registry/rollcall/projections"
 )
 
 // drafted are events with their drafts.
@@ -17,6 +16,9 @@ type drafted struct {
 	made   drafts
 	done   chan struct{} // is closed when the drafts are made
 }
+
+// draftsAtOnce is of how many events drafts are made at once.
+const draftsAtOnce = 1024
 
 // readDrafts reads the events up to the head, and calls apply with them and their drafts, in order. The drafts are made by
 // goroutines of their own, and packed if there are at least packFrom of them. All goroutines have ended when readDrafts returns. apply
@@ -30,24 +32,37 @@ func readDrafts(ctx context.Context, store eventstore.Store, head eventstore.Pos
 	group.Go(func() error {
 		defer close(raw)
 		defer close(ordered)
-		for events, err := range projections.ReadAhead(ctx, store, eventstore.ReadAllOptions{To: max(head, 1)}) {
+		var d *drafted
+		send := func() error {
+			d.done = make(chan struct{})
+			for _, to := range []chan<- *drafted{ordered, raw} {
+				select {
+				case to <- d:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			d = nil
+			return nil
+		}
+		for e, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{To: max(head, 1)}) {
 			if err != nil {
 				return err
 			}
-			d := spent.Get().(*drafted)
-			d.events, d.done = append(d.events[:0], events...), make(chan struct{})
-			select {
-			case ordered <- d:
-			case <-ctx.Done():
-				return ctx.Err()
+			if d == nil {
+				d = spent.Get().(*drafted)
+				d.events = d.events[:0]
 			}
-			select {
-			case raw <- d:
-			case <-ctx.Done():
-				return ctx.Err()
+			if d.events = append(d.events, e); len(d.events) == draftsAtOnce {
+				if err := send(); err != nil {
+					return err
+				}
 			}
 		}
-		return nil
+		if d == nil {
+			return nil
+		}
+		return send()
 	})
 	for range makers {
 		group.Go(func() error {

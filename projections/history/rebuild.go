@@ -37,7 +37,8 @@ func (p place) rebuild(ctx context.Context, store eventstore.Store, progress fun
 		}
 	}()
 	h.names, h.young.lists.direct = new(directory), true
-	h.rebuilding, h.batch, h.spare, h.tree.keep = true, &tableBatch{}, &tableBatch{}, true
+	h.growing = &growing{db: h.db, batch: &tableBatch{}, spare: &tableBatch{}}
+	h.rebuilding, h.batch, h.spare, h.tree.keep = true, rebuildBatch{&tableBatch{}, h.growing}, rebuildBatch{&tableBatch{}, h.growing}, true
 	if _, err := os.Stat(p.dir); err == nil {
 		if err := h.keepSummaries(ctx, p, store); err != nil {
 			return err
@@ -111,12 +112,14 @@ func (h *History) finishBeside() {
 }
 
 // settled waits until the engine has all batches that were handed to it.
-func (x *index) settled() error {
-	if x.writing == nil {
-		return nil
+func (x *index) settled() (err error) {
+	if x.growing != nil {
+		err = x.growing.wait()
 	}
-	err := <-x.writing
-	x.writing = nil
+	if x.writing != nil {
+		err = errors.Join(err, <-x.writing)
+		x.writing = nil
+	}
 	return err
 }
 

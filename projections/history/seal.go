@@ -48,7 +48,10 @@ func (x *index) sealSteps(b batch, s *segment, subjects []*subject) error {
 	for i := range subjects {
 		counts[i+1] += counts[i]
 	}
-	sorted, next := make([]traces.Step, len(s.steps)), slices.Clone(counts)
+	sorted, next := slices.Grow(x.sorted[:0], len(s.steps))[:len(s.steps)], slices.Clone(counts)
+	if x.rebuilding {
+		x.sorted = sorted
+	}
 	for i, of := range s.subjects {
 		sorted[next[of]] = s.steps[i]
 		next[of]++

@@ -88,6 +88,13 @@ func (s *segment) grow(entries int) {
 	s.types, s.subjects = slices.Grow(s.types, more), slices.Grow(s.subjects, more)
 }
 
+// reuse takes the memory of a segment of which nobody needs anything but the positions. REQUIRES: s has no entries.
+func (s *segment) reuse(of *segment) {
+	s.steps, s.types, s.subjects = of.steps[:0], of.types[:0], of.subjects[:0]
+	s.positions = slices.Grow(s.positions, cap(of.steps))
+	of.steps, of.types, of.subjects, of.names = nil, nil, nil, nil
+}
+
 // first is the number of the first leaf.
 func (s *segment) first(size int64) int64 { return s.number * size }
 
