@@ -103,10 +103,11 @@ type indexed struct {
 	position eventstore.Position
 }
 
-// newBatch gives a batch that was used before, or a new one that takes all that the calls of the commit append without growing. The
+// newBatch gives a batch that was used before, or a new one, which takes all that the calls of the commit append without growing: to grow it
+// copies. A batch that is too small is left to the garbage collector, so those that are kept are as large as commits are. The
 // engine's own pool has the small batches of other owners, too, and would give them to large commits.
 func (s *Store) newBatch(c *commit) *pebble.Batch {
-	if b, ok := s.batches.Get().(*pebble.Batch); ok {
+	if b, ok := s.batches.Get().(*pebble.Batch); ok && cap(b.Repr()) >= min(c.written, maxCommitBytes) {
 		return b
 	}
 	return s.db.NewBatchWithSize(c.written, pebble.WithMaxRetainedSizeBytes(maxCommitBytes))
