@@ -23,7 +23,7 @@ type cost struct {
 // cost is what the processes have used.
 func (t *servers) cost() (sum cost) {
 	for _, p := range t.processes {
-		folder := filepath.Join("/proc", fmt.Sprint(p.Process.Pid))
+		folder := filepath.Join("/proc", fmt.Sprint(p.Pid))
 		stat, err := os.ReadFile(filepath.Join(folder, "stat"))
 		if err != nil {
 			continue

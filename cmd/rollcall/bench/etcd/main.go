@@ -13,7 +13,6 @@ import (
 	"flag"
 	"log"
 	"os"
-	"os/exec"
 	"os/signal"
 	"regexp"
 	"time"
@@ -50,15 +49,15 @@ func (b *bench) measure(binary string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if b.etcd, err = startEtcd(b.ctx, dir); err != nil {
+	if b.etcd, err = started(dir, func(dir string) (*servers, error) { return startEtcd(b.ctx, dir) }); err != nil {
 		return err
 	}
 	defer b.etcd.stop()
-	if b.rollcall, err = startRollcall(b.ctx, binary, dir, b.profile != ""); err != nil {
+	if b.rollcall, err = started(dir, func(dir string) (*servers, error) { return startRollcall(b.ctx, binary, dir, b.profile != "") }); err != nil {
 		return err
 	}
 	defer b.rollcall.stop()
-	if b.alone, err = startAlone(b.ctx, binary, dir); err != nil {
+	if b.alone, err = started(dir, func(dir string) (*servers, error) { return startAlone(b.ctx, binary, dir) }); err != nil {
 		return err
 	}
 	defer b.alone.stop()
@@ -71,20 +70,4 @@ func (b *bench) measure(binary string) error {
 		}
 	}
 	return b.run()
-}
-
-// servers are the processes of a cluster, or of a node alone.
-type servers struct {
-	processes []*exec.Cmd
-	urls      []string // of the nodes
-	debug     []string // where Rollcall's nodes serve profiles
-	metrics   []string // where the nodes of a cluster of Rollcall tell how many blocks they had
-	leader    int      // index of the node that leads
-}
-
-func (t *servers) stop() {
-	for _, p := range t.processes {
-		_ = p.Process.Kill()
-		_ = p.Wait()
-	}
 }

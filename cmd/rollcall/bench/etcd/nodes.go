@@ -4,13 +4,13 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -28,6 +28,31 @@ func freeAddress() string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// errEnded is for servers of which a process has ended before all of them were ready.
+var errEnded = errors.New("a process has ended")
+
+// tries is how often servers are started at most.
+const tries = 5
+
+// started starts servers, each time at other addresses and in a folder of their own, until no process ends: another program may take an
+// address after it was found to be free.
+func started(dir string, start func(dir string) (*servers, error)) (t *servers, err error) {
+	for range tries {
+		folder, failed := os.MkdirTemp(dir, "")
+		if failed != nil {
+			return nil, failed
+		}
+		if t, err = start(folder); err == nil {
+			return t, nil
+		}
+		t.stop()
+		if !errors.Is(err, errEnded) {
+			break
+		}
+	}
+	return nil, err
 }
 
 // runEtcd is a process of etcd: its name, folder, client address, peer address and the members.
@@ -62,28 +87,28 @@ func startEtcd(ctx context.Context, dir string) (*servers, error) {
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return t, err
 	}
 	for i := range 3 {
 		if err := t.start(self, "etcd-node", fmt.Sprint("e", i), filepath.Join(dir, fmt.Sprint("e", i)), t.urls[i], peers[i], strings.Join(members, ",")); err != nil {
-			return nil, err
+			return t, err
 		}
 	}
 	c, err := clientv3.New(clientv3.Config{Endpoints: t.urls, DialTimeout: 30 * time.Second})
 	if err != nil {
-		return nil, err
+		return t, err
 	}
 	defer c.Close()
 	for i, u := range t.urls {
-		within, cancel := context.WithTimeout(ctx, 60*time.Second)
-		status, err := c.Status(within, u)
-		for err != nil && within.Err() == nil {
-			time.Sleep(100 * time.Millisecond)
+		var status *clientv3.StatusResponse
+		err := t.await(ctx, "etcd", u, func() (err error) {
+			within, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
 			status, err = c.Status(within, u)
-		}
-		cancel()
+			return err
+		})
 		if err != nil {
-			return nil, err
+			return t, err
 		}
 		if status.Leader == status.Header.MemberId {
 			t.leader = i
@@ -106,22 +131,20 @@ func startRollcall(ctx context.Context, binary, dir string, debug bool) (*server
 			args = append(args, "--debug-listen", t.debug[i])
 		}
 		if err := t.start(binary, args...); err != nil {
-			return nil, err
+			return t, err
 		}
 		t.metrics = append(t.metrics, "http://"+t.urls[i]+"/metrics")
 	}
 	for i, u := range t.urls {
-		for began := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		err := t.await(ctx, "rollcall", u, func() error {
 			role, err := roleOf(u)
-			if err == nil {
-				if role == "leader" {
-					t.leader = i
-				}
-				break
+			if role == "leader" {
+				t.leader = i
 			}
-			if time.Since(began) > time.Minute || ctx.Err() != nil {
-				return nil, fmt.Errorf("rollcall at %s: %w", u, err)
-			}
+			return err
+		})
+		if err != nil {
+			return t, err
 		}
 	}
 	return t, nil
@@ -131,28 +154,30 @@ func startRollcall(ctx context.Context, binary, dir string, debug bool) (*server
 func startAlone(ctx context.Context, binary, dir string) (*servers, error) {
 	t := &servers{urls: []string{freeAddress()}}
 	if err := t.start(binary, "serve", "--listen", t.urls[0], "--data", filepath.Join(dir, "alone"), "--log-level", "error"); err != nil {
-		return nil, err
+		return t, err
 	}
-	for began := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+	return t, t.await(ctx, "rollcall", t.urls[0], func() error {
 		resp, err := http.Get("http://" + t.urls[0] + "/readyz")
 		if err == nil {
 			_ = resp.Body.Close()
-			return t, nil
 		}
-		if time.Since(began) > time.Minute || ctx.Err() != nil {
-			return nil, fmt.Errorf("rollcall at %s: %w", t.urls[0], err)
-		}
-	}
+		return err
+	})
 }
 
-func (t *servers) start(binary string, args ...string) error {
-	c := exec.Command(binary, args...)
-	c.Stderr = os.Stderr
-	if err := c.Start(); err != nil {
-		return err
+// await asks a node until it is ready, for a minute at most.
+func (t *servers) await(ctx context.Context, who, address string, ready func() error) error {
+	for began := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		err := ready()
+		switch {
+		case err == nil:
+			return nil
+		case t.ended():
+			return fmt.Errorf("%s at %s: %w", who, address, errEnded)
+		case time.Since(began) > time.Minute || ctx.Err() != nil:
+			return fmt.Errorf("%s at %s: %w", who, address, err)
+		}
 	}
-	t.processes = append(t.processes, c)
-	return nil
 }
 
 func roleOf(address string) (string, error) {
