@@ -93,8 +93,16 @@ func (c *child) rest(atMost time.Duration) {
 }
 
 // cpu is the processor time that the process has used; ok is false where the system does not say.
-func (c *child) cpu() (time.Duration, bool) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+func (c *child) cpu() (time.Duration, bool) { return cpuOf(c.cmd.Process.Pid) }
+
+// ownCPU is the processor time that this process, the client, has used; 0 where the system does not say.
+func ownCPU() time.Duration {
+	used, _ := cpuOf(os.Getpid())
+	return used
+}
+
+func cpuOf(pid int) (time.Duration, bool) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, false
 	}

@@ -1,71 +1,10 @@
 package bench
 
 import (
-	"bufio"
 	"fmt"
-	"net"
-	"strings"
 	"sync"
 	"time"
 )
-
-// watched is a service whose subscribers are measured. Its subscribers say when each of them was told of a change.
-type watched struct {
-	service string
-	conns   []net.Conn
-	told    chan time.Time // gets one for each event of each subscriber
-	failed  chan error
-}
-
-// watch subscribes to a service. The result must be closed.
-func (b *bench) watch(service string, subscribers int) (*watched, error) {
-	w := &watched{service: service, told: make(chan time.Time, 16*subscribers), failed: make(chan error, subscribers)}
-	for range subscribers {
-		c, err := dialBuffered(b.address, 4<<10)
-		if err == nil {
-			w.conns = append(w.conns, c.conn)
-			_, err = c.conn.Write(rawRequest("GET", "/v1/streams/services/"+service, ""))
-		}
-		if err != nil {
-			w.close()
-			return nil, err
-		}
-		go w.listen(c.r)
-	}
-	return w, w.await(subscribers, func(time.Time) {}) // the snapshots
-}
-
-func (w *watched) listen(r *bufio.Reader) {
-	for {
-		line, err := r.ReadSlice('\n')
-		if err != nil && err != bufio.ErrBufferFull {
-			w.failed <- err
-			return
-		}
-		if strings.HasPrefix(string(line), "event: ") {
-			w.told <- time.Now()
-		}
-	}
-}
-
-// await waits for a number of events.
-func (w *watched) await(n int, told func(time.Time)) error {
-	for range n {
-		select {
-		case at := <-w.told:
-			told(at)
-		case err := <-w.failed:
-			return fmt.Errorf("a subscriber of %s: %w", w.service, err)
-		}
-	}
-	return nil
-}
-
-func (w *watched) close() {
-	for _, c := range w.conns {
-		_ = c.Close()
-	}
-}
 
 // watchers are the times from sending a change to each subscriber having it: of one subscriber and of a thousand, from changes
 // that follow each other at once and from changes 3 ms apart. The next change is sent when all have the one before.
@@ -93,7 +32,9 @@ func (b *bench) watchersOf(subscribers int, pause time.Duration) error {
 	defer c.conn.Close()
 	var times []time.Duration
 	changes := 0
+	var own time.Duration // what the client used
 	used, err := b.server.use(func() error {
+		own = -ownCPU()
 		for end := time.Now().Add(b.each); time.Now().Before(end) || changes < 20; changes++ {
 			sent := time.Now()
 			answered := make(chan error, 1)
@@ -101,14 +42,19 @@ func (b *bench) watchersOf(subscribers int, pause time.Duration) error {
 				_, _, err := c.do(rawRequest("PUT", "/v1/services/"+w.service+"/instances/a", benchBody(1, changes)))
 				answered <- err
 			}()
-			if err := w.await(subscribers, func(at time.Time) { times = append(times, at.Sub(sent)) }); err != nil {
+			told, err := w.await(subscribers)
+			if err != nil {
 				return err
+			}
+			for _, at := range told {
+				times = append(times, at.Sub(sent))
 			}
 			if err := <-answered; err != nil {
 				return err
 			}
 			time.Sleep(pause)
 		}
+		own += ownCPU()
 		return nil
 	})
 	if err != nil {
@@ -120,6 +66,7 @@ func (b *bench) watchersOf(subscribers int, pause time.Duration) error {
 	}
 	f := waits(name, times)
 	f.CPU = float64(used.Microseconds()) / float64(changes*subscribers)
+	f.Note = fmt.Sprintf("client: %.1f µs", float64(own.Microseconds())/float64(changes*subscribers))
 	b.add(f)
 	return nil
 }
@@ -187,7 +134,7 @@ func (b *bench) lookupsAfterChanges(service string, instances int) error {
 // polls are the times from a change to the replies of 100 long polls.
 func (b *bench) polls(service string, instances int) error {
 	const pollers = 100
-	w := &watched{service: service, told: make(chan time.Time, 16*pollers), failed: make(chan error, pollers)}
+	w := newWatched(service)
 	defer w.close()
 	var group sync.WaitGroup
 	stop := make(chan struct{})
@@ -207,15 +154,15 @@ func (b *bench) polls(service string, instances int) error {
 				default:
 				}
 				if err != nil {
-					w.failed <- err
+					w.fail(err)
 					return
 				}
 				position = newest
-				w.told <- time.Now()
+				w.hear(time.Now(), 1)
 			}
 		})
 	}
-	if err := w.await(pollers, func(time.Time) {}); err != nil { // without an index a poll is answered at once
+	if _, err := w.await(pollers); err != nil { // without an index a poll is answered at once
 		return err
 	}
 	c, err := dialRaw(b.address)
@@ -232,8 +179,12 @@ func (b *bench) polls(service string, instances int) error {
 			if err := change(c, service, n%instances, -n-1); err != nil {
 				return err
 			}
-			if err := w.await(pollers, func(at time.Time) { times = append(times, at.Sub(sent)) }); err != nil {
+			told, err := w.await(pollers)
+			if err != nil {
 				return err
+			}
+			for _, at := range told {
+				times = append(times, at.Sub(sent))
 			}
 		}
 		return nil
