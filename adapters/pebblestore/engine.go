@@ -11,7 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 )
 
-func openPebble(dir string, opts Options) (*pebble.DB, *pebble.Lock, error) {
+func openPebble(dir string, opts Options, merging *merging) (*pebble.DB, *pebble.Lock, error) {
 	lock, err := pebble.LockDirectory(dir, opts.FS)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
@@ -51,6 +51,7 @@ func openPebble(dir string, opts Options) (*pebble.DB, *pebble.Lock, error) {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Levels[i].BlockSize = 16 << 10
 	}
+	o.Experimental.CompactionScheduler = merging
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	var db *pebble.DB
 	err = withoutPanic(func() (err error) {

@@ -30,7 +30,7 @@ func TestTheEngineWaitsBeforeItWritesATableAgain(t *testing.T) {
 	db, lock, err := openPebble("events", Options{FS: disk, Logger: slog.New(slog.DiscardHandler), pause: func() {
 		pauses <- struct{}{}
 		<-goOn
-	}})
+	}}, new(merging))
 	if err != nil {
 		t.Fatal(err)
 	}

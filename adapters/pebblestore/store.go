@@ -34,7 +34,9 @@ type Options struct {
 	FS        vfs.FS       // nil: the disk
 	OnCommit  func(Commit) // is told of every commit, in order, and must return quickly; nil: nobody is told
 	ReadOnly  bool         // opens an existing store without changing it
-	Filling   bool         // the store is filled from another one: the event of its timeline waits, see Descend
+	// MergeLater has the engine merge no tables before Merge is called, so that a start has the processor. Without it, Open calls Merge.
+	MergeLater bool
+	Filling    bool // the store is filled from another one: the event of its timeline waits, see Descend
 	// MinFree is the free disk space, in bytes, below which appends are refused; 0: 128 MiB. The engine needs space
 	// for compactions, and must never find the disk full.
 	MinFree uint64
@@ -72,6 +74,7 @@ func (e LockedError) Error() string {
 // Store is an eventstore.Store in a folder.
 type Store struct {
 	db        *pebble.DB
+	merging   *merging
 	lock      *pebble.Lock // of the folder
 	dir       string
 	opts      Options
@@ -147,12 +150,16 @@ func Open(dir string, opts Options) (*Store, error) {
 			return nil, fmt.Errorf("create data folder: %w", err)
 		}
 	}
-	db, lock, err := openPebble(dir, opts)
+	merging := &merging{held: true}
+	db, lock, err := openPebble(dir, opts, merging)
 	if err != nil {
 		return nil, err
 	}
+	if !opts.MergeLater {
+		merging.Merge()
+	}
 	s := &Store{
-		db: db, lock: lock, dir: dir, opts: opts, heads: new(heads), known: newKnown(), changes: new(changes),
+		db: db, merging: merging, lock: lock, dir: dir, opts: opts, heads: new(heads), known: newKnown(), changes: new(changes),
 		queue: make(chan *pending, maxQueued), commits: make(chan *commit, 1),
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 		clock: clock{wall: opts.Now, mono: opts.Monotonic, logger: opts.Logger},
@@ -181,6 +188,9 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	return s, nil
 }
+
+// Merge ends what Options.MergeLater asked for.
+func (s *Store) Merge() { s.merging.Merge() }
 
 // load reads the store's identity, its newest position and its clock.
 func (s *Store) load() error {

@@ -60,7 +60,9 @@ func openBackend(ctx context.Context, s settings, observed *metrics.Metrics, log
 		return nil, err
 	}
 	at("the event store is being opened", nil)
-	store, err := pebblestore.Open(filepath.Join(s.data, "events"), embeddedOptions(s, observed, logger))
+	options := embeddedOptions(s, observed, logger)
+	options.MergeLater = true
+	store, err := pebblestore.Open(filepath.Join(s.data, "events"), options)
 	if errors.Is(err, pebblestore.ErrReplica) {
 		return nil, fmt.Errorf("%s belongs to a node of a cluster: start it with --node and --cluster, or take it out of the cluster with rollcall cluster leave", s.data)
 	}
@@ -70,7 +72,10 @@ func openBackend(ctx context.Context, s settings, observed *metrics.Metrics, log
 	trim := func(keep time.Duration) error { _, err := store.Retain(keep); return err }
 	return &backend{
 		Store: store, id: store.ID(), err: store.Err, diskBytes: store.DiskUsage, now: store.Now, embedded: func() *pebblestore.Store { return store },
-		watch: func(ctx context.Context) error { return tick(ctx, time.Hour, retain(trim, s.retention, logger)) },
+		watch: func(ctx context.Context) error {
+			store.Merge()
+			return tick(ctx, time.Hour, retain(trim, s.retention, logger))
+		},
 	}, nil
 }
 

@@ -30,8 +30,8 @@ func collectorIsOurs() bool { return os.Getenv("GOGC") == "" && os.Getenv("GOMEM
 // makes much garbage beside a small heap, and the collections would take a third of the rebuild's time.
 func fewerCollections() (as func()) { return collectAt(mostPercent) }
 
-// noCollections stops garbage collections until the returned function is called. A snapshot that is loaded, and leases that begin, make
-// nearly no garbage, so collections would only look through what is there so far, again and again.
+// noCollections stops garbage collections until the returned function is called, or tuneCollector runs. A start makes nearly no garbage beside
+// the catalog and the leases, so collections would only look through what is there so far, again and again.
 func noCollections() (as func()) { return collectAt(-1) }
 
 func collectAt(percent int) (as func()) {

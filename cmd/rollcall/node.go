@@ -117,10 +117,11 @@ func (n *node) openStore(ctx context.Context) (err error) {
 func (n *node) openLive(ctx context.Context) (err error) {
 	n.at("the catalog is being built", n.store.err)
 	said := time.Now()
-	defer fewerCollections()()
+	collect := noCollections() // until tuneCollector runs
+	n.onClose(func() error { collect(); return nil })
 	n.live, err = live.Open(ctx, live.Options{
 		Store: n.store, Now: time.Now, Logger: n.logger,
-		Snapshots: catalogSnapshots(n.settings, n.store.id, n.logger), Filling: noCollections,
+		Snapshots: catalogSnapshots(n.settings, n.store.id, n.logger), Replaying: fewerCollections,
 		OnProgress: func(at, head eventstore.Position) {
 			if time.Since(said) > 2*time.Second {
 				said = time.Now()

@@ -15,7 +15,6 @@ import (
 // startLeases begins the leases of the catalog's instances, because nobody could be heard while the registry did not run.
 // What was critical before goes on towards its removal, by the time in which the registry listened.
 func (s *State) startLeases(ctx context.Context, now time.Time) error {
-	defer s.opts.Filling()()
 	var stopped time.Time // when the newest event was recorded; zero: it was not read yet
 	elapsed := func(r leases.Removal) time.Duration {
 		return s.listened(r.Since, stopped)

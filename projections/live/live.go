@@ -29,9 +29,9 @@ type Options struct {
 	// SnapshotEvery is the number of lifecycle events between two snapshots; 0: 25,000. A catalog with more instances
 	// than that is saved after as many events as it has instances.
 	SnapshotEvery int
-	// Filling is called before much is put into memory that stays there, with little garbage, and what it returns is called
-	// afterwards; nil: nobody is told.
-	Filling func() (filled func())
+	// Replaying is called when many events are applied at the start, which makes garbage, and what it returns is called afterwards. All
+	// else at the start makes little garbage, but for what stays. nil: nobody is told.
+	Replaying func() (replayed func())
 	// OnProgress is told during the start which position the projections have reached; nil: nobody is told.
 	OnProgress func(at, head eventstore.Position)
 }
@@ -70,8 +70,8 @@ func Open(ctx context.Context, opts Options) (*State, error) {
 	if opts.SnapshotEvery == 0 {
 		opts.SnapshotEvery = 25_000
 	}
-	if opts.Filling == nil {
-		opts.Filling = func() func() { return func() {} }
+	if opts.Replaying == nil {
+		opts.Replaying = func() func() { return func() {} }
 	}
 	s := &State{opts: opts, began: opts.Now(), saving: make(chan struct{}, 1)}
 	s.catalog.Store(catalog.New())
@@ -104,7 +104,6 @@ func Open(ctx context.Context, opts Options) (*State, error) {
 
 // load loads the newest snapshot.
 func (s *State) load() (projections.Mark, error) {
-	defer s.opts.Filling()()
 	return s.opts.Snapshots.Newest(^eventstore.Position(0), func(state io.Reader) error {
 		loaded, err := catalog.Load(state)
 		if err == nil {
@@ -133,6 +132,9 @@ func (s *State) catchUp(ctx context.Context, at eventstore.Position, reached *ev
 // replay applies lifecycle events only, because a heartbeat from before the start renews no lease.
 func (s *State) replay(ctx context.Context, at, head eventstore.Position, reached *eventstore.Position) error {
 	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix}}
+	replayed := func() {}
+	defer func() { replayed() }()
+	many := s.events + manyEvents
 	var newest tail
 	// The feed begins with the replayed changes, so that subscribers can resume after a restart.
 	defer func() { s.feed = newest.into(s.feed) }()
@@ -150,6 +152,9 @@ func (s *State) replay(ctx context.Context, at, head eventstore.Position, reache
 			*reached = e.Position
 			s.events++
 			s.unsaved++
+			if s.events == many {
+				replayed = s.opts.Replaying()
+			}
 			if s.events%10_000 == 0 && s.opts.OnProgress != nil {
 				s.opts.OnProgress(e.Position, head)
 			}
@@ -161,6 +166,9 @@ func (s *State) replay(ctx context.Context, at, head eventstore.Position, reache
 	}
 	return nil
 }
+
+// manyEvents is a number of events whose replay makes some ten megabytes of garbage.
+const manyEvents = 25_000
 
 // applied is an event with the change that it made to the catalog.
 type applied struct {
