@@ -97,7 +97,9 @@ func (c *clock) stamp() int64 {
 func (c *clock) heard(at int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.last = max(c.last, at)
+	if at > c.last {
+		c.last, c.lastAt = at, c.mono()
+	}
 }
 
 // recorded notes the time of an event that comes from another store, Unix nanoseconds.
@@ -107,12 +109,16 @@ func (c *clock) recorded(at int64) {
 	c.last = at
 }
 
-// present is the time now, but never before the newest recorded time.
+// present is the time now, but never before the newest recorded time. What was called now counts as recorded: whatever is recorded
+// afterwards is not before it, so that what was answered about a moment up to now stays true after the wall clock was set back.
 func (c *clock) present() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.look()
-	return time.Unix(0, max(c.now, c.last)).UTC()
+	if c.now > c.last {
+		c.last, c.lastAt = c.now, c.at
+	}
+	return time.Unix(0, c.last).UTC()
 }
 
 // ahead says whether the newest recorded time is so far ahead of the clock that no correction explains it.

@@ -136,3 +136,49 @@ func TestAStoreFromTheFutureSaysSoAndGoesOn(t *testing.T) {
 		t.Errorf("after 20 minutes at half speed, a retention of 8 removed up to %d, %v", upTo, err)
 	}
 }
+
+// What was called now is not after what is recorded later, so that answers about moments up to now stay true.
+func TestNothingIsRecordedBeforeATimeThatWasCalledNow(t *testing.T) {
+	for _, back := range []time.Duration{-time.Second, -50 * time.Second, -3 * hour} {
+		c := &clocks{wall: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+		var log bytes.Buffer
+		s := open(t, "data", c.options(vfs.NewMem(), &log))
+		appendOne(t, s, stream(1))
+		c.pass(hour)
+		told := s.Now()
+		c.step(back)
+		for range 30 {
+			c.pass(second / 2)
+			if now := s.Now(); now.Before(told) {
+				t.Errorf("a step by %s: it was %s, and is %s", back, told, now)
+			}
+		}
+		position := appendOne(t, s, stream(1))
+		for e, err := range s.ReadAll(ctx, eventstore.ReadAllOptions{After: position - 1}) {
+			if err != nil || !e.RecordedAt.After(told) {
+				t.Errorf("a step by %s: it was %s, and then an event was recorded at %s, %v", back, told, e.RecordedAt, err)
+			}
+		}
+	}
+}
+
+// A replica whose clock is behind that of the leader goes on at half speed from the newest block when it leads, not from when it stamped
+// an event itself.
+func TestANewLeaderWhoseClockIsBehindStampsNoTimeOfTheFuture(t *testing.T) {
+	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	c := &clocks{wall: start}
+	var log bytes.Buffer
+	options := c.options(vfs.NewMem(), &log)
+	options.Replica = true
+	s := open(t, "data", options)
+	c.pass(10 * hour)
+	ahead := start.Add(10*hour + 7*time.Minute)
+	block := pebblestore.Block{At: ahead.UnixNano(), Requests: []eventstore.AppendRequest{{Stream: stream(1), Events: []eventstore.EventData{beat}}}, Mark: []byte("1")}
+	if _, err := s.Apply(nil, &block); err != nil {
+		t.Fatal(err)
+	}
+	c.pass(4 * second)
+	if got, want := time.Unix(0, s.Stamp()).UTC(), ahead.Add(2*second); !got.Equal(want) {
+		t.Errorf("four seconds after a block of %s it stamps %s, want %s", ahead, got, want)
+	}
+}
