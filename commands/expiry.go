@@ -32,8 +32,11 @@ type Expiry struct {
 	Service     *Service
 	Projections Projections
 	Now         func() time.Time
-	Logger      *slog.Logger
-	Preserve    bool // hold expiry in a namespace where many leases lapse at once
+	// Recorded is the time as the store records it, in which the log is told of moments. Steps of the wall clock move it, but not
+	// what Now measures. nil: Now.
+	Recorded func() time.Time
+	Logger   *slog.Logger
+	Preserve bool // hold expiry in a namespace where many leases lapse at once
 	// Listening knows when this node could take renewals. nil: Run makes a Listening that notices pauses of this process
 	// only.
 	Listening *leases.Listening
@@ -46,6 +49,7 @@ type Expiry struct {
 
 	term             uint64 // in which this node leads; 0: it does not, or there is no Leadership
 	started          time.Time
+	reached          eventstore.Position // by the projections, when this process started
 	downtimeRecorded bool
 	tied             bool // the store ties appends, as the last append showed
 	preservation     leases.Preservation
@@ -69,7 +73,7 @@ func (x *Expiry) Run(ctx context.Context, ticks <-chan time.Time) error {
 	if x.Listening == nil {
 		x.Listening = leases.NewListening(x.Projections.Leases())
 	}
-	x.started = x.Now()
+	x.started, x.reached = x.Now(), x.Projections.Position()
 	x.Listening.Start(x.started)
 	looks := make(chan struct{}, 1) // asks for a look; full: a look is asked for already; never closed
 	looking := make(chan struct{})  // closed by the goroutine of the looks when it ends

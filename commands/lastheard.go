@@ -30,14 +30,14 @@ func (h lastHeard) said() domain.LastHeard {
 const heartbeatsRead = 16
 
 // lastHeard gives the newest sign of life from the table of leases. The table knows none if no heartbeat came since
-// this process started: then lastHeard reads the instance's streams. A heartbeat that is damaged or removed makes the
-// time unknown. An error means that the store cannot be read now.
+// this process started: then lastHeard reads the instance's streams. A heartbeat that is damaged or removed, or that is older than
+// the heartbeats that are read, makes the time unknown. An error means that the store cannot be read now.
 func (x *Expiry) lastHeard(ctx context.Context, l leases.Lease, entry *catalog.Entry) (lastHeard, error) {
 	if l.HeartbeatEvents > 0 && !l.LastHeard.IsZero() {
 		return lastHeard{l.LastHeard, l.ByHeartbeat, l.HeartbeatEvents}, nil
 	}
 	var heard lastHeard
-	known := true
+	known, read, oldest := true, 0, time.Time{}
 	opts := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: heartbeatsRead * (1 + len(entry.Checks()))}
 	for e, err := range x.Service.store.ReadStream(ctx, eventstore.HeartbeatStream(l.Key), opts) {
 		if err != nil {
@@ -49,6 +49,7 @@ func (x *Expiry) lastHeard(ctx context.Context, l leases.Lease, entry *catalog.E
 			break
 		}
 		heard.events = max(heard.events, uint64(e.Revision)+1)
+		read, oldest = read+1, e.RecordedAt
 		if event, err := eventstore.Decode(&e); err == nil && event == (domain.HeartbeatReceived{Epoch: l.Epoch, Check: l.Check}) {
 			heard.at, heard.byHeartbeat = e.RecordedAt, true
 			break
@@ -59,10 +60,11 @@ func (x *Expiry) lastHeard(ctx context.Context, l leases.Lease, entry *catalog.E
 		heard.events, known = unread, false
 	}
 	began, err := x.began(ctx, l, entry)
+	more := read == opts.Limit && heard.at.IsZero() && oldest.After(began.at) // an older heartbeat that was not read may be the newest of the lease
 	switch {
 	case err != nil && unavailable(err):
 		return lastHeard{}, err
-	case !known || err != nil:
+	case !known || more || err != nil:
 		heard.at = time.Time{}
 	case began.at.After(heard.at):
 		heard.at, heard.byHeartbeat = began.at, began.byHeartbeat

@@ -78,7 +78,7 @@ func (x *Expiry) state() domain.Deafness {
 // shown yet that the registry can take renewals again, the append of the event shows it.
 func (x *Expiry) recordInterruptions(ctx context.Context, now time.Time) error {
 	if interrupted, ok := x.Listening.Unproven(now); ok {
-		if err := x.recordInterruption(ctx, interrupted); err != nil {
+		if err := x.recordInterruption(ctx, x.recorded(interrupted)); err != nil {
 			return err
 		}
 		x.Listening.Proved(interrupted, x.Now())
@@ -92,12 +92,28 @@ func (x *Expiry) recordInterruptions(ctx context.Context, now time.Time) error {
 		}
 	}
 	for _, interrupted := range x.Listening.Over() {
-		if err := x.recordInterruption(ctx, interrupted); err != nil {
+		if err := x.recordInterruption(ctx, x.recorded(interrupted)); err != nil {
 			return err
 		}
 		x.Listening.Told()
 	}
 	return nil
+}
+
+// recorded is an interruption, which Listening measured by Now, in the time as the store records it now.
+func (x *Expiry) recorded(interrupted domain.ListeningInterrupted) domain.ListeningInterrupted {
+	now, recorded := x.Now(), x.recordedNow()
+	for _, moment := range []*time.Time{&interrupted.From, &interrupted.To} {
+		*moment = recorded.Add(moment.Sub(now)).UTC().Round(0)
+	}
+	return interrupted
+}
+
+func (x *Expiry) recordedNow() time.Time {
+	if x.Recorded == nil {
+		return x.Now()
+	}
+	return x.Recorded()
 }
 
 func (x *Expiry) recordInterruption(ctx context.Context, e domain.ListeningInterrupted) error {
@@ -115,23 +131,25 @@ func (x *Expiry) append(ctx context.Context, expected eventstore.ExpectedRevisio
 }
 
 // recordDowntime appends an event for the time in which the registry was down before this process started, if a live
-// lease would have lapsed in that time. It does so once, at the first look at which the store can be read.
+// lease would have lapsed in that time. It does so once, at the first look at which the store can be read. Nothing is told if
+// the newest event of before is later than the start: a clock was wrong, and how long the registry was down is not known.
 func (x *Expiry) recordDowntime(ctx context.Context) error {
 	if x.downtimeRecorded {
 		return nil
 	}
 	if shortest := x.Projections.Leases().ShortestTTL(); shortest > 0 {
+		started := x.recordedNow().Add(x.started.Sub(x.Now())).UTC().Round(0)
 		for e, err := range x.Service.store.ReadAll(ctx, eventstore.ReadAllOptions{Backwards: true}) {
 			if err != nil {
 				return err
 			}
-			if !e.RecordedAt.Before(x.started) || e.Type == domain.TypeTimelineBegan { // the event is this process's, or a restore's
+			if e.Position > x.reached && !e.RecordedAt.Before(started) || e.Type == domain.TypeTimelineBegan { // the event is this process's, or a restore's
 				continue
 			}
-			if x.started.Sub(e.RecordedAt) < max(shortest, leases.ToldFrom) {
+			if started.Sub(e.RecordedAt) < max(shortest, leases.ToldFrom) {
 				break
 			}
-			down := domain.ListeningInterrupted{From: e.RecordedAt.UTC(), To: x.started.UTC(), Cause: domain.DeafNotRunning}
+			down := domain.ListeningInterrupted{From: e.RecordedAt.UTC(), To: started, Cause: domain.DeafNotRunning}
 			if err := x.recordInterruption(ctx, down); err != nil {
 				return err
 			}

@@ -71,6 +71,9 @@ func startAt(t testing.TB, store eventstore.Store, preserve bool, now func() tim
 	ticker := time.NewTicker(100 * time.Millisecond)
 	expiry := &commands.Expiry{Service: n.service, Projections: r, Now: now, Logger: logger, Preserve: preserve, Listening: n.listening, State: n.state}
 	expiry.Leadership, _ = store.(eventstore.Leadership)
+	if memory, ok := store.(*eventstoretest.Memory); ok {
+		expiry.Recorded = memory.Now
+	}
 	group.Go(func() { _ = expiry.Run(running, ticker.C) })
 	n.stop = func() {
 		cancel()

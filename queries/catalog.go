@@ -8,7 +8,6 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/encoded"
-	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -138,7 +137,7 @@ func (c *Catalog) Instance(ctx context.Context, key domain.Key) (wire.Instance, 
 	entry := c.catalog.Find(key)
 	switch {
 	case entry != nil && c.Live:
-		shown := c.show(entry, c.service.Live.Leases())
+		shown := c.show(entry, c.service.leaseEnds())
 		c.service.observeChecks(entry, shown.Checks)
 		shown.ExpiryHeld = c.service.expiryHeldIn(key.Namespace)
 		return shown, nil
@@ -154,11 +153,11 @@ func (c *Catalog) Instance(ctx context.Context, key domain.Key) (wire.Instance, 
 	return wire.Instance{}, c.service.gone(ctx, key, c.Moment.Position)
 }
 
-func (c *Catalog) show(entry *catalog.Entry, table *leases.Table) wire.Instance {
+func (c *Catalog) show(entry *catalog.Entry, ends *leaseEnds) wire.Instance {
 	if c.Secrets == nil || c.Secrets(eventstore.LifecycleStream(entry.Key())) {
-		return ShowWhole(entry, table)
+		return ShowWhole(entry, ends)
 	}
-	return Show(entry, table)
+	return Show(entry, ends)
 }
 
 // Everything is every service with the instances that a filter picks, of a namespace or ("") of all, in JSON. Services of

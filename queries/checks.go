@@ -64,13 +64,13 @@ func (s *Service) observeChecks(e *catalog.Entry, checks []wire.Check) {
 		switch {
 		case c.Kind == domain.CheckTTL && c.Status != domain.Critical:
 			if l, ok := s.Live.Leases().FindCheck(e.Key(), c.ID); ok {
-				at := l.Deadline.UTC().Round(0)
+				at := s.recorded(l.Deadline)
 				c.LapsesAt = &at
 			}
 		case c.Kind.Probed() && s.Probes != nil:
 			next, by := s.Probes.Look(e.Key(), c.ID)
 			if !next.IsZero() {
-				next = next.UTC().Round(0)
+				next = s.recorded(next)
 				c.NextLook = &next
 			}
 			c.LookedBy = by

@@ -14,7 +14,6 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/encoded"
-	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -207,7 +206,7 @@ func (c *Catalog) Instances(ctx context.Context, key domain.ServiceKey, filter I
 		encode = func() encoded.Form { return s.encodeOf(view, filter, nil, nil) }
 	case leases:
 		name += " leases"
-		encode = func() encoded.Form { return s.encode(c.view(key), filter, s.Live.Leases()) }
+		encode = func() encoded.Form { return s.encode(c.view(key), filter, s.leaseEnds()) }
 	}
 	return s.made(ctx, name, len(view.Entries), encode)
 }
@@ -255,20 +254,20 @@ func listName(view *catalog.View, filter InstanceFilter) string {
 }
 
 // encode is a list of a view in the live catalog.
-func (s *Service) encode(view *catalog.View, filter InstanceFilter, table *leases.Table) encoded.Form {
+func (s *Service) encode(view *catalog.View, filter InstanceFilter, ends *leaseEnds) encoded.Form {
 	given, panics := s.given(view, filter)
-	if table == nil && filter.MaxSilence == 0 {
+	if ends == nil && filter.MaxSilence == 0 {
 		return s.lists.encode(s.frame(view, panics), view, given)
 	}
-	return s.encodeOf(view, given, panics, table)
+	return s.encodeOf(view, given, panics, ends)
 }
 
-func (s *Service) encodeOf(view *catalog.View, filter InstanceFilter, panics *wire.Panic, table *leases.Table) encoded.Form {
+func (s *Service) encodeOf(view *catalog.View, filter InstanceFilter, panics *wire.Panic, ends *leaseEnds) encoded.Form {
 	entries := view.Entries
 	if filter.MaxSilence > 0 {
 		entries = s.heard(entries, filter.MaxSilence)
 	}
-	return encodeList(s.frame(view, panics), entries, filter, table)
+	return encodeList(s.frame(view, panics), entries, filter, ends)
 }
 
 // frame is the list of a view without instances.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/encoded"
-	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -15,10 +14,10 @@ import (
 // times the memory of the catalog's JSON.
 
 // encodeList is the JSON of a wire.InstanceList with the instances of entries that a filter picks.
-func encodeList(frame wire.InstanceList, entries []*catalog.Entry, filter InstanceFilter, table *leases.Table) encoded.Form {
+func encodeList(frame wire.InstanceList, entries []*catalog.Entry, filter InstanceFilter, ends *leaseEnds) encoded.Form {
 	frame.Instances = []wire.Instance{}
 	b := openList(mustJSON(frame), filter.sizeOf(entries))
-	b, _ = appendInstances(b, entries, filter, table)
+	b, _ = appendInstances(b, entries, filter, ends)
 	return encoded.Tagged(fitted(append(b, "]}"...)))
 }
 
@@ -87,7 +86,7 @@ func (f InstanceFilter) sizeOf(entries []*catalog.Entry) (bytes int) {
 // yieldEvery is after how many instances others may run: less than a millisecond's work.
 const yieldEvery = 128
 
-func appendInstances(b []byte, entries []*catalog.Entry, filter InstanceFilter, table *leases.Table) (all []byte, picked int) {
+func appendInstances(b []byte, entries []*catalog.Entry, filter InstanceFilter, ends *leaseEnds) (all []byte, picked int) {
 	for i, e := range entries {
 		if i%yieldEvery == yieldEvery-1 {
 			runtime.Gosched() // heartbeats that wait for a processor go first
@@ -99,7 +98,7 @@ func appendInstances(b []byte, entries []*catalog.Entry, filter InstanceFilter, 
 		if picked > 1 {
 			b = append(b, ',')
 		}
-		instance, err := json.Marshal(Show(e, table))
+		instance, err := json.Marshal(Show(e, ends))
 		if err != nil {
 			panic(err) // cannot happen: an instance has strings, numbers and times only
 		}

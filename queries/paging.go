@@ -13,7 +13,6 @@ import (
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/projections/encoded"
-	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -164,11 +163,11 @@ func (p *ListPage) cost(filter InstanceFilter, entries int) int {
 }
 
 // leases are the leases that a reply shows; nil: it shows none.
-func (c *Catalog) leases(shown bool) *leases.Table {
+func (c *Catalog) leases(shown bool) *leaseEnds {
 	if !shown || !c.Live {
 		return nil
 	}
-	return c.service.Live.Leases()
+	return c.service.leaseEnds()
 }
 
 // pick gives the entries of a view behind an id that a filter picks, at most limit, and says whether there are more.

@@ -248,8 +248,8 @@ func (s *Service) interruptions(ctx context.Context, span reportSpan) (all []rep
 		return true
 	})
 	if s.Listening != nil { // one that is not over has no event yet
-		if from, cause, deaf := s.Listening.DeafSince(); deaf && from.Before(span.to) {
-			all = append(all, report.Interruption{From: from, To: span.to, Cause: cause})
+		if since, cause, deaf := s.Listening.DeafSince(); deaf && s.recorded(since).Before(span.to) {
+			all = append(all, report.Interruption{From: s.recorded(since), To: span.to, Cause: cause})
 		}
 	}
 	return all, err

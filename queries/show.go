@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 
 	"github.com/rollcall-registry/rollcall/projections/catalog"
-	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -15,8 +14,8 @@ const (
 )
 
 // Show is an entry's form for people and programs, with the end of its lease where a table is given.
-func Show(e *catalog.Entry, table *leases.Table) wire.Instance {
-	i := ShowWhole(e, table)
+func Show(e *catalog.Entry, ends *leaseEnds) wire.Instance {
+	i := ShowWhole(e, ends)
 	for c := range i.Checks {
 		i.Checks[c].Check = i.Checks[c].Concealed()
 	}
@@ -24,7 +23,7 @@ func Show(e *catalog.Entry, table *leases.Table) wire.Instance {
 }
 
 // ShowWhole is Show with what checks send to their targets, for those who may change the instance.
-func ShowWhole(e *catalog.Entry, table *leases.Table) wire.Instance {
+func ShowWhole(e *catalog.Entry, ends *leaseEnds) wire.Instance {
 	service := e.Service()
 	i := wire.Instance{
 		Namespace: service.Namespace, Service: service.Service, ID: e.ID(), Details: e.Details(),
@@ -32,11 +31,11 @@ func ShowWhole(e *catalog.Entry, table *leases.Table) wire.Instance {
 	}
 	i.Status = e.Status()
 	showHealth(&i, e)
-	if table == nil {
+	if ends == nil {
 		return i
 	}
-	if l, ok := table.Find(e.Key()); ok {
-		until := l.Deadline.UTC().Round(0)
+	if l, ok := ends.table.Find(e.Key()); ok {
+		until := ends.recorded(l.Deadline)
 		i.LeaseExpiresAt = &until
 	}
 	return i

@@ -44,6 +44,10 @@ func (s *Service) Status(ctx context.Context) wire.Status {
 	}
 	if s.Node.Probes != nil {
 		status.Probes = s.Node.Probes()
+		if p := status.Probes; p != nil && p.HeldSince != nil {
+			since := s.recorded(*p.HeldSince)
+			p.HeldSince = &since
+		}
 	}
 	if s.Node.Cluster != nil {
 		cluster := s.Node.Cluster()
@@ -101,7 +105,7 @@ func (s *Service) listeningStatus(now time.Time) wire.ListeningStatus {
 		return status
 	}
 	if since, cause, deaf := s.Listening.DeafSince(); deaf {
-		since = since.UTC().Round(0)
+		since = s.recorded(since)
 		status.Able, status.Since, status.Cause = false, &since, cause
 	}
 	for cause, d := range s.Listening.Total(now) {

@@ -360,7 +360,9 @@ func (d *Deliverer) pauseAfter(attempts int) time.Duration {
 
 // suspend pauses the webhook by a command, which another goroutine carries out. The caller holds mu.
 func (d *Deliverer) suspend(h *hook, cause error) {
-	reason := fmt.Sprintf("failing since %s: %v", h.failing.UTC().Format(time.RFC3339), cause)
+	now := d.opts.Now()
+	since := now.Add(h.failing.Sub(now)) // the wall clock may have stepped since
+	reason := fmt.Sprintf("failing since %s: %v", since.UTC().Format(time.RFC3339), cause)
 	id, ctx := h.webhook.ID, context.WithoutCancel(d.running)
 	d.turns.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, d.opts.Timeout)

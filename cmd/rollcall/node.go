@@ -211,7 +211,7 @@ func (n *node) openCommands(ctx context.Context) (err error) {
 		n.members = &commands.Cluster{Store: n.store, Projections: n.live, Membership: membership{n.store.cluster}, Logger: n.logger}
 	}
 	n.expiry = &commands.Expiry{
-		Service: n.commands, Projections: n.live, Now: time.Now, Logger: n.logger, Preserve: n.settings.preserve,
+		Service: n.commands, Projections: n.live, Now: time.Now, Recorded: n.store.now, Logger: n.logger, Preserve: n.settings.preserve,
 		Listening: n.listening, State: n.store.err,
 	}
 	n.expiry.Leadership, _ = n.store.Store.(eventstore.Leadership)
@@ -231,7 +231,7 @@ func (n *node) openQueries(ctx context.Context) error {
 	}
 	n.metrics.WatchPanics(n.queries.Panics)
 	if n.store.cluster != nil {
-		n.queries.Node.Cluster = func() wire.ClusterStatus { return clusterStatus(n.store.cluster, time.Now) }
+		n.queries.Node.Cluster = func() wire.ClusterStatus { return clusterStatus(n.store.cluster, n.store.now) }
 	}
 	if n.probing != nil {
 		n.queries.Probes, n.queries.Node.Probes = n.probing, n.probing.status

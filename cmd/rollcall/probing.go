@@ -157,13 +157,12 @@ func (p *probing) Look(key domain.Key, check string) (next time.Time, by string)
 	return next, p.nodes.Owner(key)
 }
 
-// status is how the prober is.
+// status is how the prober is. Its time is one of this process's clock, with the monotonic reading.
 func (p *probing) status() *wire.ProbeStatus {
 	now := p.prober.Numbers()
 	s := &wire.ProbeStatus{Node: p.name, Checks: now.Checks, Holding: now.Holding, Held: now.Held}
 	if now.Holding {
-		since := now.Since.UTC().Round(0)
-		s.HeldSince = &since
+		s.HeldSince = &now.Since
 	}
 	return s
 }

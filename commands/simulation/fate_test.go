@@ -59,8 +59,7 @@ func (w *world) fate() {
 		w.tell("node %s stands still", n.name)
 	}
 	if w.chance(500) {
-		w.wall.Add(int64(time.Duration(w.rng.IntN(7200)-3600) * time.Second))
-		w.tell("the wall clock is off by %s", time.Duration(w.wall.Load()))
+		w.setClock()
 	}
 	if w.plan.restores && w.chance(900) {
 		w.restore()

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -26,18 +27,19 @@ type group struct {
 	names  []string
 	disks  map[string]*vfs.MemFS
 	stores map[string]*raftstore.Store // of the nodes that run
-	skews  map[string]time.Duration    // of the nodes' wall clocks
+	skews  map[string]*atomic.Int64    // of the nodes' wall clocks, in nanoseconds
 	asked  map[uuid.UUID]time.Time     // when the append of an event was asked for; guarded by world.appends
 }
 
 func newGroup(w *world, seed uint64) *group {
 	g := &group{
 		world: w, fabric: raftstoretest.NewFabric(seed), rng: rand.New(rand.NewPCG(seed, 19)), disks: map[string]*vfs.MemFS{}, stores: map[string]*raftstore.Store{},
-		skews: map[string]time.Duration{}, asked: map[uuid.UUID]time.Time{},
+		skews: map[string]*atomic.Int64{}, asked: map[uuid.UUID]time.Time{},
 	}
 	for i, name := range []string{"n0", "n1", "n2"} {
 		g.names, g.disks[name] = append(g.names, name), vfs.NewCrashableMem()
-		g.skews[name] = time.Duration(i*(g.rng.IntN(20)-10)) * time.Minute
+		g.skews[name] = new(atomic.Int64)
+		g.skews[name].Store(int64(time.Duration(i*(g.rng.IntN(20)-10)) * time.Minute))
 	}
 	for _, name := range g.names {
 		g.run(name)
@@ -51,9 +53,10 @@ func (g *group) run(name string) {
 	for _, n := range g.names {
 		members[n] = "address of " + n
 	}
-	now := func() time.Time { return time.Now().Round(0).Add(time.Duration(w.wall.Load()) + g.skews[name]) }
+	now := func() time.Time { return time.Now().Round(0).Add(time.Duration(w.wall.Load() + g.skews[name].Load())) }
+	goesOn := func() time.Duration { return time.Since(w.began) } // whatever becomes of the wall clock
 	s, err := raftstore.Open(raftstore.Config{
-		Node: name, Members: members, Dir: "data", LogBytes: 64 << 10, Network: g.fabric.Endpoint(name), Store: pebblestore.Options{FS: g.disks[name], Now: now},
+		Node: name, Members: members, Dir: "data", LogBytes: 64 << 10, Network: g.fabric.Endpoint(name), Store: pebblestore.Options{FS: g.disks[name], Now: now, Monotonic: goesOn},
 	})
 	if err != nil {
 		w.t.Fatalf("the store of node %s does not start: %v", name, err)

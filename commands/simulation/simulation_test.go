@@ -22,6 +22,7 @@ var everyRun = []string{
 	"several heartbeats in a batch", "a key that is named twice in a batch is refused", "maintenance ends where nothing is live",
 	"a crowd falls silent", "self-preservation started", "an operator held expiry", "an operator ended self-preservation",
 	"a check lapses", "a check changes by a report", "a lease lapses to critical", "a heartbeat gives back a status", "an instance that stays critical is removed",
+	"the wall clock steps", "a wrong clock is put right", "an interruption is told",
 }
 
 // Whatever happens to processes, nodes, clocks and the store, the log tells what was so, and answers stand.

@@ -80,6 +80,7 @@ func (w *world) judge() {
 		w.judgeAnswer(a, lives, byPosition)
 	}
 	w.judgeRegistry(registry)
+	w.judgeTimes(byPosition)
 	w.judgeEnd(lives)
 }
 
@@ -385,7 +386,8 @@ func (w *world) judgeRemoval(e *recorded, event domain.LeaseExpired, before doma
 	}
 	for _, lapse := range l.lifecycle {
 		if lapsed, ok := lapse.event.(domain.HealthChanged); ok && lapsed.Lapsed && lapse.Position < e.Position && lapse.RecordedAt.Equal(event.CriticalSince) {
-			if after := e.begun.Sub(lapse.written); after < time.Duration(event.RemoveAfter) {
+			// After a restart the time before it is that of the log.
+			if after := e.begun.Sub(lapse.written); after < time.Duration(event.RemoveAfter) && !w.stepped(lapse.written, e.begun) {
 				w.wrong(e, "it was critical for %s only", after)
 			}
 			return
@@ -466,21 +468,6 @@ func (w *world) judgeReport(a *answer, e *recorded, after domain.Instance) {
 	stands := renews && renewal.Check == report.Check && renewal.Epoch == a.result.Epoch || changes && change.Check == report.Check && change.To == report.Status
 	if !stands || !ok || c.Status != report.Status || !after.Live() || after.Epoch != a.result.Epoch {
 		w.t.Errorf("report %s %+v was answered with epoch %d at position %d, which is %+v, where the instance is %+v", a.request, report, a.result.Epoch, a.result.Position, e.event, after)
-	}
-}
-
-// judgeInterruption: something really kept a node from its work when it says so. Its times are those of a clock that
-// the world does not move, or of the recorded events, whose clock it does.
-func (w *world) judgeInterruption(e *recorded, event domain.ListeningInterrupted) {
-	if event.Cause == domain.DeafNotRunning {
-		return // from the last recorded event on, by the wall clock
-	}
-	if !event.From.Before(event.To) || event.To.After(e.written) {
-		w.wrong(e, "it was told at %s", e.written)
-	}
-	told := span{event.From, event.To}
-	if !slices.ContainsFunc(w.bad, told.overlaps) {
-		w.wrong(e, "nothing was wrong then")
 	}
 }
 

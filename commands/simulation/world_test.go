@@ -36,6 +36,7 @@ type world struct {
 	group     *group                 // the stores of a plan with a cluster, in the place of memory
 	committer chan struct{}          // holds a token while a slow commit is under way
 	wall      atomic.Int64           // how far the wall clock is off, in nanoseconds
+	steps     []clockStep            // of the wall clock
 	weather   atomic.Uint32          // a weather
 	ambush    atomic.Pointer[func()] // is carried out right before the next expiry is appended
 
@@ -156,6 +157,7 @@ func makeWorld(t *testing.T, seed uint64, rng *rand.Rand, p plan) *world {
 	w.memory.Now = func() time.Time { return time.Now().Round(0).Add(time.Duration(w.wall.Load())) }
 	if w.plan.cluster {
 		w.group = newGroup(w, seed)
+		w.noteClocks()
 	}
 	for i := range w.plan.nodes {
 		w.nodes = append(w.nodes, &node{name: fmt.Sprint("n", i), snapshots: projections.Snapshots{
@@ -193,7 +195,7 @@ func (w *world) start(n *node) {
 	n.service = commands.New(commands.ReportAppends(n.store, n.listening), func() commands.Catalog { return n.live.Catalog() }, n.live, nil)
 	n.service.Behind = w.group != nil
 	expiry := &commands.Expiry{
-		Service: n.service, Projections: n.live, Now: time.Now, Logger: quiet, Preserve: w.plan.preserve, Listening: n.listening, State: n.store.state,
+		Service: n.service, Projections: n.live, Now: time.Now, Recorded: w.recorded(n), Logger: quiet, Preserve: w.plan.preserve, Listening: n.listening, State: n.store.state,
 	}
 	if w.group != nil {
 		expiry.Leadership = w.group.stores[n.name]

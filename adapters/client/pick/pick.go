@@ -82,7 +82,7 @@ type load struct {
 	balancer    *Balancer
 	outstanding atomic.Int64
 	latency     atomic.Uint64 // moving average, in nanoseconds; 0: not known
-	ended       atomic.Int64  // when the newest request ended, in Unix nanoseconds
+	ended       atomic.Int64  // when the newest request ended, nanoseconds since the balancer was made
 	failures    atomic.Int32  // in a row
 
 	// The fields below belong to the Balancer's mu.
@@ -94,6 +94,7 @@ type load struct {
 // Balancer picks instances of one service. Several goroutines may use it.
 type Balancer struct {
 	options Options
+	began   time.Time
 	subset  uint64 // hash of SubsetKey
 	table   atomic.Pointer[table]
 	turn    atomic.Uint64
@@ -118,7 +119,7 @@ func New(options Options) *Balancer {
 	options.Overprovision = cmp.Or(options.Overprovision, 1.4)
 	o := &options.Outliers
 	o.Failures, o.Ejection, o.MaxShare = cmp.Or(o.Failures, 5), cmp.Or(o.Ejection, 10*time.Second), cmp.Or(o.MaxShare, 0.5)
-	b := &Balancer{options: options, loads: map[loadKey]*load{}, subset: rand.Uint64()}
+	b := &Balancer{options: options, began: time.Now(), loads: map[loadKey]*load{}, subset: rand.Uint64()}
 	if options.SubsetKey != "" {
 		b.subset = hash(options.SubsetKey)
 	}
@@ -192,7 +193,7 @@ func (l *load) Begin() { l.outstanding.Add(1) }
 // instance is to blame, e.g. that it refused the connection.
 func (l *load) Done(took time.Duration, failed bool) {
 	l.outstanding.Add(-1)
-	now := time.Now().UnixNano()
+	now := int64(time.Since(l.balancer.began)) // a step of the wall clock makes no latency older
 	l.ended.Store(now)
 	l.balancer.clock.Store(now)
 	if failed {

@@ -78,7 +78,7 @@ func (w *Watcher) follow(ctx context.Context, keys []domain.ServiceKey, all bool
 	defer cancel()
 	query := client.FollowQuery{
 		Services: keys, KeepTrying: true, Lost: w.lost,
-		Heard: func() { w.heard.Store(time.Now().UnixNano()) },
+		Heard: func() { w.heard.Store(int64(time.Since(w.began))) },
 	}
 	for u, err := range w.client.Follow(ctx, query) {
 		if err != nil {
@@ -94,7 +94,7 @@ func (w *Watcher) follow(ctx context.Context, keys []domain.ServiceKey, all bool
 func (w *Watcher) lost(err error) {
 	w.mu.Lock()
 	if w.live {
-		w.at = time.Unix(0, w.heard.Load())
+		w.at = w.heardAt()
 	}
 	w.live, w.err = false, err
 	state := w.state()

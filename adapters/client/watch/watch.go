@@ -55,7 +55,8 @@ func (s State) Age() time.Duration {
 type Watcher struct {
 	client  *client.Client
 	options Options
-	heard   atomic.Int64  // when the stream brought bytes, in Unix nanoseconds
+	began   time.Time
+	heard   atomic.Int64  // when the stream brought bytes, nanoseconds since began; see heardAt
 	done    chan struct{} // closed when run has ended
 
 	mu       sync.Mutex
@@ -88,7 +89,7 @@ type service struct {
 // Start makes a Watcher that runs until the context ends.
 func Start(ctx context.Context, c *client.Client, options Options) *Watcher {
 	w := &Watcher{
-		client: c, options: options, done: make(chan struct{}), services: map[domain.ServiceKey]*service{},
+		began: time.Now(), client: c, options: options, done: make(chan struct{}), services: map[domain.ServiceKey]*service{},
 		grown: make(chan struct{}, 1), dirty: make(chan struct{}, 1), cached: map[domain.ServiceKey]cachedService{},
 		panics: map[domain.ServiceKey]*wire.Panic{},
 	}
@@ -110,9 +111,15 @@ func (w *Watcher) State() State {
 func (w *Watcher) state() State {
 	s := State{Live: w.live, At: w.at, Err: w.err}
 	if w.live {
-		s.At = time.Unix(0, w.heard.Load())
+		s.At = w.heardAt()
 	}
 	return s
+}
+
+// heardAt is when the stream brought bytes. It is as long ago as the monotonic clock says, whatever steps the wall clock made.
+func (w *Watcher) heardAt() time.Time {
+	now := time.Now()
+	return now.Add(time.Duration(w.heard.Load()) - now.Sub(w.began))
 }
 
 // A request for a stream names the services. A registry takes this many services, and headers of this many bytes.
