@@ -12,9 +12,11 @@ func (s *Service) recorded(moment time.Time) time.Time {
 	return inTimeOf(s.now(), s.Live.Now(), moment)
 }
 
-// inTimeOf is a moment in the time of another clock. now is the same moment by both: recorded by the other clock.
+// inTimeOf is a moment in the time of another clock. now is the same moment by both: recorded by the other clock. The two clocks are read one
+// after the other, so a difference below a tick is none: equal queries get equal answers.
 func inTimeOf(recorded, now, moment time.Time) time.Time {
-	return recorded.Add(moment.Sub(now)).UTC().Round(0)
+	step := recorded.Round(0).Sub(moment.Add(now.Sub(moment)).Round(0)) // the wall clock's, since the wall time of the moment was read
+	return moment.Round(0).Add(step.Round(leases.Tick)).UTC()
 }
 
 // leaseEnds shows when leases end, as recorded shows moments. Many instances of one reply take one look at the clocks.

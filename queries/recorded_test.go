@@ -56,6 +56,12 @@ func TestMomentsAreToldInTheTimeOfTheLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		within("the end of a lease", shown.LeaseExpiresAt, time.Hour)
+		for range 100 {
+			again, err := c.Instance(context.Background(), k)
+			if err != nil || !again.LeaseExpiresAt.Equal(*shown.LeaseExpiresAt) {
+				t.Fatalf("a lease ends at %s, and asked again at %s, %v", shown.LeaseExpiresAt, again.LeaseExpiresAt, err)
+			}
+		}
 		for _, check := range shown.Checks {
 			switch check.ID {
 			case "worker":
