@@ -1,6 +1,11 @@
 package httpapi_test
 
-import "testing"
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
 
 // What a route does not take is refused by its name, and nothing happens.
 func TestCommandsRefuseParametersTheyDoNotKnow(t *testing.T) {
@@ -58,4 +63,55 @@ func TestNamespaceMayBeSpeltOut(t *testing.T) {
 	s.send("DELETE", a1+"?namespace=prod&ns=prod", "").want(t, 200)
 	s.send("GET", a1, "").want(t, 200)
 	s.send("GET", a1+"?ns=prod", "").want(t, 410)
+}
+
+// Of two values of a header that has one, neither is taken silently. A header that is a list may have several lines.
+func TestAHeaderWithOneValueIsTakenOnceOnly(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	twice := func(method, path, body, name string, values ...string) reply {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body != "" {
+			r.Header.Set("Content-Type", "application/json")
+		}
+		r.Header[http.CanonicalHeaderKey(name)] = values
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var b []byte
+		if resp.Header.Get("Content-Type") != "text/event-stream" {
+			b, err = io.ReadAll(resp.Body)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reply{resp, b}
+	}
+	id, other := "8e03978e-40d5-43dd-bc93-6894a57f9324", "8e03978e-40d5-43dd-bc93-6894a57f9325"
+	for _, c := range []struct{ method, path, body, name, first, second string }{
+		{"GET", "/v1/streams/catalog", "", "Last-Event-ID", "1", "2"},
+		{"GET", "/v1/streams/catalog", "", "Last-Event-ID", "", "2"},
+		{"GET", "/v1/streams/events", "", "Last-Event-ID", "1", "1"},
+		{"PUT", a1, `{"address":"10.0.0.6"}`, "If-Match", `"0"`, `"1"`},
+		{"PUT", a1, `{"address":"10.0.0.6"}`, "Idempotency-Key", id, other},
+		{"PUT", a1, `{"address":"10.0.0.6"}`, "Content-Type", "application/json", "text/plain"},
+		{"PUT", a1 + "/heartbeat", "", "X-Request-Id", "a", "b"},
+		{"DELETE", a1, "", "Rollcall-Via", "cli", "consul"},
+	} {
+		field := http.CanonicalHeaderKey(c.name)
+		twice(c.method, c.path, c.body, c.name, c.first, c.second).problem(t, 422, "invalid-field", field)
+	}
+	etag := s.send("GET", lookup, "").Header.Get("ETag")
+	if got := twice("GET", lookup, "", "If-None-Match", `"other"`, etag); got.StatusCode != 304 {
+		t.Errorf("with the tag in the second line of If-None-Match the answer is %d", got.StatusCode)
+	}
+	if got := twice("GET", lookup, "", "Accept", "text/plain", "application/json"); got.StatusCode != 200 {
+		t.Errorf("with two lines of Accept the answer is %d", got.StatusCode)
+	}
 }

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -34,7 +33,7 @@ func (a *api) events(c echo.Context) error {
 	}
 	w := &replay{c: c, outgoing: a.outgoing, contentType: "application/x-ndjson", encode: eventstore.AppendJSON}
 	switch format := c.QueryParam("format"); {
-	case format == "cloudevents" || format == "" && strings.Contains(c.Request().Header.Get("Accept"), "cloudevents"):
+	case format == "cloudevents" || format == "" && web.Accepts(c.Request(), "cloudevents"):
 		w.contentType, w.encode = "application/cloudevents+json", a.appendCloudEvent
 	case format != "" && format != "json":
 		return invalidField("format", "must be json or cloudevents")

@@ -43,7 +43,7 @@ func answerJSON(c echo.Context, status int, body []byte, etag string) error {
 func AnswerTagged(c echo.Context, body []byte, etag string) error {
 	h := c.Response().Header()
 	h["Etag"] = []string{etag}
-	if !Matches(c.Request().Header.Get("If-None-Match"), etag) {
+	if !Matches(listed(c.Request().Header, "If-None-Match"), etag) {
 		return answerJSON(c, http.StatusOK, body, etag)
 	}
 	if len(body) >= GzipFrom {
@@ -59,7 +59,7 @@ func AnswerTagged(c echo.Context, body []byte, etag string) error {
 // be strong, so that the reply is not compressed.
 func AnswerRevision(c echo.Context, body []byte, etag string) error {
 	c.Response().Header()["Etag"] = []string{etag}
-	if Matches(c.Request().Header.Get("If-None-Match"), etag) {
+	if Matches(listed(c.Request().Header, "If-None-Match"), etag) {
 		return c.NoContent(http.StatusNotModified)
 	}
 	return Answer(c, http.StatusOK, echo.MIMEApplicationJSON, body)

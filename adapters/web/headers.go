@@ -1,0 +1,40 @@
+package web
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/rollcall-registry/rollcall/domain"
+)
+
+// Once refuses a request that has one of the headers twice. Each has one value, of which two contradict each other: a subscriber with two
+// positions would go on at either. REQUIRES: the names are as http.CanonicalHeaderKey writes them.
+func Once(names ...string) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			given := c.Request().Header
+			for _, name := range names {
+				if len(given[name]) > 1 {
+					return domain.InvalidField{Field: name, Rule: "must be given once"}
+				}
+			}
+			return next(c)
+		}
+	}
+}
+
+// listed is the value of a header that is a list, of which a request may have several lines (RFC 9110 5.3).
+func listed(h http.Header, name string) string {
+	lines := h[name]
+	if len(lines) == 1 {
+		return lines[0]
+	}
+	return strings.Join(lines, ", ")
+}
+
+// Accepts says whether the Accept header names a format.
+func Accepts(r *http.Request, format string) bool {
+	return strings.Contains(listed(r.Header, "Accept"), format)
+}
