@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"strings"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/rollcall-registry/rollcall/adapters/client"
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // What is read from an issuer at most.
@@ -124,10 +126,8 @@ func (t *carefulTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Header.Set("Authorization", t.authorization)
 	}
 	reply, err := t.next.RoundTrip(r)
-	if err == nil && reply.StatusCode == http.StatusSwitchingProtocols { // after it comes no body but the bare connection, whose reads know no deadline
-		return nil, errors.Join(fmt.Errorf("%s answers %s", r.URL.Host, reply.Status), reply.Body.Close())
-	}
 	if err == nil {
+		client.NoUpgrade(reply)
 		reply.Body = struct {
 			io.Reader
 			io.Closer
@@ -140,7 +140,7 @@ func (t *carefulTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 func (t *carefulTransport) CloseIdleConnections() { t.next.CloseIdleConnections() }
 
 func authorities(path string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(path)
+	pem, err := durable.ReadRegular(path)
 	if err != nil {
 		return nil, err
 	}

@@ -506,7 +506,7 @@ func TestAnswersThatOthersCouldChangeAreNotTaken(t *testing.T) {
 		_ = http.NewResponseController(w).Flush()
 		<-done
 	}))
-	if err := newKeys(&Issuer{URL: switches.URL}, slog.New(slog.DiscardHandler), func() {}).fetch(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "answers 101") {
+	if err := newKeys(&Issuer{URL: switches.URL}, slog.New(slog.DiscardHandler), func() {}).fetch(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "101 Switching Protocols") {
 		t.Errorf("another protocol: %v", err)
 	}
 	close(done)

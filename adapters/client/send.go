@@ -113,11 +113,8 @@ func (c *Client) do(ctx context.Context, r request, node string) (*answer, error
 		attempt.cancel(nil)
 		return nil, err
 	}
-	if resp.StatusCode == http.StatusSwitchingProtocols { // after it comes no body but the bare connection, whose reads know no deadline
-		attempt.cancel(nil)
-		return nil, errors.Join(&NotRollcall{URL: node, Answer: resp.Status, Status: resp.StatusCode}, resp.Body.Close())
-	}
-	if resp.StatusCode >= 300 {
+	NoUpgrade(resp)
+	if resp.StatusCode < 200 || resp.StatusCode >= 300 {
 		defer attempt.cancel(nil)
 		defer resp.Body.Close()
 		return nil, refusal(node, resp)

@@ -207,9 +207,7 @@ func (i *Import) get(ctx context.Context, path string, index uint64, into any) (
 		return 0, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusSwitchingProtocols { // after it comes no body but the bare connection, whose reads know no deadline
-		return 0, fmt.Errorf("%s answered %s to %s", i.From, resp.Status, path)
-	}
+	client.NoUpgrade(resp)
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	switch {
 	case err != nil:

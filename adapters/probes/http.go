@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/rollcall-registry/rollcall/adapters/client"
 )
 
 // UserAgent is how the prober names itself to its targets.
@@ -73,9 +75,8 @@ func (l *Looker) request(ctx context.Context, t *Target, address string, buffer 
 			return f, next
 		}
 	}
-	if f.Status != http.StatusSwitchingProtocols { // after it comes no body but the bare connection, whose reads know no deadline
-		f.Body, f.Err = readSome(resp.Body, buffer)
-	}
+	client.NoUpgrade(resp)
+	f.Body, f.Err = readSome(resp.Body, buffer)
 	f.Passed = f.Err == nil && t.passes(f.Status)
 	f.Warned = f.Err == nil && !f.Passed && t.warns(f.Status)
 	return f, nil

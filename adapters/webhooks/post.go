@@ -14,6 +14,8 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/rollcall-registry/rollcall/adapters/client"
 )
 
 // maxAnswer is how much of a target's answer is read.
@@ -45,9 +47,7 @@ func (d *Deliverer) post(ctx context.Context, target, secret string, m *message.
 	if err != nil {
 		return 0, withoutURL(err)
 	}
-	if resp.StatusCode == http.StatusSwitchingProtocols { // after it comes no body but the bare connection, whose reads know no deadline
-		return resp.StatusCode, resp.Body.Close()
-	}
+	client.NoUpgrade(resp)
 	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
 		return 0, fmt.Errorf("the target's answer broke off: %w", err)
