@@ -7,13 +7,14 @@ import (
 	"io"
 	"net/netip"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // Config is the file of --access-config, in YAML or JSON.
@@ -100,7 +101,10 @@ func (c *Config) Summary() string {
 }
 
 func readBounded(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, _, err := durable.OpenRegular(path)
+	if errors.Is(err, durable.ErrNotRegular) {
+		err = fmt.Errorf("%s %w", path, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -102,7 +102,7 @@ func (m *Manifest) check() error {
 
 // ReadManifest reads a backup's manifest. ok is false where there is none.
 func ReadManifest(dir string) (m Manifest, ok bool, err error) {
-	b, err := os.ReadFile(filepath.Join(dir, ManifestName))
+	b, err := durable.ReadRegular(filepath.Join(dir, ManifestName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, false, nil
 	}

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -103,7 +102,7 @@ func (c *Client) token() (string, error) {
 	if c.options.TokenFile == "" {
 		return c.options.Token, nil
 	}
-	b, err := os.ReadFile(c.options.TokenFile)
+	b, err := readFile(c.options.TokenFile)
 	if err != nil {
 		return "", fmt.Errorf("the token's file: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 )
 
 // TLS is the configuration of a transport that trusts the authorities in a file ("": the system's) and shows the
@@ -13,7 +12,7 @@ import (
 func TLS(ca, cert, key string) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if ca != "" {
-		pem, err := os.ReadFile(ca)
+		pem, err := readFile(ca)
 		if err != nil {
 			return nil, err
 		}
@@ -26,7 +25,7 @@ func TLS(ca, cert, key string) (*tls.Config, error) {
 		return nil, errors.New("a certificate and its key go together")
 	}
 	if cert != "" {
-		pair, err := tls.LoadX509KeyPair(cert, key)
+		pair, err := keyPair(cert, key)
 		if err != nil {
 			return nil, fmt.Errorf("certificate and key: %w", err)
 		}

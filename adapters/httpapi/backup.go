@@ -30,7 +30,7 @@ func (a *api) backup(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := decodeStrict(raw, &body); err != nil {
+	if err := DecodeStrict(raw, &body); err != nil {
 		return err
 	}
 	c.Response().Header().Set("Content-Type", "application/x-tar")

@@ -72,7 +72,7 @@ func parseCommand(item []byte) (commands.Request, error) {
 			registration
 			IfNoneMatch string `json:"if_none_match"` // "": no precondition
 		}
-		if err = decodeStrict(item, &i); err != nil {
+		if err = DecodeStrict(item, &i); err != nil {
 			break
 		}
 		if i.IfNoneMatch != "" && i.IfNoneMatch != "*" {
@@ -91,21 +91,21 @@ func parseCommand(item []byte) (commands.Request, error) {
 			Epoch uint64 `json:"epoch"`
 			Owner string `json:"owner"`
 		}
-		err = decodeStrict(item, &i)
+		err = DecodeStrict(item, &i)
 		e, command = i.envelope, domain.SendHeartbeat{Key: i.key(), Epoch: i.Epoch, Owner: i.Owner}
 	case "ReportHealth":
 		var i struct {
 			envelope
 			healthReport
 		}
-		err = decodeStrict(item, &i)
+		err = DecodeStrict(item, &i)
 		e, command = i.envelope, i.command(i.key())
 	case "ChangeTraffic":
 		var i struct {
 			envelope
 			trafficChange
 		}
-		err = decodeStrict(item, &i)
+		err = DecodeStrict(item, &i)
 		e, command = i.envelope, i.command(i.key())
 	case "DeregisterInstance":
 		var i struct {
@@ -115,7 +115,7 @@ func parseCommand(item []byte) (commands.Request, error) {
 			Reason string `json:"reason"`
 			Force  bool   `json:"force"`
 		}
-		err = decodeStrict(item, &i)
+		err = DecodeStrict(item, &i)
 		e, command = i.envelope, domain.DeregisterInstance{Key: i.key(), Epoch: i.Epoch, Owner: i.Owner, Reason: i.Reason, Force: i.Force}
 	case "AddCheck":
 		var i struct {
@@ -124,7 +124,7 @@ func parseCommand(item []byte) (commands.Request, error) {
 			Epoch uint64 `json:"epoch"`
 			Owner string `json:"owner"`
 		}
-		if err = decodeStrict(item, &i); err != nil {
+		if err = DecodeStrict(item, &i); err != nil {
 			break
 		}
 		var definition domain.Check
@@ -139,7 +139,7 @@ func parseCommand(item []byte) (commands.Request, error) {
 			Epoch uint64 `json:"epoch"`
 			Owner string `json:"owner"`
 		}
-		err = decodeStrict(item, &i)
+		err = DecodeStrict(item, &i)
 		e, command = i.envelope, domain.RemoveCheck{Key: i.key(), Epoch: i.Epoch, Owner: i.Owner, Check: i.Check}
 	case "ReportCheck":
 		var i struct {
@@ -148,7 +148,7 @@ func parseCommand(item []byte) (commands.Request, error) {
 			Status domain.Status `json:"status"`
 			checkReport
 		}
-		err = decodeStrict(item, &i)
+		err = DecodeStrict(item, &i)
 		e, command = i.envelope, domain.ReportCheck{Key: i.key(), Epoch: i.Epoch, Owner: i.Owner, Check: i.Check, Status: i.Status, Output: i.Output}
 	default:
 		return commands.Request{}, invalidField("type", "must be RegisterInstance, SendHeartbeat, ReportHealth, ChangeTraffic, DeregisterInstance, AddCheck, RemoveCheck or ReportCheck")

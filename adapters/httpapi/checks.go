@@ -248,7 +248,7 @@ func (b *reportBuffers) read(c echo.Context, body []byte) (err error) {
 	b.items = slices.Grow(b.items[:0], len(split))[:len(split)]
 	clear(b.items)
 	for i, item := range split {
-		b.refused = append(b.refused, decodeStrict(item, &b.items[i]))
+		b.refused = append(b.refused, DecodeStrict(item, &b.items[i]))
 	}
 	return nil
 }

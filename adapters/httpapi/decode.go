@@ -122,7 +122,7 @@ func decodeBody(c echo.Context, v any, optional bool) error {
 	if optional && len(bytes.TrimSpace(body)) == 0 {
 		return nil
 	}
-	return decodeStrict(body, v)
+	return DecodeStrict(body, v)
 }
 
 // refuseBody refuses what a body says on a route that takes none: the owner or the epoch of a heartbeat in its body would
@@ -134,9 +134,9 @@ func refuseBody(c echo.Context) error {
 	return decodeBody(c, &struct{}{}, true)
 }
 
-// decodeStrict reads JSON into v. It refuses fields that v does not have, and what encoding/json accepts: bytes that are
+// DecodeStrict reads JSON, as the bodies of requests are read, into v. It refuses fields that v does not have, and what encoding/json accepts: bytes that are
 // not UTF-8, and what refuseMended lists.
-func decodeStrict(data []byte, v any) error {
+func DecodeStrict(data []byte, v any) error {
 	if !utf8.Valid(data) {
 		return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "the body is not valid UTF-8")
 	}

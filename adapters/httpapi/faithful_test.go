@@ -33,7 +33,7 @@ func TestABodyThatWouldBeMendedIsRefusedByItsField(t *testing.T) {
 		` null `:                                                           "body must not be null",
 	} {
 		var into registration
-		err := decodeStrict([]byte(body), &into)
+		err := DecodeStrict([]byte(body), &into)
 		var refused domain.InvalidField
 		if !errors.As(err, &refused) || refused.Error() != want {
 			t.Errorf("%s gave %v, want %s", body, err, want)
@@ -47,7 +47,7 @@ func TestABodyThatTheLibraryReadsAsItIsIsTaken(t *testing.T) {
 		`{"zone":"\ud83d\ude00 \\ud800 \"","ttl":"1s","weight":1,"tags":[],"ports":{},"epoch":7}`,
 		` { "metadata" : { "a" : "b" , "A" : "{\"a\":1,\"a\":2}" } , "tags" : [ "x" , "y" ] } `,
 	} {
-		if err := decodeStrict([]byte(body), new(registration)); err != nil {
+		if err := DecodeStrict([]byte(body), new(registration)); err != nil {
 			t.Errorf("%s was refused: %v", body, err)
 		}
 	}

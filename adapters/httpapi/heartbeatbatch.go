@@ -93,7 +93,7 @@ func (b *batchBuffers) readItems(ns string) (err error) {
 	b.names = nil
 	if !bytes.HasPrefix(bytes.TrimLeft(b.body, jsonSpace), []byte{'['}) {
 		var none []string
-		return decodeStrict(b.body, &none) // the body is no array: the error says what the body is
+		return DecodeStrict(b.body, &none) // the body is no array: the error says what the body is
 	}
 	if !utf8.Valid(b.body) {
 		return problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "the body is not valid UTF-8")
@@ -192,7 +192,7 @@ func readHeartbeat(ns string, item heartbeatItem) (key domain.Key, precondition 
 			Epoch     uint64 `json:"epoch"`
 			Owner     string `json:"owner"`
 		}
-		err = decodeStrict(item, &i)
+		err = DecodeStrict(item, &i)
 		if i.Namespace == "" {
 			i.Namespace = ns
 		}

@@ -114,7 +114,7 @@ func (a *api) registerAs(c echo.Context, id string) error {
 	var plain plainRegistration
 	if !plain.read(string(body), false) {
 		plain = plainRegistration{}
-		if err := decodeStrict(body, &plain.registration); err != nil {
+		if err := DecodeStrict(body, &plain.registration); err != nil {
 			return err
 		}
 	}

@@ -38,7 +38,7 @@ func FuzzPlainRegistrations(f *testing.F) {
 		var plain plainRegistration
 		if plain.read(string(body), false) {
 			var want registration
-			if err := decodeStrict(body, &want); err != nil {
+			if err := DecodeStrict(body, &want); err != nil {
 				t.Fatalf("%s is refused (%v), and was read as %+v", body, err, plain.registration)
 			}
 			var got domain.RegisterInstance
@@ -158,7 +158,7 @@ func BenchmarkPlainRegistration(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			var r registration
-			if err := decodeStrict([]byte(plainBodies[0]), &r); err != nil {
+			if err := DecodeStrict([]byte(plainBodies[0]), &r); err != nil {
 				b.Fatal(err)
 			}
 		}

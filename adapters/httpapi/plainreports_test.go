@@ -36,7 +36,7 @@ func FuzzPlainReports(f *testing.F) {
 		}
 		want := make([]reportItem, len(split))
 		for i, item := range split {
-			if err := decodeStrict(item, &want[i]); err != nil {
+			if err := DecodeStrict(item, &want[i]); err != nil {
 				t.Fatalf("%s was read as %+v, and item %d is %v", body, got, i, err)
 			}
 		}

@@ -7,8 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
+
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // revoked are the certificates that authorities revoked: the serial numbers of each issuer.
@@ -21,7 +22,7 @@ var errRevoked = errors.New("the certificate is revoked")
 // readRevoked reads revocation lists (RFC 5280) from a file, in PEM or one in DER. Each must be signed by one of the
 // authorities. A list that should have been renewed stays in force, and the log says so.
 func readRevoked(path string, authorities []byte, logger *slog.Logger) (revoked, error) {
-	content, err := os.ReadFile(path)
+	content, err := durable.ReadRegular(path)
 	if err != nil {
 		return nil, err
 	}

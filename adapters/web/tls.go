@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // ClientAuth says whether clients must show a certificate.
@@ -115,13 +116,13 @@ func (f *tlsFiles) look() (stamps [4]stamp) {
 // read reads all files. The caller holds the mutex, or is the only one.
 func (f *tlsFiles) read() error {
 	stamps := f.look()
-	pair, err := tls.LoadX509KeyPair(f.settings.Cert, f.settings.Key)
+	pair, err := keyPair(f.settings.Cert, f.settings.Key)
 	if err != nil {
 		return fmt.Errorf("TLS certificate and key: %w", err)
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, Certificates: []tls.Certificate{pair}}
 	if f.settings.ClientCA != "" {
-		pem, err := os.ReadFile(f.settings.ClientCA)
+		pem, err := durable.ReadRegular(f.settings.ClientCA)
 		if err != nil {
 			return fmt.Errorf("TLS client CA: %w", err)
 		}
@@ -143,4 +144,17 @@ func (f *tlsFiles) read() error {
 	}
 	f.config, f.stamps = config, stamps
 	return nil
+}
+
+// keyPair reads a certificate and its key.
+func keyPair(cert, key string) (pair tls.Certificate, err error) {
+	certPEM, err := durable.ReadRegular(cert)
+	if err != nil {
+		return pair, err
+	}
+	keyPEM, err := durable.ReadRegular(key)
+	if err != nil {
+		return pair, err
+	}
+	return tls.X509KeyPair(certPEM, keyPEM)
 }

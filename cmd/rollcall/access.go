@@ -13,6 +13,7 @@ import (
 
 	vouched "github.com/rollcall-registry/rollcall/adapters/access"
 	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // accessRulesCommand has the commands about the file of --access-config.
@@ -43,7 +44,7 @@ server is needed, and no issuer is asked. Whether the roles exist that the rules
 		switch {
 		case claims != "":
 			var b []byte
-			if b, err = os.ReadFile(claims); err == nil {
+			if b, err = durable.ReadRegular(claims); err == nil {
 				caller, err = config.TryClaims(issuer, b)
 			}
 		case certificate != "":

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rollcall-registry/rollcall/adapters/client"
+	"github.com/rollcall-registry/rollcall/adapters/httpapi"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
@@ -194,15 +195,16 @@ func readCheck(text string) (c domain.Check, err error) {
 			if !ok {
 				return c, usageError{fmt.Errorf("a check has fields name=value, not %q", field)}
 			}
+			if _, twice := fields[name]; twice {
+				return c, usageError{fmt.Errorf("a check is wrong: %s must be given once", name)}
+			}
 			fields[name] = checkValue(name, value)
 		}
 		if document, err = json.Marshal(fields); err != nil {
 			return c, err
 		}
 	}
-	d := json.NewDecoder(strings.NewReader(string(document)))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
+	if err := httpapi.DecodeStrict(document, &c); err != nil {
 		return c, usageError{fmt.Errorf("a check is wrong: %w", err)}
 	}
 	if c.ID == "" {
@@ -239,6 +241,9 @@ func (l *leaseTime) String() string {
 func (l *leaseTime) Set(text string) error {
 	if (*domain.Duration)(l).UnmarshalText([]byte(text)) != nil {
 		return errors.New("must be a duration such as 30s or 5m")
+	}
+	if *l == 0 {
+		return errors.New("must be longer than 0s")
 	}
 	return nil
 }

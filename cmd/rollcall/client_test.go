@@ -109,6 +109,24 @@ func TestExitCodesTellWhatIsMissingFromWhatIsWrong(t *testing.T) {
 		{"services", "ftp://nonsense", exitUsage, "url must be like"},
 		{"heartbeat web", p.url, exitUsage, ""},
 		{"services -o xml", p.url, exitUsage, "output must be"},
+		// What an argument says, the registry judges, too.
+		{"revert --reason x", p.url, exitUsage, ""},
+		{"revert --actor bot --reason x", p.url, exitUsage, ""},
+		{"revert --to now --kinds colours", p.url, exitUsage, ""},
+		{"webhooks replay nothing", p.url, exitUsage, "from"},
+		{"webhooks create nonsense", p.url, exitUsage, ""},
+		{"register we!b/a --address 10.0.0.5", p.url, exitUsage, ""},
+		{"register web/a --address 0.0.0.0", p.url, exitUsage, "address"},
+		{"traffic web/a flying", p.url, exitUsage, ""},
+		{"services --at 2999-01-01T00:00:00Z", p.url, exitUsage, "future"},
+		{"history --type Nonsense", p.url, exitUsage, ""},
+		{"register web/a --address 10.0.0.5 --check id=w,kind=ttl,ttl=5s,foo=1", p.url, exitUsage, "a check is wrong: foo is not a known field"},
+		{"register web/a --address 10.0.0.5 --check id=w,id=v", p.url, exitUsage, "id must be given once"},
+		{`register web/a --address 10.0.0.5 --check {"id":"w"}x`, p.url, exitUsage, "something follows"},
+		{"register web/a --address 10.0.0.5 --ttl 0s", p.url, exitUsage, "must be longer than 0s"},
+		{"run --service web --ttl none -- true", p.url, exitUsage, "the command keeps the instance's lease"},
+		{"run --service web --ttl 0s -- true", p.url, exitUsage, "must be longer than 0s"},
+		{"heartbeat web/a --every 1s --address 10.0.0.5 --ttl none", p.url, exitUsage, "the command keeps the instance's lease"},
 	} {
 		out, err := rollcall(append(strings.Fields(c.args), "--url", c.url)...)
 		if err == nil || exitCode(err) != c.code || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "\n") {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // configure fills the flags that the command line left alone, from the environment (--data is
@@ -40,13 +43,12 @@ func fromFile(flags *pflag.FlagSet) error {
 	if path == "" {
 		return nil
 	}
-	f, err := os.Open(path)
+	content, err := durable.ReadRegular(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
 	var settings map[string]yaml.Node
-	if err := yaml.NewDecoder(f).Decode(&settings); err != nil && !errors.Is(err, io.EOF) {
+	if err := yaml.NewDecoder(bytes.NewReader(content)).Decode(&settings); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	for name, node := range settings {

@@ -57,7 +57,7 @@ func loadContexts() (f contextFile, err error) {
 	if f.path, err = contextPath(); err != nil {
 		return f, nil // a user without a home has no contexts
 	}
-	b, err := os.ReadFile(f.path)
+	b, err := durable.ReadRegular(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, nil
 	}

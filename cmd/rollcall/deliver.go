@@ -50,10 +50,8 @@ type deliveries struct {
 // deliverer is on whose behalf a failing webhook is paused.
 var deliverer = commands.Caller{Actor: "rollcall", Via: domain.ViaWebhooks}
 
-func openDeliveries(ctx context.Context, s settings, store *backend, observed *metrics.Deliveries, logger *slog.Logger) (*deliveries, error) {
-	d := &deliveries{
-		observed: observed, store: store, storeID: store.id, cluster: store.cluster, allow: s.webhookAllowPrivate, pauseAfter: s.webhookPauseAfter, logger: logger,
-	}
+// brokers are the brokers to which events are published, or why a setting names none.
+func (s *settings) brokers() (targets []brokers.Target, err error) {
 	for _, url := range s.publish {
 		t, err := brokers.Parse(url)
 		if err == nil {
@@ -62,9 +60,19 @@ func openDeliveries(ctx context.Context, s settings, store *backend, observed *m
 		if err != nil {
 			return nil, usageError{err}
 		}
-		d.targets = append(d.targets, t)
+		targets = append(targets, t)
+	}
+	return targets, nil
+}
+
+func openDeliveries(ctx context.Context, s settings, store *backend, observed *metrics.Deliveries, logger *slog.Logger) (*deliveries, error) {
+	d := &deliveries{
+		observed: observed, store: store, storeID: store.id, cluster: store.cluster, allow: s.webhookAllowPrivate, pauseAfter: s.webhookPauseAfter, logger: logger,
 	}
 	var err error
+	if d.targets, err = s.brokers(); err != nil {
+		return nil, err
+	}
 	if d.list, err = webhookList.Open(ctx, store); err != nil {
 		return nil, err
 	}

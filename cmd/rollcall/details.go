@@ -16,7 +16,7 @@ import (
 type instanceFlags struct {
 	given domain.Details
 	ports map[string]int
-	ttl   time.Duration
+	ttl   leaseTime
 }
 
 // flags adds the flags.
@@ -30,7 +30,8 @@ func (s *instanceFlags) flags(f *pflag.FlagSet) {
 	f.StringVar(&d.Zone, "zone", "", "zone")
 	versionVar(f, &d.Version, "version of the service")
 	f.Uint16Var(&d.Weight, "weight", domain.DefaultWeight, "share of traffic, relative to the others, at least 1")
-	f.DurationVar(&s.ttl, "ttl", domain.DefaultTTL, "how long the lease holds without a heartbeat")
+	s.ttl = leaseTime(domain.DefaultTTL)
+	f.Var(&s.ttl, "ttl", "how long the lease holds without a heartbeat")
 }
 
 // once is the value of a flag that takes pairs. It refuses a name that was given before, of which one value would win.
@@ -74,6 +75,9 @@ func versionVar(f *pflag.FlagSet, version *string, usage string) {
 func (s *instanceFlags) details() (domain.Details, error) {
 	d := s.given
 	d.TTL = domain.Duration(s.ttl)
+	if d.TTL == domain.NoTTL || time.Duration(d.TTL) < domain.MinTTL || time.Duration(d.TTL) > domain.MaxTTL {
+		return d, fmt.Errorf("--ttl must be from %s to %s: the command keeps the instance's lease, so it needs one", domain.Duration(domain.MinTTL), "24h")
+	}
 	if d.Weight == 0 {
 		return d, fmt.Errorf("--weight must be at least 1: an instance that is to get no traffic drains")
 	}

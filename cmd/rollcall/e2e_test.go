@@ -337,7 +337,7 @@ func TestTheCommandLine(t *testing.T) {
 	}{
 		{"register checkout/a-1 --address 10.0.0.5 --port http=8080 --tag canary --meta team=shop --ttl 1m", 0, "default/checkout/a-1 created (epoch 1, revision 0"},
 		{"register shop/cart/a-1 --address cart.example.com -o json", 0, `"namespace":"shop"`},
-		{"register checkout/a-2 --address 10.0.0.300", 1, "address must be an IP address"},
+		{"register checkout/a-2 --address 10.0.0.300", 2, "address must be an IP address"},
 		{"register checkout/a-2 --address ::1 --port http=70000", 2, "port http must be 1-65535"},
 		{"register checkout/a-2", 2, "--address is needed"},
 		{"heartbeat checkout/a-1", 0, "renewed"},

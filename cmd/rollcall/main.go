@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rollcall-registry/rollcall/cmd/rollcall/bench"
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -49,7 +50,9 @@ func exitCode(err error) int {
 	var refused *wire.Problem
 	var usage usageError
 	switch {
-	case errors.As(err, &usage), errors.As(err, new(bench.UsageError)):
+	case errors.As(err, &usage), errors.As(err, new(bench.UsageError)), errors.As(err, new(domain.InvalidField)):
+		return exitUsage
+	case errors.As(err, &refused) && refused.Type == wire.InvalidField: // what an argument says, the registry judges
 		return exitUsage
 	case errors.As(err, &refused) && refused.Type != wire.NoSuchRoute && (refused.Status == http.StatusNotFound || refused.Status == http.StatusGone):
 		return exitNotFound

@@ -20,6 +20,7 @@ import (
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
+	"github.com/rollcall-registry/rollcall/projections/durable"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -51,7 +52,7 @@ func (s *settings) probing() (o probes.LookerOptions, err error) {
 		}
 	}
 	if s.probeCA != "" {
-		pem, err := os.ReadFile(s.probeCA)
+		pem, err := durable.ReadRegular(s.probeCA)
 		if err != nil {
 			return o, fmt.Errorf("probe-ca: %w", err)
 		}

@@ -59,7 +59,7 @@ func TestAMistakeIsTakenBackFromTheCommandLine(t *testing.T) {
 	}
 	do("1 instance:  deregistered", "revert", "--event", page.Entries[0].EventID.String(), "--reason", "it was right after all") // a revert of the revert
 	do("it was right after all", "why", "checkout/a-3", "--ns", "prod")
-	if _, errs, code := run(t, env, "revert"); code != 1 || !strings.Contains(errs, "to is needed") {
+	if _, errs, code := run(t, env, "revert"); code != 2 || !strings.Contains(errs, "to is needed") {
 		t.Errorf("without a word what to revert: %d %s", code, errs)
 	}
 }

@@ -174,6 +174,9 @@ func (s *settings) check() error {
 	if s.retention < time.Hour {
 		return usageError{fmt.Errorf("heartbeat-retention must be at least 1h, not %s", s.retention)}
 	}
+	if _, err := s.brokers(); err != nil {
+		return err
+	}
 	if err := s.checkCluster(); err != nil {
 		return err
 	}

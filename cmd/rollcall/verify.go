@@ -6,7 +6,6 @@ import (
 	"io"
 	"iter"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/durable"
 	"github.com/rollcall-registry/rollcall/projections/history"
 )
 
@@ -89,7 +89,7 @@ func (v *verification) evidence(ownKey func() (string, error)) (*history.Checkpo
 	if v.checkpoint == "" {
 		return nil, nil
 	}
-	signed, err := os.ReadFile(v.checkpoint)
+	signed, err := durable.ReadRegular(v.checkpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func (v *verification) evidence(ownKey func() (string, error)) (*history.Checkpo
 		if key, err = ownKey(); err != nil {
 			return nil, err
 		}
-	} else if b, err := os.ReadFile(key); err == nil {
+	} else if b, err := durable.ReadRegular(key); err == nil {
 		key = string(b)
 	}
 	c, err := history.OpenCheckpoint(signed, key)

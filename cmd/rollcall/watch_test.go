@@ -64,7 +64,7 @@ func TestWatchGoesOnAfterAKill(t *testing.T) {
 	p = startServer(t, data, "--listen", strings.TrimPrefix(p.url, "http://"))
 	register("b")
 	next("change", "b")
-	if _, err := rollcall("watch", "we b", "--url", p.url); err == nil || exitCode(err) != exitFailed {
+	if _, err := rollcall("watch", "we b", "--url", p.url); err == nil || exitCode(err) != exitUsage {
 		t.Errorf("a bad service name: %v", err)
 	}
 }

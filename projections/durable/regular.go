@@ -2,6 +2,8 @@ package durable
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"syscall"
@@ -25,4 +27,25 @@ func OpenRegular(path string) (*os.File, fs.FileInfo, error) {
 		return nil, nil, err
 	}
 	return f, info, nil
+}
+
+// MaxRegular is how long a file may be that ReadRegular reads, in bytes: far more than settings, keys and lists of revoked certificates need.
+const MaxRegular = 16 << 20
+
+// ReadRegular reads a whole file that a person or another program wrote. Other files than regular ones are refused, as OpenRegular does, and so
+// are longer files than MaxRegular: a wrong name must not fill the memory.
+func ReadRegular(path string) ([]byte, error) {
+	f, _, err := OpenRegular(path)
+	if errors.Is(err, ErrNotRegular) {
+		err = fmt.Errorf("%s %w", path, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, MaxRegular+1))
+	if err == nil && len(b) > MaxRegular {
+		err = fmt.Errorf("%s must have at most %d bytes", path, MaxRegular)
+	}
+	return b, err
 }

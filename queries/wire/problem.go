@@ -39,6 +39,7 @@ const (
 	StaleEpoch      = TypePrefix + "stale-epoch"    // another registration is live, or none is
 	AlreadyLive     = TypePrefix + "exists"         // a registration that may only create found a live instance
 	OtherTimeline   = TypePrefix + "other-timeline" // the position counts other events in this log
+	InvalidField    = TypePrefix + "invalid-field"  // a parameter, a header or a field of the body breaks a rule
 	NoSuchRoute     = TypePrefix + "no-such-route"  // the server has nothing at the path: the URL is wrong, or the server older
 )
 

@@ -1,0 +1,47 @@
+package client
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+)
+
+// maxFile is how long a file of a token, a certificate or a key may be, in bytes.
+const maxFile = 16 << 20
+
+// readFile reads a file that an option names. A pipe or a device in its place is refused, of which a read would wait or have no end, and so is a
+// file that is too long. The program that uses the client may read the file again and again.
+func readFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(b) > maxFile {
+		err = fmt.Errorf("%s must have at most %d bytes", path, maxFile)
+	}
+	return b, err
+}
+
+// keyPair reads a certificate and its key.
+func keyPair(cert, key string) (pair tls.Certificate, err error) {
+	certPEM, err := readFile(cert)
+	if err != nil {
+		return pair, err
+	}
+	keyPEM, err := readFile(key)
+	if err != nil {
+		return pair, err
+	}
+	return tls.X509KeyPair(certPEM, keyPEM)
+}
