@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/rollcall-registry/rollcall/adapters/raftstore"
@@ -71,8 +70,7 @@ func (c *campaign) cutLog(name string) {
 	c.mu.Unlock()
 	in.ended.Store(true)
 	c.stop(name)
-	db := openEngine(c.t, c.disks[name])
-	if err := errors.Join(db.DeleteRange([]byte("e/"), []byte("f"), pebble.Sync), db.Close()); err != nil {
+	if err := raftstore.ShortenLog(c.disks[name], 0, false); err != nil {
 		c.t.Fatal(err)
 	}
 	c.openFails(name, raftstore.ErrLogDamaged)

@@ -9,8 +9,6 @@ import (
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
-
-	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 )
 
 // Times in ticks.
@@ -336,12 +334,6 @@ func (e *engine) appendEntries() {
 // write writes messages without a snapshot, with one sync. Entries, votes and terms need it. How far the log is committed
 // does not, because every leader finds that out: it is written with the next entries.
 func (e *engine) write(messages []*raftpb.Message) (err error) {
-	defer func() {
-		if fault, locked := pebblestore.EngineFault(recover()); fault != nil {
-			e.store.log.gaveUp.Store(locked)
-			err = fault
-		}
-	}()
 	entries, state := 0, e.unsaved
 	for _, m := range messages {
 		entries += len(m.GetEntries())
@@ -355,17 +347,13 @@ func (e *engine) write(messages []*raftpb.Message) (err error) {
 	}
 	e.writing.Store(int64(e.store.monotonic()))
 	defer e.writing.Store(0)
-	b := e.store.log.newBatch()
+	b := &logBatch{}
 	for _, m := range messages {
 		b.add(m.GetEntries())
 	}
-	if state != nil {
-		if err := b.setState(state); err != nil {
-			return err
-		}
-	}
+	b.state = state
 	e.unsaved = nil
-	return e.store.log.write(b, synced)
+	return e.store.log.write(b)
 }
 
 // hardState is the state that a message asks to save; nil: none.

@@ -243,11 +243,9 @@ func (s *Store) fetch(name, address string) error {
 		if err != nil {
 			return err
 		}
-		b := s.log.newBatch()
-		if err := b.setState(state); err != nil {
-			return err
-		}
-		if err := s.log.write(b, synced); err != nil {
+		b := &logBatch{}
+		b.state = state
+		if err := s.log.write(b); err != nil {
 			return err
 		}
 	} else if err := s.log.reset(index, term, state); err != nil {

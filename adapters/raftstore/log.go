@@ -1,34 +1,16 @@
 package raftstore
 
 import (
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
-	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
 	"go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
-
-	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
-	"github.com/rollcall-registry/rollcall/projections/packed"
-)
-
-// The keys of the log's folder.
-//
-//	e/<index>   an entry: its term, its type, its data
-//	m/<name>    facts about the log
-const rangeEntries = 'e'
-
-var (
-	keyIdentity = []byte("m/identity") // JSON of identity
-	keyState    = []byte("m/state")    // raftpb.HardState
-	keyCut      = []byte("m/cut")      // index and term of the entry before the first one
 )
 
 // identity is who the node is. Its id is random and made with the log, so a node whose log is lost has another id: it cannot
@@ -44,12 +26,22 @@ type identity struct {
 	Removed     bool              `json:"removed,omitempty"` // the cluster has removed the node
 }
 
-// diskLog is the log of one node in a Pebble folder, and raft's Storage.
+// diskLog is the log of one node, and raft's Storage. It is a row of files (logfile.go) and their newest entries in memory.
 //
-// INVARIANT: one goroutine writes (the appender, or the opening goroutine before it starts). Any goroutine reads.
+// INVARIANT: the appender writes entries, or the opening goroutine before it starts. Any goroutine reads, cuts the log, or changes the
+// identity.
 type diskLog struct {
-	db   *pebble.DB
-	lock *pebble.Lock
+	fs      vfs.FS
+	dir     string
+	lock    *pebble.Lock
+	maxFile int64 // bytes after which another file is begun
+	ahead   int64 // how many zeros are written in advance
+
+	writing sync.Mutex // held to write; taken before mu
+	to      *writer    // guarded by writing; nil: this process has written nothing yet
+	broken  bool       // a write is under way or failed, and nobody knows what of it is on disk; guarded by writing
+	buffer  []byte     // guarded by writing
+	end     *ending
 
 	mu       sync.Mutex
 	identity identity
@@ -58,21 +50,24 @@ type diskLog struct {
 	cut      uint64            // index of the entry before the first one
 	cutTerm  uint64
 	last     uint64
-	tail     []*raftpb.Entry // the newest entries, without a gap; their sum is at most tailBytes, or one entry
+	missing  uint64          // while the log is read: the entries up to here are not in the files
+	tail     []*raftpb.Entry // the newest entries, without a gap; their sum is at most maxTail, or one entry
 	tailSize int
+	maxTail  int
+	window   []*raftpb.Entry // of the frame that was read last
 	sizes    []milestone
 	every    uint64 // bytes between two milestones
 	bytes    uint64 // of all entries
 	snapshot func() (*raftpb.Snapshot, error)
-	gaveUp   atomic.Bool // the engine holds a lock for ever, so that it cannot be closed
-	broken   atomic.Bool // a write is under way or failed, and nobody knows what of it is on disk
-	end      *ending
+	files    []*logFile // oldest first
+	newest   uint64     // number of the newest file
+	spares   []string   // names of files that can be used again
 }
 
 // milestone says how many bytes of entries were ever written up to an index, so that the log can be cut by bytes.
 type milestone struct{ index, bytes uint64 }
 
-const tailBytes = 16 << 20
+const tailBytes = 16 << 20 // of entries in memory, at most
 
 // openLog opens the log in a folder, and creates it when there is none. keep is how many bytes of it are kept at least.
 func openLog(dir string, fs vfs.FS, keep uint64, logger *slog.Logger) (*diskLog, error) {
@@ -83,177 +78,108 @@ func openLog(dir string, fs vfs.FS, keep uint64, logger *slog.Logger) (*diskLog,
 	if err != nil {
 		return nil, fmt.Errorf("the log in %s is in use by another process: %w", dir, err)
 	}
-	end := &ending{fs: fs, dir: dir}
-	if err := end.look(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the log in %s: %w", dir, err), lock.Close())
+	l := &diskLog{
+		fs: fs, dir: dir, lock: lock, state: &raftpb.HardState{}, conf: &raftpb.ConfState{}, every: min(keep/8, 256<<10),
+		maxFile: int64(min(keep/4, maxFile)), ahead: int64(min(keep/64, maxAhead)), maxTail: int(min(keep/4, tailBytes)),
+		end: &ending{fs: fs, dir: dir},
 	}
-	cache := pebble.NewCache(8 << 20)
-	defer cache.Unref()
-	db, err := pebble.Open(dir, &pebble.Options{
-		FS: fs, Lock: lock, Cache: cache, Logger: pebblestore.EngineLog{Logger: logger, Engine: "the log's engine"},
-		FormatMajorVersion: pebble.FormatNewest, MemTableSize: 8 << 20, MemTableStopWritesThreshold: 8, L0StopWritesThreshold: 64,
-		BytesPerSync: 1 << 20, EventListener: &pebble.EventListener{WALCreated: end.created},
-	})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open the log in %s: %w", dir, err), lock.Close())
+	for _, step := range []func() error{l.end.look, func() error { return l.fromEngine(logger) }, l.listFiles, l.load} {
+		if err := step(); err != nil {
+			return nil, errors.Join(fmt.Errorf("open the log in %s: %w", dir, err), lock.Close())
+		}
 	}
-	l := &diskLog{db: db, lock: lock, conf: &raftpb.ConfState{}, every: min(keep/8, 256<<10), end: end}
-	if err := errors.Join(end.err(), l.load()); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the log in %s: %w", dir, err), db.Close(), lock.Close())
-	}
-	end.compare(l.ends())
+	l.end.compare(l.ends())
 	return l, nil
 }
 
 func (l *diskLog) close() error {
-	if l.gaveUp.Load() {
-		return l.lock.Close()
-	}
-	err := l.db.Close()
-	if err == nil && !l.broken.Load() {
-		err = l.end.closed(l.ends())
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	var err error
+	if l.to != nil {
+		err = l.to.file.Close()
+		if err == nil && !l.broken {
+			err = l.end.closed(l.ends())
+		}
+		l.to, l.broken = nil, true
 	}
 	return errors.Join(err, l.lock.Close())
 }
 
-func (l *diskLog) get(key []byte) ([]byte, error) {
-	v, closer, err := l.db.Get(key)
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer closer.Close()
-	return append([]byte{}, v...), nil
-}
-
-func (l *diskLog) load() error {
-	b, err := l.get(keyIdentity)
-	if err == nil && b != nil {
-		err = json.Unmarshal(b, &l.identity)
-	}
-	if err != nil {
-		return err
-	}
-	l.state = &raftpb.HardState{}
-	if b, err = l.get(keyState); err == nil && b != nil {
-		err = proto.Unmarshal(b, l.state)
-	}
-	if err != nil {
-		return err
-	}
-	if b, err = l.get(keyCut); err != nil {
-		return err
-	}
-	if len(b) == 16 {
-		l.cut, l.cutTerm = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
-	}
-	l.last = l.cut
-	it, err := l.db.NewIter(&pebble.IterOptions{LowerBound: entryKey(l.cut + 1), UpperBound: []byte{rangeEntries + 1}})
-	if err != nil {
-		return err
-	}
-	defer it.Close()
-	for ok := it.First(); ok; ok = it.Next() {
-		v, err := it.ValueAndErr()
-		if err != nil {
-			return err
-		}
-		e, err := decodeEntry(it.Key(), v)
-		if err != nil {
-			return err
-		}
-		if e.GetIndex() != l.last+1 {
-			return fmt.Errorf("%w: entry %d follows entry %d", ErrLogDamaged, e.GetIndex(), l.last)
-		}
-		l.keep([]*raftpb.Entry{e})
-	}
-	return it.Error()
-}
-
-func entryKey(index uint64) []byte {
-	return binary.BigEndian.AppendUint64([]byte{rangeEntries, '/'}, index)
-}
-
-// appendHead begins an entry's value. The entry's data follow.
-func appendHead(b []byte, e *raftpb.Entry) []byte {
-	return append(binary.AppendUvarint(b, e.GetTerm()), byte(e.GetType()))
-}
-
-// decodeEntry reads an entry. It shares no memory with the value.
-func decodeEntry(key, value []byte) (*raftpb.Entry, error) {
-	r := reader{Reader: packed.Reader{B: value}}
-	term, kind := r.Uvarint(), raftpb.EntryType(r.Byte())
-	if r.Failed || len(key) != 10 {
-		return nil, ErrLogDamaged
-	}
-	var data []byte
-	if len(r.B) > 0 {
-		data = append([]byte{}, r.B...)
-	}
-	return &raftpb.Entry{Index: new(binary.BigEndian.Uint64(key[2:])), Term: new(term), Type: kind.Enum(), Data: data}, nil
-}
-
 // batch collects what one sync makes durable.
 type logBatch struct {
-	*pebble.Batch
-	last    uint64            // index of the newest entry once the batch is written
 	entries [][]*raftpb.Entry // in the order in which they were added
 	state   *raftpb.HardState // nil: it stays
 }
 
-func (l *diskLog) newBatch() *logBatch { return &logBatch{Batch: l.db.NewBatch(), last: l.last} }
-
 // add appends entries, in the place of those that have the same or a later index.
 func (b *logBatch) add(entries []*raftpb.Entry) {
-	if len(entries) == 0 {
-		return
+	if len(entries) > 0 {
+		b.entries = append(b.entries, entries)
 	}
-	var head [binary.MaxVarintLen64 + 1]byte
-	for _, e := range entries { // the data are copied once
-		head, key := appendHead(head[:0], e), entryKey(e.GetIndex())
-		op := b.SetDeferred(len(key), len(head)+len(e.GetData()))
-		copy(op.Key, key)
-		copy(op.Value[copy(op.Value, head):], e.GetData())
-		_ = op.Finish() // it fails for indexed batches only
-	}
-	newest := entries[len(entries)-1].GetIndex()
-	if newest < b.last { // the rest of the tail that the entries replace
-		_ = b.DeleteRange(entryKey(newest+1), entryKey(b.last+1), nil)
-	}
-	b.last, b.entries = newest, append(b.entries, entries)
 }
 
-func (b *logBatch) setState(s *raftpb.HardState) error {
-	value, err := proto.Marshal(s)
+// write makes a batch part of the log, durably.
+func (l *diskLog) write(b *logBatch) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	r := newFrame(l.buffer)
+	for _, entries := range b.entries {
+		for _, e := range entries {
+			r.entry(e)
+		}
+	}
+	if b.state != nil {
+		if err := r.state(b.state); err != nil {
+			return err
+		}
+	}
+	at, err := l.append(r)
 	if err != nil {
 		return err
 	}
-	b.state = s
-	return b.Set(keyState, value, nil)
-}
-
-// write makes a batch part of the log.
-func (l *diskLog) write(b *logBatch, sync *pebble.WriteOptions) error {
-	l.broken.Store(true)
-	if err := errors.Join(b.Commit(sync), l.end.err()); err != nil {
-		return err
-	}
-	l.broken.Store(false)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	f := l.to.of
 	for _, entries := range b.entries {
-		l.keep(entries)
+		l.keep(f, at, entries)
 	}
+	f.ends = l.last
 	if b.state != nil {
 		l.state = b.state
 	}
-	return b.Close()
+	return nil
 }
 
-// keep notes entries that were written. REQUIRES: mu is held, or nobody else uses the log yet.
-func (l *diskLog) keep(entries []*raftpb.Entry) {
+// append writes a frame to the newest file, and says where. After an error nothing more is written. REQUIRES: writing is held.
+func (l *diskLog) append(r *records) (at int64, err error) {
+	if l.broken {
+		return 0, errors.New("a write to the log has failed before")
+	}
+	if len(r.b) > math.MaxInt32 {
+		return 0, fmt.Errorf("a write of %d bytes is too large for the log", len(r.b))
+	}
+	l.broken = true
+	if l.to == nil || l.to.at >= l.maxFile {
+		if err := l.begin(); err != nil {
+			return 0, err
+		}
+	}
+	at = l.to.at
+	if err := l.to.write(r, l.ahead); err != nil {
+		return 0, err
+	}
+	l.broken = false
+	if l.buffer = r.b; cap(l.buffer) > maxBuffer {
+		l.buffer = nil
+	}
+	return at, nil
+}
+
+const maxBuffer = 1 << 20 // of a write, to be used for the next one
+
+// keep notes entries that are in a frame. REQUIRES: mu is held, or nobody else uses the log yet.
+func (l *diskLog) keep(f *logFile, at int64, entries []*raftpb.Entry) {
 	first := entries[0].GetIndex()
 	if first <= l.last {
 		l.drop(first)
@@ -268,8 +194,11 @@ func (l *diskLog) keep(entries []*raftpb.Entry) {
 		}
 	}
 	l.last = entries[len(entries)-1].GetIndex()
+	if n := len(f.frames); n == 0 || f.frames[n-1].at != at {
+		f.frames = append(f.frames, frame{first, at})
+	}
 	drop := 0
-	for l.tailSize > tailBytes && drop < len(l.tail)-1 {
+	for l.tailSize > l.maxTail && drop < len(l.tail)-1 {
 		l.tailSize -= len(l.tail[drop].GetData()) + 32
 		drop++
 	}
@@ -288,22 +217,34 @@ func (l *diskLog) drop(from uint64) {
 	for n := len(l.sizes); n > 0 && l.sizes[n-1].index >= from; n-- {
 		l.sizes = l.sizes[:n-1]
 	}
+	for i := len(l.files) - 1; i >= 0; i-- {
+		f := l.files[i]
+		for n := len(f.frames); n > 0 && f.frames[n-1].first >= from; n-- {
+			f.frames = f.frames[:n-1]
+		}
+		if len(f.frames) > 0 {
+			break
+		}
+	}
+	l.window = nil
 	l.last = from - 1
 }
 
 // saveIdentity changes the identity and makes the change durable.
 func (l *diskLog) saveIdentity(change func(*identity)) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	changed := l.who()
+	change(&changed)
+	r := newFrame(l.buffer)
+	if err := r.identity(&changed); err != nil {
+		return err
+	}
+	if _, err := l.append(r); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	changed := l.identity
-	change(&changed)
-	b, err := json.Marshal(changed)
-	if err != nil {
-		return err
-	}
-	if err := l.db.Set(keyIdentity, b, pebble.Sync); err != nil {
-		return err
-	}
 	l.identity = changed
 	return nil
 }

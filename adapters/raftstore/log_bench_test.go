@@ -16,14 +16,14 @@ func BenchmarkAStartWithALongLog(b *testing.B) {
 		b.Fatal(err)
 	}
 	for index := uint64(1); index <= 200_000; {
-		batch := l.newBatch()
+		batch := &logBatch{}
 		var entries []*raftpb.Entry
 		for range 1000 {
 			entries = append(entries, &raftpb.Entry{Index: new(index), Term: new(uint64(1)), Type: raftpb.EntryNormal.Enum(), Data: make([]byte, 300)})
 			index++
 		}
 		batch.add(entries)
-		if err := l.write(batch, noSync); err != nil {
+		if err := l.write(batch); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -1,12 +1,9 @@
 package raftstore
 
 import (
-	"encoding/binary"
-	"encoding/json"
+	"errors"
 
-	"github.com/cockroachdb/pebble/v2"
 	"go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 )
 
 // Where the log begins: entries that the store has are cut off, and a log begins anew where a checkpoint takes the place of the store.
@@ -14,55 +11,62 @@ import (
 // reset has the log begin after an entry that a checkpoint has, without entries, and notes that the checkpoint takes the
 // place of the store.
 func (l *diskLog) reset(index, term uint64, state *raftpb.HardState) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	changed := l.identity
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	changed := l.who()
 	changed.Installing = true
-	b, err := json.Marshal(changed)
-	if err != nil {
+	r := newFrame(l.buffer)
+	r.place(recordReset, index, term)
+	if err := errors.Join(r.identity(&changed), r.state(state)); err != nil {
 		return err
 	}
-	s, err := proto.Marshal(state)
-	if err != nil {
+	if _, err := l.append(r); err != nil {
 		return err
 	}
-	batch := l.db.NewBatch()
-	defer batch.Close()
-	_ = batch.DeleteRange(entryKey(0), []byte{rangeEntries + 1}, nil)
-	_ = batch.Set(keyCut, cutValue(index, term), nil)
-	_ = batch.Set(keyIdentity, b, nil)
-	_ = batch.Set(keyState, s, nil)
-	if err := batch.Commit(pebble.Sync); err != nil {
-		return err
-	}
+	l.mu.Lock()
 	l.identity, l.state = changed, state
-	l.cut, l.cutTerm, l.last = index, term, index
-	l.tail, l.tailSize, l.sizes, l.bytes = nil, 0, nil, 0
-	return nil
+	l.beginAfter(index, term)
+	l.to.of.ends = l.last
+	l.mu.Unlock()
+	return l.removeFiles()
 }
 
-func cutValue(index, term uint64) []byte {
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, index), term)
+// beginAfter has the log begin after an entry, without entries. REQUIRES: mu is held, or nobody else uses the log yet.
+func (l *diskLog) beginAfter(index, term uint64) {
+	l.cut, l.cutTerm, l.last, l.missing = index, term, index, index
+	l.tail, l.tailSize, l.window, l.sizes, l.bytes = nil, 0, nil, nil, 0
+	for _, f := range l.files {
+		f.frames = nil
+	}
 }
 
 // cutTo removes the entries up to an index. REQUIRES: the store has them durably.
 func (l *diskLog) cutTo(index uint64) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if index <= l.cut || index > l.last { // the log began anew meanwhile
+		l.mu.Unlock()
 		return nil
 	}
 	term, err := l.term(index)
+	l.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	batch := l.db.NewBatch()
-	defer batch.Close()
-	_ = batch.DeleteRange(entryKey(0), entryKey(index+1), nil)
-	_ = batch.Set(keyCut, cutValue(index, term), nil)
-	if err := batch.Commit(pebble.NoSync); err != nil {
+	r := newFrame(l.buffer)
+	r.place(recordCut, index, term)
+	if _, err := l.append(r); err != nil {
 		return err
 	}
+	l.mu.Lock()
+	l.cutAt(index, term)
+	l.mu.Unlock()
+	return l.removeFiles()
+}
+
+// cutAt forgets the entries up to an index. REQUIRES: mu is held, or nobody else uses the log yet.
+func (l *diskLog) cutAt(index, term uint64) {
 	l.cut, l.cutTerm = index, term
 	n := 0
 	for n < len(l.tail) && l.tail[n].GetIndex() <= index {
@@ -74,7 +78,6 @@ func (l *diskLog) cutTo(index uint64) error {
 		n++
 	}
 	l.sizes = append([]milestone(nil), l.sizes[n:]...)
-	return nil
 }
 
 // size is how many bytes the entries take that are kept, up to a milestone.

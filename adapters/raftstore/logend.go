@@ -4,25 +4,23 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync/atomic"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// The log cannot tell by itself that its end is missing: the engine takes what it finds for all that there was. But the node has
-// confirmed those entries, and has voted. So a file beside the log's folder says which of the engine's files is the newest, and, after
-// a regular end, where the log ended.
+// The log cannot tell by itself that its end is missing: what is there is taken for all that there was. But the node has confirmed
+// those entries, and has voted. So a file beside the log's folder says which of the log's files is the newest, and, after a regular end,
+// where the log ended.
 //
-// INVARIANT: the newest file is there before the file says so, and the file says so before anything is confirmed that is in the newest
-// file. While the log is being opened there is no file, because the engine then removes its newest file before it makes the next one.
+// INVARIANT: the newest file is there before this file says so, and this file says so before anything is confirmed that is in the
+// newest file.
 //
 // What is lost is not always noticed: of a newest file that is there, only the end may be missing, and after a crash this looks like
 // what the crash itself leaves.
 
 // logEnd is the content of the file.
 type logEnd struct {
-	File   string     `json:"file"`             // the newest file to which the engine writes
+	File   string     `json:"file"`             // the newest file of the log
 	Closed *closedLog `json:"closed,omitempty"` // nil: the log was not closed since
 }
 
@@ -43,11 +41,10 @@ func (l *diskLog) ends() closedLog {
 // ending writes the file of a log.
 type ending struct {
 	fs     vfs.FS
-	dir    string // folder of the log
-	before *logEnd
-	damage error                  // what is missing of the log; the file stays as it is then
-	newest atomic.Pointer[string] // nil: the engine has made no file yet
-	failed atomic.Pointer[error]  // the file could not be written; nil: it could
+	dir    string  // folder of the log
+	before *logEnd // what the file said; nil: there was none
+	damage error   // what is missing of the log; the file stays as it is then
+	newest string  // of this process; "": it has begun no file yet
 }
 
 func (e *ending) path() string { return e.dir + ".end" }
@@ -68,10 +65,12 @@ func (e *ending) look() error {
 	e.before = before
 	if _, err := e.fs.Stat(e.fs.PathJoin(e.dir, before.File)); err != nil {
 		e.damage = fmt.Errorf("%w: its newest file %s is missing", ErrLogDamaged, before.File)
-		return nil
 	}
-	return errors.Join(e.fs.Remove(e.path()), syncFolder(e.fs, e.fs.PathDir(e.dir)))
+	return nil
 }
+
+// names says whether a file of the log was known to be there.
+func (e *ending) names(file string) bool { return e.before != nil && e.before.File == file }
 
 // compare holds what was read of a log that was closed regularly against where it ended.
 func (e *ending) compare(now closedLog) {
@@ -84,42 +83,27 @@ func (e *ending) compare(now closedLog) {
 		e.damage = fmt.Errorf("%w: it ends at entry %d, and ended at entry %d when it was closed", ErrLogDamaged, now.Index, was.Index)
 	case now.Term < was.Term || now.Term == was.Term && now.Vote != was.Vote:
 		e.damage = fmt.Errorf("%w: the node's vote in term %d is missing", ErrLogDamaged, was.Term)
-	default:
-		return
-	}
-	if err := e.write(*e.before); err != nil { // so that the next start says the same
-		e.damage = errors.Join(e.damage, err)
 	}
 }
 
-// created notes that the engine has made another file. The engine waits for that.
-func (e *ending) created(info pebble.WALCreateInfo) {
-	if info.Err != nil || e.damage != nil {
-		return
+// begun notes that another file was begun. Nothing is confirmed that is in it before.
+func (e *ending) begun(name string) error {
+	if e.damage != nil {
+		return nil
 	}
-	name := e.fs.PathBase(info.Path)
-	e.newest.Store(&name)
 	if err := e.write(logEnd{File: name}); err != nil {
-		err = fmt.Errorf("note the newest file of the log: %w", err)
-		e.failed.Store(&err)
+		return fmt.Errorf("note the newest file of the log: %w", err)
 	}
-}
-
-// err is why the file could not be written.
-func (e *ending) err() error {
-	if err := e.failed.Load(); err != nil {
-		return *err
-	}
+	e.newest = name
 	return nil
 }
 
 // closed notes where a log ended that is closed.
 func (e *ending) closed(at closedLog) error {
-	newest := e.newest.Load()
-	if newest == nil || e.damage != nil || e.err() != nil {
+	if e.newest == "" || e.damage != nil {
 		return nil
 	}
-	return e.write(logEnd{File: *newest, Closed: &at})
+	return e.write(logEnd{File: e.newest, Closed: &at})
 }
 
 // write replaces the file.

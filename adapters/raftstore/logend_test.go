@@ -1,17 +1,12 @@
 package raftstore_test
 
 import (
-	"encoding/binary"
-	"errors"
 	"io"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"go.etcd.io/raft/v3/raftpb"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/rollcall-registry/rollcall/adapters/raftstore"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -132,24 +127,10 @@ func TestANodeThatLostWhatItConfirmedIsRefused(t *testing.T) {
 	})
 	c.stop("n3")
 	fs := c.disks["n3"]
-	db := openEngine(t, fs)
-	value, closer, err := db.Get([]byte("m/state"))
-	if err != nil {
+	if err := raftstore.ShortenLog(fs, last, true); err != nil {
 		t.Fatal(err)
 	}
-	state := &raftpb.HardState{}
-	if err := errors.Join(proto.Unmarshal(value, state), closer.Close()); err != nil {
-		t.Fatal(err)
-	}
-	state.Commit = new(last)
-	if value, err = proto.Marshal(state); err != nil {
-		t.Fatal(err)
-	}
-	from := binary.BigEndian.AppendUint64([]byte("e/"), last+1)
-	if err := errors.Join(db.DeleteRange(from, []byte("f"), pebble.Sync), db.Set([]byte("m/state"), value, pebble.Sync), db.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(fs.Remove("data/raft/log.end"), fs.RemoveAll("data/events")); err != nil {
+	if err := fs.RemoveAll("data/events"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := vfs.Clone(early, fs, "events", "data/events"); err != nil {

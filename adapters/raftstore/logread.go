@@ -1,7 +1,12 @@
 package raftstore
 
 import (
+	"cmp"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
+	"slices"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -55,10 +60,10 @@ func (l *diskLog) term(index uint64) (uint64, error) {
 
 // cached is an entry of the tail; nil: the tail does not have it. REQUIRES: mu is held.
 func (l *diskLog) cached(index uint64) *raftpb.Entry {
-	if len(l.tail) == 0 || index < l.tail[0].GetIndex() || index > l.last {
+	if index > l.last {
 		return nil
 	}
-	return l.tail[index-l.tail[0].GetIndex()]
+	return within(l.tail, index)
 }
 
 // Entries implements raft.Storage.
@@ -90,16 +95,99 @@ func (l *diskLog) Entries(low, high, maxSize uint64) ([]*raftpb.Entry, error) {
 	return entries, nil
 }
 
+// read reads an entry that the tail does not have, and keeps the entries of its frame. REQUIRES: mu is held.
 func (l *diskLog) read(index uint64) (*raftpb.Entry, error) {
-	key := entryKey(index)
-	v, err := l.get(key)
+	if e := within(l.window, index); e != nil {
+		return e, nil
+	}
+	f, at, next := l.find(index)
+	if f == nil {
+		return nil, fmt.Errorf("%w: entry %d is gone", ErrLogDamaged, index)
+	}
+	records, err := l.readFrame(f, at)
 	if err != nil {
 		return nil, err
 	}
-	if v == nil {
+	entries, err := entriesOf(records)
+	if err != nil {
+		return nil, err
+	}
+	l.window = slices.DeleteFunc(entries, func(e *raftpb.Entry) bool { return e.GetIndex() >= next }) // others took their place
+	e := within(l.window, index)
+	if e == nil {
 		return nil, fmt.Errorf("%w: entry %d is gone", ErrLogDamaged, index)
 	}
-	return decodeEntry(key, v)
+	return e, nil
+}
+
+// find gives the frame of an entry, and the index of the first entry after the frame. REQUIRES: mu is held.
+func (l *diskLog) find(index uint64) (f *logFile, at int64, next uint64) {
+	next = l.last + 1
+	for _, f := range slices.Backward(l.files) {
+		n, _ := slices.BinarySearchFunc(f.frames, index+1, func(f frame, index uint64) int { return cmp.Compare(f.first, index) })
+		if n < len(f.frames) {
+			next = f.frames[n].first
+		}
+		if n > 0 {
+			return f, f.frames[n-1].at, next
+		}
+	}
+	return nil, 0, 0
+}
+
+func (l *diskLog) readFrame(f *logFile, at int64) ([]byte, error) {
+	file, err := l.fs.Open(l.fs.PathJoin(l.dir, logName(f.number)))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	size := make([]byte, 4)
+	if _, err := file.ReadAt(size, at+int64(seedSize)); err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	bytes := int64(frameHead) + int64(binary.BigEndian.Uint32(size))
+	if err != nil || at+bytes > info.Size() {
+		return nil, errors.Join(ErrLogDamaged, err)
+	}
+	frame := make([]byte, bytes)
+	if _, err := file.ReadAt(frame, at); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if f.sum(frame, at) != binary.BigEndian.Uint64(frame[sumAt:]) {
+		return nil, fmt.Errorf("%w: %s is damaged at %d", ErrLogDamaged, logName(f.number), at)
+	}
+	return frame[frameHead:], nil
+}
+
+// entriesOf gives the entries of a frame, of which later ones take the place of earlier ones.
+func entriesOf(records []byte) (entries []*raftpb.Entry, err error) {
+	for len(records) > 0 {
+		var r record
+		if r, records, err = nextRecord(records); err != nil {
+			return nil, err
+		}
+		if r.kind != recordEntry {
+			continue
+		}
+		e, err := r.asEntry()
+		if err != nil {
+			return nil, err
+		}
+		for len(entries) > 0 && entries[len(entries)-1].GetIndex() >= e.GetIndex() {
+			entries = entries[:len(entries)-1]
+		}
+		entries = append(entries, e)
+	}
+	return entries, nil
+}
+
+// within is an entry of some that follow each other; nil: it is not among them.
+func within(entries []*raftpb.Entry, index uint64) *raftpb.Entry {
+	if len(entries) == 0 || index < entries[0].GetIndex() || index > entries[len(entries)-1].GetIndex() {
+		return nil
+	}
+	return entries[index-entries[0].GetIndex()]
 }
 
 // Snapshot implements raft.Storage.

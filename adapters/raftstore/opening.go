@@ -187,11 +187,9 @@ func (s *Store) agree() error {
 	case state.GetCommit() >= index:
 		return nil
 	}
-	b := s.log.newBatch()
+	b := &logBatch{}
 	raised := cloneState(state)
 	raised.Commit = new(index)
-	if err := b.setState(raised); err != nil {
-		return err
-	}
-	return s.log.write(b, synced)
+	b.state = raised
+	return s.log.write(b)
 }

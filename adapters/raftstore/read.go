@@ -211,7 +211,7 @@ func (s *Store) Durable() eventstore.Position {
 
 // DiskUsage is the number of bytes that the files of the store and the log take.
 func (s *Store) DiskUsage() uint64 {
-	used := s.log.db.Metrics().DiskSpaceUsage()
+	used := s.log.diskUsage()
 	if store := s.current(); store != nil {
 		used += store.DiskUsage()
 	}

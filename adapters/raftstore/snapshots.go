@@ -342,9 +342,9 @@ func (p *snapshots) install(m *raftpb.Message) error {
 	if len(m.GetEntries()) == 0 {
 		return nil
 	}
-	b := s.log.newBatch()
+	b := &logBatch{}
 	b.add(m.GetEntries())
-	return s.log.write(b, synced)
+	return s.log.write(b)
 }
 
 // replaceStore puts the received checkpoint in the place of the store. REQUIRES: the applier's goroutine calls it, or the

@@ -40,16 +40,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
-)
-
-var (
-	synced = pebble.Sync
-	noSync = pebble.NoSync
 )
 
 // Config says how a node takes part in a cluster.
