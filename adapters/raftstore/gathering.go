@@ -24,7 +24,7 @@ const (
 	// While a block is under way, calls are gathered for the next one, until they have gatherBytes or gatherFor has passed.
 	gatherBytes = 16 << 10
 	gatherFor   = 20 * time.Millisecond
-	// The next block waits for callers that were answered for as long as a block takes, and for returnFor at most.
+	// The next block waits for callers that were answered for twice as long as a block takes (ADR 125), and for returnFor at most.
 	returnFor   = 5 * time.Millisecond
 	fewRequests = 4
 )
@@ -35,7 +35,7 @@ func (g *gathering) await(calls, requests int, took, now time.Duration) {
 	if calls < 2 || requests < fewRequests {
 		return
 	}
-	wait := min(took, returnFor)
+	wait := min(2*took, returnFor)
 	g.most, g.until, g.gap, g.came = requests-requests/16, now+wait, wait/2, now
 	g.late.Reset(g.gap)
 }

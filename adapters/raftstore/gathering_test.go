@@ -65,12 +65,14 @@ func TestABlockWaitsForCallersWhileTheyCome(t *testing.T) {
 	}{
 		{"all come", 8, 8, 4 * ms, each(8, ms/4), 2 * ms},
 		{"of many, a few may be missing", 32, 32, 4 * ms, each(30, ms/10), 3 * ms},
-		{"nobody comes", 8, 8, 4 * ms, nil, 2 * ms},
-		{"some come", 8, 8, 4 * ms, each(3, ms/4), 3*ms/4 + 2*ms},
-		{"they come slowly", 8, 8, 4 * ms, each(8, ms), 4 * ms},
+		{"nobody comes", 8, 8, 2 * ms, nil, 2 * ms},
+		{"nobody comes after a longer block", 8, 8, 4 * ms, nil, returnFor / 2},
+		{"some come", 8, 8, 4 * ms, each(3, ms/4), 3*ms/4 + returnFor/2},
+		{"they come slowly", 8, 8, 2 * ms, each(8, ms), 4 * ms},
+		{"they come slowly after a longer block", 8, 8, 4 * ms, each(8, ms), returnFor},
 		{"a block took long", 8, 8, 80 * ms, nil, returnFor / 2},
 		{"there are few callers", 3, 3, 4 * ms, nil, 0},
-		{"a call has the requests of many", 2, 8, 4 * ms, nil, 2 * ms},
+		{"a call has the requests of many", 2, 8, 2 * ms, nil, 2 * ms},
 		{"a caller alone has many requests", 1, 100, 4 * ms, nil, 0},
 	} {
 		if got := waited(t, test.calls, test.all, test.took, test.pauses...); got != test.waits {

@@ -36,8 +36,8 @@ const (
 	roundBytes = 64 << 10 // more bytes do not wait for the end of a round
 	// A round waits for other nodes only if the two before began closer together than as many times what a round takes.
 	seldom = 6
-	// It waits for as many times what a round takes, since a node also waits for its callers, and for returnFor at most.
-	waitsFor = 2
+	// It waits for as many times what a round takes, since a node also waits for its callers (ADR 125), and for returnFor at most.
+	waitsFor = 3
 )
 
 // hold has an entry put into the log with the next round. REQUIRES: raft is held.
