@@ -102,6 +102,22 @@ func (t *Table) since(now time.Time) int64 { return int64(now.Sub(t.began)) }
 // time of the event; zero: the event is from before this process started.
 func (t *Table) Start(of *catalog.Entry, recorded, now time.Time) { t.start(of, false, recorded, now) }
 
+// Join is Start for an instance that was not registered before. It does not look for a lease, which would read each lease that the
+// look passes. REQUIRES: there is no lease of the instance.
+func (t *Table) Join(of *catalog.Entry, recorded, now time.Time) {
+	l := &lease{of: of, hash: t.hash(of.Key()), heard: t.since(now)}
+	if !recorded.IsZero() {
+		l.recorded = recorded.UnixNano()
+	}
+	s := t.shard(l.hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leases.Add(l)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.run(l, 0)
+}
+
 // Again is Start for a lease that a heartbeat renews after the lease lapsed.
 func (t *Table) Again(of *catalog.Entry, recorded, now time.Time) { t.start(of, true, recorded, now) }
 

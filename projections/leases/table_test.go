@@ -34,7 +34,11 @@ func TestOverdueIsWhatAPlainModelSays(t *testing.T) {
 			switch rapid.IntRange(0, 5).Draw(t, "kind") {
 			case 0:
 				l := lease{time.Duration(rapid.IntRange(1, 20).Draw(t, "ttl")) * 500 * time.Millisecond, now}
-				table.Start(as.instance(key(i), 1, l.ttl), now, now)
+				if _, ok := model[i]; !ok && rapid.Bool().Draw(t, "joins") {
+					table.Join(as.instance(key(i), 1, l.ttl), now, now)
+				} else {
+					table.Start(as.instance(key(i), 1, l.ttl), now, now)
+				}
 				model[i] = l
 			case 1:
 				number := uint32(rapid.IntRange(0, 1).Draw(t, "numbered") * (i + 1)) // of the stream, or none

@@ -87,7 +87,10 @@ func (s *State) follow(e *eventstore.RecordedEvent, o outcome, now time.Time) {
 		if before.Watched() {
 			s.removals.Set(before.Key(), nil, nil, now)
 		}
-	case entry != nil && (before == nil || e.Type == domain.TypeInstanceRegistered || e.Type == domain.TypeInstanceUpdated):
+	case entry != nil && before == nil: // and so without a lease, see startLeases
+		s.leases.Join(entry, e.RecordedAt, now)
+		s.watch(e, before, entry, now)
+	case entry != nil && (e.Type == domain.TypeInstanceRegistered || e.Type == domain.TypeInstanceUpdated):
 		s.leases.Start(entry, e.RecordedAt, now)
 		s.watch(e, before, entry, now)
 	case entry != nil:
