@@ -2,7 +2,11 @@
 
 package web
 
-import "syscall"
+import (
+	"syscall"
+
+	"github.com/rollcall-registry/rollcall/adapters/web/lane"
+)
 
 // beDirect finds the way to write without waiting. The descriptors of connections do not block.
 func (w *Chunks) beDirect() {
@@ -15,7 +19,7 @@ func (w *Chunks) beDirect() {
 		return
 	}
 	w.raw, w.write = raw, func(fd uintptr) {
-		if n, err := syscall.Write(int(fd), w.rest); err == nil {
+		if n, err := lane.Send(int(fd), w.rest); err == nil {
 			w.rest = w.rest[n:]
 		}
 	}

@@ -47,7 +47,7 @@ func (r *round) read(m *member, ending bool) {
 		}
 	}()
 	scratch := r.loop.scratch[:len(m.buffer)]
-	n, err := unix.Read(m.fd, scratch)
+	n, err := receive(m.fd, scratch)
 	switch {
 	case err == unix.EAGAIN:
 		m.release()
@@ -113,7 +113,7 @@ func (r *round) answer(i int) {
 	}
 	lane.answered.Add(1)
 	r.reply = append(lane.appendHeaders(r.reply[:0], &reply, r.began), reply.Body...)
-	n, err := unix.Write(m.fd, r.reply)
+	n, err := Send(m.fd, r.reply)
 	if lane.options.Observe != nil {
 		lane.options.Observe(Heartbeat, reply.Status, time.Since(r.began))
 	}
