@@ -11,7 +11,15 @@ import (
 	"github.com/cockroachdb/pebble/v2/bloom"
 )
 
-func openPebble(dir string, opts Options, merging *merging) (*pebble.DB, *pebble.Lock, error) {
+// newCache is the cache of the engine's blocks, from which it takes its memtables, too.
+func newCache(opts Options) *pebble.Cache {
+	if opts.ReadOnly {
+		return pebble.NewCache(1 << 20) // a tool reads everything once: a small cache stays in the processor's caches
+	}
+	return pebble.NewCache(64 << 20)
+}
+
+func openPebble(dir string, opts Options, cache *pebble.Cache, merging *merging) (*pebble.DB, *pebble.Lock, error) {
 	lock, err := pebble.LockDirectory(dir, opts.FS)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
@@ -19,12 +27,6 @@ func openPebble(dir string, opts Options, merging *merging) (*pebble.DB, *pebble
 		}
 		return nil, nil, LockedError{Dir: dir}
 	}
-	cacheSize := int64(64 << 20)
-	if opts.ReadOnly {
-		cacheSize = 1 << 20 // a tool reads everything once: a small cache stays in the processor's caches
-	}
-	cache := pebble.NewCache(cacheSize)
-	defer cache.Unref()
 	if opts.pause == nil {
 		opts.pause = func() { time.Sleep(retryPause) }
 	}

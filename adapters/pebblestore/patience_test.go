@@ -27,10 +27,12 @@ func TestTheEngineWaitsBeforeItWritesATableAgain(t *testing.T) {
 	if err := disk.MkdirAll("events", 0o750); err != nil {
 		t.Fatal(err)
 	}
+	cache := newCache(Options{})
+	defer cache.Unref()
 	db, lock, err := openPebble("events", Options{FS: disk, Logger: slog.New(slog.DiscardHandler), pause: func() {
 		pauses <- struct{}{}
 		<-goOn
-	}}, new(merging))
+	}}, cache, new(merging))
 	if err != nil {
 		t.Fatal(err)
 	}

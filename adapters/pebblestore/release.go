@@ -22,7 +22,7 @@ func (s *Store) releaseMemtables() {
 		if s.Err() != nil || !rest.Due(s.batched.Load()) { // a table needs space on the disk
 			continue
 		}
-		if err := memtables.Release(s.db, s.rotate, s.flushed); err != nil {
+		if err := memtables.Release(s.db, s.cache, s.rotate, s.flushed); err != nil {
 			return // the store closes, or takes no more writes
 		}
 	}

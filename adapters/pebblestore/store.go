@@ -74,6 +74,7 @@ func (e LockedError) Error() string {
 // Store is an eventstore.Store in a folder.
 type Store struct {
 	db        *pebble.DB
+	cache     *pebble.Cache // of db, and there for as long as db is open
 	merging   *merging
 	lock      *pebble.Lock // of the folder
 	dir       string
@@ -150,8 +151,9 @@ func Open(dir string, opts Options) (*Store, error) {
 			return nil, fmt.Errorf("create data folder: %w", err)
 		}
 	}
-	merging := &merging{held: true}
-	db, lock, err := openPebble(dir, opts, merging)
+	merging, cache := &merging{held: true}, newCache(opts)
+	defer cache.Unref() // the engine keeps it
+	db, lock, err := openPebble(dir, opts, cache, merging)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +161,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		merging.Merge()
 	}
 	s := &Store{
-		db: db, merging: merging, lock: lock, dir: dir, opts: opts, heads: new(heads), known: newKnown(), changes: new(changes),
+		db: db, cache: cache, merging: merging, lock: lock, dir: dir, opts: opts, heads: new(heads), known: newKnown(), changes: new(changes),
 		queue: make(chan *pending, maxQueued), commits: make(chan *commit, 1),
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 		clock: clock{wall: opts.Now, mono: opts.Monotonic, logger: opts.Logger},

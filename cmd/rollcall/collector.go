@@ -82,7 +82,7 @@ func tuneCollector(ctx context.Context, ticks <-chan time.Time) error {
 
 // releasePause is how many ticks at least are between two times at which all free memory is given back to the system. That takes a
 // collection, and the runtime gives back most, but not all, by itself.
-const releasePause = 60
+const releasePause = 20
 
 // allocating is how many bytes a second the process allocates, about. It rises at once and falls slowly, so that a load that
 // comes and goes does not meet a small heap each time.

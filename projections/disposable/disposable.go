@@ -69,6 +69,10 @@ func Open(dir string, opts Options) (db *DB, err error) {
 	if engine.FS == nil {
 		engine.FS = vfs.Default
 	}
+	if engine.Cache == nil {
+		engine.Cache = pebble.NewCache(Memtables + smallCache)
+		defer engine.Cache.Unref() // the engine keeps it
+	}
 	db = &DB{dir: dir, engine: &engine, gate: &gate{FS: engine.FS}, write: !engine.ReadOnly}
 	db.failed, db.fail = context.WithCancelCause(context.Background())
 	if db.lock, err = lock(engine.FS, dir, engine.ReadOnly); err != nil {
@@ -137,6 +141,9 @@ const (
 // being flushed, or is kept to be the next. A cache that is not larger keeps no block.
 const Memtables = 2 * memTableSize
 
+// smallCache is how many bytes of blocks a folder keeps that says nothing of its cache.
+const smallCache = 1 << 20
+
 // Commit writes a batch.
 func (db *DB) Commit(b *pebble.Batch) (err error) {
 	if err := db.Err(); err != nil {
@@ -202,7 +209,7 @@ func (db *DB) Rest() error {
 	if err := db.Err(); err != nil || !due {
 		return err
 	}
-	return memtables.Release(db.DB, db.rotate, db.ended)
+	return memtables.Release(db.DB, db.engine.Cache, db.rotate, db.ended)
 }
 
 // rotate begins a new memtable, and the flush of the one before.

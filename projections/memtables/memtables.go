@@ -18,14 +18,18 @@ import (
 // engine keeps only the last one, which is empty, and frees the others.
 const rotations = 3
 
-// Release writes what is in the memtables to disk, and frees their memory. rotate has the engine begin a new memtable, as
+// Release writes what is in the memtables to disk, and frees their memory and that of the blocks in the engine's cache. The cache fills
+// again with what is read from then on. The engine takes its memtables from the cache, so a cache has the more blocks the fewer writes there
+// are, and would keep most where they are needed least. rotate has the engine begin a new memtable, as
 // pebble.DB.AsyncFlush does; wait waits until that flush has ended. REQUIRES: nobody closes the engine meanwhile.
-func Release(db *pebble.DB, rotate func() (flushed <-chan struct{}, err error), wait func(flushed <-chan struct{}) error) (err error) {
+func Release(db *pebble.DB, cache *pebble.Cache, rotate func() (flushed <-chan struct{}, err error), wait func(flushed <-chan struct{}) error) (err error) {
 	var held []*pebble.Iterator
 	defer func() {
 		for _, it := range held {
 			err = errors.Join(err, it.Close())
 		}
+		cache.Reserve(int(cache.MaxSize()))() // the cache drops its blocks for as long as its memory is reserved
+		giveBack()
 	}()
 	for range rotations {
 		it, err := db.NewIter(nil)

@@ -12,9 +12,11 @@ import (
 )
 
 // What the system says is resident depends on other things, too, so the test looks at what the engine holds.
-func TestAReleaseWritesEverythingAndLetsGoOfTheMemtables(t *testing.T) {
+func TestAReleaseWritesEverythingAndLetsGoOfMemtablesAndBlocks(t *testing.T) {
 	const entries, size = 3 << 10, 8 << 10
-	db, err := pebble.Open("data", &pebble.Options{FS: vfs.NewMem(), MemTableSize: 32 << 20, DisableAutomaticCompactions: true, Logger: pebble.DefaultLogger, DisableWAL: true})
+	cache := pebble.NewCache(96 << 20)
+	defer cache.Unref()
+	db, err := pebble.Open("data", &pebble.Options{FS: vfs.NewMem(), Cache: cache, MemTableSize: 32 << 20, DisableAutomaticCompactions: true, Logger: pebble.DefaultLogger, DisableWAL: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +32,7 @@ func TestAReleaseWritesEverythingAndLetsGoOfTheMemtables(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		err := memtables.Release(db, db.AsyncFlush, func(flushed <-chan struct{}) error { <-flushed; return nil })
+		err := memtables.Release(db, cache, db.AsyncFlush, func(flushed <-chan struct{}) error { <-flushed; return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,6 +46,20 @@ func TestAReleaseWritesEverythingAndLetsGoOfTheMemtables(t *testing.T) {
 			}
 			_ = closer.Close()
 		}
+	}
+	if was := cache.Metrics().Size; was < 16<<20 {
+		t.Fatalf("the cache has %d bytes of blocks, which are not enough for this test", was)
+	}
+	if err := memtables.Release(db, cache, db.AsyncFlush, func(flushed <-chan struct{}) error { <-flushed; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if left := cache.Metrics().Size; left > 0 {
+		t.Errorf("after a release the cache has %d bytes of blocks", left)
+	}
+	if _, closer, err := db.Get(make([]byte, 5)); err != nil {
+		t.Error(err)
+	} else if err := closer.Close(); err != nil || cache.Metrics().Size == 0 {
+		t.Errorf("the cache keeps no block that is read afterwards, %v", err)
 	}
 }
 

@@ -2,8 +2,8 @@
 // their numbers, and not on their keys.
 package sparse
 
-// size is the number of items on a page.
-const size = 256
+// size is the number of items on a page. A page takes 2 KiB, with 8 bytes that the runtime puts before it.
+const size = 254
 
 // List has pointers by number. The zero value is empty. REQUIRES: one goroutine at a time calls its methods.
 type List[T any] struct{ pages []*page[T] }
