@@ -122,7 +122,7 @@ func (e *engine) doNow(f func(*raft.RawNode)) {
 	}
 }
 
-// work calls what is in the inbox.
+// work calls what is in the inbox, and sends what waits for the other nodes.
 //
 // INVARIANT: nothing is left behind. Who finds raft in use has put its function into the inbox before, and who uses raft looks
 // into the inbox once more after that.
@@ -134,9 +134,10 @@ func (e *engine) work() {
 		}
 		e.raft.Unlock()
 		if !started { // the loop begins with what is in the inbox
-			return
+			break
 		}
 	}
+	e.store.peers.flush()
 }
 
 // loop calls raft at ticks, and for those who do not do it themselves.
@@ -156,6 +157,7 @@ func (e *engine) loop() {
 }
 
 func (e *engine) tick() {
+	defer e.store.peers.flush()
 	e.raft.Lock()
 	defer e.raft.Unlock()
 	e.node.Tick()
@@ -288,6 +290,7 @@ const largePart = 1 << 20 // bytes
 
 // deliver passes on what a storage thread answers.
 func (e *engine) deliver(responses []*raftpb.Message) {
+	defer e.store.peers.flush()
 	own := e.store.log.who().ID
 	for _, m := range responses {
 		if m.GetTo() == own {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,8 +22,11 @@ import (
 type peers struct {
 	store *Store
 
+	pending atomic.Bool // something was put into a queue since the newest flush
+
 	mu     sync.Mutex
 	all    map[uint64]*peer
+	list   []*peer // those of all; it is replaced, not changed
 	closed bool
 	tasks  sync.WaitGroup
 }
@@ -37,7 +41,9 @@ type peer struct {
 	mu        sync.Mutex
 	queue     []byte        // frames
 	spare     []byte        // a buffer for the next queue; nil: there is none
-	wake      chan struct{} // capacity 1: there is something in the queue; never closed
+	writing   bool          // a goroutine writes to the connection, and looks into the queue after that
+	direct    *direct       // of the connection; nil: only the peer's goroutine writes to it
+	wake      chan struct{} // capacity 1: there is something in the queue for the peer's goroutine; never closed
 	connected bool
 	rules     uint64 // the newest version of the rules that the peer's process knows, while it is connected
 	problem   string // why the newest attempt to connect failed; "": it did not
@@ -69,6 +75,7 @@ func (p *peers) set(members map[uint64]member, removed []uint64) {
 			p.startLocked(m, false)
 		}
 	}
+	p.list = slices.Collect(maps.Values(p.all))
 }
 
 // learn has messages sent to a node that connected to this one. A node may be behind in the log, or have nothing of it yet,
@@ -86,6 +93,7 @@ func (p *peers) startLocked(m member, learned bool) {
 	ctx, stop := context.WithCancel(context.Background())
 	peer := &peer{member: m, learned: learned, ctx: ctx, stop: stop, wake: make(chan struct{}, 1)}
 	p.all[m.id] = peer
+	p.list = slices.Collect(maps.Values(p.all))
 	p.tasks.Go(func() { p.run(peer) })
 }
 
@@ -115,7 +123,7 @@ func (p *peers) connected(id uint64) bool {
 	return connected
 }
 
-// sendRaft sends a message of raft.
+// sendRaft sends a message of raft. The caller calls flush when it holds no lock.
 func (p *peers) sendRaft(m *raftpb.Message) {
 	peer := p.find(m.GetTo())
 	if peer == nil {
@@ -128,12 +136,17 @@ func (p *peers) sendRaft(m *raftpb.Message) {
 		}
 		return b
 	})
+	p.pending.Store(true)
 }
 
-// forward sends a body to the leader. It is false if the leader cannot be reached now.
+// forward sends a body to the leader, as sendRaft does. It is false if the leader cannot be reached now.
 func (p *peers) forward(leader uint64, body []byte) (sent bool) {
 	peer := p.find(leader)
-	return peer != nil && peer.send(frameForward, func(b []byte) []byte { return append(b, body...) })
+	sent = peer != nil && peer.send(frameForward, func(b []byte) []byte { return append(b, body...) })
+	if sent {
+		p.pending.Store(true)
+	}
+	return sent
 }
 
 // send puts a frame into the queue, whose content add appends. It is false if the frame is dropped.
@@ -145,29 +158,14 @@ func (p *peer) send(kind byte, add func([]byte) []byte) bool {
 	}
 	at := len(p.queue)
 	p.queue = endFrame(add(beginFrame(p.queue, kind)), at)
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
 	return true
 }
 
-// take gives the frames of the queue. The caller gives the buffer of the frames before back.
-func (p *peer) take(before []byte) []byte {
+// connect notes that there is a connection, or none. direct writes to it; nil: only the peer's goroutine does.
+func (p *peer) connect(direct *direct, connected bool, rules uint64, problem string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if cap(before) <= keptBuffer {
-		p.spare = before[:0]
-	}
-	taken := p.queue
-	p.queue, p.spare = p.spare, nil
-	return taken
-}
-
-func (p *peer) connect(connected bool, rules uint64, problem string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.connected, p.rules, p.problem, p.queue = connected, rules, problem, nil
+	p.direct, p.connected, p.rules, p.problem, p.queue = direct, connected, rules, problem, nil
 }
 
 // unreachable notes why an attempt to connect failed. It is false if the attempt before failed for the same reason.
@@ -185,7 +183,7 @@ func (p *peer) unreachable(err error) (another bool) {
 		problem = fmt.Sprintf("%s: %v", netErr.Op, netErr.Err)
 	}
 	before := p.problem // only the peer's goroutine changes it
-	p.connect(false, 0, problem)
+	p.connect(nil, false, 0, problem)
 	return problem != before
 }
 
@@ -201,12 +199,12 @@ func (p *peers) run(peer *peer) {
 			broke = false
 		}
 		if err == nil {
-			peer.connect(true, told(a.Rules), "")
+			peer.connect(directOf(c), true, told(a.Rules), "")
 			began := s.monotonic()
 			pause = s.tick()
 			s.logger.Debug("connected to a node of the cluster", "peer", peer.member.name)
 			err = peer.write(c)
-			peer.connect(false, 0, "")
+			peer.connect(nil, false, 0, "")
 			s.engine.unreachable(peer.member.id)
 			if peer.ctx.Err() == nil {
 				s.logger.Info("the connection to a node of the cluster broke", "peer", peer.member.name, "cause", err)
@@ -234,7 +232,7 @@ func (p *peers) run(peer *peer) {
 	}
 }
 
-// write sends what is in the queue until the connection breaks.
+// write sends what is in the queue until the connection breaks, as far as flush leaves that to it.
 func (p *peer) write(c net.Conn) error {
 	broken := make(chan error, 1) // gets one value when the other end closes the connection
 	go func() {
@@ -242,7 +240,6 @@ func (p *peer) write(c net.Conn) error {
 		broken <- err
 	}()
 	defer c.Close()
-	var frames []byte
 	for {
 		select {
 		case <-p.ctx.Done():
@@ -251,14 +248,27 @@ func (p *peer) write(c net.Conn) error {
 			return err
 		case <-p.wake:
 		}
-		if frames = p.take(frames); len(frames) == 0 {
-			continue // an earlier connection had it
-		}
-		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
-		if _, err := c.Write(frames); err != nil {
+		if err := p.writeQueue(c); err != nil {
 			return err
 		}
 	}
+}
+
+// writeQueue writes what is in the queue, unless another goroutine does so.
+func (p *peer) writeQueue(c net.Conn) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.queue) > 0 && !p.writing {
+		frames := p.begin()
+		p.mu.Unlock()
+		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
+		_, err := c.Write(frames)
+		p.mu.Lock()
+		if p.end(frames); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {
