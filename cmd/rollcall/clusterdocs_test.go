@@ -79,7 +79,7 @@ var testNames = regexp.MustCompile("`(Test[A-Za-z0-9]+)`")
 // The table of faults names tests that exist.
 func TestTheTestsThatTheClusterDocumentNamesExist(t *testing.T) {
 	var all strings.Builder
-	for _, folder := range []string{".", "../../adapters/raftstore", "../../commands/simulation"} {
+	for _, folder := range []string{".", "../../adapters/raftstore", "../../adapters/pebblestore", "../../commands/simulation"} {
 		files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatal(folder, err)
