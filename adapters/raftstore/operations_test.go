@@ -26,8 +26,8 @@ import (
 
 // operations are the kinds of file operations at which an error is injected.
 var operations = []errorfs.OpKind{
-	errorfs.OpFileWrite, errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpCreate, errorfs.OpRename, errorfs.OpLink, errorfs.OpOpen, errorfs.OpOpenDir, errorfs.OpRemove,
-	errorfs.OpReuseForWrite, errorfs.OpFileRead, errorfs.OpFileReadAt, errorfs.OpFileWriteAt, errorfs.OpFilePreallocate, errorfs.OpFileSyncTo, errorfs.OpFileFlush, errorfs.OpFileClose,
+	errorfs.OpFileWriteAt, errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileWrite, errorfs.OpCreate, errorfs.OpRename, errorfs.OpLink, errorfs.OpOpen, errorfs.OpOpenDir, errorfs.OpRemove,
+	errorfs.OpReuseForWrite, errorfs.OpFileRead, errorfs.OpFileReadAt, errorfs.OpFilePreallocate, errorfs.OpFileSyncTo, errorfs.OpFileFlush, errorfs.OpFileClose,
 }
 
 // nodeChild is a node of a cluster in a process of its own: the engine ends the process at some errors.
@@ -116,9 +116,9 @@ func TestAnErrorAtAnyFileOperationOfANodeLosesNothing(t *testing.T) {
 		runNode(t)
 		return
 	}
-	rounds, kinds := 1, operations[:3]
+	rounds, kinds, late := 1, operations[:3], 8
 	if os.Getenv("ROLLCALL_TORTURE") != "" {
-		rounds, kinds = 4, operations
+		rounds, kinds, late = 4, operations, 10
 	}
 	var listening []string
 	for range three {
@@ -157,7 +157,7 @@ func TestAnErrorAtAnyFileOperationOfANodeLosesNothing(t *testing.T) {
 	for _, kind := range kinds {
 		for range rounds {
 			third.kill()
-			third = startNode(t, dir, addresses, kind, 1+rand.IntN(1<<rand.IntN(10)), acked)
+			third = startNode(t, dir, addresses, kind, 1+rand.IntN(1<<rand.IntN(late)), acked)
 			within, cancel := context.WithTimeout(ctx, time.Second)
 			_ = c.nodes["n1"].Transfer(within, "n3") // n3 may not be there
 			cancel()
