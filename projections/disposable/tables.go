@@ -22,9 +22,9 @@ type Run struct {
 	Random bool // the values cannot be compressed
 }
 
-// quick is the compression of tables that are written at once. Blocks are as small as by the level of the engine, and it takes two thirds
-// of the time.
-var quick = func() *block.CompressionProfile {
+// Quick compresses with the fastest level of Zstandard. In blocks of 4 KiB, values are nearly as small as by the level that the engine has by
+// default, which takes half as long again.
+var Quick = func() *block.CompressionProfile {
 	p := *block.BalancedCompression
 	p.Name, p.OtherBlocks, p.MinReductionPercent, p.AdaptiveReductionCutoffPercent = "Quick", p.DataBlocks, block.ZstdCompression.MinReductionPercent, 0
 	return &p
@@ -72,7 +72,7 @@ func (db *DB) writeTable(path string, begin, end int, random bool, at func(i int
 		return err
 	}
 	options := db.engine.MakeWriterOptions(len(db.engine.Levels)-1, db.FormatMajorVersion().MaxTableFormat())
-	if options.Compression = quick; random {
+	if random {
 		options.Compression = block.NoCompression
 	}
 	w := sstable.NewWriter(objstorageprovider.NewFileWritable(file), options)

@@ -82,12 +82,13 @@ func (p *place) open() (*index, error) {
 		o.Engine.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		o.Engine.Levels[i].BlockSize = 4 << 10
 	}
-	o.Engine.Levels[len(o.Engine.Levels)-1].Compression = func() *sstable.CompressionProfile { return sstable.ZstdCompression } // the last level has nearly all data
+	o.Engine.Levels[len(o.Engine.Levels)-1].Compression = func() *sstable.CompressionProfile { return disposable.Quick } // the last level has nearly all data
 	db, err := disposable.Open(p.dir, o)
 	if err != nil {
 		return nil, err
 	}
 	x := &index{db: db, batch: newMemtableBatch(db)}
+	x.open.Marked = true
 	if err := x.load(p); err != nil {
 		db.Fail(err)
 		return nil, errors.Join(err, db.Close())

@@ -8,9 +8,16 @@ import "iter"
 // INVARIANT: at most three quarters of the slots are used. Between the slot at which the probe for an item begins and the item's slot
 // no slot is free.
 type Table[K, T any, P Item[K, T]] struct {
-	slots []P // nil: the slot is free
+	// Marked has a byte of each item's hash beside the item's slot, so that a search passes over other items without reading them. It is
+	// for tables that are searched for many keys that they do not have. REQUIRES: it does not change once there was an item.
+	Marked bool
+
+	slots []P    // nil: the slot is free
+	marks []byte // of a Marked table: for each slot, the mark of its item's hash
 	used  int
 }
+
+func mark(hash uint32) byte { return byte(hash) }
 
 // Item is a pointer that a Table has by a key.
 type Item[K, T any] interface {
@@ -57,6 +64,9 @@ func (t *Table[K, T, P]) Find(hash uint32, key K) P {
 		return nil
 	}
 	for i := t.home(hash); t.slots[i] != nil; i = t.next(i) {
+		if t.Marked && t.marks[i] != mark(hash) {
+			continue
+		}
 		if p := t.slots[i]; p.Hash() == hash && p.Is(key) {
 			return p
 		}
@@ -79,6 +89,9 @@ func (t *Table[K, T, P]) All() iter.Seq[P] {
 func (t *Table[K, T, P]) Resize(items int) {
 	was := t.slots
 	t.slots = make([]P, max(leastSlots, items+items/3+1))
+	if t.Marked {
+		t.marks = make([]byte, len(t.slots))
+	}
 	for _, p := range was {
 		if p != nil {
 			t.place(p)
@@ -96,11 +109,15 @@ func (t *Table[K, T, P]) Add(p P) {
 }
 
 func (t *Table[K, T, P]) place(p P) {
-	i := t.home(p.Hash())
+	hash := p.Hash()
+	i := t.home(hash)
 	for t.slots[i] != nil {
 		i = t.next(i)
 	}
 	t.slots[i] = p
+	if t.Marked {
+		t.marks[i] = mark(hash)
+	}
 }
 
 // Remove removes an item, and gives memory back when few items are left of those that there were. Items behind it whose probes
@@ -113,6 +130,9 @@ func (t *Table[K, T, P]) Remove(p P) {
 	for i := t.next(free); t.slots[i] != nil; i = t.next(i) {
 		if begin := t.home(t.slots[i].Hash()); t.distance(begin, i) >= t.distance(free, i) {
 			t.slots[free] = t.slots[i]
+			if t.Marked {
+				t.marks[free] = t.marks[i]
+			}
 			free = i
 		}
 	}

@@ -19,7 +19,7 @@ func (i *item) Is(key int) bool { return i.key == key }
 // are used, and a large one at least a sixteenth.
 func TestATableIsAsAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var table Table[int, item, *item]
+		table := Table[int, item, *item]{Marked: rapid.Bool().Draw(t, "marked")}
 		want := map[int]*item{}
 		hashes := rapid.SampledFrom([]uint32{1, 3, 1 << 20}).Draw(t, "hashes")
 		keys := rapid.SampledFrom([]int{5, 20, 300}).Draw(t, "keys")
