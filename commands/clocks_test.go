@@ -117,3 +117,28 @@ func TestARenewalThatIsNotAmongTheNewestHeartbeatsIsLeftOut(t *testing.T) {
 		}
 	})
 }
+
+// A check that gets another definition keeps its status and its lease begins anew: after a restart the log still says so.
+func TestACheckThatWasDefinedAnewBeganThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := eventstoretest.NewMemory()
+		n := start(t, store, false)
+		n.do(t, domain.RegisterInstance{Key: key("a"), Details: checked(domain.NoTTL, ttlCheck("worker", time.Minute))})
+		n.do(t, pass("a", "worker", domain.Passing))
+		time.Sleep(5 * time.Second)
+		n.do(t, domain.RegisterInstance{Key: key("a"), Details: checked(domain.NoTTL, ttlCheck("worker", 50*time.Second))})
+		defined := time.Now()
+		n.stop()
+		n = start(t, store, false)
+		defer n.stop()
+		time.Sleep(52 * time.Second)
+		synctest.Wait()
+		for e, err := range store.ReadStream(ctx, eventstore.LifecycleStream(key("a")), eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true, Limit: 1}) {
+			event, _ := eventstore.Decode(&e)
+			lapsed, ok := event.(domain.CheckChanged)
+			if err != nil || !ok || lapsed.Cause != domain.CheckLapsed || !lapsed.Began.Equal(defined.UTC()) || !lapsed.Last.IsZero() {
+				t.Errorf("the check was defined at %s, and the log tells %+v, %v", defined, event, err)
+			}
+		}
+	})
+}

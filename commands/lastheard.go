@@ -73,7 +73,7 @@ func (x *Expiry) lastHeard(ctx context.Context, l leases.Lease, entry *catalog.E
 }
 
 // began gives the newest lifecycle event that renewed the lease: of an instance, the registration or the last update; of a
-// check, the event that gave the check its status: its definition or a report.
+// check, the newest of its definition and of the report that gave it its status. A definition may leave the status as it was.
 func (x *Expiry) began(ctx context.Context, l leases.Lease, entry *catalog.Entry) (lastHeard, error) {
 	if !l.LastHeard.IsZero() {
 		return lastHeard{at: l.LastHeard, byHeartbeat: l.ByHeartbeat}, nil
@@ -85,6 +85,8 @@ func (x *Expiry) began(ctx context.Context, l leases.Lease, entry *catalog.Entry
 		case err != nil:
 			return lastHeard{}, err
 		case l.Check == "" && (e.Type == domain.TypeInstanceRegistered || e.Type == domain.TypeInstanceUpdated):
+			return lastHeard{at: e.RecordedAt}, nil
+		case l.Check != "" && uint64(e.Revision) == l.Revision:
 			return lastHeard{at: e.RecordedAt}, nil
 		case l.Check != "" && e.RecordedAt.Before(since):
 			return lastHeard{at: since}, nil
