@@ -38,6 +38,8 @@ race:
 KILLS ?= 200
 SEEDS ?= 5000
 FUZZTIME ?= 30s
+LASTS ?= 10m
+DEATHS ?= 100
 FUZZ := ./adapters/dns:FuzzPackets ./adapters/consul:FuzzRequests ./domain:FuzzDecodeEvent ./domain:FuzzParseKey ./domain/eventstore:FuzzParseJSON ./domain/eventstore:FuzzValidJSON ./adapters/pebblestore:FuzzStoredValues ./adapters/raftstore:FuzzEntry \
 	./adapters/httpapi:FuzzBodies ./adapters/httpapi:FuzzTheLane ./adapters/web/lane:FuzzPlainRequests ./adapters/web/lane:FuzzPlainReports ./adapters/httpapi:FuzzPlainStrings ./adapters/httpapi:FuzzPlainReports ./adapters/httpapi:FuzzQueries ./projections/history:FuzzStoredLists \
 	./adapters/access:FuzzFiles ./adapters/access:FuzzTokens ./projections/history:FuzzCheckpoint ./projections/catalog:FuzzSnapshotsAndEvents
@@ -45,13 +47,13 @@ FUZZ := ./adapters/dns:FuzzPackets ./adapters/consul:FuzzRequests ./domain:FuzzD
 # What befalls a cluster besides: an upgrade, a wrong certificate, hostile clients of its port, lost files, clocks that are apart, changes of its members.
 CLUSTER := TestAClusterIsUpgraded|TestANodeThatMissedLaterRules|TestANodeThatIsCutOff|TestANodeWithAWrongCertificate|TestThePortOfACluster|TestANodeThatLostAPart|TestTheClocksOfACluster|TestMembersComeAndGo
 
-torture: ## long runs: KILLS kills of the real binary, SEEDS simulated worlds, errors at every file operation, every fuzz target for FUZZTIME, loads that are to exhaust the server
+torture: ## long runs: KILLS kills of the real binary, SEEDS simulated worlds, errors at every file operation, every fuzz target for FUZZTIME, clusters in trouble for LASTS each, DEATHS of leaders, loads that are to exhaust the server
 	ROLLCALL_TORTURE=$(KILLS) $(GO) test -v -timeout 4h -run 'TestTheCrashCampaign' ./cmd/rollcall
 	ROLLCALL_SEEDS=$(SEEDS) $(GO) test -timeout 4h ./commands/simulation
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'AtAnyFileOperation|AnyCrash' ./adapters/pebblestore
-	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 2h ./adapters/raftstore
+	ROLLCALL_TORTURE=1 ROLLCALL_SEEDS=$$(( ($(SEEDS) + 49) / 50 )) $(GO) test -v -timeout 2h ./adapters/raftstore
 	@for t in $(FUZZ); do $(GO) test -run '^$$' -fuzz "^$${t#*:}$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $${t%%:*} || exit 1; done
-	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 2h -run 'TestNoLoadExhausts|TestAClusterIsTortured|TestAClusterInNamespaces|TestAClusterWhoseDisksAreFull|TestALeaderDiesUnderLoad|$(CLUSTER)' ./cmd/rollcall
+	ROLLCALL_TORTURE=1 ROLLCALL_CLUSTER_TORTURE=$(LASTS) ROLLCALL_DEATHS=$(DEATHS) $(GO) test -v -timeout 2h -run 'TestNoLoadExhausts|TestAClusterIsTortured|TestAClusterInNamespaces|TestAClusterWhoseDisksAreFull|TestALeaderDiesUnderLoad|$(CLUSTER)' ./cmd/rollcall
 	ROLLCALL_TORTURE=1 $(GO) test -v -timeout 1h -run 'ManyThatHang|ManyIdle' ./adapters/webhooks
 	cd $(TRAEFIK) && $(GO) test -v -count=1 .
 

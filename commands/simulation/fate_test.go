@@ -31,6 +31,9 @@ func (w *world) fate() {
 	if w.chance(40) {
 		w.operate()
 	}
+	if w.chance(50) {
+		w.reverting()
+	}
 	if w.chance(25) {
 		w.meddle()
 	}
@@ -217,6 +220,10 @@ func (w *world) restore() {
 		if a.result.Position > to || !a.over {
 			a.restored = true
 		}
+	}
+	w.planned = nil
+	for _, r := range w.reverts {
+		r.restored = true
 	}
 	for _, n := range w.nodes {
 		if err := n.snapshots.RemoveAll(); err != nil {

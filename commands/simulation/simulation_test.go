@@ -23,6 +23,7 @@ var everyRun = []string{
 	"a crowd falls silent", "self-preservation started", "an operator held expiry", "an operator ended self-preservation",
 	"a check lapses", "a check changes by a report", "a lease lapses to critical", "a heartbeat gives back a status", "an instance that stays critical is removed",
 	"the wall clock steps", "a wrong clock is put right", "an interruption is told",
+	"a revert is carried out", "a revert is refused",
 }
 
 // Whatever happens to processes, nodes, clocks and the store, the log tells what was so, and answers stand.

@@ -80,6 +80,7 @@ func (w *world) judge() {
 		w.judgeAnswer(a, lives, byPosition)
 	}
 	w.judgeRegistry(registry)
+	w.judgeReverts(lives)
 	w.judgeTimes(byPosition)
 	w.judgeEnd(lives)
 }
@@ -166,6 +167,10 @@ func (w *world) judgeCause(e *recorded, before domain.Instance, byRequest map[st
 	}
 	if changed, ok := e.event.(domain.HealthChanged); ok && changed.Source == domain.FromLease && e.metadata.RequestID == "" {
 		w.judgeUnnamed(e)
+		return
+	}
+	if r := w.reverts[e.metadata.RequestID]; r != nil {
+		w.judgeRevertEvent(e, r, before)
 		return
 	}
 	a := byRequest[e.metadata.RequestID]

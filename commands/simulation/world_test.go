@@ -50,6 +50,8 @@ type world struct {
 	began     time.Time
 	answers   []*answer
 	decisions map[string]decision // of operators, by their reasons
+	reverts   map[string]*revert  // of operators, by their requests
+	planned   *revert             // that is to be carried out; nil: none is
 	log       []eventstore.RecordedEvent
 	seen      map[string]int // how often something happened that every run must have
 
@@ -150,7 +152,7 @@ func makeWorld(t *testing.T, seed uint64, rng *rand.Rand, p plan) *world {
 	w := &world{
 		t: t, rng: rng, delays: rand.New(rand.NewPCG(seed, 17)), began: time.Now(), begun: map[eventstore.Position]time.Time{}, written: map[eventstore.Position]time.Time{},
 		plan:      p,
-		decisions: map[string]decision{}, seen: map[string]int{},
+		decisions: map[string]decision{}, reverts: map[string]*revert{}, seen: map[string]int{},
 		memory: eventstoretest.NewMemory(), committer: make(chan struct{}, 1),
 	}
 	w.memory.Untying = w.plan.untying
@@ -279,6 +281,7 @@ func (w *world) takeAll() {
 	w.appends.Lock()
 	w.answers, w.ambushes = append(w.answers, w.ambushes...), nil
 	w.appends.Unlock()
+	w.takeReverts()
 	for _, a := range w.answers {
 		if !a.over {
 			w.take(a)
