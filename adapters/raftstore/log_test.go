@@ -138,6 +138,20 @@ func TestALogHasWhatItConfirmedAfterAnyCrash(t *testing.T) {
 			if err := l.write(&logBatch{}); err == nil {
 				t.Fatalf("seed %d: it was written to after a failure", seed)
 			}
+			if rng.IntN(2) == 0 { // at first only the process dies
+				_ = l.close()
+				if l, err = openTestLog(fs); err != nil {
+					t.Fatalf("seed %d: %v", seed, err)
+				}
+				switch got := logHas(t, l); {
+				case got.equal(after):
+					has = after
+				case got.equal(has):
+					after = has
+				default:
+					t.Fatalf("seed %d: after the end of the process it has %+v, want %+v", seed, got, has)
+				}
+			}
 			fs = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
 			_ = l.close()
 			again, err := openTestLog(fs)

@@ -2,8 +2,10 @@ package raftstore
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 )
@@ -34,6 +36,21 @@ func (l *diskLog) load() error {
 		return fmt.Errorf("%w: it begins after entry %d, and was cut after entry %d", ErrLogDamaged, l.missing, l.cut)
 	}
 	return nil
+}
+
+// syncFound makes durable what was found. The process of before may have ended between a write and its sync, so that the system has the
+// last frame or the last change of the folder, and the disk does not. What the node says of its log holds after a loss of the power, too.
+func (l *diskLog) syncFound() error {
+	if n := len(l.files); n > 0 {
+		f, err := l.fs.OpenReadWrite(l.fs.PathJoin(l.dir, logName(l.files[n-1].number)), vfs.WriteCategoryUnspecified)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return syncFolder(l.fs, l.dir)
 }
 
 // replay does once more what the records of a frame say. file is the number of the file in their order.
