@@ -25,7 +25,7 @@ const (
 
 // once refuses two of a header that has one value. Authorization and Origin are refused where they are read, and Accept and If-None-Match
 // are lists.
-var once = web.Once("Content-Type", "Idempotency-Key", "If-Match", "Last-Event-Id", "Rollcall-Via", "X-Request-Id")
+var once = web.Once("Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID", "Rollcall-Via", "X-Request-Id")
 
 // warnFromLag is the lag behind the event store from which on a node's replies carry a warning.
 const warnFromLag = 3 * time.Second

@@ -10,14 +10,18 @@ import (
 )
 
 // Once refuses a request that has one of the headers twice. Each has one value, of which two contradict each other: a subscriber with two
-// positions would go on at either. REQUIRES: the names are as http.CanonicalHeaderKey writes them.
+// positions would go on at either.
 func Once(names ...string) echo.MiddlewareFunc {
+	canonical := make([]string, len(names))
+	for i, name := range names {
+		canonical[i] = http.CanonicalHeaderKey(name)
+	}
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			given := c.Request().Header
-			for _, name := range names {
+			for i, name := range canonical {
 				if len(given[name]) > 1 {
-					return domain.InvalidField{Field: name, Rule: "must be given once"}
+					return domain.InvalidField{Field: names[i], Rule: "must be given once"}
 				}
 			}
 			return next(c)
