@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -125,6 +127,7 @@ func TestACertificateBindsAWorkloadToItsService(t *testing.T) {
 	if out, errs, code := run(t, nil, "services", "--url", s.url, "--ca", s.ours.ca(), "--cert", cert, "--key", key); code == 0 {
 		t.Errorf("another authority's certificate is taken: %s%s", out, errs)
 	}
+	s.runs(t)
 	out, errs, code := run(t, nil, "token", "create", "audit", "--role", "auditor", "--data", s.data)
 	if code != 0 {
 		t.Fatal(errs)
@@ -227,5 +230,37 @@ func TestRulesThatCannotBeUsedAreRefusedInALine(t *testing.T) {
 		if code != c.code || !strings.Contains(out+errs, c.want) || strings.Count(errs, "\n") > 1 {
 			t.Errorf("%v: exit code %d: %s", c.args, code, fmt.Sprint(out, errs))
 		}
+	}
+}
+
+// runs has rollcall run register a process as a workload that may write its own instances only.
+func (s secured) runs(t *testing.T) {
+	t.Helper()
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key := s.ours.issue("run", "spiffe://prod.example/ns/default/sa/checkout")
+	c := exec.Command(path, "run", "--url", s.url, "--ca", s.ours.ca(), "--cert", cert, "--key", key, "--service", "checkout", "--id", "run", "--address", "10.0.0.7",
+		"--owner", "spiffe=~~prod.example~ns~default~sa~checkout", "--", "sleep", "600")
+	says, err := c.StderrPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(time.Minute, func() { _ = c.Process.Kill() })
+	defer late.Stop()
+	told := ""
+	for lines := bufio.NewScanner(says); lines.Scan(); {
+		told += lines.Text() + "\n"
+		if strings.Contains(lines.Text(), "is registered") || strings.Contains(lines.Text(), "must") {
+			_ = c.Process.Signal(os.Interrupt) // it ends, and so do its lines
+		}
+	}
+	_ = c.Wait() // its exit code is the signal's
+	if !strings.Contains(told, "default/checkout/run is registered (epoch 1)") {
+		t.Errorf("run says\n%s", told)
 	}
 }

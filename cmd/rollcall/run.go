@@ -40,6 +40,7 @@ type runner struct {
 	remote      *client.Client
 	key         domain.Key
 	details     domain.Details
+	owner       string // before the value of each start; "": there is nothing before it
 	checks      []domain.Check
 	look        agent.Look
 	command     []string
@@ -74,6 +75,7 @@ func runCommand(remote *commandLine) *cobra.Command {
 	f.StringVar(&service, "service", "", "service of the instance; needed")
 	f.StringVar(&id, "id", "", "id of the instance; left out, it is made of the host's name and the process id of this command")
 	spec.flags(f)
+	f.StringVar(&r.owner, "owner", "", "begins the owner of the registration, to which each start adds a value of its own. With a token for its own instances: the token's name")
 	f.StringArrayVar(&checks, "check", nil, "/path, http://…, tcp://host:port or grpc://host:port/service; may be given again: the worst counts")
 	f.DurationVar(&interval, "check-interval", 5*time.Second, "from one look of a check to the next")
 	f.DurationVar(&timeout, "check-timeout", 0, "how long a look may take; 0: as long as the interval, at most 2s")
@@ -110,7 +112,7 @@ func runCommand(remote *commandLine) *cobra.Command {
 			}
 			r.checks = append(r.checks, check)
 		}
-		if err := (domain.RegisterInstance{Key: r.key, Details: r.details}).Validate(); err != nil {
+		if err := (domain.RegisterInstance{Key: r.key, Owner: r.owner, Details: r.details}).Validate(); err != nil {
 			return usageError{err}
 		}
 		if r.remote, err = remote.client(); err != nil {
@@ -296,7 +298,11 @@ func (g *registration) keep(status domain.Status, _ string) *client.Kept {
 	details := r.details
 	details.Status = status
 	last := client.Pending
-	kept, err := r.remote.Keep(context.Background(), client.Registration{Key: r.key, Details: details, Owner: uuid.NewString(), OnChange: func(s client.State) {
+	owner := uuid.NewString()
+	if r.owner != "" {
+		owner = r.owner + ":" + owner
+	}
+	kept, err := r.remote.Keep(context.Background(), client.Registration{Key: r.key, Details: details, Owner: owner, OnChange: func(s client.State) {
 		switch {
 		case s.Phase == client.Registered && last != s.Phase && s.Err == nil:
 			r.say("%s is registered (epoch %d)", r.key, s.Epoch)
