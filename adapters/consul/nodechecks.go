@@ -2,6 +2,7 @@ package consul
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -51,7 +52,7 @@ func (f *face) registerNodeCheck(q *request, n node, id string, body checkDefini
 	if err := (domain.AddCheck{Key: nodeKey(q.namespace, n.name), Check: check}).Validate(); err != nil {
 		return err // no node is kept for it
 	}
-	return again(func() error {
+	return f.again(q, func() error {
 		key, err := f.ensureNode(q, n)
 		if err != nil {
 			return err
@@ -64,15 +65,29 @@ func (f *face) registerNodeCheck(q *request, n node, id string, body checkDefini
 const attempts = 32
 
 // again does something to an instance that is made where it is not there, once more if another request removes the instance, or makes
-// it, meanwhile.
-func again(do func() error) (err error) {
+// it, meanwhile. The catalog may not show yet what the other request did, so the next attempt waits for it.
+func (f *face) again(q *request, do func() error) (err error) {
 	for range attempts {
 		var live domain.AlreadyLive
 		if err = do(); err == nil || !isGone(err) && !errors.As(err, &live) {
 			return err
 		}
+		if f.catchUp(q.Request().Context()) != nil {
+			return err
+		}
 	}
 	return err
+}
+
+// catchUp waits until the catalog shows what is in the store.
+func (f *face) catchUp(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	head, err := f.Queries.Store.Head(ctx)
+	if err != nil {
+		return err
+	}
+	return f.Queries.Live.WaitFor(ctx, head)
 }
 
 // isGone says whether a command was refused because its instance is not there.

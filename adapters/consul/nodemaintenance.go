@@ -70,7 +70,7 @@ func (f *face) nodeMaintenance(q *request) error {
 			return err
 		}
 	}
-	err = again(func() error {
+	err = f.again(q, func() error {
 		if traffic == domain.Maintenance {
 			if _, err := f.ensureNode(q, n); err != nil {
 				return err

@@ -131,7 +131,7 @@ func (b *catalogRegistration) checks() (ofNode []writtenCheck, ofServices map[st
 // it is already.
 func (f *face) writeNode(q *request, n node, body *catalogRegistration, checks []writtenCheck) error {
 	key := nodeKey(q.namespace, n.name)
-	return again(func() error {
+	return f.again(q, func() error {
 		if f.Queries.Live.Catalog().Find(key) != nil {
 			return f.amendNode(q, n, key, body, checks)
 		}
