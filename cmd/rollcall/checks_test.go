@@ -33,7 +33,7 @@ func TestTheStoryOfAChecksLife(t *testing.T) {
 	p.says(t, "check add web/a id=db,kind=tcp,target=10.0.0.6:5432", "has check db")
 	p.says(t, "check remove web/a db", "has no check db any more")
 	p.says(t, "check fail web/a none", "has no check")
-	p.says(t, "check add web/a id=db,kind=tcp,path=x", "unknown field")
+	p.says(t, "check add web/a id=db,kind=tcp,path=x", "path is not a known field")
 	for range domain.FlappingChanges/2 + 1 {
 		p.says(t, "check fail web/a job", "fails")
 		p.says(t, "check pass web/a job", "passes")
