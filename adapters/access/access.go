@@ -21,6 +21,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // Options are what Open needs.
@@ -68,7 +69,7 @@ func Open(options Options) (*Callers, error) {
 		c.use(nil, &Config{})
 		return c, nil
 	}
-	content, err := readBounded(options.File)
+	content, err := durable.ReadAtMost(options.File, maxFile)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +187,7 @@ func (c *Callers) look(refused *[]byte, asked bool) (changed bool) {
 	if c.options.File == "" {
 		return false
 	}
-	content, err := readBounded(c.options.File)
+	content, err := durable.ReadAtMost(c.options.File, maxFile)
 	if err == nil && !asked && (bytes.Equal(content, c.rules.Load().content) || *refused != nil && bytes.Equal(content, *refused)) {
 		return false
 	}

@@ -81,7 +81,7 @@ func (e atLine) Unwrap() error { return e.err }
 
 // Read reads and checks a file. An error is one line, which names the file.
 func Read(path string) (*Config, error) {
-	content, err := readBounded(path)
+	content, err := durable.ReadAtMost(path, maxFile)
 	if err != nil {
 		return nil, err
 	}
@@ -98,22 +98,6 @@ func (c *Config) Summary() string {
 		anonymous = strings.Join(c.Anonymous.Roles, ", ")
 	}
 	return fmt.Sprintf("issuers: %d, with rules: %d; rules for certificates: %d; callers whom nothing names get: %s", len(c.Issuers), rules, len(c.Certificates), anonymous)
-}
-
-func readBounded(path string) ([]byte, error) {
-	f, _, err := durable.OpenRegular(path)
-	if errors.Is(err, durable.ErrNotRegular) {
-		err = fmt.Errorf("%s %w", path, err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(content) > maxFile {
-		err = fmt.Errorf("%s: the file must have at most %d bytes", path, maxFile)
-	}
-	return content, err
 }
 
 func parse(path string, content []byte) (*Config, error) {

@@ -100,7 +100,7 @@ func (k *keys) client() (*http.Client, error) {
 	}
 	careful := &carefulTransport{next: transport}
 	if k.issuer.TokenFile != "" {
-		token, err := readBounded(k.issuer.TokenFile)
+		token, err := durable.ReadAtMost(k.issuer.TokenFile, maxFile)
 		if err != nil {
 			return nil, err
 		}

@@ -34,7 +34,10 @@ const MaxRegular = 16 << 20
 
 // ReadRegular reads a whole file that a person or another program wrote. Other files than regular ones are refused, as OpenRegular does, and so
 // are longer files than MaxRegular: a wrong name must not fill the memory.
-func ReadRegular(path string) ([]byte, error) {
+func ReadRegular(path string) ([]byte, error) { return ReadAtMost(path, MaxRegular) }
+
+// ReadAtMost is ReadRegular of a file that has another limit, in bytes.
+func ReadAtMost(path string, most int) ([]byte, error) {
 	f, _, err := OpenRegular(path)
 	if errors.Is(err, ErrNotRegular) {
 		err = fmt.Errorf("%s %w", path, err)
@@ -43,9 +46,9 @@ func ReadRegular(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, MaxRegular+1))
-	if err == nil && len(b) > MaxRegular {
-		err = fmt.Errorf("%s must have at most %d bytes", path, MaxRegular)
+	b, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
+	if err == nil && len(b) > most {
+		err = fmt.Errorf("%s must have at most %d bytes", path, most)
 	}
 	return b, err
 }
