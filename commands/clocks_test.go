@@ -1,6 +1,7 @@
 package commands_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,11 +11,11 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore/eventstoretest"
 )
 
-// steppedStore is a store in memory whose clock, from which events get their times, is wrong by *by. The clocks of the nodes over it
+// steppedStore is a store in memory whose clock, from which events get their times, is wrong by so many nanoseconds. The clocks of the nodes over it
 // measure time on, as the monotonic clock does when somebody sets the wall clock.
-func steppedStore(by *time.Duration) *eventstoretest.Memory {
+func steppedStore(by *atomic.Int64) *eventstoretest.Memory {
 	store := eventstoretest.NewMemory()
-	store.Now = func() time.Time { return time.Now().Add(*by) }
+	store.Now = func() time.Time { return time.Now().Add(time.Duration(by.Load())) }
 	return store
 }
 
@@ -22,7 +23,7 @@ func steppedStore(by *time.Duration) *eventstoretest.Memory {
 func TestAnInterruptionIsToldInTheTimeOfTheLog(t *testing.T) {
 	for _, step := range []time.Duration{-3 * time.Hour, -time.Minute, time.Minute, 3 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
-			var by time.Duration
+			var by atomic.Int64
 			store := steppedStore(&by)
 			n := start(t, store, false)
 			defer n.stop()
@@ -30,7 +31,7 @@ func TestAnInterruptionIsToldInTheTimeOfTheLog(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			n.listening.Refused(domain.DeafOverload)
 			time.Sleep(2 * time.Second)
-			by = step
+			by.Store(int64(step))
 			for range 20 {
 				n.listening.Refused(domain.DeafOverload)
 				time.Sleep(100 * time.Millisecond)
@@ -45,7 +46,7 @@ func TestAnInterruptionIsToldInTheTimeOfTheLog(t *testing.T) {
 					t.Fatalf("step by %s: the log tells %+v", step, event)
 				}
 				// After a step back, events have the time of the newest one until the clock has caught up.
-				if ago := time.Now().Add(by).Sub(told.To); ago < 0 || ago > 3*time.Second || told.To.After(e.RecordedAt) {
+				if ago := time.Now().Add(time.Duration(by.Load())).Sub(told.To); ago < 0 || ago > 3*time.Second || told.To.After(e.RecordedAt) {
 					t.Errorf("step by %s: an interruption up to %s was recorded at %s", step, told.To, e.RecordedAt)
 				}
 			}
@@ -60,12 +61,12 @@ func TestAnInterruptionIsToldInTheTimeOfTheLog(t *testing.T) {
 // downtime that it makes up from them.
 func TestNoDowntimeIsToldAfterAWrongClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var by time.Duration
+		var by atomic.Int64
 		store := steppedStore(&by)
 		n := start(t, store, false)
 		n.do(t, domain.RegisterInstance{Key: key("a"), Details: details(time.Minute)})
 		time.Sleep(time.Second)
-		by = 2 * time.Hour
+		by.Store(int64(2 * time.Hour))
 		n.do(t, domain.RegisterInstance{Key: key("b"), Details: details(time.Hour)})
 		n.do(t, domain.RegisterInstance{Key: key("a"), Details: details(time.Hour)})
 		for range 60 { // the registry runs on for half an hour
@@ -74,7 +75,7 @@ func TestNoDowntimeIsToldAfterAWrongClock(t *testing.T) {
 		}
 		n.do(t, domain.RegisterInstance{Key: key("a"), Details: details(time.Minute)})
 		n.stop()
-		by = 0
+		by.Store(0)
 		time.Sleep(2 * time.Second)
 		n = start(t, store, false)
 		defer n.stop()

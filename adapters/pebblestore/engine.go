@@ -40,6 +40,7 @@ func openPebble(dir string, opts Options, cache *pebble.Cache, merging *merging)
 				disk.failed.Store(true)
 				opts.Logger.Error("event store engine", "error", err)
 			},
+			WriteStallBegin: func(pebble.WriteStallBeginInfo) { merging.Stalled() },
 		},
 		FormatMajorVersion:          pebble.FormatNewest,
 		MemTableSize:                32 << 20,

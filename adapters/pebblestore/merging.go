@@ -8,7 +8,8 @@ import (
 
 // merging says when the engine may merge tables (a compaction). It grants as many merges at once as the engine itself allows, as the
 // engine's own scheduler does, but none before Merge is called. Without it, the engine would begin to merge while it opens the
-// folder, and then wait until that merge has ended: up to a second after a load that ended abruptly (ADR 130).
+// folder, and then wait until that merge has ended: up to a second after a load that ended abruptly (ADR 130). Many starts that were never
+// over leave so many tables that a write waits for a merge; then they are merged at once.
 //
 // INVARIANT: the engine locks its own mutex before mu. So mu is not held while the engine is asked for what waits or is given a
 // grant. A merge that the engine was refused is begun by grant later: at the end of another merge, when more merges are allowed, or
@@ -33,6 +34,17 @@ func (m *merging) Merge() {
 	m.mu.Unlock()
 	if was && m.db != nil { // an engine that only reads has registered nothing
 		m.grant()
+	}
+}
+
+// Stalled lets the engine merge tables from now on, for a write waits for that. The engine may hold its mutex, so another goroutine
+// grants it.
+func (m *merging) Stalled() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.held && !m.ended {
+		m.held = false
+		m.following.Go(m.grant)
 	}
 }
 

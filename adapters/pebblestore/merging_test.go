@@ -57,6 +57,21 @@ func TestTheEngineMergesNoTablesBeforeTheStartIsOver(t *testing.T) {
 	}
 }
 
+// Each start that is never over leaves a table. When the engine lets writes wait for a merge, there is one.
+func TestWritesThatWaitForAMergeGetOne(t *testing.T) {
+	disk := vfs.NewMem()
+	for range 40 {
+		s, err := Open("data", Options{FS: disk, MinFree: 1, MergeLater: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		register(t, s, 1)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestAStoreThatIsNotToldToWaitMergesTables(t *testing.T) {
 	s := inMemory(t)
 	tables(t, s)
