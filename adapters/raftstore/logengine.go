@@ -57,8 +57,8 @@ func (l *diskLog) fromEngine(logger *slog.Logger) error {
 func (l *diskLog) amongEngines() (done bool, newest uint64, err error) {
 	names, err := l.fs.List(l.dir)
 	for _, name := range names {
-		var number uint64
-		if _, err := fmt.Sscanf(name, "%d"+suffix, &number); err != nil || name != logName(number) {
+		number, ok := logNumber(name)
+		if !ok {
 			continue
 		}
 		newest = max(newest, number)
@@ -186,14 +186,13 @@ func (l *diskLog) removeEngine() error {
 	var last []string
 	for _, name := range names {
 		path := l.fs.PathJoin(l.dir, name)
-		var number uint64
-		switch _, err := fmt.Sscanf(name, "%d"+suffix, &number); {
+		switch number, ok := logNumber(name); {
 		case name == "LOCK":
 			continue
 		case strings.HasPrefix(name, "marker."), strings.HasPrefix(name, "MANIFEST"), name == "CURRENT":
 			last = append(last, path)
 			continue
-		case err == nil:
+		case ok:
 			content, err := l.readFile(name)
 			if err != nil {
 				return err

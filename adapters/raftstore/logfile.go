@@ -53,6 +53,12 @@ const (
 
 func logName(number uint64) string { return fmt.Sprintf("%06d%s", number, suffix) }
 
+// logNumber is the number of a file of the log; false: no file of the log has that name.
+func logNumber(name string) (number uint64, ok bool) {
+	_, err := fmt.Sscanf(name, "%d"+suffix, &number)
+	return number, err == nil && name == logName(number)
+}
+
 // header begins a file.
 func (f *logFile) header() []byte {
 	b := append([]byte(logMagic), binary.BigEndian.AppendUint64(nil, f.number)...)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -128,11 +127,10 @@ func (l *diskLog) listFiles() error {
 		return err
 	}
 	for _, name := range names {
-		var number uint64
-		switch _, err := fmt.Sscanf(name, "%d"+suffix, &number); {
+		switch number, ok := logNumber(name); {
 		case strings.HasSuffix(name, spareFiles):
 			l.spares = append(l.spares, name)
-		case err == nil && name == logName(number):
+		case ok:
 			l.files = append(l.files, &logFile{number: number})
 			l.newest = max(l.newest, number)
 		}

@@ -23,7 +23,7 @@ const (
 // records is what one sync makes durable.
 type records struct{ b []byte }
 
-// content appends a record of a kind, whose content has a size.
+// begin begins a record of a kind, whose content has a size and is to be appended.
 func (r *records) begin(kind byte, size int) {
 	r.b = binary.AppendUvarint(append(r.b, kind), uint64(size))
 }
