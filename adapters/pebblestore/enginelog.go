@@ -30,10 +30,10 @@ type fatal string
 
 func (f fatal) Error() string { return string(f) }
 
-// EngineFault is the error with which the engine panicked, as recover gave it; nil: there was no panic. The engine panics through
+// engineFault is the error with which the engine panicked, as recover gave it; nil: there was no panic. The engine panics through
 // Fatalf, and with the error itself where its log could not be written: locked says that it then holds a lock for ever, so that it
 // cannot be closed. Any other panic is a mistake in the program, and goes on.
-func EngineFault(cause any) (fault error, locked bool) {
+func engineFault(cause any) (fault error, locked bool) {
 	if cause == nil {
 		return nil, false
 	}

@@ -15,7 +15,7 @@ import (
 // write checks and writes every request of the commit, in order.
 func (s *Store) write(c *commit) {
 	defer func() {
-		if fault, locked := EngineFault(recover()); fault != nil {
+		if fault, locked := engineFault(recover()); fault != nil {
 			s.gaveUp = locked
 			s.fail(fault)
 			c.err = s.failed()
