@@ -102,18 +102,19 @@ func (x *Expiry) recordInterruptions(ctx context.Context, now time.Time) error {
 
 // recorded is an interruption, which Listening measured by Now, in the time as the store records it now.
 func (x *Expiry) recorded(interrupted domain.ListeningInterrupted) domain.ListeningInterrupted {
-	now, recorded := x.Now(), x.recordedNow()
-	for _, moment := range []*time.Time{&interrupted.From, &interrupted.To} {
-		*moment = recorded.Add(moment.Sub(now)).UTC().Round(0)
-	}
+	length := interrupted.To.Sub(interrupted.From)
+	interrupted.From = x.recordedAs(interrupted.From)
+	interrupted.To = interrupted.From.Add(length)
 	return interrupted
 }
 
-func (x *Expiry) recordedNow() time.Time {
-	if x.Recorded == nil {
-		return x.Now()
+// recordedAs is a moment that was measured by Now in the time as the store records it now.
+func (x *Expiry) recordedAs(moment time.Time) time.Time {
+	recorded := x.Recorded
+	if recorded == nil {
+		recorded = x.Now
 	}
-	return x.Recorded()
+	return recorded().Add(moment.Sub(x.Now())).UTC().Round(0)
 }
 
 func (x *Expiry) recordInterruption(ctx context.Context, e domain.ListeningInterrupted) error {
@@ -138,7 +139,7 @@ func (x *Expiry) recordDowntime(ctx context.Context) error {
 		return nil
 	}
 	if shortest := x.Projections.Leases().ShortestTTL(); shortest > 0 {
-		started := x.recordedNow().Add(x.started.Sub(x.Now())).UTC().Round(0)
+		started := x.recordedAs(x.started)
 		for e, err := range x.Service.store.ReadAll(ctx, eventstore.ReadAllOptions{Backwards: true}) {
 			if err != nil {
 				return err

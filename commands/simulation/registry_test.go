@@ -9,7 +9,6 @@ import (
 
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/leases"
 )
 
@@ -173,16 +172,6 @@ func (w *world) judgeHeld(key domain.Key, l *life, registry []*recorded) {
 
 // state is a key's state as the log has it now.
 func (w *world) state(key domain.Key) domain.Instance {
-	i := domain.Instance{Key: key}
-	var store eventstore.Store = w.memory
-	if w.group != nil {
-		store = w.group.mostCurrent()
-	}
-	for e, err := range store.ReadStream(context.Background(), eventstore.LifecycleStream(key), eventstore.ReadOptions{}) {
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		i, _ = eventstore.Evolve(i, &e) // all events are ours
-	}
-	return i
+	states, _ := w.states(key)
+	return states[len(states)-1]
 }
