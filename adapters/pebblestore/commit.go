@@ -36,6 +36,7 @@ type commit struct {
 type buffers struct {
 	heartbeatHeads []*head   // of the streams of the heartbeats in batch
 	indexed        []indexed // the lifecycle events in batch that the index of the streams lacks yet
+	records        records
 	block          block
 	key            []byte // for the key being written
 	scratch        []byte // for the value being written
@@ -100,7 +101,7 @@ func (s *Store) gather() *commit {
 type indexed struct {
 	stream   eventstore.StreamName
 	revision eventstore.Revision
-	position eventstore.Position
+	place    place
 }
 
 // newBatch gives a batch that was used before, or a new one, which takes all that the calls of the commit append without growing: to grow it
@@ -118,6 +119,7 @@ func (s *Store) flush(c *commit) {
 	if c.batch == nil {
 		return
 	}
+	c.writeRecords()
 	c.writeBlock()
 	c.writeIndex()
 	if len(c.heartbeatHeads) > 0 || c.save > 0 {

@@ -1,6 +1,7 @@
 package pebblestore
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -16,7 +17,12 @@ func FuzzStoredValues(f *testing.F) {
 		EventData: eventstore.EventData{ID: uuid.UUID{1}, Type: domain.TypeHealthChanged, Data: []byte(`{"epoch":1}`), Metadata: []byte(`{"schema":1}`)},
 		Stream:    "instance-default/web/a", Revision: 3, Position: 9, RecordedAt: time.Unix(1, 2).UTC(),
 	}
-	f.Add(appendRecord(nil, &e))
+	f.Add(appendAlone(nil, &e))
+	var list records
+	list.add(&e)
+	e.Position, e.Metadata, e.Type = 11, nil, "SomethingNew"
+	list.add(&e)
+	f.Add(list.value)
 	var b block
 	e.Type = domain.TypeHeartbeatReceived
 	for i := range 3 {
@@ -26,11 +32,13 @@ func FuzzStoredValues(f *testing.F) {
 	f.Add(b.encode(nil))
 	s := &Store{}
 	f.Fuzz(func(t *testing.T, value []byte) {
-		var e, again eventstore.RecordedEvent
-		if picked, err := readRecord(&e, 9, value, nil, new(arena)); err == nil && picked {
-			_, err := readRecord(&again, 9, appendRecord(nil, &e), nil, new(arena))
-			if err != nil || string(again.Data) != string(e.Data) || again.Stream != e.Stream || again.ID != e.ID {
-				t.Errorf("%+v came back as %+v, %v", e, again, err)
+		if events, err := eventsOf(9, value); err == nil {
+			var again records
+			for i := range events {
+				again.add(&events[i])
+			}
+			if got, err := eventsOf(again.first, again.value); err != nil || fmt.Sprint(got) != fmt.Sprint(events) {
+				t.Errorf("%+v came back as %+v, %v", events, got, err)
 			}
 		}
 		if entries, err := s.decodeBlock(1, value, nil); err == nil && len(entries) > maxBlock {

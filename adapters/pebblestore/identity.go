@@ -12,8 +12,9 @@ import (
 )
 
 // formatVersion is the version of the keys and values. Since version 2 the heads of heartbeat streams are written later
-// than their heartbeats (heads.go). A program that knows only version 1 would take heads on disk for the newest.
-const formatVersion = 2
+// than their heartbeats (heads.go): a program that knows only version 1 would take heads on disk for the newest. Since version 3 a
+// value has many lifecycle events (records.go).
+const formatVersion = 3
 
 // Exists says whether a folder holds an event store.
 func Exists(dir string) (bool, error) {

@@ -11,8 +11,8 @@ import (
 // and the retention is one range deletion.
 //
 //	m/<name>                     facts about the store
-//	e/<position>                 one lifecycle event (record.go)
-//	s/<stream> 00 <revision>     position of that lifecycle event
+//	e/<position>                 lifecycle events (records.go); the position is the first one's
+//	s/<stream> 00 <revision>     place of that lifecycle event
 //	h/<position>                 a block of heartbeats; the position is its first one's (block.go)
 //	n/<stream>                   number of a heartbeat stream
 //	N/<number>                   stream of that number
@@ -68,6 +68,28 @@ func appendStreamKey(b []byte, stream eventstore.StreamName, r eventstore.Revisi
 
 func numberKey(stream eventstore.StreamName) []byte {
 	return append([]byte{rangeNumber, '/'}, stream...)
+}
+
+// place is where a lifecycle event is.
+type place struct {
+	at  eventstore.Position // of the event
+	key eventstore.Position // in the key of the value that has the event
+}
+
+// append writes a place. An event that is the first one of its value has its position only, as every event had up to format 2.
+func (p place) append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(p.at))
+	if p.at == p.key {
+		return b
+	}
+	return binary.AppendUvarint(b, uint64(p.at-p.key))
+}
+
+// placeIn reads a value of the index of the streams.
+func placeIn(value []byte) place {
+	at := eventstore.Position(binary.BigEndian.Uint64(value))
+	back, _ := binary.Uvarint(value[8:])
+	return place{at, at - eventstore.Position(back)}
 }
 
 // after is an upper bound for every key of the range.

@@ -1,7 +1,7 @@
 package pebblestore
 
 import (
-	"encoding/binary"
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -18,16 +18,16 @@ const (
 	minByStream = 16 * 1024 // a range of fewer positions is read without a look at the index
 )
 
-// streamsSource yields the lifecycle events at given positions.
+// streamsSource yields the lifecycle events at given places.
 type streamsSource struct {
-	cursor    // only for its treatment of damage; it has no iterator
-	filter    *eventstore.Filter
-	positions []eventstore.Position
-	event     eventstore.RecordedEvent
+	cursor // only for its treatment of damage; it has no iterator
+	filter *eventstore.Filter
+	places []place
+	event  eventstore.RecordedEvent
 }
 
-// narrow finds the positions of the events of the filter's streams in a range. ok is false when they are too many.
-func (s *Store) narrow(from, to eventstore.Position, opts *eventstore.ReadAllOptions) (positions []eventstore.Position, ok bool, err error) {
+// narrow finds the places of the events of the filter's streams in a range. ok is false when they are too many.
+func (s *Store) narrow(from, to eventstore.Position, opts *eventstore.ReadAllOptions) (places []place, ok bool, err error) {
 	if to-from < minByStream || len(opts.Filter.StreamPrefixes) == 0 {
 		return nil, false, nil
 	}
@@ -50,29 +50,29 @@ func (s *Store) narrow(from, to eventstore.Position, opts *eventstore.ReadAllOpt
 			if err != nil || looked > maxByStream {
 				return nil, false, it.Close() // damage is reported by the cursor that reads the log
 			}
-			if p := eventstore.Position(binary.BigEndian.Uint64(v)); p >= from && p <= to {
-				positions = append(positions, p)
+			if p := placeIn(v); p.at >= from && p.at <= to {
+				places = append(places, p)
 			}
 		}
 		if err := it.Close(); err != nil {
 			return nil, false, nil // as above
 		}
 	}
-	slices.Sort(positions)
-	positions = slices.Compact(positions)
+	slices.SortFunc(places, func(a, b place) int { return cmp.Compare(a.at, b.at) })
+	places = slices.Compact(places)
 	if opts.Backwards {
-		slices.Reverse(positions)
+		slices.Reverse(places)
 	}
-	return positions, true, nil
+	return places, true, nil
 }
 
 func (n *streamsSource) next() (*eventstore.RecordedEvent, error) {
-	for len(n.positions) > 0 {
-		p := n.positions[0]
-		n.positions = n.positions[1:]
+	for len(n.places) > 0 {
+		p := n.places[0]
+		n.places = n.places[1:]
 		e, err := n.store.lifecycleAt(p)
 		if err != nil {
-			if err := n.damaged(p, errors.Unwrap(err)); err != nil { // lifecycleAt wrapped it in a Damaged
+			if err := n.damaged(p.at, errors.Unwrap(err)); err != nil { // lifecycleAt wrapped it in a Damaged
 				return nil, err
 			}
 			continue

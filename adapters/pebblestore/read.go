@@ -2,7 +2,6 @@ package pebblestore
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"iter"
 	"slices"
@@ -66,8 +65,8 @@ func (s *Store) readStream(stream eventstore.StreamName, opts eventstore.ReadOpt
 				yield(eventstore.RecordedEvent{}, err)
 				return
 			}
-			p := eventstore.Position(binary.BigEndian.Uint64(v))
-			if p > upTo {
+			p := placeIn(v)
+			if p.at > upTo {
 				continue
 			}
 			e, err := s.lifecycleAt(p)
@@ -82,17 +81,18 @@ func (s *Store) readStream(stream eventstore.StreamName, opts eventstore.ReadOpt
 	}
 }
 
-func (s *Store) lifecycleAt(p eventstore.Position) (eventstore.RecordedEvent, error) {
-	v, closer, err := s.db.Get(lifecycleKey(p))
+func (s *Store) lifecycleAt(p place) (e eventstore.RecordedEvent, err error) {
+	v, closer, err := s.db.Get(lifecycleKey(p.key))
 	if err != nil {
-		return eventstore.RecordedEvent{}, &Damaged{p, err}
+		return e, &Damaged{p.at, err}
 	}
 	defer closer.Close()
-	var e eventstore.RecordedEvent
-	if _, err := readRecord(&e, p, v, nil, new(arena)); err != nil {
-		return e, &Damaged{p, err}
+	r, err := readRecords(p.key, v)
+	if err != nil || !r.find(p.at) {
+		return e, &Damaged{p.at, errDamaged}
 	}
-	e.Timeline = s.timelines.Of(p)
+	r.event(&e, new(arena))
+	e.Timeline = s.timelines.Of(p.at)
 	return e, nil
 }
 

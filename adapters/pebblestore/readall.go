@@ -222,41 +222,6 @@ func (c *cursor) close() {
 	}
 }
 
-type lifecycleSource struct {
-	cursor
-	filter *eventstore.Filter
-	event  eventstore.RecordedEvent
-	texts  arena
-}
-
-func (s *Store) lifecycleSource(from, to eventstore.Position, opts *eventstore.ReadAllOptions) (source, error) {
-	if positions, ok, err := s.narrow(from, to, opts); err != nil || ok {
-		return &streamsSource{cursor: cursor{store: s}, filter: &opts.Filter, positions: positions}, err
-	}
-	c, err := s.cursor(rangeLifecycle, from, to, opts.Backwards)
-	return &lifecycleSource{cursor: c, filter: &opts.Filter}, err
-}
-
-func (l *lifecycleSource) next() (*eventstore.RecordedEvent, error) {
-	for {
-		p, v, ok, err := l.cursor.next()
-		if err != nil || !ok {
-			return nil, err
-		}
-		picked, err := readRecord(&l.event, p, v, l.filter, &l.texts)
-		if err != nil {
-			if err := l.damaged(p, err); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if picked {
-			l.event.Timeline = l.store.timelines.Of(p)
-			return &l.event, nil
-		}
-	}
-}
-
 type heartbeatSource struct {
 	cursor
 	filter      *eventstore.Filter
@@ -266,7 +231,7 @@ type heartbeatSource struct {
 }
 
 func (s *Store) heartbeatSource(from, to eventstore.Position, opts *eventstore.ReadAllOptions) (source, error) {
-	begin, err := s.blockBefore(from)
+	begin, err := s.blockBefore(rangeHeartbeats, from)
 	if err != nil {
 		return nil, err
 	}
@@ -274,9 +239,12 @@ func (s *Store) heartbeatSource(from, to eventstore.Position, opts *eventstore.R
 	return &heartbeatSource{cursor: c, filter: &opts.Filter, first: from, last: to}, err
 }
 
-// blockBefore is the first position of the block that may hold a position.
-func (s *Store) blockBefore(p eventstore.Position) (eventstore.Position, error) {
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: blockKey(p - min(p, maxCommitEvents)), UpperBound: blockKey(p + 1)})
+// blockBefore is the first position of the value of a range that may hold a position.
+func (s *Store) blockBefore(prefix byte, p eventstore.Position) (eventstore.Position, error) {
+	if p <= 1 {
+		return p, nil
+	}
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: key64(prefix, uint64(p-min(p, maxCommitEvents))), UpperBound: key64(prefix, uint64(p+1))})
 	if err != nil {
 		return 0, err
 	}
@@ -290,7 +258,7 @@ func (s *Store) blockBefore(p eventstore.Position) (eventstore.Position, error) 
 	return eventstore.Position(tail(it.Key())), nil
 }
 
-// maxCommitEvents is more than the number of events in a commit, and so more than the positions that a block covers.
+// maxCommitEvents is more than the number of events in a commit, and so more than the positions that a value covers.
 const maxCommitEvents = (maxCommitBytes + maxAppendBytes) / 64
 
 func (h *heartbeatSource) next() (*eventstore.RecordedEvent, error) {

@@ -1,9 +1,7 @@
 package pebblestore
 
 import (
-	"encoding/binary"
 	"errors"
-	"time"
 	"unsafe"
 
 	"github.com/google/uuid"
@@ -15,8 +13,6 @@ import (
 
 // errDamaged refuses a stored value that this package did not write in this form.
 var errDamaged = errors.New("damaged record")
-
-const recordVersion = 1
 
 // typeCodes shortens the known event types to a byte. A code never changes; 0 means that the name follows.
 var typeCodes = map[string]byte{
@@ -37,45 +33,6 @@ var typeNames = func() (names [256]string) {
 	}
 	return names
 }()
-
-// appendRecord writes a lifecycle event's value: version, revision, time, id, stream, type, data, metadata.
-func appendRecord(b []byte, e *eventstore.RecordedEvent) []byte {
-	b = append(b, recordVersion)
-	b = binary.AppendUvarint(b, uint64(e.Revision))
-	b = binary.AppendVarint(b, e.RecordedAt.UnixNano())
-	b = append(b, e.ID[:]...)
-	b = packed.AppendBytes(b, e.Stream)
-	b = appendType(b, e.Type)
-	b = packed.AppendBytes(b, e.Data)
-	return packed.AppendBytes(b, e.Metadata)
-}
-
-// readRecord decodes a record into e, if the filter picks the event. If the filter does not, the fields of e mean
-// nothing. The event shares no memory with value: its texts are copied into the arena.
-func readRecord(e *eventstore.RecordedEvent, p eventstore.Position, value []byte, filter *eventstore.Filter, texts *arena) (picked bool, err error) {
-	r := reader{Reader: packed.Reader{B: value}}
-	if r.Byte() != recordVersion {
-		return false, errDamaged
-	}
-	e.Position = p
-	e.Revision = eventstore.Revision(r.Uvarint())
-	e.RecordedAt = time.Unix(0, r.Varint()).UTC()
-	e.ID = r.id()
-	stream := r.Bytes()
-	e.Type = r.eventType()
-	data, metadata := r.Bytes(), r.Bytes()
-	if r.Failed {
-		return false, errDamaged
-	}
-	if filter != nil && !filter.Match(text(stream), e.Type) {
-		return false, nil
-	}
-	b := texts.alloc(len(stream) + len(data) + len(metadata))
-	b = append(append(append(b, stream...), data...), metadata...)
-	e.Stream, b = text(b[:len(stream)]), b[len(stream):]
-	e.Data, e.Metadata = b[:len(data):len(data)], b[len(data):]
-	return true, nil
-}
 
 // text is the bytes as a name, without a copy. REQUIRES: the bytes never change.
 func text(b []byte) eventstore.StreamName {

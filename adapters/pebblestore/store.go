@@ -271,9 +271,14 @@ func (s *Store) lastOf(prefix byte) (eventstore.Position, int64, error) {
 		return 0, 0, err
 	}
 	if prefix == rangeLifecycle {
-		var e eventstore.RecordedEvent
-		_, err := readRecord(&e, p, value, nil, new(arena))
-		return p, e.RecordedAt.UnixNano(), err
+		r, err := readRecords(p, value)
+		if err != nil {
+			return 0, 0, err
+		}
+		for more := true; more; more = r.next() {
+			p = r.position
+		}
+		return p, r.at, r.err()
 	}
 	entries, err := s.decodeBlock(p, value, nil)
 	if err != nil || len(entries) == 0 {

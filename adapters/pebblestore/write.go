@@ -174,10 +174,20 @@ func (s *Store) writeLifecycle(c *commit, e *eventstore.RecordedEvent) {
 	default:
 		e.ID = s.ids.next(c.at)
 	}
-	c.scratch = appendRecord(c.scratch[:0], e)
-	c.key = appendKey64(c.key[:0], rangeLifecycle, uint64(e.Position))
-	c.set(c.key, c.scratch)
-	c.indexed = append(c.indexed, indexed{e.Stream, e.Revision, e.Position})
+	c.records.add(e)
+	c.indexed = append(c.indexed, indexed{e.Stream, e.Revision, place{e.Position, c.records.first}})
+	if c.records.full() {
+		c.writeRecords()
+	}
+}
+
+func (c *commit) writeRecords() {
+	if len(c.records.value) == 0 {
+		return
+	}
+	c.key = appendKey64(c.key[:0], rangeLifecycle, uint64(c.records.first))
+	c.set(c.key, c.records.value)
+	c.records.reset()
 }
 
 // writeIndex writes the index of the streams for the lifecycle events of the batch. The engine's memory takes keys in order several
@@ -186,7 +196,7 @@ func (c *commit) writeIndex() {
 	slices.SortFunc(c.indexed, func(a, b indexed) int { return strings.Compare(string(a.stream), string(b.stream)) })
 	for _, i := range c.indexed {
 		c.key = appendStreamKey(c.key[:0], i.stream, i.revision)
-		c.scratch = binary.BigEndian.AppendUint64(c.scratch[:0], uint64(i.position))
+		c.scratch = i.place.append(c.scratch[:0])
 		c.set(c.key, c.scratch)
 	}
 	clear(c.indexed) // the names
