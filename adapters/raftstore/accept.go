@@ -185,7 +185,7 @@ func (s *Store) refuse(h hello) (why string, removed bool) {
 // readMessages takes messages of raft and forwarded blocks until the connection ends. It ends the connection of a node that the
 // cluster has removed: the removal may not have reached the node, and nobody sends it anything any more.
 func (s *Store) readMessages(c net.Conn, h hello) error {
-	r := bufio.NewReaderSize(c, 64<<10)
+	r := bufio.NewReaderSize(readerOf(c), 64<<10)
 	var buffer []byte // of the frames of raft, whose content proto.Unmarshal copies
 	for {
 		kind, size, err := readHead(r)

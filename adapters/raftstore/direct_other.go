@@ -2,7 +2,10 @@
 
 package raftstore
 
-import "net"
+import (
+	"io"
+	"net"
+)
 
 // direct writes to a plain connection what it takes at once. This system has no way to do that.
 type direct struct{}
@@ -10,3 +13,5 @@ type direct struct{}
 func directOf(net.Conn) *direct { return nil }
 
 func (*direct) write([]byte) int { return 0 }
+
+func readerOf(c net.Conn) io.Reader { return c }

@@ -5,7 +5,7 @@ package web
 import (
 	"syscall"
 
-	"github.com/rollcall-registry/rollcall/adapters/web/lane"
+	"github.com/rollcall-registry/rollcall/adapters/web/socket"
 )
 
 // beDirect finds the way to write without waiting. The descriptors of connections do not block.
@@ -19,7 +19,7 @@ func (w *Chunks) beDirect() {
 		return
 	}
 	w.raw, w.write = raw, func(fd uintptr) {
-		if n, err := lane.Send(int(fd), w.rest); err == nil {
+		if n, err := socket.Send(int(fd), w.rest); err == nil {
 			w.rest = w.rest[n:]
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rollcall-registry/rollcall/adapters/web/socket"
 )
 
 // Limits of a loop.
@@ -135,7 +137,7 @@ func (l *loop) turn() bool {
 // wait waits for events. The error is that of the deadline.
 func (l *loop) wait() (n int, err error) {
 	waitErr := l.raw.Read(func(fd uintptr) bool {
-		n, err = unix.EpollWait(int(fd), l.ready, 0)
+		n, err = socket.Ready(int(fd), l.ready)
 		return n > 0 || err == unix.EINTR
 	})
 	return max(n, 0), waitErr

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rollcall-registry/rollcall/adapters/web/socket"
 )
 
 // round is what a loop has read at once: requests of different members.
@@ -47,7 +49,7 @@ func (r *round) read(m *member, ending bool) {
 		}
 	}()
 	scratch := r.loop.scratch[:len(m.buffer)]
-	n, err := receive(m.fd, scratch)
+	n, err := socket.Receive(m.fd, scratch)
 	switch {
 	case err == unix.EAGAIN:
 		m.release()
@@ -113,7 +115,7 @@ func (r *round) answer(i int) {
 	}
 	lane.answered.Add(1)
 	r.reply = append(lane.appendHeaders(r.reply[:0], &reply, r.began), reply.Body...)
-	n, err := Send(m.fd, r.reply)
+	n, err := socket.Send(m.fd, r.reply)
 	if lane.options.Observe != nil {
 		lane.options.Observe(Heartbeat, reply.Status, time.Since(r.began))
 	}

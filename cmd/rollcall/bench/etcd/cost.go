@@ -15,7 +15,7 @@ import (
 type cost struct {
 	cpu      time.Duration // user and system time
 	switches float64       // times a thread waited for something: a wake-up each
-	writes   float64       // calls of write, to files and connections
+	writes   float64       // calls of write, to files and connections; a send is none, and Rollcall's nodes send to each other, and answer heartbeats
 	written  float64       // bytes of them
 	blocks   float64       // blocks of Rollcall's log
 }
