@@ -65,6 +65,10 @@ func (c *campaign) replace(name, by string) {
 // cutLog ends a node and removes the end of its log, and more of it than the store can do without.
 func (c *campaign) cutLog(name string) {
 	in := c.at(name)
+	c.until(name+"'s store to have something of its log", func() bool { // one that was just copied has nothing of it
+		status := in.store.Status()
+		return status.Applied >= status.LogFirst
+	})
 	c.mu.Lock()
 	c.running[name] = nil
 	c.mu.Unlock()
