@@ -3,8 +3,8 @@
 GO ?= go
 BIN := bin/rollcall
 
-TOOLS := chromium curl dig dnsmasq haproxy jq node nginx npm openssl prometheus redis-server unbound
-PACKAGES := python3-consul $(patsubst dig,bind9-dnsutils,$(patsubst dnsmasq,dnsmasq-base,$(patsubst nginx,nginx-light,$(patsubst node,nodejs,$(TOOLS)))))
+# Programs that tests run, each with the Debian package that has it where the package has another name.
+TOOLS := chromium curl dig:bind9-dnsutils dnsmasq:dnsmasq-base haproxy jq nginx:nginx-light node:nodejs npm openssl prometheus redis-server unbound
 
 # Modules of their own, with servers and clients that only tests need, so that the product's go.mod stays clean.
 # Traefik takes minutes to compile, so that only torture runs it.
@@ -19,9 +19,9 @@ build: ## builds the one binary
 test: tools vet race ## everything that must pass before a commit
 
 tools: ## installs the programs that tests run, where they are missing (Debian)
-	@for tool in $(TOOLS); do command -v $$tool >/dev/null || missing=1; done; \
-	/usr/bin/python3 -c 'import consul' 2>/dev/null || missing=1; \
-	if [ -n "$$missing" ]; then apt-get update -q && apt-get install -qy --no-install-recommends $(PACKAGES); fi
+	@missing=; for tool in $(TOOLS); do command -v $${tool%:*} >/dev/null || missing="$$missing $${tool#*:}"; done; \
+	/usr/bin/python3 -c 'import consul' 2>/dev/null || missing="$$missing python3-consul"; \
+	if [ -n "$$missing" ]; then apt-get update -q && apt-get install -qy --no-install-recommends -o DPkg::Lock::Timeout=300 $$missing; fi
 
 vet:
 	$(GO) vet ./...
