@@ -41,7 +41,7 @@ type Options struct {
 	// Token is the secret of the token that the client shows; "": none. It goes to the registry's URL only.
 	Token string
 	// TokenFile is a file with the token, in place of Token. It is read for each request, since whoever issues tokens that
-	// end soon, as Kubernetes does, renews them in the file. "": there is none.
+	// end soon, as Kubernetes does, renews them in the file. So it is a regular file, not a pipe. "": there is none.
 	TokenFile string
 }
 
@@ -104,7 +104,7 @@ func (c *Client) token() (string, error) {
 	}
 	b, err := readFile(c.options.TokenFile)
 	if err != nil {
-		return "", fmt.Errorf("the token's file: %w", err)
+		return "", fmt.Errorf("the token's file, which is read again for each request: %w", err)
 	}
 	return strings.TrimSpace(string(b)), nil
 }

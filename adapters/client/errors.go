@@ -67,7 +67,11 @@ func refusal(registry string, resp *http.Response) error {
 	}
 	var p wire.Problem
 	if err := json.Unmarshal(b, &p); err != nil || !strings.HasPrefix(p.Type, wire.TypePrefix) {
-		return &NotRollcall{URL: registry, Answer: resp.Status, Status: resp.StatusCode}
+		answer := resp.Status
+		if resp.StatusCode == http.StatusBadRequest && resp.Request.URL.Scheme == "http" && strings.Contains(string(b), "HTTPS") {
+			answer += ", since it speaks https"
+		}
+		return &NotRollcall{URL: registry, Answer: answer, Status: resp.StatusCode}
 	}
 	p.Status = resp.StatusCode
 	if p.Type == wire.NoSuchRoute {

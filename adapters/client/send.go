@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -109,7 +110,7 @@ func (c *Client) do(ctx context.Context, r request, node string) (*answer, error
 	resp, err := c.http.Do(sent)
 	attempt.answered()
 	if err != nil {
-		err = &Unreachable{URL: node, Err: plainCause(attempt.ctx, err), Unknown: !r.reads() && attempt.mayHaveSent(err)}
+		err = &Unreachable{URL: node, Err: attempt.cause(err), Unknown: !r.reads() && attempt.mayHaveSent(err)}
 		attempt.cancel(nil)
 		return nil, err
 	}
@@ -166,14 +167,15 @@ type attempt struct {
 	cancel context.CancelCauseFunc
 	slow   *time.Timer // ends the attempt, so that another node is tried; nil: there is no other node
 
-	asked, connected atomic.Bool // a connection was looked for, and found
+	asked, connected atomic.Bool  // a connection was looked for, and found
+	certificate      atomic.Value // a string: what show found when the server asked for a certificate
 }
 
 // attempt begins an attempt. Where the registry has other nodes, an attempt that may be made again at another node has
 // only its share of the time; for a command this holds until there is a connection.
 func (c *Client) attempt(ctx context.Context, r request) *attempt {
 	a := &attempt{}
-	a.ctx, a.cancel = context.WithCancelCause(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	a.ctx, a.cancel = context.WithCancelCause(httptrace.WithClientTrace(withAsked(ctx, &a.certificate), &httptrace.ClientTrace{
 		GetConn: func(string) { // again, if the transport found that a connection was closed before it was used
 			a.asked.Store(true)
 			a.connected.Store(false)
@@ -190,6 +192,14 @@ func (c *Client) attempt(ctx context.Context, r request) *attempt {
 		})
 	}
 	return a
+}
+
+// cause is the cause of the attempt's failure, in plain words.
+func (a *attempt) cause(err error) error {
+	if found, ok := a.certificate.Load().(string); ok && a.ctx.Err() == nil {
+		return fmt.Errorf("%w; %s", plainCause(a.ctx, err), found)
+	}
+	return plainCause(a.ctx, err)
 }
 
 // answered ends the time of the attempt: the reply has begun, or the attempt failed.

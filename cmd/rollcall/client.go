@@ -189,9 +189,9 @@ func (c *commandLine) clientWith(options client.Options) (*client.Client, error)
 	return remote, nil
 }
 
-// secure has calls trust the authorities of --ca and show the certificate of --cert.
+// secure has calls over TLS trust the authorities of --ca and show the certificate of --cert.
 func (c *commandLine) secure(options *client.Options) error {
-	if c.ca == "" && c.cert == "" && c.key == "" {
+	if c.ca == "" && c.cert == "" && c.key == "" && !strings.Contains(c.url, "https://") {
 		return nil
 	}
 	if c.transport == nil {
