@@ -151,31 +151,32 @@ func (s *Store) keep(shard *headShard, h *head, hash uint64) {
 
 // headOf is head with the name that newHead takes, and the number of a heartbeat stream; 0: the number is to be looked up.
 func (s *Store) headOf(stream eventstore.StreamName, name string, number uint32) (*head, error) {
-	shard, hash := s.heads.shard(stream)
+	hash := xxhash.Sum64String(string(stream))
+	shard, part := s.heads.shardOf(hash)
 	for {
 		shard.Lock()
-		h := shard.table.Find(hash, stream)
+		h := shard.table.Find(part, stream)
 		forgotten := shard.forgotten
 		shard.Unlock()
 		if h != nil {
 			return h, nil
 		}
-		h = newHead(stream, hash, name)
+		h = newHead(stream, part, name)
 		h.number = number
-		if h, ok, err := s.loadAndKeep(shard, h, stream, forgotten); ok || err != nil {
+		if h, ok, err := s.loadAndKeep(shard, h, stream, hash, forgotten); ok || err != nil {
 			return h, err
 		}
 	}
 }
 
-// loadAndKeep loads a head. forgotten is the number of heads of the shard that were forgotten before. ok is false if another
-// one was forgotten meanwhile: it may be the same stream's, and newer than the head that was loaded.
-func (s *Store) loadAndKeep(shard *headShard, h *head, stream eventstore.StreamName, forgotten uint64) (kept *head, ok bool, err error) {
+// loadAndKeep loads a head. hash is the whole hash of its stream, and forgotten the number of heads of the shard that were forgotten
+// before. ok is false if another one was forgotten meanwhile: it may be the same stream's, and newer than the head that was loaded.
+func (s *Store) loadAndKeep(shard *headShard, h *head, stream eventstore.StreamName, hash, forgotten uint64) (kept *head, ok bool, err error) {
 	if err := s.enter(); err != nil {
 		return nil, false, err
 	}
 	defer s.leave()
-	quiet, err := s.loadHead(h, stream)
+	quiet, err := s.loadHead(h, stream, hash)
 	if err != nil {
 		return nil, false, err
 	}
@@ -190,7 +191,7 @@ func (s *Store) loadAndKeep(shard *headShard, h *head, stream eventstore.StreamN
 	if quiet && !s.numbers.wake(h) { // it was not needed for so long that it was dropped right now
 		return nil, false, nil
 	}
-	s.keep(shard, h, xxhash.Sum64String(string(stream)))
+	s.keep(shard, h, hash)
 	if h.number != 0 && !quiet {
 		s.numbers.set(h.number, h)
 	}
@@ -225,8 +226,8 @@ func (s *Store) tied(h *head) (*head, error) {
 }
 
 // loadHead reads what a head says of its stream. quiet says that it is a quiet head, of which only the number was set.
-func (s *Store) loadHead(h *head, stream eventstore.StreamName) (quiet bool, err error) {
-	if s.known.lacks(xxhash.Sum64String(string(stream))) {
+func (s *Store) loadHead(h *head, stream eventstore.StreamName, hash uint64) (quiet bool, err error) {
+	if s.known.lacks(hash) {
 		return false, nil
 	}
 	if h.heartbeats {
