@@ -16,31 +16,51 @@ import (
 // metadata, and small enough that decoding a block for one heartbeat is cheap.
 const maxBlock = 256
 
-const blockVersion = 1
-
+// The forms of a block. A replica writes rows, because its node may go back to a version that reads only these.
 const (
-	flagOwnID = 1 << iota // the caller gave the id, and the entry holds it
-	flagRaw               // the entry holds type and data, not only an epoch
+	blockOfRows    = 1
+	blockOfColumns = 2
 )
 
-// block collects heartbeats of one commit. A heartbeat takes about ten bytes: its stream is a number, its metadata an
-// index, its data an epoch, and its id follows from its position.
+const (
+	flagOwnID = 1 << iota // the caller gave the id, and the block holds it
+	flagRaw               // the block holds type and data, not only an epoch
+)
+
+// The columns of a block: what it holds of each heartbeat in numbers.
+const (
+	columnPosition = iota // less that of the block's first heartbeat
+	columnNumber          // of the stream
+	columnRevision
+	columnBack     // positions back to the heartbeat before in the same stream, 0: there is none
+	columnMetadata // index in the block's metadata
+	columnFlags
+	columnEpoch // 0 of a raw heartbeat
+	columns
+)
+
+// block collects heartbeats of one commit. A heartbeat takes ten bytes at most, as a rule: its stream is a number, its metadata an
+// index, its data an epoch, and its id follows from its position. Those of a batch that comes again and again take next to nothing,
+// see appendColumn.
 //
 // INVARIANT: all heartbeats of a block have the same time. The committer owns the block; metadata points into the
 // requests of the commit, which stay until the commit is answered.
 type block struct {
-	at          time.Time // of all its heartbeats
-	first, last eventstore.Position
-	count       int
-	metadata    [][]byte
-	entries     []byte
+	form     byte      // blockOfRows or blockOfColumns
+	at       time.Time // of all its heartbeats
+	first    eventstore.Position
+	count    int
+	metadata [][]byte
+	columns  [columns][maxBlock]uint64
+	extra    []byte // of each heartbeat with flags, what they say
+	ends     []int  // where in extra that of a heartbeat with flags ends
 }
 
 // add appends a heartbeat. previous is the position of the stream's heartbeat before this one, or 0. These positions
-// are the chain by which a heartbeat stream is read.
+// are the chain by which a heartbeat stream is read. REQUIRES: the block is not full.
 func (b *block) add(e *eventstore.RecordedEvent, number uint32, previous eventstore.Position, ownID bool) {
 	if b.count == 0 {
-		b.at, b.first, b.last = e.RecordedAt, e.Position, e.Position
+		b.at, b.first = e.RecordedAt, e.Position
 	}
 	m := slices.IndexFunc(b.metadata, func(m []byte) bool { return string(m) == string(e.Metadata) })
 	if m < 0 {
@@ -55,45 +75,80 @@ func (b *block) add(e *eventstore.RecordedEvent, number uint32, previous eventst
 	var flags byte
 	if ownID {
 		flags |= flagOwnID
+		b.extra = append(b.extra, e.ID[:]...)
 	}
 	if !dense {
 		flags |= flagRaw
+		b.extra = packed.AppendBytes(appendType(b.extra, e.Type), e.Data)
 	}
-	w := binary.AppendUvarint(b.entries, uint64(e.Position-b.last))
-	w = binary.AppendUvarint(w, uint64(number))
-	w = binary.AppendUvarint(w, uint64(e.Revision))
-	w = binary.AppendUvarint(w, back)
-	w = binary.AppendUvarint(w, uint64(m))
-	w = append(w, flags)
-	if ownID {
-		w = append(w, e.ID[:]...)
+	if flags != 0 {
+		b.ends = append(b.ends, len(b.extra))
 	}
-	if dense {
-		w = binary.AppendUvarint(w, epoch)
-	} else {
-		w = packed.AppendBytes(appendType(w, e.Type), e.Data)
-	}
-	b.entries, b.last = w, e.Position
+	i := b.count
+	b.columns[columnPosition][i] = uint64(e.Position - b.first)
+	b.columns[columnNumber][i] = uint64(number)
+	b.columns[columnRevision][i] = uint64(e.Revision)
+	b.columns[columnBack][i] = back
+	b.columns[columnMetadata][i] = uint64(m)
+	b.columns[columnFlags][i] = uint64(flags)
+	b.columns[columnEpoch][i] = epoch
 	b.count++
+}
+
+// newBlock is an empty block in the form that the store writes.
+func (s *Store) newBlock() *block {
+	if s.opts.Replica {
+		return &block{form: blockOfRows}
+	}
+	return &block{form: blockOfColumns}
 }
 
 func (b *block) full() bool { return b.count >= maxBlock }
 
 func (b *block) reset() {
 	clear(b.metadata)
-	*b = block{metadata: b.metadata[:0], entries: b.entries[:0]}
+	b.count, b.metadata, b.extra, b.ends = 0, b.metadata[:0], b.extra[:0], b.ends[:0]
 }
 
-// encode appends the block's value: version, count, time, the distinct metadata, the heartbeats.
+// encode appends the block's value: form, count, time, the distinct metadata, the heartbeats.
 func (b *block) encode(w []byte) []byte {
-	w = append(w, blockVersion)
+	w = append(w, b.form)
 	w = binary.AppendUvarint(w, uint64(b.count))
 	w = binary.AppendVarint(w, b.at.UnixNano())
 	w = binary.AppendUvarint(w, uint64(len(b.metadata)))
 	for _, m := range b.metadata {
 		w = packed.AppendBytes(w, m)
 	}
-	return append(w, b.entries...)
+	if b.form == blockOfRows {
+		return b.appendRows(w)
+	}
+	for i := range b.columns {
+		w = appendColumn(w, b.columns[i][:b.count])
+	}
+	return append(w, b.extra...)
+}
+
+// appendRows appends the heartbeats one by one.
+func (b *block) appendRows(w []byte) []byte {
+	var last uint64 // position
+	from, ends := 0, b.ends
+	for i := range b.count {
+		w = binary.AppendUvarint(w, b.columns[columnPosition][i]-last)
+		last = b.columns[columnPosition][i]
+		for c := columnNumber; c < columnFlags; c++ {
+			w = binary.AppendUvarint(w, b.columns[c][i])
+		}
+		flags := byte(b.columns[columnFlags][i])
+		w = append(w, flags)
+		if flags != 0 {
+			w = append(w, b.extra[from:ends[0]]...)
+			from, ends = ends[0], ends[1:]
+		}
+		if flags&flagRaw == 0 {
+			w = binary.AppendUvarint(w, b.columns[columnEpoch][i])
+		}
+	}
+	return w
 }
 
 // heartbeat is one entry of a decoded block.
@@ -105,7 +160,8 @@ type heartbeat struct {
 // decodeBlock decodes a block into the slice into. The heartbeats share no memory with value.
 func (s *Store) decodeBlock(first eventstore.Position, value []byte, into []heartbeat) ([]heartbeat, error) {
 	r := reader{Reader: packed.Reader{B: value}}
-	if r.Byte() != blockVersion {
+	form := r.Byte()
+	if form != blockOfRows && form != blockOfColumns {
 		return nil, errDamaged
 	}
 	count := r.Uvarint()
@@ -121,37 +177,15 @@ func (s *Store) decodeBlock(first eventstore.Position, value []byte, into []hear
 	for i := range metadata {
 		metadata[i] = slices.Clone(r.Bytes())
 	}
-	into = slices.Grow(into[:0], int(count))
-	position := first
-	for range count {
-		position += eventstore.Position(r.Uvarint())
-		var h heartbeat
-		h.event.Timeline = s.timelines.Of(position)
-		h.event.Position, h.event.RecordedAt, h.event.StreamNumber = position, at, uint32(r.Uvarint())
-		h.event.Revision = eventstore.Revision(r.Uvarint())
-		if back := r.Uvarint(); back != 0 {
-			h.previous = position - eventstore.Position(back)
-		}
-		m := r.Uvarint()
-		if m >= metas {
-			return nil, errDamaged
-		}
-		h.event.Metadata = metadata[m]
-		flags := r.Byte()
-		if flags&flagOwnID != 0 {
-			h.event.ID = r.id()
-		} else {
-			h.event.ID = s.derivedID(position, at)
-		}
-		if flags&flagRaw != 0 {
-			h.event.Type = r.eventType()
-			h.event.Data = slices.Clone(r.Bytes())
-		} else {
-			h.event.Type, h.event.Data = domain.TypeHeartbeatReceived, domain.HeartbeatReceived{Epoch: r.Uvarint()}.Encode()
-		}
-		into = append(into, h)
+	d := decoding{reader: r, store: s, first: first, at: at, metadata: metadata}
+	into = slices.Grow(into[:0], int(count))[:count]
+	clear(into)
+	if form == blockOfRows {
+		d.rows(into)
+	} else {
+		d.columns(into)
 	}
-	if r.Failed || len(r.B) > 0 {
+	if d.Failed || len(d.B) > 0 {
 		return nil, errDamaged
 	}
 	return into, nil

@@ -37,7 +37,7 @@ type buffers struct {
 	heartbeatHeads []*head   // of the streams of the heartbeats in batch
 	indexed        []indexed // the lifecycle events in batch that the index of the streams lacks yet
 	records        records
-	block          block
+	block          *block
 	key            []byte // for the key being written
 	scratch        []byte // for the value being written
 }
@@ -47,7 +47,7 @@ type buffers struct {
 // closes Store.commits, when the store closes and the queue is empty.
 func (s *Store) commitAppends() {
 	defer close(s.commits)
-	var spare buffers
+	spare := buffers{block: s.newBlock()}
 	for {
 		c := s.gather()
 		if c == nil {

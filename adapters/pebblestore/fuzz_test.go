@@ -23,12 +23,14 @@ func FuzzStoredValues(f *testing.F) {
 	e.Position, e.Metadata, e.Type = 11, nil, "SomethingNew"
 	list.add(&e)
 	f.Add(list.value)
-	var b block
+	b := block{form: blockOfRows}
 	e.Type = domain.TypeHeartbeatReceived
 	for i := range 3 {
 		e.Position++
 		b.add(&e, uint32(i+1), 0, i == 1)
 	}
+	f.Add(b.encode(nil))
+	b.form = blockOfColumns
 	f.Add(b.encode(nil))
 	s := &Store{}
 	f.Fuzz(func(t *testing.T, value []byte) {

@@ -13,8 +13,19 @@ import (
 
 // formatVersion is the version of the keys and values. Since version 2 the heads of heartbeat streams are written later
 // than their heartbeats (heads.go): a program that knows only version 1 would take heads on disk for the newest. Since version 3 a
-// value has many lifecycle events (records.go).
-const formatVersion = 3
+// value has many lifecycle events (records.go), since version 4 a store that is no replica writes blocks of columns (block.go).
+const formatVersion = 4
+
+// replicaFormat is the version of what a replica writes: it goes on writing blocks of rows.
+const replicaFormat = 3
+
+// format is the version of what the store writes.
+func (o *Options) format() byte {
+	if o.Replica {
+		return replicaFormat
+	}
+	return formatVersion
+}
 
 // Exists says whether a folder holds an event store.
 func Exists(dir string) (bool, error) {
@@ -47,18 +58,18 @@ func (s *Store) loadIdentity() error {
 		}
 		b := s.db.NewBatch()
 		defer b.Close()
-		_ = b.Set(keyFormat, []byte{formatVersion}, nil)
+		_ = b.Set(keyFormat, []byte{s.opts.format()}, nil)
 		_ = b.Set(keyStoreID, id[:], nil)
 		if err := b.Commit(pebble.Sync); err != nil {
 			return err
 		}
-		format = []byte{formatVersion}
+		format = []byte{s.opts.format()}
 	}
 	if len(format) != 1 || format[0] < 1 || format[0] > formatVersion {
 		return fmt.Errorf("its format %v is not one that this version knows, up to %d", format, formatVersion)
 	}
-	if format[0] < formatVersion && !s.opts.ReadOnly { // everything that an earlier format holds is valid in this one
-		if err := s.db.Set(keyFormat, []byte{formatVersion}, pebble.Sync); err != nil {
+	if format[0] < s.opts.format() && !s.opts.ReadOnly { // everything that an earlier format holds is valid in this one
+		if err := s.db.Set(keyFormat, []byte{s.opts.format()}, pebble.Sync); err != nil {
 			return err
 		}
 	}

@@ -181,6 +181,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		s.watching.Go(s.fillKnown)
 		s.watching.Go(s.releaseMemtables)
 	}
+	s.applying.block = s.newBlock()
 	go s.commitAppends()
 	go s.answerCommits()
 	if !opts.ReadOnly && !opts.Filling && !opts.Replica {
