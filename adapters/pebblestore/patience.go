@@ -1,7 +1,6 @@
 package pebblestore
 
 import (
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,14 +16,6 @@ type patientFS struct {
 	vfs.FS
 	pause  func()
 	failed atomic.Bool // the last attempt failed
-}
-
-// Create creates a file. The engine does not hold its mutex where it creates a table.
-func (fs *patientFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	if strings.HasSuffix(name, ".sst") && fs.failed.Swap(false) {
-		fs.pause()
-	}
-	return fs.FS.Create(name, category)
 }
 
 func (fs *patientFS) Unwrap() vfs.FS { return fs.FS }
