@@ -21,8 +21,8 @@ func (h *Heartbeats) Report(ctx context.Context, report domain.ReportCheck) Resu
 	if !ok {
 		return h.service.doOne(ctx, h.caller, Request{Command: report})
 	}
-	request := appendHeartbeat(entry, report.Key, seen, []eventstore.EventData{h.event(received)})
-	appended, err := h.service.store.Append(ctx, nil, request)
+	requests := addHeartbeat(nil, entry, &report.Key, seen, []eventstore.EventData{h.event(received)})
+	appended, err := h.service.store.Append(ctx, nil, requests...)
 	if err == nil {
 		noteStream(entry, &appended[0])
 		caughtUp := h.service.awaitUntied(ctx, appended)
@@ -70,7 +70,7 @@ func (h *Heartbeats) ReportAll(ctx context.Context, reports []domain.ReportCheck
 			continue
 		}
 		results[i] = result
-		b.requests = append(b.requests, appendHeartbeat(entry, reports[i].Key, seen, b.event(h, received)))
+		b.requests = addHeartbeat(b.requests, entry, &reports[i].Key, seen, b.event(h, received))
 		b.sent = append(b.sent, i)
 	}
 	err := h.renewAll(ctx, b, reports, results)

@@ -67,7 +67,7 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 		h.single = new(appendBuffers)
 	}
 	h.single.events[0] = h.event(received)
-	h.single.requests[0] = appendHeartbeat(entry, beat.Key, seen, h.single.events[:])
+	addHeartbeat(h.single.requests[:0], entry, &beat.Key, seen, h.single.events[:])
 	appended, err := h.service.store.Append(ctx, h.single.appended[:0], h.single.requests[:]...)
 	if err == nil {
 		noteStream(entry, &appended[0])
@@ -87,6 +87,9 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 	h.service.observe(Outcome{Command: anyHeartbeat, Err: result.Err, Times: 1})
 	return result, true
 }
+
+// unconditional is a heartbeat without a precondition. Its key does not matter to decideHeartbeat.
+var unconditional domain.SendHeartbeat
 
 // decideHeartbeat decides a heartbeat on the catalog's entry of the instance. The result lacks its position. ok is
 // false if the heartbeat's precondition does not fit the entry. The stream may have a newer registration than the
@@ -141,14 +144,18 @@ func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, precon
 			results[i].Err = namedTwice(first)
 			continue
 		}
-		beat := heartbeatOf(instances, preconditions, i)
-		result, received, ok := decideHeartbeat(entry, &beat)
+		beat := &unconditional
+		if len(preconditions) > 0 {
+			conditional := heartbeatOf(instances, preconditions, i)
+			beat = &conditional
+		}
+		result, received, ok := decideHeartbeat(entry, beat)
 		if !ok {
 			b.undecided = append(b.undecided, i)
 			continue
 		}
 		results[i] = result
-		b.requests = append(b.requests, appendHeartbeat(entry, instances[i], seen, b.event(h, received)))
+		b.requests = addHeartbeat(b.requests, entry, &instances[i], seen, b.event(h, received))
 		b.sent = append(b.sent, i)
 	}
 	appended, err := h.service.store.Append(ctx, b.appended[:0], b.requests...)
@@ -225,17 +232,19 @@ func (b *heartbeatBatch) event(h *Heartbeats, received domain.HeartbeatReceived)
 	return made
 }
 
-// appendHeartbeat makes the request to append a heartbeat, provided that the instance's lifecycle stream has the
+// addHeartbeat adds the request to append a heartbeat, provided that the instance's lifecycle stream has the
 // entry's number of events. The request names the heartbeat stream by its number where the number is known. REQUIRES: the
 // catalog in which the entry was found had all events up to seen.
-func appendHeartbeat(entry *catalog.Entry, key domain.Key, seen eventstore.Position, event []eventstore.EventData) eventstore.AppendRequest {
-	r := eventstore.AppendRequest{Other: eventstore.Unchanged(entry.Events), Seen: seen, Events: event}
+func addHeartbeat(requests []eventstore.AppendRequest, entry *catalog.Entry, key *domain.Key, seen eventstore.Position, event []eventstore.EventData) []eventstore.AppendRequest {
+	requests = append(requests, eventstore.AppendRequest{})
+	r := &requests[len(requests)-1] // filled in place: a request is large
+	r.Other, r.Seen, r.Events = eventstore.Unchanged(entry.Events), seen, event
 	if number := entry.HeartbeatStream(); number != 0 {
-		r.StreamNumber, r.Instance = number, key
+		r.StreamNumber, r.Instance = number, *key
 	} else {
-		r.Stream = eventstore.HeartbeatStream(key)
+		r.Stream = eventstore.HeartbeatStream(*key)
 	}
-	return r
+	return requests
 }
 
 // noteStream keeps the number of the heartbeat stream in the entry, for the next heartbeat.

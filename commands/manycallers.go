@@ -43,7 +43,7 @@ func (s *Service) TrySendMany(ctx context.Context, beats []CallersHeartbeat, int
 		}
 		tried[i] = Tried{Result: result, Known: true}
 		m.events = append(m.events, by.event(received))
-		m.requests = append(m.requests, appendHeartbeat(entry, beats[i].Key, seen, m.events[len(m.events)-1:]))
+		m.requests = addHeartbeat(m.requests, entry, &m.keys[i], seen, m.events[len(m.events)-1:])
 		m.sent = append(m.sent, i)
 	}
 	if len(m.requests) == 0 {
