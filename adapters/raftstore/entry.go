@@ -228,9 +228,9 @@ func decodeOrigin(body []byte) (of origin, err error) {
 	}, nil
 }
 
-// decodeRequests reads the requests of a block into a slice. They share no memory with the body, which is far larger than an
-// event that somebody may keep.
-func decodeRequests(body []byte, into []eventstore.AppendRequest) ([]eventstore.AppendRequest, error) {
+// decodeRequests reads the requests of a block into a slice, and their events into a buffer. They share no memory with the body, which is
+// far larger than an event that somebody may keep.
+func decodeRequests(body []byte, into []eventstore.AppendRequest, events *[]eventstore.EventData) ([]eventstore.AppendRequest, error) {
 	r := reader{Reader: packed.Reader{B: body[originSize:]}}
 	var metadata [][]byte // of the events of one call
 	calls := uint64(0)    // requests that the call still has
@@ -257,7 +257,9 @@ func decodeRequests(body []byte, into []eventstore.AppendRequest) ([]eventstore.
 		if n > uint64(len(r.B)) {
 			return nil, errEntry
 		}
-		q.Events = make([]eventstore.EventData, n)
+		from, to := len(*events), len(*events)+int(n)
+		*events = slices.Grow(*events, int(n))[:to] // requests before keep the array that they have
+		q.Events = (*events)[from:to:to]
 		for i := range q.Events {
 			metadata = r.event(&q.Events[i], metadata)
 		}
@@ -273,6 +275,7 @@ func decodeRequests(body []byte, into []eventstore.AppendRequest) ([]eventstore.
 type reader struct {
 	packed.Reader
 	metadata []byte // what was read last: heartbeats of one caller have the same
+	kind     string // the type of an event that was read last: those of a block are often the same
 }
 
 func (r *reader) end() error {
@@ -305,7 +308,10 @@ func (r *reader) event(e *eventstore.EventData, metadata [][]byte) [][]byte {
 	if flags&flagEpoch != 0 {
 		e.Type, e.Data = domain.TypeHeartbeatReceived, domain.HeartbeatReceived{Epoch: r.Uvarint()}.Encode()
 	} else {
-		e.Type = string(r.Bytes())
+		if b := r.Bytes(); string(b) != r.kind {
+			r.kind = string(b)
+		}
+		e.Type = r.kind
 		e.Data = slices.Clone(r.Bytes())
 	}
 	if i := r.Uvarint(); i > 0 {

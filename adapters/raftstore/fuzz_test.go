@@ -29,7 +29,7 @@ func TestABlockIsReadAsItWasWritten(t *testing.T) {
 	body := appendOrigin(nil, of)
 	body = append(body, encodeRequests(every())...)
 	body = append(body, encodeRequests(every()[1:2])...)
-	got, err := decodeRequests(body, nil)
+	got, err := decodeRequests(body, nil, new([]eventstore.EventData))
 	if want := append(every(), every()[1]); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("it was read as\n%+v, %v, but was written as\n%+v", got, err, want)
 	}
@@ -39,7 +39,7 @@ func TestABlockIsReadAsItWasWritten(t *testing.T) {
 	}
 	for n := range body {
 		if _, err := decodeOrigin(body[:n]); err == nil && n > numberAt+8 {
-			if _, err := decodeRequests(body[:n], nil); err == nil && n != len(body)-len(encodeRequests(every()[1:2])) {
+			if _, err := decodeRequests(body[:n], nil, new([]eventstore.EventData)); err == nil && n != len(body)-len(encodeRequests(every()[1:2])) {
 				t.Errorf("its first %d bytes can be read", n)
 			}
 		}
@@ -71,7 +71,7 @@ func FuzzEntry(f *testing.F) {
 			return
 		}
 		if _, err := decodeOrigin(body); err == nil {
-			_, _ = decodeRequests(body, nil)
+			_, _ = decodeRequests(body, nil, new([]eventstore.EventData))
 		}
 		if body[0] == bodyTrim {
 			_, _ = decodeTrim(body)

@@ -20,6 +20,7 @@ type group struct {
 	own      bool // next.writers belongs to the group alone
 	members  []grouped
 	requests []eventstore.AppendRequest // of all blocks; a buffer
+	events   []eventstore.EventData     // of the requests; a buffer
 	blocks   []*pebblestore.Block       // those of members; a buffer
 }
 
@@ -37,9 +38,10 @@ const maxGroup = 64
 // begin makes the group an empty one behind a mark.
 func (g *group) begin(at mark) {
 	clear(g.requests)
+	clear(g.events)
 	clear(g.members)
 	clear(g.blocks)
-	g.next, g.own, g.members, g.requests, g.blocks = at, false, g.members[:0], g.requests[:0], g.blocks[:0]
+	g.next, g.own, g.members, g.requests, g.events, g.blocks = at, false, g.members[:0], g.requests[:0], g.events[:0], g.blocks[:0]
 }
 
 // gather puts an entry into the group, if it is a block, or says nothing (the first of a term).
@@ -67,7 +69,7 @@ func (a *applier) gather(e *raftpb.Entry) (taken bool, err error) {
 		return true, err
 	}
 	before := len(g.requests)
-	if g.requests, err = decodeRequests(body, g.requests); err != nil {
+	if g.requests, err = decodeRequests(body, g.requests, &g.events); err != nil {
 		return true, err
 	}
 	g.wrote(of)

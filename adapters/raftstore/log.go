@@ -67,7 +67,9 @@ type diskLog struct {
 // milestone says how many bytes of entries were ever written up to an index, so that the log can be cut by bytes.
 type milestone struct{ index, bytes uint64 }
 
-const tailBytes = 16 << 20 // of entries in memory, at most
+// tailBytes is how many bytes of entries are in memory at most: about what a second of many appends makes. A node that is further behind gets
+// entries from the files.
+const tailBytes = 4 << 20
 
 // openLog opens the log in a folder, and creates it when there is none. keep is how many bytes of it are kept at least.
 func openLog(dir string, fs vfs.FS, keep uint64, logger *slog.Logger) (*diskLog, error) {
