@@ -2,6 +2,7 @@ package pebblestore_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -161,6 +162,55 @@ func BenchmarkReadAll(b *testing.B) {
 			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
 		})
 	}
+}
+
+// BenchmarkCatchUp is a subscription that reads heartbeats of a million streams from disk, in any order, after a start.
+func BenchmarkCatchUp(b *testing.B) {
+	const streams, batch = 1_000_000, 1000
+	dir := b.TempDir()
+	s, err := pebblestore.Open(dir, pebblestore.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	append1000 := func(of func(i int) int) eventstore.Position {
+		requests := make([]eventstore.AppendRequest, batch)
+		for i := range requests {
+			requests[i] = eventstore.AppendRequest{Stream: heartbeats(of(i)), Events: []eventstore.EventData{beat}}
+		}
+		results, err := s.Append(ctx, nil, requests...)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return results[batch-1].Position
+	}
+	from := eventstore.Position(0)
+	for i := 0; i < streams; i += batch {
+		from = append1000(func(j int) int { return i + j })
+	}
+	for n := 0; n < b.N; n += batch {
+		append1000(func(int) int { return random.IntN(streams) })
+	}
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	s = open(b, dir, pebblestore.Options{})
+	began := processorTime(b)
+	b.ResetTimer()
+	sub, err := s.Subscribe(ctx, eventstore.SubscribeOptions{After: from})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer sub.Close()
+	for n := 0; n < b.N; {
+		events, _, err := sub.Next(ctx)
+		if err != nil {
+			b.Fatal(err)
+		}
+		n += len(events)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64((processorTime(b)-began).Nanoseconds())/float64(b.N), "cpu-ns/op")
 }
 
 // BenchmarkOpen opens a store of a million streams and appends to one of them.

@@ -3,6 +3,8 @@ package pebblestore
 import (
 	"context"
 	"runtime"
+	"strings"
+	"testing"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -62,3 +64,18 @@ func (s *Store) Flushes() int64 { return s.db.Metrics().Flush.Count }
 
 // Waiting is how many commits wait for a subscription. REQUIRES: Next is not being called.
 func Waiting(s eventstore.Subscription) int { return len(s.(*subscription).commits) }
+
+// NamesKept is how many bytes a reader keeps of so many pages of names.
+func NamesKept(t testing.TB, pages, bytesEach int) (kept int) {
+	n, text := names{}, strings.Repeat("n", bytesEach)
+	for page := range pages {
+		n.keep(uint32(page), &namePage{text: text})
+	}
+	for _, p := range n.pages {
+		kept += len(p.text)
+	}
+	if kept+len(n.pages)*pageOverhead != n.bytes {
+		t.Fatalf("a reader counts %d bytes, and keeps %d in %d pages", n.bytes, kept, len(n.pages))
+	}
+	return kept
+}

@@ -15,6 +15,11 @@ const refreshAfter = 1 << 16
 
 // ReadAll implements eventstore.Store.
 func (s *Store) ReadAll(ctx context.Context, opts eventstore.ReadAllOptions) iter.Seq2[eventstore.RecordedEvent, error] {
+	return s.readAll(ctx, opts, &names{store: s})
+}
+
+// readAll is ReadAll with the names of heartbeat streams that the reader has read already.
+func (s *Store) readAll(ctx context.Context, opts eventstore.ReadAllOptions, names *names) iter.Seq2[eventstore.RecordedEvent, error] {
 	return func(yield func(eventstore.RecordedEvent, error) bool) {
 		err := ctx.Err()
 		if err == nil {
@@ -29,7 +34,7 @@ func (s *Store) ReadAll(ctx context.Context, opts eventstore.ReadAllOptions) ite
 		left := limit(opts.Limit)
 		for from <= to {
 			n := 0
-			for e, err := range s.merged(from, to, &opts) {
+			for e, err := range s.merged(from, to, &opts, names) {
 				if left == 0 {
 					return
 				}
@@ -83,7 +88,7 @@ func (s *Store) bounds(opts eventstore.ReadAllOptions) (from, to eventstore.Posi
 }
 
 // merged yields the events of both ranges in position order. An event is valid until the next one is asked for.
-func (s *Store) merged(from, to eventstore.Position, opts *eventstore.ReadAllOptions) iter.Seq2[*eventstore.RecordedEvent, error] {
+func (s *Store) merged(from, to eventstore.Position, opts *eventstore.ReadAllOptions, names *names) iter.Seq2[*eventstore.RecordedEvent, error] {
 	return func(yield func(*eventstore.RecordedEvent, error) bool) {
 		var sources []source
 		defer func() {
@@ -104,7 +109,7 @@ func (s *Store) merged(from, to eventstore.Position, opts *eventstore.ReadAllOpt
 			return err == nil
 		}
 		if !open(opts.Filter.SkipsLifecycle(), func() (source, error) { return s.lifecycleSource(from, to, opts) }) ||
-			!open(opts.Filter.SkipsHeartbeats(), func() (source, error) { return s.heartbeatSource(from, to, opts) }) {
+			!open(opts.Filter.SkipsHeartbeats(), func() (source, error) { return s.heartbeatSource(from, to, opts, names) }) {
 			return
 		}
 		var next [2]*eventstore.RecordedEvent
@@ -224,19 +229,20 @@ func (c *cursor) close() {
 
 type heartbeatSource struct {
 	cursor
+	names       *names
 	filter      *eventstore.Filter
 	first, last eventstore.Position // the positions asked for; the block that holds first may begin before it
 	block       []heartbeat
 	i           int // index of the entry to look at next
 }
 
-func (s *Store) heartbeatSource(from, to eventstore.Position, opts *eventstore.ReadAllOptions) (source, error) {
+func (s *Store) heartbeatSource(from, to eventstore.Position, opts *eventstore.ReadAllOptions, names *names) (source, error) {
 	begin, err := s.blockBefore(rangeHeartbeats, from)
 	if err != nil {
 		return nil, err
 	}
 	c, err := s.cursor(rangeHeartbeats, begin, to, opts.Backwards)
-	return &heartbeatSource{cursor: c, filter: &opts.Filter, first: from, last: to}, err
+	return &heartbeatSource{cursor: c, names: names, filter: &opts.Filter, first: from, last: to}, err
 }
 
 // blockBefore is the first position of the value of a range that may hold a position.
@@ -273,7 +279,7 @@ func (h *heartbeatSource) next() (*eventstore.RecordedEvent, error) {
 			if entry.event.Position < h.first || entry.event.Position > h.last {
 				continue
 			}
-			name, err := h.store.streamOf(entry.event.StreamNumber)
+			name, err := h.names.of(entry.event.StreamNumber)
 			if err != nil {
 				if err := h.damaged(entry.event.Position, err); err != nil {
 					return nil, err

@@ -114,6 +114,7 @@ type subscription struct {
 	commits         chan *published            // nil: it reads from disk; the hub closes it when its buffer is full, or when the store closes
 	joinedAt        eventstore.Position        // commits has all events after this position
 	batch           []eventstore.RecordedEvent // what Next gave last
+	names           names                      // those that reading from disk needed, until it is live
 	held            *published                 // batch is a part of its events; nil: batch has memory of its own
 	done            chan struct{}
 	close           sync.Once
@@ -128,7 +129,7 @@ func (s *Store) Subscribe(ctx context.Context, opts eventstore.SubscribeOptions)
 	}
 	return &subscription{
 		store: s, urgent: opts.Urgent, filter: opts.Filter, skipsHeartbeats: opts.Filter.SkipsHeartbeats(), onlyPicked: opts.OnlyPicked,
-		position: opts.After, done: make(chan struct{}),
+		position: opts.After, names: names{store: s}, done: make(chan struct{}),
 	}, ctx.Err()
 }
 
@@ -178,7 +179,7 @@ func (s *subscription) catchUp(ctx context.Context) error {
 		return nil
 	}
 	opts := eventstore.ReadAllOptions{After: s.position, To: target, Filter: s.filter, Limit: catchUpBatch}
-	for e, err := range s.store.ReadAll(ctx, opts) {
+	for e, err := range s.store.readAll(ctx, opts, &s.names) {
 		if err != nil {
 			return err
 		}
@@ -193,7 +194,7 @@ func (s *subscription) catchUp(ctx context.Context) error {
 
 // takeLive waits for the next commit and picks events from it.
 func (s *subscription) takeLive(ctx context.Context) error {
-	s.batch = nil
+	s.batch, s.names = nil, names{store: s.store}
 	select {
 	case p, ok := <-s.commits:
 		if !ok {
