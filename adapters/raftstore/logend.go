@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -58,9 +59,13 @@ func (e *ending) look() error {
 		}
 		return err
 	}
-	before := &logEnd{}
-	if err := errors.Join(json.NewDecoder(f).Decode(before), f.Close()); err != nil {
+	content, err := io.ReadAll(f)
+	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("read where the log ends: %w", err)
+	}
+	before := &logEnd{}
+	if err := json.Unmarshal(content, before); err != nil || before.File == "" {
+		return fmt.Errorf("%w: %s does not say which of its files is the newest", ErrLogDamaged, e.path())
 	}
 	e.before = before
 	if _, err := e.fs.Stat(e.fs.PathJoin(e.dir, before.File)); err != nil {

@@ -53,6 +53,9 @@ func TestALogThatHasLostItsEndIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 		},
+		"the content of the file that says where it ends":   func(t *testing.T, fs vfs.FS) { writeFile(t, fs, "data/raft/log.end", nil) },
+		"the beginning of the file that says where it ends": func(t *testing.T, fs vfs.FS) { writeFile(t, fs, "data/raft/log.end", []byte(`":1}}`)) },
+		"the name in the file that says where it ends":      func(t *testing.T, fs vfs.FS) { writeFile(t, fs, "data/raft/log.end", []byte(`{}`)) },
 		"half of its newest file": func(t *testing.T, fs vfs.FS) {
 			path, content := newestFile(t, fs)
 			writeFile(t, fs, path, content[:len(content)/2])
