@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -114,14 +115,29 @@ func (b *bench) registrations() error {
 func (b *bench) registrationBatches() error {
 	const connections, size = 16, 500
 	f := figure{Name: fmt.Sprintf("registrations, new, in batches of %d", size)}
+	var bodies, requests [connections][]byte // of the last batch of each connection, whose memory the next one takes
 	return b.measure(f, b.server, b.address, connections, size, func(c, n int) []byte {
-		items := make([]string, size)
-		for k := range items {
-			i := (n*connections+c)*size + k
-			items[k] = fmt.Sprintf(`{"type":"RegisterInstance","service":"batched-%d","id":"i%d",%s`, i%500, i, benchBody(i, 1)[1:])
+		body := append(bodies[c][:0], '[')
+		for k := range size {
+			body = appendItem(body, (n*connections+c)*size+k)
+			body = append(body, ',')
 		}
-		return rawRequest("POST", "/v1/commands", "["+strings.Join(items, ",")+"]")
+		body[len(body)-1] = ']'
+		bodies[c] = body
+		requests[c] = append(fmt.Appendf(requests[c][:0], "POST /v1/commands HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", len(body)), body...)
+		return requests[c]
 	})
+}
+
+// appendItem appends the command that registers an instance of a batch. The client has the same cores as the server, so it does not use fmt, which
+// takes twenty times as long.
+func appendItem(b []byte, i int) []byte {
+	number := func(text string, n int) { b = strconv.AppendInt(append(b, text...), int64(n), 10) }
+	number(`{"type":"RegisterInstance","service":"batched-`, i%500)
+	number(`","id":"i`, i)
+	number(`","address":"10.0.`, i/256%256)
+	number(`.`, i%256)
+	return append(b, `","ports":{"http":8080},"tags":["canary"],"metadata":{"team":"shop"},"zone":"eu-1a","version":"1","ttl":"1h"}`...)
 }
 
 func (b *bench) heartbeats() error {
