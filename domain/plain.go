@@ -25,7 +25,7 @@ func oneOf[S ~string](known []S, text []byte) S {
 }
 
 func plainHealth(data []byte) (e HealthChanged, ok bool) {
-	p := plain.Reader{Rest: data}
+	p := plain.Reader{Data: data}
 	p.Need(`{"epoch":`)
 	e.Epoch = p.Number(math.MaxUint64)
 	p.Need(`,"from":`)
@@ -41,7 +41,7 @@ func plainHealth(data []byte) (e HealthChanged, ok bool) {
 }
 
 func plainTraffic(data []byte) (e TrafficChanged, ok bool) {
-	p := plain.Reader{Rest: data}
+	p := plain.Reader{Data: data}
 	p.Need(`{"epoch":`)
 	e.Epoch = p.Number(math.MaxUint64)
 	p.Need(`,"from":`)

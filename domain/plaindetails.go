@@ -16,7 +16,7 @@ type plainDetails struct {
 }
 
 func readPlain(data []byte) plainDetails {
-	return plainDetails{Reader: plain.Reader{Rest: data}, all: string(data)}
+	return plainDetails{Reader: plain.Reader{Data: data}, all: string(data)}
 }
 
 // text reads a string.
@@ -25,7 +25,7 @@ func (p *plainDetails) text() string {
 	if p.Failed {
 		return ""
 	}
-	end := len(p.all) - len(p.Rest) - 1
+	end := len(p.all) - p.Left() - 1
 	return p.all[end-n : end]
 }
 

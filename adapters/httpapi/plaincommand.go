@@ -47,14 +47,14 @@ type lastValue[V any] struct {
 // again is what read reads, or the last value if its text comes again.
 func (l *lastValue[V]) again(p *plainJSON, read func(*plainJSON) V) V {
 	p.space()
-	if l.text != "" && strings.HasPrefix(p.rest, l.text) {
-		p.rest = p.rest[len(l.text):]
+	if l.text != "" && strings.HasPrefix(p.rest(), l.text) {
+		p.at += len(l.text)
 		return l.value
 	}
-	before := p.rest
+	begin := p.at
 	value := read(p)
 	if !p.failed {
-		l.text, l.value = before[:len(before)-len(p.rest)], value
+		l.text, l.value = p.text[begin:p.at], value
 	}
 	return value
 }
@@ -86,12 +86,12 @@ func plainPorts(p *plainJSON) map[string]uint16 {
 	})
 }
 
-func plainMetadata(p *plainJSON) map[string]string { return plainMap(p, p.text) }
+func plainMetadata(p *plainJSON) map[string]string { return plainMap(p, p.string) }
 
 func plainTags(p *plainJSON) []string {
 	tags := []string{}
 	for more := p.opens('[', ']'); more; more = p.goesOn(']') {
-		tags = append(tags, p.text())
+		tags = append(tags, p.string())
 	}
 	return tags
 }
@@ -111,14 +111,14 @@ func (r *plainRegistration) read(text string, inBatch bool) (ok bool) {
 
 // object is read of the object at the beginning of a text, and gives what follows the object. REQUIRES: the text is valid UTF-8.
 func (r *plainRegistration) object(text string, inBatch bool) (rest string, ok bool) {
-	r.json = plainJSON{rest: text}
+	r.json = plainJSON{text: text}
 	p := &r.json
 	var seen uint32
 	for more := p.opens('{', '}'); more; more = p.goesOn('}') {
 		switch p.name() {
 		case "address":
 			p.once(&seen, 0)
-			r.Address = p.text()
+			r.Address = p.string()
 		case "ports":
 			p.once(&seen, 1)
 			r.ports = r.last.ports.again(p, plainPorts)
@@ -130,17 +130,17 @@ func (r *plainRegistration) object(text string, inBatch bool) (rest string, ok b
 			r.Metadata = r.last.metadata.again(p, plainMetadata)
 		case "zone":
 			p.once(&seen, 4)
-			r.Zone = p.text()
+			r.Zone = p.string()
 		case "version":
 			p.once(&seen, 5)
-			r.Version = p.text()
+			r.Version = p.string()
 		case "weight":
 			p.once(&seen, 6)
 			r.weight = uint16(p.number(1<<16 - 1))
 			r.Weight = &r.weight
 		case "status":
 			p.once(&seen, 7)
-			r.status = domain.Status(p.text())
+			r.status = domain.Status(p.string())
 			r.Status = &r.status
 		case "ttl":
 			p.once(&seen, 8)
@@ -148,29 +148,29 @@ func (r *plainRegistration) object(text string, inBatch bool) (rest string, ok b
 			r.TTL = &r.ttl
 		case "owner":
 			p.once(&seen, 9)
-			r.Owner = p.text()
+			r.Owner = p.string()
 		case "epoch":
 			p.once(&seen, 10)
 			r.Epoch = p.number(1 << 59)
 		case "type":
 			p.once(&seen, 11)
-			r.Type = p.text()
+			r.Type = p.string()
 			p.failed = p.failed || !inBatch || r.Type != "RegisterInstance"
 		case "namespace":
 			p.once(&seen, 12)
-			r.Namespace = p.text()
+			r.Namespace = p.string()
 			p.failed = p.failed || !inBatch
 		case "service":
 			p.once(&seen, 13)
-			r.Service = p.text()
+			r.Service = p.string()
 			p.failed = p.failed || !inBatch
 		case "id":
 			p.once(&seen, 14)
-			r.ID = p.text()
+			r.ID = p.string()
 			p.failed = p.failed || !inBatch
 		default:
 			p.failed = true
 		}
 	}
-	return p.rest, !p.failed && (!inBatch || r.Type != "")
+	return p.rest(), !p.failed && (!inBatch || r.Type != "")
 }

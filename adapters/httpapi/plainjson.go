@@ -9,18 +9,36 @@ import (
 )
 
 // plainJSON reads JSON without escapes from its beginning. After a failure it stays failed, and what it reads means nothing.
+//
+// It counts how far it has read, for the reason of plain.Reader.
 type plainJSON struct {
-	rest   string
+	text   string
+	at     int // text was read up to here
 	failed bool
 }
 
-func (p *plainJSON) space() { p.rest = skipSpace(p.rest) }
+// rest is what was not read yet.
+func (p *plainJSON) rest() string { return p.text[p.at:] }
+
+// next is the next byte; 0: there is none.
+func (p *plainJSON) next() byte {
+	if p.at == len(p.text) {
+		return 0
+	}
+	return p.text[p.at]
+}
+
+func (p *plainJSON) space() {
+	for p.at < len(p.text) && p.text[p.at] <= ' ' && isSpace(p.text[p.at]) {
+		p.at++
+	}
+}
 
 // opens goes past the beginning of an object or an array, and says whether it has a first item.
 func (p *plainJSON) opens(begin, end byte) bool {
 	p.need(begin)
-	if p.space(); p.rest != "" && p.rest[0] == end {
-		p.rest = p.rest[1:]
+	if p.space(); p.next() == end {
+		p.at++
 		return false
 	}
 	return !p.failed
@@ -28,26 +46,26 @@ func (p *plainJSON) opens(begin, end byte) bool {
 
 // goesOn goes past a comma, or past the end of an object or an array, and says whether another item follows.
 func (p *plainJSON) goesOn(end byte) bool {
-	if p.space(); p.failed || p.rest == "" || p.rest[0] != ',' {
+	if p.space(); p.failed || p.next() != ',' {
 		p.need(end)
 		return false
 	}
-	p.rest = p.rest[1:]
+	p.at++
 	return true
 }
 
-// need goes past one byte, or fails.
+// need goes past one byte, or fails. REQUIRES: the byte is not 0.
 func (p *plainJSON) need(b byte) {
-	if p.space(); p.rest == "" || p.rest[0] != b {
+	if p.space(); p.next() != b {
 		p.failed = true
 		return
 	}
-	p.rest = p.rest[1:]
+	p.at++
 }
 
 // name goes past the name of an object's field.
 func (p *plainJSON) name() string {
-	name := p.text()
+	name := p.string()
 	p.need(':')
 	return name
 }
@@ -70,45 +88,45 @@ func plainMap[V any](p *plainJSON, value func() V) map[string]V {
 	return m
 }
 
-func (p *plainJSON) text() string {
+func (p *plainJSON) string() string {
 	if p.need('"'); p.failed {
 		return ""
 	}
-	end := strings.IndexByte(p.rest, '"')
-	if end < 0 {
-		p.failed = true
-		return ""
-	}
-	text := p.rest[:end]
-	for i := range len(text) {
-		if text[i] < ' ' || text[i] == '\\' {
+	begin := p.at
+	for i := begin; i < len(p.text); i++ {
+		switch c := p.text[i]; {
+		case c == '"':
+			p.at = i + 1
+			return p.text[begin:i]
+		case c < ' ' || c == '\\':
 			p.failed = true
 			return ""
 		}
 	}
-	p.rest = p.rest[end+1:]
-	return text
+	p.failed = true
+	return ""
 }
 
 // number reads a whole number that is not negative and at most the limit. REQUIRES: the limit is at most 1<<59, so that
 // nothing overflows.
 func (p *plainJSON) number(limit uint64) (n uint64) {
 	p.space()
+	text := p.rest()
 	digits := 0
-	for digits < len(p.rest) && p.rest[digits] >= '0' && p.rest[digits] <= '9' && n <= limit {
-		n = 10*n + uint64(p.rest[digits]-'0')
+	for digits < len(text) && text[digits] >= '0' && text[digits] <= '9' && n <= limit {
+		n = 10*n + uint64(text[digits]-'0')
 		digits++
 	}
-	if digits == 0 || n > limit || digits > 1 && p.rest[0] == '0' {
+	if digits == 0 || n > limit || digits > 1 && text[0] == '0' {
 		p.failed = true
 		return 0
 	}
-	p.rest = p.rest[digits:] // a fraction or an exponent that follows makes the next step fail
+	p.at += digits // a fraction or an exponent that follows makes the next step fail
 	return n
 }
 
 func (p *plainJSON) ttl() domain.Duration {
-	text := p.text()
+	text := p.string()
 	read, err := domain.ParseDuration(text)
 	p.failed = p.failed || err != nil || domain.Duration(read) == domain.NoTTL
 	return domain.Duration(read)
@@ -160,7 +178,7 @@ func plainStrings(into []string, body []byte) (names []string, ok bool) {
 
 // skipSpace returns s without the white space at its beginning that JSON allows between tokens.
 func skipSpace(s string) string {
-	for s != "" && (s[0] == ' ' || s[0] == '\t' || s[0] == '\r' || s[0] == '\n') {
+	for s != "" && isSpace(s[0]) {
 		s = s[1:]
 	}
 	return s

@@ -17,14 +17,14 @@ func plainReports(into []reportItem, text string) (items []reportItem, ok bool) 
 	if !utf8.ValidString(text) {
 		return into, false
 	}
-	p := plainJSON{rest: text}
+	p := plainJSON{text: text}
 	items = into
 	for more := p.opens('[', ']'); more && len(items)-len(into) <= MaxBatch; more = p.goesOn(']') {
 		items = slices.Grow(items, 1)[:len(items)+1]
 		items[len(items)-1].readPlain(&p)
 	}
 	p.space()
-	return items, !p.failed && p.rest == "" && len(items) > len(into) && len(items)-len(into) <= MaxBatch
+	return items, !p.failed && p.at == len(text) && len(items) > len(into) && len(items)-len(into) <= MaxBatch
 }
 
 func (i *reportItem) readPlain(p *plainJSON) {
@@ -34,28 +34,28 @@ func (i *reportItem) readPlain(p *plainJSON) {
 		switch p.name() {
 		case "namespace":
 			p.once(&seen, 0)
-			i.Namespace = p.text()
+			i.Namespace = p.string()
 		case "service":
 			p.once(&seen, 1)
-			i.Service = p.text()
+			i.Service = p.string()
 		case "id":
 			p.once(&seen, 2)
-			i.ID = p.text()
+			i.ID = p.string()
 		case "check":
 			p.once(&seen, 3)
-			i.Check = p.text()
+			i.Check = p.string()
 		case "status":
 			p.once(&seen, 4)
-			i.Status = domain.Status(p.text())
+			i.Status = domain.Status(p.string())
 		case "output":
 			p.once(&seen, 5)
-			i.Output = strings.Clone(p.text())
+			i.Output = strings.Clone(p.string())
 		case "epoch":
 			p.once(&seen, 6)
 			i.Epoch = p.number(1 << 59)
 		case "owner":
 			p.once(&seen, 7)
-			i.Owner = p.text()
+			i.Owner = p.string()
 		default:
 			p.failed = true
 		}

@@ -10,18 +10,28 @@ import (
 	"strconv"
 )
 
-// Reader reads from the beginning of Rest. After a failure it stays failed, and what it reads means nothing.
+// Reader reads Data from its beginning. After a failure it stays failed, and what it reads means nothing.
+//
+// It counts how far it has read. A slice of what is left would be stored anew at each step, and while the garbage collector marks, to store a
+// pointer takes longer than the step.
 type Reader struct {
-	Rest   []byte
+	Data   []byte
 	Failed bool
+	at     int // Data was read up to here
 }
+
+// Left is how many bytes were not read yet.
+func (r *Reader) Left() int { return len(r.Data) - r.at }
+
+// TextComes says whether a string comes now.
+func (r *Reader) TextComes() bool { return r.at < len(r.Data) && r.Data[r.at] == '"' }
 
 // Literal passes over a text that may come now; false: another comes.
 func (r *Reader) Literal(text string) bool {
-	if len(r.Rest) < len(text) || string(r.Rest[:len(text)]) != text {
+	if r.Left() < len(text) || string(r.Data[r.at:r.at+len(text)]) != text {
 		return false
 	}
-	r.Rest = r.Rest[len(text):]
+	r.at += len(text)
 	return true
 }
 
@@ -30,27 +40,28 @@ func (r *Reader) Need(text string) { r.Failed = !r.Literal(text) || r.Failed }
 
 // Number reads a whole number up to a limit, in digits as JSON has them.
 func (r *Reader) Number(limit uint64) uint64 {
+	digits := r.Data[r.at:]
 	n := 0
-	for n < len(r.Rest) && r.Rest[n] >= '0' && r.Rest[n] <= '9' {
+	for n < len(digits) && digits[n] >= '0' && digits[n] <= '9' {
 		n++
 	}
-	x, err := strconv.ParseUint(string(r.Rest[:n]), 10, 64)
-	r.Failed = r.Failed || err != nil || n > 1 && r.Rest[0] == '0' || x > limit
-	r.Rest = r.Rest[n:]
+	x, err := strconv.ParseUint(string(digits[:n]), 10, 64)
+	r.Failed = r.Failed || err != nil || n > 1 && digits[0] == '0' || x > limit
+	r.at += n
 	return x
 }
 
-// Text reads a string without escapes. It shares its memory with Rest.
+// Text reads a string without escapes. It shares its memory with Data.
 func (r *Reader) Text() []byte {
 	r.Need(`"`)
-	end := Span(r.Rest)
-	if end == len(r.Rest) || r.Rest[end] != '"' {
+	begin := r.at
+	end := begin + Span(r.Data[begin:])
+	if end == len(r.Data) || r.Data[end] != '"' {
 		r.Failed = true
 		return nil
 	}
-	text := r.Rest[:end]
-	r.Rest = r.Rest[end+1:]
-	return text
+	r.at = end + 1
+	return r.Data[begin:end]
 }
 
 const (
@@ -77,4 +88,4 @@ func Span(b []byte) int {
 }
 
 // Ended says whether an object has been read to its end.
-func (r *Reader) Ended() bool { return !r.Failed && string(r.Rest) == "}" }
+func (r *Reader) Ended() bool { return !r.Failed && r.Left() == 1 && r.Data[r.at] == '}' }

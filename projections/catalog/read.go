@@ -27,7 +27,7 @@ type registration struct {
 }
 
 func readRegistration(eventType string, data []byte) (r registration, err error) {
-	s := scanner{rest: data}
+	s := scanner{data: data}
 	if r = s.registration(eventType == domain.TypeInstanceUpdated); !s.failed {
 		return r, nil
 	}
@@ -58,7 +58,7 @@ func readRegistration(eventType string, data []byte) (r registration, err error)
 
 // readHealth is the status that a HealthChanged leads to. plain says that it tells nothing else that the catalog needs.
 func readHealth(data []byte) (to code, plain bool, err error) {
-	s := scanner{rest: data}
+	s := scanner{data: data}
 	status := s.change()
 	s.need(`,"source":`)
 	s.text()
@@ -81,7 +81,7 @@ func readHealth(data []byte) (to code, plain bool, err error) {
 
 // readTraffic is the state that a TrafficChanged leads to, and the reason where that is maintenance.
 func readTraffic(data []byte) (to code, reason string, err error) {
-	s := scanner{rest: data}
+	s := scanner{data: data}
 	traffic := s.change()
 	if s.literal(`,"reason":`) {
 		s.text()
@@ -103,7 +103,7 @@ func readTraffic(data []byte) (to code, reason string, err error) {
 // readEnd gives an error if an event that ends an epoch cannot be decoded.
 func readEnd(eventType string, data []byte) error {
 	if eventType == domain.TypeInstanceDeregistered {
-		s := scanner{rest: data}
+		s := scanner{data: data}
 		s.need(`{"epoch":`)
 		s.number()
 		if s.literal(`,"reason":`) {
@@ -134,7 +134,8 @@ func plainOwnerOf(packed string) string {
 // scanner reads the fields of an event in their order. Once failed is true, the data is in another form, and all values
 // that were read mean nothing.
 type scanner struct {
-	rest   []byte
+	data   []byte
+	at     int // data was read up to here; to store what is left at each step would take longer, see plain.Reader
 	failed bool
 }
 
@@ -216,12 +217,12 @@ func (s *scanner) pairs(value func()) {
 	s.need(`}`)
 }
 
-// literal skips the text if the rest begins with it, and says whether it does.
+// literal skips the text if it comes now, and says whether it does.
 func (s *scanner) literal(text string) bool {
-	if len(s.rest) < len(text) || string(s.rest[:len(text)]) != text {
+	if len(s.data)-s.at < len(text) || string(s.data[s.at:s.at+len(text)]) != text {
 		return false
 	}
-	s.rest = s.rest[len(text):]
+	s.at += len(text)
 	return true
 }
 
@@ -235,20 +236,21 @@ func (s *scanner) need(text string) {
 // end skips the closing bracket of the data, or fails.
 func (s *scanner) end() {
 	s.need(`}`)
-	s.failed = s.failed || len(s.rest) > 0
+	s.failed = s.failed || s.at < len(s.data)
 }
 
 // number reads an integer that fits into 64 bits.
 func (s *scanner) number() (n uint64) {
+	b := s.data[s.at:]
 	digits := 0
-	for digits < len(s.rest) && s.rest[digits] >= '0' && s.rest[digits] <= '9' {
-		n = 10*n + uint64(s.rest[digits]-'0')
+	for digits < len(b) && b[digits] >= '0' && b[digits] <= '9' {
+		n = 10*n + uint64(b[digits]-'0')
 		digits++
 	}
-	if digits == 0 || digits > 19 || digits > 1 && s.rest[0] == '0' { // 20 digits may not fit into 64 bits
+	if digits == 0 || digits > 19 || digits > 1 && b[0] == '0' { // 20 digits may not fit into 64 bits
 		s.failed = true
 	}
-	s.rest = s.rest[digits:]
+	s.at += digits
 	return n
 }
 
@@ -261,7 +263,7 @@ func (s *scanner) small() {
 
 // text reads a string. plain says that the string has no escape.
 func (s *scanner) text() (text []byte, plain bool) {
-	b := s.rest
+	b := s.data[s.at:]
 	if len(b) == 0 || b[0] != '"' {
 		s.failed = true
 		return nil, false
@@ -273,7 +275,7 @@ func (s *scanner) text() (text []byte, plain bool) {
 		}
 		switch b[i] {
 		case '"':
-			s.rest = b[i+1:]
+			s.at += i + 1
 			return b[1:i], plain
 		case '\\':
 			plain = false

@@ -21,13 +21,13 @@ func (m *plainMetadata) read(metadata []byte) bool {
 	if len(metadata) > 0 && bytes.Equal(metadata, m.text) {
 		return true
 	}
-	p := plain.Reader{Rest: metadata}
+	p := plain.Reader{Data: metadata}
 	p.Need(`{"actor":`)
 	actor := p.Text()
 	for !p.Failed && p.Literal(",") {
 		p.Text()
 		p.Need(":")
-		if len(p.Rest) > 0 && p.Rest[0] == '"' {
+		if p.TextComes() {
 			p.Text()
 		} else {
 			p.Number(1<<64 - 1)

@@ -122,7 +122,7 @@ func (m *Maker) of(e *eventstore.RecordedEvent) (s Step, isPlain bool) {
 	if err != nil {
 		return Step{Kind: Unread}, false
 	}
-	p := reading{Reader: plain.Reader{Rest: data}, newest: m.newest}
+	p := reading{Reader: plain.Reader{Data: data}, newest: m.newest}
 	switch e.Type {
 	case domain.TypeInstanceRegistered:
 		s = p.registered()
