@@ -168,7 +168,7 @@ func decideRenewal(entry *catalog.Entry, report *domain.ReportCheck) (result Res
 	if report.Status == domain.Starting || report.Owner != "" && report.Validate() != nil {
 		return result, received, false
 	}
-	live := domain.Instance{Phase: domain.Registered, Epoch: entry.Epoch, Checks: entry.Checks()} // the fields that decide
+	live := domain.Instance{Phase: domain.Registered, Epoch: entry.Epoch(), Checks: entry.Checks()} // the fields that decide
 	if report.Owner != "" || report.Holder != "" {
 		live.Owner = entry.Owner()
 	}
@@ -176,6 +176,6 @@ func decideRenewal(entry *catalog.Entry, report *domain.ReportCheck) (result Res
 	if err != nil || !renews {
 		return result, received, false
 	}
-	received = domain.HeartbeatReceived{Epoch: entry.Epoch, Check: report.Check}
-	return Result{Epoch: entry.Epoch, Revision: entry.Revision()}, received, true
+	received = domain.HeartbeatReceived{Epoch: entry.Epoch(), Check: report.Check}
+	return Result{Epoch: entry.Epoch(), Revision: entry.Revision()}, received, true
 }

@@ -260,7 +260,7 @@ func (x *Expiry) lookAgain(ctx context.Context, ends []expiring) (still []expiri
 // prepare decides the end of a lease. ok is false if the lease has ended already.
 func (x *Expiry) prepare(ctx context.Context, l leases.Lease, kept keeper, now time.Time) (end expiring, ok bool, err error) {
 	entry := x.Service.catalog().Find(l.Key)
-	if entry == nil || entry.Epoch != l.Epoch {
+	if entry == nil || entry.Epoch() != l.Epoch {
 		return end, false, nil // the table of leases has not applied the end yet
 	}
 	heard, err := x.lastHeard(ctx, l, entry)
@@ -284,7 +284,7 @@ func decided(entry *catalog.Entry, command domain.Command) (request eventstore.A
 		return request, false, nil
 	}
 	request = eventstore.AppendRequest{
-		Stream: eventstore.LifecycleStream(command.Instance()), Expected: eventstore.Unchanged(entry.Events),
+		Stream: eventstore.LifecycleStream(command.Instance()), Expected: eventstore.Unchanged(entry.Events()),
 		Events: make([]eventstore.EventData, len(events)),
 	}
 	for i, e := range events {

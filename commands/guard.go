@@ -252,7 +252,7 @@ func (s *Service) judge(a *domain.RemovalAdmitted, past admissions, actor string
 	view := s.catalog().View(key.ServiceKey())
 	a.Total = len(view.Entries)
 	for _, e := range view.Entries {
-		if e.ID() != key.ID && e.Ready() && reserved[e.ID()] < e.Events {
+		if e.ID() != key.ID && e.Ready() && reserved[e.ID()] < e.Events() {
 			a.Left++
 		}
 	}

@@ -95,14 +95,14 @@ var unconditional domain.SendHeartbeat
 // false if the heartbeat's precondition does not fit the entry. The stream may have a newer registration than the
 // catalog: then the append fails.
 func decideHeartbeat(entry *catalog.Entry, beat *domain.SendHeartbeat) (result Result, received domain.HeartbeatReceived, ok bool) {
-	result = Result{Epoch: entry.Epoch, Revision: entry.Revision()}
+	result = Result{Epoch: entry.Epoch(), Revision: entry.Revision()}
 	if entry.Watched() && !entry.Lapsed().IsZero() { // the heartbeat gives back a status
 		return result, received, false
 	}
 	if !beat.Conditional() { // most heartbeats: this spares them the state of an instance
-		return result, domain.HeartbeatReceived{Epoch: entry.Epoch}, true
+		return result, domain.HeartbeatReceived{Epoch: entry.Epoch()}, true
 	}
-	live := domain.Instance{Phase: domain.Registered, Epoch: entry.Epoch} // the fields that decide a heartbeat
+	live := domain.Instance{Phase: domain.Registered, Epoch: entry.Epoch()} // the fields that decide a heartbeat
 	if beat.Owner != "" && beat.Validate() != nil {
 		return result, received, false
 	}
@@ -238,7 +238,7 @@ func (b *heartbeatBatch) event(h *Heartbeats, received domain.HeartbeatReceived)
 func addHeartbeat(requests []eventstore.AppendRequest, entry *catalog.Entry, key *domain.Key, seen eventstore.Position, event []eventstore.EventData) []eventstore.AppendRequest {
 	requests = append(requests, eventstore.AppendRequest{})
 	r := &requests[len(requests)-1] // filled in place: a request is large
-	r.Other, r.Seen, r.Events = eventstore.Unchanged(entry.Events), seen, event
+	r.Other, r.Seen, r.Events = eventstore.Unchanged(entry.Events()), seen, event
 	if number := entry.HeartbeatStream(); number != 0 {
 		r.StreamNumber, r.Instance = number, *key
 	} else {

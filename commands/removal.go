@@ -20,7 +20,7 @@ func (x *Expiry) removeCritical(ctx context.Context, standings *leases.Standings
 			continue
 		}
 		entry := x.Service.catalog().Find(r.Key)
-		if entry == nil || entry.Epoch != r.Epoch {
+		if entry == nil || entry.Epoch() != r.Epoch {
 			continue
 		}
 		if kept.keeps(r, entry) {

@@ -44,7 +44,7 @@ func (s *Service) accepted(ctx context.Context, decidedOn *catalog.Entry, renewe
 	if !appended.Untied {
 		return true, nil
 	}
-	return s.validAt(ctx, decidedOn.Key(), decidedOn.Epoch, renewed, appended.Position, caughtUp)
+	return s.validAt(ctx, decidedOn.Key(), decidedOn.Epoch(), renewed, appended.Position, caughtUp)
 }
 
 // renewal is what a heartbeat renews: the lease, or a ttl check whose status stays. The zero renewal is that of the lease.
@@ -75,7 +75,7 @@ func (r renewal) holds(i domain.Instance) bool {
 // the expiry: the expiry was decided without the heartbeat, and the instance is gone.
 func (s *Service) validAt(ctx context.Context, key domain.Key, epoch uint64, renewed renewal, position eventstore.Position, caughtUp bool) (bool, error) {
 	if caughtUp {
-		if entry := s.catalog().Find(key); entry != nil && entry.Epoch == epoch {
+		if entry := s.catalog().Find(key); entry != nil && entry.Epoch() == epoch {
 			return !entry.Watched() || renewed.holds(entry.Brief()), nil
 		}
 	}

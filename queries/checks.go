@@ -239,7 +239,7 @@ func probedChange(before, after *catalog.Entry) []ProbedInstance {
 	case after != nil && probes(after):
 		return []ProbedInstance{probedInstance(after)}
 	case before != nil && probes(before):
-		return []ProbedInstance{{Key: before.Key(), Epoch: before.Epoch}}
+		return []ProbedInstance{{Key: before.Key(), Epoch: before.Epoch()}}
 	}
 	return nil
 }
@@ -250,7 +250,7 @@ func probes(e *catalog.Entry) bool {
 
 func probedInstance(e *catalog.Entry) ProbedInstance {
 	d := e.Details()
-	p := ProbedInstance{Key: e.Key(), Epoch: e.Epoch, Address: d.Address, Ports: d.Ports}
+	p := ProbedInstance{Key: e.Key(), Epoch: e.Epoch(), Address: d.Address, Ports: d.Ports}
 	states := e.Checks()
 	if len(states) != len(d.Checks) {
 		return p

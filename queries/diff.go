@@ -112,7 +112,7 @@ func (c *comparison) difference(ctx context.Context, from, to *catalog.Catalog) 
 		before, after := byID(from.View(service)), byID(to.View(service))
 		for _, id := range unionIDs(from.View(service), to.View(service)) {
 			a, b := before[id], after[id]
-			if a != nil && b != nil && a.Epoch == b.Epoch && a.Events == b.Events || service == begin && id <= c.after.ID {
+			if a != nil && b != nil && a.Epoch() == b.Epoch() && a.Events() == b.Events() || service == begin && id <= c.after.ID {
 				continue
 			}
 			if c.limit == 0 {

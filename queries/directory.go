@@ -155,7 +155,7 @@ type Place struct {
 }
 
 // PlaceOf is where the instance of an entry stands in the log.
-func PlaceOf(e *catalog.Entry) Place { return Place{e.Began, e.Position} }
+func PlaceOf(e *catalog.Entry) Place { return Place{e.Began(), e.Position} }
 
 // Placed yields the group's instances, each with its place, in order of their services' names and their ids.
 func (g *Group) Placed(yield func(wire.Instance, Place) bool) {

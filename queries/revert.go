@@ -215,7 +215,7 @@ func (s *Service) tracesSince(ctx context.Context, q *revertQuery) (traces []*tr
 			}
 			any = true
 			a, b := were[id], are[id]
-			if a != nil && b != nil && a.Epoch == b.Epoch && a.Events == b.Events {
+			if a != nil && b != nil && a.Epoch() == b.Epoch() && a.Events() == b.Events() {
 				continue
 			}
 			t, err := s.traceSince(ctx, domain.Key{Namespace: service.Namespace, Service: service.Service, ID: id}, a, moment.Position)

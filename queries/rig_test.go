@@ -113,7 +113,7 @@ func (r *rig) register(k domain.Key, zone string) eventstore.Position {
 	r.t.Helper()
 	epoch := uint64(1)
 	if e := r.Live.Catalog().Find(k); e != nil {
-		return r.apply(r.append(eventstore.LifecycleStream(k), domain.InstanceUpdated{Epoch: e.Epoch, Details: details(zone), Changed: []string{"zone"}}))
+		return r.apply(r.append(eventstore.LifecycleStream(k), domain.InstanceUpdated{Epoch: e.Epoch(), Details: details(zone), Changed: []string{"zone"}}))
 	}
 	return r.apply(r.append(eventstore.LifecycleStream(k), domain.InstanceRegistered{Epoch: epoch, Details: details(zone)}))
 }

@@ -27,7 +27,7 @@ func ShowWhole(e *catalog.Entry, ends *leaseEnds) wire.Instance {
 	service := e.Service()
 	i := wire.Instance{
 		Namespace: service.Namespace, Service: service.Service, ID: e.ID(), Details: e.Details(),
-		Traffic: e.Traffic(), Maintenance: e.Maintenance(), Epoch: e.Epoch, Owner: e.Owner(), Revision: e.Revision(), RegisteredAt: e.RegisteredAt(), ChangedAt: e.ChangedAt(),
+		Traffic: e.Traffic(), Maintenance: e.Maintenance(), Epoch: e.Epoch(), Owner: e.Owner(), Revision: e.Revision(), RegisteredAt: e.RegisteredAt(), ChangedAt: e.ChangedAt(),
 	}
 	i.Status = e.Status()
 	showHealth(&i, e)

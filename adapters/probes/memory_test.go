@@ -69,7 +69,7 @@ func fleetMemory(t testing.TB, instances int, checksOf func(address string) []do
 	p := New(Options{Mine: Alone("n").Mine, Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
 	for _, e := range entries {
 		d := e.Details()
-		i := queries.ProbedInstance{Key: e.Key(), Epoch: e.Epoch, Address: d.Address}
+		i := queries.ProbedInstance{Key: e.Key(), Epoch: e.Epoch(), Address: d.Address}
 		for at, s := range e.Checks() {
 			d.Checks[at].ID = s.ID
 			i.Checks = append(i.Checks, queries.ProbedCheck{Check: d.Checks[at], Revision: s.Revision, Status: s.Status})

@@ -209,7 +209,7 @@ func (s *seat) carryOut(op operation, after eventstore.Position) (out told, at e
 		view, at := s.live.Snapshot(op.key.ServiceKey())
 		for _, e := range view.Entries {
 			if e.ID() == op.key.ID {
-				return told{"live", e.Epoch, e.Revision(), e.Details().Version}, at, true
+				return told{"live", e.Epoch(), e.Revision(), e.Details().Version}, at, true
 			}
 		}
 		return told{what: "gone"}, at, true

@@ -76,7 +76,7 @@ func (c *Catalog) service(key domain.ServiceKey) *service {
 //
 // REQUIRES: events come in position order, each once, from one goroutine.
 func (c *Catalog) Apply(event *eventstore.RecordedEvent) (before, now *Entry, err error) {
-	key, ok := event.Stream.InstanceKey()
+	key, ok := instanceOf(event)
 	if !ok {
 		return nil, nil, notOfInstance(event)
 	}
@@ -92,7 +92,7 @@ func (c *Catalog) ApplyAll(events []eventstore.RecordedEvent, outcome func(event
 	for ; len(events) > 0; events = events[min(prefetchBatch, len(events)):] {
 		some := events[:min(prefetchBatch, len(events))]
 		for i := range some {
-			keys[i], _ = some[i].Stream.InstanceKey()
+			keys[i], _ = instanceOf(&some[i])
 		}
 		l.begin(c.index, keys[:len(some)])
 		for i := range some {
@@ -105,6 +105,14 @@ func (c *Catalog) ApplyAll(events []eventstore.RecordedEvent, outcome func(event
 			outcome(event, before, now, err)
 		}
 	}
+}
+
+// instanceOf is the instance of whose stream an event is; false: it is none that the catalog can have.
+func instanceOf(event *eventstore.RecordedEvent) (key domain.Key, ok bool) {
+	if key, ok = event.Stream.InstanceKey(); len(key.ID) > mostLengthOfID {
+		return domain.Key{}, false
+	}
+	return key, ok
 }
 
 // notOfInstance is the error of a lifecycle event whose stream names no instance; nil for events of other streams.

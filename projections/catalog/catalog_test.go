@@ -30,7 +30,7 @@ func details(t *rapid.T) domain.Details {
 		Tags:     rapid.SampledFrom([][]string{nil, {"b", "a"}, {`"`, "\u2028<"}}).Draw(t, "tags"),
 		Ports:    rapid.SampledFrom([]map[string]uint16{nil, {"http": 80}, {"a": 1, "b": 65535}}).Draw(t, "ports"),
 		Status:   rapid.SampledFrom([]domain.Status{"", domain.Starting, domain.Passing, domain.Critical}).Draw(t, "status"),
-		TTL:      domain.Duration(rapid.SampledFrom([]time.Duration{time.Second, 30 * time.Second, 90 * time.Minute, time.Duration(domain.NoTTL)}).Draw(t, "ttl")),
+		TTL:      domain.Duration(rapid.SampledFrom([]time.Duration{time.Second, 30 * time.Second, 1500*time.Millisecond + 1, 90 * time.Minute, 2000 * time.Hour, time.Duration(domain.NoTTL)}).Draw(t, "ttl")),
 		OnLapse:  rapid.SampledFrom([]domain.LapsePolicy{"", "", "", domain.LapseCritical}).Draw(t, "on lapse"),
 		Checks: rapid.SampledFrom([][]domain.Check{
 			nil, nil, nil, {}, {worker}, {worker, {ID: "web", Kind: domain.CheckHTTP, URL: "http://a/?q=\"}", RemoveAfter: domain.Duration(time.Minute)}},
@@ -121,7 +121,7 @@ func garbled(t *rapid.T, data []byte) []byte {
 	case 2:
 		data = slices.Delete(data, at, min(len(data), at+rapid.IntRange(1, 9).Draw(t, "bytes")))
 	case 3:
-		field := rapid.SampledFrom([]string{`"epoch":7,`, `"Status":"warning",`, `"status":"fine",`, `"owner":"x",`, `"ttl":"1s",`, `"to":"critical",`,
+		field := rapid.SampledFrom([]string{`"epoch":7,`, `"epoch":5000000007,`, `"Status":"warning",`, `"status":"fine",`, `"owner":"x",`, `"ttl":"1s",`, `"to":"critical",`,
 			`"maintenance":{"by":"x","at":"2026-01-01T00:00:00Z"},`, `"changed":["status"],`, `"address":null,`,
 			`"reported":"warning",`, `"source":"lease","lapsed":true,`, `"checks":[{"id":"worker"},{"id":"worker"}],`, `"on_lapse":"critical",`}).Draw(t, "field")
 		if comma := bytes.IndexByte(data[at:], ','); comma >= 0 {
@@ -215,7 +215,7 @@ func TestTheCatalogEqualsTheFoldOfItsEvents(t *testing.T) {
 					}
 					continue
 				}
-				if got == nil || !same(got.Instance(), want) || got.TTL != time.Duration(want.Details.TTL) {
+				if got == nil || !same(got.Instance(), want) || got.TTL() != time.Duration(want.Details.TTL) {
 					t.Fatalf("%s is %+v, want %+v", key, got, want)
 				}
 			}

@@ -15,8 +15,9 @@ import (
 
 // Entry is a live instance at a moment. It is immutable: a change makes a new one.
 //
-// The catalog has an entry for every instance, so an entry is small. Names that instances share are pointers or numbers,
-// times are numbers, and the registration is kept as the event's bytes, packed, and decoded when asked for (ADR 007, 084).
+// The catalog has an entry for every instance, so an entry is small: 64 bytes. Names that instances share are pointers or numbers,
+// times are numbers, and the registration is kept as the event's bytes, packed, and decoded when asked for (ADR 007, 084). What
+// few instances have is elsewhere (rare.go).
 type Entry struct {
 	facts
 	states
@@ -24,35 +25,24 @@ type Entry struct {
 }
 
 type facts struct {
-	Epoch    uint64
-	Events   uint64              // lifecycle events so far; the revision is this number less one
 	Position eventstore.Position // of the newest lifecycle event
-	Began    eventstore.Position // of the registration that began the epoch
-	TTL      time.Duration
 
-	service    *service
-	registered int64 // when the epoch began, Unix nanoseconds
-	changed    int64 // when the newest lifecycle event was recorded, Unix nanoseconds
-	rare       *rare // nil: the instance has nothing of it
+	changed int64 // when the newest lifecycle event was recorded, Unix nanoseconds
+	service *service
+	rare    *rare // nil: the instance has nothing of it
 
 	// The id, and behind it the packed source, see keep. INVARIANT: the bytes at text never change.
 	text         *byte
-	idLength     uint32
 	packedLength uint32
+
+	epoch, events, ttl uint32 // see numbers
 }
 
-// rare is what few instances have. It is immutable.
-type rare struct {
-	maintenance *domain.InMaintenance // nil: the instance is not in maintenance
-	health      *health               // nil: the instance has no checks, and no lease that lapses to critical
-}
-
-// states are facts, too. They are a struct of their own so that an Entry has no padding before them: it takes 96 bytes.
+// states are facts, too. They are a struct of their own so that an Entry has no padding before them.
 type states struct {
-	status  code
-	traffic code
-	updated bool // the source is an InstanceUpdated's
-	owned   ownership
+	idLength uint16
+	status   code
+	marks    marks
 }
 
 // ownership is where the owner of an instance stands in its source.
@@ -63,6 +53,25 @@ const (
 	plainOwner           // right after the epoch, as Rollcall writes it, and without an escape
 	otherOwner           // at another place: another program wrote the event
 )
+
+// marks has the traffic state of an instance in its lowest bits, its ownership in the next two, and flags.
+type marks uint8
+
+const (
+	trafficBits          = 2
+	ownedBits            = 2
+	updated        marks = 1 << 4 // the source is an InstanceUpdated's
+	largeNumbers   marks = 1 << 5 // the numbers are in rare
+	mostLengthOfID       = 1<<16 - 1
+)
+
+func (m marks) traffic() code    { return code(m & (1<<trafficBits - 1)) }
+func (m marks) owned() ownership { return ownership(m >> trafficBits & (1<<ownedBits - 1)) }
+
+func (m *marks) setTraffic(to code) { *m = *m&^(1<<trafficBits-1) | marks(to) }
+func (m *marks) setOwned(to ownership) {
+	*m = *m&^((1<<ownedBits-1)<<trafficBits) | marks(to)<<trafficBits
+}
 
 // code is the place of a status or a traffic state in its list. The first is the most common one.
 type code uint8
@@ -128,7 +137,7 @@ func (e *Entry) packed() string {
 }
 
 // whole is the id and behind it the packed source.
-func (e *Entry) whole() string { return unsafe.String(e.text, e.idLength+e.packedLength) }
+func (e *Entry) whole() string { return unsafe.String(e.text, uint32(e.idLength)+e.packedLength) }
 
 // source is the data of the event that holds the details.
 func (e *Entry) source() []byte {
@@ -140,16 +149,13 @@ func (e *Entry) source() []byte {
 func (e *Entry) Status() domain.Status { return statuses[e.status] }
 
 // Traffic is whether the instance wants traffic.
-func (e *Entry) Traffic() domain.Traffic { return traffics[e.traffic] }
-
-// RegisteredAt is when the epoch began.
-func (e *Entry) RegisteredAt() time.Time { return time.Unix(0, e.registered).UTC() }
+func (e *Entry) Traffic() domain.Traffic { return traffics[e.marks.traffic()] }
 
 // ChangedAt is when the newest lifecycle event was recorded.
 func (e *Entry) ChangedAt() time.Time { return time.Unix(0, e.changed).UTC() }
 
 // Revision is the revision of the instance's lifecycle stream.
-func (e *Entry) Revision() uint64 { return e.Events - 1 }
+func (e *Entry) Revision() uint64 { return e.Events() - 1 }
 
 // Ready says whether the instance may get traffic.
 func (e *Entry) Ready() bool {
@@ -158,7 +164,7 @@ func (e *Entry) Ready() bool {
 
 // Owner is the owner that the registration named; "": it named none.
 func (e *Entry) Owner() string {
-	switch e.owned {
+	switch e.marks.owned() {
 	case noOwner:
 		return ""
 	case plainOwner:
@@ -171,29 +177,6 @@ func (e *Entry) Owner() string {
 		return event.Owner
 	}
 	return ""
-}
-
-// Maintenance is the decision that keeps the instance in maintenance; nil: there is none. REQUIRES: nobody changes it.
-func (e *Entry) Maintenance() *domain.InMaintenance {
-	if e.rare == nil {
-		return nil
-	}
-	return e.rare.maintenance
-}
-
-// health is nil if the instance has no checks, and no lease that lapses to critical.
-func (e *Entry) health() *health {
-	if e.rare == nil {
-		return nil
-	}
-	return e.rare.health
-}
-
-func (e *Entry) setRare(maintenance *domain.InMaintenance, health *health) {
-	e.rare = nil
-	if maintenance != nil || health != nil {
-		e.rare = &rare{maintenance, health}
-	}
 }
 
 // Details are the details of the newest registration or update, with the checks that the instance has now.
@@ -224,7 +207,7 @@ func (e *Entry) MayHold(text string) bool {
 // event is the decoded source; nil: it cannot be decoded.
 func (e *Entry) event() domain.Event {
 	eventType := domain.TypeInstanceRegistered
-	if e.updated {
+	if e.marks&updated != 0 {
 		eventType = domain.TypeInstanceUpdated
 	}
 	event, err := domain.DecodeEvent(eventType, e.source())
@@ -244,7 +227,9 @@ func (e *Entry) Instance() domain.Instance {
 // passedOver is the entry after an event that cannot be read. Only the revision changes.
 func (e *Entry) passedOver(event *eventstore.RecordedEvent) *Entry {
 	after := &Entry{facts: e.facts, states: e.states, heartbeats: e.HeartbeatStream()}
-	after.Events = uint64(event.Revision) + 1
+	n := e.numbers()
+	n.events = uint64(event.Revision) + 1
+	after.setRare(n, e.beginning(), e.Maintenance(), e.health())
 	return after
 }
 
@@ -253,42 +238,54 @@ func (e *Entry) passedOver(event *eventstore.RecordedEvent) *Entry {
 //
 // INVARIANT: next gives the same state as domain.Evolve. It only decodes less.
 func next(before *Entry, s *service, key domain.Key, event *eventstore.RecordedEvent, data []byte) (*Entry, error) {
-	var e Entry
-	if before != nil {
-		e.facts, e.states, e.heartbeats = before.facts, before.states, before.HeartbeatStream()
-	} else {
-		e.service = s
-	}
-	e.Events = uint64(event.Revision) + 1
-	e.changed, e.Position = event.RecordedAt.UnixNano(), event.Position
 	switch event.Type {
-	case domain.TypeInstanceRegistered:
-		r, err := readRegistration(event.Type, data)
-		if err != nil {
-			return nil, err
-		}
-		e.registered, e.Began, e.Epoch, e.TTL = e.changed, e.Position, r.epoch, r.ttl
-		e.setRare(r.maintenance, nil)
-		e.states = states{status: r.status, owned: r.owned}
-		if r.maintenance != nil {
-			e.traffic = maintenance
-		}
-		if r.decoded != nil {
-			e.evolve(domain.Instance{}, r.decoded, eventstore.RecordOf(event))
-		}
-		keep(&e, key.ID, data)
-		return &e, nil
 	case domain.TypeInstanceDeregistered, domain.TypeLeaseExpired:
 		return nil, readEnd(event.Type, data)
 	}
-	if before == nil {
+	if before == nil && event.Type != domain.TypeInstanceRegistered {
 		if event.Type == domain.TypeTrafficChanged { // an operator may end the maintenance of an instance that has ended
 			_, _, err := readTraffic(data)
 			return nil, err
 		}
 		return nil, fmt.Errorf("%s of %s, which is not registered", event.Type, key)
 	}
+	e := new(Entry)
+	var n numbers
+	var began beginning
+	var decision *domain.InMaintenance
+	var checked *health
+	if before != nil {
+		e.facts, e.states, e.heartbeats = before.facts, before.states, before.HeartbeatStream()
+		n, began, decision, checked = before.numbers(), before.beginning(), before.Maintenance(), before.health()
+	} else {
+		e.service = s
+	}
+	n.events = uint64(event.Revision) + 1
+	e.changed, e.Position = event.RecordedAt.UnixNano(), event.Position
+	evolve := func(state domain.Instance, changed domain.Event) domain.Instance {
+		state.Events = uint64(event.Revision)
+		after := domain.Evolve(state, changed, eventstore.RecordOf(event))
+		e.status, _ = statusCode(after.Status)
+		checked = healthOf(&after)
+		return after
+	}
 	switch event.Type {
+	case domain.TypeInstanceRegistered:
+		r, err := readRegistration(event.Type, data)
+		if err != nil {
+			return nil, err
+		}
+		began = beginning{e.Position, e.changed}
+		n.epoch, n.ttl, decision, checked = r.epoch, r.ttl, r.maintenance, nil
+		e.states = states{status: r.status}
+		e.marks.setOwned(r.owned)
+		if decision != nil {
+			e.marks.setTraffic(maintenance)
+		}
+		if r.decoded != nil {
+			evolve(domain.Instance{}, r.decoded)
+		}
+		keep(e, key.ID, data)
 	case domain.TypeInstanceUpdated:
 		r, err := readRegistration(event.Type, data)
 		if err != nil {
@@ -297,62 +294,62 @@ func next(before *Entry, s *service, key domain.Key, event *eventstore.RecordedE
 		if r.setsStatus {
 			e.status = r.status
 		}
-		e.TTL, e.updated, e.owned = r.ttl, true, r.owned
-		if before.health() != nil || r.decoded != nil {
+		n.ttl = r.ttl
+		e.marks |= updated
+		e.marks.setOwned(r.owned)
+		if checked != nil || r.decoded != nil {
 			if r.decoded == nil {
 				if r.decoded, err = domain.DecodeEvent(event.Type, data); err != nil {
 					return nil, err
 				}
 			}
-			e.evolve(before.Instance(), r.decoded, eventstore.RecordOf(event))
+			evolve(before.Instance(), r.decoded)
 		}
-		keep(&e, key.ID, data)
+		keep(e, key.ID, data)
 	case domain.TypeHealthChanged:
 		to, plain, err := readHealth(data)
 		if err != nil {
 			return nil, err
 		}
-		if plain && before.health() == nil {
+		if plain && checked == nil {
 			e.status = to
 			break
 		}
-		return &e, e.decodeAndEvolve(before.Brief(), event, data)
+		changed, err := domain.DecodeEvent(event.Type, data)
+		if err != nil {
+			return nil, err
+		}
+		evolve(before.Brief(), changed)
 	case domain.TypeCheckChanged:
-		return &e, e.decodeAndEvolve(before.Brief(), event, data)
+		changed, err := domain.DecodeEvent(event.Type, data)
+		if err != nil {
+			return nil, err
+		}
+		evolve(before.Brief(), changed)
 	case domain.TypeCheckAdded, domain.TypeCheckRemoved:
 		changed, err := domain.DecodeEvent(event.Type, data)
 		if err != nil {
 			return nil, err
 		}
-		after := e.evolve(before.Instance(), changed, eventstore.RecordOf(event))
-		e.redefined(before, after.Details)
+		e.redefined(before, evolve(before.Instance(), changed).Details)
 	case domain.TypeTrafficChanged:
 		to, reason, err := readTraffic(data)
 		if err != nil {
 			return nil, err
 		}
-		e.traffic = to
-		var decision *domain.InMaintenance
+		e.marks.setTraffic(to)
+		decision = nil
 		if to == maintenance {
 			r := eventstore.RecordOf(event)
 			decision = &domain.InMaintenance{By: r.Actor, At: r.At, Reason: reason}
 		}
-		e.setRare(decision, before.health())
 	default:
 		if _, err := domain.DecodeEvent(event.Type, data); err != nil {
 			return nil, err
 		}
 	}
-	return &e, nil
-}
-
-// decodeAndEvolve applies an event that changes only the health of the instance.
-func (e *Entry) decodeAndEvolve(state domain.Instance, event *eventstore.RecordedEvent, data []byte) error {
-	changed, err := domain.DecodeEvent(event.Type, data)
-	if err == nil {
-		e.evolve(state, changed, eventstore.RecordOf(event))
-	}
-	return err
+	e.setRare(n, began, decision, checked)
+	return e, nil
 }
 
 // keep copies the id, and the source in its packed form, into one piece of memory.
@@ -362,9 +359,10 @@ func keep[S ~string | ~[]byte](e *Entry, id S, source []byte) {
 	e.setText(bytes.Clone(b), len(id))
 }
 
-// setText gives the entry its text: an id of a length, and behind it the packed source. REQUIRES: nobody changes the text.
+// setText gives the entry its text: an id of a length, and behind it the packed source. REQUIRES: nobody changes the text, and the id is not
+// longer than mostLengthOfID.
 func (e *Entry) setText(text []byte, id int) {
-	e.text, e.idLength, e.packedLength = unsafe.SliceData(text), uint32(id), uint32(len(text)-id)
+	e.text, e.idLength, e.packedLength = unsafe.SliceData(text), uint16(id), uint32(len(text)-id)
 }
 
 // byID orders entries within a service.

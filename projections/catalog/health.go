@@ -85,8 +85,8 @@ func (e *Entry) RemoveAfter() time.Duration {
 // Brief is Instance with only the details of the lease. Brief is cheap: it decodes no event.
 func (e *Entry) Brief() domain.Instance {
 	i := domain.Instance{
-		Key: e.Key(), Phase: domain.Registered, Epoch: e.Epoch, Owner: e.Owner(), Events: e.Events,
-		Status: e.Status(), Traffic: e.Traffic(), Maintenance: e.Maintenance(), Details: domain.Details{TTL: domain.Duration(e.TTL)},
+		Key: e.Key(), Phase: domain.Registered, Epoch: e.Epoch(), Owner: e.Owner(), Events: e.Events(),
+		Status: e.Status(), Traffic: e.Traffic(), Maintenance: e.Maintenance(), Details: domain.Details{TTL: domain.Duration(e.TTL())},
 	}
 	if h := e.health(); h != nil {
 		i.Details.RemoveAfter, i.Lapsed, i.Checks = h.removeAfter, e.Lapsed(), h.checks()
@@ -98,15 +98,6 @@ func (e *Entry) Brief() domain.Instance {
 		}
 	}
 	return i
-}
-
-// evolve gives the entry the health that its instance has after an event. state is the instance's before the event.
-func (e *Entry) evolve(state domain.Instance, event domain.Event, recorded domain.Recorded) (after domain.Instance) {
-	state.Events = e.Events - 1
-	after = domain.Evolve(state, event, recorded)
-	e.status, _ = statusCode(after.Status)
-	e.setRare(e.Maintenance(), healthOf(&after))
-	return after
 }
 
 // redefined keeps a source with the details of a state, whose checks an event without all details has changed.

@@ -23,9 +23,9 @@ func LoadShared(state io.Reader) (*Catalog, error) { return load(state, frameEnt
 
 // keptTogether is how many entries share their memory, which is given back once all of them have been replaced. So a catalog of which
 // most, but not all, has been replaced takes at most the memory of the snapshot more than it needs. Instances that are beside each
-// other, of one service, often go together. 21 entries, and the 8 bytes that the runtime puts before them, fill 2 KiB, which is a size of which
+// other, of one service, often go together. 31 entries, and the 8 bytes that the runtime puts before them, fill 2 KiB, which is a size of which
 // the runtime has pieces, so that an entry costs little more than its share.
-const keptTogether = 21
+const keptTogether = 31
 
 // loader reads a state. One goroutine reads frames, while others decode them and put their entries into the index.
 type loader struct {
@@ -187,7 +187,7 @@ func (l *loader) decode(f *frame) bool {
 		plain := bytes.IndexByte(memory, more) < 0
 		for i := range group {
 			e := &group[i]
-			n := e.idLength + e.packedLength
+			n := uint32(e.idLength) + e.packedLength
 			e.setText(memory[:n:n], int(e.idLength))
 			if memory = memory[n:]; !plain && !wellPacked(e.packed()) {
 				return false

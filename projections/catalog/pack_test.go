@@ -67,7 +67,7 @@ func TestAPackedRegistrationIsSmall(t *testing.T) {
 	if packed := appendPacked(nil, checked); len(packed) > 64 {
 		t.Errorf("a usual registration with a check takes %d bytes: %q", len(packed), packed)
 	}
-	if size := unsafe.Sizeof(Entry{}); size > 96 {
+	if size := unsafe.Sizeof(Entry{}); size > 64 {
 		t.Errorf("an entry takes %d bytes, which are more than its size class had", size)
 	}
 }

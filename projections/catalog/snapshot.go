@@ -38,7 +38,7 @@ const (
 	ownedShift      = 2 // of the two bits that are the ownership
 	flagHealth      = 16
 	statusBits      = 5 // how far the status is shifted
-	trafficBits     = 7
+	trafficShift    = 7
 	twoBits         = 3
 )
 
@@ -133,8 +133,8 @@ func prefetchTexts(entries []*Entry) {
 // appendRow appends what an entry has besides its text. Many numbers are written as their difference to those of the entry before, since
 // instances of a service are much alike.
 func appendRow(b []byte, e, before *Entry) []byte {
-	flags := uint64(e.owned)<<ownedShift | uint64(e.status)<<statusBits | uint64(e.traffic)<<trafficBits
-	if e.updated {
+	flags := uint64(e.marks.owned())<<ownedShift | uint64(e.status)<<statusBits | uint64(e.marks.traffic())<<trafficShift
+	if e.marks&updated != 0 {
 		flags |= flagUpdated
 	}
 	if e.Maintenance() != nil {
@@ -143,11 +143,12 @@ func appendRow(b []byte, e, before *Entry) []byte {
 	if e.health() != nil {
 		flags |= flagHealth
 	}
-	for _, n := range [...]uint64{flags, e.Epoch, e.Events, uint64(e.idLength), uint64(e.packedLength)} {
+	began := e.beginning()
+	for _, n := range [...]uint64{flags, e.Epoch(), e.Events(), uint64(e.idLength), uint64(e.packedLength)} {
 		b = binary.AppendUvarint(b, n)
 	}
 	for _, n := range [...]int64{
-		int64(e.TTL - before.TTL), int64(e.Position - before.Position), int64(e.Position - e.Began), e.changed - before.changed, e.changed - e.registered,
+		int64(e.TTL() - before.TTL()), int64(e.Position - before.Position), int64(e.Position - began.at), e.changed - before.changed, e.changed - began.recorded,
 	} {
 		b = binary.AppendVarint(b, n)
 	}
@@ -168,33 +169,34 @@ type snapshotReader struct{ packed.Reader }
 // row reads what an entry has besides its text. The entry has a service already.
 func (r *snapshotReader) row(e, before *Entry) {
 	flags := r.Uvarint()
-	e.Epoch, e.Events = r.Uvarint(), r.Uvarint()
+	n := numbers{epoch: r.Uvarint(), events: r.Uvarint()}
 	id, packed := r.Uvarint(), r.Uvarint()
-	e.TTL = before.TTL + time.Duration(r.Varint())
+	n.ttl = before.TTL() + time.Duration(r.Varint())
 	e.Position = before.Position + eventstore.Position(r.Varint())
-	e.Began = e.Position - eventstore.Position(r.Varint())
+	began := beginning{at: e.Position - eventstore.Position(r.Varint())}
 	e.changed = before.changed + r.Varint()
-	e.registered = e.changed - r.Varint()
-	e.idLength, e.packedLength = uint32(id), uint32(packed)
-	status, traffic := flags>>statusBits&twoBits, flags>>trafficBits
-	e.updated, e.owned = flags&flagUpdated != 0, ownership(flags>>ownedShift&twoBits)
-	if id != uint64(e.idLength) || packed != uint64(e.packedLength) || traffic >= uint64(len(traffics)) || e.owned > otherOwner {
+	began.recorded = e.changed - r.Varint()
+	e.idLength, e.packedLength = uint16(id), uint32(packed)
+	status, traffic, owned := flags>>statusBits&twoBits, flags>>trafficShift, ownership(flags>>ownedShift&twoBits)
+	if id != uint64(e.idLength) || packed != uint64(e.packedLength) || traffic >= uint64(len(traffics)) || owned > otherOwner {
 		r.Fail()
 		return
 	}
-	e.status, e.traffic = code(status), code(traffic)
-	if flags&(flagMaintenance|flagHealth) == 0 {
-		return
+	e.status = code(status)
+	e.marks.setTraffic(code(traffic))
+	e.marks.setOwned(owned)
+	if flags&flagUpdated != 0 {
+		e.marks |= updated
 	}
-	var maintenance *domain.InMaintenance
+	var decision *domain.InMaintenance
 	var checked *health
 	if flags&flagMaintenance != 0 {
-		maintenance = r.maintenance()
+		decision = r.maintenance()
 	}
 	if flags&flagHealth != 0 {
 		checked = r.health()
 	}
-	e.setRare(maintenance, checked)
+	e.setRare(n, began, decision, checked)
 }
 
 func (r *snapshotReader) maintenance() *domain.InMaintenance {

@@ -25,13 +25,13 @@ func (t *Table) Begin(instances []*catalog.Entry, now time.Time) {
 
 // together is how many leases share a piece of memory, which is given back once all of them have ended, as those of the catalog's entries
 // do (ADR 113). With the 8 bytes that the runtime puts before them they fill 2 KiB, which is a size of which the runtime has pieces.
-const together = 36
+const together = 42
 
 // begin adds the leases of some instances of a service, of which the hash is given.
 func (t *Table) begin(in *namespace, service uint64, instances []*catalog.Entry, heard int64) {
 	some := make([]lease, len(instances))
 	for n, of := range instances {
-		some[n] = lease{of: of, hash: t.hashWithin(service, of.ID()), heard: heard, runs: of.TTL > 0}
+		some[n] = lease{of: of, hash: t.hashWithin(service, of.ID()), heard: heard, runs: of.TTL() > 0}
 	}
 	for n := range some {
 		l := &some[n]

@@ -14,7 +14,7 @@ import (
 // checks count as leases of their namespace, for self-preservation too.
 
 // checkLease is the lease of one ttl check. It is guarded by the shard of its instance's lease, which is its own, too. Its
-// fields streamEvents and number mean nothing: the instance's count.
+// field streamEvents means nothing: the instance's counts.
 type checkLease struct {
 	lease
 	id       string
@@ -63,13 +63,13 @@ func (t *Table) Checks(of *catalog.Entry, renewed, lapsed string, recorded, now 
 			continue
 		}
 		c := l.find(state.ID)
-		begins := c == nil || c.revision != state.Revision || c.epoch != of.Epoch || state.ID == renewed
+		begins := c == nil || c.revision != state.Revision || c.epoch != of.Epoch() || state.ID == renewed
 		if c == nil {
 			c = &checkLease{lease: lease{of: of, hash: l.hash}, id: state.ID}
 			c.checks = c
 		}
 		if begins {
-			c.revision, c.epoch, c.heard = state.Revision, of.Epoch, t.since(now)
+			c.revision, c.epoch, c.heard = state.Revision, of.Epoch(), t.since(now)
 			if !recorded.IsZero() {
 				c.recorded, c.byHeartbeat = recorded.UnixNano(), state.ID == renewed
 			}

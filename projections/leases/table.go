@@ -11,6 +11,7 @@ package leases
 
 import (
 	"hash/maphash"
+	"math"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -39,7 +40,7 @@ type Lease struct {
 	// ByHeartbeat says that the event of LastHeard was a heartbeat or a report.
 	ByHeartbeat bool
 	// HeartbeatEvents is the number of events that the instance's heartbeat stream had after the newest heartbeat that was
-	// applied, of any epoch. 0: no heartbeat was applied since this process started, and the number is not known.
+	// applied, of any epoch. 0: the number is not known. No heartbeat was applied since this process started, or there were more than fit.
 	HeartbeatEvents uint64
 }
 
@@ -58,7 +59,7 @@ type Table struct {
 	deaf   atomic.Int64 // nanoseconds in which no renewal could be taken; see Deafness
 	floor  atomic.Int64 // every lease counts as renewed at this time at least, nanoseconds since began; see Grace
 
-	numbered sparse.List[lease] // by heartbeat stream numbers; nil: look the lease up by its name; only Heard and End use it
+	numbered sparse.List[lease] // by the heartbeat stream numbers of entries; nil: look the lease up by its name; only Heard and End use it
 
 	mu         sync.Mutex
 	wheel      map[int64]bucket // by the tick at which Sweep looks at the lease
@@ -74,9 +75,8 @@ type lease struct {
 	of           *catalog.Entry // the instance as it is now, see Replaced; changes only with the table's mutex held, too
 	heard        int64          // when the lease was renewed last, nanoseconds since the table began
 	recorded     int64          // recorded time of the event that renewed it last, Unix nanoseconds; 0: not known
-	streamEvents uint64         // see Lease.HeartbeatEvents
 	checks       *checkLease    // of an instance's lease: the first of the leases of its ttl checks, nil: it has none; see check
-	number       uint32         // of its heartbeat stream, 0: not known; only Heard and End use it
+	streamEvents uint32         // see Lease.HeartbeatEvents; a larger number is not known
 	hash         uint32         // of its key; never changes
 	// The place of its tick in the wheel, 0: it has none; see placeOf. Of an overdue lease, the index in its namespace's list of
 	// overdue leases. Guarded by the table's mutex.
@@ -133,7 +133,7 @@ func (t *Table) start(of *catalog.Entry, byHeartbeat bool, recorded, now time.Ti
 		s.leases.Add(l)
 	} else {
 		before = l.ttl()
-		if l.of.Epoch != of.Epoch {
+		if l.of.Epoch() != of.Epoch() {
 			l.recorded = 0 // so byHeartbeat means nothing
 		}
 		l.replace(of)
@@ -158,7 +158,13 @@ func (t *Table) Replaced(by *catalog.Entry) {
 }
 
 // replace gives an instance's lease, and those of its checks, another entry. REQUIRES: the shard and the table are locked.
+//
+// INVARIANT: the entry of a lease that numbered has by a number has that number. An entry has the number of the entry before it, but that
+// may have been another one than the lease's: after an event that cannot be read, see Replaced.
 func (l *lease) replace(by *catalog.Entry) {
+	if n := l.of.HeartbeatStream(); n != 0 && by.HeartbeatStream() == 0 {
+		by.SetHeartbeatStream(n)
+	}
 	for l := range l.all {
 		l.of = by
 	}
@@ -189,7 +195,7 @@ func (l *lease) ttl() int64 {
 	if c := l.check(); c != nil {
 		return c.lasts
 	}
-	return max(int64(l.of.TTL), 0)
+	return max(int64(l.of.TTL()), 0)
 }
 
 // joined counts and schedules a lease of a namespace that runs from now on. REQUIRES: the shard and the table are locked.
@@ -235,8 +241,8 @@ func (t *Table) End(key domain.Key, lapsed bool) {
 		return
 	}
 	s.leases.Remove(l)
-	if l.number > 0 {
-		t.numbered.Set(l.number, nil)
+	if n := l.of.HeartbeatStream(); t.numbered.At(n) == l {
+		t.numbered.Set(n, nil)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -266,12 +272,14 @@ func (t *Table) Heard(e *eventstore.RecordedEvent, now time.Time) {
 	s := t.shard(l.hash)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l.streamEvents = uint64(e.Revision) + 1
+	if l.streamEvents = 0; e.Revision < math.MaxUint32 {
+		l.streamEvents = uint32(e.Revision) + 1
+	}
 	if check, ok := domain.RenewedCheck(e.Data); ok {
 		t.heardCheck(l, check, e, heard)
 		return
 	}
-	if epoch := l.of.Epoch; epoch > 1 && !ofEpoch(e.Data, epoch) {
+	if epoch := l.of.Epoch(); epoch > 1 && !ofEpoch(e.Data, epoch) {
 		return
 	}
 	l.heard, l.recorded, l.byHeartbeat = heard, e.RecordedAt.UnixNano(), true
@@ -307,7 +315,7 @@ func (t *Table) heardLease(e *eventstore.RecordedEvent) *lease {
 	s.mu.Unlock()
 	if l != nil && n > 0 {
 		t.numbered.Set(n, l)
-		l.number = n
+		l.of.SetHeartbeatStream(n)
 	}
 	return l
 }
@@ -343,13 +351,13 @@ func (t *Table) Silence(key domain.Key, upTo time.Time) (silence, ttl time.Durat
 // show describes a lease. REQUIRES: the shard is locked.
 func (t *Table) show(l *lease) Lease {
 	shown := Lease{
-		Key: l.of.Key(), Epoch: l.of.Epoch, TTL: time.Duration(l.ttl()),
-		HeartbeatEvents: l.streamEvents, Deadline: t.began.Add(time.Duration(t.deadline(l))),
+		Key: l.of.Key(), Epoch: l.of.Epoch(), TTL: time.Duration(l.ttl()),
+		HeartbeatEvents: uint64(l.streamEvents), Deadline: t.began.Add(time.Duration(t.deadline(l))),
 	}
 	if c := l.check(); c != nil {
 		shown.Check, shown.Revision, shown.Epoch, shown.HeartbeatEvents = c.id, c.revision, c.epoch, 0
 		if of := t.shard(l.hash).leases.Find(l.hash, shown.Key); of != nil {
-			shown.HeartbeatEvents = of.streamEvents
+			shown.HeartbeatEvents = uint64(of.streamEvents)
 		}
 	}
 	if l.recorded != 0 {

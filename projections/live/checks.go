@@ -129,12 +129,12 @@ const minGrace = 30 * time.Second
 // removals are the removals that an entry asks for.
 func removals(e *catalog.Entry) (all []leases.Removal) {
 	if lapsed := e.Lapsed(); !lapsed.IsZero() && e.RemoveAfter() > 0 {
-		all = append(all, leases.Removal{Key: e.Key(), Epoch: e.Epoch, Since: lapsed, After: e.RemoveAfter(), Grace: e.TTL})
+		all = append(all, leases.Removal{Key: e.Key(), Epoch: e.Epoch(), Since: lapsed, After: e.RemoveAfter(), Grace: e.TTL()})
 	}
 	for _, c := range e.Checks() {
 		if c.Status == domain.Critical && c.RemoveAfter > 0 {
 			grace := max(time.Duration(c.TTL), minGrace)
-			all = append(all, leases.Removal{Key: e.Key(), Epoch: e.Epoch, Check: c.ID, Since: c.Since, After: time.Duration(c.RemoveAfter), Grace: grace})
+			all = append(all, leases.Removal{Key: e.Key(), Epoch: e.Epoch(), Check: c.ID, Since: c.Since, After: time.Duration(c.RemoveAfter), Grace: grace})
 		}
 	}
 	return all
