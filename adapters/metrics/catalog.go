@@ -35,40 +35,18 @@ func (i *instances) Describe(descs chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (i *instances) Collect(metrics chan<- prometheus.Metric) {
-	type state struct {
-		service domain.ServiceKey
-		status  domain.Status
-		traffic domain.Traffic
+	counts := i.catalog().Counts(i.now())
+	for _, kind := range []domain.CheckKind{domain.CheckTTL, domain.CheckHTTP, domain.CheckTCP, domain.CheckGRPC} { // no gap in a graph
+		counts.Checks[catalog.CheckGroup{Kind: kind, Status: domain.Critical}] += 0
+		counts.Flapping[kind] += 0
 	}
-	type check struct {
-		kind   domain.CheckKind
-		status domain.Status
+	for c, n := range counts.Checks {
+		metrics <- prometheus.MustNewConstMetric(i.checks, prometheus.GaugeValue, float64(n), string(c.Kind), string(c.Status))
 	}
-	counts := map[state]int{}
-	checks, flapping := map[check]int{}, map[domain.CheckKind]int{}
-	for _, kind := range []domain.CheckKind{domain.CheckTTL, domain.CheckHTTP, domain.CheckTCP, domain.CheckGRPC} {
-		checks[check{kind, domain.Critical}], flapping[kind] = 0, 0 // no gap in a graph
-	}
-	now := i.now()
-	for e := range i.catalog().All {
-		if e.Service().Namespace == domain.RegistryNamespace {
-			continue // rollcall_nodes
-		}
-		counts[state{e.Service(), e.Status(), e.Traffic()}]++
-		for _, c := range e.Checks() {
-			checks[check{c.Kind, c.Status}]++
-			if c.Flapping(now) {
-				flapping[c.Kind]++
-			}
-		}
-	}
-	for c, n := range checks {
-		metrics <- prometheus.MustNewConstMetric(i.checks, prometheus.GaugeValue, float64(n), string(c.kind), string(c.status))
-	}
-	for kind, n := range flapping {
+	for kind, n := range counts.Flapping {
 		metrics <- prometheus.MustNewConstMetric(i.flapping, prometheus.GaugeValue, float64(n), string(kind))
 	}
-	for s, n := range counts {
-		metrics <- prometheus.MustNewConstMetric(i.desc, prometheus.GaugeValue, float64(n), s.service.Namespace, s.service.Service, string(s.status), string(s.traffic))
+	for c, n := range counts.Instances {
+		metrics <- prometheus.MustNewConstMetric(i.desc, prometheus.GaugeValue, float64(n), c.Service.Namespace, c.Service.Service, string(c.Status), string(c.Traffic))
 	}
 }

@@ -48,7 +48,8 @@ type service struct {
 	entries []*Entry            // in no order
 	last    eventstore.Position // of the newest change
 	view    atomic.Pointer[View]
-	sorted  sorted // guarded by mu
+	sorted  sorted  // guarded by mu
+	counts  *counts // guarded by mu; nil: nobody has asked for them
 }
 
 // New is an empty catalog.

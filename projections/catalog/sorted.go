@@ -25,6 +25,9 @@ func (c changedEntry) id() string {
 // changed drops the view, and notes a change since it. REQUIRES: mu is held.
 func (s *service) changed(was, now *Entry) {
 	s.dropView()
+	if s.counts != nil {
+		s.counts.changed(was, now)
+	}
 	switch {
 	case s.sorted.entries == nil:
 	case len(s.sorted.since) < 16+len(s.sorted.entries)/8:
