@@ -37,7 +37,7 @@ func (h *health) checks() []domain.CheckState {
 	if h.size == 0 {
 		return nil
 	}
-	r := snapshotReader{packed.Reader{B: unsafe.Slice(h.packed, h.size)}} // it changes none of these bytes
+	r := snapshotReader{Reader: packed.Reader{B: unsafe.Slice(h.packed, h.size)}} // it changes none of these bytes
 	checks := make([]domain.CheckState, r.Uvarint())
 	for i := range checks {
 		checks[i] = r.checkState()

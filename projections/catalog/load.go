@@ -166,6 +166,7 @@ func (l *loader) bytes(state io.Reader, n int) (b []byte, err error) {
 func (l *loader) decode(f *frame) bool {
 	f.entries = make([]*Entry, 0, f.count)
 	before, texts := new(Entry), f.texts
+	f.rows.rares.left = f.count
 	for len(f.entries) < f.count {
 		group := make([]Entry, min(l.together, f.count-len(f.entries)))
 		size := 0

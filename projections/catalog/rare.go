@@ -105,6 +105,25 @@ func (e *Entry) health() *health {
 // setRare gives the entry its numbers and what is rare. It keeps the rare that the entry has, if that is the same. REQUIRES: the entry has
 // its position and its time.
 func (e *Entry) setRare(n numbers, began beginning, maintenance *domain.InMaintenance, health *health) {
+	e.setRareIn(new(rares), n, began, maintenance, health)
+}
+
+// rares gives pieces of memory, each for several rares. The zero value gives each its own.
+type rares struct {
+	free []rare
+	left int // entries that may still need one
+}
+
+func (r *rares) next() (one *rare) {
+	if len(r.free) == 0 {
+		r.free = make([]rare, min(max(r.left, 1), keptTogether))
+	}
+	one, r.free = &r.free[0], r.free[1:]
+	return one
+}
+
+// setRareIn is setRare with the memory that memory gives.
+func (e *Entry) setRareIn(memory *rares, n numbers, began beginning, maintenance *domain.InMaintenance, health *health) {
 	now := rare{began: began, health: health}
 	if ttl, ok := n.small(); ok {
 		e.epoch, e.events, e.ttl = uint32(n.epoch), uint32(n.events), ttl
@@ -124,6 +143,7 @@ func (e *Entry) setRare(n numbers, began beginning, maintenance *domain.InMainte
 	case now == rare{began: beginning{e.Position, e.changed}}:
 		e.rare = nil
 	case e.rare == nil || *e.rare != now:
-		e.rare = &rare{now.began, now.health, now.rarest}
+		e.rare = memory.next()
+		*e.rare = now
 	}
 }

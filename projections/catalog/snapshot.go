@@ -164,7 +164,10 @@ func appendRow(b []byte, e, before *Entry) []byte {
 }
 
 // snapshotReader reads the rows of a frame.
-type snapshotReader struct{ packed.Reader }
+type snapshotReader struct {
+	packed.Reader
+	rares rares
+}
 
 // row reads what an entry has besides its text. The entry has a service already.
 func (r *snapshotReader) row(e, before *Entry) {
@@ -196,7 +199,8 @@ func (r *snapshotReader) row(e, before *Entry) {
 	if flags&flagHealth != 0 {
 		checked = r.health()
 	}
-	e.setRare(n, began, decision, checked)
+	e.setRareIn(&r.rares, n, began, decision, checked)
+	r.rares.left--
 }
 
 func (r *snapshotReader) maintenance() *domain.InMaintenance {
