@@ -16,7 +16,7 @@ import (
 // metadata, and small enough that decoding a block for one heartbeat is cheap.
 const maxBlock = 256
 
-// The forms of a block. A replica writes rows, because its node may go back to a version that reads only these.
+// The forms of a block. A replica writes rows until its node goes back to no version that reads only these (TakeNewestFormat).
 const (
 	blockOfRows    = 1
 	blockOfColumns = 2
@@ -93,14 +93,6 @@ func (b *block) add(e *eventstore.RecordedEvent, number uint32, previous eventst
 	b.columns[columnFlags][i] = uint64(flags)
 	b.columns[columnEpoch][i] = epoch
 	b.count++
-}
-
-// newBlock is an empty block in the form that the store writes.
-func (s *Store) newBlock() *block {
-	if s.opts.Replica {
-		return &block{form: blockOfRows}
-	}
-	return &block{form: blockOfColumns}
 }
 
 func (b *block) full() bool { return b.count >= maxBlock }

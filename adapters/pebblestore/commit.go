@@ -47,7 +47,7 @@ type buffers struct {
 // closes Store.commits, when the store closes and the queue is empty.
 func (s *Store) commitAppends() {
 	defer close(s.commits)
-	spare := buffers{block: s.newBlock()}
+	spare := s.newBuffers()
 	for {
 		c := s.gather()
 		if c == nil {

@@ -13,18 +13,50 @@ import (
 
 // formatVersion is the version of the keys and values. Since version 2 the heads of heartbeat streams are written later
 // than their heartbeats (heads.go): a program that knows only version 1 would take heads on disk for the newest. Since version 3 a
-// value has many lifecycle events (records.go), since version 4 a store that is no replica writes blocks of columns (block.go).
-const formatVersion = 4
+// value has many lifecycle events (records.go), and blocks of heartbeats have columns (block.go).
+const formatVersion = 3
 
-// replicaFormat is the version of what a replica writes: it goes on writing blocks of rows.
-const replicaFormat = 3
+// replicaFormat is the version that a replica takes by itself. Its node may go back to a version that knows no later one, until
+// TakeNewestFormat is called.
+const replicaFormat = 2
 
-// format is the version of what the store writes.
+// format is the version that a store takes when it is opened.
 func (o *Options) format() byte {
 	if o.Replica {
 		return replicaFormat
 	}
 	return formatVersion
+}
+
+func (s *Store) newBuffers() buffers {
+	b := buffers{block: new(block)}
+	s.shape(&b)
+	return b
+}
+
+// shape has buffers write in the store's format.
+func (s *Store) shape(b *buffers) {
+	b.records.alone, b.block.form = s.format < 3, blockOfColumns
+	if s.format < 3 {
+		b.block.form = blockOfRows
+	}
+}
+
+// HasNewestFormat says whether earlier versions of rollcall may refuse the store.
+func (s *Store) HasNewestFormat() bool { return s.format == formatVersion }
+
+// TakeNewestFormat has a replica write in the newest format. Earlier versions refuse the store from then on. REQUIRES: no block is being
+// applied.
+func (s *Store) TakeNewestFormat() error {
+	if s.HasNewestFormat() {
+		return nil
+	}
+	if err := s.db.Set(keyFormat, []byte{formatVersion}, pebble.Sync); err != nil {
+		return err
+	}
+	s.format = formatVersion
+	s.shape(&s.applying.buffers)
+	return nil
 }
 
 // Exists says whether a folder holds an event store.
@@ -68,8 +100,9 @@ func (s *Store) loadIdentity() error {
 	if len(format) != 1 || format[0] < 1 || format[0] > formatVersion {
 		return fmt.Errorf("its format %v is not one that this version knows, up to %d", format, formatVersion)
 	}
-	if format[0] < s.opts.format() && !s.opts.ReadOnly { // everything that an earlier format holds is valid in this one
-		if err := s.db.Set(keyFormat, []byte{s.opts.format()}, pebble.Sync); err != nil {
+	s.format = max(format[0], s.opts.format())
+	if format[0] < s.format && !s.opts.ReadOnly { // everything that an earlier format holds is valid in this one
+		if err := s.db.Set(keyFormat, []byte{s.format}, pebble.Sync); err != nil {
 			return err
 		}
 	}

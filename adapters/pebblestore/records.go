@@ -24,6 +24,7 @@ const fullRecords = 8 << 10
 //
 // INVARIANT: the committer owns the records; metadata points into the requests of the commit, which stay until the commit is answered.
 type records struct {
+	alone       bool // each event becomes a value, of the version before
 	first, last eventstore.Position
 	at          int64  // when the last event was recorded, Unix nanoseconds
 	metadata    []byte // of the last event
@@ -31,31 +32,45 @@ type records struct {
 }
 
 // add appends an event: position and time less those of the event before, revision, id, stream, type, data, metadata. Metadata that is as
-// that of the event before is 0, other metadata comes after its length and one more.
+// that of the event before is 0, other metadata comes after its length and one more. A value of one event has no position, and metadata after
+// its length.
 func (r *records) add(e *eventstore.RecordedEvent) {
 	if len(r.value) == 0 {
 		r.first, r.last = e.Position, e.Position
-		r.value = append(r.value, recordsVersion)
+		r.value = append(r.value, r.version())
 	}
 	at := e.RecordedAt.UnixNano()
-	w := binary.AppendUvarint(r.value, uint64(e.Position-r.last))
+	w := r.value
+	if !r.alone {
+		w = binary.AppendUvarint(w, uint64(e.Position-r.last))
+	}
 	w = binary.AppendUvarint(w, uint64(e.Revision))
 	w = binary.AppendVarint(w, at-r.at)
 	w = append(w, e.ID[:]...)
 	w = packed.AppendBytes(w, e.Stream)
 	w = appendType(w, e.Type)
 	w = packed.AppendBytes(w, e.Data)
-	if string(e.Metadata) == string(r.metadata) {
+	switch {
+	case r.alone:
+		w = packed.AppendBytes(w, e.Metadata)
+	case string(e.Metadata) == string(r.metadata):
 		w = append(w, 0)
-	} else {
+	default:
 		w = append(binary.AppendUvarint(w, uint64(len(e.Metadata))+1), e.Metadata...)
 	}
 	r.value, r.last, r.at, r.metadata = w, e.Position, at, e.Metadata
 }
 
-func (r *records) full() bool { return len(r.value) >= fullRecords }
+func (r *records) version() byte {
+	if r.alone {
+		return aloneVersion
+	}
+	return recordsVersion
+}
 
-func (r *records) reset() { *r = records{value: r.value[:0]} }
+func (r *records) full() bool { return r.alone || len(r.value) >= fullRecords }
+
+func (r *records) reset() { *r = records{alone: r.alone, value: r.value[:0]} }
 
 // recordReader reads the events of a value, in their order. Between two calls of next its fields are what the value has of one event;
 // stream, data and metadata are parts of the value.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -71,6 +72,74 @@ func TestAStoreWithAValueForEachEventGoesOn(t *testing.T) {
 	readsAgree(t, s)
 }
 
+// A replica writes what the version before reads, until it is told that its node goes back to none.
+func TestAReplicaTakesTheNewestFormatWhenItIsTold(t *testing.T) {
+	fs := vfs.NewMem()
+	options := Options{FS: fs, Replica: true, Logger: slog.New(slog.DiscardHandler)}
+	s, err := Open("data", options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := func() (lifecycle, heartbeats []byte) { // the first byte of each value
+		for _, prefix := range []byte{rangeLifecycle, rangeHeartbeats} {
+			it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix, '/'}, UpperBound: after(prefix)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for ok := it.First(); ok; ok = it.Next() {
+				if prefix == rangeLifecycle {
+					lifecycle = append(lifecycle, it.Value()[0])
+				} else {
+					heartbeats = append(heartbeats, it.Value()[0])
+				}
+			}
+			if err := it.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return lifecycle, heartbeats
+	}
+	apply := func(revision int) {
+		t.Helper()
+		b := Block{At: int64(revision + 1), Requests: requests(3, revision), Mark: []byte{byte(revision)}}
+		if _, err := s.Apply(nil, &b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(0)
+	if l, h := values(); s.HasNewestFormat() || !slices.Equal(l, []byte{aloneVersion, aloneVersion, aloneVersion}) || !slices.Equal(h, []byte{blockOfRows}) {
+		t.Errorf("newest format: %v; values of lifecycle events %v, of heartbeats %v", s.HasNewestFormat(), l, h)
+	}
+	for e, err := range s.ReadAll(context.Background(), eventstore.ReadAllOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v, _ := s.get(lifecycleKey(e.Position)); !e.Stream.IsHeartbeat() && string(v) != string(appendAlone(nil, &e)) {
+			t.Errorf("%s is stored as %q, and the version before reads %q", line(e), v, appendAlone(nil, &e))
+		}
+	}
+	if err := errors.Join(s.TakeNewestFormat(), s.TakeNewestFormat()); err != nil {
+		t.Fatal(err)
+	}
+	apply(1)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open("data", options); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	apply(2)
+	l, h := values()
+	if want := []byte{aloneVersion, aloneVersion, aloneVersion, recordsVersion, recordsVersion}; !s.HasNewestFormat() || !slices.Equal(l, want) {
+		t.Errorf("newest format: %v; values of lifecycle events %v, want %v", s.HasNewestFormat(), l, want)
+	}
+	if want := []byte{blockOfRows, blockOfColumns, blockOfColumns}; !slices.Equal(h, want) {
+		t.Errorf("values of heartbeats %v, want %v", h, want)
+	}
+	readsAgree(t, s)
+}
+
 // makeFormat2 gives each event of a store a value of its own.
 func makeFormat2(t *testing.T, dir string) {
 	t.Helper()
@@ -110,10 +179,8 @@ func openHere(t *testing.T, dir string) *Store {
 	return s
 }
 
-// appendBatch appends an event to each of n streams, and a heartbeat behind each third one.
-func appendBatch(t *testing.T, s *Store, n, revision int) {
-	t.Helper()
-	var requests []eventstore.AppendRequest
+// requests append an event to each of n streams, and a heartbeat behind each third one.
+func requests(n, revision int) (requests []eventstore.AppendRequest) {
 	for i := range n {
 		key := domain.Key{Namespace: "default", Service: fmt.Sprint("s", i%3), ID: fmt.Sprint("i", i)}
 		data := fmt.Appendf(nil, `{"epoch":%d,"text":"%0300d"}`, revision+1, i)
@@ -126,7 +193,12 @@ func appendBatch(t *testing.T, s *Store, n, revision int) {
 			requests = append(requests, eventstore.AppendRequest{Stream: other, Events: []eventstore.EventData{{Type: domain.TypeHeartbeatReceived, Data: []byte(`{"epoch":1}`)}}})
 		}
 	}
-	results, err := s.Append(context.Background(), nil, requests...)
+	return requests
+}
+
+func appendBatch(t *testing.T, s *Store, n, revision int) {
+	t.Helper()
+	results, err := s.Append(context.Background(), nil, requests(n, revision)...)
 	for _, r := range results {
 		err = errors.Join(err, r.Err)
 	}

@@ -80,6 +80,7 @@ type Store struct {
 	dir       string
 	opts      Options
 	id        uuid.UUID
+	format    byte   // of what is written
 	salt      uint64 // for derived ids
 	timelines timelines
 	heads     *heads
@@ -181,7 +182,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		s.watching.Go(s.fillKnown)
 		s.watching.Go(s.releaseMemtables)
 	}
-	s.applying.block = s.newBlock()
+	s.applying.buffers = s.newBuffers()
 	go s.commitAppends()
 	go s.answerCommits()
 	if !opts.ReadOnly && !opts.Filling && !opts.Replica {

@@ -162,6 +162,9 @@ func (s *Store) foundLocked(members map[uint64]member, rules uint64) error {
 	if err != nil {
 		return err
 	}
+	if rules < formatRules && store.HasNewestFormat() {
+		return errors.Join(errors.New("a founder runs a version of rollcall that cannot read this node's events: use this version there, too"), store.Close())
+	}
 	m := mark{cluster: cluster, index: 1, term: 1, writers: map[uint64]origin{}, conf: &raftpb.ConfState{}, members: members, rules: rules}
 	m.time = store.Stamp()
 	m.conf.Voters = slices.Sorted(maps.Keys(members))

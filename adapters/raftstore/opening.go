@@ -136,6 +136,9 @@ func (s *Store) use(store *pebblestore.Store) error {
 	if who := s.log.who(); m.cluster != who.Cluster {
 		return fmt.Errorf("the store is of cluster %s, the log of cluster %s", m.cluster, who.Cluster)
 	}
+	if err := m.shapes(store); err != nil {
+		return err
+	}
 	s.applier.mu.Lock()
 	s.applier.saved = m.index
 	s.applier.mu.Unlock()

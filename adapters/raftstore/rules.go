@@ -17,8 +17,12 @@ import (
 // node that does not know it stops there: it cannot know what the other nodes make of the entries that follow.
 //
 // A change of what an entry looks like, or of what the applier makes of it, is a new version: the applier goes by the mark's
-// version, so that entries of earlier versions keep their meaning.
-const newestRules = 1 + later
+// version, so that entries of earlier versions keep their meaning. So is a format of the store that nodes of an earlier version of rollcall
+// do not read: until later rules begin, a node may go back to that version, and may copy its store from any other node.
+const (
+	newestRules = 2 + later
+	formatRules = 2 // the first version whose nodes read the newest format of the store
+)
 
 // ErrTooOld refuses a node whose version of rollcall does not know the rules of its cluster.
 var ErrTooOld = errors.New("this version of rollcall is too old for its cluster: use the one that ran here before, or a newer one")
@@ -59,8 +63,18 @@ func (a *applier) rules(next mark, b *pebblestore.Block, body []byte) (mark, err
 		a.store.logger.Info("a later version of the cluster's rules begins", "version", version, "before", next.rules)
 		next.rules = version
 	}
-	_, err = a.carryOut(b, &next)
-	return next, err
+	if _, err = a.carryOut(b, &next); err != nil {
+		return next, err
+	}
+	return next, next.shapes(a.store.current())
+}
+
+// shapes has a store write in the format that the version of the rules allows. REQUIRES: no entry is being applied.
+func (m *mark) shapes(store *pebblestore.Store) error {
+	if m.rules < formatRules {
+		return nil
+	}
+	return store.TakeNewestFormat()
 }
 
 // raiseRules begins the newest version of the rules that all members know. A member that is not connected knows the present

@@ -8,8 +8,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
 
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 	"github.com/rollcall-registry/rollcall/adapters/raftstore"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
@@ -20,6 +22,21 @@ func (c *cluster) rules() string {
 	for _, name := range three {
 		if s := c.nodes[name]; s != nil {
 			text += fmt.Sprint(name, "=", s.Status().Rules, " ")
+		}
+	}
+	return text
+}
+
+// formats says which of the nodes that run write in the newest format of the store.
+func (c *cluster) formats() string {
+	text := ""
+	for _, name := range three {
+		if s := c.nodes[name]; s != nil {
+			format := "earlier"
+			if s.Embedded().HasNewestFormat() {
+				format = "newest"
+			}
+			text += fmt.Sprint(name, "=", format, " ")
 		}
 	}
 	return text
@@ -72,6 +89,9 @@ func TestARollingUpgradeBeginsTheNextRulesAtItsEnd(t *testing.T) {
 		if got := c.rules(); strings.Contains(got, "=2") {
 			t.Errorf("after %d upgrades the rules are %s", i, got)
 		}
+		if got := c.formats(); strings.Contains(got, "=newest") {
+			t.Errorf("after %d upgrades nodes of the earlier version would refuse stores: %s", i, got)
+		}
 		known[name] = 2
 		s, err := raftstore.Open(c.config(name))
 		if err != nil {
@@ -85,6 +105,7 @@ func TestARollingUpgradeBeginsTheNextRulesAtItsEnd(t *testing.T) {
 		c.until("appends to go on", func() bool { return count.Load() > before+10 })
 	}
 	c.until("the next rules", func() bool { return c.rules() == "n1=2 n2=2 n3=2 " })
+	c.until("the newest format", func() bool { return c.formats() == "n1=newest n2=newest n3=newest " })
 	before := count.Load()
 	c.until("appends under the next rules", func() bool { return count.Load() > before+10 })
 	close(stop)
@@ -119,6 +140,42 @@ func TestARollingUpgradeBeginsTheNextRulesAtItsEnd(t *testing.T) {
 	c.equal()
 	if got := c.rules(); got != "n1=2 n2=2 n3=2 " {
 		t.Errorf("one node knows version 3, and the rules are %s", got)
+	}
+	if got := c.formats(); got != "n1=newest n2=newest n3=newest " {
+		t.Errorf("after a restart the formats are %s", got)
+	}
+}
+
+// A node of an earlier version cannot copy a store of the newest format, so that no cluster begins with both.
+func TestNoClusterIsFoundedWithANodeThatCannotReadItsEvents(t *testing.T) {
+	c := newCluster(t, three...)
+	known := map[string]uint64{"n1": 2, "n2": 1, "n3": 2}
+	c.change = func(config *raftstore.Config) { config.Rules = known[config.Node] }
+	c.disks["n1"] = vfs.NewMem()
+	alone, err := pebblestore.Open("data/events", pebblestore.Options{FS: c.disks["n1"]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alone.Append(ctx, nil, eventstore.AppendRequest{Stream: stream(1), Events: events(1, "x")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := alone.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.start("n2")
+	c.start("n3")
+	s := c.start("n1")
+	c.until("n1 to stop", func() bool {
+		err := s.Err()
+		return err != nil && strings.Contains(err.Error(), "a founder runs a version of rollcall that cannot read this node's events")
+	})
+	c.stop("n2")
+	known["n2"] = 2
+	c.start("n2")
+	c.stop("n1")
+	c.ready(c.start("n1"))
+	if all := c.equal(); len(all) != 1 {
+		t.Errorf("there are %d events", len(all))
 	}
 }
 
