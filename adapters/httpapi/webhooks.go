@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -97,19 +98,34 @@ func (a *api) listWebhooks(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	after, err := base64.RawURLEncoding.DecodeString(c.QueryParam("cursor"))
+	after, err := webhookAfter(c.QueryParam("cursor"))
 	if err != nil {
-		return invalidField("cursor", "must be one that a page gave as next")
+		return err
 	}
-	page, more := a.Webhooks.Page(string(after), int(limit))
+	page, more := a.Webhooks.Page(after, int(limit))
 	list := wire.WebhookList{Webhooks: []wire.Webhook{}}
 	for _, w := range page {
 		list.Webhooks = append(list.Webhooks, a.showWebhook(w))
 	}
 	if more {
-		list.Next = base64.RawURLEncoding.EncodeToString([]byte(page[len(page)-1].ID))
+		list.Next = base64.RawURLEncoding.EncodeToString([]byte(webhookCursor + page[len(page)-1].ID))
 	}
 	return c.JSON(http.StatusOK, list)
+}
+
+const webhookCursor = "webhook " // begins a cursor, before the id of the last webhook of the page
+
+// webhookAfter is the id behind which the page of a cursor begins.
+func webhookAfter(cursor string) (id string, err error) {
+	if cursor == "" {
+		return "", nil
+	}
+	text, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
+	id, ours := strings.CutPrefix(string(text), webhookCursor)
+	if err != nil || !ours {
+		return "", invalidField("cursor", "must be one that a page gave as next")
+	}
+	return id, nil
 }
 
 // webhook finds the webhook that the path names.

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -108,6 +109,9 @@ func TestWebhooksAreListedInPages(t *testing.T) {
 		if cursor = page.Next; cursor == "" {
 			break
 		}
+	}
+	for _, cursor := range []string{"x", "!!", base64.RawURLEncoding.EncodeToString([]byte(ids[0]))} {
+		s.send("GET", "/v1/webhooks?cursor="+cursor, "").want(t, 422)
 	}
 	slices.Sort(ids) // ids of one millisecond may come in any order
 	if !slices.Equal(got, ids) || pages != 2 {
