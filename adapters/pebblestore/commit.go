@@ -45,9 +45,8 @@ type buffers struct {
 // commitAppends is the committer. INVARIANT: no other goroutine gives positions or moves heads. In a replica the goroutine that
 // calls Apply does that, and the committer only forgets heads and has them written; Store.writing parts the two. It ends, and
 // closes Store.commits, when the store closes and the queue is empty.
-func (s *Store) commitAppends() {
+func (s *Store) commitAppends(spare buffers) {
 	defer close(s.commits)
-	spare := s.newBuffers()
 	for {
 		c := s.gather()
 		if c == nil {

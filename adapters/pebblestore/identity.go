@@ -36,14 +36,14 @@ func (s *Store) newBuffers() buffers {
 
 // shape has buffers write in the store's format.
 func (s *Store) shape(b *buffers) {
-	b.records.alone, b.block.form = s.format < 3, blockOfColumns
-	if s.format < 3 {
-		b.block.form = blockOfRows
+	b.records.alone, b.block.form = false, blockOfColumns
+	if s.format.Load() < 3 {
+		b.records.alone, b.block.form = true, blockOfRows
 	}
 }
 
 // HasNewestFormat says whether earlier versions of rollcall may refuse the store.
-func (s *Store) HasNewestFormat() bool { return s.format == formatVersion }
+func (s *Store) HasNewestFormat() bool { return s.format.Load() == formatVersion }
 
 // TakeNewestFormat has a replica write in the newest format. Earlier versions refuse the store from then on. REQUIRES: no block is being
 // applied.
@@ -54,7 +54,7 @@ func (s *Store) TakeNewestFormat() error {
 	if err := s.db.Set(keyFormat, []byte{formatVersion}, pebble.Sync); err != nil {
 		return err
 	}
-	s.format = formatVersion
+	s.format.Store(formatVersion)
 	s.shape(&s.applying.buffers)
 	return nil
 }
@@ -100,9 +100,10 @@ func (s *Store) loadIdentity() error {
 	if len(format) != 1 || format[0] < 1 || format[0] > formatVersion {
 		return fmt.Errorf("its format %v is not one that this version knows, up to %d", format, formatVersion)
 	}
-	s.format = max(format[0], s.opts.format())
-	if format[0] < s.format && !s.opts.ReadOnly { // everything that an earlier format holds is valid in this one
-		if err := s.db.Set(keyFormat, []byte{s.format}, pebble.Sync); err != nil {
+	writes := max(format[0], s.opts.format())
+	s.format.Store(uint32(writes))
+	if format[0] < writes && !s.opts.ReadOnly { // everything that an earlier format holds is valid in this one
+		if err := s.db.Set(keyFormat, []byte{writes}, pebble.Sync); err != nil {
 			return err
 		}
 	}

@@ -80,8 +80,8 @@ type Store struct {
 	dir       string
 	opts      Options
 	id        uuid.UUID
-	format    byte   // of what is written
-	salt      uint64 // for derived ids
+	salt      uint64        // for derived ids
+	format    atomic.Uint32 // of what is written
 	timelines timelines
 	heads     *heads
 	known     *known
@@ -183,7 +183,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		s.watching.Go(s.releaseMemtables)
 	}
 	s.applying.buffers = s.newBuffers()
-	go s.commitAppends()
+	go s.commitAppends(s.newBuffers())
 	go s.answerCommits()
 	if !opts.ReadOnly && !opts.Filling && !opts.Replica {
 		if err := s.recordTimeline(context.Background()); err != nil {
