@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -144,6 +145,17 @@ func (b *bench) run() error {
 	return nil
 }
 
+// rest waits until servers have done what the loads before left them to do: a pace is about what they take steadily.
+func (b *bench) rest(servers *servers) {
+	for n := 0; n < 60 && b.ctx.Err() == nil; n++ {
+		before := servers.cost().cpu
+		time.Sleep(time.Second)
+		if servers.cost().cpu-before < 50*time.Millisecond {
+			return
+		}
+	}
+}
+
 // compare measures a pair by turns, and shows the best of the rounds.
 func (b *bench) compare(p pair) error {
 	if p.callers == 0 {
@@ -171,6 +183,9 @@ func (b *bench) compare(p pair) error {
 		do, err := p.rollcall()
 		if err != nil {
 			return err
+		}
+		if p.pace > 0 {
+			b.rest(p.servers)
 		}
 		done := b.profiles(p.name)
 		f, err := b.load(p.servers, p.callers, p.pace, p.weight, do)
