@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -11,10 +12,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/valyala/fasthttp"
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
@@ -82,10 +85,13 @@ func (b *bench) load(servers *servers, callers int, pace float64, weight int, do
 	return figure{float64(done) / spent.Seconds(), took[len(took)/2], took[len(took)*99/100], after.per(done, before), (after.cpu - before.cpu).Seconds() / spent.Seconds()}, nil
 }
 
-// conn is a plain connection over which one caller asks.
+// conn is a plain connection over which one caller asks. It uses the memory of its requests and replies again, so that the servers
+// have the processors.
 type conn struct {
 	net.Conn
-	r *bufio.Reader
+	r       *bufio.Reader
+	request []byte
+	reply   fasthttp.Response
 }
 
 func dial(address string) (*conn, error) {
@@ -93,30 +99,29 @@ func dial(address string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{c, bufio.NewReader(c)}, nil
+	return &conn{Conn: c, r: bufio.NewReader(c)}, nil
 }
 
 // ask sends a request and reads the reply.
 func (c *conn) ask(method, path, body string) error {
-	request := method + " " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+	c.request = append(append(append(append(c.request[:0], method...), ' '), path...), " HTTP/1.1\r\nHost: 127.0.0.1\r\n"...)
 	if body != "" {
-		request += fmt.Sprintf("Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
-	} else if method != http.MethodGet {
-		request += "Content-Length: 0\r\n"
+		c.request = append(c.request, "Content-Type: application/json\r\n"...)
 	}
-	if _, err := io.WriteString(c, request+"\r\n"+body); err != nil {
+	if method != http.MethodGet {
+		c.request = append(strconv.AppendInt(append(c.request, "Content-Length: "...), int64(len(body)), 10), "\r\n"...)
+	}
+	c.request = append(append(c.request, "\r\n"...), body...)
+	if _, err := c.Write(c.request); err != nil {
 		return err
 	}
-	resp, err := http.ReadResponse(c.r, nil)
-	if err != nil {
+	if err := c.reply.Read(c.r); err != nil {
 		return err
 	}
-	defer resp.Body.Close()
-	reply, err := io.ReadAll(resp.Body)
-	if err == nil && (resp.StatusCode >= 300 || strings.Contains(string(reply), `"failed":[{`)) {
-		err = fmt.Errorf("%s %s: %s: %.200s", method, path, resp.Status, reply)
+	if status := c.reply.StatusCode(); status >= 300 || bytes.Contains(c.reply.Body(), []byte(`"failed":[{`)) {
+		return fmt.Errorf("%s %s: %d: %.200s", method, path, status, c.reply.Body())
 	}
-	return err
+	return nil
 }
 
 // plain gives each caller a connection to one of the addresses.

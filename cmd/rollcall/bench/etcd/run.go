@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,7 +158,7 @@ func (b *bench) rest(servers *servers) {
 	}
 }
 
-// compare measures a pair by turns, and shows the best of the rounds.
+// compare measures a pair by turns, and shows of each the round in the middle, since a round is easily lucky or disturbed.
 func (b *bench) compare(p pair) error {
 	if p.callers == 0 {
 		p.callers = b.callers
@@ -165,7 +167,7 @@ func (b *bench) compare(p pair) error {
 	if p.servers == nil {
 		p.servers = b.rollcall
 	}
-	var best, other figure
+	var own, other []figure
 	for range b.rounds {
 		if p.etcd != nil {
 			do, err := p.etcd()
@@ -176,9 +178,7 @@ func (b *bench) compare(p pair) error {
 			if err != nil {
 				return err
 			}
-			if f.rate > other.rate {
-				other = f
-			}
+			other = append(other, f)
 		}
 		do, err := p.rollcall()
 		if err != nil {
@@ -193,22 +193,29 @@ func (b *bench) compare(p pair) error {
 		if err != nil {
 			return err
 		}
-		if f.rate > best.rate {
-			best = f
-		}
+		own = append(own, f)
 	}
-	show := func(who, what string, f figure) {
-		fmt.Printf("%-9s %-38s %9.0f/s  p50 %8.2f ms  p99 %8.2f ms  %.2f cores; each: %7.1f µs of processor, %.2f wake-ups, %.2f writes, %.0f bytes written, %.3f blocks\n",
-			who, what, f.rate, f.p50.Seconds()*1000, f.p99.Seconds()*1000, f.cores, float64(f.cost.cpu.Nanoseconds())/1000, f.cost.switches, f.cost.writes, f.cost.written, f.cost.blocks)
-	}
-	show("rollcall", p.name, best)
+	f := middle(own)
+	show("rollcall", p.name, f)
 	if p.etcd != nil {
-		show("etcd", p.other, other)
+		beside := middle(other)
+		show("etcd", p.other, beside)
 		goal := ""
 		if p.goal > 0 {
 			goal = fmt.Sprintf(", goal %.0f", p.goal)
 		}
-		fmt.Printf("          %.1f times the rate%s, %.2f of the processor time each\n", best.rate/other.rate, goal, float64(best.cost.cpu)/float64(other.cost.cpu))
+		fmt.Printf("          %.1f times the rate%s, %.2f of the processor time each\n", f.rate/beside.rate, goal, float64(f.cost.cpu)/float64(beside.cost.cpu))
 	}
 	return nil
+}
+
+// middle is the round that as many were quicker than as were slower, the slower of two.
+func middle(rounds []figure) figure {
+	slices.SortFunc(rounds, func(a, b figure) int { return cmp.Compare(a.rate, b.rate) })
+	return rounds[(len(rounds)-1)/2]
+}
+
+func show(who, what string, f figure) {
+	fmt.Printf("%-9s %-38s %9.0f/s  p50 %8.2f ms  p99 %8.2f ms  %.2f cores; each: %7.1f µs of processor, %.2f wake-ups, %.2f writes, %.0f bytes written, %.3f blocks\n",
+		who, what, f.rate, f.p50.Seconds()*1000, f.p99.Seconds()*1000, f.cores, float64(f.cost.cpu.Nanoseconds())/1000, f.cost.switches, f.cost.writes, f.cost.written, f.cost.blocks)
 }
