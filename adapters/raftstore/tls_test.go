@@ -9,7 +9,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"math/big"
+	mrand "math/rand/v2"
 	"net"
 	"sync"
 	"testing"
@@ -66,10 +68,14 @@ func (a *authority) config(t *testing.T, name string) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, RootCAs: roots}
 }
 
-// freeAddress is a loopback address at which nobody listens.
+// freeAddress is a loopback address at which nobody listens. Where the system has all of 127.0.0.0/8, it is hardly one that anybody else has,
+// nor one that connections go out from.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+mrand.IntN(254), mrand.IntN(256), 1+mrand.IntN(254)))
+	if err != nil {
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

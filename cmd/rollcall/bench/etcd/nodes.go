@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -21,8 +22,13 @@ import (
 	"go.etcd.io/etcd/server/v3/embed"
 )
 
+// freeAddress is an address of this machine at which nobody listens. Where the system has all of 127.0.0.0/8, it is hardly one that anybody
+// else has, nor one that connections go out from.
 func freeAddress() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254)))
+	if err != nil {
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+	}
 	if err != nil {
 		log.Fatal(err)
 	}
