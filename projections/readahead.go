@@ -13,7 +13,7 @@ const (
 )
 
 // ReadAhead is the store's ReadAll in batches. A goroutine of its own reads, so that a long replay reads and applies at the
-// same time. The goroutine has ended when the sequence ends.
+// same time. The goroutine has ended when the sequence ends. A sequence that ends without an error is whole.
 //
 // INVARIANT: the consumer owns a batch until it asks for the next one. Then the batch's memory goes back to the reader
 // through spent. The data that events point to is not used again, so a consumer may keep copies of events.
@@ -28,7 +28,11 @@ func ReadAhead(ctx context.Context, store eventstore.Store, opts eventstore.Read
 		spent := make(chan []eventstore.RecordedEvent, aheadBatches) // memory of batches for the reader; when it is full, memory is dropped; never closed
 		go func() {
 			defer close(batches)
-			b := batch{events: make([]eventstore.RecordedEvent, 0, aheadBatch)}
+			size := aheadBatch
+			if opts.To > opts.After {
+				size = int(min(aheadBatch, opts.To-opts.After))
+			}
+			b := batch{events: make([]eventstore.RecordedEvent, 0, size)}
 			send := func() bool {
 				select {
 				case batches <- b:
@@ -38,7 +42,7 @@ func ReadAhead(ctx context.Context, store eventstore.Store, opts eventstore.Read
 				select {
 				case b.events = <-spent:
 				default:
-					b.events = make([]eventstore.RecordedEvent, 0, aheadBatch)
+					b.events = make([]eventstore.RecordedEvent, 0, size)
 				}
 				return true
 			}
@@ -48,7 +52,7 @@ func ReadAhead(ctx context.Context, store eventstore.Store, opts eventstore.Read
 					break
 				}
 				b.events = append(b.events, e)
-				if len(b.events) == aheadBatch && !send() {
+				if len(b.events) == size && !send() {
 					return
 				}
 			}
@@ -71,6 +75,9 @@ func ReadAhead(ctx context.Context, store eventstore.Store, opts eventstore.Read
 			case spent <- b.events[:0]:
 			default:
 			}
+		}
+		if err := ctx.Err(); err != nil { // the reader may have stopped before the end, without a word
+			yield(nil, err)
 		}
 	}
 }

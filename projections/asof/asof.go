@@ -148,23 +148,17 @@ func (p *Past) build(ctx context.Context, at eventstore.Position, keep bool) (*w
 	filter := eventstore.Filter{StreamPrefixes: []string{eventstore.LifecyclePrefix}}
 	// An event that cannot be applied was logged when the live catalog got it.
 	ignored := func(*eventstore.RecordedEvent, *catalog.Entry, *catalog.Entry, error) {}
-	events := make([]eventstore.RecordedEvent, 0, 256) // enough events for ApplyAll to be faster than Apply
 	applied := 0
-	for e, err := range p.store.ReadAll(ctx, eventstore.ReadAllOptions{After: from, To: at, Filter: filter}) {
+	for events, err := range projections.ReadAhead(ctx, p.store, eventstore.ReadAllOptions{After: from, To: at, Filter: filter}) {
 		if err != nil {
 			return nil, err
 		}
-		if events = append(events, e); len(events) < cap(events) {
-			continue
-		}
 		w.catalog.ApplyAll(events, ignored)
 		if applied += len(events); keep && applied >= max(wayEvents, w.catalog.Len()/2) {
-			w.passed = append(w.passed, past{e.Position, w.catalog.Clone()})
+			w.passed = append(w.passed, past{events[len(events)-1].Position, w.catalog.Clone()})
 			applied = 0
 		}
-		events = events[:0]
 	}
-	w.catalog.ApplyAll(events, ignored)
 	return w, nil
 }
 
