@@ -164,10 +164,14 @@ func startAlone(ctx context.Context, binary, dir string) (*servers, error) {
 	}
 	return t, t.await(ctx, "rollcall", t.urls[0], func() error {
 		resp, err := http.Get("http://" + t.urls[0] + "/readyz")
-		if err == nil {
-			_ = resp.Body.Close()
+		if err != nil {
+			return err
 		}
-		return err
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK { // it closes connections when it is ready
+			return errors.New(resp.Status)
+		}
+		return nil
 	})
 }
 
