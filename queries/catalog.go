@@ -75,8 +75,12 @@ func (c *Catalog) Services(ctx context.Context, namespace string) (encoded.Form,
 	if err != nil {
 		return encoded.Form{}, err
 	}
+	changed, err := c.changed(ctx)
+	if err != nil {
+		return encoded.Form{}, err
+	}
 	return c.made(ctx, "services "+namespace+c.name(), func() encoded.Form {
-		list := wire.ServiceList{Position: c.service.At(c.catalog.Changed())}
+		list := wire.ServiceList{Position: c.service.At(changed())}
 		list.Services = c.Visible.summaries(c.summaries(within))
 		if c.Live {
 			list.ExpiryHeld = c.Visible.held(c.service.expiryHeld(within), list.Services)
@@ -87,9 +91,13 @@ func (c *Catalog) Services(ctx context.Context, namespace string) (encoded.Form,
 
 // Namespaces summarizes the namespaces that have instances, in JSON.
 func (c *Catalog) Namespaces(ctx context.Context) (encoded.Form, error) {
+	changed, err := c.changed(ctx)
+	if err != nil {
+		return encoded.Form{}, err
+	}
 	return c.made(ctx, "namespaces"+c.name(), func() encoded.Form {
 		return encoded.Tagged(mustJSON(wire.NamespaceList{
-			Position: c.service.At(c.catalog.Changed()), Namespaces: namespaces(c.Visible.summaries(c.summaries(""))),
+			Position: c.service.At(changed()), Namespaces: namespaces(c.Visible.summaries(c.summaries(""))),
 		}))
 	})
 }

@@ -188,9 +188,13 @@ func (f InstanceFilter) mayPick(e *catalog.Entry) bool {
 // the same filter between two changes. With leases it shows each lease's end, which changes with every
 // heartbeat and so is never kept, nor is what is picked by silence. Only the live catalog knows leases.
 func (c *Catalog) Instances(ctx context.Context, key domain.ServiceKey, filter InstanceFilter, leases bool) (encoded.Form, error) {
-	s, view := c.service, c.view(key)
 	if filter.MaxSilence > 0 && !c.Live {
 		return encoded.Form{}, filter.refuseSilence("at", silencePast)
+	}
+	s := c.service
+	view, err := c.viewOf(ctx, key)
+	if err != nil {
+		return encoded.Form{}, err
 	}
 	if c.Live && !leases && filter.MaxSilence == 0 {
 		if form, ok := s.listed(view, filter); ok {

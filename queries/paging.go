@@ -97,8 +97,12 @@ func (c *Catalog) ServicesPage(ctx context.Context, namespace string, page *List
 	if err != nil {
 		return encoded.Form{}, err
 	}
+	changed, err := c.changed(ctx)
+	if err != nil {
+		return encoded.Form{}, err
+	}
 	return c.made(ctx, "services "+namespace+c.name()+page.name(), func() encoded.Form {
-		list := wire.ServiceList{Position: c.service.At(c.catalog.Changed()), Services: []wire.ServiceSummary{}}
+		list := wire.ServiceList{Position: c.service.At(changed()), Services: []wire.ServiceSummary{}}
 		for _, key := range page.services(c, within) {
 			if page.after.ID == "" && key == page.after.ServiceKey() {
 				continue
@@ -140,9 +144,16 @@ func (c *Catalog) InstancesPage(ctx context.Context, key domain.ServiceKey, filt
 	if filter.MaxSilence > 0 && !c.Live {
 		return encoded.Form{}, filter.refuseSilence("at", silencePast)
 	}
+	now, err := c.viewOf(ctx, key)
+	if err != nil {
+		return encoded.Form{}, err
+	}
 	name := "list " + key.String() + " " + filter.Text() + c.name() + page.name() + strconv.FormatBool(withLeases)
-	return c.service.made(ctx, name, page.cost(filter, len(c.view(key).Entries)), func() encoded.Form {
-		view := c.view(key)
+	return c.service.made(ctx, name, page.cost(filter, len(now.Entries)), func() encoded.Form {
+		view := now
+		if c.Live { // the newest, for all who share the answer
+			view = c.view(key)
+		}
 		frame := wire.InstanceList{Service: view.Service.Service, Namespace: view.Service.Namespace, Position: c.service.At(view.Position)}
 		given, panics := c.given(view, filter)
 		frame.Panic = panics

@@ -278,7 +278,7 @@ func (c *Catalog) Count(namespace string) (instances int) {
 	return instances
 }
 
-// Changed is the position of the newest change to any instance, 0 if there was none.
+// Changed is the position of the newest change to any instance, 0 if there was none. After SavedAt it may be a later position.
 func (c *Catalog) Changed() eventstore.Position { return eventstore.Position(c.changed.Load()) }
 
 // Described is the position of the newest change to any instance besides those of its status and traffic: an instance

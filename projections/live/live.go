@@ -104,13 +104,15 @@ func Open(ctx context.Context, opts Options) (*State, error) {
 
 // load loads the newest snapshot.
 func (s *State) load() (projections.Mark, error) {
-	return s.opts.Snapshots.Newest(^eventstore.Position(0), func(state io.Reader) error {
+	at, err := s.opts.Snapshots.Newest(^eventstore.Position(0), func(state io.Reader) error {
 		loaded, err := catalog.Load(state)
 		if err == nil {
 			s.catalog.Store(loaded)
 		}
 		return err
 	})
+	s.Catalog().SavedAt(at.Position)
+	return at, err
 }
 
 // catchUp applies the lifecycle events that the store has after the snapshot.

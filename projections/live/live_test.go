@@ -180,3 +180,30 @@ func TestTheFeedBeginsWithTheEndOfTheReplay(t *testing.T) {
 		}
 	}
 }
+
+// Services that have become empty are not in a snapshot. The position of the newest change must not fall with them.
+func TestTheNewestChangeDoesNotFallWithARestart(t *testing.T) {
+	store, dir, id := eventstoretest.NewMemory(), t.TempDir(), uuid.New()
+	r := open(t, store, snapshots(dir, id))
+	register(t, store, 0, 2)
+	data, err := domain.Encode(domain.InstanceDeregistered{Epoch: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	results, err := store.Append(ctx, nil, eventstore.AppendRequest{Stream: eventstore.LifecycleStream(key(1)), Expected: eventstore.Any(), Events: []eventstore.EventData{
+		{Type: domain.TypeInstanceDeregistered, Data: data, Metadata: []byte(`{"schema":1}`)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, r, results[0].Position)
+	if changed, described := r.Catalog().Changed(), r.Catalog().Described(); changed != 3 || described != 3 {
+		t.Fatalf("the newest change is at %d and %d", changed, described)
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, store, snapshots(dir, id))
+	if changed, described := again.Catalog().Changed(), again.Catalog().Described(); changed != 3 || described != 3 {
+		t.Errorf("after the restart the newest change is at %d and %d, and was at 3", changed, described)
+	}
+}
