@@ -90,6 +90,7 @@ func openLog(dir string, fs vfs.FS, keep uint64, logger *slog.Logger) (*diskLog,
 			return nil, errors.Join(fmt.Errorf("open the log in %s: %w", dir, err), lock.Close())
 		}
 	}
+	l.end.expect(l.identity)
 	l.end.compare(l.ends())
 	return l, nil
 }

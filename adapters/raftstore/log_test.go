@@ -306,3 +306,45 @@ func TestALogThatIsOpenedAgainAndAgainHasFewFiles(t *testing.T) {
 		t.Errorf("its files are %v", names)
 	}
 }
+
+// With the newest files of a log, the file beside it may be lost that names the newest. What is left looks like a whole log.
+func TestALogOfWhichNothingSaysWhereItEndsIsRefused(t *testing.T) {
+	fs := vfs.NewMem()
+	l, err := openTestLog(fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.close(); err != nil { // it is no node's yet, and confirmed nothing
+		t.Fatal(err)
+	}
+	if l, err = openTestLog(fs); err != nil || l.end.damage != nil {
+		t.Fatal(err, l.end.damage)
+	}
+	if err := l.saveIdentity(func(i *identity) { i.ID = 9 }); err != nil {
+		t.Fatal(err)
+	}
+	writeEntries(t, l, 1, 200)
+	if err := l.close(); err != nil {
+		t.Fatal(err)
+	}
+	for n := len(l.files); n > 0; n-- {
+		if err := fs.Remove(l.end.path()); err != nil && n == len(l.files) {
+			t.Fatal(err)
+		}
+		for range 2 {
+			again, err := openTestLog(fs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !errors.Is(again.end.damage, ErrLogDamaged) {
+				t.Errorf("with %d of %d files: %v", n, len(l.files), again.end.damage)
+			}
+			if err := again.close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := fs.Remove("raft/log/" + logName(l.files[n-1].number)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -74,6 +74,14 @@ func (e *ending) look() error {
 	return nil
 }
 
+// expect refuses a log of a node that is known to be one when nothing says where the log ends. Something has removed the file, and may have
+// removed the newest files of the log with it: the log cannot tell.
+func (e *ending) expect(who identity) {
+	if e.damage == nil && e.before == nil && who.ID != 0 { // the file is there before a node has its id
+		e.damage = fmt.Errorf("%w: %s is missing, so that nobody knows where the log ended", ErrLogDamaged, e.path())
+	}
+}
+
 // names says whether a file of the log was known to be there.
 func (e *ending) names(file string) bool { return e.before != nil && e.before.File == file }
 
@@ -101,6 +109,15 @@ func (e *ending) begun(name string) error {
 	}
 	e.newest = name
 	return nil
+}
+
+// converted notes that a file has all that the engine of an earlier version had, whose files are removed next.
+func (e *ending) converted(name string) error {
+	if e.damage != nil {
+		return nil
+	}
+	e.before = &logEnd{File: name}
+	return e.write(*e.before)
 }
 
 // closed notes where a log ended that is closed.

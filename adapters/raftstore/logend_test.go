@@ -56,6 +56,11 @@ func TestALogThatHasLostItsEndIsRefused(t *testing.T) {
 		"the content of the file that says where it ends":   func(t *testing.T, fs vfs.FS) { writeFile(t, fs, "data/raft/log.end", nil) },
 		"the beginning of the file that says where it ends": func(t *testing.T, fs vfs.FS) { writeFile(t, fs, "data/raft/log.end", []byte(`":1}}`)) },
 		"the name in the file that says where it ends":      func(t *testing.T, fs vfs.FS) { writeFile(t, fs, "data/raft/log.end", []byte(`{}`)) },
+		"the file that says where it ends": func(t *testing.T, fs vfs.FS) {
+			if err := fs.Remove("data/raft/log.end"); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"half of its newest file": func(t *testing.T, fs vfs.FS) {
 			path, content := newestFile(t, fs)
 			writeFile(t, fs, path, content[:len(content)/2])

@@ -45,16 +45,21 @@ func (l *diskLog) fromEngine(logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if !done {
-		if err := l.convert(newest+1, logger); err != nil {
+	if done == 0 {
+		done = newest + 1
+		if err := l.convert(done, logger); err != nil {
 			return fmt.Errorf("convert the log of an earlier version: %w", err)
 		}
+	}
+	if err := l.end.converted(logName(done)); err != nil {
+		return err
 	}
 	return l.removeEngine()
 }
 
-// amongEngines looks for a file of the log among those of the engine, and for the highest number of a file of either.
-func (l *diskLog) amongEngines() (done bool, newest uint64, err error) {
+// amongEngines looks for a file of the log among those of the engine (its number; 0: there is none), and for the highest number of a file of
+// either.
+func (l *diskLog) amongEngines() (done, newest uint64, err error) {
 	names, err := l.fs.List(l.dir)
 	for _, name := range names {
 		number, ok := logNumber(name)
@@ -64,9 +69,11 @@ func (l *diskLog) amongEngines() (done bool, newest uint64, err error) {
 		newest = max(newest, number)
 		content, err := l.readFile(name)
 		if err != nil {
-			return false, 0, err
+			return 0, 0, err
 		}
-		done = done || (&logFile{number: number}).readHeader(content)
+		if (&logFile{number: number}).readHeader(content) {
+			done = max(done, number)
+		}
 	}
 	return done, newest, err
 }
@@ -100,15 +107,6 @@ func (l *diskLog) convert(number uint64, logger *slog.Logger) (err error) {
 		return err
 	}
 	l.end.compare(ends)
-	if l.end.damage == nil { // it names a file of the engine
-		err := l.fs.Remove(l.end.path())
-		if _, missing := l.fs.Stat(l.end.path()); missing == nil {
-			return err
-		}
-		if err := syncFolder(l.fs, l.fs.PathDir(l.dir)); err != nil {
-			return err
-		}
-	}
 	return errors.Join(l.fs.Rename(path, l.fs.PathJoin(l.dir, logName(number))), syncFolder(l.fs, l.dir))
 }
 
