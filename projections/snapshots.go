@@ -166,7 +166,7 @@ func (s Snapshots) Newest(atMost eventstore.Position, load func(state io.Reader)
 }
 
 func (s Snapshots) read(at Mark, load func(state io.Reader) error) error {
-	b, err := os.ReadFile(s.path(at))
+	b, err := durable.ReadFile(s.path(at))
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func (t *Target) plan(m *Manifest, received map[string]arrival, incoming string)
 
 // readPlan reads the plan of a backup that did not end. There is none if that backup placed nothing.
 func readPlan(dir string) (p plan) {
-	b, err := os.ReadFile(filepath.Join(dir, incomingFolder, planName))
+	b, err := durable.ReadFile(filepath.Join(dir, incomingFolder, planName))
 	if err != nil || json.Unmarshal(b, &p) != nil {
 		return plan{}
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
+
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // formatVersion is the version of the keys and values. Since version 2 the heads of heartbeat streams are written later
@@ -61,6 +63,9 @@ func (s *Store) TakeNewestFormat() error {
 
 // Exists says whether a folder holds an event store.
 func Exists(dir string) (bool, error) {
+	if err := durable.CheckFiles(dir); err != nil {
+		return false, fmt.Errorf("look for an event store: %w", err)
+	}
 	described, err := pebble.Peek(dir, vfs.Default)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

@@ -22,6 +22,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // Options says how to open a store. The zero value is right for production.
@@ -146,6 +147,11 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	if opts.Schema == 0 {
 		opts.Schema = domain.SchemaVersion
+	}
+	if opts.FS == vfs.Default {
+		if err := durable.CheckFiles(dir); err != nil {
+			return nil, fmt.Errorf("open event store: %w", err)
+		}
 	}
 	if !opts.ReadOnly {
 		if err := opts.FS.MkdirAll(dir, 0o750); err != nil {

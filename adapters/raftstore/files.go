@@ -12,6 +12,8 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // A folder is sent as its files, each a frame with the name and frames with the content, and a checksum over all of it at the
@@ -146,6 +148,17 @@ func makeFolder(fs vfs.FS, dir string) error {
 		return err
 	}
 	return syncFolder(fs, parent)
+}
+
+// checkFiles refuses what is in the place of a file in some folders, and would have its reader wait.
+func checkFiles(fs vfs.FS, dirs ...string) (err error) {
+	if fs != vfs.Default { // a test's disk has files only
+		return nil
+	}
+	for _, dir := range dirs {
+		err = errors.Join(err, durable.CheckFiles(dir))
+	}
+	return err
 }
 
 func syncFolder(fs vfs.FS, dir string) error {

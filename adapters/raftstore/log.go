@@ -85,7 +85,7 @@ func openLog(dir string, fs vfs.FS, keep uint64, logger *slog.Logger) (*diskLog,
 		maxFile: int64(min(keep/4, maxFile)), ahead: int64(min(keep/64, maxAhead)), maxTail: int(min(keep/4, tailBytes)),
 		end: &ending{fs: fs, dir: dir},
 	}
-	for _, step := range []func() error{l.end.look, func() error { return l.fromEngine(logger) }, l.listFiles, l.load, l.syncFound} {
+	for _, step := range []func() error{func() error { return checkFiles(fs, fs.PathDir(dir), dir) }, l.end.look, func() error { return l.fromEngine(logger) }, l.listFiles, l.load, l.syncFound} {
 		if err := step(); err != nil {
 			return nil, errors.Join(fmt.Errorf("open the log in %s: %w", dir, err), lock.Close())
 		}

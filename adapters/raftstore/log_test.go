@@ -7,13 +7,18 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // kept is what a log must have.
@@ -345,6 +350,26 @@ func TestALogOfWhichNothingSaysWhereItEndsIsRefused(t *testing.T) {
 		}
 		if err := fs.Remove("raft/log/" + logName(l.files[n-1].number)); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// A pipe in the place of a file of the log, or of the file that says where it ends, does not make a start wait.
+func TestALogWithAPipeInThePlaceOfAFileIsRefused(t *testing.T) {
+	for _, name := range []string{"log.end", "log/" + logName(1), "log/LOCK"} {
+		dir := filepath.Join(t.TempDir(), "raft", "log")
+		open := func() (*diskLog, error) { return openLog(dir, vfs.Default, 32<<10, slog.New(slog.DiscardHandler)) }
+		l, err := open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeEntries(t, l, 1, 3)
+		pipe := filepath.Join(filepath.Dir(dir), name)
+		if err := errors.Join(l.close(), os.Remove(pipe), syscall.Mkfifo(pipe, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := open(); !errors.Is(err, durable.ErrNotRegular) || !strings.Contains(err.Error(), pipe) {
+			t.Errorf("with a pipe for %s: %v", name, err)
 		}
 	}
 }

@@ -97,6 +97,9 @@ func (s *Store) openStore() error {
 
 // hasStore says whether there is a store in the data folder.
 func (s *Store) hasStore() (bool, error) {
+	if err := checkFiles(s.fs, s.folder(storeFolder)); err != nil {
+		return false, fmt.Errorf("look for an event store: %w", err)
+	}
 	described, err := pebble.Peek(s.folder(storeFolder), s.fs)
 	if err != nil {
 		if _, missing := s.fs.Stat(s.folder(storeFolder)); missing != nil {

@@ -141,7 +141,7 @@ func (c *Checkpoints) Load(consumer string) (p wire.Position, ok bool, err error
 		return c.noted(consumer)
 	}
 	path := c.path(consumer)
-	b, err := os.ReadFile(path)
+	b, err := durable.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return p, false, nil
 	}

@@ -59,7 +59,7 @@ type record struct {
 // OpenPositions reads the file, if there is one.
 func OpenPositions(path string, old Checkpoints, logger *slog.Logger) (*Positions, error) {
 	p := &Positions{path: path, old: old, saved: make(map[string]record)}
-	f, err := os.Open(path)
+	f, _, err := durable.OpenRegular(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return p, nil
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/rollcall-registry/rollcall/projections/durable"
 	"github.com/rollcall-registry/rollcall/projections/memtables"
 )
 
@@ -68,6 +69,11 @@ func Open(dir string, opts Options) (db *DB, err error) {
 	engine := opts.Engine
 	if engine.FS == nil {
 		engine.FS = vfs.Default
+	}
+	if engine.FS == vfs.Default {
+		if err := durable.CheckFiles(dir); err != nil {
+			return nil, fmt.Errorf("open the %s: %w", opts.Name, err)
+		}
 	}
 	if engine.Cache == nil {
 		engine.Cache = pebble.NewCache(Memtables + smallCache)

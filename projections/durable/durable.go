@@ -3,6 +3,7 @@
 package durable
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -41,16 +42,19 @@ func Write(path string, mode os.FileMode, write func(io.Writer) error) (err erro
 	return SyncDir(dir)
 }
 
-// ReadFile reads a file. Anything else in its place, such as a folder, is a damaged file.
+// ReadFile reads a file that the program itself wrote. Anything else in its place, such as a folder or a pipe, is a damaged file.
 func ReadFile(path string) ([]byte, error) {
-	b, err := os.ReadFile(path)
-	if err == nil || errors.Is(err, os.ErrNotExist) {
-		return b, err
+	f, info, err := OpenRegular(path)
+	if err != nil {
+		if info, statErr := os.Stat(path); statErr == nil && !info.Mode().IsRegular() {
+			err = Damaged{Path: path, Cause: errors.New("it is no file")}
+		}
+		return nil, err
 	}
-	if info, statErr := os.Stat(path); statErr == nil && !info.Mode().IsRegular() {
-		return nil, Damaged{Path: path, Cause: errors.New("it is no file")}
-	}
-	return nil, err
+	defer f.Close()
+	b := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead)) // which reads the file without growing
+	_, err = b.ReadFrom(f)
+	return b.Bytes(), err
 }
 
 // SyncDir makes the names in a folder durable.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/rollcall-registry/rollcall/projections/durable"
@@ -41,7 +42,7 @@ func TestAFileIsReplacedWholeOrNotAtAll(t *testing.T) {
 	}
 }
 
-func TestAFolderInThePlaceOfAFileIsADamagedFile(t *testing.T) {
+func TestAFolderOrAPipeInThePlaceOfAFileIsADamagedFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
 	if _, err := durable.ReadFile(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("of no file: %v", err)
@@ -52,5 +53,17 @@ func TestAFolderInThePlaceOfAFileIsADamagedFile(t *testing.T) {
 	var damaged durable.Damaged
 	if _, err := durable.ReadFile(path); !errors.As(err, &damaged) || damaged.Path != path {
 		t.Errorf("of a folder: %v", err)
+	}
+	if err := errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := durable.ReadFile(path); !errors.As(err, &damaged) || damaged.Path != path {
+		t.Errorf("of a pipe: %v", err)
+	}
+	if err := errors.Join(os.Remove(path), os.WriteFile(path, []byte("content"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := durable.ReadFile(path); err != nil || string(b) != "content" {
+		t.Errorf("of a file: %q, %v", b, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/projections/durable"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -35,7 +36,7 @@ func (w *Watcher) loadCache() {
 	if w.options.Cache == "" {
 		return
 	}
-	b, err := os.ReadFile(w.options.Cache)
+	b, err := durable.ReadFile(w.options.Cache)
 	if errors.Is(err, os.ErrNotExist) {
 		return
 	}
