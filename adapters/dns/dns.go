@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
-	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rollcall-registry/rollcall/queries/wire"
@@ -57,10 +56,11 @@ type Options struct {
 	Logger     *slog.Logger
 }
 
-// Observer is told of every reply.
+// Observer is told of every reply, and of those that are not sent.
 type Observer interface {
 	Answered(kind, rcode string, took time.Duration, truncated bool)
-	Limited()
+	Limited() // a reply was left out or cut, for its network had too many
+	LeftOut() // a question was left out, for too many waited
 }
 
 // Server answers questions.
@@ -70,6 +70,7 @@ type Server struct {
 	zones    []string // lower case, with a dot at both ends
 	ttl      uint32   // seconds
 	limiter  *limiter // nil: no limit
+	turns    *turns
 	list     list
 }
 
@@ -87,7 +88,7 @@ func New(registry Registry, options Options) (*Server, error) {
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{registry: registry, options: options}
+	s := &Server{registry: registry, options: options, turns: newTurns()}
 	for _, zone := range options.Zones {
 		name := dns.Fqdn(strings.ToLower(zone))
 		if _, ok := dns.IsDomainName(name); !ok || name == "." || strings.Contains(name, `\`) {
@@ -124,8 +125,10 @@ const maxTTL = time.Hour
 const (
 	udpQuestion = 4096             // bytes of a question over UDP
 	tcpIdle     = 10 * time.Second // how long a connection may be silent
-	tcpAtOnce   = 1000             // connections over TCP; more wait to be accepted
+	tcpAtOnce   = 1000             // connections over TCP; for one more, the one that was silent for longest is closed
 	drain       = 2 * time.Second  // for questions that are being answered at the shutdown
+	// writeTimeout is how long a client over TCP may take to make space for a reply.
+	writeTimeout = 2 * time.Second
 )
 
 // Serve answers on a UDP and a TCP listener of one port until the context ends, and closes both.
@@ -134,7 +137,7 @@ func (s *Server) Serve(ctx context.Context, packets net.PacketConn, streams net.
 	note := func() { started <- struct{}{} }
 	servers := []*dns.Server{
 		{PacketConn: packets, Handler: s, UDPSize: udpQuestion, NotifyStartedFunc: note},
-		{Listener: netutil.LimitListener(streams, tcpAtOnce), Handler: s, IdleTimeout: func() time.Duration { return tcpIdle }, NotifyStartedFunc: note},
+		{Listener: newCrowd(streams, tcpAtOnce), Handler: s, IdleTimeout: func() time.Duration { return tcpIdle }, NotifyStartedFunc: note},
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, server := range servers {
@@ -206,7 +209,27 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, question *dns.Msg) {
 			truncateOnly = true
 		}
 	}
-	reply := s.answer(question, addressOf(w.LocalAddr()))
+	if !s.turns.take(udp) {
+		if s.options.Observer != nil {
+			s.options.Observer.LeftOut()
+		}
+		return
+	}
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer) // whoever wrote the reply keeps none of it
+	reply, packed := s.encoded(question, udp, from, addressOf(w.LocalAddr()), truncateOnly, *buffer)
+	if _, err := w.Write(packed); err != nil {
+		s.options.Logger.Debug("a DNS reply could not be sent", "cause", err)
+	}
+	if s.options.Observer != nil {
+		s.options.Observer.Answered(kindOf(question), dns.RcodeToString[reply.Rcode], s.options.Now().Sub(began), reply.Truncated)
+	}
+}
+
+// encoded is the reply to a question that has a turn, and gives the turn back. The reply is in the buffer where it fits.
+func (s *Server) encoded(question *dns.Msg, udp bool, from, here netip.Addr, truncateOnly bool, buffer []byte) (*dns.Msg, []byte) {
+	defer s.turns.give()
+	reply := s.answer(question, here)
 	size := dns.MaxMsgSize
 	if udp {
 		size = udpSize(question, from)
@@ -215,20 +238,13 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, question *dns.Msg) {
 		reply.Answer, reply.Ns, reply.Truncated = nil, nil, true
 		keepOnlyOPT(reply)
 	}
-	buffer := buffers.Get().(*[]byte)
-	defer buffers.Put(buffer) // whoever wrote the reply keeps none of it
-	packed, err := pack(reply, size, *buffer)
+	packed, err := pack(reply, size, buffer)
 	if err != nil { // a name that DNS cannot carry
 		s.options.Logger.Error("a DNS reply could not be encoded", "question", question.Question, "cause", err)
 		reply = new(dns.Msg).SetRcode(question, dns.RcodeServerFailure)
 		packed, _ = reply.Pack()
 	}
-	if _, err := w.Write(packed); err != nil {
-		s.options.Logger.Debug("a DNS reply could not be sent", "cause", err)
-	}
-	if s.options.Observer != nil {
-		s.options.Observer.Answered(kindOf(question), dns.RcodeToString[reply.Rcode], s.options.Now().Sub(began), reply.Truncated)
-	}
+	return reply, packed
 }
 
 func (s *Server) limited() {

@@ -11,14 +11,15 @@ import (
 )
 
 // list is what needs a look at all instances. It is made anew when it is asked for, but no more than a small part of the time is
-// spent on it. While one question makes it, the others use the one before.
+// spent on it. While one question makes it, the others use the one before, unless that is too old.
 type list struct {
 	newest atomic.Pointer[listed]
 	making sync.Mutex
-	next   time.Time // when the list may be made again; guarded by making
 }
 
 type listed struct {
+	next     time.Time               // when the list may be made again
+	outdated time.Time               // from when on no question uses the list
 	pointers map[netip.Addr][]string // the names of what has an address, in the first zone: instances, and nodes that are kept
 	nodes    map[namespacedName]*machine
 	// Names that have others below them, such as micro.srv of the service go.micro.srv. A resolver that asks for each part of a name
@@ -34,21 +35,33 @@ const (
 	reverseMost = 20 // names of one address; many instances on one machine would make replies large
 )
 
+// current is the list for a question that has a turn.
 func (l *list) current(s *Server) *listed {
-	if known := l.newest.Load(); known == nil {
-		l.making.Lock()
-	} else if !l.making.TryLock() {
+	if l.making.TryLock() {
+		defer l.making.Unlock()
+		return l.made(s)
+	}
+	if known := l.newest.Load(); known != nil && s.options.Now().Before(known.outdated) {
 		return known
 	}
+	s.turns.give() // whoever waits for the list holds nobody up that does not need it
+	defer s.turns.take(false)
+	l.making.Lock()
 	defer l.making.Unlock()
+	return l.made(s)
+}
+
+// made is the newest list, which is made anew where that is due. REQUIRES: the caller holds making.
+func (l *list) made(s *Server) *listed {
 	now := s.options.Now()
-	if known := l.newest.Load(); known != nil && now.Before(l.next) {
+	if known := l.newest.Load(); known != nil && now.Before(known.next) {
 		return known
 	}
 	made := s.look()
-	l.newest.Store(made)
 	end := s.options.Now()
-	l.next = end.Add(listCost * end.Sub(now))
+	made.next = end.Add(listCost * end.Sub(now))
+	made.outdated = end.Add(2 * listCost * end.Sub(now))
+	l.newest.Store(made)
 	return made
 }
 

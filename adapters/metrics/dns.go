@@ -11,6 +11,7 @@ type DNS struct {
 	duration  *prometheus.HistogramVec
 	truncated prometheus.Counter
 	limited   prometheus.Counter
+	leftOut   prometheus.Counter
 }
 
 // DNS adds the metrics of the answers over DNS.
@@ -22,8 +23,9 @@ func (m *Metrics) DNS() *DNS {
 		}, []string{"type", "rcode"}),
 		truncated: prometheus.NewCounter(prometheus.CounterOpts{Name: "rollcall_dns_truncated_total", Help: "Replies over DNS that were cut, so that the client asks again over TCP."}),
 		limited:   prometheus.NewCounter(prometheus.CounterOpts{Name: "rollcall_dns_limited_total", Help: "Replies over DNS that were left out or cut because a network had too many."}),
+		leftOut:   prometheus.NewCounter(prometheus.CounterOpts{Name: "rollcall_dns_left_out_total", Help: "Questions over UDP that were left out because too many waited for an answer."}),
 	}
-	m.registry.MustRegister(d.duration, d.truncated, d.limited)
+	m.registry.MustRegister(d.duration, d.truncated, d.limited, d.leftOut)
 	return d
 }
 
@@ -37,3 +39,6 @@ func (d *DNS) Answered(kind, rcode string, took time.Duration, truncated bool) {
 
 // Limited notes a reply that was left out or cut.
 func (d *DNS) Limited() { d.limited.Inc() }
+
+// LeftOut notes a question that was left out.
+func (d *DNS) LeftOut() { d.leftOut.Inc() }
