@@ -131,6 +131,29 @@ func (g *Group) Services(yield func(domain.ServiceKey) bool) {
 	}
 }
 
+// Only is the group without the services that may refuses; nil: no instance is left. What faces make of it is kept with the group.
+func (g *Group) Only(may func(domain.ServiceKey) bool) *Group {
+	refused := func(v *catalog.View) bool { return !may(v.Service) }
+	if !slices.ContainsFunc(g.views, refused) {
+		return g
+	}
+	part := &Group{}
+	var name strings.Builder
+	name.WriteString("only")
+	size := 0
+	for i, view := range g.views {
+		if !refused(view) {
+			part.views, part.panics = append(part.views, view), append(part.panics, g.panics[i])
+			size += len(view.Entries)
+			name.WriteString(" " + view.Service.Service)
+		}
+	}
+	if size == 0 {
+		return nil
+	}
+	return g.Value(name.String(), func() any { return part }).(*Group)
+}
+
 // Instances are the group's, in order of their services' names and their ids.
 func (g *Group) Instances() []wire.Instance {
 	var all []wire.Instance

@@ -133,15 +133,10 @@ func (d *directory) may(key domain.ServiceKey) bool {
 // Find implements dns.Registry.
 func (d *directory) Find(namespace, name string) (dns.Group, bool) {
 	group := d.Directory.Find(namespace, name)
-	if group == nil {
-		return nil, false
+	if group != nil {
+		group = group.Only(d.may)
 	}
-	for key := range group.Services {
-		if !d.may(key) {
-			return nil, false
-		}
-	}
-	return group, true
+	return group, group != nil
 }
 
 // Nodes implements dns.Registry. Whoever may read a service may know whether its nodes are well.

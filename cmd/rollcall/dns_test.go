@@ -229,19 +229,20 @@ func TestDNSTellsNothingThatCallersWithoutATokenMayNotRead(t *testing.T) {
 			t.Errorf("%v: %d %q", args, code, errs)
 		}
 	}
-	rules := write(t, "access.yaml", "anonymous:\n  roles: [reader]\n  namespaces: [shop]\n")
+	rules := write(t, "access.yaml", "anonymous:\n  roles: [reader]\n  namespaces: [shop]\n  services: [web]\n")
 	n := startNamed(t, "--access", "on", "--access-config", rules)
 	created, errs, code := run(t, nil, "token", "create", "root", "--role", "admin", "--data", n.data)
 	if code != 0 {
 		t.Fatal(errs)
 	}
 	token := []string{"ROLLCALL_TOKEN=" + secret.FindString(created)}
-	for _, ns := range []string{"shop", "secret"} {
-		if _, errs, code := run(t, token, "register", "web/a", "--ns", ns, "--address", "10.0.0.1", "--ttl", "1h", "--url", n.url); code != 0 {
+	for key, address := range map[string]string{"shop/web/a": "10.0.0.1", "secret/web/a": "10.0.0.1", "shop/WEB/b": "10.0.0.2", "shop/hidden/a": "10.0.0.2"} {
+		ns, instance, _ := strings.Cut(key, "/")
+		if _, errs, code := run(t, token, "register", instance, "--ns", ns, "--address", address, "--ttl", "1h", "--url", n.url); code != 0 {
 			t.Fatal(errs)
 		}
 	}
-	for name, want := range map[string]string{"web.service.shop.consul": "10.0.0.1", "web.service.secret.consul": "", "a.web.node.secret.consul": "", "ip-10-0-0-1.node.shop.consul": "10.0.0.1", "ip-10-0-0-1.node.secret.consul": ""} {
+	for name, want := range map[string]string{"web.service.shop.consul": "10.0.0.1", "web.service.secret.consul": "", "hidden.service.shop.consul": "", "b.web.node.shop.consul": "", "a.web.node.secret.consul": "", "ip-10-0-0-1.node.shop.consul": "10.0.0.1", "ip-10-0-0-1.node.secret.consul": ""} {
 		if got := dig(t, n.address, "+short", name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
