@@ -45,7 +45,7 @@ func (h *History) flushWhenDue(events []eventstore.RecordedEvent, upTo eventstor
 	if h.flushed.IsZero() {
 		h.flushed = now
 	}
-	if h.unflushed >= flushHeartbeats || !h.rebuilding && now.Sub(h.flushed) >= flushAfter {
+	if h.unflushed >= cmp.Or(h.place.flushHeartbeats, flushHeartbeats) || !h.rebuilding && now.Sub(h.flushed) >= flushAfter {
 		h.flushed = now
 		return h.commit(upTo, true)
 	}

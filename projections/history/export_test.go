@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -67,7 +68,7 @@ func (h *History) BenchmarkTree() func(canonical []byte) error {
 
 // RebuildSegmented is Rebuild of a folder that OpenSegmented opened. It packs a few drafts already, and writes after a few events.
 func RebuildSegmented(ctx context.Context, dir string, store eventstore.Store, id uuid.UUID, entries int64) error {
-	p := place{dir: dir, store: id, logger: slog.New(slog.DiscardHandler), segment: entries, packFrom: 3, flushRebuilt: 2500}
+	p := place{dir: dir, store: id, logger: slog.New(slog.DiscardHandler), segment: entries, packFrom: 3, flushRebuilt: 2500, flushHeartbeats: 5}
 	return p.rebuild(ctx, store, func(eventstore.Position, eventstore.Position) {})
 }
 
@@ -163,3 +164,33 @@ func Actors(before, metadata []byte) (plain, decoded string, isPlain bool) {
 
 // InOrder puts names in order.
 func InOrder(names []string) { byName(names, func(name string) string { return name }) }
+
+// SetFormat has the folder say that it is of a version.
+func (h *History) SetFormat(version byte) error {
+	identity, err := h.db.Fetch(keyIdentity)
+	if err != nil {
+		return err
+	}
+	identity[0] = version
+	b := h.db.NewBatch()
+	return errors.Join(b.Set(keyIdentity, identity, nil), h.db.Commit(b), b.Close())
+}
+
+// WriteSum writes the sum of an instance that registered, as folders of version 4 have it.
+func (h *History) WriteSum(name string, registered time.Time) error {
+	of := sum{hour: hourOf(registered), last: registered.UnixNano()}
+	b := h.db.NewBatch()
+	return errors.Join(b.Set(indexKey(rangeSummary, name, uint64(of.hour)), of.encode(nil), nil), h.db.Commit(b), b.Close())
+}
+
+// Sums is how many sums of heartbeats are on disk.
+func (h *History) Sums() (n int, err error) {
+	it, err := h.summaries()
+	if err != nil {
+		return 0, err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		n++
+	}
+	return n, it.Close()
+}

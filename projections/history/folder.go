@@ -17,8 +17,12 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/traces"
 )
 
-// formatVersion is the version of the folder's content. A folder of another version is made anew.
-const formatVersion = 4
+// formatVersion is the version of the folder's content. A folder of version 4 has a sum also of each instance that was never heard since it
+// registered, and becomes one of this version. A folder of another version is made anew.
+const (
+	formatVersion  = 5
+	readableFormat = 4
+)
 
 // index is an open folder with its state in memory.
 type index struct {
@@ -106,14 +110,15 @@ func (x *index) load(p *place) error {
 		return staleError("it is empty")
 	case was == nil && !x.empty():
 		return staleError("it does not say what it is of")
-	case was == nil:
+	case was != nil && string(was) == string(identity):
+	case was != nil && (string(was[1:]) != string(p.store[:]) || was[0] != readableFormat):
+		return staleError("it is of another format or store")
+	case !p.readOnly:
 		b := x.db.NewBatch()
 		defer b.Close()
 		if err := errors.Join(b.Set(keyIdentity, identity, nil), x.db.Commit(b)); err != nil {
 			return err
 		}
-	case string(was) != string(identity):
-		return staleError("it is of another format or store")
 	}
 	state, err := x.db.Fetch(keyState)
 	if err != nil {

@@ -48,8 +48,9 @@ type place struct {
 	fs       vfs.FS // nil: the disk
 	segment  int64  // entries of a segment; 0: segmentEntries
 
-	packFrom     int // from how many drafts on a rebuild packs them; 0: packFrom
-	flushRebuilt int // bytes; 0: flushRebuilt
+	packFrom        int // from how many drafts on a rebuild packs them; 0: packFrom
+	flushRebuilt    int // bytes; 0: flushRebuilt
+	flushHeartbeats int // 0: flushHeartbeats
 }
 
 // Open opens the history in dir. A folder that cannot be opened, or is of another format or store, is put aside, and Run

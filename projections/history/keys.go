@@ -14,7 +14,7 @@ import (
 //	g<position>                     a block of entries, of which the last has the position: blocks.go
 //	i<instance>00<position>         and s<service> n<namespace> a<actor> y<type>: postings.go
 //	t<time>                         the position of an event recorded at that time; at most one key a second
-//	h<instance>00<hour>             a summary of heartbeats
+//	h<instance>00<hour>             a summary of heartbeats: summaries.go
 //	l<number>                       256 leaves of the tree
 //	m<index>                        a hash above them (golang.org/x/mod/sumdb/tlog's storage order)
 //	e<segment>                      the last position of a segment of the entries: segments.go

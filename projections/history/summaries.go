@@ -2,7 +2,10 @@ package history
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
+	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,17 +40,18 @@ func decodeSum(hour int32, v []byte) sum {
 // INVARIANT: a summary that is dirty, or gone, is in index.changed. A lone summary is dirty.
 type summary struct {
 	sum
-	name   string
-	older  *older
-	number uint32 // of the heartbeat stream, see index.numbered; 0: not known
-	hash   uint32 // of the name
-	dirty  bool   // it is not on disk in this form yet
-	listed bool   // it is in index.changed
-	seeded bool   // it was taken over from an older folder, and has all events up to last
-	gone   bool   // the instance has ended: writeSummaries drops the summary once it is written
-	first  bool   // the disk has no sum of an earlier hour
-	lone   bool   // it lacks what the disk has of the instance, see join
-	rested bool   // the instance may have an older sum in index.resting, under a number that is not known
+	name    string
+	older   *older
+	number  uint32 // of the heartbeat stream, see index.numbered; 0: not known
+	hash    uint32 // of the name
+	dirty   bool   // it is not on disk in this form yet
+	listed  bool   // it is in index.changed
+	seeded  bool   // it was taken over from an older folder, and has all events up to last
+	gone    bool   // the instance has ended: writeSummaries drops the summary once it is written
+	first   bool   // the disk has no sum of an earlier hour
+	lone    bool   // it lacks what the disk has of the instance, see join
+	rested  bool   // the instance may have an older sum in index.resting, under a number that is not known
+	unheard bool   // it has the first registration of its stream and nothing else, so the disk has no sum, see joinRegistered
 }
 
 // older is what a summary needs until it is written.
@@ -110,9 +114,17 @@ func (h *History) noteLifecycle(e *eventstore.RecordedEvent, of *subject) {
 	}
 	if e.Revision == 0 && s.last == 0 { // the instance is new, so the disk has nothing, except what a rebuild keeps, which is in memory
 		s.lone, s.first, s.rested = false, true, false
+		if strings.IndexByte(name, 0) < 0 && !strings.Contains(name, cleaned) { // else another name may share its list, see indexName
+			s.unheard, s.seeded, s.gone = true, false, false
+			s.sum = sum{hour: hourOf(e.RecordedAt), last: e.RecordedAt.UnixNano()}
+			h.newest = max(h.newest, s.hour)
+			return
+		}
 	}
 	h.hear(s, e.RecordedAt, false)
 }
+
+func hourOf(at time.Time) int32 { return int32(at.Unix() / 3600) }
 
 // inMemory is the instance's summary; nil: there is none. REQUIRES: mu is held.
 func (x *index) inMemory(name string) *summary {
@@ -157,11 +169,11 @@ func (x *index) list(s *summary) {
 // hear adds a heartbeat or a registration to the summary of its hour. The sums of earlier hours stay in memory until a batch
 // has them.
 func (x *index) hear(s *summary, at time.Time, heartbeat bool) {
-	now, hour := at.UnixNano(), int32(at.Unix()/3600)
+	now, hour := at.UnixNano(), hourOf(at)
 	if s.seeded && now <= s.last {
 		return
 	}
-	s.seeded, s.gone = false, false
+	s.seeded, s.gone, s.unheard = false, false, false
 	if s.hour != hour {
 		if s.dirty {
 			s.keepOlder().hours = append(s.older.hours, s.sum)
@@ -190,30 +202,84 @@ func (s *summary) keepOlder() *older {
 }
 
 // join adds to a lone summary what the disk has of the instance. REQUIRES: mu is held.
-func (x *index) join(s *summary) error {
+func (x *index) join(s *summary) error { return x.joinAll([]*summary{s}) }
+
+// joinAll is join of summaries in the order of their names.
+func (x *index) joinAll(lone []*summary) (err error) {
+	if len(lone) == 0 {
+		return nil
+	}
 	it, err := x.summaries()
 	if err != nil {
 		return err
 	}
-	defer it.Close()
-	return joinAt(it, s)
+	defer func() { err = errors.Join(err, it.Close()) }()
+	var unknown []*summary
+	for _, s := range lone {
+		end := indexKey(rangeSummary, s.name, ^uint64(0))
+		if known := it.SeekLT(end) && bytes.Equal(it.Key()[:len(it.Key())-8], end[:len(end)-8]); known {
+			s.follow(decodeSum(int32(tail(it.Key())), it.Value()))
+		} else if s.older != nil && s.older.first != 0 {
+			unknown = append(unknown, s)
+		}
+		if err := it.Error(); err != nil {
+			return err
+		}
+	}
+	if !x.rebuilding { // a rebuild keeps what it needs, see needs
+		if err := x.joinRegistered(unknown); err != nil {
+			return err
+		}
+	}
+	for _, s := range lone {
+		s.lone = false
+	}
+	return nil
+}
+
+// joinRegistered has summaries that begin with a heartbeat, and of which the disk has no sum, follow the first registrations of their
+// instances. The registrations are read in their order, so that each block of entries is read once.
+func (x *index) joinRegistered(unknown []*summary) (err error) {
+	if len(unknown) == 0 {
+		return nil
+	}
+	type first struct {
+		of *summary
+		at eventstore.Position
+	}
+	firsts := make([]first, 0, len(unknown))
+	for _, s := range unknown {
+		lives := x.livesOf(s.name, false)
+		at, ok := lives.seek(1)
+		if err := lives.close(); err != nil {
+			return err
+		}
+		if ok {
+			firsts = append(firsts, first{s, at})
+		}
+	}
+	slices.SortFunc(firsts, func(a, b first) int { return cmp.Compare(a.at, b.at) })
+	entries := x.entries()
+	defer func() { err = errors.Join(err, entries.close()) }()
+	for _, f := range firsts {
+		found, err := entries.get(f.at)
+		if err != nil {
+			return err
+		}
+		e, err := parseEvent(found)
+		if err != nil {
+			return err
+		}
+		if e.Type == domain.TypeInstanceRegistered && e.Revision == 0 {
+			f.of.follow(sum{hour: hourOf(e.RecordedAt), last: e.RecordedAt.UnixNano()})
+		}
+	}
+	return nil
 }
 
 // summaries is an iterator over all summaries on disk.
 func (x *index) summaries() (*pebble.Iterator, error) {
 	return x.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rangeSummary}, UpperBound: []byte{rangeSummary + 1}})
-}
-
-// joinAt is join with an iterator over all summaries.
-func joinAt(it *pebble.Iterator, s *summary) error {
-	end := indexKey(rangeSummary, s.name, ^uint64(0))
-	if it.SeekLT(end) {
-		if key := it.Key(); bytes.Equal(key[:len(key)-8], end[:len(end)-8]) {
-			s.follow(decodeSum(int32(tail(key)), it.Value()))
-		}
-	}
-	s.lone = false
-	return it.Error()
 }
 
 // follow has a lone summary follow the newest sum on disk.
@@ -235,21 +301,14 @@ func (s *summary) follow(before sum) {
 // only. REQUIRES: mu is held.
 func (h *History) writeSummaries(b batch) error {
 	byName(h.changed, func(s *summary) string { return s.name }) // the engine takes keys in order several times as fast as others
-	var it *pebble.Iterator
+	var lone []*summary
 	for _, s := range h.changed {
-		if !s.lone || !s.dirty {
-			continue
+		if s.lone && s.dirty {
+			lone = append(lone, s)
 		}
-		if it == nil {
-			var err error
-			if it, err = h.summaries(); err != nil {
-				return err
-			}
-			defer it.Close()
-		}
-		if err := joinAt(it, s); err != nil {
-			return err
-		}
+	}
+	if err := h.joinAll(lone); err != nil {
+		return err
 	}
 	for i, s := range h.changed {
 		if s.dirty {
@@ -261,7 +320,7 @@ func (h *History) writeSummaries(b batch) error {
 		}
 		s.older, s.dirty, s.listed = nil, false, false
 		switch {
-		case h.seeded:
+		case h.seeded || h.needs(s):
 		case s.gone:
 			h.drop(s)
 			if s.rested {
@@ -288,7 +347,7 @@ func (h *History) sweep() {
 	h.swept = h.newest
 	var quiet []*summary // gathered first, because a removal moves others
 	look := func(s *summary) bool {
-		if s.gone || s.hour < h.newest-2 {
+		if (s.gone || s.hour < h.newest-2) && !h.needs(s) {
 			quiet = append(quiet, s)
 		}
 		return true
@@ -302,6 +361,9 @@ func (h *History) sweep() {
 	}
 	h.resting.drop(h.newest - 2)
 }
+
+// needs says whether a summary cannot be made from the disk: a rebuild reads no entry before all of them are there.
+func (x *index) needs(s *summary) bool { return x.rebuilding && s.unheard }
 
 // drop forgets a summary that is on disk. REQUIRES: mu is held.
 func (x *index) drop(s *summary) {
