@@ -383,6 +383,7 @@ func TestAPanicOfABatchEndsItsConnectionsOnly(t *testing.T) {
 func TestAnIdleConnectionLeavesTheLoop(t *testing.T) {
 	l := startLooping(t)
 	c := l.member("a")
+	l.until(func() bool { return l.lane.InFlight() == 0 }) // a look passes over a member in flight
 	l.lane.Sweep(time.Now().Add(time.Minute))
 	if l.lane.Members() != 1 {
 		t.Fatal("it left after a minute")
