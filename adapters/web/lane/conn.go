@@ -3,11 +3,14 @@ package lane
 import (
 	"bytes"
 	"errors"
+	"io"
 	"math"
 	"net"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/rollcall-registry/rollcall/adapters/web/socket"
 )
 
 // A connection joins a loop after firstJoin heartbeats without another request. Where the loop soon has to hand it back, it joins later
@@ -62,19 +65,17 @@ type conn struct {
 	lane  *Lane
 	state atomic.Int32 // open, busy, closing or closed
 
-	between   bool      // the server has answered every request that it got, and waits for the next request
-	working   bool      // the server handles a request
-	buffer    []byte    // the server's whole buffer, kept to compare addresses; its bytes are not read through this field
-	face      Face      // nil: no plain request has come
-	reports   Reports   // nil: no plain report has come
-	host      []byte    // copy of the newest host that was allowed
-	reply     []byte    // headers of the newest reply; the next reply overwrites them, after the write of this one
-	parts     [2][]byte // headers and body of a long reply while it is written
-	unsent    net.Buffers
-	cut       func()    // ends the write under way; nil: no large reply was sent
-	beats     int       // heartbeats in the newest sequence of heartbeats alone
-	joinAfter int       // a sequence of so many heartbeats makes the connection join a loop
-	until     time.Time // the lane's deadlines are later than this; zero: the server's deadlines are in force
+	between   bool         // the server has answered every request that it got, and waits for the next request
+	working   bool         // the server handles a request
+	buffer    []byte       // the server's whole buffer, kept to compare addresses; its bytes are not read through this field
+	face      Face         // nil: no plain request has come
+	reports   Reports      // nil: no plain report has come
+	host      []byte       // copy of the newest host that was allowed
+	socket    *socket.Conn // of Conn; nil: there is none, or the lane has not answered on Conn yet
+	cut       func()       // ends the write under way; nil: no large reply was sent
+	beats     int          // heartbeats in the newest sequence of heartbeats alone
+	joinAfter int          // a sequence of so many heartbeats makes the connection join a loop
+	until     time.Time    // the lane's deadlines are later than this; zero: the server's deadlines are in force
 }
 
 // The states of a connection. Close turns a busy connection into a closing connection, which is closed when its reply
@@ -95,7 +96,7 @@ func (c *conn) Read(p []byte) (int, error) {
 		return c.watch(p)
 	}
 	for {
-		n, err := c.Conn.Read(p)
+		n, err := c.stream().Read(p)
 		if err != nil || !c.between || len(p) != len(c.buffer) || &p[0] != &c.buffer[0] {
 			return c.pass(n, err)
 		}
@@ -125,6 +126,14 @@ func (c *conn) Read(p []byte) (int, error) {
 // That read must return the byte, for the server ends the connection after many reads without a byte.
 func (c *conn) watches(p []byte) bool {
 	return c.working && len(p) == 1 && &p[0] != &c.buffer[len(c.buffer)-1]
+}
+
+// stream is what reads from the connection and writes to it.
+func (c *conn) stream() io.ReadWriter {
+	if c.socket != nil {
+		return c.socket
+	}
+	return c.Conn
 }
 
 // pass returns the bytes that were read to the server.
@@ -260,6 +269,9 @@ func (c *conn) carryOut(request plainRequest) outcome {
 		// The errors are ignored: a connection that cannot have deadlines fails at the next write.
 		_ = c.Conn.SetReadDeadline(c.until.Add(idleTimeout))
 		_ = c.Conn.SetWriteDeadline(c.until.Add(writeTimeout))
+		if c.socket == nil {
+			c.socket = socket.Of(c.Conn)
+		}
 	}
 	var reply Reply
 	var mine bool

@@ -94,7 +94,7 @@ func (c *conn) rest(err error) error {
 func (c *conn) swap(by net.Conn) {
 	c.lane.mu.Lock()
 	defer c.lane.mu.Unlock()
-	c.Conn = by
+	c.Conn, c.socket = by, nil
 }
 
 func duplicate(tcp *net.TCPConn) (fd int, err error) {

@@ -1,28 +1,41 @@
 package lane
 
 import (
+	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 )
 
-// copyUpTo is the length up to which a body is copied behind the headers into the connection's buffer. A longer body is
-// cheaper to send from the Face's memory, and would make the buffer of every connection larger.
-const copyUpTo = 2 << 10
+// copyUpTo is the length up to which a body is copied behind the headers, which is cheaper than to send both as they are. A longer body is
+// sent from the Face's memory.
+const copyUpTo = 16 << 10
+
+// outgoing is a reply that is being written. INVARIANT: one in the pool points to no Face's memory.
+type outgoing struct {
+	text  []byte // the headers, and the body if it is short
+	parts [2][]byte
+	left  net.Buffers // of parts
+}
+
+// replies are kept for later replies. Those of all connections share them: at most times few connections are being written to.
+var replies = sync.Pool{New: func() any { return new(outgoing) }}
 
 // send sends the reply. The reply's slices belong to the Face until send returns.
-func (c *conn) send(r *Reply, now time.Time) error {
-	c.reply = c.lane.appendHeaders(c.reply[:0], r, now)
-	var err error
+func (c *conn) send(r *Reply, now time.Time) (err error) {
+	out := replies.Get().(*outgoing)
+	defer replies.Put(out)
+	out.text = c.lane.appendHeaders(out.text[:0], r, now)
 	if len(r.Body) <= copyUpTo {
-		c.reply = append(c.reply, r.Body...)
-		_, err = c.Conn.Write(c.reply)
-	} else {
-		c.parts = [2][]byte{c.reply, r.Body}
-		c.unsent = c.parts[:]
-		_, err = c.unsent.WriteTo(c.Conn)
-		clear(c.parts[:])
+		out.text = append(out.text, r.Body...)
+		_, err = c.stream().Write(out.text)
+		return err
 	}
+	out.parts = [2][]byte{out.text, r.Body}
+	out.left = out.parts[:]
+	_, err = out.left.WriteTo(c.Conn)
+	clear(out.parts[:])
 	return err
 }
 

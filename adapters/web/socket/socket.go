@@ -2,5 +2,5 @@
 // call wakes the runtime's monitor, which then looks every 20 µs whether the call still lasts, until all processors are idle. Where few
 // things happen, the monitor costs more than the calls (ADR 135).
 //
-// REQUIRES of all of it: the descriptor stays open during the call, and b is not empty.
+// REQUIRES of Send, Receive and Ready: the descriptor stays open during the call, and b is not empty. A Conn keeps its descriptor open.
 package socket
