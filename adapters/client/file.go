@@ -4,28 +4,21 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"os"
-	"syscall"
+
+	"github.com/rollcall-registry/rollcall/adapters/client/internal/regular"
 )
 
 // maxFile is how long a file of a token, a certificate or a key may be, in bytes.
 const maxFile = 16 << 20
 
-// readFile reads a file that an option names. A pipe or a device in its place is refused, of which a read would wait or have no end, and so is a
-// file that is too long. The program that uses the client may read the file again and again.
+// readFile reads a file that an option names. What is no file is refused, and so is a file that is too long. The program that uses the
+// client may read the file again and again.
 func readFile(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := regular.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no file", path)
-	}
-	if err != nil {
-		return nil, err
-	}
 	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(b) > maxFile {
 		err = fmt.Errorf("%s must have at most %d bytes", path, maxFile)

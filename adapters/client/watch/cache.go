@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/rollcall-registry/rollcall/adapters/client/internal/regular"
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/projections/durable"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -31,18 +32,27 @@ type cachedService struct {
 	at        time.Time
 }
 
+func readCache(path string) (file cacheFile, err error) {
+	f, err := regular.Open(path)
+	if err != nil {
+		return file, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	if err != nil {
+		return file, err
+	}
+	return file, json.Unmarshal(b, &file)
+}
+
 // loadCache takes what the cache has. A cache that cannot be read is no cache: the state says why.
 func (w *Watcher) loadCache() {
 	if w.options.Cache == "" {
 		return
 	}
-	b, err := durable.ReadFile(w.options.Cache)
+	file, err := readCache(w.options.Cache)
 	if errors.Is(err, os.ErrNotExist) {
 		return
-	}
-	var file cacheFile
-	if err == nil {
-		err = json.Unmarshal(b, &file)
 	}
 	if err != nil {
 		w.err = fmt.Errorf("the cache %s is not used: %w", w.options.Cache, err)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -172,18 +173,23 @@ func TestTheCacheServesAColdStart(t *testing.T) {
 		end()
 		<-w.Done()
 	})
-	if err := os.WriteFile(file, []byte("{half"), 0o600); err != nil {
-		t.Fatal(err)
+	for what, damage := range map[string]func() error{
+		"a damaged cache":             func() error { return errors.Join(os.Remove(file), os.WriteFile(file, []byte("{half"), 0o600)) },
+		"a pipe in the cache's place": func() error { return errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o600)) },
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(what, err)
+		}
+		watching(t, watch.Options{Cache: file}, func(t *testing.T, r *clienttest.Registry, w *watch.Watcher) {
+			if s := w.State(); s.Err == nil || !strings.Contains(s.Err.Error(), "is not used") {
+				t.Errorf("with %s: %+v", what, s)
+			}
+			r.Register("cart", "c", "10.0.0.1", 80)
+			if cart := service(t, w, "cart"); ids(cart) != "c" || w.State().Err != nil {
+				t.Errorf("%q, %+v", ids(cart), w.State())
+			}
+		})
 	}
-	watching(t, watch.Options{Cache: file}, func(t *testing.T, r *clienttest.Registry, w *watch.Watcher) {
-		if s := w.State(); s.Err == nil || !strings.Contains(s.Err.Error(), "is not used") {
-			t.Errorf("with a damaged cache: %+v", s)
-		}
-		r.Register("cart", "c", "10.0.0.1", 80)
-		if cart := service(t, w, "cart"); ids(cart) != "c" || w.State().Err != nil {
-			t.Errorf("%q, %+v", ids(cart), w.State())
-		}
-	})
 }
 
 func TestAClosedServiceIsNotFollowed(t *testing.T) {
