@@ -9,8 +9,11 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
@@ -45,12 +48,12 @@ func (d *Deliverer) post(ctx context.Context, target, secret string, m *message.
 	r.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
 	resp, err := d.client.Do(r)
 	if err != nil {
-		return 0, withoutURL(err)
+		return 0, bounded(withoutURL(err))
 	}
 	client.NoUpgrade(resp)
 	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
-		return 0, fmt.Errorf("the target's answer broke off: %w", err)
+		return 0, bounded(fmt.Errorf("the target's answer broke off: %w", err))
 	}
 	return resp.StatusCode, nil
 }
@@ -62,6 +65,24 @@ func withoutURL(err error) error {
 		return named.Err
 	}
 	return err
+}
+
+// maxCause is how many bytes are kept of why an attempt failed.
+const maxCause = 512
+
+// bounded is an error in at most maxCause bytes that can be shown. A target has its own words in many errors, as in the line of its status: they
+// go into the server's log, into the log of deliveries, and as the reason of a pause into an event.
+func bounded(err error) error {
+	text := strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return utf8.RuneError
+	}, err.Error())
+	if len(text) > maxCause {
+		text = strings.ToValidUTF8(text[:maxCause], "") + " (cut short)"
+	}
+	return errors.New(text)
 }
 
 // newClient is a client that looks at the address it is about to connect to: after the name was
