@@ -59,6 +59,17 @@ type Manifest struct {
 	// Sum is a checksum over the names, sizes and checksums of all files, so that a manifest without one of them is
 	// refused. Backups of earlier versions have no Sum.
 	Sum string `json:"sum,omitempty"`
+	// Whole is a checksum over all else that the manifest in a backup folder says, the time and the paths, too. Backups of earlier versions
+	// have no Whole.
+	Whole string `json:"whole,omitempty"`
+}
+
+// whole computes Whole.
+func (m Manifest) whole() (string, error) {
+	m.Whole = ""
+	b, err := json.Marshal(m)
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), err
 }
 
 // sum computes Sum.
@@ -87,7 +98,10 @@ func (m *Manifest) check() error {
 		named[f.Name] = true
 		events = events || strings.HasPrefix(f.Name, eventsFolder+"/MANIFEST-")
 	}
+	whole, err := m.whole()
 	switch {
+	case err != nil:
+		return err
 	case m.Format < 0:
 		return fmt.Errorf("the backup has the format %d, which no version writes", m.Format)
 	case m.StoreID == uuid.Nil:
@@ -96,6 +110,8 @@ func (m *Manifest) check() error {
 		return errors.New("the backup is not whole: the event store's files are not named in it")
 	case m.Sum != "" && m.Sum != m.sum():
 		return errors.New("the backup's manifest is not what was written: a file is not named in it, or another is")
+	case m.Whole != "" && m.Whole != whole:
+		return errors.New("the backup's manifest is not what was written")
 	}
 	return nil
 }
@@ -125,6 +141,10 @@ func ReadManifest(dir string) (m Manifest, ok bool, err error) {
 
 func (m *Manifest) write(dir string) error {
 	m.Format, m.Sum = Format, m.sum()
+	var err error
+	if m.Whole, err = m.whole(); err != nil {
+		return err
+	}
 	b, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
