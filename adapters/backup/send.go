@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // eventsFolder is the event store's folder in a data folder.
@@ -127,6 +128,9 @@ func (a *sender) addFiles(data string, patterns []string) error {
 			if err != nil {
 				return err
 			}
+			if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && pattern != name {
+				continue // nothing that the registry has written
+			}
 			// A small file may be replaced or removed meanwhile.
 			if err := a.add(filepath.ToSlash(name), path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
@@ -137,15 +141,11 @@ func (a *sender) addFiles(data string, patterns []string) error {
 }
 
 func (a *sender) add(name, path string) error {
-	f, err := os.Open(path)
+	f, info, err := durable.OpenRegular(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
 	file := File{Name: name, Size: info.Size()}
 	// A table never changes, but a table of another store, or a table that was written after a restore, may have the same
 	// name and size.
