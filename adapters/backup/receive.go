@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 
 	"github.com/rollcall-registry/rollcall/projections/durable"
 )
@@ -70,6 +71,11 @@ func (t *Target) Size() (size int64) {
 // Receive reads an archive that Source.Write wrote, and makes it the backup in the folder. progress is told how many bytes
 // were received.
 func (t *Target) Receive(r io.Reader, progress func(bytes int64)) (m Manifest, err error) {
+	release, err := t.lock()
+	if err != nil {
+		return m, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	incoming := filepath.Join(t.dir, incomingFolder)
 	if err := errors.Join(sweep(t.dir), os.RemoveAll(incoming)); err != nil { // left by a backup that was killed
 		return m, err
@@ -109,6 +115,28 @@ func (t *Target) Receive(r io.Reader, progress func(bytes int64)) (m Manifest, e
 		return m, err
 	}
 	return m, t.removeOld(&m)
+}
+
+// lock locks the folder, so that no two backups remove what the other one needs. The backup in it must be the one that was looked at.
+func (t *Target) lock() (release func() error, err error) {
+	if err := os.MkdirAll(t.dir, 0o750); err != nil {
+		return nil, err
+	}
+	release, err = lock(t.dir)
+	if errors.Is(err, errLocked) {
+		return nil, fmt.Errorf("another backup is being written to %s", t.dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	now, _, err := ReadManifest(t.dir)
+	if err == nil && !reflect.DeepEqual(now, t.before) {
+		err = fmt.Errorf("another backup was written to %s meanwhile: run this one again", t.dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	return release, nil
 }
 
 // arrival is a file that was received.

@@ -13,7 +13,8 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
-// restoringPrefix begins the names of folders with restored files, until all files are there.
+// restoringPrefix begins the names of folders with restored files, until all files are there. Beside the data folder, the name of the data
+// folder and a number follow.
 const restoringPrefix = ".restoring-"
 
 // Restore copies a backup into a data folder, and checks every file. REQUIRES: the data folder is empty or absent. finish is
@@ -32,17 +33,25 @@ func Restore(dir, data string, progress func(bytes, total int64), finish func(fo
 		return m, err
 	}
 	// An existing folder may be a mount, and files cannot be renamed from one file system to another.
-	beside := filepath.Dir(filepath.Clean(data))
+	beside, prefix := filepath.Dir(filepath.Clean(data)), restoringPrefix+filepath.Base(filepath.Clean(data))+"-"
 	if existed {
-		beside = data
+		beside, prefix = data, restoringPrefix
 	}
 	if err := os.MkdirAll(beside, 0o750); err != nil {
 		return m, err
 	}
-	folder, err := os.MkdirTemp(beside, restoringPrefix)
+	if err := removeLeft(beside, prefix); err != nil {
+		return m, err
+	}
+	folder, err := os.MkdirTemp(beside, prefix)
 	if err != nil {
 		return m, err
 	}
+	release, err := lock(folder)
+	if err != nil {
+		return m, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }() // after a success the folder has its new name, and nothing is removed
 	if err := copyFiles(dir, folder, m, progress); err != nil {
 		return m, err
@@ -62,7 +71,29 @@ func Restore(dir, data string, progress func(bytes, total int64), finish func(fo
 	return m, durable.SyncDir(beside)
 }
 
-// claim refuses a data folder that is not empty. It removes what a restore that was killed has left.
+// removeLeft removes what restores of the same data folder have left that were killed: copies of the events and of the keys.
+func removeLeft(beside, prefix string) error {
+	entries, err := os.ReadDir(beside)
+	for _, e := range entries {
+		if number, ok := strings.CutPrefix(e.Name(), prefix); !ok || !e.IsDir() || strings.Trim(number, "0123456789") != "" {
+			continue
+		}
+		path := filepath.Join(beside, e.Name())
+		release, err := lock(path)
+		if errors.Is(err, errLocked) {
+			return fmt.Errorf("another restore into the same data folder is under way, in %s", path)
+		}
+		if err == nil {
+			err = errors.Join(os.RemoveAll(path), release())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// claim refuses a data folder that is not empty, but for what a restore that was killed has left.
 func claim(data string) (existed bool, err error) {
 	if err := durable.CheckFolder(data); err != nil {
 		return false, err
@@ -77,11 +108,6 @@ func claim(data string) (existed bool, err error) {
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), restoringPrefix) || !e.IsDir() {
 			return true, fmt.Errorf("%s is not empty: a backup is restored into a new folder only", data)
-		}
-	}
-	for _, e := range entries {
-		if err := os.RemoveAll(filepath.Join(data, e.Name())); err != nil {
-			return true, err
 		}
 	}
 	return true, nil
