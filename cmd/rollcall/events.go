@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/durable"
 	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -227,9 +229,23 @@ func exportAfter(ctx context.Context, registry *client.Client, query client.Even
 	return n, position, nil
 }
 
+var errNoEvents = errors.New("it is there, and is not a file of events")
+
+// cutShort says whether the only line of a file is the beginning of an event's, with which an export broke off: a crash may have left zeros in
+// its place. Any other file is not the registry's to empty.
+func cutShort(line []byte) bool {
+	const begins = `{"position":"`
+	written := bytes.TrimRight(line, "\x00")
+	n := min(len(written), len(begins))
+	return string(written[:n]) == begins[:n]
+}
+
 // resumePoint finds the last whole line's event, cuts off what follows it, and leaves the file at
 // its end. It is nil in an empty file.
 func resumePoint(f *os.File) (*eventstore.RecordedEvent, error) {
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, cmp.Or(err, durable.ErrNotRegular) // a read of a pipe would wait
+	}
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil || size == 0 {
 		return nil, err
@@ -248,8 +264,8 @@ func resumePoint(f *os.File) (*eventstore.RecordedEvent, error) {
 	}
 	end := bytes.LastIndexByte(tail, '\n')
 	if end < 0 { // one line, cut short
-		if at > 0 {
-			return nil, errors.New("it is not a file of events")
+		if at > 0 || !cutShort(tail) {
+			return nil, errNoEvents
 		}
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return nil, err
@@ -258,7 +274,7 @@ func resumePoint(f *os.File) (*eventstore.RecordedEvent, error) {
 	}
 	e, err := eventstore.ParseJSON(tail[bytes.LastIndexByte(tail[:end], '\n')+1 : end])
 	if err != nil || e.Position == 0 {
-		return nil, errors.New("it is there, and is not a file of events")
+		return nil, errNoEvents
 	}
 	keep := at + int64(end) + 1
 	if err := f.Truncate(keep); err != nil {
