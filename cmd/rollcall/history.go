@@ -153,7 +153,8 @@ func instanceOf(e *wire.HistoryEntry) string {
 	return e.Namespace + "/" + e.Service + "/" + e.ID
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine is a text in one line, with misleading characters written visibly.
+func oneLine(s string) string { return visibleLine(strings.Join(strings.Fields(s), " ")) }
 
 // compact is a value of JSON in one line; what is not there is a dash.
 func compact(v any) string {

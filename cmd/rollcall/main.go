@@ -73,7 +73,7 @@ func errorLine(err error) string {
 			parts = append(parts, line)
 		}
 	}
-	return strings.Join(parts, "; ")
+	return visibleLine(strings.Join(parts, "; "))
 }
 
 // group is a command that has only commands below it.

@@ -99,8 +99,7 @@ func (c *commandLine) show(cmd *cobra.Command, reply []byte, names func() []stri
 	out := cmd.OutOrStdout()
 	switch c.output {
 	case asJSON:
-		_, err := fmt.Fprintf(out, "%s\n", bytes.TrimSpace(reply))
-		return err
+		return writeJSON(out, bytes.TrimSpace(reply))
 	case asYAML:
 		return writeYAML(out, reply)
 	case asName:
@@ -123,13 +122,22 @@ func (c *commandLine) forPrograms() bool { return c.output == asJSON || c.output
 // writeItem writes an item of a sequence that may have no end: a line of JSON, or a document of YAML.
 func (c *commandLine) writeItem(w io.Writer, item []byte) error {
 	if c.output != asYAML {
-		_, err := fmt.Fprintf(w, "%s\n", item)
-		return err
+		return writeJSON(w, item)
 	}
 	if _, err := io.WriteString(w, "---\n"); err != nil {
 		return err
 	}
 	return writeYAML(w, item)
+}
+
+// writeJSON writes a line of JSON: to programs as it is, to a terminal with misleading characters escaped.
+func writeJSON(w io.Writer, item []byte) (err error) {
+	if isTerminal(w) {
+		_, err = fmt.Fprintln(w, visibleJSON(item))
+	} else {
+		_, err = fmt.Fprintf(w, "%s\n", item)
+	}
+	return err
 }
 
 // writeYAML writes JSON as YAML, with its fields in their order.
@@ -155,14 +163,24 @@ func plainStyle(n *yaml.Node) {
 	}
 }
 
-// page is where people read, with how they want to see it.
+// page is where people read, with how they want to see it. Characters that mislead people are written visibly.
 type page struct {
 	io.Writer
 	headers, wide, colours bool
+	exact                  bool // no character is changed: a program reads the sheet
 }
 
 func (c *commandLine) page(w io.Writer) *page {
-	return &page{w, !c.noHeaders, c.output == asWide, coloured(w)}
+	return &page{w, !c.noHeaders, c.output == asWide, coloured(w), c.output == asCSV}
+}
+
+// Write implements io.Writer. REQUIRES: b ends with a whole character.
+func (p *page) Write(b []byte) (int, error) {
+	if p.exact {
+		return p.Writer.Write(b)
+	}
+	_, err := io.WriteString(p.Writer, visible(string(b)))
+	return len(b), err
 }
 
 // pageOf is the page that a writer is, or a plain one.
@@ -220,7 +238,7 @@ type cell struct{ text, colour string }
 var breaks = strings.NewReplacer("\r\n", " ", "\n", " ", "\r", " ", "\t", " ")
 
 func cellOf(value any) cell {
-	c := cell{text: breaks.Replace(fmt.Sprint(value))}
+	c := cell{text: visibleLine(breaks.Replace(fmt.Sprint(value)))}
 	switch v := value.(type) {
 	case domain.Status:
 		c.colour = map[domain.Status]string{domain.Passing: "32", domain.Warning: "33", domain.Critical: "31", domain.Starting: "36"}[v]

@@ -65,7 +65,7 @@ func (w *lineWatcher) update(u *client.Update) error {
 	if w.remote.forPrograms() {
 		return w.remote.writeItem(w.out, fmt.Appendf(nil, `{"event":%q,"data":%s}`, u.Kind, u.Raw))
 	}
-	_, err := fmt.Fprintln(w.out, strings.Join(w.words(u), "\n"))
+	_, err := fmt.Fprintln(w.out, visible(strings.Join(w.words(u), "\n")))
 	return err
 }
 

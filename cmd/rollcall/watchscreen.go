@@ -216,8 +216,9 @@ func (s *screen) draw(shown *watchTable, now time.Time) error {
 	return err
 }
 
-// fit cuts a line to a width, and leaves out control characters except for colours.
+// fit cuts a line to a width, and leaves out the ends of lines and tabs. Colours stay, and misleading characters are written visibly.
 func fit(line string, width int) string {
+	line = visible(line)
 	var b strings.Builder
 	used, coloured := 0, false
 	for line != "" {

@@ -1,6 +1,6 @@
 // The frame of all pages: navigation, the state of the connection, sign-in, the time slider.
 import { address, get, token } from "./api.js";
-import { h, list, paced, say } from "./dom.js";
+import { h, list, paced, say, visible } from "./dom.js";
 import { Fleet } from "./fleet.js";
 import { Page } from "./page.js";
 import { Rights } from "./rights.js";
@@ -97,7 +97,7 @@ class App extends HTMLElement {
       this.page.route = r;
       this.page.routed();
     }
-    document.title = [this.page.heading, "Rollcall"].filter(Boolean).join(" · ");
+    document.title = visible([this.page.heading, "Rollcall"].filter(Boolean).join(" · "));
     this.past.hidden = at === "";
     say(this.moment, Number.isNaN(momentOf(at)) ? `position ${at}` : `${time(at)} (${ago(at)})`);
     this.past.querySelector("a.compare")?.setAttribute("href", to("diff"));

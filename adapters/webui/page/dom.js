@@ -14,8 +14,19 @@ function attribute(el, attributes) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") el.addEventListener(name.slice(2), value);
     else if (value === true) el.setAttribute(name, "");
-    else if (value !== false && value !== undefined) el.setAttribute(name, String(value));
+    else if (value !== false && value !== undefined) el.setAttribute(name, name === "title" || name === "aria-label" ? visible(/** @type {string} */ (value)) : String(value));
   }
+}
+
+// Characters that browsers show as nothing, or that show what follows in another order. Those that join emoji and letters stay.
+const misleading = /[\u007f-\u009f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+
+/**
+ * A text with misleading characters written as <U+202E>: services choose their texts, and a line must not be read as another one.
+ * @param {string | number} text
+ */
+export function visible(text) {
+  return String(text).replace(misleading, (c) => `<U+${/** @type {number} */ (c.codePointAt(0)).toString(16).toUpperCase().padStart(4, "0")}>`);
 }
 
 /**
@@ -25,7 +36,7 @@ function attribute(el, attributes) {
 function fill(el, children) {
   for (const child of children) {
     if (child instanceof Node) el.append(child);
-    else if (child !== null && child !== undefined && child !== false) el.append(String(child));
+    else if (child !== null && child !== undefined && child !== false) el.append(visible(child));
   }
 }
 
@@ -63,7 +74,8 @@ export function s(tag, attributes = {}, ...children) {
  * @param {string | number} text
  */
 export function say(el, text) {
-  if (el.textContent !== String(text)) el.textContent = String(text);
+  const shown = visible(text);
+  if (el.textContent !== shown) el.textContent = shown;
 }
 
 /**

@@ -1,6 +1,6 @@
 // The overview: every service with its instances by state, and what changed of late.
 import { get } from "./api.js";
-import { h, list, rested, say } from "./dom.js";
+import { h, list, rested, say, visible } from "./dom.js";
 import { stateOf, states } from "./fleet.js";
 import { bar, drawBar, entry, newest, Page, chip } from "./page.js";
 import { set, toInstance, toService } from "./route.js";
@@ -233,7 +233,7 @@ function drawRow(el, row, one, now) {
 function sayNames(cell, names) {
   const sorted = [...(names ?? [])].sort();
   say(cell, !names ? "…" : sorted.length > 2 ? `${sorted[0]} +${sorted.length - 1}` : sorted.join(", "));
-  cell.title = sorted.slice(0, mostNames).join(", ");
+  cell.title = visible(sorted.slice(0, mostNames).join(", "));
 }
 
 customElements.define("rc-overview", Overview);

@@ -17,6 +17,17 @@ export default async function (tell, { server, guarded, middle }) {
     assert.equal(await page.locator("main img").count(), 0);
   });
 
+  await tell("text that would be read as another one is shown as it is", async (page) => {
+    const reason = "clean\u009b2J-up \u202egod yb\u202c a\u200bb", shown = "clean<U+009B>2J-up <U+202E>god yb<U+202C> a<U+200B>b";
+    await server.register("bidi", "bidi-1", { version: reason, tags: [reason], metadata: { note: reason } });
+    await server.send("PUT", "/v1/services/bidi/instances/bidi-1/traffic", { traffic: "draining", reason });
+    for (const path of ["/ui/service/default/bidi", "/ui/instance/default/bidi/bidi-1", "/ui/audit?service=bidi", `/ui/diff?at=${middle}`, `/ui/service/default/${encodeURIComponent(reason)}`]) {
+      await page.goto(server.url + path);
+      await page.locator("main", { hasText: shown }).waitFor();
+      assert.doesNotMatch(await page.locator("html").innerText() + await page.title(), /[\u009b\u200b\u202a-\u202e]/, path);
+    }
+  });
+
   await tell("an address that nobody made shows a page, and no error in the browser", async (page) => {
     const text = encodeURIComponent(evil);
     const addresses = ["constructor", "__proto__", "toString/a/b", "instance/%2F/%3F/%23", `instance/default/evil/${text}`, `service/${text}/x`, `webhook/${text}`,
