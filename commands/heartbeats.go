@@ -59,7 +59,7 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 	if entry == nil || h.caller.mayWrite(beat.Key) != nil {
 		return Result{}, false
 	}
-	result, received, ok := decideHeartbeat(entry, &beat)
+	received, ok := decideHeartbeat(entry, &beat, &result)
 	if !ok {
 		return Result{}, false
 	}
@@ -91,26 +91,35 @@ func (h *Heartbeats) TrySend(ctx context.Context, beat domain.SendHeartbeat) (re
 // unconditional is a heartbeat without a precondition. Its key does not matter to decideHeartbeat.
 var unconditional domain.SendHeartbeat
 
-// decideHeartbeat decides a heartbeat on the catalog's entry of the instance. The result lacks its position. ok is
-// false if the heartbeat's precondition does not fit the entry. The stream may have a newer registration than the
-// catalog: then the append fails.
-func decideHeartbeat(entry *catalog.Entry, beat *domain.SendHeartbeat) (result Result, received domain.HeartbeatReceived, ok bool) {
-	result = Result{Epoch: entry.Epoch(), Revision: entry.Revision()}
+// decideHeartbeat decides a heartbeat on the catalog's entry of the instance. The result, which it fills in place (ADR 149), lacks its
+// position. ok is false if the heartbeat's precondition does not fit the entry: then the result is left alone. The stream may have a
+// newer registration than the catalog: then the append fails. REQUIRES: the result is zero.
+func decideHeartbeat(entry *catalog.Entry, beat *domain.SendHeartbeat, result *Result) (received domain.HeartbeatReceived, ok bool) {
 	if entry.Watched() && !entry.Lapsed().IsZero() { // the heartbeat gives back a status
-		return result, received, false
+		return received, false
 	}
-	if !beat.Conditional() { // most heartbeats: this spares them the state of an instance
-		return result, domain.HeartbeatReceived{Epoch: entry.Epoch()}, true
+	if beat.Conditional() { // few heartbeats: this spares the others the state of an instance
+		if received, ok = decideConditional(entry, beat); !ok {
+			return received, false
+		}
+	} else {
+		received.Epoch = entry.Epoch()
 	}
+	result.Epoch, result.Revision = entry.Epoch(), entry.Revision()
+	return received, true
+}
+
+// decideConditional is decideHeartbeat of a heartbeat with a precondition.
+func decideConditional(entry *catalog.Entry, beat *domain.SendHeartbeat) (received domain.HeartbeatReceived, ok bool) {
 	live := domain.Instance{Phase: domain.Registered, Epoch: entry.Epoch()} // the fields that decide a heartbeat
 	if beat.Owner != "" && beat.Validate() != nil {
-		return result, received, false
+		return received, false
 	}
 	if beat.Owner != "" || beat.Holder != "" {
 		live.Owner = entry.Owner()
 	}
 	received, err := live.Heartbeat(*beat)
-	return result, received, err == nil
+	return received, err == nil
 }
 
 func (h *Heartbeats) event(received domain.HeartbeatReceived) eventstore.EventData {
@@ -149,12 +158,11 @@ func (h *Heartbeats) SendAll(ctx context.Context, instances []domain.Key, precon
 			conditional := heartbeatOf(instances, preconditions, i)
 			beat = &conditional
 		}
-		result, received, ok := decideHeartbeat(entry, beat)
+		received, ok := decideHeartbeat(entry, beat, &results[i])
 		if !ok {
 			b.undecided = append(b.undecided, i)
 			continue
 		}
-		results[i] = result
 		b.requests = addHeartbeat(b.requests, entry, &instances[i], seen, b.event(h, received))
 		b.sent = append(b.sent, i)
 	}

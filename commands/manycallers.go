@@ -37,11 +37,11 @@ func (s *Service) TrySendMany(ctx context.Context, beats []CallersHeartbeat, int
 		if entry == nil || by.caller.mayWrite(beats[i].Key) != nil {
 			continue
 		}
-		result, received, ok := decideHeartbeat(entry, &domain.SendHeartbeat{Key: beats[i].Key, Holder: beats[i].Holder})
+		received, ok := decideHeartbeat(entry, &domain.SendHeartbeat{Key: beats[i].Key, Holder: beats[i].Holder}, &tried[i].Result)
 		if !ok {
 			continue
 		}
-		tried[i] = Tried{Result: result, Known: true}
+		tried[i].Known = true
 		m.events = append(m.events, by.event(received))
 		m.requests = addHeartbeat(m.requests, entry, &m.keys[i], seen, m.events[len(m.events)-1:])
 		m.sent = append(m.sent, i)

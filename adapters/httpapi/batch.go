@@ -271,12 +271,13 @@ func (b *commandBatch) readRequests(c echo.Context, body []byte, array bool, onc
 	return nil
 }
 
-// key is the instance of a result.
-func (b *commandBatch) key(result int) domain.Key {
+// appendKey appends the fields of the instance of a result.
+func (b *commandBatch) appendKey(into []byte, result int) []byte {
 	if b.plain {
-		return b.registrations[result].Key
+		return appendKey(into, &b.registrations[result].Key)
 	}
-	return b.requests[result].Command.Instance()
+	key := b.requests[result].Command.Instance()
+	return appendKey(into, &key)
 }
 
 // commands carries out a batch of commands. Each command gets a result of its own: a command that is refused does not
@@ -294,11 +295,11 @@ func (a *api) commands(c echo.Context) error {
 	}
 	if !batch.plain {
 		batch.results = a.Commands.DoAllInto(c.Request().Context(), batch.results, caller(c), batch.requests)
-		return a.answerBatch(c, batch.refused, batch.key, batch.results)
+		return a.answerBatch(c, batch.refused, batch.appendKey, batch.results)
 	}
 	var kept bool
 	batch.results, kept = a.Commands.RegisterAll(c.Request().Context(), batch.results, caller(c), batch.registrations)
-	err = a.answerBatch(c, batch.refused, batch.key, batch.results)
+	err = a.answerBatch(c, batch.refused, batch.appendKey, batch.results)
 	if !kept {
 		batch.body = body[:0]
 	}
@@ -306,7 +307,7 @@ func (a *api) commands(c echo.Context) error {
 }
 
 // answerBatch answers a batch with appendBatch.
-func (a *api) answerBatch(c echo.Context, refused []error, key func(int) domain.Key, results []commands.Result) error {
+func (a *api) answerBatch(c echo.Context, refused []error, key func([]byte, int) []byte, results []commands.Result) error {
 	buffers := batchBuffersPool.Get().(*batchBuffers)
 	defer batchBuffersPool.Put(buffers)
 	var newest eventstore.Position
@@ -320,15 +321,15 @@ func (a *api) answerBatch(c echo.Context, refused []error, key func(int) domain.
 
 // appendBatch appends the reply to a batch: which items succeeded and which failed, each with its index, in the order of
 // the items. refused has an error for each item that was not carried out, nil for any other item. results are those of the
-// other items, in order, and key gives the instance of a result. newest is the position of the reply.
-func (a *api) appendBatch(b []byte, refused []error, key func(int) domain.Key, results []commands.Result) (_ []byte, newest eventstore.Position, err error) {
+// other items, in order, and key appends the fields of the instance of a result. newest is the position of the reply.
+func (a *api) appendBatch(b []byte, refused []error, key func([]byte, int) []byte, results []commands.Result) (_ []byte, newest eventstore.Position, err error) {
 	b = append(slices.Grow(b, 64+144*len(refused)), `{"succeeded":[`...)
 	none := len(b)
 	next, newest, failures := 0, a.Queries.Position(), []wire.BatchFailure{}
 	timelines := a.Queries.Timelines()
 	for i, err := range refused {
 		if err == nil {
-			r := results[next]
+			r := &results[next]
 			err = r.Err
 			if err == nil {
 				if len(b) > none {
@@ -337,7 +338,7 @@ func (a *api) appendBatch(b []byte, refused []error, key func(int) domain.Key, r
 				b = append(b, `{"index":`...)
 				b = append(strconv.AppendInt(b, int64(i), 10), ',')
 				at := wire.Position{Timeline: timelines.Of(r.Position), Number: r.Position}
-				b = appendFields(b, at, key(next), r)
+				b = appendOutcome(key(b, next), at, r)
 				newest = max(newest, r.Position)
 			}
 			next++

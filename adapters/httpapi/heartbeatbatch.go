@@ -20,7 +20,7 @@ import (
 
 // encodeBatch encodes the reply to a batch of heartbeats into its buffer.
 func (a *api) encodeBatch(b *batchBuffers) (newest eventstore.Position, err error) {
-	b.reply, newest, err = a.appendBatch(b.reply[:0], b.refused, func(i int) domain.Key { return b.keys[i] }, b.results)
+	b.reply, newest, err = a.appendBatch(b.reply[:0], b.refused, func(into []byte, i int) []byte { return appendKey(into, &b.keys[i]) }, b.results)
 	return newest, err
 }
 
@@ -117,11 +117,13 @@ func (b *batchBuffers) readNames(ns string) (plain bool) {
 	}
 	b.refused, b.keys = slices.Grow(b.refused, len(b.names)), slices.Grow(b.keys, len(b.names))
 	for _, name := range b.names {
-		key, err := heartbeatKey(ns, name)
-		b.refused = append(b.refused, err)
-		if err == nil {
-			b.keys = append(b.keys, key)
+		next := len(b.keys)
+		b.keys = b.keys[:next+1]
+		err := setHeartbeatKey(&b.keys[next], ns, name)
+		if err != nil {
+			b.keys = b.keys[:next]
 		}
+		b.refused = append(b.refused, err)
 	}
 	return true
 }
@@ -202,15 +204,17 @@ func readHeartbeat(ns string, item heartbeatItem) (key domain.Key, precondition 
 	if json.Unmarshal(item, &name) != nil || name == nil {
 		return key, precondition, badHeartbeatItem
 	}
-	key, err = heartbeatKey(ns, *name)
+	err = setHeartbeatKey(&key, ns, *name)
 	return key, precondition, err
 }
 
-// heartbeatKey reads "service/id" or "namespace/service/id". The command checks the parts.
-func heartbeatKey(ns, name string) (domain.Key, error) {
+// setHeartbeatKey reads "service/id" or "namespace/service/id" into a key, in place (ADR 149). The command checks the parts.
+func setHeartbeatKey(key *domain.Key, ns, name string) (err error) {
 	service, id, ok := strings.Cut(name, "/")
 	if ok && strings.IndexByte(id, '/') < 0 {
-		return domain.Key{Namespace: ns, Service: service, ID: id}, nil
+		key.Namespace, key.Service, key.ID = ns, service, id
+		return nil
 	}
-	return domain.ParseKey(name)
+	*key, err = domain.ParseKey(name)
+	return err
 }

@@ -249,31 +249,30 @@ func renews(command domain.Command) bool {
 // appendResult appends the JSON of a command's result. No part of the JSON needs escapes: a legal key has no quotes,
 // backslashes or control characters, and a command with an illegal key has no result.
 func appendResult(b []byte, at wire.Position, key domain.Key, r commands.Result) []byte {
-	return appendFields(append(b, '{'), at, key, r)
+	return appendOutcome(appendKey(append(b, '{'), &key), at, &r)
 }
 
-// appendFields is appendResult without the brace at the beginning.
-func appendFields(b []byte, at wire.Position, key domain.Key, r commands.Result) []byte {
+// appendKey appends the fields of an instance, with a comma behind them.
+func appendKey(b []byte, key *domain.Key) []byte {
 	b = append(b, `"namespace":"`...)
 	b = append(b, key.Namespace...)
 	b = append(b, `","service":"`...)
 	b = append(b, key.Service...)
 	b = append(b, `","id":"`...)
 	b = append(b, key.ID...)
-	b = append(b, `",`...)
-	b = appendOutcome(b, at, r.Epoch, r.Revision)
-	if r.Outcome != "" {
-		b = append(append(append(b[:len(b)-1], `,"outcome":"`...), r.Outcome...), `"}`...)
-	}
-	return b
+	return append(b, `",`...)
 }
 
-func appendOutcome(b []byte, position wire.Position, epoch, revision uint64) []byte {
+// appendOutcome appends the fields of a result and the brace at the end.
+func appendOutcome(b []byte, at wire.Position, r *commands.Result) []byte {
 	b = append(b, `"position":"`...)
-	b = position.Append(b)
+	b = at.Append(b)
 	b = append(b, `","epoch":`...)
-	b = strconv.AppendUint(b, epoch, 10)
+	b = strconv.AppendUint(b, r.Epoch, 10)
 	b = append(b, `,"revision":`...)
-	b = strconv.AppendUint(b, revision, 10)
+	b = strconv.AppendUint(b, r.Revision, 10)
+	if r.Outcome != "" {
+		b = append(append(append(b, `,"outcome":"`...), r.Outcome...), '"')
+	}
 	return append(b, '}')
 }

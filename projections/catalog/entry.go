@@ -114,7 +114,9 @@ func (e *Entry) HeartbeatStream() uint32 { return atomic.LoadUint32(&e.heartbeat
 func (e *Entry) SetHeartbeatStream(number uint32) { atomic.StoreUint32(&e.heartbeats, number) }
 
 // Is says whether the entry is the entry of that instance.
-func (e *Entry) Is(key domain.Key) bool {
+func (e *Entry) Is(key domain.Key) bool { return e.is(&key) }
+
+func (e *Entry) is(key *domain.Key) bool {
 	return e.ID() == key.ID && e.service.key.Service == key.Service && e.service.key.Namespace == key.Namespace
 }
 

@@ -85,7 +85,7 @@ func (x *index) shardWithin(service uint64, id string) (*indexShard, uint32) {
 // find is the entry of that key, or nil.
 func (x *index) find(key domain.Key) *Entry {
 	s, hash := x.shardOf(key)
-	_, e := lookup(*s.slots.Load(), key, hash)
+	_, e := lookup(*s.slots.Load(), &key, hash)
 	return e
 }
 
@@ -135,8 +135,8 @@ func (x *index) findAll(into []*Entry, keys []domain.Key) []*Entry {
 	for ; len(keys) > 0; keys = keys[min(prefetchBatch, len(keys)):] {
 		some := keys[:min(prefetchBatch, len(keys))]
 		l.begin(x, some)
-		for i, key := range some {
-			_, e := lookup(l.tables[i], key, l.hashes[i])
+		for i := range some {
+			_, e := lookup(l.tables[i], &some[i], l.hashes[i])
 			into = append(into, e)
 		}
 	}
@@ -160,13 +160,13 @@ type location struct {
 
 // locate is the location of a key.
 func (s *indexShard) locate(key domain.Key, hash uint32) location {
-	found, e := lookup(*s.slots.Load(), key, hash)
+	found, e := lookup(*s.slots.Load(), &key, hash)
 	return location{s, key, hash, found, e}
 }
 
 // lookup gives the key's slot and entry. For a key without an entry it gives the slot where the entry would go, which is
 // nil in a table without slots.
-func lookup(slots []slot, key domain.Key, hash uint32) (at *slot, e *Entry) {
+func lookup(slots []slot, key *domain.Key, hash uint32) (at *slot, e *Entry) {
 	if len(slots) == 0 {
 		return nil, nil
 	}
@@ -185,7 +185,7 @@ func lookup(slots []slot, key domain.Key, hash uint32) (at *slot, e *Entry) {
 			if at == nil {
 				at = s
 			}
-		case atomic.LoadUint32(&s.hash) == hash && e.Is(key):
+		case atomic.LoadUint32(&s.hash) == hash && e.is(key):
 			return s, e
 		}
 	}
@@ -197,7 +197,7 @@ func (l location) set(e *Entry, listed int) {
 	if l.entry == nil {
 		if at == nil || at.entry == nil && 4*(shard.used+1) > 3*len(*shard.slots.Load()) {
 			shard.rebuild()
-			at, _ = lookup(*shard.slots.Load(), l.key, l.hash)
+			at, _ = lookup(*shard.slots.Load(), &l.key, l.hash)
 		}
 		if at.entry == nil {
 			shard.used++
