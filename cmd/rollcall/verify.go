@@ -191,7 +191,17 @@ func (v *verification) run(c *cobra.Command, line *commandLine, events iter.Seq2
 		}
 		return fmt.Errorf("NOT VERIFIED: %s%s", verdict.Fault, where)
 	}
+	compared := verdict.Leaves
+	if k := evidence.Checkpoint; k != nil {
+		compared = max(compared, k.Size)
+	}
+	if compared == 0 && verdict.Events > 0 {
+		return fmt.Errorf("NOT VERIFIED: there is nothing to hold the %d events against: no checkpoint was given, and no tree was found", verdict.Events)
+	}
 	proved := map[string]any{"verified": true, "events": verdict.Events, "root": fmt.Sprint(verdict.Root)}
+	if compared < verdict.Events {
+		proved["compared"] = compared
+	}
 	if verdict.Hidden > 0 {
 		proved["concealed"] = verdict.Hidden
 	}
@@ -202,6 +212,9 @@ func (v *verification) run(c *cobra.Command, line *commandLine, events iter.Seq2
 		fmt.Fprintf(out, "verified: %d events, root %s\n", verdict.Events, verdict.Root)
 		if verdict.Hidden > 0 {
 			fmt.Fprintf(out, "of %d events you may not see what checks and webhooks keep secret: they count with their hash in the tree\n", verdict.Hidden)
+		}
+		if compared < verdict.Events {
+			fmt.Fprintf(out, "only the first %d events were compared: the tree, which grows after the events, has no more\n", compared)
 		}
 		if k := evidence.Checkpoint; k != nil {
 			fmt.Fprintf(out, "the checkpoint of %d events (%s) stands: nothing before it was changed\n", k.Size, strings.TrimPrefix(k.Origin, "rollcall/"))
