@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -172,5 +173,33 @@ func TestADamagedStoreIDIsReadFromTheCheckpointsKey(t *testing.T) {
 	}
 	if _, err := loadStoreID(data, quiet); !errors.As(err, new(durable.Damaged)) || !strings.Contains(err.Error(), "history/") || !strings.Contains(err.Error(), "or move it away") {
 		t.Errorf("a folder that belongs to some store: %v", err)
+	}
+}
+
+// The key of another store signs checkpoints that nobody who kept this store's key can verify: the log says so.
+func TestAKeyOfAnotherStoreIsTold(t *testing.T) {
+	data, other := t.TempDir(), t.TempDir()
+	keyFiles(t, data, func(*node) {})
+	key := keyFiles(t, other, func(*node) {})["checkpoint.key"]
+	warned := func() string {
+		var log bytes.Buffer
+		s := settings{data: data, store: "embedded", retention: time.Hour, minFree: 1}
+		n, err := openNode(t.Context(), s, slog.New(slog.NewTextHandler(&log, nil)), func(string, func() error) {})
+		if err == nil {
+			err = n.close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return log.String()
+	}
+	if log := warned(); strings.Contains(log, "another event store") {
+		t.Errorf("of its own key it says %s", log)
+	}
+	if err := os.WriteFile(filepath.Join(data, "checkpoint.key"), key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if log := warned(); !strings.Contains(log, "another event store") {
+		t.Errorf("of another key it says %s", log)
 	}
 }

@@ -224,6 +224,10 @@ func (n *node) openQueries(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if owner, err := history.KeyOwner(n.file("checkpoint.key")); err == nil && owner != n.store.id {
+		n.logger.Warn("the key of the checkpoints is that of another event store: checkpoints are signed in its name, and the key that auditors of this "+
+			"store have kept does not verify them", "file", n.file("checkpoint.key"), "key_of", owner, "store", n.store.id)
+	}
 	n.queries = &queries.Service{
 		Live: n.live, Past: asof.New(n.store, catalogSnapshots(n.settings, n.store.id, n.logger)), History: n.history,
 		Store: n.store.Store, StoreID: n.store.id.String(), Signer: signer, Now: n.store.now, Listening: n.listening, Stopping: n.stopping,
