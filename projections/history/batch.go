@@ -20,9 +20,13 @@ type batch interface {
 type memtableBatch struct {
 	*pebble.Batch
 	largest int // bytes of its largest commit
+	small   int // how many of its newest commits were small
 }
 
-const keptBatch = 8 << 20 // bytes of a batch that the next commit uses again, at most
+const (
+	keptBatch    = 8 << 20 // bytes of a batch that the next commit uses again, at most
+	smallCommits = 8       // after how many small commits the memory of a batch is given back; under a load some are small, because their time has come
+)
 
 func newMemtableBatch(db *disposable.DB) memtableBatch {
 	return memtableBatch{Batch: db.NewBatch(pebble.WithMaxRetainedSizeBytes(keptBatch))}
@@ -33,7 +37,11 @@ func (b memtableBatch) commit(db *disposable.DB) (batch, error) {
 	switch err := db.Commit(b.Batch); {
 	case err != nil:
 		return b, err
-	case size < b.largest/4: // a load is over, and its memory is given back
+	case size >= b.largest/4:
+		b.small = 0
+	case b.small < smallCommits:
+		b.small++
+	default: // a load is over
 		return newMemtableBatch(db), nil
 	}
 	b.Reset()

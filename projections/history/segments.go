@@ -81,6 +81,13 @@ func newSegment(number int64) *segment {
 	return &segment{number: number, names: &segmentNames{}}
 }
 
+// next is the segment after a full one, with memory for as many names.
+func (s *segment) next() *segment {
+	n := newSegment(s.number + 1)
+	n.names.subjects, n.names.index = make([]*subject, 0, len(s.names.subjects)), s.names.index.Next()
+	return n
+}
+
 // grow takes memory for a number of entries, so that they are not copied again and again. Readers may still have the old lists.
 func (s *segment) grow(entries int) {
 	more := max(0, entries-len(s.positions))
@@ -159,7 +166,7 @@ func (s *segments) add(p eventstore.Position, eventType uint32, of *subject, ste
 	if int64(len(o.positions)) < s.size {
 		return nil
 	}
-	s.full, s.open = append(s.full, o), newSegment(o.number+1)
+	s.full, s.open = append(s.full, o), o.next()
 	return o
 }
 

@@ -30,8 +30,9 @@ const (
 // INVARIANT: a block or hash is in memory until its batch is committed, so a reader finds it in memory or in the engine. Leaves
 // of a block never change.
 type tree struct {
-	db   *disposable.DB
-	size int64 // number of leaves; only the goroutine that applies events uses it
+	db    *disposable.DB
+	size  int64  // number of leaves; only the goroutine that applies events uses it
+	value []byte // buffer of that goroutine
 
 	keep bool // the hashes that later ones need stay in memory: the engine may not have them yet, as in a rebuild
 
@@ -82,11 +83,11 @@ func (t *tree) add(b batch, leaf hash) error {
 	if len(block) < blockLeaves {
 		return nil
 	}
-	value := make([]byte, 0, blockLeaves*tlog.HashSize)
+	t.value = t.value[:0]
 	for i := range block {
-		value = append(value, block[i][:]...)
+		t.value = append(t.value, block[i][:]...)
 	}
-	if err := b.Set(key64(rangeBlock, uint64(number)), value, nil); err != nil {
+	if err := b.Set(key64(rangeBlock, uint64(number)), t.value, nil); err != nil {
 		return err
 	}
 	return t.addUpper(b, number, subtree(block))

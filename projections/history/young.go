@@ -90,7 +90,7 @@ func (y *young) written(base eventstore.Position) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.base, y.full, y.block, y.bytes = base, nil, block{}, 0
-	y.lists = newLists(y.lists.number+1, y.lists.direct) // readers may still have the lists
+	y.lists = y.lists.next()
 }
 
 // entryBytes is what the lists of an entry count for in bytes.

@@ -58,8 +58,33 @@ type serviceList struct {
 	positions []eventstore.Position
 }
 
-func newLists(number uint32, direct bool) lists {
-	return lists{namespaces: named{}, services: map[string]*serviceList{}, actors: named{}, number: number, direct: direct}
+// next are empty lists with memory for as much as l has, because the entries of a commit are mostly like those of the commit before. Readers
+// may still have l.
+func (l *lists) next() lists {
+	n := lists{
+		namespaces: l.namespaces.next(), services: make(map[string]*serviceList, len(l.services)), actors: l.actors.next(),
+		instances: make([]*instanceList, 0, len(l.instances)), index: l.index.Next(), number: l.number + 1, direct: l.direct,
+	}
+	for _, t := range l.types {
+		if len(t.positions) >= longList {
+			n.types = append(n.types, typeList{t.name, make([]eventstore.Position, 0, len(t.positions))})
+		}
+	}
+	return n
+}
+
+// longList is from how many positions on the memory of a list is taken at once for the next one.
+const longList = 1024
+
+func (n named) next() named {
+	next := named{}
+	for name, list := range n {
+		if len(*list) >= longList {
+			of := make([]eventstore.Position, 0, len(*list))
+			next[name] = &of
+		}
+	}
+	return next
 }
 
 // terms are the names by which an entry is found. They may be parts of long texts.
@@ -183,10 +208,13 @@ func (l *lists) of(t term) []eventstore.Position {
 	return *list
 }
 
-// each yields every list with its term, until yield gives an error. The names of a kind come in order, because the engine takes keys
+// each yields every list that has a position with its term, until yield gives an error. The names of a kind come in order, because the engine takes keys
 // in order several times as fast as others.
 func (l *lists) each(yield func(t term, list []eventstore.Position) error) error {
 	for _, t := range l.types {
+		if len(t.positions) == 0 {
+			continue
+		}
 		if err := yield(term{prefix: rangeType, name: t.name}, t.positions); err != nil {
 			return err
 		}
@@ -205,6 +233,9 @@ func (l *lists) each(yield func(t term, list []eventstore.Position) error) error
 	}
 	for prefix, names := range map[byte]named{rangeActor: l.actors, rangeNamespace: l.namespaces} {
 		for _, name := range slices.Sorted(maps.Keys(names)) {
+			if len(*names[name]) == 0 {
+				continue
+			}
 			if err := yield(term{prefix: prefix, name: name}, *names[name]); err != nil {
 				return err
 			}

@@ -37,6 +37,19 @@ func (t *Index) Add(hash uint32, number int) {
 	t.used++
 }
 
+// Next is an empty index with memory for as many items as t has.
+func (t *Index) Next() Index { return Index{slots: make([]uint64, slotsFor(t.used))} }
+
+func slotsFor(items int) (slots int) {
+	if items == 0 {
+		return 0
+	}
+	for slots = leastSlots; 4*items > 3*slots; {
+		slots *= 2
+	}
+	return slots
+}
+
 func (t *Index) place(slot uint64) {
 	mask := uint32(len(t.slots) - 1)
 	i := uint32(slot>>32) & mask

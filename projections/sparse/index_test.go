@@ -13,6 +13,12 @@ func TestAnIndexFindsWhatWasAdded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		few := rapid.Uint32Max(rapid.SampledFrom([]uint32{0, 3, 1 << 10, 1<<32 - 1}).Draw(t, "most")) // hashes that are the same for many
 		var index sparse.Index
+		if rapid.Bool().Draw(t, "next") {
+			for number := range rapid.IntRange(0, 300).Draw(t, "before") {
+				index.Add(few.Draw(t, "hash before"), number)
+			}
+			index = index.Next()
+		}
 		var hashes []uint32
 		for range rapid.IntRange(0, 300).Draw(t, "items") {
 			hash := few.Draw(t, "hash")
