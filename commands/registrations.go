@@ -48,7 +48,9 @@ func (s *Service) registerAll(ctx context.Context, b *registrationBatch, into []
 	into = append(into, make([]Result, len(registrations))...)
 	results := into[from:]
 	b.entries = s.catalog().FindAll(b.entries, b.keys)
-	metadata := caller.metadata(false)
+	if len(registrations) > 1 {
+		b.metadata = caller.metadata(false)
+	}
 	refused := 0
 	for i := range registrations {
 		r := &registrations[i]
@@ -62,7 +64,7 @@ func (s *Service) registerAll(ctx context.Context, b *registrationBatch, into []
 			continue
 		}
 		results[i] = Result{Epoch: registered.Epoch, Created: true, Outcome: RegistrationCreated}
-		b.add(i, r.Key, &registered, metadata)
+		b.add(i, r.Key, &registered, caller)
 	}
 	if refused > 0 {
 		s.observeRefused(results)
@@ -159,7 +161,8 @@ type registrationBatch struct {
 	texts    texts
 	events   []eventstore.EventData
 	requests []eventstore.AppendRequest
-	sent     []int // sent[j] is the item of requests[j]
+	sent     []int  // sent[j] is the item of requests[j]
+	metadata []byte // of the events of several registrations, which share it; nil: there is one registration
 	appended []eventstore.AppendResult
 	behind   []int // items whose append found the catalog behind, in their order
 	lent     bool  // an append is under way, or has failed
@@ -182,11 +185,19 @@ func (b *registrationBatch) begin(registrations []domain.RegisterInstance) {
 
 // add adds the request to append the event with which an instance begins. REQUIRES: begin was told of at least as many registrations, for
 // requests point into events.
-func (b *registrationBatch) add(item int, key domain.Key, e *domain.InstanceRegistered, metadata []byte) {
+func (b *registrationBatch) add(item int, key domain.Key, e *domain.InstanceRegistered, caller *Caller) {
 	written := eventstore.AppendLifecycleStream(b.texts.scratch[:0], key)
 	name := len(written)
-	written = b.texts.keep(e.AppendEncoded(written))
-	b.events = append(b.events, eventstore.EventData{Type: domain.TypeInstanceRegistered, Data: written[name:], Metadata: metadata})
+	written, err := e.AppendEncoded(written)
+	data := len(written)
+	metadata := b.metadata
+	if metadata == nil { // it shares the memory of the event's text
+		written = caller.appendMetadata(written, false)
+	}
+	if written = b.texts.keep(written, err); metadata == nil {
+		metadata = written[data:]
+	}
+	b.events = append(b.events, eventstore.EventData{Type: domain.TypeInstanceRegistered, Data: written[name:data:data], Metadata: metadata})
 	last := len(b.events) - 1
 	b.requests = append(b.requests, eventstore.AppendRequest{
 		Stream: streamIn(written[:name]), Expected: eventstore.NoStream(), Events: b.events[last : last+1 : last+1],
@@ -204,6 +215,7 @@ func (b *registrationBatch) end() {
 	clear(b.keys)
 	clear(b.entries)
 	b.keys, b.entries, b.behind, b.sent = b.keys[:0], b.entries[:0], b.behind[:0], b.sent[:0]
+	b.metadata = nil
 	b.texts.end()
 	if !b.lent {
 		clear(b.events)

@@ -266,8 +266,10 @@ func (m *metadata) of(caller *Caller, beat bool) []byte {
 
 // metadata is the JSON of domain.Metadata. A heartbeat has no request id, so that all heartbeats of a caller share
 // one metadata.
-func (c Caller) metadata(beat bool) []byte {
-	b := make([]byte, 0, 128)
+func (c Caller) metadata(beat bool) []byte { return c.appendMetadata(make([]byte, 0, 128), beat) }
+
+// appendMetadata appends what metadata gives.
+func (c *Caller) appendMetadata(b []byte, beat bool) []byte {
 	field := func(name, value string) {
 		if value != "" {
 			b = append(append(append(b, '"'), name...), '"', ':')

@@ -217,7 +217,7 @@ func (a *api) do(c echo.Context, request commands.Request) error {
 	status := http.StatusOK
 	if r.Created {
 		status = http.StatusCreated
-		c.Response().Header().Set("Location", locationOf(command.Instance()))
+		c.Response().Header().Set("Location", string(appendLocation(nil, command.Instance())))
 	}
 	if !renews(command) {
 		c.Response().Header().Set("ETag", revisionTag(r))
@@ -225,13 +225,14 @@ func (a *api) do(c echo.Context, request commands.Request) error {
 	return web.AnswerJSON(c, status, appendResult(make([]byte, 0, 192), a.Queries.At(r.Position), command.Instance(), r))
 }
 
-// locationOf is the path of an instance, with its namespace.
-func locationOf(key domain.Key) string {
-	location := "/v1/services/" + key.Service + "/instances/" + url.PathEscape(key.ID)
+// appendLocation appends the path of an instance, with its namespace.
+func appendLocation(b []byte, key domain.Key) []byte {
+	b = append(append(b, "/v1/services/"...), key.Service...)
+	b = append(append(b, "/instances/"...), url.PathEscape(key.ID)...)
 	if key.Namespace != domain.DefaultNamespace {
-		location += "?ns=" + key.Namespace
+		b = append(append(b, "?ns="...), key.Namespace...)
 	}
-	return location
+	return b
 }
 
 // revisionTag is the entity tag of an instance after a command.

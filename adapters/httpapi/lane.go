@@ -35,8 +35,8 @@ type laneFace struct {
 
 	// The buffers of the newest reply. INVARIANT: a reply points into these buffers until the next call of a method that
 	// replies, which overwrites them. The lane has written a reply before it calls again (lane.Face).
-	position, id, body []byte
-	large              web.LaneReply
+	position, id, body, location []byte
+	large                        web.LaneReply
 }
 
 func (a *api) laneFace(c net.Conn) lane.Face {

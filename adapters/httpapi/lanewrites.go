@@ -47,7 +47,8 @@ func (f *laneFace) Register(service, id, body []byte) (reply lane.Reply, mine bo
 	f.body = appendResult(f.body[:0], f.api.Queries.At(result.Position), key, result)
 	reply = f.replyWithID(http.StatusOK, max(result.Position, f.api.Queries.Position()))
 	if result.Created {
-		reply.Status, reply.Location = http.StatusCreated, locationOf(key)
+		f.location = appendLocation(f.location[:0], key)
+		reply.Status, reply.Location = http.StatusCreated, f.location
 	}
 	reply.Type, reply.ETag, reply.Body = echo.MIMEApplicationJSON, revisionTag(result), f.body
 	return reply, true

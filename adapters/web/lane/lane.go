@@ -62,10 +62,10 @@ type Reply struct {
 	Status     int
 	Type       string // Content-Type
 	ETag       string
-	Location   string
 	RetryAfter string
 	Vary       string
 	Policy     string // X-Consul-Default-Acl-Policy
+	Location   []byte
 	Position   []byte // Rollcall-Position
 	RequestID  []byte // X-Request-Id
 	Body       []byte // must be nil with 304
