@@ -111,6 +111,7 @@ const (
 	operatorsAtOnce  = 4 // readings of the metrics
 	commandsAtOnce   = 512
 	heartbeatsAtOnce = 16_384
+	longBodiesAtOnce = 512 // bodies of over 64 KiB of other requests, while they are read
 
 	// outgoingBytes is how many bytes of large replies and snapshots may be sent at once.
 	outgoingBytes = 128 << 20
@@ -133,7 +134,11 @@ func New(config Config) *API {
 		polledTurns: web.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)), pastTurns: web.NewTurns(pastAtOnce), scanTurns: web.NewTurns(scansAtOnce), pageTurns: web.NewTurns(pagesAtOnce), streamTurns: web.NewTurns(streamsAtOnce), operatorTurns: web.NewTurns(operatorsAtOnce),
 		outgoing: web.NewOutgoing(outgoingBytes), gzip: web.NewGzip(compressedBytes),
 	}
-	a.heartbeatTurns.OnRefused, a.heartbeatTurns.OnWaiting = config.Shed, config.Shed
+	a.heartbeatTurns.Long, a.commandTurns.Long = web.NewTurns(cmp.Or(config.HeartbeatsAtOnce, heartbeatsAtOnce)), web.NewTurns(longBodiesAtOnce)
+	a.scanTurns.Long = a.commandTurns.Long
+	for _, t := range []*web.Turns{a.heartbeatTurns, a.heartbeatTurns.Long} {
+		t.OnRefused, t.OnWaiting = config.Shed, config.Shed
+	}
 	a.lane = lane.New(lane.Options{Face: a.laneFace, Batch: a.laneBatch, Batches: batchesAtOnce(config.Remote), Host: config.Hosts.AllowBytes, Observe: observeLane(config.Observer)})
 	return &API{a.router(), a}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries"
@@ -67,7 +68,7 @@ func serviceKey(c echo.Context) (domain.ServiceKey, error) {
 	return k, k.Validate()
 }
 
-// readBody reads the whole body. A body of more bytes than the limit is an error.
+// readBody reads the whole body, without a turn (web.Incoming). A body of more bytes than the limit is an error.
 func readBody(c echo.Context, limit int64) ([]byte, error) { return readBodyInto(nil, c, limit) }
 
 // bodyBeginnings are buffers for the beginnings of long bodies, so that the body's own memory is taken once, when it is known that the
@@ -86,7 +87,8 @@ func readBodyInto(buffer []byte, c echo.Context, limit int64) ([]byte, error) {
 	// A client may announce a length that it never sends: of the length, at most 64 KiB are allocated in advance, and then at most
 	// four times what has come.
 	announced, step := int(max(r.ContentLength, 0)), bodyBeginning
-	rest := http.MaxBytesReader(c.Response(), r.Body, limit)
+	rest := web.Read(c, http.MaxBytesReader(c.Response(), r.Body, limit))
+	defer rest.Close()
 	var begin []byte
 	var err error
 	if announced > step && cap(buffer) < announced {
@@ -106,10 +108,18 @@ func readBodyInto(buffer []byte, c echo.Context, limit int64) ([]byte, error) {
 	if err == nil {
 		_, err = body.ReadFrom(rest)
 	}
-	if err != nil && !errors.As(err, new(*http.MaxBytesError)) {
-		return nil, problem(http.StatusBadRequest, "incomplete-body", "The body ended early", fmt.Sprintf("the body could not be read: %v", err))
+	switch {
+	case rest.Refused() != nil:
+		return nil, rest.Refused()
+	case err == nil:
+		err = rest.Resume()
+	case !errors.As(err, new(*http.MaxBytesError)):
+		err = problem(http.StatusBadRequest, "incomplete-body", "The body ended early", fmt.Sprintf("the body could not be read: %v", err))
 	}
-	return body.Bytes(), err
+	if err != nil {
+		return nil, err
+	}
+	return body.Bytes(), nil
 }
 
 // decodeBody reads the body as one JSON object into v. Fields that v does not have are refused. An empty body is

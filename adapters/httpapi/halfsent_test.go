@@ -33,3 +33,26 @@ func TestAHalfSentBodyWritesNothing(t *testing.T) {
 	}
 	s.send("GET", a1, "").problem(t, 404, "unknown-instance", "")
 }
+
+// Clients that begin bodies and do not go on keep nobody from being answered.
+func TestHalfSentBodiesHoldNobodyUp(t *testing.T) {
+	s := start(t)
+	const reverts = 8 // as many as there are turns for these and for reads of the history
+	for range reverts {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.Write([]byte("POST /v1/reverts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 500\r\nExpect: 100-continue\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(conn).ReadString('\n') // the server reads the body
+		if err != nil || !strings.Contains(line, "100 Continue") {
+			t.Fatalf("%q, %v", line, err)
+		}
+	}
+	if reply := s.send("GET", "/v1/history", ""); reply.StatusCode != http.StatusOK {
+		t.Errorf("the history answers %s", reply.Status)
+	}
+}

@@ -22,6 +22,9 @@ type Turns struct {
 	OnRefused func()
 	// OnWaiting is called every 200 ms for each request that waits; nil: no call. It is set as OnRefused.
 	OnWaiting func()
+	// Long has turns for the reading of bodies of over 64 KiB, which requests of this kind have in place of their own meanwhile. nil: requests keep their
+	// own turns while they read bodies. It is set as OnRefused.
+	Long *Turns
 }
 
 // NewTurns makes Turns with n turns.
