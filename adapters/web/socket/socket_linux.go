@@ -1,3 +1,5 @@
+//go:build !race
+
 package socket
 
 import (
@@ -17,19 +19,7 @@ func Receive(fd int, b []byte) (n int, err error) {
 	return call(unix.SYS_RECVFROM, fd, b, unix.MSG_DONTWAIT)
 }
 
-// Ready says what an epoll descriptor has to tell now.
-func Ready(epoll int, events []unix.EpollEvent) (n int, err error) {
-	return result(unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epoll), uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0))
-}
-
 // call makes a system call that names no address.
 func call(number uintptr, fd int, b []byte, flags uintptr) (n int, err error) {
 	return result(unix.RawSyscall6(number, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), flags, 0, 0))
-}
-
-func result(got, _ uintptr, errno unix.Errno) (n int, err error) {
-	if errno != 0 {
-		return 0, errno
-	}
-	return int(got), nil
 }
