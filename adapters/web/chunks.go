@@ -74,6 +74,7 @@ func ChunksOf(c echo.Context) *Chunks {
 
 // Write writes one chunk. REQUIRES: Left is false. An error ends the connection.
 func (w *Chunks) Write(c Chunk) error {
+	w.charge(c) // first: whoever has read the chunk may ask for more at once
 	if err := w.send(c.whole()); err != nil {
 		return err
 	}
@@ -89,6 +90,7 @@ func (w *Chunks) Direct() bool { return w.raw != nil && !w.Left() }
 
 // Try writes one chunk without waiting. false: SendRest is to be called. REQUIRES: Direct.
 func (w *Chunks) Try(c Chunk) bool {
+	w.charge(c)
 	w.count(c)
 	w.rest = c.whole()
 	if err := w.raw.Control(w.write); err == nil && len(w.rest) == 0 {
@@ -114,10 +116,10 @@ func (w *Chunks) send(b []byte) error {
 	return err
 }
 
-func (w *Chunks) count(c Chunk) {
-	n := len(c.Bytes())
-	w.response.Size += int64(n)
+func (w *Chunks) charge(c Chunk) {
 	if w.charged {
-		Charge(w.c, Bytes, n)
+		Charge(w.c, Bytes, len(c.Bytes()))
 	}
 }
+
+func (w *Chunks) count(c Chunk) { w.response.Size += int64(len(c.Bytes())) }

@@ -280,9 +280,8 @@ type countedWriter struct {
 
 // Write implements io.Writer.
 func (w *countedWriter) Write(p []byte) (int, error) {
-	n, err := w.ResponseWriter.Write(p)
-	Charge(w.c, Bytes, n)
-	return n, err
+	Charge(w.c, Bytes, len(p)) // first: whoever has read this may ask for more at once
+	return w.ResponseWriter.Write(p)
 }
 
 // Unwrap is for http.ResponseController.
