@@ -40,7 +40,7 @@ const moduleRoot = "../.."
 // restricted says what else of our own some packages may import, by prefix, apart from what allowed says of their layer.
 var restricted = map[string][]string{
 	"queries/wire":    {"domain"},
-	"adapters/client": {"queries/wire", "domain"},
+	"adapters/client": {"queries/wire", "domain", "adapters/client/internal"},
 }
 
 // foreign says which packages of others some packages must not import.
