@@ -180,12 +180,12 @@ func (b *bench) compare(p pair) error {
 			}
 			other = append(other, f)
 		}
+		if p.pace > 0 {
+			b.rest(p.servers) // before the callers connect: a connection that asks nothing is closed
+		}
 		do, err := p.rollcall()
 		if err != nil {
 			return err
-		}
-		if p.pace > 0 {
-			b.rest(p.servers)
 		}
 		done := b.profiles(p.name)
 		f, err := b.load(p.servers, p.callers, p.pace, p.weight, do)
@@ -195,10 +195,10 @@ func (b *bench) compare(p pair) error {
 		}
 		own = append(own, f)
 	}
-	f := middle(own)
+	f := middle(own, p.pace > 0)
 	show("rollcall", p.name, f)
 	if p.etcd != nil {
-		beside := middle(other)
+		beside := middle(other, false)
 		show("etcd", p.other, beside)
 		goal := ""
 		if p.goal > 0 {
@@ -209,9 +209,14 @@ func (b *bench) compare(p pair) error {
 	return nil
 }
 
-// middle is the round that as many were quicker than as were slower, the slower of two.
-func middle(rounds []figure) figure {
-	slices.SortFunc(rounds, func(a, b figure) int { return cmp.Compare(a.rate, b.rate) })
+// middle is the round that as many were quicker than as were slower, the slower of two. At a pace, all are as quick, and their cost counts.
+func middle(rounds []figure, paced bool) figure {
+	slices.SortFunc(rounds, func(a, b figure) int {
+		if paced {
+			return cmp.Compare(b.cost.cpu, a.cost.cpu)
+		}
+		return cmp.Compare(a.rate, b.rate)
+	})
 	return rounds[(len(rounds)-1)/2]
 }
 
