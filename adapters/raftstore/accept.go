@@ -15,6 +15,8 @@ import (
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/rollcall-registry/rollcall/adapters/web/socket"
 )
 
 // connections are those that Close ends.
@@ -249,4 +251,12 @@ func (s *Store) serveCheckpoint(c net.Conn) error {
 	}
 	defer p.give(checkpoint)
 	return s.sendCheckpoint(c, &raftpb.Message{Snapshot: checkpoint.snapshot()}, checkpoint)
+}
+
+// readerOf reads from a connection, past the runtime where it can (see package socket). REQUIRES: no buffer of a read is empty.
+func readerOf(c net.Conn) io.Reader {
+	if plain := socket.Of(c); plain != nil {
+		return plain
+	}
+	return c
 }

@@ -2,10 +2,7 @@
 
 package raftstore
 
-import (
-	"io"
-	"net"
-)
+import "net"
 
 // direct writes to a plain connection what it takes at once. This system has no way to do that.
 type direct struct{}
@@ -13,5 +10,3 @@ type direct struct{}
 func directOf(net.Conn) *direct { return nil }
 
 func (*direct) write([]byte) int { return 0 }
-
-func readerOf(c net.Conn) io.Reader { return c }
