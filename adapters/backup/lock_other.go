@@ -2,9 +2,5 @@
 
 package backup
 
-import "errors"
-
-var errLocked = errors.New("in use")
-
 // lock locks nothing where the system has no lock for a folder: whoever runs two backups to one folder must see to it.
 func lock(string) (release func() error, err error) { return func() error { return nil }, nil }

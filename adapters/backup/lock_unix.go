@@ -8,9 +8,6 @@ import (
 	"syscall"
 )
 
-// errLocked is lock's error for a folder that another process, or another call, has locked.
-var errLocked = errors.New("in use")
-
 // lock locks a folder until release is called or the process ends, where its file system can. No file in the folder is needed for that.
 func lock(dir string) (release func() error, err error) {
 	f, err := os.Open(dir)

@@ -117,6 +117,9 @@ func (t *Target) Receive(r io.Reader, progress func(bytes int64)) (m Manifest, e
 	return m, t.removeOld(&m)
 }
 
+// errLocked is lock's error for a folder that another process, or another call, has locked.
+var errLocked = errors.New("in use")
+
 // lock locks the folder, so that no two backups remove what the other one needs. The backup in it must be the one that was looked at.
 func (t *Target) lock() (release func() error, err error) {
 	if err := os.MkdirAll(t.dir, 0o750); err != nil {
