@@ -51,6 +51,7 @@ func TestMembersAreAddedAndRemovedUnderLoad(t *testing.T) {
 	c.until("n1 to know that it is removed", func() bool { return errors.Is(n1.Err(), raftstore.ErrRemoved) })
 	c.stop("n1")
 	c.openFails("n1", raftstore.ErrRemoved)
+	c.until("n2 to know that n1 is removed", func() bool { return len(at.Status().Members) == 3 }) // else it waits for this removal
 	if err := at.Remove(within, "n1"); !errors.Is(err, raftstore.ErrMembers) {
 		t.Errorf("a second removal gave %v", err)
 	}
