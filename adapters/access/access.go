@@ -96,7 +96,7 @@ func (c *Callers) use(content []byte, config *Config) {
 			k.known.Store(before.issuers[settings.URL].keys.known.Load())
 			k.endpoints.Store(before.issuers[settings.URL].keys.endpoints.Load())
 		}
-		next.issuers[settings.URL] = newIssuer(settings, k, c.options.Now)
+		next.issuers[settings.URL] = &issuer{settings, k, c.options.Now}
 	}
 	c.rules.Store(next)
 	c.version.Add(1)

@@ -25,7 +25,7 @@ const (
 	askTimeout = 3 * time.Second
 )
 
-// keys are the keys of an issuer. They stay in force while the issuer cannot be reached. It is an oidc.KeySet.
+// keys are the keys of an issuer. They stay in force while the issuer cannot be reached.
 type keys struct {
 	issuer *Issuer
 	logger *slog.Logger
@@ -47,9 +47,9 @@ func newKeys(issuer *Issuer, logger *slog.Logger, onLoss func()) *keys {
 
 var errUnknownKey = errors.New("the issuer has no such key")
 
-// VerifySignature gives the payload of a token that one of the keys signed. It fetches the keys when they do not have the
+// verifySignature gives the payload of a token that one of the keys signed. It fetches the keys when they do not have the
 // token's key.
-func (k *keys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+func (k *keys) verifySignature(ctx context.Context, token string) ([]byte, error) {
 	signed, err := jose.ParseSignedCompact(token, signatures(k.issuer.Algorithms))
 	if err != nil {
 		return nil, err
