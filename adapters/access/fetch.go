@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -67,23 +66,25 @@ func getKeys(ctx context.Context, client *http.Client, address string) (*jose.JS
 	return readKeys(body)
 }
 
-// readKeys reads the public keys with which tokens may be signed. Others are left out, also those that cannot be read.
+// readKeys reads the public keys with which tokens may be signed. Others are left out, also those that cannot be read. An issuer that
+// lists none has withdrawn the keys that it had.
 func readKeys(body []byte) (*jose.JSONWebKeySet, error) {
 	var set struct {
-		Keys []json.RawMessage `json:"keys"`
+		Keys json.RawMessage `json:"keys"`
 	}
+	var listed []json.RawMessage
 	if err := json.Unmarshal(body, &set); err != nil {
 		return nil, fmt.Errorf("the issuer's keys: %w", err)
 	}
+	if err := json.Unmarshal(set.Keys, &listed); err != nil { // null is a list of none, as Go's own issuers write it
+		return nil, fmt.Errorf("the issuer's keys: the answer has no list of keys: %w", err)
+	}
 	usable := &jose.JSONWebKeySet{}
-	for _, raw := range set.Keys[:min(len(set.Keys), maxKeys)] {
+	for _, raw := range listed[:min(len(listed), maxKeys)] {
 		var key jose.JSONWebKey
 		if key.UnmarshalJSON(raw) == nil && key.Valid() && key.IsPublic() && (key.Use == "" || key.Use == "sig") {
 			usable.Keys = append(usable.Keys, key)
 		}
-	}
-	if len(usable.Keys) == 0 {
-		return nil, errors.New("the issuer has no key that tokens could be signed with")
 	}
 	return usable, nil
 }

@@ -433,6 +433,31 @@ func TestANewKeyIsTakenAndAWithdrawnOneIsNot(t *testing.T) {
 	}
 }
 
+// Tokens of an issuer end early only by its keys. An issuer whose only key was stolen may have no other one yet.
+func TestAnIssuerMayWithdrawAllItsKeys(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	token, fresh := w.key.sign(t, w.good()), ecKey(t, "two")
+	if w.verify(token) == nil {
+		t.Fatal("the first key is refused")
+	}
+	w.issuer.publish()
+	if w.verify(fresh.sign(t, w.good())) != nil {
+		t.Fatal("a key is good that was never published")
+	}
+	if w.Remembered([]byte(token)) != nil || w.verify(token) != nil || w.verify(w.key.sign(t, w.good().with(claims{"sub": "another"}))) != nil {
+		t.Errorf("a key is good after the issuer withdrew all its keys\n%s", w.log)
+	}
+	if n := strings.Count(w.log.String(), "has no key that tokens could be signed with"); n != 1 {
+		t.Errorf("the log tells %d times that the issuer has no key\n%s", n, w.log)
+	}
+	w.issuer.publish(fresh)
+	k := w.rules.Load().issuers[w.issuer.URL].keys
+	if err := k.fetch(t.Context(), k.fetches.Load()); err != nil || w.verify(fresh.sign(t, w.good())) == nil {
+		t.Errorf("a later key is refused\n%s", w.log)
+	}
+}
+
 func TestALostIssuerStopsNobodyWhoseKeyIsKnown(t *testing.T) {
 	w := newWorld(t)
 	w.issuer.down.Store(true)
@@ -517,12 +542,17 @@ func TestAnswersThatOthersCouldChangeAreNotTaken(t *testing.T) {
 	}
 	close(done)
 	switches.Close()
-	for name, body := range map[string]string{
-		"no JSON": "<html>", "no keys": `{"keys":[]}`, "a secret key": `{"keys":[{"kty":"oct","k":"AAAA"}]}`,
-		"a key for encryption": `{"keys":[{"kty":"EC","crv":"P-256","use":"enc","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}`,
-	} {
+	for name, body := range map[string]string{"no JSON": "<html>", "no list": `{}`, "a key in place of a list": `{"keys":{}}`, "another document": `{"issuer":"x"}`} {
 		if set, err := readKeys([]byte(body)); err == nil {
 			t.Errorf("%s: %v", name, set)
+		}
+	}
+	for name, body := range map[string]string{
+		"no keys": `{"keys":[]}`, "null": `{"keys":null}`, "a secret key": `{"keys":[{"kty":"oct","k":"AAAA"}]}`,
+		"a key for encryption": `{"keys":[{"kty":"EC","crv":"P-256","use":"enc","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}`,
+	} {
+		if set, err := readKeys([]byte(body)); err != nil || len(set.Keys) > 0 {
+			t.Errorf("%s: %v, %v", name, set, err)
 		}
 	}
 	if set, err := readKeys([]byte(`{"keys":[{"kty":"new"},{"kty":"EC","crv":"P-256","use":"sig","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}`)); err != nil || len(set.Keys) != 1 {

@@ -138,7 +138,10 @@ func (k *keys) fetch(ctx context.Context, seen uint64) error {
 	k.endpoints.Store(places)
 	before := k.known.Swap(fresh)
 	k.fetches.Add(1)
-	if k.lost || before == nil {
+	switch {
+	case len(fresh.Keys) == 0 && (before == nil || len(before.Keys) > 0):
+		k.logger.Error("an issuer has no key that tokens could be signed with: none of its tokens is good", "issuer", k.issuer.Name, "url", k.issuer.URL)
+	case k.lost || before == nil || len(before.Keys) == 0 && len(fresh.Keys) > 0:
 		k.logger.Info("an issuer's keys were fetched", "issuer", k.issuer.Name, "url", k.issuer.URL, "keys", len(fresh.Keys))
 	}
 	k.lost = false
