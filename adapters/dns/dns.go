@@ -34,6 +34,8 @@ type Registry interface {
 	Nodes(namespace string) (group Group, ok bool)
 	// All yields every live instance, in any order.
 	All(yield func(wire.Instance) bool)
+	// Rights changes whenever All yields other instances because whoever asks may see others than before.
+	Rights() uint64
 	// Ready says why no answer should be given, nil if answers may be given.
 	Ready() error
 }

@@ -57,6 +57,8 @@ func (r *registry) Nodes(namespace string) (dns.Group, bool) {
 
 func (r *registry) All(yield func(wire.Instance) bool) { slices.Values(r.instances)(yield) }
 
+func (r *registry) Rights() uint64 { return 0 }
+
 func (r *registry) Ready() error { return r.ready }
 
 // add adds a passing instance with the port http 8080.

@@ -11,13 +11,14 @@ import (
 )
 
 // list is what needs a look at all instances. It is made anew when it is asked for, but no more than a small part of the time is
-// spent on it. While one question makes it, the others use the one before, unless that is too old.
+// spent on it. While one question makes it, the others use the one before, unless that is too old or was made with other rights.
 type list struct {
 	newest atomic.Pointer[listed]
 	making sync.Mutex
 }
 
 type listed struct {
+	rights   uint64                  // with which the list was made
 	next     time.Time               // when the list may be made again
 	outdated time.Time               // from when on no question uses the list
 	pointers map[netip.Addr][]string // the names of what has an address, in the first zone: instances, and nodes that are kept
@@ -41,7 +42,7 @@ func (l *list) current(s *Server) *listed {
 		defer l.making.Unlock()
 		return l.made(s)
 	}
-	if known := l.newest.Load(); known != nil && s.options.Now().Before(known.outdated) {
+	if known := l.newest.Load(); known != nil && known.rights == s.registry.Rights() && s.options.Now().Before(known.outdated) {
 		return known
 	}
 	s.turns.give() // whoever waits for the list holds nobody up that does not need it
@@ -53,11 +54,12 @@ func (l *list) current(s *Server) *listed {
 
 // made is the newest list, which is made anew where that is due. REQUIRES: the caller holds making.
 func (l *list) made(s *Server) *listed {
-	now := s.options.Now()
-	if known := l.newest.Load(); known != nil && now.Before(known.next) {
+	now, rights := s.options.Now(), s.registry.Rights() // before the look: a change during it is noticed
+	if known := l.newest.Load(); known != nil && known.rights == rights && now.Before(known.next) {
 		return known
 	}
 	made := s.look()
+	made.rights = rights
 	end := s.options.Now()
 	made.next = end.Add(listCost * end.Sub(now))
 	made.outdated = end.Add(2 * listCost * end.Sub(now))

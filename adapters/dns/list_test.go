@@ -15,9 +15,12 @@ type moved struct {
 	slow
 	now     atomic.Int64 // Unix seconds
 	address string
+	rights  atomic.Uint64
 	looking chan struct{} // receives at the begin of a look; nil: a look waits for nothing
 	end     chan struct{} // sends at the end of a look
 }
+
+func (m *moved) Rights() uint64 { return m.rights.Load() }
 
 func (m *moved) All(yield func(wire.Instance) bool) {
 	i := wire.Instance{Namespace: "default", Service: "web", ID: "a"}
@@ -73,6 +76,48 @@ func TestNoQuestionGetsAListThatIsTooOld(t *testing.T) {
 	registry.end <- struct{}{}
 	if got := <-other; got != "10.0.0.3" {
 		t.Errorf("a question was answered with %s from a list of the day before", got)
+	}
+	<-maker
+}
+
+func TestAListIsMadeAnewWhenTheRightsChange(t *testing.T) {
+	registry := &moved{address: "10.0.0.1"}
+	s, err := New(registry, Options{Now: func() time.Time { return time.Unix(registry.now.Load(), 0) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.turns.free = make(chan struct{}, 2)
+	ask := func() string {
+		s.turns.take(false)
+		defer s.turns.give()
+		for address := range s.list.current(s).pointers {
+			return address.String()
+		}
+		return ""
+	}
+	ask()
+	registry.address = "10.0.0.2"
+	if got := ask(); got != "10.0.0.1" {
+		t.Errorf("a list that was made just now is made again: %s", got)
+	}
+	registry.rights.Add(1)
+	if got := ask(); got != "10.0.0.2" {
+		t.Errorf("a list of other rights is used: %s", got)
+	}
+
+	registry.address = "10.0.0.3"
+	registry.rights.Add(1)
+	registry.looking, registry.end = make(chan struct{}), make(chan struct{})
+	maker, other := make(chan string, 1), make(chan string, 1)
+	go func() { maker <- ask() }()
+	<-registry.looking
+	go func() { other <- ask() }()
+	for range 1000 {
+		runtime.Gosched() // so that the question would be answered from the list of other rights
+	}
+	registry.end <- struct{}{}
+	if got := <-other; got != "10.0.0.3" {
+		t.Errorf("while a list is made, a list of other rights is used: %s", got)
 	}
 	<-maker
 }

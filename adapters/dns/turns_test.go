@@ -27,6 +27,7 @@ func (s *slow) Find(string, string) (Group, bool) {
 func (s *slow) HasNamespace(string) bool                      { return false }
 func (s *slow) Nodes(string) (Group, bool)                    { return nil, false }
 func (s *slow) All(yield func(wire.Instance) bool)            {}
+func (s *slow) Rights() uint64                                { return 0 }
 func (s *slow) Ready() error                                  { return nil }
 func (s *slow) Limited()                                      {}
 func (s *slow) LeftOut()                                      { s.leftOut.Add(1) }

@@ -68,6 +68,9 @@ func (d cacheDirectory) Nodes(namespace string) (dns.Group, bool) {
 	return d.Find(namespace, wire.NodeService)
 }
 
+// Rights implements dns.Registry. Everything in the cache may be seen.
+func (d cacheDirectory) Rights() uint64 { return 0 }
+
 // Find implements dns.Registry.
 func (d cacheDirectory) Find(namespace, name string) (dns.Group, bool) {
 	group := d.Directory.Find(namespace, name)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -109,20 +110,44 @@ type directory struct {
 	*queries.Directory
 	access *web.Access // nil: access is not controlled
 	ready  func() error
-	nobody atomic.Pointer[web.Identity] // as it was lately
+	nobody atomic.Pointer[nobody] // as it was lately
 }
 
-// identity is the caller whom nothing names, as the rights are now.
-func (d *directory) identity() *web.Identity {
-	if who := d.nobody.Load(); who != nil && who.Still() {
-		return who
+// nobody is the caller whom nothing names.
+type nobody struct {
+	*web.Identity
+	rights uint64 // counts the changes of its grants, from 1
+}
+
+// identity is the caller whom nothing names, as the rights are now; nil: this node cannot decide who may do what.
+func (d *directory) identity() *nobody {
+	for {
+		before := d.nobody.Load()
+		if before != nil && before.Still() {
+			return before
+		}
+		who, err := d.access.Authorize(nil, "", nil)
+		if err != nil {
+			return nil
+		}
+		now := &nobody{who, 1}
+		if before != nil {
+			if now.rights = before.rights; !slices.Equal(who.Grants, before.Grants) {
+				now.rights++
+			}
+		}
+		if d.nobody.CompareAndSwap(before, now) {
+			return now
+		}
 	}
-	who, err := d.access.Authorize(nil, "", nil)
-	if err != nil {
-		return nil
+}
+
+// Rights implements dns.Registry.
+func (d *directory) Rights() uint64 {
+	if who := d.identity(); who != nil {
+		return who.rights
 	}
-	d.nobody.Store(who)
-	return who
+	return 0
 }
 
 func (d *directory) may(key domain.ServiceKey) bool {
