@@ -24,22 +24,28 @@ import (
 // maxAnswer is how much of a target's answer is read.
 const maxAnswer = 64 << 10
 
+// answer is what a target says to a message. The zero value means that it says nothing.
+type answer struct {
+	status int
+	after  time.Duration // how long the target asks not to be tried again
+}
+
 // post sends a message, signed as Standard Webhooks (standardwebhooks.com) have it.
-func (d *Deliverer) post(ctx context.Context, target, secret string, m *message.Message) (status int, err error) {
+func (d *Deliverer) post(ctx context.Context, target, secret string, m *message.Message) (answer, error) {
 	signer, err := standardwebhooks.NewWebhook(secret)
 	if err != nil {
-		return 0, err
+		return answer{}, err
 	}
 	now := d.opts.Now()
 	signature, err := signer.Sign(m.UUID, now, m.Payload)
 	if err != nil {
-		return 0, err
+		return answer{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.opts.Timeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(m.Payload))
 	if err != nil {
-		return 0, err
+		return answer{}, err
 	}
 	r.Header.Set("Content-Type", "application/cloudevents+json")
 	r.Header.Set("User-Agent", "rollcall")
@@ -48,14 +54,14 @@ func (d *Deliverer) post(ctx context.Context, target, secret string, m *message.
 	r.Header.Set(standardwebhooks.HeaderWebhookSignature, signature)
 	resp, err := d.client.Do(r)
 	if err != nil {
-		return 0, bounded(withoutURL(err))
+		return answer{}, bounded(withoutURL(err))
 	}
 	client.NoUpgrade(resp)
 	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
 	if err := errors.Join(err, resp.Body.Close()); err != nil {
-		return 0, bounded(fmt.Errorf("the target's answer broke off: %w", err))
+		return answer{}, bounded(fmt.Errorf("the target's answer broke off: %w", err))
 	}
-	return resp.StatusCode, nil
+	return answer{resp.StatusCode, retryAfter(resp.StatusCode, resp.Header, d.opts.Now())}, nil
 }
 
 // withoutURL is the cause of a client's error: the error itself names the URL, in which there may be a token.

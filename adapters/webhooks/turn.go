@@ -247,7 +247,8 @@ func (d *Deliverer) deliver(ctx context.Context, h *hook, w *work, url, secret s
 	}
 	began := d.opts.Now()
 	// An attempt goes on to its end also when the webhook is paused meanwhile: otherwise the event would be sent twice.
-	status, err := d.post(d.posts, url, secret, m)
+	said, err := d.post(d.posts, url, secret, m)
+	status := said.status
 	took := d.opts.Now().Sub(began)
 	a := Attempt{
 		Event: m.UUID, Position: wire.PositionOf(&i.RecordedEvent), Type: i.Type, Attempt: w.attempts + 1, At: began, Took: domain.Duration(took), Status: status,
@@ -270,7 +271,7 @@ func (d *Deliverer) deliver(ctx context.Context, h *hook, w *work, url, secret s
 	}
 	d.opts.Log.Add(w.webhook.ID, a)
 	if result == failed {
-		return d.fail(h, w, began, status, err)
+		return d.fail(h, w, began, said, err)
 	}
 	return d.settle(h, w, i, result, true, &took)
 }
@@ -317,7 +318,7 @@ func (d *Deliverer) settle(h *hook, w *work, i *item, result string, attempted b
 }
 
 // fail notes that an attempt failed, and when the next one is made.
-func (d *Deliverer) fail(h *hook, w *work, began time.Time, status int, cause error) outcome {
+func (d *Deliverer) fail(h *hook, w *work, began time.Time, said answer, cause error) outcome {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !h.gone {
@@ -338,11 +339,16 @@ func (d *Deliverer) fail(h *hook, w *work, began time.Time, status int, cause er
 	if !h.active() || d.running.Err() != nil {
 		return over
 	}
-	if status == http.StatusGone || d.opts.Now().Sub(h.failing) >= d.opts.PauseAfter {
+	if said.status == http.StatusGone || d.opts.Now().Sub(h.failing) >= d.opts.PauseAfter {
 		d.suspend(h, cause)
 	}
-	d.pause(h, d.pauseAfter(h.attempt))
+	d.pause(h, max(d.pauseAfter(h.attempt), spread(said.after)))
 	return over
+}
+
+// spread is a pause and up to a fifth of it, so that the webhooks of one target do not come back together.
+func spread(pause time.Duration) time.Duration {
+	return pause + time.Duration(0.2*rand.Float64()*float64(pause))
 }
 
 // pauseAfter is the pause after a number of attempts that failed. Each pause is twice as long as the one before. A random

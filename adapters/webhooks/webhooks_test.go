@@ -41,6 +41,7 @@ type rig struct {
 
 	mu     sync.Mutex
 	answer func(e cloudevents.Event) int // status
+	after  string                        // Retry-After of each answer that is a failure
 	got    []string                      // subjects and revisions of what was accepted, in order
 	wake   chan struct{}
 }
@@ -125,6 +126,9 @@ func (r *rig) take(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	status := r.answer(e)
+	if status >= 300 && r.after != "" {
+		w.Header().Set("Retry-After", r.after)
+	}
 	if status < 300 {
 		r.got = append(r.got, fmt.Sprintf("%s@%v", e.Subject(), e.Extensions()["revision"]))
 	}
