@@ -120,6 +120,9 @@ func parse(path string, content []byte) (*Config, error) {
 		err = yaml.Unmarshal(content, &root)
 	}
 	if err == nil {
+		err = checkEmpty(&root)
+	}
+	if err == nil {
 		err = c.check(&root)
 	}
 	if err != nil {

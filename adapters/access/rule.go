@@ -88,12 +88,18 @@ func conditions(n *yaml.Node, path []string) (all []condition, err error) {
 	}
 	switch n.Kind {
 	case yaml.MappingNode:
+		seen := map[string]bool{}
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			within, err := conditions(n.Content[i+1], append(slices.Clone(path), n.Content[i].Value))
+			within := append(slices.Clone(path), n.Content[i].Value)
+			if seen[n.Content[i].Value] { // the decoder looks for this only where it knows the fields
+				return nil, atLine{n.Content[i].Line, fmt.Errorf("claims.%s must be given once", strings.Join(within, "."))}
+			}
+			seen[n.Content[i].Value] = true
+			found, err := conditions(n.Content[i+1], within)
 			if err != nil {
 				return nil, err
 			}
-			all = append(all, within...)
+			all = append(all, found...)
 		}
 		return all, nil
 	case yaml.SequenceNode, yaml.ScalarNode:
@@ -103,7 +109,7 @@ func conditions(n *yaml.Node, path []string) (all []condition, err error) {
 		}
 		c := condition{path: path}
 		for _, v := range values {
-			if v.Kind != yaml.ScalarNode || v.Value == "" {
+			if v.Kind != yaml.ScalarNode || v.Value == "" || isNull(v) {
 				return nil, atLine{v.Line, fmt.Errorf("claims.%s must be a text, or a list of texts", strings.Join(path, "."))}
 			}
 			t, err := parseText(v.Value)
