@@ -100,11 +100,16 @@ func (s *Server) zoneOf(name string) (zone, before string, ok bool) {
 		if name == zone[1:] {
 			return zone, "", true
 		}
-		if before, ok := strings.CutSuffix(name, zone); ok {
+		if before, ok := strings.CutSuffix(name, zone); ok && !endsEscaping(before) {
 			return zone, before, true
 		}
 	}
 	return "", "", false
+}
+
+// endsEscaping says whether the dot behind a text is escaped, and so part of a label: x\.rollcall is one label.
+func endsEscaping(text string) bool {
+	return (len(text)-len(strings.TrimRight(text, `\`)))%2 == 1
 }
 
 // answering is a reply in the making.

@@ -198,6 +198,10 @@ func TestNamesAreAnsweredAsConsulAnswersThem(t *testing.T) {
 		"web.consul. A":                               "NXDOMAIN SOA",
 		"a.b.c.consul. A":                             "NXDOMAIN SOA",
 		`a\.b.service.consul. A`:                      "NXDOMAIN SOA",
+		`web.service\.consul. A`:                      "REFUSED",
+		`x\.rollcall. A`:                              "REFUSED",
+		`x\\\.rollcall. A`:                            "REFUSED",
+		`x\\.rollcall. A`:                             "NXDOMAIN SOA",
 
 		"web.service.consul. SRV":               "NOERROR: 1 10 8080 a2.web.node.consul., 1 100 8080 a1.web.node.consul., 1 100 90 warned.web.node.consul.",
 		"_web._tcp.service.consul. SRV":         "NOERROR: 1 10 8080 a2.web.node.consul., 1 100 8080 a1.web.node.consul., 1 100 90 warned.web.node.consul.",
