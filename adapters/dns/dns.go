@@ -138,7 +138,7 @@ func (s *Server) Serve(ctx context.Context, packets net.PacketConn, streams net.
 	started := make(chan struct{}, 2)
 	note := func() { started <- struct{}{} }
 	servers := []*dns.Server{
-		{PacketConn: packets, Handler: s, UDPSize: udpQuestion, NotifyStartedFunc: note},
+		{PacketConn: packets, Handler: s, UDPSize: udpQuestion, DecorateWriter: s.limitRefusals, NotifyStartedFunc: note},
 		{Listener: newCrowd(streams, tcpAtOnce), Handler: s, IdleTimeout: func() time.Duration { return tcpIdle }, NotifyStartedFunc: note},
 	}
 	group, ctx := errgroup.WithContext(ctx)
@@ -200,16 +200,12 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, question *dns.Msg) {
 	began := s.options.Now()
 	_, udp := w.LocalAddr().(*net.UDPAddr)
 	from := addressOf(w.RemoteAddr())
-	truncateOnly := false
-	if udp && s.limiter != nil && !from.IsLoopback() {
-		switch s.limiter.take(from) {
-		case dropped:
-			s.limited()
-			return
-		case slipped:
-			s.limited()
-			truncateOnly = true
-		}
+	verdict := allowed
+	if udp {
+		verdict = s.limit(from)
+	}
+	if verdict == dropped {
+		return
 	}
 	if !s.turns.take(udp) {
 		if s.options.Observer != nil {
@@ -219,7 +215,7 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, question *dns.Msg) {
 	}
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer) // whoever wrote the reply keeps none of it
-	reply, packed := s.encoded(question, udp, from, addressOf(w.LocalAddr()), truncateOnly, *buffer)
+	reply, packed := s.encoded(question, udp, from, addressOf(w.LocalAddr()), verdict == slipped, *buffer)
 	if _, err := w.Write(packed); err != nil {
 		s.options.Logger.Debug("a DNS reply could not be sent", "cause", err)
 	}
@@ -247,12 +243,6 @@ func (s *Server) encoded(question *dns.Msg, udp bool, from, here netip.Addr, tru
 		packed, _ = reply.Pack()
 	}
 	return reply, packed
-}
-
-func (s *Server) limited() {
-	if s.options.Observer != nil {
-		s.options.Observer.Limited()
-	}
 }
 
 // kindOf is the type of the question, for metrics: of the types that are answered, or "other".

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // limiter bounds the replies to one network, so that nobody can aim the server's replies at a network by questions that
@@ -68,4 +70,33 @@ func (l *limiter) take(from netip.Addr) verdict {
 		return slipped
 	}
 	return dropped
+}
+
+// limit takes what a reply over UDP uses of its network's limit.
+func (s *Server) limit(to netip.Addr) verdict {
+	if s.limiter == nil || to.IsLoopback() {
+		return allowed
+	}
+	v := s.limiter.take(to)
+	if v != allowed && s.options.Observer != nil {
+		s.options.Observer.Limited()
+	}
+	return v
+}
+
+// limitRefusals has the library's own replies, to packets that are no questions, count to the limit. The replies of ServeDNS do not
+// come by here: ServeDNS hands them to the connection itself.
+func (s *Server) limitRefusals(to dns.Writer) dns.Writer { return &refusals{to, s} }
+
+type refusals struct {
+	dns.Writer
+	server *Server
+}
+
+// Write sends a refusal within the limit. A refusal above the limit is not sent: it is as large as an empty reply that is cut.
+func (r *refusals) Write(packed []byte) (int, error) {
+	if to, ok := r.Writer.(dns.ResponseWriter); ok && r.server.limit(addressOf(to.RemoteAddr())) != allowed {
+		return len(packed), nil
+	}
+	return r.Writer.Write(packed)
 }
