@@ -185,7 +185,7 @@ func (a *api) router() *echo.Echo {
 	}
 	e.Use(web.Recover, a.Limits.Count(uncounted, streams), web.Share(a.Hosts, a.Origins), a.authorize, once, keyed, a.positioned, web.Guard(a.Hosts, "/v1/commands"))
 	e.Use(a.outgoing.Bound, a.gzip.Offer)
-	heartbeat, command, lookup := a.heartbeatTurns.Admit, a.commandTurns.Admit, a.lookupTurns.Admit
+	heartbeat, command, lookup := a.heartbeatTurns.Admit, admitKeyed(a.commandTurns), a.lookupTurns.Admit
 	scan, stream := a.scanTurns.Admit, a.streamTurns.Admit
 
 	v1 := e.Group("/v1")
@@ -202,7 +202,7 @@ func (a *api) router() *echo.Echo {
 	v1.POST("/services/:service/instances/:id/checks/:check/fail", a.failCheck, web.Takes("ns"), heartbeat)
 	v1.POST("/check-reports", a.checkReports, web.Takes("ns"), heartbeat)
 	v1.POST("/commands", a.commands, web.Takes(), command)
-	v1.POST("/reverts", a.revert, web.Takes(), scan)
+	v1.POST("/reverts", a.revert, web.Takes(), admitKeyed(a.scanTurns))
 	v1.POST("/heartbeats", a.heartbeats, web.Takes("ns", "owner"), heartbeat)
 
 	moments := []string{"after", "at", "index", "wait"}

@@ -8,3 +8,9 @@ func (a *API) HoldScans() {
 	for a.api.scanTurns.TryEnter() {
 	}
 }
+
+// HoldLongBodies takes all turns for long bodies of commands and scans.
+func (a *API) HoldLongBodies() {
+	for a.api.commandTurns.Long.TryEnter() {
+	}
+}

@@ -2,8 +2,10 @@ package httpapi_test
 
 import (
 	"bufio"
+	"context"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -54,5 +56,23 @@ func TestHalfSentBodiesHoldNobodyUp(t *testing.T) {
 	}
 	if reply := s.send("GET", "/v1/history", ""); reply.StatusCode != http.StatusOK {
 		t.Errorf("the history answers %s", reply.Status)
+	}
+}
+
+// The body of a request with a key is read by the same rules as others: behind the first 64 KiB in a turn for long bodies.
+func TestALongBodyWithAKeyNeedsATurn(t *testing.T) {
+	s := start(t)
+	s.api.HoldLongBodies()
+	gone, leave := context.WithCancel(t.Context())
+	leave() // the request waits for no turn
+	for _, path := range []string{"/v1/webhooks", "/v1/reverts"} {
+		body := strings.NewReader(strings.Repeat(" ", 100<<10))
+		r := httptest.NewRequestWithContext(gone, "POST", path, body)
+		r.Header.Set("Idempotency-Key", "8e03978e-40d5-43dd-bc93-6894a57f9324")
+		w := httptest.NewRecorder()
+		s.api.ServeHTTP(w, r)
+		if read := 100<<10 - body.Len(); w.Code != http.StatusServiceUnavailable || read != 64<<10 {
+			t.Errorf("POST %s answers %d %s, and %d bytes were read", path, w.Code, w.Body, read)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
 
+	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/commands"
 )
 
@@ -80,32 +81,42 @@ func onceKey(c echo.Context) (string, error) {
 	return key.String(), nil
 }
 
-// keyed reads the key of a request, and what tells the request from others: its method, path, query and body. It refuses a key
-// where it would have no effect: the client may send its request again because of it.
+// keyed refuses a key where it would have no effect: the client may send its request again because of it.
 func keyed(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		r := c.Request()
-		if len(r.Header[headerKey]) == 0 || r.Method == http.MethodGet || r.Method == http.MethodHead {
+		if method := c.Request().Method; !hasKey(c) || method == http.MethodGet || method == http.MethodHead || again(c) != "" {
 			return next(c)
 		}
-		switch Repeats[r.Method+" "+c.Path()] {
-		case AgainCommand, AgainHarmless:
+		return invalidField(headerKey, "must be left out: nothing is carried out once by it here")
+	}
+}
+
+func hasKey(c echo.Context) bool { return len(c.Request().Header[headerKey]) > 0 }
+
+// again says what becomes of the request if it is sent again; "": the request changes nothing.
+func again(c echo.Context) Again { return Repeats[c.Request().Method+" "+c.Path()] }
+
+// admitKeyed handles requests in turns. In its turn, and so by the rules for bodies (web.Incoming), it reads the key of a request that is
+// carried out once, and what tells the request from others: its method, path, query and body.
+func admitKeyed(turns *web.Turns) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return turns.Admit(func(c echo.Context) error {
+			if !hasKey(c) || again(c) != AgainRequest {
+				return next(c)
+			}
+			key, err := onceKey(c)
+			if err != nil {
+				return err
+			}
+			body, err := readBody(c, MaxBody)
+			if err != nil {
+				return err
+			}
+			r := c.Request()
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			c.Set(keyedName, &commands.Keyed{Key: key, Request: sha256.Sum256(fmt.Appendf(nil, "%s %q %q %s", r.Method, r.URL.Path, r.URL.RawQuery, body))})
 			return next(c)
-		case AgainRequest:
-		default:
-			return invalidField(headerKey, "must be left out: nothing is carried out once by it here")
-		}
-		key, err := onceKey(c)
-		if err != nil {
-			return err
-		}
-		body, err := readBody(c, MaxBody)
-		if err != nil {
-			return err
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		c.Set(keyedName, &commands.Keyed{Key: key, Request: sha256.Sum256(fmt.Appendf(nil, "%s %q %q %s", r.Method, r.URL.Path, r.URL.RawQuery, body))})
-		return next(c)
+		})
 	}
 }
 
