@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
 )
@@ -45,9 +44,7 @@ func (f *face) agentService(q *request) error {
 	}
 	service, ok := now()
 	if hash := q.query.Get("hash"); ok && hash != "" && hash == service.ContentHash {
-		q.letGo()
-		_ = http.NewResponseController(q.Response()).SetWriteDeadline(f.Now().Add(q.wait + time.Minute))
-		err := f.Queries.AwaitUntil(q.Request().Context(), q.wait, func() bool {
+		err := f.await(q, func() bool {
 			service, ok = now()
 			return !ok || service.ContentHash != hash
 		}, serviceKey(q.namespace, service.Service))

@@ -10,6 +10,7 @@ package consul
 import (
 	"log/slog"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,8 +41,11 @@ type Config struct {
 	DeregisterAfter time.Duration
 	MaxBlocked      int          // blocking queries that wait at once; 0: 20,000
 	Ready           func() error // why the registry cannot take commands; nil: it can
-	Now             func() time.Time
-	Logger          *slog.Logger
+	// Shed is called for every report of a check that is refused under overload, and every 200 ms for one that waits for its turn; nil: no
+	// call. Meanwhile nobody knows which leases would have been renewed.
+	Shed   func()
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // Level is the release of Consul whose API the face speaks.
@@ -53,8 +57,9 @@ const (
 	MaxWait    = 10 * time.Minute // the longest wait of a blocking query
 	usualWait  = 5 * time.Minute
 	maxBlocked = 20_000 // what Config.MaxBlocked is by default
-	maxAtOnce  = 256    // other requests that are answered at once
+	atOnce     = 256    // other requests that are answered at once
 	maxReports = 16_384 // reports of checks that are answered at once
+	longBodies = 128    // bodies of over 64 KiB that are read at once, of reports and of other requests each
 )
 
 type face struct {
@@ -62,8 +67,9 @@ type face struct {
 	directory *queries.Directory
 	floor     uint64 // no index is below the position at the start: what was removed before is not known
 	blocked   chan struct{}
-	working   chan struct{}
-	reporting chan struct{} // reports of checks have turns of their own: without them checks would lapse
+	working   *web.Turns
+	reporting *web.Turns // reports of checks have turns of their own: without them checks would lapse
+	polled    *web.Turns // a change may end thousands of blocking queries at once: reports do not queue behind them
 	ids       *web.RequestIDs
 
 	mu    sync.RWMutex
@@ -100,7 +106,11 @@ func New(c Config) *Face {
 	}
 	f := &face{
 		Config: c, directory: c.Queries.Directory(), floor: max(uint64(c.Queries.Position()), 1),
-		blocked: make(chan struct{}, c.MaxBlocked), working: make(chan struct{}, maxAtOnce), reporting: make(chan struct{}, maxReports), ids: web.NewRequestIDs(), known: map[agentID]found{},
+		blocked: make(chan struct{}, c.MaxBlocked), working: web.NewTurns(atOnce), reporting: web.NewTurns(maxReports), polled: web.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)), ids: web.NewRequestIDs(), known: map[agentID]found{},
+	}
+	f.working.Long, f.reporting.Long, f.polled.Patient = web.NewTurns(longBodies), web.NewTurns(longBodies), true
+	for _, t := range []*web.Turns{f.reporting, f.reporting.Long} {
+		t.OnRefused, t.OnWaiting = c.Shed, c.Shed
 	}
 	f.marks.all, f.replies.kept.Limit = map[agentID]mark{}, keptReplies
 	none := func(echo.Context) bool { return false }
@@ -148,25 +158,10 @@ func (f *face) serve(c echo.Context) error {
 		if err := f.limit(c, q.who, limit); err != nil {
 			return err
 		}
-		release, err := admit(c, turns)
-		if err != nil {
-			return err
-		}
-		q.route, q.release = route.path, release
-		defer q.letGo()
-		return route.handle(f, q)
+		q.route = route.path
+		return turns.Admit(func(echo.Context) error { return route.handle(f, q) })(c)
 	}
 	return failure{http.StatusNotFound, "Invalid URL path: not a recognized HTTP API endpoint"}
-}
-
-// admit waits for a turn.
-func admit(c echo.Context, turns chan struct{}) (release func(), err error) {
-	select {
-	case turns <- struct{}{}:
-		return sync.OnceFunc(func() { <-turns }), nil
-	case <-c.Request().Context().Done():
-		return nil, c.Request().Context().Err()
-	}
 }
 
 func (f *face) policy() string {

@@ -97,12 +97,10 @@ func (l *reports) Report(check, status, note, body []byte) (reply lane.Reply, mi
 		return lane.Reply{}, false
 	}
 	report.Holder = holder
-	select {
-	case f.reporting <- struct{}{}:
-		defer func() { <-f.reporting }()
-	default:
+	if !f.reporting.TryEnter() {
 		return lane.Reply{}, false
 	}
+	defer f.reporting.Leave()
 	defer func() {
 		if p := recover(); p != nil {
 			reply, mine = l.failed(&web.Panic{Value: p, Stack: debug.Stack()}), true

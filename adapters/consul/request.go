@@ -32,11 +32,7 @@ type request struct {
 	wait      time.Duration
 	elsewhere bool // the request is about a peer, and there are none
 	filtered  bool // the caller may not read all that is asked about, whether or not there is more
-	release   func()
 }
-
-// letGo gives the turn back.
-func (q *request) letGo() { q.release() }
 
 func (f *face) read(c echo.Context, id string) (*request, error) {
 	r := c.Request()
@@ -190,9 +186,14 @@ func undecodable(err error) failure {
 	return failure{http.StatusBadRequest, "Request decode failed: " + err.Error()}
 }
 
-// body reads the body, which may not be empty.
+// body reads the body, which may not be empty. Meanwhile the request has no turn (web.Incoming).
 func (q *request) body() ([]byte, error) {
-	body, err := io.ReadAll(http.MaxBytesReader(q.Response(), q.Request().Body, MaxBody))
+	in := web.Read(q, http.MaxBytesReader(q.Response(), q.Request().Body, MaxBody))
+	defer in.Close()
+	body, err := io.ReadAll(in)
+	if in.Refused() != nil {
+		return nil, in.Refused()
+	}
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
@@ -203,7 +204,7 @@ func (q *request) body() ([]byte, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil, undecodable(io.EOF)
 	}
-	return body, nil
+	return body, in.Resume()
 }
 
 // aliases are other names of fields.

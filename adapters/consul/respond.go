@@ -80,6 +80,8 @@ func (f *face) failureOf(err error) failure {
 		return failure{he.Code, fmt.Sprint(he.Message)}
 	}
 	switch p := web.ProblemOf(err); {
+	case p.Kind() == "overloaded":
+		return failure{p.Status, "Your request was rejected: " + p.Detail}
 	case p.Status == http.StatusUnauthorized:
 		return failure{http.StatusForbidden, "Permission denied"}
 	case p.Status == http.StatusServiceUnavailable: // clients try again
@@ -148,7 +150,7 @@ func compress(body []byte, asked bool) []byte {
 }
 
 func (q *request) sendReply(status int, r reply) error {
-	q.letGo() // a client that reads slowly keeps no turn
+	web.Leave(q) // a client that reads slowly keeps no turn
 	header := q.Response().Header()
 	header.Add("Vary", "Accept-Encoding")
 	if q.filtered {
@@ -209,29 +211,33 @@ func (f *face) block(q *request, index func() uint64, keys ...domain.ServiceKey)
 	if q.index == 0 || q.index > max(uint64(f.Queries.Position()), f.floor) {
 		return now(), nil
 	}
+	if err := f.await(q, func() bool { return now() > q.index }, keys...); err != nil {
+		return 0, err
+	}
+	return now(), nil
+}
+
+// await waits until there is something new for a request that blocks, for the wait of the request at most. Meanwhile the request has no turn. keys
+// are the services whose changes can be news; none: all.
+func (f *face) await(q *request, news func() bool, keys ...domain.ServiceKey) error {
 	select {
 	case f.blocked <- struct{}{}:
 		defer func() { <-f.blocked }()
 	default:
-		return 0, failure{http.StatusTooManyRequests, "Your request was rejected: too many blocking queries wait already"}
+		return failure{http.StatusTooManyRequests, "Your request was rejected: too many blocking queries wait already"}
 	}
-	q.letGo()
+	web.Leave(q)
 	_ = http.NewResponseController(q.Response()).SetWriteDeadline(f.Now().Add(q.wait + time.Minute)) // a test's recorder has none
 	if len(keys) == 0 {
 		keys = []domain.ServiceKey{{}}
 	}
-	if err := f.Queries.AwaitUntil(q.Request().Context(), q.wait, func() bool { return now() > q.index }, keys...); err != nil {
-		return 0, err
+	if err := f.Queries.AwaitUntil(q.Request().Context(), q.wait, news, keys...); err != nil {
+		return err
 	}
 	if !q.who.Still() {
-		return 0, failure{http.StatusForbidden, "ACL not found"}
+		return failure{http.StatusForbidden, "ACL not found"}
 	}
-	release, err := admit(q, f.working)
-	if err != nil {
-		return 0, err
-	}
-	q.release = release
-	return now(), nil
+	return f.polled.Switch(q)
 }
 
 // indexOf is the index of a position.

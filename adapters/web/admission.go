@@ -22,6 +22,8 @@ type Turns struct {
 	OnRefused func()
 	// OnWaiting is called every 200 ms for each request that waits; nil: no call. It is set as OnRefused.
 	OnWaiting func()
+	// Patient has requests wait for as long as their clients are there. REQUIRES: something else bounds how many wait. It is set as OnRefused.
+	Patient bool
 	// Long has turns for the reading of bodies of over 64 KiB, which requests of this kind have in place of their own meanwhile. nil: requests keep their
 	// own turns while they read bodies. It is set as OnRefused.
 	Long *Turns
@@ -52,6 +54,14 @@ func (t *Turns) Enter() error { return t.enter(nil) }
 func (t *Turns) enter(gone <-chan struct{}) error {
 	if t.TryEnter() {
 		return nil
+	}
+	if t.Patient {
+		select {
+		case t.working <- struct{}{}:
+			return nil
+		case <-gone:
+			return t.refuse()
+		}
 	}
 	select {
 	case t.waiting <- struct{}{}:

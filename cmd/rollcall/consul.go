@@ -12,6 +12,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/consul"
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/adapters/web/lane"
+	"github.com/rollcall-registry/rollcall/domain"
 )
 
 // consulFace is how the registry speaks Consul's HTTP API.
@@ -75,6 +76,7 @@ func (n *node) openConsul(context.Context) error {
 		Commands: n.commands, Queries: n.queries, Access: n.access, Proxies: n.proxies, Limits: n.bounds, Hosts: web.NewHosts(n.settings.consul.listen, n.settings.allowHosts),
 		Datacenter: n.settings.dns.datacenter, NodeName: name, NodeID: n.store.id.String(), Address: address, Version: versionName(),
 		DeregisterAfter: n.settings.consul.deregisterAfter, Ready: n.ready, Now: time.Now, Logger: n.logger,
+		Shed: func() { n.listening.Refused(domain.DeafOverload) },
 	})
 	n.logger.Info("consul's API is spoken", "address", listener.Addr().String())
 	return nil
