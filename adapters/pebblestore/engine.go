@@ -3,8 +3,8 @@ package pebblestore
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -22,7 +22,7 @@ func newCache(opts Options) *pebble.Cache {
 func openPebble(dir string, opts Options, cache *pebble.Cache, merging *merging) (*pebble.DB, *pebble.Lock, error) {
 	lock, err := pebble.LockDirectory(dir, opts.FS)
 	if err != nil {
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+		if errors.As(err, new(*fs.PathError)) { // the file of the lock cannot be opened, so that nobody was asked for the lock
 			return nil, nil, fmt.Errorf("open data folder: %w", err)
 		}
 		return nil, nil, LockedError{Dir: dir}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -72,6 +75,18 @@ func TestASecondProcessIsToldWhoHasTheFolder(t *testing.T) {
 	_, err := pebblestore.Open(dir, pebblestore.Options{})
 	if !errors.As(err, new(pebblestore.LockedError)) {
 		t.Fatalf("opening the folder twice gave %v", err)
+	}
+}
+
+// Nobody is looked for who has the folder where the folder itself is what is wrong.
+func TestALockThatCannotBeOpenedIsToldAsItIs(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "LOCK"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err := pebblestore.Open(dir, pebblestore.Options{})
+	if errors.As(err, new(pebblestore.LockedError)) || !errors.Is(err, syscall.EISDIR) {
+		t.Errorf("a folder in place of the lock gives %v", err)
 	}
 }
 

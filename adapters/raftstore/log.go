@@ -3,6 +3,7 @@ package raftstore
 import (
 	"errors"
 	"fmt"
+	iofs "io/fs"
 	"log/slog"
 	"math"
 	"sync"
@@ -77,7 +78,10 @@ func openLog(dir string, fs vfs.FS, keep uint64, logger *slog.Logger) (*diskLog,
 		return nil, fmt.Errorf("create the log's folder: %w", err)
 	}
 	lock, err := pebble.LockDirectory(dir, fs)
-	if err != nil {
+	switch {
+	case errors.As(err, new(*iofs.PathError)): // the file of the lock cannot be opened, so that nobody was asked for the lock
+		return nil, fmt.Errorf("open the log in %s: %w", dir, err)
+	case err != nil:
 		return nil, fmt.Errorf("the log in %s is in use by another process: %w", dir, err)
 	}
 	l := &diskLog{
