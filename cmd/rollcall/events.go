@@ -250,17 +250,14 @@ func resumePoint(f *os.File) (*eventstore.RecordedEvent, error) {
 	if err != nil || size == 0 {
 		return nil, err
 	}
-	const step = 64 << 10
 	var tail []byte
 	at := size
-	for at > 0 && (bytes.Count(tail, []byte{'\n'}) < 2) && len(tail) < maxLine {
-		n := min(step, at)
-		at -= n
-		chunk := make([]byte, n)
-		if _, err := f.ReadAt(chunk, at); err != nil {
+	for step := int64(64 << 10); at > 0 && bytes.Count(tail, []byte{'\n'}) < 2 && len(tail) < maxLine; step *= 2 {
+		tail = make([]byte, min(step, size)) // it is read anew, twice as long each time: an event may have megabytes
+		at = size - int64(len(tail))
+		if _, err := f.ReadAt(tail, at); err != nil {
 			return nil, err
 		}
-		tail = append(chunk, tail...)
 	}
 	end := bytes.LastIndexByte(tail, '\n')
 	if end < 0 { // one line, cut short

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -13,8 +14,10 @@ import (
 // An export goes on in a file that an export has begun, and empties or changes no other one. It waits for no pipe.
 func TestAnExportEmptiesNoFileButItsOwn(t *testing.T) {
 	line := `{"position":"7","id":"01a219e3-a42e-7286-badd-da08104a3a81","stream":"instance-default/web/a","revision":0,"recorded_at":"2026-01-02T15:04:05Z","type":"T","data":{},"metadata":{}}` + "\n"
+	long := strings.Replace(line, `"data":{}`, `"data":{"x":"`+strings.Repeat("y", 300<<10)+`"}`, 1)
 	for content, want := range map[string]string{ // "!": it is refused, and stays as it was
 		"": "", line: line, line + line[:20]: line, line[:20]: "", line[:5]: "", "\x00\x00\x00": "", line[:20] + "\x00\x00": "", line + "\x00\x00": line,
+		line + long[:200<<10]: line, line + long: line + long, long + line: long + line, long[:200<<10]: "", strings.Repeat("a", 200<<10): "!", strings.Repeat("a", 200<<10) + "\n": "!",
 		"s3cret-token": "!", `{"address":"10.0.0.1"}`: "!", "{\"position\":7}": "!", "\n": "!", "a\nb": "!", "x\x00": "!",
 	} {
 		path := filepath.Join(t.TempDir(), "file")
