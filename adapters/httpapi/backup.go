@@ -34,7 +34,11 @@ func (a *api) backup(c echo.Context) error {
 		return err
 	}
 	c.Response().Header().Set("Content-Type", "application/x-tar")
-	if err := a.BackupTo(&partWriter{c}, body.Have); err != nil {
+	switch err := a.BackupTo(&partWriter{c}, body.Have); {
+	case err != nil && !c.Response().Committed:
+		c.Response().Header().Del("Content-Type")
+		return problem(http.StatusInternalServerError, "backup-failed", "The backup failed", err.Error()) // its reader owns the data folder
+	case err != nil:
 		a.Logger.Error("backup failed", "cause", err)
 		panic(http.ErrAbortHandler) // the client must not take a part of a backup for a whole one
 	}

@@ -132,9 +132,25 @@ func openBackup(c *cobra.Command, remote *commandLine, data string, have []backu
 	case err != nil:
 		return nil, err
 	case runs:
-		return registry.Backup(c.Context(), have)
+		archive, err := registry.Backup(c.Context(), have)
+		if err != nil {
+			return nil, err
+		}
+		return brokenOff{archive}, nil
 	}
 	return offlineBackup(data, have)
+}
+
+// brokenOff is the archive that a running registry sends. A registry that fails in the middle of an archive can only close the connection.
+type brokenOff struct{ io.ReadCloser }
+
+// Read says where the cause of a failure is told.
+func (a brokenOff) Read(p []byte) (int, error) {
+	n, err := a.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("the registry broke the backup off, and its log says why: %w", err)
+	}
+	return n, err
 }
 
 // eventsOf is the folder of the event store in a data folder.
