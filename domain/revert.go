@@ -44,6 +44,9 @@ type Reverting struct {
 	Now    Instance // the newest state
 	Lapsed bool     // Now is not live because its lease lapsed, or because a check stayed critical
 	Kinds  []RevertKind
+	// Since are the kinds that something else has changed after what is reverted. Of these, Revert itself leaves only the
+	// metadata and the checks alone, since one step restores both: the caller leaves the steps of the others out.
+	Since []RevertKind
 	// IncludeLapsed brings back what lapsed, too.
 	IncludeLapsed bool
 	// Reported says that the instance reported its present health itself. Such health is left alone unless HealthNamed.
@@ -128,23 +131,8 @@ func (r *Reverting) restore() (steps []RevertStep, left []LeftAlone) {
 			})
 		}
 	}
-	changed, kind := r.details()
-	if len(changed) == 0 {
-		return steps, left
-	}
-	update := RegisterInstance{Key: r.Key, Owner: r.Now.Owner, Epoch: r.Now.Epoch, Details: r.mixed()}
-	switch {
-	case other:
-		leave(kind, LeftSucceeded)
-	case !r.Now.Lapsed.IsZero():
-		leave(kind, LeftSilent)
-	default:
-		if err := update.Validate(); err != nil {
-			return steps, append(left, LeftAlone{Kind: kind, Why: LeftInvalid, Rule: err})
-		}
-		steps = append(steps, RevertStep{Kind: kind, From: "", To: words(changed) + " as before", Command: update})
-	}
-	return steps, left
+	moreSteps, moreLeft := r.details(other)
+	return append(steps, moreSteps...), append(left, moreLeft...)
 }
 
 // traffic is the step to the wanted traffic state from the traffic of a live instance.
@@ -158,33 +146,55 @@ func (r *Reverting) traffic(now Instance) (step RevertStep, differs bool) {
 	}, true
 }
 
-// details names the details that differ in the kinds, and the kind that the step is told as.
-func (r *Reverting) details() (changed []string, kind RevertKind) {
-	changed = r.Now.Details.Normalize().Diff(r.Was.Details.Normalize())
-	kind = RevertChecks
-	changed = slices.DeleteFunc(changed, func(field string) bool {
-		switch field {
-		case "status":
-			return true
-		case "checks":
-			return !r.wants(RevertChecks)
+// details is the step to the wanted details of a live instance. Metadata and checks are judged each by itself, and what may be
+// restored of them is restored by one command. other: the live epoch is not the one whose state is wanted.
+func (r *Reverting) details(other bool) (steps []RevertStep, left []LeftAlone) {
+	differ := r.Now.Details.Normalize().Diff(r.Was.Details.Normalize())
+	differ = slices.DeleteFunc(differ, func(field string) bool { return field == "status" || !r.wants(kindOf(field)) })
+	var kinds []RevertKind // to restore
+	for _, kind := range []RevertKind{RevertMetadata, RevertChecks} {
+		switch {
+		case !slices.ContainsFunc(differ, func(field string) bool { return kindOf(field) == kind }):
+		case other:
+			left = append(left, LeftAlone{Kind: kind, Why: LeftSucceeded})
+		case !r.Now.Lapsed.IsZero():
+			left = append(left, LeftAlone{Kind: kind, Why: LeftSilent})
+		case slices.Contains(r.Since, kind):
+			left = append(left, LeftAlone{Kind: kind, Why: LeftChanged})
+		default:
+			kinds = append(kinds, kind)
 		}
-		return !r.wants(RevertMetadata)
-	})
-	if slices.ContainsFunc(changed, func(field string) bool { return field != "checks" }) {
-		kind = RevertMetadata
 	}
-	return changed, kind
+	if len(kinds) == 0 {
+		return nil, left
+	}
+	update := RegisterInstance{Key: r.Key, Owner: r.Now.Owner, Epoch: r.Now.Epoch, Details: r.mixed(kinds)}
+	if err := update.Validate(); err != nil {
+		for _, kind := range kinds {
+			left = append(left, LeftAlone{Kind: kind, Why: LeftInvalid, Rule: err})
+		}
+		return nil, left
+	}
+	differ = slices.DeleteFunc(differ, func(field string) bool { return !slices.Contains(kinds, kindOf(field)) })
+	return []RevertStep{{Kind: kinds[0], To: words(differ) + " as before", Command: update}}, left
+}
+
+// kindOf is the kind of a field of Details other than status.
+func kindOf(field string) RevertKind {
+	if field == "checks" {
+		return RevertChecks
+	}
+	return RevertMetadata
 }
 
 // mixed are the details that are wanted: those of the kinds as they were, and the others as they are.
-func (r *Reverting) mixed() Details {
+func (r *Reverting) mixed(kinds []RevertKind) Details {
 	d := r.Now.Details
-	if r.wants(RevertMetadata) {
+	if slices.Contains(kinds, RevertMetadata) {
 		d = r.Was.Details
 	}
 	d.Checks = r.Now.Details.Checks
-	if r.wants(RevertChecks) {
+	if slices.Contains(kinds, RevertChecks) {
 		d.Checks = r.Was.Details.Checks
 	}
 	if d.Checks == nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -145,7 +146,7 @@ func (s *Service) plan(plan *RevertPlan, q *revertQuery, t *trace) {
 	if len(kinds) > 0 {
 		var more []domain.LeftAlone
 		steps, more = domain.Revert(domain.Reverting{
-			Key: t.key, Was: t.was, Now: t.now, Lapsed: t.lapsed, Kinds: kinds, IncludeLapsed: q.IncludeLapsed,
+			Key: t.key, Was: t.was, Now: t.now, Lapsed: t.lapsed, Kinds: kinds, Since: slices.Collect(maps.Keys(t.since)), IncludeLapsed: q.IncludeLapsed,
 			Reported: t.reported, HealthNamed: !q.wholeMoment() || slices.Contains(q.Kinds, string(domain.RevertHealth)), Reason: q.Reason,
 		})
 		left = append(left, more...)

@@ -94,6 +94,64 @@ func TestTheEffectOfAnEventAnActorOrARequestIsTakenBack(t *testing.T) {
 	}
 }
 
+func TestAnUpdatesMetadataAndChecksAreTakenBackEachByItself(t *testing.T) {
+	const was, updated = `{"address":"10.0.0.1","checks":[{"id":"old","kind":"ttl","ttl":"1h"}]}`, `{"address":"10.0.0.2","checks":[{"id":"new","kind":"ttl","ttl":"1h"}]}`
+	for name, c := range map[string]struct {
+		path, body string // of what changes one of the two later
+		change     string // what the revert does
+		left       domain.RevertKind
+		address    string
+		checks     []string
+	}{
+		"a check was added later":       {a1 + "/checks/later", `{"kind":"ttl","ttl":"1h"}`, "address as before", domain.RevertChecks, "10.0.0.1", []string{"new", "later"}},
+		"the address was changed later": {a1, `{"address":"10.0.0.3"}`, "checks as before", domain.RevertMetadata, "10.0.0.3", []string{"old"}},
+		"nothing was changed later":     {"", "", "address and checks as before", "", "10.0.0.1", []string{"old"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := start(t)
+			s.send("PUT", a1, was).want(t, 201)
+			var update wire.Result
+			s.send("PUT", a1, updated).want(t, 200).json(t, &update)
+			if c.path != "" {
+				s.send("PUT", c.path, c.body).want(t, 200)
+			}
+			done := s.revert(t, wire.RevertRequest{Event: update.Position.String()})
+			if len(done.Steps) != 1 || done.Steps[0].Change != c.change {
+				t.Errorf("the steps are %+v", done.Steps)
+			}
+			switch {
+			case c.left == "" && len(done.LeftAlone) == 0:
+			case len(done.LeftAlone) != 1 || done.LeftAlone[0].Kind != string(c.left) || done.LeftAlone[0].Why != "changed":
+				t.Errorf("left alone are %+v", done.LeftAlone)
+			}
+			var now wire.Instance
+			s.send("GET", a1, "").want(t, 200).json(t, &now)
+			var checks []string
+			for _, check := range now.Checks {
+				checks = append(checks, check.ID)
+			}
+			if now.Address != c.address || !reflect.DeepEqual(checks, c.checks) {
+				t.Errorf("the instance has the address %s and the checks %q", now.Address, checks)
+			}
+		})
+	}
+}
+
+func TestEachKindThatARevertLeavesAloneIsListed(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.1","owner":"pod-1","checks":[{"id":"old","kind":"ttl","ttl":"1h"}]}`).want(t, 201)
+	then := s.now()
+	s.send("PUT", a1, `{"address":"10.0.0.2","owner":"pod-2","checks":[{"id":"new","kind":"ttl","ttl":"1h"}]}`).want(t, 201)
+
+	var left []string
+	for _, l := range s.revert(t, wire.RevertRequest{To: then}).LeftAlone {
+		left = append(left, l.Kind+" "+l.Why)
+	}
+	if want := []string{"registrations succeeded", "metadata succeeded", "checks succeeded"}; !reflect.DeepEqual(left, want) {
+		t.Errorf("left alone are %q, not %q", left, want)
+	}
+}
+
 func TestARevertLeavesAloneWhatNobodyDecided(t *testing.T) {
 	s := start(t)
 	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
