@@ -40,7 +40,7 @@ func (s *Service) tracesOf(ctx context.Context, q *revertQuery) (traces []*trace
 func (s *Service) effect(ctx context.Context, key domain.Key, events map[eventstore.Position]bool, kinds []domain.RevertKind) (*trace, error) {
 	t := newTrace(key)
 	t.only = map[domain.RevertKind]bool{}
-	first := map[domain.RevertKind]domain.Instance{} // the state before the first picked event of a kind
+	first := map[domain.RevertKind]domain.Instance{} // the state before the first picked event of a kind that nothing else has followed
 	err := s.follow(ctx, t, func(e *eventstore.RecordedEvent, before domain.Instance, event domain.Event) {
 		if events[e.Position] {
 			switch event := event.(type) {
@@ -61,7 +61,7 @@ func (s *Service) effect(ctx context.Context, key domain.Key, events map[eventst
 			switch {
 			case !slices.Contains(kinds, kind):
 			case events[e.Position]:
-				if !begun {
+				if !begun || t.since[kind] != nil { // the effect of the picked events before is gone
 					first[kind] = before
 				}
 				t.only[kind], t.touched[kind] = true, e

@@ -137,6 +137,33 @@ func TestAnUpdatesMetadataAndChecksAreTakenBackEachByItself(t *testing.T) {
 	}
 }
 
+func TestARevertOfSeveralEventsKeepsWhatOthersDecidedBetweenThem(t *testing.T) {
+	s := start(t)
+	const script = "request-of-a-script"
+	traffic := func(to string, header ...string) {
+		s.send("PUT", a1+"/traffic", `{"traffic":"`+to+`"}`, header...).want(t, 200)
+	}
+	s.send("PUT", a1, `{"address":"10.0.0.1","owner":"pod-1"}`).want(t, 201)
+	traffic("maintenance")
+	traffic("serving", "X-Request-Id", script)
+	traffic("draining")
+	traffic("serving", "X-Request-Id", script)
+	plan := s.revert(t, wire.RevertRequest{Request: script, DryRun: true})
+	if len(plan.Steps) != 1 || plan.Steps[0].Change != "traffic serving -> draining" {
+		t.Errorf("the traffic is to become %+v", plan)
+	}
+
+	s.send("DELETE", a1, "", "X-Request-Id", script+"-2").want(t, 200)
+	s.send("PUT", a1, `{"address":"10.0.0.2","owner":"pod-2"}`).want(t, 201)
+	s.send("DELETE", a1, "", "X-Request-Id", script+"-2").want(t, 200)
+	s.revert(t, wire.RevertRequest{Request: script + "-2"})
+	var back wire.Instance
+	s.send("GET", a1, "").want(t, 200).json(t, &back)
+	if back.Owner != "pod-2" || back.Address != "10.0.0.2" {
+		t.Errorf("it came back for %s at %s", back.Owner, back.Address)
+	}
+}
+
 func TestEachKindThatARevertLeavesAloneIsListed(t *testing.T) {
 	s := start(t)
 	s.send("PUT", a1, `{"address":"10.0.0.1","owner":"pod-1","checks":[{"id":"old","kind":"ttl","ttl":"1h"}]}`).want(t, 201)
