@@ -95,9 +95,13 @@ func (c *Catalog) Namespaces(ctx context.Context) (encoded.Form, error) {
 	if err != nil {
 		return encoded.Form{}, err
 	}
+	ended, err := c.ended(ctx)
+	if err != nil {
+		return encoded.Form{}, err
+	}
 	return c.made(ctx, "namespaces"+c.name(), func() encoded.Form {
 		return encoded.Tagged(mustJSON(wire.NamespaceList{
-			Position: c.service.At(changed()), Namespaces: namespaces(c.Visible.summaries(c.summaries(""))),
+			Position: c.service.At(changed()), Namespaces: namespaces(c.Visible.summaries(c.summaries("")), ended),
 		}))
 	})
 }

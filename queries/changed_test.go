@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections"
 	"github.com/rollcall-registry/rollcall/projections/asof"
 	"github.com/rollcall-registry/rollcall/projections/catalog"
@@ -21,6 +22,7 @@ import (
 func TestPositionsOfThePastAreThoseOfThen(t *testing.T) {
 	r := start(t)
 	settle := r.withHistory()
+	newest := eventstore.Position(0) // of the namespace
 	told := func(at string) (all []string) {
 		c, err := r.Catalog(t.Context(), at)
 		if err != nil {
@@ -55,6 +57,17 @@ func TestPositionsOfThePastAreThoseOfThen(t *testing.T) {
 		add("services, a page", form.Bytes, err)
 		form, err = c.Namespaces(t.Context())
 		add("namespaces", form.Bytes, err)
+		var list wire.NamespaceList
+		if err := json.Unmarshal(form.Bytes, &list); err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range list.Namespaces {
+			all = append(all, fmt.Sprint(n.Namespace, " ", n.Position))
+			if at == "" && n.Position.Number < newest {
+				t.Errorf("the namespace's position fell from %d to %d", newest, n.Position.Number)
+			}
+			newest = max(newest, n.Position.Number)
+		}
 		return all
 	}
 	snapshots := projections.Snapshots{Dir: t.TempDir(), Name: "catalog", Version: catalog.SnapshotVersion, StoreID: uuid.UUID{1}, Logger: slog.New(slog.DiscardHandler)}
@@ -72,6 +85,10 @@ func TestPositionsOfThePastAreThoseOfThen(t *testing.T) {
 		r.register(key("web", "a"), "eu")
 		note()
 		r.register(key("db", "a"), "eu")
+		note()
+		r.register(key("cart", "a"), "eu")
+		note()
+		r.deregister(key("cart", "a"))
 		note()
 		r.deregister(key("web", "a"))
 		note()

@@ -28,18 +28,19 @@ func (c *Catalog) summary(key domain.ServiceKey) wire.ServiceSummary {
 	return s
 }
 
-// namespaces adds up the services of each namespace. REQUIRES: services are in the order of their namespaces.
-func namespaces(services []wire.ServiceSummary) []wire.NamespaceSummary {
+// namespaces adds up the services of each namespace. ended gives the newest end of a service of a namespace. REQUIRES: services are in
+// the order of their namespaces.
+func namespaces(services []wire.ServiceSummary, ended func(namespace string) wire.Position) []wire.NamespaceSummary {
 	all := []wire.NamespaceSummary{}
 	for _, s := range services {
 		if len(all) == 0 || all[len(all)-1].Namespace != s.Namespace {
-			all = append(all, wire.NamespaceSummary{Namespace: s.Namespace})
+			all = append(all, wire.NamespaceSummary{Namespace: s.Namespace, Position: ended(s.Namespace)})
 		}
 		n := &all[len(all)-1]
 		n.Services++
 		n.Instances += s.Instances
 		n.Ready += s.Ready
-		if n.Services == 1 || s.Position.Number > n.Position.Number {
+		if s.Position.Number > n.Position.Number {
 			n.Position = s.Position
 		}
 	}

@@ -31,6 +31,8 @@ type Catalog struct {
 
 	collecting sync.Mutex          // held to collect ids
 	ids        atomic.Pointer[ids] // nil: nobody has asked for an id
+
+	ends ends
 }
 
 type shard struct {
@@ -214,6 +216,7 @@ func (c *Catalog) put(s *service, found location, now *Entry, at eventstore.Posi
 		shard := c.shard(s.key)
 		shard.mu.Lock()
 		if size == 0 {
+			c.ends.note(s.key.Namespace, at) // first: whoever does not find the service finds its end
 			delete(shard.services, s.key)
 		} else {
 			shard.services[s.key] = s

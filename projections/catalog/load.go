@@ -22,12 +22,13 @@ func Load(state io.Reader) (*Catalog, error) { return load(state, keptTogether) 
 func LoadShared(state io.Reader) (*Catalog, error) { return load(state, frameEntries) }
 
 // SavedAt says where the state of a catalog that was loaded had been saved. Services that had become empty by then are not in the state,
-// so that it does not tell the position of the newest change. Changed and Described are that of the state then: they must not fall.
+// so that it does not tell the position of the newest change. Changed, Described and EndedIn are that of the state then: they must not fall.
 //
 // REQUIRES: nothing was applied since the catalog was loaded.
 func (c *Catalog) SavedAt(at eventstore.Position) {
 	c.changed.Store(max(c.changed.Load(), uint64(at)))
 	c.described.Store(max(c.described.Load(), uint64(at)))
+	c.ends.notAfter(at)
 }
 
 // keptTogether is how many entries share their memory, which is given back once all of them have been replaced. So a catalog of which

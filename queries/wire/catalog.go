@@ -144,7 +144,7 @@ type NamespaceSummary struct {
 	Services  int      `json:"services"`
 	Instances int      `json:"instances"`
 	Ready     int      `json:"ready"`    // may get traffic
-	Position  Position `json:"position"` // of the newest change to a service that has instances
+	Position  Position `json:"position"` // of the newest change to a service, or a later one; it never falls
 }
 
 // NamespaceList is the namespaces that have instances.
