@@ -103,7 +103,8 @@ func (t *trace) want(first map[domain.RevertKind]domain.Instance) {
 		t.was.Details.Checks = before.Details.Checks
 	}
 	for kind, before := range first {
-		if kind != domain.RevertRegistrations && kind != domain.RevertTraffic && before.Live() {
+		ofEpoch := kind != domain.RevertRegistrations && (kind != domain.RevertTraffic || before.Traffic == domain.Draining)
+		if ofEpoch && before.Live() {
 			t.was.Epoch = min(t.was.Epoch, before.Epoch)
 		}
 	}

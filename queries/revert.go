@@ -176,7 +176,9 @@ func (s *Service) plan(plan *RevertPlan, q *revertQuery, t *trace) {
 		switch {
 		case l.Why == domain.LeftChanged:
 			event = t.since[l.Kind]
-		case l.Why == domain.LeftSucceeded, l.Why == domain.LeftGone:
+		case l.Why == domain.LeftSucceeded:
+			event = cmp.Or(t.began, event)
+		case l.Why == domain.LeftGone:
 			event = cmp.Or(t.touched[domain.RevertRegistrations], event)
 		}
 		plan.Shown.LeftAlone = append(plan.Shown.LeftAlone, Left(t.key, l.Kind, string(l.Why), leftWords(l, event, t, s.Now()), s.cause(event)))

@@ -19,6 +19,7 @@ type trace struct {
 	was, now domain.Instance
 	last     eventstore.Position       // of the newest event
 	newest   *eventstore.RecordedEvent // nil: none since
+	began    *eventstore.RecordedEvent // began the newest epoch; nil: none began since
 	lapsed   bool                      // see domain.Reverting
 	reported bool
 	ended    domain.Event // took the instance out; nil: it is live, or never was
@@ -67,6 +68,8 @@ func (s *Service) follow(ctx context.Context, t *trace, each func(e *eventstore.
 			t.lapsed = !deregistered || removed.Check != ""
 		}
 		switch changed := event.(type) {
+		case domain.InstanceRegistered:
+			t.began = &e
 		case domain.HealthChanged:
 			if changed.Source != domain.FromLease {
 				t.reported = changed.Source != domain.FromOperator

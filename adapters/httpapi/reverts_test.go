@@ -164,6 +164,24 @@ func TestARevertOfSeveralEventsKeepsWhatOthersDecidedBetweenThem(t *testing.T) {
 	}
 }
 
+func TestTheDrainingOfAnEarlierEpochIsNotRestored(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.1"}`).want(t, 201)
+	s.send("PUT", a1+"/traffic", `{"traffic":"draining"}`).want(t, 200)
+	var served, again wire.Result
+	s.send("PUT", a1+"/traffic", `{"traffic":"serving"}`).want(t, 200).json(t, &served)
+	s.send("DELETE", a1, "").want(t, 200)
+	s.send("PUT", a1, `{"address":"10.0.0.1"}`).want(t, 201).json(t, &again)
+
+	plan := s.revert(t, wire.RevertRequest{Event: served.Position.String()})
+	if len(plan.Steps) != 0 || len(plan.LeftAlone) != 1 || plan.LeftAlone[0].Why != "succeeded" {
+		t.Fatalf("the plan is %+v", plan)
+	}
+	if left := plan.LeftAlone[0]; left.Kind != "traffic" || left.Event == nil || left.Event.Position != again.Position {
+		t.Errorf("left alone is %+v, because of %+v", left, left.Event)
+	}
+}
+
 func TestEachKindThatARevertLeavesAloneIsListed(t *testing.T) {
 	s := start(t)
 	s.send("PUT", a1, `{"address":"10.0.0.1","owner":"pod-1","checks":[{"id":"old","kind":"ttl","ttl":"1h"}]}`).want(t, 201)
