@@ -62,7 +62,7 @@ func (s *Server) answer(question *dns.Msg, here netip.Addr) *dns.Msg {
 	}
 	reply.Authoritative = true
 	a := answering{s: s, reply: reply, q: q, zone: zone, here: here}
-	if !a.find(s.parse(before, q.Qtype == dns.TypeSRV || q.Qtype == dns.TypeANY)) {
+	if !a.find(s.parse(before)) {
 		reply.Rcode = dns.RcodeNameError
 	}
 	if len(reply.Answer) == 0 {

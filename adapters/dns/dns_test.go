@@ -205,6 +205,9 @@ func TestNamesAreAnsweredAsConsulAnswersThem(t *testing.T) {
 
 		"web.service.consul. SRV":               "NOERROR: 1 10 8080 a2.web.node.consul., 1 100 8080 a1.web.node.consul., 1 100 90 warned.web.node.consul.",
 		"_web._tcp.service.consul. SRV":         "NOERROR: 1 10 8080 a2.web.node.consul., 1 100 8080 a1.web.node.consul., 1 100 90 warned.web.node.consul.",
+		"_web._tcp.consul. AAAA":                "NOERROR SOA", // NXDOMAIN would hold for SRV, too
+		"_web._tcp.consul. TXT":                 "NOERROR SOA",
+		"_nothing._tcp.consul. AAAA":            "NXDOMAIN SOA",
 		"_web._tcp.consul. SRV":                 "NOERROR: 1 10 8080 a2.web.node.consul., 1 100 8080 a1.web.node.consul., 1 100 90 warned.web.node.consul.",
 		"_web._v1.service.consul. SRV":          "NOERROR: 1 10 8080 a2.web.node.consul., 1 100 8080 a1.web.node.consul.",
 		"_web._udp.service.consul. SRV":         "NXDOMAIN SOA",

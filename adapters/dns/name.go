@@ -32,8 +32,8 @@ const (
 )
 
 // parse gives the meanings of a name in lower case, in the order in which they are tried. before is the name without its
-// zone; srv says that SRV records are asked for.
-func (s *Server) parse(before string, srv bool) []asked {
+// zone. The type that is asked for is no part of it: a resolver that got NXDOMAIN for one type denies all types of the name.
+func (s *Server) parse(before string) []asked {
 	if before == "" {
 		return []asked{{what: apex}}
 	}
@@ -76,7 +76,7 @@ func (s *Server) parse(before string, srv bool) []asked {
 		}
 		meanings = append(meanings, meaning)
 	}
-	if srv && len(labels) >= 2 && labels[0][0] == '_' && labels[1][0] == '_' { // RFC 2782 without the word service
+	if len(labels) >= 2 && labels[0][0] == '_' && labels[1][0] == '_' { // RFC 2782 without the word service
 		if namespace, ok := s.namespaceOf(labels[2:]); ok {
 			meaning := asked{namespace: namespace, labels: labels[:2]}
 			meaning.service()
