@@ -34,15 +34,16 @@ func (h *SecretHash) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// TokenSpec is what a token lets its bearer do. Each list that is not empty narrows the roles.
+// TokenSpec is what a token lets its bearer do. Each list that is there narrows the roles. A list without elements is refused: whoever
+// wrote it had nothing to fill in, and does not mean everything.
 type TokenSpec struct {
 	Description string    `json:"description,omitempty"`
 	Roles       []string  `json:"roles"`
-	Namespaces  []Pattern `json:"namespaces,omitempty"` // none: those of the roles
-	Services    []Pattern `json:"services,omitempty"`   // none: those of the roles
-	Instances   []Pattern `json:"instances,omitempty"`  // ids that may be changed; none: all
-	Networks    []string  `json:"networks,omitempty"`   // addresses that may use it, as 10.0.0.0/8; none: all
-	Expires     time.Time `json:"expires,omitzero"`     // zero: never
+	Namespaces  []Pattern `json:"namespaces,omitzero"` // nil: those of the roles
+	Services    []Pattern `json:"services,omitzero"`   // nil: those of the roles
+	Instances   []Pattern `json:"instances,omitzero"`  // ids that may be changed; nil: all
+	Networks    []string  `json:"networks,omitzero"`   // addresses that may use it, as 10.0.0.0/8; nil: all
+	Expires     time.Time `json:"expires,omitzero"`    // zero: never
 }
 
 // TokenCreated begins a token. The name is the actor of whatever its bearer does.
@@ -252,8 +253,8 @@ func (s TokenSpec) Validate() error {
 		patterns []Pattern
 		legal    func(field, name string) error
 	}{{"namespaces", s.Namespaces, ValidateLabel}, {"services", s.Services, ValidateService}, {"instances", s.Instances, validateID}} {
-		if len(list.patterns) > MaxTokenScope {
-			return InvalidField{Field: list.field, Rule: fmt.Sprintf("must be at most %d", MaxTokenScope)}
+		if err := validateScope(list.field, list.patterns); err != nil {
+			return err
 		}
 		for i, p := range list.patterns {
 			if err := p.validate(element(list.field, i), list.legal); err != nil {
@@ -261,13 +262,24 @@ func (s TokenSpec) Validate() error {
 			}
 		}
 	}
-	if len(s.Networks) > MaxTokenScope {
-		return InvalidField{Field: "networks", Rule: fmt.Sprintf("must be at most %d", MaxTokenScope)}
+	if err := validateScope("networks", s.Networks); err != nil {
+		return err
 	}
 	for i, n := range s.Networks {
 		if _, err := netip.ParsePrefix(n); err != nil {
 			return InvalidField{Field: element("networks", i), Rule: "must be like 10.0.0.0/8 or 2001:db8::/32"}
 		}
+	}
+	return nil
+}
+
+// validateScope holds the length of a list that narrows to its rule.
+func validateScope[T any](field string, list []T) error {
+	switch {
+	case list != nil && len(list) == 0:
+		return InvalidField{Field: field, Rule: "must not be empty: leave it out to narrow nothing"}
+	case len(list) > MaxTokenScope:
+		return InvalidField{Field: field, Rule: fmt.Sprintf("must be at most %d", MaxTokenScope)}
 	}
 	return nil
 }

@@ -351,6 +351,7 @@ func TestTokensAndRolesOverHTTP(t *testing.T) {
 	}
 	g.send("POST", "/v1/access/tokens", `{"name":"ci","roles":["reader"]}`, admin...).want(t, 409)
 	g.send("POST", "/v1/access/tokens", `{"name":"late","roles":["reader"],"expires":"2001-01-01T00:00:00Z"}`, admin...).want(t, 422)
+	g.send("POST", "/v1/access/tokens", `{"name":"late","roles":["reader"],"namespaces":[]}`, admin...).want(t, 422)
 	g.send("DELETE", "/v1/access/roles/deployers", "", admin...).want(t, 409)
 	rotated := g.send("POST", "/v1/access/tokens/ci/rotate", `{"keep_old":"1h"}`, admin...)
 	rotated.want(t, 200)

@@ -46,6 +46,7 @@ var wrongPlaces = []struct{ method, path, body, field string }{
 	{"POST", "/v1/webhooks", `{"url":"https://example.com","type":["LeaseExpired"]}`, "type"},
 	{"POST", "/v1/access/tokens", `{"name":"ci","roles":["reader","nobody"]}`, "roles[1]"},
 	{"POST", "/v1/access/tokens", `{"name":"ci","roles":["reader"],"networks":["10.0.0.0/8","everywhere"]}`, "networks[1]"},
+	{"POST", "/v1/access/tokens", `{"name":"ci","roles":["reader"],"networks":[]}`, "networks"},
 	{"POST", "/v1/access/tokens", `{"name":"ci","roles":["reader"],"services":["pay*","*pay"]}`, "services[1]"},
 	{"POST", "/v1/access/tokens", `{"name":"ci","roles":["reader"],"instances":["a",7]}`, "instances[1]"},
 	{"PUT", "/v1/access/roles/r", `{"grants":[{"verbs":["write"]},{"verbs":["read-catalog","fly"]}]}`, "grants[1].verbs[1]"},
