@@ -69,7 +69,8 @@ const attempts = 32
 func (f *face) again(q *request, do func() error) (err error) {
 	for range attempts {
 		var live domain.AlreadyLive
-		if err = do(); err == nil || !isGone(err) && !errors.As(err, &live) {
+		var check domain.UnknownCheck // the instance was removed, and made without the check
+		if err = do(); err == nil || !isGone(err) && !errors.As(err, &live) && !errors.As(err, &check) {
 			return err
 		}
 		if f.catchUp(q.Request().Context()) != nil {
