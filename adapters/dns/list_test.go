@@ -1,7 +1,6 @@
 package dns
 
 import (
-	"net/netip"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -33,22 +32,27 @@ func (m *moved) All(yield func(wire.Instance) bool) {
 	yield(i)
 }
 
-// A list from before a long silence is no answer for the questions that come while it is made anew.
-func TestNoQuestionGetsAListThatIsTooOld(t *testing.T) {
-	registry := &moved{address: "10.0.0.1"}
+// asking gives a function that asks a server for the address in its list, in a turn of two.
+func asking(t *testing.T, registry *moved) func() string {
 	s, err := New(registry, Options{Now: func() time.Time { return time.Unix(registry.now.Load(), 0) }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.turns.free = make(chan struct{}, 2)
-	ask := func() string {
+	return func() string {
 		s.turns.take(false)
 		defer s.turns.give()
 		for address := range s.list.current(s).pointers {
 			return address.String()
 		}
-		return netip.Addr{}.String()
+		return ""
 	}
+}
+
+// A list from before a long silence is no answer for the questions that come while it is made anew.
+func TestNoQuestionGetsAListThatIsTooOld(t *testing.T) {
+	registry := &moved{address: "10.0.0.1"}
+	ask := asking(t, registry)
 	if got := ask(); got != "10.0.0.1" {
 		t.Fatalf("the list has %s", got)
 	}
@@ -82,19 +86,7 @@ func TestNoQuestionGetsAListThatIsTooOld(t *testing.T) {
 
 func TestAListIsMadeAnewWhenTheRightsChange(t *testing.T) {
 	registry := &moved{address: "10.0.0.1"}
-	s, err := New(registry, Options{Now: func() time.Time { return time.Unix(registry.now.Load(), 0) }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.turns.free = make(chan struct{}, 2)
-	ask := func() string {
-		s.turns.take(false)
-		defer s.turns.give()
-		for address := range s.list.current(s).pointers {
-			return address.String()
-		}
-		return ""
-	}
+	ask := asking(t, registry)
 	ask()
 	registry.address = "10.0.0.2"
 	if got := ask(); got != "10.0.0.1" {

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -168,9 +167,7 @@ func TestTheClocksOfAClusterStep(t *testing.T) {
 	c.start(ids...)
 	f := &victims{trio: c, ids: ids}
 	f.begin()
-	seed := uint64(time.Now().UnixNano())
-	rng := rand.New(rand.NewPCG(seed, 1))
-	t.Logf("seed %d", seed)
+	rng := seeded(t)
 	furthest := time.Duration(0)
 	deadline := time.Now().Add(lasting)
 	for n := 0; time.Now().Before(deadline) || n < 12; n++ {

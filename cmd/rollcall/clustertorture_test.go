@@ -52,9 +52,7 @@ func (c *trio) torture(between ways, lasting time.Duration) {
 	c.start(ids...)
 	f := &victims{trio: c, ids: ids}
 	f.begin()
-	seed := uint64(time.Now().UnixNano())
-	rng := rand.New(rand.NewPCG(seed, 1))
-	t.Logf("seed %d", seed)
+	rng := seeded(t)
 	befell := map[string]int{}
 	for deadline := time.Now().Add(lasting); time.Now().Before(deadline); {
 		time.Sleep(time.Duration(rng.IntN(3000)) * time.Millisecond)
@@ -63,6 +61,13 @@ func (c *trio) torture(between ways, lasting time.Duration) {
 	f.end()
 	t.Logf("what happened: %v", befell)
 	f.judge()
+}
+
+// seeded gives random numbers, and tells their seed.
+func seeded(t testing.TB) *rand.Rand {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 1))
 }
 
 // befall has something happen to the nodes of a cluster, and gives them time to recover from it.
