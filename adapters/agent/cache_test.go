@@ -131,12 +131,14 @@ func TestListsAreAnsweredFromTheCache(t *testing.T) {
 func TestTheDirectoryFindsNamesWithoutCase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := fleet(t)
+		r.SetAway(errors.New("connection refused"))
 		apiOf(t, r, "", func(_ *agent.API, w *watch.Watcher) {
 			d := agent.NewDirectory(w.Catalog())
 			if d.Ready() == nil {
 				t.Error("it is ready before the registry was reached")
 			}
-			time.Sleep(time.Second)
+			r.SetAway(nil)
+			time.Sleep(time.Minute)
 			if err := d.Ready(); err != nil {
 				t.Error(err)
 			}
