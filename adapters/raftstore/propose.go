@@ -51,6 +51,7 @@ func (d *Duration) add(took time.Duration) { d.Count, d.Sum = d.Count+1, d.Sum+t
 type call struct {
 	requests []byte // encoded
 	count    int
+	together bool                      // its requests are bound to each other: it is a block by itself, since a block is carried out as one call
 	results  []eventstore.AppendResult // filled in before done is closed
 	err      error
 	done     chan struct{}
@@ -98,7 +99,7 @@ func (s *Store) Append(ctx context.Context, into []eventstore.AppendResult, requ
 	if err := s.check(ctx, requests); err != nil {
 		return nil, err
 	}
-	c := &call{requests: encodeRequests(requests), count: len(requests), done: make(chan struct{})}
+	c := &call{requests: encodeRequests(requests), count: len(requests), together: requests[0].Together, done: make(chan struct{})}
 	if len(c.requests) > maxCall {
 		return nil, eventstore.ErrTooLarge
 	}
@@ -171,7 +172,7 @@ func (p *proposals) fill() {
 		b := &block{number: p.newest, made: p.store.monotonic()}
 		b.body = appendOrigin(make([]byte, 0, originSize+max(min(p.queued, blockBytes), len(p.queue[0].requests))), p.origin(b.number))
 		n := 0
-		for n < len(p.queue) && (n == 0 || len(b.body)+len(p.queue[n].requests) <= blockBytes) {
+		for n < len(p.queue) && (n == 0 || !p.queue[0].together && !p.queue[n].together && len(b.body)+len(p.queue[n].requests) <= blockBytes) {
 			b.body = append(b.body, p.queue[n].requests...)
 			p.queued, p.asked = p.queued-len(p.queue[n].requests), p.asked-p.queue[n].count
 			n++
