@@ -3,12 +3,13 @@ package pebblestore
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // newCache is the cache of the engine's blocks, from which it takes its memtables, too.
@@ -22,7 +23,7 @@ func newCache(opts Options) *pebble.Cache {
 func openPebble(dir string, opts Options, cache *pebble.Cache, merging *merging) (*pebble.DB, *pebble.Lock, error) {
 	lock, err := pebble.LockDirectory(dir, opts.FS)
 	if err != nil {
-		if errors.As(err, new(*fs.PathError)) { // the file of the lock cannot be opened, so that nobody was asked for the lock
+		if durable.LockUnopened(err) {
 			return nil, nil, fmt.Errorf("open data folder: %w", err)
 		}
 		return nil, nil, LockedError{Dir: dir}

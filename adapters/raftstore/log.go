@@ -3,7 +3,6 @@ package raftstore
 import (
 	"errors"
 	"fmt"
-	iofs "io/fs"
 	"log/slog"
 	"math"
 	"sync"
@@ -12,6 +11,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/uuid"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
 // identity is who the node is. Its id is random and made with the log, so a node whose log is lost has another id: it cannot
@@ -79,7 +80,7 @@ func openLog(dir string, fs vfs.FS, keep uint64, logger *slog.Logger) (*diskLog,
 	}
 	lock, err := pebble.LockDirectory(dir, fs)
 	switch {
-	case errors.As(err, new(*iofs.PathError)): // the file of the lock cannot be opened, so that nobody was asked for the lock
+	case durable.LockUnopened(err):
 		return nil, fmt.Errorf("open the log in %s: %w", dir, err)
 	case err != nil:
 		return nil, fmt.Errorf("the log in %s is in use by another process: %w", dir, err)
