@@ -15,6 +15,8 @@ import (
 // see docs/performance.md.
 const (
 	restingGrowth  = 16 << 20  // bytes, however little is allocated
+	lightPause     = 8         // seconds between two collections under a light load
+	lightGrowth    = 40 << 20  // bytes that the heap grows by in a lightPause, at most
 	busyGrowth     = 96 << 20  // bytes, however small the heap is, when so much is allocated in a second
 	smallHeap      = 128 << 20 // bytes up to which a heap may grow however much is allocated; beyond, it grows by growthPercent at most
 	growthPercent  = 30        // of the live bytes; a heap that is not small grows by no more
@@ -92,12 +94,13 @@ type allocating uint64
 func (a allocating) after(bytes uint64) allocating { return max(a-a/4, allocating(bytes)) }
 
 // rests says whether so little is allocated that free memory is not needed soon.
-func (a allocating) rests() bool { return a < restingGrowth }
+func (a allocating) rests() bool { return lightPause*a < restingGrowth }
 
 // collectAfter is by how many percent a heap with the given live bytes may grow. Go takes these percents of the live bytes and of
 // the other bytes that a collection looks through: stacks and global variables.
 func collectAfter(live, others uint64, load allocating) int {
-	growth := min(max(uint64(load), restingGrowth), busyGrowth, max(smallHeap, live)-live)
+	growth := max(restingGrowth, min(lightPause*uint64(load), lightGrowth), uint64(load))
+	growth = min(growth, busyGrowth, max(smallHeap, live)-live)
 	large := max(restingGrowth, live*restingPercent/100, uint64(float64(load)*float64(live)/aSecondFor))
 	growth = max(growth, min(large, live*growthPercent/100))
 	return int(min(100*growth/max(live+others, 1), mostPercent))
