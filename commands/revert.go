@@ -24,15 +24,24 @@ type ReversalStep struct {
 }
 
 // ChangedSince refuses a reversal because the instance changed after the plan was made.
-type ChangedSince struct{ Key domain.Key }
+type ChangedSince struct {
+	Key    domain.Key
+	Before bool // the same request reverted the instance before the plan was made: what the plan tells happened since
+}
 
 func (e ChangedSince) Error() string {
+	if e.Before {
+		return fmt.Sprintf("this request was carried out for instance %s before, which changed since", e.Key)
+	}
 	return fmt.Sprintf("instance %s changed after the plan was made", e.Key)
 }
 
 // Revert carries out reversals of different instances. A reversal whose instance changed since the plan was made is refused
 // with ChangedSince, and so is one that the domain refuses. With allOrNothing, the first reversal that is refused refuses all
 // others with eventstore.ErrNotTogether. Each event of a reversal names the event that it reverts, and the reason.
+//
+// A request that comes again with its key changes no instance a second time. An instance that changed after the first time is
+// refused with ChangedSince, and refuses no others: the plan that came again tells of that change, and it was not taken back.
 func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversal, reason string, allOrNothing bool) ([]Result, error) {
 	results := make([]Result, len(reversals))
 	admitted := make([][]domain.RemovalAdmitted, len(reversals)) // of each, and not carried out
@@ -51,6 +60,9 @@ func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversa
 		}
 		if before.Position > 0 { // by the same request
 			results[i].Position, results[i].Revision = before.Position, uint64(before.Revision)
+			if reversals[i].Events > uint64(before.Revision) {
+				results[i] = Result{Err: ChangedSince{Key: reversals[i].Key, Before: true}}
+			}
 			continue
 		}
 		request, epoch, err := s.reverse(ctx, caller, &reversals[i], reason, &admitted[i])

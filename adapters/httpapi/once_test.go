@@ -10,6 +10,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/httpapi"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // Every route of the description that changes something takes a key, or says why it may be sent twice.
@@ -127,8 +128,12 @@ func TestARevertThatIsSentAgainTakesNothingElseBack(t *testing.T) {
 	s.send("POST", "/v1/reverts", revert, "Idempotency-Key", key).want(t, 200)
 	has("1")
 	register("3")
-	s.send("POST", "/v1/reverts", revert, "Idempotency-Key", key).want(t, 200)
+	var again wire.Revert
+	s.send("POST", "/v1/reverts", revert, "Idempotency-Key", key).want(t, 200).json(t, &again)
 	has("3")
+	if again.Instances != 0 || len(again.Steps) != 0 || len(again.Skipped) != 1 || again.Skipped[0].Why != "changed" {
+		t.Errorf("sent again it says that it did %+v, and skipped %+v", again.Steps, again.Skipped)
+	}
 	s.send("POST", "/v1/reverts", revert).want(t, 200)
 	has("1")
 }

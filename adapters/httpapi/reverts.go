@@ -152,10 +152,13 @@ func (a *api) carryOut(c echo.Context, body wire.RevertRequest, plan *queries.Re
 
 // whyNot says why a reversal was not carried out.
 func whyNot(err error) (why, detail string) {
+	var changed commands.ChangedSince
 	switch {
 	case err == nil:
 		return "", ""
-	case errors.As(err, new(commands.ChangedSince)):
+	case errors.As(err, &changed) && changed.Before:
+		return "changed", "this request reverted it before, and it changed since"
+	case errors.As(err, &changed):
 		return "changed", "it changed after the plan was made"
 	case errors.Is(err, eventstore.ErrNotTogether):
 		return "not-together", "nothing was done, because another instance changed after the plan was made, or a rule refused it"
