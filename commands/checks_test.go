@@ -231,6 +231,36 @@ func TestAProbeOfAnOldDefinitionIsRefused(t *testing.T) {
 	}
 }
 
+// A node that has not heard of it yet that an instance moved reports what it saw at the old place.
+func TestAProbeOfAnotherPlaceIsRefused(t *testing.T) {
+	n := start(t, eventstoretest.NewMemory(), true)
+	defer n.stop()
+	at := func(address string, port uint16) domain.Details {
+		d := checked(domain.NoTTL, domain.Check{ID: "web", Kind: domain.CheckTCP, Port: "http"}, domain.Check{ID: "fixed", Kind: domain.CheckTCP, Target: address + ":81"})
+		d.Address, d.Ports = address, map[string]uint16{"http": port, "admin": 9}
+		return d
+	}
+	n.do(t, domain.RegisterInstance{Key: key("a"), Details: at("10.0.0.5", 80)})
+	probe := domain.ReportProbe{Key: key("a"), Epoch: 1, Check: "web", Address: "10.0.0.5", Port: 80, Status: domain.Passing, By: "n1"}
+	n.do(t, probe)
+	fixed := domain.ReportProbe{Key: key("a"), Epoch: 1, Check: "fixed", Address: "10.0.0.5", Port: 81, Status: domain.Passing, By: "n1"}
+	n.do(t, fixed) // the port of that check is no port of the instance
+	for _, d := range []domain.Details{at("10.0.0.5", 8080), at("10.0.0.6", 80)} {
+		n.do(t, domain.RegisterInstance{Key: key("a"), Details: d})
+		probe.Status = domain.Critical
+		if r := n.service.Do(ctx, caller, commands.Request{Command: probe}); r.Err != (domain.StaleCheck{Key: key("a"), Check: "web", Moved: true}) {
+			t.Errorf("at %s, %v it gave %+v", d.Address, d.Ports, r)
+		}
+		if web := n.projections.Catalog().Find(key("a")).Checks()[0]; web.Status != domain.Passing {
+			t.Errorf("at %s, %v it is %s", d.Address, d.Ports, web.Status)
+		}
+		probe.Address, probe.Port = d.Address, d.Ports["http"]
+		n.do(t, probe)
+		probe.Status = domain.Passing
+		n.do(t, probe)
+	}
+}
+
 func TestAMassLapseOfChecksIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := start(t, eventstoretest.NewMemory(), true)

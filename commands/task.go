@@ -101,10 +101,10 @@ func (s *Service) loadStream(ctx context.Context, t *task) error {
 }
 
 // state gives the entry's state for the task's command. Only commands that define anew need the instance's details, which
-// cost a decoding.
+// cost a decoding, and results of probes, which hold for one address.
 func state(e *catalog.Entry, t *task) domain.Instance {
 	switch t.Command.(type) {
-	case domain.RegisterInstance, domain.AddCheck, domain.RemoveCheck:
+	case domain.RegisterInstance, domain.AddCheck, domain.RemoveCheck, domain.ReportProbe:
 		return e.Instance()
 	}
 	return e.Brief()

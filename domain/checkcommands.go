@@ -36,12 +36,15 @@ type ReportCheck struct {
 }
 
 // ReportProbe states what a node saw when it looked at a check. Only the registry gives this command, never a client. It
-// is refused if the node looked at another definition of the check than the present one.
+// is refused if the node looked at another definition of the check than the present one, or at another address or port of the
+// instance.
 type ReportProbe struct {
 	Key      Key
 	Epoch    uint64
 	Check    string // its id
 	Revision uint64 // of the definition, CheckState.Revision
+	Address  string // of the instance when the node looked; "": any
+	Port     uint16 // at which the node looked; it counts with Address, and where the check names a port of the instance
 	Status   Status // passing, warning or critical
 	Output   string // is cleaned (CleanOutput)
 	By       string // the node

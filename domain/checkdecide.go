@@ -74,12 +74,25 @@ func (i Instance) reportProbe(c ReportProbe) ([]Event, error) {
 		return nil, err
 	case !check.Kind.Probed() || check.Revision != c.Revision:
 		return nil, StaleCheck{Key: c.Key, Check: c.Check, Revision: c.Revision, Live: check.Revision}
+	case i.movedSince(&c):
+		return nil, StaleCheck{Key: c.Key, Check: c.Check, Revision: c.Revision, Live: check.Revision, Moved: true}
 	case check.Status == c.Status:
 		return nil, nil
 	}
 	return i.changeCheck(check, CheckChanged{
 		To: c.Status, Cause: CheckProbed, Output: CleanOutput(c.Output), By: c.By, Latency: Duration(c.Latency), Looks: c.Looks,
 	}), nil
+}
+
+// movedSince says whether the instance has another address than a node looked at, or another port under the name that the
+// check has.
+func (i *Instance) movedSince(c *ReportProbe) bool {
+	at := checkIndex(i.Details.Checks, c.Check)
+	if c.Address == "" || at < 0 {
+		return false
+	}
+	name := i.Details.Checks[at].Port
+	return c.Address != i.Details.Address || name != "" && c.Port != i.Details.Ports[name]
 }
 
 func (i Instance) lapseCheck(c LapseCheck) ([]Event, error) {

@@ -93,13 +93,17 @@ func (e UnknownCheck) Error() string {
 	return fmt.Sprintf("instance %s has no check %q", e.Key, e.Check)
 }
 
-// StaleCheck refuses a result of a check whose definition is not the present one any more.
+// StaleCheck refuses a result of a check whose definition is not the present one any more, or whose instance has moved.
 type StaleCheck struct {
 	Key            Key
 	Check          string
 	Revision, Live uint64 // of the definitions
+	Moved          bool   // the definition is the present one, but the instance has another address or port
 }
 
 func (e StaleCheck) Error() string {
+	if e.Moved {
+		return fmt.Sprintf("instance %s has another address or port than the one at which check %q looked", e.Key, e.Check)
+	}
 	return fmt.Sprintf("check %q of instance %s is defined by revision %d, not %d", e.Check, e.Key, e.Live, e.Revision)
 }

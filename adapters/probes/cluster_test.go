@@ -101,7 +101,7 @@ func join(t *testing.T, name string, store eventstore.Store, w *network) *part {
 			errs := make([]error, len(reports))
 			for i, r := range reports {
 				errs[i] = p.service.Do(ctx, probes.Caller, commands.Request{Command: domain.ReportProbe{
-					Key: r.Key, Epoch: r.Epoch, Check: r.Check, Revision: r.Revision, Status: r.Status, Output: r.Output, By: name, Latency: r.Took, Looks: r.Looks,
+					Key: r.Key, Epoch: r.Epoch, Check: r.Check, Revision: r.Revision, Address: r.Address, Port: r.Port, Status: r.Status, Output: r.Output, By: name, Latency: r.Took, Looks: r.Looks,
 				}}).Err
 			}
 			return errs

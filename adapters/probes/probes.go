@@ -44,6 +44,8 @@ type Report struct {
 	Epoch    uint64
 	Check    string
 	Revision uint64 // of the definition that was looked at
+	Address  string // of the instance that was looked at
+	Port     uint16 // of the target; 0: the instance lacks the port that the check names
 	Status   domain.Status
 	Output   string
 	Took     time.Duration // the newest look

@@ -16,7 +16,7 @@ func (p *Prober) report(c *check, to level, words string, took time.Duration) {
 	p.reports = append(p.reports, pending{
 		check: c, at: p.opts.Now(),
 		Report: Report{
-			Key: c.of.key(), Epoch: c.of.epoch, Check: c.id(), Revision: c.revision, Status: statuses[to], Output: words, Took: took, Looks: int(c.results),
+			Key: c.of.key(), Epoch: c.of.epoch, Check: c.id(), Revision: c.revision, Address: c.of.address, Port: c.port, Status: statuses[to], Output: words, Took: took, Looks: int(c.results),
 		},
 	})
 	select {

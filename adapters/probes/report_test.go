@@ -22,6 +22,9 @@ func TestABatchOfReportsGrowsWithTheReportsThatWait(t *testing.T) {
 	for some := p.takeReports(); len(some) > 0; some = p.takeReports() {
 		sizes = append(sizes, len(some))
 		for _, r := range some {
+			if want := instanceOf(int(r.Port)); r.Key != want.Key || r.Address != want.Address {
+				t.Fatalf("a report says of %s that it is at %s:%d", r.Key, r.Address, r.Port)
+			}
 			if told[r.check] {
 				t.Fatalf("%s was told twice", r.Key)
 			}

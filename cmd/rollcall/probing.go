@@ -129,7 +129,7 @@ func (p *probing) reporter(service *commands.Service) func(context.Context, []pr
 		requests := make([]commands.Request, len(reports))
 		for i, r := range reports {
 			requests[i].Command = domain.ReportProbe{
-				Key: r.Key, Epoch: r.Epoch, Check: r.Check, Revision: r.Revision, Status: r.Status, Output: r.Output, By: p.name, Latency: r.Took, Looks: r.Looks,
+				Key: r.Key, Epoch: r.Epoch, Check: r.Check, Revision: r.Revision, Address: r.Address, Port: r.Port, Status: r.Status, Output: r.Output, By: p.name, Latency: r.Took, Looks: r.Looks,
 			}
 		}
 		errs := make([]error, len(reports))
