@@ -207,6 +207,7 @@ func TestMomentsAreRead(t *testing.T) {
 		"2026-01-02T03:04:04Z":           {Early: true, Time: epoch.Add(-time.Second)},
 		"1h ago":                         {Early: true, Time: epoch.Add(45*time.Second - time.Hour)},
 		"0001-01-01T00:00:00Z":           {Early: true, Time: time.Time{}.Add(1)},
+		"1650-01-01T00:00:00Z":           {Early: true, Time: time.Date(1650, 1, 1, 0, 0, 0, 0, time.UTC)}, // more than 2⁶³ ns before 1970
 	} {
 		if got, err := r.Moment(t.Context(), "at", text); err != nil || got.Position != want.Position || got.Early != want.Early || !got.Time.Equal(want.Time) {
 			t.Errorf("%q is %+v, %v; want %+v", text, got, err, want)

@@ -34,7 +34,7 @@ func (s *Store) PositionAt(ctx context.Context, at time.Time) (eventstore.Positi
 
 // indexedBefore is the position that the time index has for the latest time up to at, or 0.
 func (s *Store) indexedBefore(at time.Time) (eventstore.Position, error) {
-	if at.UnixNano() < 0 {
+	if at.Unix() < 0 { // UnixNano of a time before 1678 is a number of another time
 		return 0, nil
 	}
 	if err := s.enter(); err != nil {

@@ -147,7 +147,7 @@ func TestATimeFindsItsPosition(t *testing.T) {
 			}
 		}
 	}
-	for _, before := range []time.Time{start.Add(-1), {}} {
+	for _, before := range []time.Time{start.Add(-1), {}, time.Date(1600, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(1500, 1, 1, 0, 0, 0, 0, time.UTC)} {
 		if got, err := s.PositionAt(ctx, before); got != 0 || err != nil {
 			t.Errorf("before the first event the position is %d, %v", got, err)
 		}

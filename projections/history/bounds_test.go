@@ -151,6 +151,11 @@ func TestATimeIsFoundAmongManyEventsOfOneSecond(t *testing.T) {
 			t.Errorf("at %s the position is %d, want %d (%v)", c.at, got, c.want, err)
 		}
 	}
+	for _, year := range []int{1, 886, 1500, 1650, 1677, 1678, 1969, 1970} {
+		if got, err := h.PositionAt(ctx, time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC)); err != nil || got != 0 {
+			t.Errorf("in the year %d the position is %d (%v)", year, got, err)
+		}
+	}
 }
 
 func TestWhatIsGoneTakesNoMemory(t *testing.T) {

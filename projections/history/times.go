@@ -78,7 +78,7 @@ func (s *search) positionAt(at time.Time) (eventstore.Position, error) {
 	// INVARIANT: the entry at low is recorded at or before the time, or low is 0; no entry from high on is.
 	low, high := eventstore.Position(0), ^eventstore.Position(0)
 	switch {
-	case at.UnixNano() < 0:
+	case at.Unix() < 0: // UnixNano of a time before 1678 is a number of another time
 		return 0, nil
 	case s.times.SeekLT(timeKey(at.Add(1))):
 		low = eventstore.Position(binary.BigEndian.Uint64(s.times.Value()))
