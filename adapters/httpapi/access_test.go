@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -133,6 +134,30 @@ func TestEveryRouteHoldsEveryRoleToItsRights(t *testing.T) {
 				t.Errorf("%s without a token: %d", r.Route, got)
 			case !allowed && role != "nobody" && got != http.StatusForbidden:
 				t.Errorf("%s as %s: %d", r.Route, role, got)
+			}
+		}
+	}
+}
+
+// A part that is missing in a path does not stand for all: the history of the webhook without an id is not the history of everything.
+func TestNoRouteTakesAPathWithAMissingPart(t *testing.T) {
+	g := startGuarded(t)
+	admin := g.token("all", domain.TokenSpec{Roles: []string{"admin"}})
+	if got := g.begin("PUT", "/v1/access/roles/webhooks", `{"grants":[{"verbs":["webhooks"],"namespace":"*","service":"*"}]}`, admin...); got >= 300 {
+		t.Fatalf("the role: %d", got)
+	}
+	keeper := g.token("keeper", domain.TokenSpec{Roles: []string{"webhooks"}})
+	g.begin("PUT", "/v1/services/checkout/instances/x-1", `{"address":"10.0.0.1"}`, admin...)
+	if got := g.begin("GET", "/v1/webhooks//history", "", keeper...); got != http.StatusUnprocessableEntity {
+		t.Errorf("a caller who may manage webhooks only asks for the history of the webhook without an id: %d", got)
+	}
+	parts := regexp.MustCompile(`:(\w+)`)
+	for _, r := range httpapi.Rights {
+		method, path, _ := strings.Cut(r.Route, " ")
+		for _, at := range parts.FindAllStringIndex(path, -1) {
+			missing := parts.ReplaceAllString(path[:at[0]], "x-1") + parts.ReplaceAllString(path[at[1]:], "x-1")
+			if got := g.begin(method, missing, "", admin...); got < 400 || got >= 500 {
+				t.Errorf("%s %s: %d", method, missing, got)
 			}
 		}
 	}

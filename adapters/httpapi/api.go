@@ -183,7 +183,7 @@ func (a *api) router() *echo.Echo {
 	if a.Observer != nil {
 		e.Use(web.Observe(a.Observer, a.Logger, streams))
 	}
-	e.Use(web.Recover, a.Limits.Count(uncounted, streams), web.Share(a.Hosts, a.Origins), a.authorize, once, keyed, a.positioned, web.Guard(a.Hosts, "/v1/commands"))
+	e.Use(web.Recover, a.Limits.Count(uncounted, streams), web.Share(a.Hosts, a.Origins), a.authorize, whole, once, keyed, a.positioned, web.Guard(a.Hosts, "/v1/commands"))
 	e.Use(a.outgoing.Bound, a.gzip.Offer)
 	heartbeat, command, lookup := a.heartbeatTurns.Admit, admitKeyed(a.commandTurns), a.lookupTurns.Admit
 	scan, stream := a.scanTurns.Admit, a.streamTurns.Admit

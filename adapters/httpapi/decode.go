@@ -57,6 +57,18 @@ func pathPart(c echo.Context, name string) string {
 	return part
 }
 
+// whole refuses a path in which a part is missing (/v1/webhooks//history): the query would be one without that part, which asks about all.
+func whole(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		for _, name := range c.ParamNames() {
+			if name != "*" && c.Param(name) == "" {
+				return domain.InvalidField{Field: name, Rule: "must not be empty"}
+			}
+		}
+		return next(c)
+	}
+}
+
 // checkedKey is instanceKey for queries: an illegal key is an error.
 func checkedKey(c echo.Context) (domain.Key, error) {
 	k := instanceKey(c)
