@@ -11,7 +11,6 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -66,20 +65,9 @@ func New(registry string, options Options) (*Client, error) {
 	if options.Timeout == 0 {
 		options.Timeout = DefaultTimeout
 	}
-	c := &Client{nodes: nodes, options: options, http: &http.Client{Transport: options.Transport, CheckRedirect: keepMethod}}
+	c := &Client{nodes: nodes, options: options, http: &http.Client{Transport: options.Transport, CheckRedirect: stay}}
 	c.keeper = newKeeper(c)
 	return c, nil
-}
-
-// keepMethod refuses a redirect that would turn a command into a GET.
-func keepMethod(r *http.Request, via []*http.Request) error {
-	switch {
-	case r.Method != via[0].Method:
-		return http.ErrUseLastResponse
-	case len(via) >= 10:
-		return errors.New("stopped after 10 redirects")
-	}
-	return nil
 }
 
 // URL is the URL of the registry: of its node that the next request goes to.
@@ -138,11 +126,12 @@ func ask[T any](ctx context.Context, c *Client, r request) (Reply[T], error) {
 		return reply, err
 	}
 	reply.Raw, reply.Created, reply.Warning = b, resp.StatusCode == http.StatusCreated, strings.Join(resp.Header.Values("Rollcall-Warning"), "; ")
-	if reply.Position, err = resp.position(); err != nil {
-		return reply, err
+	reply.Position, err = resp.position()
+	if err == nil {
+		err = json.Unmarshal(b, &reply.Value)
 	}
-	if err := json.Unmarshal(b, &reply.Value); err != nil {
-		return reply, &NotRollcall{URL: resp.node, Answer: resp.Status + ", which is not what was asked for: " + err.Error()}
+	if err != nil {
+		return reply, c.unreadable(&r, resp, err)
 	}
 	return reply, nil
 }

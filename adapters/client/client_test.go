@@ -39,7 +39,10 @@ func TestBadURLsAreRefused(t *testing.T) {
 
 func TestATokenIsReadFromItsFileForEachRequest(t *testing.T) {
 	var shown string
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { shown = r.Header.Get("Authorization") }))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Rollcall-Position", "9")
+		shown = r.Header.Get("Authorization")
+	}))
 	defer server.Close()
 	file := filepath.Join(t.TempDir(), "token")
 	c, err := client.New(server.URL, client.Options{TokenFile: file})
@@ -166,7 +169,7 @@ func TestAnAnswerThatBreaksOffIsNoAnswer(t *testing.T) {
 func TestNoRedirectTurnsACommandIntoAQuery(t *testing.T) {
 	moved := registry(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/new" {
-			fmt.Fprintf(w, `{"id":%q}`, r.Method)
+			fmt.Fprintf(w, `{"namespace":"kept","service":"web","id":"a","position":"7","epoch":1,"version":%q,"outcome":%q}`, r.Method, r.Method)
 			return
 		}
 		status := http.StatusMovedPermanently
@@ -178,10 +181,10 @@ func TestNoRedirectTurnsACommandIntoAQuery(t *testing.T) {
 	if _, err := moved.Heartbeat(t.Context(), key); !errors.As(err, new(*client.NotRollcall)) {
 		t.Errorf("a redirected command: %v", err)
 	}
-	if done, err := moved.Heartbeat(t.Context(), domain.Key{Namespace: "kept", Service: "web", ID: "a"}); err != nil || done.Value.ID != "PUT" {
+	if done, err := moved.Heartbeat(t.Context(), domain.Key{Namespace: "kept", Service: "web", ID: "a"}); err != nil || done.Value.Outcome != "PUT" {
 		t.Errorf("a command that is redirected as it is: %+v, %v", done, err)
 	}
-	if seen, err := moved.Instance(t.Context(), key, ""); err != nil || seen.Value.ID != "GET" {
+	if seen, err := moved.Instance(t.Context(), key, ""); err != nil || seen.Value.Version != "GET" {
 		t.Errorf("a redirected query: %+v, %v", seen, err)
 	}
 }
@@ -193,7 +196,9 @@ func TestCommandsSayWhatTheAPITakes(t *testing.T) {
 		body, _ := io.ReadAll(r.Body)
 		asked = strings.TrimSpace(fmt.Sprint(r.Method, " ", r.URL.RequestURI(), " ", r.Header.Get("If-Match"), " ", string(body)))
 		w.WriteHeader(http.StatusCreated)
-		_, _ = io.WriteString(w, `{"position":"7","epoch":2,"succeeded":[{"index":0,"id":"a","position":"6"}],"failed":[{"index":1,"problem":{"type":"urn:rollcall:problem:unknown-instance","status":404}}]}`)
+		of := strings.Split(r.URL.Path+"/////", "/")
+		fmt.Fprintf(w, `{"namespace":%q,"service":"web","id":%q,`, r.URL.Query().Get("ns"), of[5])
+		_, _ = io.WriteString(w, `"position":"7","epoch":2,"succeeded":[{"index":0,"id":"a","position":"6"}],"failed":[{"index":1,"problem":{"type":"urn:rollcall:problem:unknown-instance","status":404}}]}`)
 	})
 	for name, send := range map[string]func() error{
 		`PUT /v1/services/web/instances/a/heartbeat?ns=default`:         func() error { _, err := c.Heartbeat(t.Context(), key); return err },

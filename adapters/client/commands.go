@@ -82,7 +82,7 @@ func (c *Client) command(ctx context.Context, method string, k domain.Key, below
 		return Reply[wire.Result]{}, err
 	}
 	r.once(c, on.once)
-	return ask[wire.Result](ctx, c, r)
+	return c.result(ctx, r, k)
 }
 
 // headerKey is the header with the key of a command.
@@ -122,7 +122,7 @@ func (c *Client) renewal(ctx context.Context, method string, k domain.Key, below
 		return Reply[wire.Result]{}, err
 	}
 	r.repeatable = true
-	return ask[wire.Result](ctx, c, r)
+	return c.result(ctx, r, k)
 }
 
 func (c *Client) commandRequest(method string, k domain.Key, below string, body any, on preconditions, extra url.Values) (request, error) {
@@ -183,7 +183,7 @@ func (c *Client) Heartbeats(ctx context.Context, keys []domain.Key) (Reply[wire.
 		return reply, err
 	}
 	if _, ok := reply.Value.InOrder(len(keys)); !ok {
-		return Reply[wire.BatchResult]{}, &NotRollcall{URL: c.URL(), Answer: "with something else than the results of a batch"}
+		return Reply[wire.BatchResult]{}, noBatch(c.URL())
 	}
 	return reply, nil
 }

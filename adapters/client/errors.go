@@ -36,7 +36,7 @@ func (e *Unreachable) Unwrap() error { return e.Err }
 type NotRollcall struct {
 	URL    string
 	Answer string // the status line
-	Status int    // of HTTP; 0: it does not matter
+	Status int    // of HTTP
 }
 
 func (e *NotRollcall) Error() string {
@@ -68,6 +68,9 @@ func refusal(registry string, resp *http.Response) error {
 	var p wire.Problem
 	if err := json.Unmarshal(b, &p); err != nil || !strings.HasPrefix(p.Type, wire.TypePrefix) {
 		answer := resp.Status
+		if to, err := resp.Location(); err == nil && resp.StatusCode < http.StatusBadRequest {
+			answer += " to " + to.Scheme + "://" + to.Host + ", where the client does not follow"
+		}
 		if resp.StatusCode == http.StatusBadRequest && resp.Request.URL.Scheme == "http" && strings.Contains(string(b), "HTTPS") {
 			answer += ", since it speaks https"
 		}

@@ -24,7 +24,10 @@ func line(position int) string {
 // registry is a server that answers every request with handler.
 func registry(t *testing.T, handler http.HandlerFunc) *client.Client {
 	t.Helper()
-	server := httptest.NewServer(handler)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Rollcall-Position", "9")
+		handler(w, r)
+	}))
 	t.Cleanup(server.Close)
 	c, err := client.New(server.URL, client.Options{})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 // runningRegistry stands for a registry, so that the examples run.
 func runningRegistry(replies map[string]string) *httptest.Server {
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Rollcall-Position", "1")
 		reply, known := replies[r.Method+" "+r.URL.Path]
 		if !known {
 			w.WriteHeader(http.StatusNotFound)
@@ -53,7 +54,7 @@ func ExampleNew() {
 
 func ExampleClient_Register() {
 	server := runningRegistry(map[string]string{
-		"PUT /v1/services/checkout/instances/a-1": `{"service":"checkout","id":"a-1","position":"1","epoch":1}`,
+		"PUT /v1/services/checkout/instances/a-1": `{"namespace":"default","service":"checkout","id":"a-1","position":"1","epoch":1}`,
 	})
 	defer server.Close()
 	registry, err := client.New(server.URL, client.Options{})

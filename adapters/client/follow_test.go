@@ -45,12 +45,12 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, now.err
 	}
 	if now.stream == nil {
-		return &http.Response{StatusCode: now.status, Status: fmt.Sprint(now.status, " ", http.StatusText(now.status)), Body: io.NopCloser(strings.NewReader(now.body)), Request: r}, nil
+		return &http.Response{StatusCode: now.status, Status: fmt.Sprint(now.status, " ", http.StatusText(now.status)), Header: http.Header{"Rollcall-Position": {"9"}}, Body: io.NopCloser(strings.NewReader(now.body)), Request: r}, nil
 	}
 	body, w := io.Pipe()
 	context.AfterFunc(r.Context(), func() { w.CloseWithError(r.Context().Err()) })
 	go now.stream(r.Context(), w)
-	return &http.Response{StatusCode: http.StatusOK, Body: body, Request: r}, nil
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Rollcall-Position": {"9"}}, Body: body, Request: r}, nil
 }
 
 func (s *script) client(t *testing.T) *client.Client {
@@ -310,7 +310,7 @@ func TestWhatCannotBeReadEndsAStream(t *testing.T) {
 
 func TestAFollowerOfEverythingAsksForTheCatalog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		all := "id: 9\nevent: snapshot\ndata: {\"position\":\"9\",\"services\":[{\"service\":\"web\",\"instances\":[{\"id\":\"a\"}]},{\"service\":\"db\",\"instances\":[{\"id\":\"b\"},{\"id\":\"c\"}]}]}\n\n"
+		all := "id: 9\nevent: snapshot\ndata: {\"position\":\"9\",\"services\":[{\"service\":\"web\",\"instances\":[{\"namespace\":\"prod\",\"service\":\"web\",\"id\":\"a\"}]},{\"service\":\"db\",\"instances\":[{\"namespace\":\"prod\",\"service\":\"db\",\"id\":\"b\"},{\"namespace\":\"prod\",\"service\":\"db\",\"id\":\"c\"}]}]}\n\n"
 		s := &script{steps: []step{says(all)}}
 		filter := client.InstanceFilter{Ready: true, Tags: []string{"canary"}, Metadata: map[string]string{"team": "shop"}}
 		for u, err := range s.client(t).Follow(t.Context(), client.FollowQuery{Namespace: "prod", InstanceFilter: filter}) {

@@ -247,9 +247,13 @@ func readBatch(reply []byte, n int, registry string) (items []wire.BatchItem, po
 	err = json.Unmarshal(reply, &result)
 	items, ok := result.InOrder(n)
 	if err != nil || !ok {
-		return nil, position, &NotRollcall{URL: registry, Answer: "with something else than the results of a batch"}
+		return nil, position, noBatch(registry)
 	}
 	return items, result.Position, nil
+}
+
+func noBatch(registry string) *NotRollcall {
+	return &NotRollcall{URL: registry, Answer: "with something else than the results of a batch"}
 }
 
 // sendCommands sends commands, and says whether the registry answered.
@@ -263,8 +267,11 @@ func (k *keeper) sendCommands(ctx context.Context, commands []pending) bool {
 	k.mu.Unlock()
 	reply, err := ask[wire.BatchResult](ctx, k.client, request{method: http.MethodPost, path: "/v1/commands", body: items, timeout: timeout, repeatable: true})
 	results, ok := reply.Value.InOrder(len(commands))
+	for i := range results {
+		ok = ok && (results[i].Problem != nil || acknowledges(&results[i].Result, all[i].Key))
+	}
 	if err == nil && !ok {
-		err = &NotRollcall{URL: k.client.URL(), Answer: "with something else than the results of a batch"}
+		err = noBatch(k.client.URL())
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -340,6 +347,9 @@ func (k *keeper) inspect(ctx context.Context, one *Kept) {
 	if err == nil {
 		r.timeout = timeout
 		live, err = ask[wire.Instance](ctx, k.client, r)
+	}
+	if err == nil && live.Value.Key() != key {
+		err = &NotRollcall{URL: k.client.URL(), Answer: "with something else than instance " + key.String()}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

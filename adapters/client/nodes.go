@@ -16,7 +16,7 @@ import (
 )
 
 // nodes are the nodes of a registry. Requests go to one node as long as that node answers. A request goes on to another
-// node if its node gave no answer, or is not able to serve, and
+// node if its node gave no answer, is not able to serve, or is no registry, and
 //   - the request is a read, or
 //   - it surely wrote nothing: no connection was made, or the node said so, or
 //   - it does no harm twice, as a heartbeat, or it has a key under which the registry carries it out once.
@@ -132,6 +132,7 @@ func (c *Client) inDoubt(err error, unknown bool) error {
 func (r *request) mayBeDone(err error) bool {
 	var (
 		silent *Unreachable
+		other  *NotRollcall
 		said   *wire.Problem
 	)
 	switch {
@@ -141,6 +142,9 @@ func (r *request) mayBeDone(err error) bool {
 		return silent.Unknown
 	case errors.As(err, &said):
 		return said.OutcomeUnknown()
+	}
+	if errors.As(err, &other) { // a proxy in front of the node may have said so in the place of the node's answer
+		return other.Status < http.StatusMultipleChoices || other.Status >= http.StatusInternalServerError
 	}
 	return errors.As(err, new(*Broken))
 }
@@ -173,8 +177,8 @@ func goesOn(r request, err error) bool {
 	switch {
 	case errors.As(err, &silent):
 		return again || !silent.Unknown
-	case errors.As(err, &other): // a proxy in front of the node says that the node is away
-		return again && (other.Status == http.StatusBadGateway || other.Status == http.StatusServiceUnavailable || other.Status == http.StatusGatewayTimeout)
+	case errors.As(err, &other): // e.g. a proxy in front of the node says that the node is away
+		return again
 	case errors.As(err, &said):
 		return said.NodeCannotServe() && (again || !said.OutcomeUnknown())
 	}

@@ -66,7 +66,7 @@ func several(t *testing.T, handlers ...http.HandlerFunc) (c *client.Client, aske
 
 func fine(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Rollcall-Position", "7")
-	_, _ = io.WriteString(w, `{"position":"7","revision":1,"epoch":1,"succeeded":[{"index":0}],"failed":[]}`)
+	_, _ = io.WriteString(w, `{"namespace":"default","service":"web","id":"a","position":"7","revision":1,"epoch":1,"succeeded":[{"index":0}],"failed":[]}`)
 }
 
 // hangsUp reads the request and closes the connection without a reply.
@@ -125,10 +125,11 @@ func TestARequestGoesOnToAnotherNodeWhereThatIsSafe(t *testing.T) {
 		"a heartbeat, and the node does not know the outcome": {refuses(503, "timeout"), beat, "01", ""},
 		"a read, and the node is behind":                      {refuses(504, "projection-behind"), lookUp, "01", ""},
 		"a read, and a proxy says that the node is away":      {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, lookUp, "01", ""},
-		"a command, and a proxy says that the node is away":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, moveLead, "0", "502 Bad Gateway"},
+		"a command, and a proxy says that the node is away":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, moveLead, "0", "502 Bad Gateway; the command may have been carried out"},
 		"a read, and the node is overloaded":                  {refuses(503, "overloaded"), lookUp, "0", "it is overloaded"},
 		"a read that is refused":                              {refuses(404, "unknown-service"), lookUp, "0", "it is unknown-service"},
-		"a read of another server":                            {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(418) }, lookUp, "0", "418 I'm a teapot"},
+		"a read of another server":                            {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(418) }, lookUp, "01", ""},
+		"a command that another server gets":                  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(418) }, moveLead, "0", "418 I'm a teapot"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, asked := several(t, one.first, fine)
@@ -227,7 +228,7 @@ func TestANodeThatSwallowsACommandKeepsIt(t *testing.T) {
 		if err := moveLead(t.Context(), c); !errors.As(err, &silent) || !silent.Unknown || silent.URL != "http://a" || time.Since(began) != 10*time.Second {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
-		if c, err = client.New("http://a,http://b", client.Options{Transport: byHost{"a": &swallows{}, "b": &script{steps: []step{{status: 200, body: `{"position":"7","revision":1}`}}}}, Timeout: 10 * time.Second}); err != nil {
+		if c, err = client.New("http://a,http://b", client.Options{Transport: byHost{"a": &swallows{}, "b": &script{steps: []step{{status: 200, body: `{"namespace":"default","service":"web","id":"a","position":"7","revision":1,"epoch":1}`}}}}, Timeout: 10 * time.Second}); err != nil {
 			t.Fatal(err)
 		}
 		began = time.Now()
@@ -240,7 +241,7 @@ func TestANodeThatSwallowsACommandKeepsIt(t *testing.T) {
 func TestACommandWaitsForALeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		none := step{status: 503, body: `{"type":"urn:rollcall:problem:no-leader","status":503,"detail":"no leader"}`}
-		done := step{status: 200, body: `{"position":"7","revision":1}`}
+		done := step{status: 200, body: `{"namespace":"default","service":"web","id":"a","position":"7","revision":1,"epoch":1}`}
 		a, b := &script{steps: []step{none, none, done}}, &script{steps: []step{none, none, done}}
 		c, err := client.New("http://a,http://b", client.Options{Transport: byHost{"a": a, "b": b}})
 		if err != nil {
@@ -342,6 +343,7 @@ func TestAStreamOfNewEventsLeavesOutNoneAtAnotherNode(t *testing.T) {
 		panic(http.ErrAbortHandler)
 	}, func(w http.ResponseWriter, r *http.Request) {
 		from = r.URL.Query().Get("from")
+		w.Header().Set("Rollcall-Position", "7")
 		_, _ = io.WriteString(w, message(7))
 	})
 	for e, err := range c.StreamEvents(t.Context(), client.EventQuery{}) {

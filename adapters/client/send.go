@@ -40,7 +40,7 @@ func (c *Client) call(ctx context.Context, r request) (resp *answer, body []byte
 			return err
 		}
 		defer resp.Body.Close()
-		if body, err = io.ReadAll(resp.Body); err != nil {
+		if body, err = readBody(&r, resp.Body); err != nil {
 			return &Broken{URL: node, Err: plainCause(ctx, err)}
 		}
 		return nil
@@ -121,6 +121,10 @@ func (c *Client) do(ctx context.Context, r request, node string) (*answer, error
 		return nil, refusal(node, resp)
 	}
 	resp.Body = &attemptBody{resp.Body, attempt.cancel}
+	if !marked(resp.Header) {
+		defer resp.Body.Close()
+		return nil, &NotRollcall{URL: node, Answer: resp.Status + " without the headers of a registry", Status: resp.StatusCode}
+	}
 	return &answer{resp, node}, nil
 }
 

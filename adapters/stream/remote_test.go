@@ -45,7 +45,7 @@ func (r *registry) RoundTrip(request *http.Request) (*http.Response, error) {
 			w.CloseWithError(io.ErrUnexpectedEOF)
 		}
 	}()
-	return &http.Response{StatusCode: http.StatusOK, Body: body, Request: request}, nil
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Rollcall-Position": {"9"}}, Body: body, Request: request}, nil
 }
 
 // take subscribes to a topic and wants events 1 to n, each once.
@@ -176,7 +176,7 @@ func (r *restored) RoundTrip(request *http.Request) (*http.Response, error) {
 	body, w := io.Pipe()
 	context.AfterFunc(request.Context(), func() { w.CloseWithError(request.Context().Err()) })
 	go func() { _, _ = io.WriteString(w, text.String()) }()
-	return &http.Response{StatusCode: http.StatusOK, Body: body, Request: request}, nil
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Rollcall-Position": {"9"}}, Body: body, Request: request}, nil
 }
 
 // A consumer of a remote registry goes on after the fork where the registry names it, and begins anew where nothing is

@@ -39,6 +39,7 @@ func completing(t *testing.T) (url string, asked func() *http.Request) {
 	var last *http.Request
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		last = r
+		w.Header().Set("Rollcall-Position", "7")
 		body, ok := map[string]string{
 			"/v1/namespaces":         `{"namespaces":[{"namespace":"default"},{"namespace":"shop"}]}`,
 			"/v1/services":           `{"services":[{"service":"checkout"},{"service":"cart"},{"service":"db"}]}`,

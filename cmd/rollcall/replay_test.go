@@ -38,7 +38,7 @@ func (r *impatient) RoundTrip(request *http.Request) (*http.Response, error) {
 		}
 		_ = w.Close()
 	}()
-	return &http.Response{StatusCode: http.StatusOK, Body: body, Request: request}, nil
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Rollcall-Position": {"9"}}, Body: body, Request: request}, nil
 }
 
 func TestAReplayAtItsOwnPaceGoesOnWhereItWasCutOff(t *testing.T) {

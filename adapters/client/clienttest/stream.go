@@ -46,7 +46,7 @@ func (r *Registry) stream(request *http.Request) *http.Response {
 	r.streams[s] = struct{}{}
 	context.AfterFunc(request.Context(), func() { w.CloseWithError(context.Cause(request.Context())) })
 	go r.write(s)
-	return &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Request: request, Body: body, Header: http.Header{"Content-Type": {"text/event-stream"}}}
+	return &http.Response{StatusCode: http.StatusOK, Status: "200 OK", Request: request, Body: body, Header: http.Header{"Content-Type": {"text/event-stream"}, "Rollcall-Position": {r.at().String()}}}
 }
 
 func (r *Registry) snapshot(s *stream) string {
