@@ -64,7 +64,11 @@ func (c *Client) History(ctx context.Context, q HistoryQuery) (Reply[wire.Histor
 	if err != nil {
 		return Reply[wire.HistoryPage]{}, err
 	}
-	return ask[wire.HistoryPage](ctx, c, r)
+	page, err := ask[wire.HistoryPage](ctx, c, r)
+	if err == nil {
+		err = moved(q.Cursor, page.Value.Next)
+	}
+	return page, err
 }
 
 // HistoryEntries yields the entries of all pages, from the page of q on. An error ends the sequence.

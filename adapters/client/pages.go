@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
 	"net/url"
 	"strconv"
@@ -144,9 +145,21 @@ func each[T any](read func(Page) (values []T, next string, err error)) iter.Seq2
 			if next == "" {
 				return
 			}
+			if err := moved(page.Cursor, next); err != nil {
+				yield(*new(T), err)
+				return
+			}
 			page.Cursor = next
 		}
 	}
+}
+
+// moved refuses a page that names itself as the one after it: whoever read on would never end.
+func moved(cursor, next string) error {
+	if next == cursor && next != "" {
+		return errors.New("the registry gave a page whose next page is the same page")
+	}
+	return nil
 }
 
 // pages asks for page after page and adds each to the first. next is where a page has the cursor of the one after it.
@@ -163,6 +176,9 @@ func pages[T any](ctx context.Context, c *Client, path string, query url.Values,
 			return all, err
 		}
 		add(&all.Value, page.Value)
+		if err := moved(cursor, *next(&page.Value)); err != nil {
+			return all, err
+		}
 		cursor = *next(&page.Value)
 	}
 	*next(&all.Value) = ""
