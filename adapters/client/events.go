@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"iter"
 	"net/url"
@@ -52,7 +53,7 @@ type Event struct {
 // is an error.
 func (e *Event) Typed() (domain.Event, error) { return eventstore.Decode(&e.RecordedEvent) }
 
-// searchTimeout is how long a registry may search for the first event that a query picks.
+// searchTimeout is how long a registry may search for the next event that a query picks.
 const searchTimeout = 5 * time.Minute
 
 // Events yields the events of the log in the order of their positions. A transfer that breaks off ends the sequence with
@@ -79,7 +80,7 @@ func (c *Client) events(ctx context.Context, q EventQuery, _ func(wire.Position)
 			return
 		}
 		defer body.Close()
-		lines := lineReader{r: bufio.NewReaderSize(body, 64<<10)}
+		lines := lineReader{r: bufio.NewReaderSize(&watchedReader{body, body.cancel, nil, searchTimeout, slowAnswer(searchTimeout)}, 64<<10)}
 		after := q.After.Number
 		for {
 			line, err := lines.next()
@@ -93,7 +94,7 @@ func (c *Client) events(ctx context.Context, q EventQuery, _ func(wire.Position)
 			switch {
 			case err == nil:
 			case line != nil && after == 0: // not even the first line is an event
-				yield(Event{}, &NotRollcall{URL: body.resp.node, Answer: body.resp.Status + ", which is not what was asked for: " + err.Error()})
+				yield(Event{}, body.resp.notAsked(err.Error()))
 				return
 			default:
 				c.nodes.leave(body.resp.node)
@@ -103,12 +104,22 @@ func (c *Client) events(ctx context.Context, q EventQuery, _ func(wire.Position)
 			if e.Position <= q.After.Number {
 				continue
 			}
+			if e.Position <= after {
+				c.nodes.leave(body.resp.node)
+				yield(Event{}, backwards(body.resp.node, &e, after))
+				return
+			}
 			after = e.Position
 			if !yield(Event{RecordedEvent: e, Raw: line}, nil) {
 				return
 			}
 		}
 	}
+}
+
+// backwards is the error of an event that does not come after the one before it. A consumer would take it for a later one.
+func backwards(node string, e *eventstore.RecordedEvent, after eventstore.Position) *Broken {
+	return &Broken{URL: node, After: after, Err: fmt.Errorf("the event at position %d came again, or too late", e.Position)}
 }
 
 // lineReader reads whole lines. Bytes without a newline at the end are an error: the transfer broke off.

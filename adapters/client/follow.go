@@ -112,12 +112,13 @@ func (c *Client) Follow(ctx context.Context, q FollowQuery) iter.Seq2[Update, er
 					lost = err
 					break
 				}
-				u, err := readUpdate(m, known)
+				u, err := readUpdate(m, known, q.LastEventID)
 				if err != nil {
+					c.nodes.leave(c.URL())
 					yield(Update{}, &NotRollcall{URL: c.URL(), Answer: "with a stream that cannot be read: " + err.Error()})
 					return
 				}
-				connected, known, wait = true, true, firstPause
+				connected, known = true, true
 				q.LastEventID = u.ID
 				if !yield(u, nil) {
 					return
@@ -138,7 +139,7 @@ func (c *Client) Follow(ctx context.Context, q FollowQuery) iter.Seq2[Update, er
 			if q.Lost != nil {
 				q.Lost(lost)
 			}
-			if time.Since(began) > maxPause {
+			if time.Since(began) > maxPause { // not after each update: a stream that ends after its snapshot would be asked for again and again
 				wait = firstPause
 			}
 			pause(ctx, wait/2+rand.N(wait/2)) // random, so that clients of one registry do not connect again at once
@@ -161,8 +162,13 @@ func isPositionRefused(err error) bool {
 	return errors.As(err, &refused) && (refused.Type == wire.OtherTimeline || refused.Status == http.StatusUnprocessableEntity && refused.Field == "Last-Event-ID")
 }
 
-func readUpdate(m sse.Event, known bool) (Update, error) {
+// readUpdate reads a message. last is the ID of the update before; "": there was none. What is not whole is an error: an empty
+// object must not pass for an empty catalog.
+func readUpdate(m sse.Event, known bool, last string) (Update, error) {
 	u := Update{ID: m.LastEventID, Kind: m.Type, Raw: m.Data}
+	if err := inOrder(m, last); err != nil {
+		return u, err
+	}
 	switch m.Type {
 	case wire.StreamSnapshot, wire.StreamReset:
 		var all struct {
@@ -172,15 +178,26 @@ func readUpdate(m sse.Event, known bool) (Update, error) {
 		if err := json.Unmarshal([]byte(m.Data), &all); err != nil {
 			return u, err
 		}
+		if all.Instances == nil && all.Services == nil {
+			return u, errors.New("a snapshot lists neither instances nor services")
+		}
 		u.Instances = all.Instances
 		if all.Panic != nil {
 			u.Panics = append(u.Panics, wire.ServicePanic{Namespace: all.Namespace, Service: all.Service, Panic: *all.Panic})
 		}
 		for _, s := range all.Services {
+			if s.Instances == nil {
+				return u, errors.New("a snapshot has a service without a list of instances")
+			}
 			if s.Panic != nil {
 				u.Panics = append(u.Panics, wire.ServicePanic{Namespace: s.Namespace, Service: s.Service, Panic: *s.Panic})
 			}
 			u.Instances = append(u.Instances, s.Instances...)
+		}
+		for i := range u.Instances {
+			if err := named(u.Instances[i].Key()); err != nil {
+				return u, err
+			}
 		}
 		if known {
 			u.Kind = wire.StreamReset
@@ -190,10 +207,7 @@ func readUpdate(m sse.Event, known bool) (Update, error) {
 		if err := json.Unmarshal([]byte(m.Data), &u.Change); err != nil {
 			return u, err
 		}
-		if u.Change == nil || u.Change.Op == wire.Put && u.Change.Instance == nil {
-			return u, errors.New("a change names no instance")
-		}
-		return u, nil
+		return u, wholeChange(u.Change)
 	case wire.StreamPanic:
 		var all wire.Panics
 		err := json.Unmarshal([]byte(m.Data), &all)
@@ -206,6 +220,45 @@ func readUpdate(m sse.Event, known bool) (Update, error) {
 		return u, err
 	}
 	return u, fmt.Errorf("it has a message of the unknown kind %q", m.Type)
+}
+
+// inOrder refuses a message whose id is no position, or the position of a change before the last update. The client names the id
+// when it goes on, and applies changes in the order in which they come.
+func inOrder(m sse.Event, last string) error {
+	if m.LastEventID == "" {
+		return nil // the stream begins anew after a break
+	}
+	at, err := wire.ParsePosition("id", m.LastEventID)
+	if err != nil {
+		return err
+	}
+	before, err := wire.ParsePosition("id", last)
+	if m.Type == wire.StreamChange && err == nil && at.Timeline == before.Timeline && at.Number < before.Number {
+		return fmt.Errorf("a change of position %s comes after position %s", at, before)
+	}
+	return nil
+}
+
+// wholeChange refuses a change that does not say what became of which instance.
+func wholeChange(c *wire.Change) error {
+	if c == nil {
+		return errors.New("a change names no instance")
+	}
+	key := domain.Key{Namespace: c.Namespace, Service: c.Service, ID: c.ID}
+	switch {
+	case c.Op == wire.Put && (c.Instance == nil || c.Instance.Key() != key):
+		return errors.New("a change has not the instance that it names")
+	case c.Op != wire.Put && c.Op != wire.Delete:
+		return fmt.Errorf("a change is of the unknown kind %q", c.Op)
+	}
+	return named(key)
+}
+
+func named(k domain.Key) error {
+	if k.Namespace == "" || k.Service == "" || k.ID == "" {
+		return errors.New("an instance has no whole name")
+	}
+	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -53,10 +53,11 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, last
 			tell.opened(body.resp)
 		}
 		if kind := body.resp.Header.Get("Content-Type"); strings.HasPrefix(kind, "text/html") || strings.HasPrefix(kind, "application/") {
+			c.nodes.leave(node)
 			yield(sse.Event{}, &NotRollcall{URL: node, Answer: body.resp.Status + " with " + kind + " instead of a stream"})
 			return
 		}
-		for e, err := range sse.Read(&watchedReader{body, body.cancel, tell.heard}, &sse.ReadConfig{MaxEventSize: maxEvent}) {
+		for e, err := range sse.Read(&watchedReader{body, body.cancel, tell.heard, silence, Silent(silence)}, &sse.ReadConfig{MaxEventSize: maxEvent}) {
 			if err != nil {
 				c.nodes.leave(node)
 				yield(sse.Event{}, &Broken{URL: node, Err: err})
@@ -71,16 +72,18 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, last
 	}
 }
 
-// watchedReader cancels a request when one read takes longer than silence. The time between two reads does not count: in
+// watchedReader cancels a request when one read takes longer than most. The time between two reads does not count: in
 // that time the caller is slow, not the connection.
 type watchedReader struct {
 	io.Reader
 	cancel context.CancelCauseFunc
 	heard  func() // nil: no call
+	most   time.Duration
+	cause  error // of the cancelling
 }
 
 func (r *watchedReader) Read(p []byte) (int, error) {
-	alarm := time.AfterFunc(silence, func() { r.cancel(Silent(silence)) })
+	alarm := time.AfterFunc(r.most, func() { r.cancel(r.cause) })
 	defer alarm.Stop()
 	n, err := r.Reader.Read(p)
 	if n > 0 && r.heard != nil {
@@ -129,6 +132,10 @@ func (c *Client) streamEvents(ctx context.Context, q EventQuery, began func(wire
 			e, err := eventstore.ParseJSON([]byte(m.Data))
 			if err != nil {
 				broken(&Broken{URL: c.URL(), Err: err})
+				return
+			}
+			if e.Position <= last {
+				broken(backwards(c.URL(), &e, last))
 				return
 			}
 			last = e.Position
