@@ -79,7 +79,7 @@ const frames = await page.evaluate(async () => {
 tell("a frame of scrolling 2,000 instances", frames);
 
 const lanesBegan = Date.now();
-await page.waitForFunction(() => document.querySelector("rc-lanes [role=status]")?.textContent);
+await page.waitForFunction(() => document.querySelector("rc-lanes .note")?.textContent);
 console.log(`the lanes are read after ${Date.now() - lanesBegan} ms`);
 const drawn = await page.evaluate(() => {
   const lanes = document.querySelector("rc-lanes");

@@ -28,6 +28,7 @@ class App extends HTMLElement {
   main = h("main", { id: "main", tabindex: "-1" });
   nav = h("nav", { "aria-label": "Pages" });
   state = h("span", { class: "state loading", role: "status" }, "connecting");
+  since = h("span", { class: "quiet", hidden: true }); // beside the live region: a reader is told once that the connection broke, and not each second
   past = h("div", { class: "past", hidden: true });
   moment = h("span");
   namespaces = h("select", { "aria-label": "Namespace", onchange: () => set({ ns: this.namespaces.value === "*" ? "" : this.namespaces.value }, { push: true }) });
@@ -46,11 +47,12 @@ class App extends HTMLElement {
     this.append(
       h("a", { href: "#main", class: "skip" }, "Skip to the page"),
       h("header", { class: "top" },
-        h("a", { href: "/ui/", class: "brand" }, "Rollcall"), this.nav, this.namespaces, h("span", { class: "grow" }), this.state, this.who),
+        h("a", { href: "/ui/", class: "brand" }, "Rollcall"), this.nav, this.namespaces, h("span", { class: "grow" }), this.state, this.since, this.who),
       this.past, this.main, this.slider);
     followLinks();
     addEventListener("rollcall-route", () => this.show());
-    addEventListener("rollcall-unauthorized", () => this.signIn(token.get() ? "You are not signed in any more: your token has ended, or was revoked." : "The registry asks who you are."));
+    addEventListener("rollcall-unauthorized", () => this.signIn(!token.get() ? "The registry asks who you are." :
+      this.rights.name ? "You are not signed in any more: your token has ended, or was revoked." : "The registry does not take this token."));
     addEventListener("rollcall-acted", () => this.page?.routed());
     const changed = paced(200, () => {
       this.page?.changed();
@@ -64,6 +66,7 @@ class App extends HTMLElement {
     this.show();
     await this.rights.load();
     this.showWho();
+    this.show();
     this.page?.routed();
     this.listNamespaces();
   }
@@ -76,9 +79,17 @@ class App extends HTMLElement {
       set({ at: settled(at) }); // and comes back
       return;
     }
+    const [home] = this.rights.namespaces();
+    if (home && !r.query.has("ns")) {
+      set({ ns: home }); // and comes back
+      return;
+    }
     const ns = r.query.get("ns") || "*";
-    const other = ["service", "instance"].includes(r.page) && ns !== "*" && ns !== r.namespace; // the page is of a namespace that is not the chosen one
-    this.fleet.show(other ? r.namespace : ns, at, r.page === "overview" ? "*" : r.page === "service" ? `${r.namespace}/${r.service}` : "");
+    const of = `${r.namespace}/${r.service}`;
+    const one = ["service", "instance"].includes(r.page);
+    const other = one && ns !== r.namespace && (ns !== "*" || !this.rights.reads()); // the page is of a namespace that is not the chosen one
+    const only = one && !this.rights.reads({ namespace: r.namespace }) && this.rights.reads(r) ? of : "";
+    this.fleet.show(other ? r.namespace : ns, at, r.page === "overview" ? "*" : r.page === "service" ? of : "", only);
     const path = `${r.page}/${r.namespace}/${r.service}/${r.id}`;
     if (path !== this.#shown || !this.page || anew) {
       const page = /** @type {Page} */ (document.createElement(Object.hasOwn(pages, r.page) ? pages[r.page] : "rc-nothing"));
@@ -114,9 +125,11 @@ class App extends HTMLElement {
   showState() {
     const { state, problem, heard } = this.fleet;
     /** @type {Record<string, string>} */
-    const texts = { loading: "connecting", live: "live", past: "past", failed: problem, cut: `disconnected: ${problem}${heard ? `; what is shown is from ${ago(heard)}` : ""}` };
+    const texts = { loading: "connecting", live: "live", past: "past", failed: problem, cut: `disconnected: ${problem}` };
     this.state.className = `state ${state}`;
     say(this.state, texts[state]);
+    this.since.hidden = state !== "cut" || !heard;
+    if (!this.since.hidden) say(this.since, `what is shown is from ${ago(heard)}`);
     document.documentElement.classList.toggle("stale", state === "cut");
   }
 
@@ -127,12 +140,15 @@ class App extends HTMLElement {
   }
 
   async listNamespaces() {
-    let names = ["*"];
-    try {
-      const all = await get(address("/v1/namespaces"));
-      names = ["*", ...all.namespaces.map((/** @type {{namespace: string}} */ n) => n.namespace)];
-    } catch {
-      // who may not list the namespaces sees all that there is for them
+    let names = this.rights.namespaces();
+    if (names.length === 0) names = ["*"];
+    if (this.rights.reads()) {
+      try {
+        const all = await get(address("/v1/namespaces"));
+        names = ["*", ...all.namespaces.map((/** @type {{namespace: string}} */ n) => n.namespace)];
+      } catch {
+        // the list comes with the next look
+      }
     }
     const chosen = route().query.get("ns") || "*";
     if (!names.includes(chosen)) names.push(chosen);
@@ -140,9 +156,11 @@ class App extends HTMLElement {
     this.namespaces.value = chosen;
   }
 
-  /** @param {string} [why] */
+  #declined = false; // nobody wants to sign in: the page asks again when somebody presses the button
+
+  /** @param {string} [why] why the page asks by itself */
   signIn(why = "") {
-    if (document.querySelector("dialog.sign-in")) return;
+    if (document.querySelector("dialog.sign-in") || (why && this.#declined)) return;
     if (token.get() && !why) {
       this.signed("");
       return;
@@ -155,8 +173,11 @@ class App extends HTMLElement {
       why && h("p", {}, why), others,
       h("label", { for: "token" }, "Token"), field,
       h("p", { class: "quiet" }, "The token is kept in this tab only, until you close it."),
-      h("div", { class: "buttons" }, h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), h("button", { class: "primary" }, "Sign in"))));
-    dialog.addEventListener("close", () => dialog.remove());
+      h("div", { class: "buttons" }, h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), h("button", { class: "primary", value: "in" }, "Sign in"))));
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      this.#declined = dialog.returnValue !== "in";
+    });
     document.body.append(dialog);
     dialog.showModal();
     this.offerIssuers(others);
@@ -178,6 +199,8 @@ class App extends HTMLElement {
   /** @param {string} text */
   async signed(text) {
     token.set(text);
+    this.#declined = false;
+    this.rights.name = ""; // nobody knows yet whether the token is good
     await this.rights.load();
     this.showWho();
     this.fleet.again();

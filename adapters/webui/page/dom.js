@@ -79,8 +79,8 @@ export function say(el, text) {
 }
 
 /**
- * Makes the children of an element those of a list. An item whose key stays keeps its element, so that the focus and the
- * place of the reader stay, too.
+ * Makes the children of an element those of a list. An item whose key stays keeps its element, and the others are moved around
+ * the one that has the focus, since an element that is moved loses it.
  * @template T
  * @param {Element} parent
  * @param {T[]} items
@@ -92,8 +92,7 @@ export function list(parent, items, keyOf, make, update) {
   /** @type {Map<string, HTMLElement>} */
   const had = new Map();
   for (const el of /** @type {HTMLCollectionOf<HTMLElement>} */ (parent.children)) had.set(el.dataset.key ?? "", el);
-  let next = parent.firstElementChild;
-  for (const item of items) {
+  const wanted = items.map((item) => {
     const key = keyOf(item);
     let el = had.get(key);
     if (el) had.delete(key);
@@ -102,10 +101,35 @@ export function list(parent, items, keyOf, make, update) {
       el.dataset.key = key;
     }
     update?.(el, item);
-    if (el === next) next = next.nextElementSibling;
+    return el;
+  });
+  for (const el of had.values()) el.remove();
+  const focused = wanted.find((el) => el.contains(document.activeElement));
+  let next = parent.firstElementChild;
+  for (const el of wanted) {
+    if (el === next || el === focused) next = el.nextElementSibling; // what is between is moved behind it
     else parent.insertBefore(el, next);
   }
-  for (const el of had.values()) el.remove();
+}
+
+/**
+ * Makes an element's content that of another element, and leaves what is the same as it is: a reader's selection, focus and
+ * place stay. The content has no listeners.
+ * @param {Element} el
+ * @param {Element} other
+ */
+export function renew(el, other) {
+  if (el.isEqualNode(other)) return;
+  for (const { name } of [...el.attributes]) if (!other.hasAttribute(name)) el.removeAttribute(name);
+  for (const { name, value } of other.attributes) if (el.getAttribute(name) !== value) el.setAttribute(name, value);
+  const had = [...el.childNodes], wanted = [...other.childNodes];
+  wanted.forEach((child, n) => {
+    const old = had[n];
+    if (old instanceof Element && child instanceof Element && old.tagName === child.tagName) renew(old, child);
+    else if (!old) el.append(child);
+    else if (!old.isEqualNode(child)) old.replaceWith(child);
+  });
+  for (const old of had.slice(wanted.length)) old.remove();
 }
 
 /**

@@ -54,11 +54,14 @@ export class Fleet extends EventTarget {
   position = "";
   /** How often the stream began anew: changes in between were not told. */
   gaps = 0;
+  /** How many changes the stream has told: with instances and services, it says whether another fleet is there than before. */
+  told = 0;
   /** The moment of what is there; undefined: nothing is there. @type {string | undefined} */
   moment = undefined;
   #namespace = "*";
   #at = "";
   #scope = everything;
+  #only = ""; // the one service that is followed, "namespace/service"; "": all of the namespace
   /** Ends what is followed, or asked for. @type {AbortController | undefined} */
   #running;
   #shown = false;
@@ -68,16 +71,18 @@ export class Fleet extends EventTarget {
    * @param {string} namespace
    * @param {string} at
    * @param {string} scope what of a past moment is needed
+   * @param {string} only the one service that the caller may follow, "namespace/service"; "": all
    */
-  show(namespace, at, scope = everything) {
+  show(namespace, at, scope = everything, only = "") {
     if (at === "") scope = everything; // the stream tells all
-    const same = namespace === this.#namespace && scope === this.#scope;
+    const same = namespace === this.#namespace && scope === this.#scope && only === this.#only;
     if (this.#shown && same && at === this.#at) return;
     const wasLive = this.#at === "";
     this.#shown = true;
     this.#namespace = namespace;
     this.#at = at;
     this.#scope = scope;
+    this.#only = only;
     if (!same) {
       this.instances = new Map();
       this.services = undefined;
@@ -104,7 +109,7 @@ export class Fleet extends EventTarget {
     this.#shown = false;
     this.instances = new Map();
     this.services = undefined;
-    this.show(this.#namespace, this.#at, this.#scope);
+    this.show(this.#namespace, this.#at, this.#scope, this.#only);
   }
 
   /**
@@ -223,7 +228,7 @@ export class Fleet extends EventTarget {
     let wait = 250;
     while (!signal.aborted) {
       try {
-        await stream("/v1/streams/catalog", { ns: this.#namespace }, lastID, signal, {
+        await stream("/v1/streams/catalog", { ns: this.#namespace, service: this.#only }, lastID, signal, {
           open: () => {
             if (lastID) this.#become("live");
           },
@@ -263,6 +268,7 @@ export class Fleet extends EventTarget {
     const key = keyOf(change);
     if (change.op === "put") this.instances.set(key, change.instance);
     else this.instances.delete(key);
+    this.told++;
     this.changes.unshift(change);
     this.changes.length = Math.min(this.changes.length, newest);
     this.position = change.position;

@@ -1,6 +1,6 @@
 // An instance: what it is, its checks, and all that happened to it.
 import { aborted, get, instancePath, Problem, words } from "./api.js";
-import { h, list, oneByOne, rested, s } from "./dom.js";
+import { h, list, oneByOne, renew, rested, s } from "./dom.js";
 import { keyOf, stateOf } from "./fleet.js";
 import { offer } from "./acts.js";
 import { chip, entry, failure, Page, timeOf } from "./page.js";
@@ -107,16 +107,17 @@ class Instance extends Page {
       ["Lapsed", i.lapsed_at && timeOf(i.lapsed_at)],
       ["Epoch", String(i.epoch)], ["Owner", i.owner],
       ["Registered", timeOf(i.registered_at)], ["Last change", timeOf(i.changed_at)],
-      ...Object.entries(i.metadata ?? {}).map(([key, text]) => /** @type {[string, string]} */ ([key, text])),
     ];
-    this.about.replaceChildren(
-      h("dl", { class: "facts" }, ...facts.filter(([, v]) => v).flatMap(([name, v]) => [h("div", {}, h("dt", {}, name), h("dd", {}, v))])),
+    const metadata = Object.entries(i.metadata ?? {});
+    renew(this.about, h("div", {},
+      listed(facts.filter(([, v]) => v)),
+      metadata.length ? h("section", { "aria-labelledby": "metadata" }, h("h2", { id: "metadata" }, "Metadata"), listed(metadata)) : "", // apart: a key may be "Zone"
       i.checks?.length ? h("section", { "aria-labelledby": "checks" }, h("h2", { id: "checks" }, "Checks"),
         h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "checks" }, h("table", {},
           h("thead", {}, h("tr", {}, ...["Check", "Status", "Kind", "Target", "Since", "Output", "Seen by"].map((name) => h("th", { scope: "col" }, name)))),
           h("tbody", {}, ...i.checks.map((c) => h("tr", {},
             h("th", { scope: "row" }, c.name || c.id), h("td", {}, chip(c.status), c.flapping && " flapping"), h("td", {}, c.kind), h("td", {}, c.target ?? ""),
-            h("td", {}, timeOf(c.since)), h("td", { class: "output" }, c.output ?? ""), h("td", {}, c.looked_by ?? c.by ?? ""))))))) : "");
+            h("td", {}, timeOf(c.since)), h("td", { class: "output" }, c.output ?? ""), h("td", {}, c.looked_by ?? c.by ?? ""))))))) : ""));
   }
 
   /** @param {boolean} [anew] */
@@ -157,6 +158,11 @@ class Instance extends Page {
           s("line", { class: "needed", x1: n * width, x2: n * width + width, y1: 60 - (58 * x.expected) / most, y2: 60 - (58 * x.expected) / most })))),
       h("p", { class: "quiet" }, text(shown[shown.length - 1])));
   }
+}
+
+/** @param {[string, import("./dom.js").Child][]} facts */
+function listed(facts) {
+  return h("dl", { class: "facts" }, ...facts.map(([name, v]) => h("div", {}, h("dt", {}, name), h("dd", {}, v))));
 }
 
 customElements.define("rc-instance", Instance);

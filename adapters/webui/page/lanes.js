@@ -21,7 +21,7 @@ export class Lanes extends HTMLElement {
   box = h("div", { class: "lanes", tabindex: "0", role: "region", "aria-label": "Lanes, one for each instance. The arrow keys move in time, plus and minus zoom, End goes back to now." });
   room = h("div");
   tip = h("div", { class: "tip", hidden: true });
-  note = h("span", { class: "quiet", role: "status" });
+  note = h("span", { class: "quiet note" });
   /** @type {[string, Interval[]][]} */
   lanes = [];
   #timeline = new Timeline("", "");
@@ -70,7 +70,8 @@ export class Lanes extends HTMLElement {
   /** Loads the span of the slider, around the moment that is shown. */
   load = oneByOne(async () => {
     if (!this.page) return;
-    const span = (Number(this.page.route.query.get("span")) || (await usualSpan())) * 60000;
+    const chosen = Number(this.page.route.query.get("span"));
+    const span = Math.max(shortest, Math.min(longest, (chosen > 0 ? chosen : await usualSpan()) * 60000));
     const at = momentOf(this.page.at);
     const other = this.page.at !== this.#at || this.#to === 0;
     this.#at = this.page.at;

@@ -3,7 +3,7 @@ import { get } from "./api.js";
 import { h, list, rested, say, visible } from "./dom.js";
 import { stateOf, states } from "./fleet.js";
 import { bar, drawBar, entry, newest, Page, chip } from "./page.js";
-import { set, toInstance, toService } from "./route.js";
+import { drag, toInstance, toService } from "./route.js";
 import { Rows, whole } from "./rows.js";
 import { ago, bytes, count, milliseconds, span } from "./words.js";
 
@@ -18,10 +18,7 @@ const mostNames = 50; // that a title tells
 
 class Overview extends Page {
   tiles = h("dl", { class: "tiles" });
-  search = h("input", { type: "search", placeholder: "Service, instance, address, zone, version, tag", "aria-label": "Search", oninput: () => {
-    set({ q: this.search.value });
-    this.changed();
-  } });
+  search = h("input", { type: "search", placeholder: "Service, instance, address, zone, version, tag", "aria-label": "Search", oninput: () => drag("q", this.search.value) });
   table = h("table", { class: "services" },
     h("thead", {}, h("tr", {}, ...["Service", "Instances by state", "Ready", "Zones", "Versions", "Last change"].map((name) => h("th", { scope: "col" }, name)))));
   /** @type {Rows<Row>} */
@@ -36,6 +33,10 @@ class Overview extends Page {
   status = null;
   #asked = "";
   #one = true; // all services are of one namespace
+  /** Of what the rows were counted. @type {unknown[]} */
+  #of = [];
+  /** All services, those with critical instances first. @type {Row[]} */
+  #rows = [];
 
   connectedCallback() {
     this.append(
@@ -98,7 +99,7 @@ class Overview extends Page {
     const { fleet } = this.context;
     this.lookBackWhereNeeded();
     const wanted = this.search.value.trim().toLowerCase();
-    const rows = fleet.services?.map(summarized) ?? counted(fleet.instances.values());
+    const rows = this.count();
     /** @type {Record<string, number>} */
     const all = {};
     let total = 0, ready = 0;
@@ -108,8 +109,7 @@ class Overview extends Page {
       for (const [state, n] of Object.entries(row.counts)) all[state] = (all[state] ?? 0) + n;
     }
     const found = wanted ? find(fleet.instances.values(), wanted) : [];
-    const shown = rows.filter((row) => !wanted || row.service.toLowerCase().includes(wanted) || row.namespace.includes(wanted))
-      .sort((a, b) => sick(b) - sick(a) || collator.compare(a.namespace, b.namespace) || collator.compare(a.service, b.service));
+    const shown = wanted ? rows.filter((row) => row.service.toLowerCase().includes(wanted) || row.namespace.includes(wanted)) : rows;
     this.showTiles(all, total, ready, rows.length);
     this.#one = new Set(rows.map((row) => row.namespace)).size < 2;
     this.table.classList.toggle("many", shown.length > whole); // rows of one height, of which only those in sight are elements
@@ -120,6 +120,18 @@ class Overview extends Page {
     const loaded = fleet.state !== "loading" && fleet.state !== "failed";
     say(this.none, shown.length > 0 ? "" : wanted ? "No service has that name." : loaded ? (this.at ? "Nothing was registered then." : "Nothing is registered.") : fleet.problem);
     this.showRecent();
+  }
+
+  /** The services of the fleet, counted once: a text that is typed changes nothing of them. */
+  count() {
+    const { instances, services, told } = this.context.fleet;
+    const of = [instances, services, told];
+    if (of.some((part, n) => part !== this.#of[n])) {
+      this.#of = of;
+      this.#rows = (services?.map(summarized) ?? counted(instances.values()))
+        .sort((a, b) => sick(b) - sick(a) || collator.compare(a.namespace, b.namespace) || collator.compare(a.service, b.service));
+    }
+    return this.#rows;
   }
 
   /**
@@ -217,6 +229,7 @@ function makeRow(row) {
  */
 function drawRow(el, row, one, now) {
   const [name, bars, ready, zones, versions, changed] = el.cells;
+  name.title = visible(`${row.namespace}/${row.service}`); // which the column may be too narrow for
   name.querySelector("a")?.setAttribute("href", toService(row.namespace, row.service));
   say(/** @type {Element} */ (name.querySelector("small")), one ? "" : ` ${row.namespace}`);
   drawBar(/** @type {HTMLElement} */ (bars.firstElementChild), row.counts);

@@ -11,14 +11,17 @@ export class Rights {
   owner = "";
   /** @type {Grant[]} */
   grants = [];
+  #known = false; // whether the registry has said what the caller may do
 
   async load() {
+    this.#known = false;
     try {
       const self = await get("/v1/self");
       this.name = self.name;
       this.controlled = self.controlled;
       this.owner = self.owner ?? "";
       this.grants = self.grants;
+      this.#known = true;
     } catch {
       this.name = this.owner = "";
       this.grants = [];
@@ -31,6 +34,21 @@ export class Rights {
    */
   may(verb, of = {}) {
     return this.grants.some((g) => g.verbs.includes(verb) && covers(g.namespace, of.namespace) && covers(g.service, of.service) && covers(g.instance, of.id));
+  }
+
+  /**
+   * Whether the caller may read a part of the catalog, as far as the page knows.
+   * @param {{namespace?: string, service?: string}} [of] what is missing stands for all
+   */
+  reads(of = {}) {
+    return !this.#known || this.may("read-catalog", { ...of, id: undefined });
+  }
+
+  /** The namespaces that the caller may read, where those are not all: the registry lists none for who may not read all. */
+  namespaces() {
+    if (this.reads()) return [];
+    const named = this.grants.map((g) => g.namespace).filter((name) => name && !name.includes("*"));
+    return [...new Set(named)].filter((namespace) => this.reads({ namespace })).sort();
   }
 
   /**

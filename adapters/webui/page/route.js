@@ -12,41 +12,44 @@ export function route() {
   return { page: page || "overview", namespace, service, id, query: parameters() };
 }
 
-/** The moment to which the slider is being dragged; undefined: the address has it already. @type {string | undefined} */
-let dragged;
+/** Parameters that change quickly, by a slider that is dragged or a text that is typed, and that the address has not yet. @type {Record<string, string>} */
+let pending = {};
 let writing = 0;
-const writeAfter = 250; // ms: browsers take some 20 changes of the address a second
+const writeAfter = 250; // ms: browsers take some 20 changes of the address a second, and drop what is more
 
-/** The parameters of the address, with the moment to which the slider is being dragged. */
-function parameters() {
-  const query = new URLSearchParams(location.search);
-  if (dragged) query.set("at", dragged);
-  else if (dragged === "") query.delete("at");
+/**
+ * @param {URLSearchParams} query
+ * @param {Record<string, string>} changed
+ */
+function merge(query, changed) {
+  for (const [name, value] of Object.entries(changed)) {
+    if (value) query.set(name, value);
+    else query.delete(name);
+  }
   return query;
 }
 
-/** Goes to a moment that is about to be left for another: the address follows when it rests. @param {string} at */
-export function drag(at) {
-  if (at === (parameters().get("at") ?? "")) return;
-  dragged = at;
+/** The parameters of the address, with those that it has not yet. */
+const parameters = () => merge(new URLSearchParams(location.search), pending);
+
+/** Changes a parameter that is about to be changed again: the address follows when it rests. @param {string} name @param {string} value */
+export function drag(name, value) {
+  if (value === (parameters().get(name) ?? "")) return;
+  pending[name] = value;
   clearTimeout(writing);
   writing = setTimeout(() => write({}), writeAfter);
   dispatchEvent(new Event("rollcall-route"));
 }
 
 /**
- * Writes parameters to the address, and the moment that was dragged to.
+ * Writes parameters to the address, and those that it has not yet.
  * @param {Record<string, string>} changed
  * @param {boolean} [push] makes a step to which the browser's Back returns
  */
 function write(changed, push = false) {
-  const query = parameters();
+  const query = merge(parameters(), changed);
   clearTimeout(writing);
-  dragged = undefined;
-  for (const [name, value] of Object.entries(changed)) {
-    if (value) query.set(name, value);
-    else query.delete(name);
-  }
+  pending = {};
   const href = query.size ? `${location.pathname}?${query}` : location.pathname;
   if (href === location.pathname + location.search) return;
   if (push) history.pushState(null, "", href);
@@ -121,7 +124,7 @@ export function set(changed, options = {}) {
 export function followLinks() {
   addEventListener("popstate", () => {
     clearTimeout(writing);
-    dragged = undefined;
+    pending = {};
     dispatchEvent(new Event("rollcall-route"));
   });
   document.addEventListener("click", (e) => {

@@ -6,7 +6,7 @@ import { keyOf, stateOf, states } from "./fleet.js";
 import "./lanes.js";
 import { bar, chip, drawBar, entry, newest, Page, rechip } from "./page.js";
 import { Rows } from "./rows.js";
-import { set, toInstance } from "./route.js";
+import { drag, set, toInstance } from "./route.js";
 import { ago, many, milliseconds, span } from "./words.js";
 
 /** @typedef {import("./fleet.js").Instance} Instance */
@@ -31,7 +31,7 @@ const fewLeases = 500, seldom = 4; // beyond the few, leases are asked for at ev
 class Service extends Page {
   bar = bar({});
   sum = h("span", { class: "quiet" });
-  text = h("input", { type: "search", "aria-label": "Find in this service", placeholder: "Find", oninput: () => set({ q: this.text.value }) });
+  text = h("input", { type: "search", "aria-label": "Find in this service", placeholder: "Find", oninput: () => drag("q", this.text.value) });
   /** @type {Map<string, HTMLSelectElement>} */
   choices = new Map();
   heads = h("tr");
@@ -211,6 +211,7 @@ function makeRow(i) {
 function drawRow(el, i, heard, now) {
   const [name, state, zone, version, weight, address, checks, heartbeat, since] = el.cells;
   name.firstElementChild?.setAttribute("href", toInstance(i));
+  name.title = i.id; // which the column may be too narrow for
   rechip(/** @type {HTMLElement} */ (state.firstElementChild), stateOf(i));
   say(zone, i.zone ?? "");
   say(version, i.version ?? "");

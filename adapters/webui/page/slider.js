@@ -23,7 +23,7 @@ export class Slider extends HTMLElement {
   #playing = 0;
   range = h("input", { type: "range", class: "range", "aria-label": "Moment", step: 1000, oninput: () => this.drag(), onkeydown: (/** @type {KeyboardEvent} */ e) => this.key(e) });
   bars = s("svg", { class: "histogram", viewBox: `0 0 ${buckets} 24`, preserveAspectRatio: "none", "aria-hidden": "true" });
-  label = h("output", { class: "moment" });
+  label = h("span", { class: "moment" }); // no live region: it tells another second again and again
   note = h("span", { class: "quiet note" });
   play = h("button", { class: "play", "aria-label": "Play the past", onclick: () => this.toggle() }, "▶");
   speed = h("select", { "aria-label": "Speed" }, ...speeds.map((n) => h("option", { value: n }, `${n}×`)));
@@ -116,7 +116,7 @@ export class Slider extends HTMLElement {
   /** @param {number} ms 0: now */
   move(ms) {
     const at = ms === 0 ? "" : new Date(Math.round(ms)).toISOString().replace(/\.000Z$/, "Z");
-    if ((this.#at === "") === (at === "")) drag(at);
+    if ((this.#at === "") === (at === "")) drag("at", at);
     else set({ at }, { push: true });
   }
 
