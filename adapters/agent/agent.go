@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"os"
 	"reflect"
 	"sync"
 	"time"
@@ -45,20 +44,13 @@ const lookEvery = time.Second
 type Agent struct {
 	options Options
 	files   map[string]*file
+	faults  []error // of the paths, at the newest look
 	running map[domain.Key]*instance
 	reports *reports
 	reload  chan struct{} // holds a token when the files must be read again; never closed
 
 	mu       sync.Mutex
 	problems []error // of the files, newest state
-}
-
-// file is what the agent knows of a file.
-type file struct {
-	modified    time.Time
-	size        int64
-	definitions []Definition // of the newest version without a mistake
-	err         error        // of the newest version
 }
 
 // instance is an instance that is kept registered.
@@ -127,64 +119,6 @@ func (a *Agent) Run(ctx context.Context, ready func()) {
 			a.read(false)
 		}
 	}
-}
-
-// read reads the files that changed, or all, and brings the instances in line. A file with a mistake keeps what it defined
-// before: a slip of the pen takes nothing out of the registry.
-func (a *Agent) read(all bool) {
-	paths, problems := Files(a.options.Paths)
-	known := map[string]*file{}
-	changed := len(paths) != len(a.files)
-	for _, path := range paths {
-		f := a.files[path]
-		if f == nil {
-			f = &file{}
-			changed = true
-		}
-		known[path] = f
-		info, err := os.Stat(path)
-		if err == nil && !all && info.ModTime().Equal(f.modified) && info.Size() == f.size {
-			continue
-		}
-		changed = true
-		definitions, err := ReadFile(path, a.options.Defaults)
-		if info != nil {
-			f.modified, f.size = info.ModTime(), info.Size()
-		}
-		if f.err = err; err == nil {
-			f.definitions = definitions
-			a.options.Logger.Info("definitions read", "file", path, "instances", len(definitions))
-		} else {
-			a.options.Logger.Error("a file of definitions is wrong; what it defined before stays", "cause", err)
-		}
-	}
-	a.files = known
-	if !changed {
-		return
-	}
-	wanted := map[domain.Key]Definition{}
-	if n := a.options.Node; n != nil {
-		wanted[n.Key] = *n
-	}
-	for _, path := range paths {
-		f := known[path]
-		if f.err != nil {
-			problems = append(problems, f.err)
-		}
-		for _, d := range f.definitions {
-			if _, twice := wanted[d.Key]; twice {
-				err := &BadFile{File: path, Err: errors.New("defines " + d.Key.String() + ", which is defined already")}
-				a.options.Logger.Error("an instance is defined twice", "cause", err)
-				problems = append(problems, err)
-				continue
-			}
-			wanted[d.Key] = d
-		}
-	}
-	a.mu.Lock()
-	a.problems = problems
-	a.mu.Unlock()
-	a.apply(wanted)
 }
 
 // apply keeps the instances that are wanted, as they are wanted, and ends the others.

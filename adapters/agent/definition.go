@@ -77,8 +77,12 @@ func ReadFile(path string, defaults Defaults) ([]Definition, error) {
 		return nil, &BadFile{File: path, Err: err}
 	}
 	var document map[string]any
-	if err := yaml.Unmarshal(b, &document); err != nil { // JSON is YAML
+	documents := yaml.NewDecoder(bytes.NewReader(b)) // JSON is YAML
+	if err := documents.Decode(&document); err != nil && err != io.EOF {
 		return nil, &BadFile{File: path, Err: errors.New(strings.TrimPrefix(err.Error(), "yaml: "))}
+	}
+	if err := documents.Decode(new(any)); err != io.EOF {
+		return nil, &BadFile{File: path, Err: errors.New("must be one document: name several instances under instances")}
 	}
 	list, several := document["instances"]
 	if !several {

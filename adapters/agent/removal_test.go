@@ -43,7 +43,7 @@ func TestAnInstanceWhoseCheckStaysCriticalIsDeregisteredUntilItPasses(t *testing
 		g.sick.Store("web")
 		time.Sleep(2 * time.Minute)
 		write(t, filepath.Join(folder, "cart.yaml"), definition+"\nversion: v2")
-		time.Sleep(2 * time.Second)
+		time.Sleep(4 * time.Second)
 		if i := g.instance("cart", "host-1"); !i.Live() || i.Epoch != 3 || i.Details.Version != "v2" {
 			t.Errorf("after its definition changed: %+v", i)
 		}
