@@ -100,9 +100,7 @@ func join(t *testing.T, name string, store eventstore.Store, w *network) *part {
 		Report: func(ctx context.Context, reports []probes.Report) []error {
 			errs := make([]error, len(reports))
 			for i, r := range reports {
-				errs[i] = p.service.Do(ctx, probes.Caller, commands.Request{Command: domain.ReportProbe{
-					Key: r.Key, Epoch: r.Epoch, Check: r.Check, Revision: r.Revision, Address: r.Address, Port: r.Port, Status: r.Status, Output: r.Output, By: name, Latency: r.Took, Looks: r.Looks,
-				}}).Err
+				errs[i] = p.service.Do(ctx, probes.Caller, commands.Request{Command: r.Command(name)}).Err
 			}
 			return errs
 		},

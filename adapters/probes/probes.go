@@ -52,6 +52,14 @@ type Report struct {
 	Looks    int           // in a row with this result
 }
 
+// Command is the command by which a node states the report.
+func (r *Report) Command(by string) domain.ReportProbe {
+	return domain.ReportProbe{
+		Key: r.Key, Epoch: r.Epoch, Check: r.Check, Revision: r.Revision, Address: r.Address, Port: r.Port,
+		Status: r.Status, Output: r.Output, By: by, Latency: r.Took, Looks: r.Looks,
+	}
+}
+
 // Options say how a Prober works.
 type Options struct {
 	// Look carries out a look, as Looker.Look does.

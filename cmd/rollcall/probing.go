@@ -128,9 +128,7 @@ func (p *probing) reporter(service *commands.Service) func(context.Context, []pr
 	return func(ctx context.Context, reports []probes.Report) []error {
 		requests := make([]commands.Request, len(reports))
 		for i, r := range reports {
-			requests[i].Command = domain.ReportProbe{
-				Key: r.Key, Epoch: r.Epoch, Check: r.Check, Revision: r.Revision, Address: r.Address, Port: r.Port, Status: r.Status, Output: r.Output, By: p.name, Latency: r.Took, Looks: r.Looks,
-			}
+			requests[i].Command = r.Command(p.name)
 		}
 		errs := make([]error, len(reports))
 		for i, result := range service.DoAll(ctx, probes.Caller, requests) {
