@@ -202,6 +202,9 @@ func TestNonsenseNeitherRegistersNorReplacesAKeptInstance(t *testing.T) {
 		"an answer without names":         {`{"succeeded":[{"index":0}],"failed":[],"position":"7"}`, "{}", "{}", "pending"},
 		"an answer about another":         {strings.ReplaceAll(registered, `"a"`, `"b"`), "{}", "{}", "pending"},
 		"an answer of nothing":            {"null", "null", "null", "pending"},
+		"an answer that names nothing":    {`{"succeeded":[],"failed":[],"omitted":1,"position":"7"}`, "{}", "{}", "pending"},
+		"a count of too many":             {registered, `{"succeeded":[],"failed":[],"omitted":2,"position":"8"}`, "{}", "registered"},
+		"a count of fewer than none":      {registered, `{"succeeded":[],"failed":[],"omitted":-1,"position":"8"}`, "{}", "registered"},
 		"an owner whose instance is none": {registered, other, "{}", "registered"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -228,7 +231,7 @@ func TestNonsenseNeitherRegistersNorReplacesAKeptInstance(t *testing.T) {
 			}
 			kept.End("")
 			<-kept.Done()
-			if state := kept.State(); name != "an owner whose instance is none" && state.Err == nil {
+			if state := kept.State(); one.commands != registered && state.Err == nil {
 				t.Errorf("%s: the end without an answer is told as one that was confirmed", name)
 			}
 		})

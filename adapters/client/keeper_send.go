@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -185,13 +184,13 @@ func (k *keeper) sendHeartbeats(ctx context.Context, all []*Kept) bool {
 	k.mu.Lock()
 	timeout := k.attempt(all)
 	k.mu.Unlock()
-	_, reply, err := k.client.call(ctx, request{
+	reply, err := ask[wire.BatchResult](ctx, k.client, request{
 		method: http.MethodPost, path: "/v1/heartbeats", query: url.Values{"owner": {all[0].Owner}}, body: json.RawMessage(body), timeout: timeout, repeatable: true,
+		header: map[string]string{"Prefer": "return=minimal"},
 	})
-	var items []wire.BatchItem
-	var position wire.Position
-	if err == nil {
-		items, position, err = readBatch(reply, len(all), k.client.URL())
+	items, ok := reply.Value.InOrder(len(all))
+	if err == nil && !ok {
+		err = noBatch(k.client.URL())
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -203,8 +202,8 @@ func (k *keeper) sendHeartbeats(ctx context.Context, all []*Kept) bool {
 		if one.state.Phase.final() {
 			continue
 		}
-		if items == nil || items[i].Problem == nil {
-			one.heard(now, position, 0)
+		if items[i].Problem == nil {
+			one.heard(now, reply.Value.Position, 0)
 			continue
 		}
 		one.refused(now, heartbeat, items[i].Problem)
@@ -232,24 +231,6 @@ func (k *keeper) tell(now time.Time, all []*Kept, err error) bool {
 		}
 	}
 	return true
-}
-
-// readBatch reads the reply to a batch of n items. If no item was refused, it only counts the items: items is nil.
-func readBatch(reply []byte, n int, registry string) (items []wire.BatchItem, position wire.Position, err error) {
-	var result wire.BatchResult
-	if end := bytes.LastIndex(reply, []byte(`],"failed":[],`)); end >= 0 && bytes.Count(reply[:end], []byte(`{"index":`)) == n {
-		tail := append([]byte{'{'}, reply[end+2:]...)
-		if json.Unmarshal(tail, &result) == nil {
-			return nil, result.Position, nil
-		}
-	}
-	result = wire.BatchResult{}
-	err = json.Unmarshal(reply, &result)
-	items, ok := result.InOrder(n)
-	if err != nil || !ok {
-		return nil, position, noBatch(registry)
-	}
-	return items, result.Position, nil
 }
 
 func noBatch(registry string) *NotRollcall {

@@ -312,7 +312,7 @@ func (a *api) answerBatch(c echo.Context, refused []error, key func([]byte, int)
 	defer batchBuffersPool.Put(buffers)
 	var newest eventstore.Position
 	var err error
-	if buffers.reply, newest, err = a.appendBatch(buffers.reply[:0], refused, key, results); err != nil {
+	if buffers.reply, newest, err = a.appendBatch(buffers.reply[:0], web.Minimal(c), refused, key, results); err != nil {
 		return err
 	}
 	a.setPosition(c, newest)
@@ -321,9 +321,13 @@ func (a *api) answerBatch(c echo.Context, refused []error, key func([]byte, int)
 
 // appendBatch appends the reply to a batch: which items succeeded and which failed, each with its index, in the order of
 // the items. refused has an error for each item that was not carried out, nil for any other item. results are those of the
-// other items, in order, and key appends the fields of the instance of a result. newest is the position of the reply.
-func (a *api) appendBatch(b []byte, refused []error, key func([]byte, int) []byte, results []commands.Result) (_ []byte, newest eventstore.Position, err error) {
-	b = append(slices.Grow(b, 64+144*len(refused)), `{"succeeded":[`...)
+// other items, in order, and key appends the fields of the instance of a result. A minimal reply has the number of those that succeeded in
+// place of their list. newest is the position of the reply.
+func (a *api) appendBatch(b []byte, minimal bool, refused []error, key func([]byte, int) []byte, results []commands.Result) (_ []byte, newest eventstore.Position, err error) {
+	if !minimal {
+		b = slices.Grow(b, 64+144*len(refused))
+	}
+	b = append(b, `{"succeeded":[`...)
 	none := len(b)
 	next, newest, failures := 0, a.Queries.Position(), []wire.BatchFailure{}
 	timelines := a.Queries.Timelines()
@@ -332,6 +336,9 @@ func (a *api) appendBatch(b []byte, refused []error, key func([]byte, int) []byt
 			r := &results[next]
 			err = r.Err
 			if err == nil {
+				newest = max(newest, r.Position)
+			}
+			if err == nil && !minimal {
 				if len(b) > none {
 					b = append(b, ',')
 				}
@@ -339,7 +346,6 @@ func (a *api) appendBatch(b []byte, refused []error, key func([]byte, int) []byt
 				b = append(strconv.AppendInt(b, int64(i), 10), ',')
 				at := wire.Position{Timeline: timelines.Of(r.Position), Number: r.Position}
 				b = appendOutcome(key(b, next), at, r)
-				newest = max(newest, r.Position)
 			}
 			next++
 		}
@@ -352,5 +358,8 @@ func (a *api) appendBatch(b []byte, refused []error, key func([]byte, int) []byt
 		return b, newest, err
 	}
 	b = append(append(b, `],"failed":`...), failed...)
+	if omitted := len(refused) - len(failures); minimal && omitted > 0 {
+		b = strconv.AppendInt(append(b, `,"omitted":`...), int64(omitted), 10)
+	}
 	return append(a.Queries.At(newest).Append(append(b, `,"position":"`...)), `"}`...), newest, nil
 }

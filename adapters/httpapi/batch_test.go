@@ -169,3 +169,28 @@ func TestBatchesOfRegistrationsAtOnceAreKeptApart(t *testing.T) {
 		}
 	}
 }
+
+// A minimal reply tells each failure and how many succeeded, and has the position of the whole reply.
+func TestAMinimalReplyToABatchCountsWhatSucceeded(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5","checks":[{"id":"disk","kind":"ttl","ttl":"30s"}]}`).want(t, 201)
+	for path, body := range map[string]string{
+		"/v1/commands":      `[{"type":"RegisterInstance","service":"web","id":"1","address":"10.0.0.1"},{"type":"SendHeartbeat","service":"checkout","id":"nobody"},{"type":"SendHeartbeat","service":"checkout","id":"a-1"}]`,
+		"/v1/heartbeats":    `["checkout/a-1","checkout/nobody",{"service":"checkout","id":"a-1","epoch":1}]`,
+		"/v1/check-reports": `[{"service":"checkout","id":"a-1","check":"disk","status":"passing"},{"service":"checkout","id":"nobody","check":"disk","status":"passing"},{"service":"checkout","id":"a-1","check":"none","status":"passing"}]`,
+	} {
+		var whole, minimal wire.BatchResult
+		got := s.send("POST", path, body, "Prefer", "return=minimal").want(t, 200)
+		got.json(t, &minimal)
+		s.send("POST", path, body).want(t, 200).json(t, &whole)
+		if len(minimal.Succeeded) != 0 || minimal.Omitted != len(whole.Succeeded) || minimal.Omitted == 0 || len(minimal.Failed) != len(whole.Failed) || minimal.Failed[0].Problem.Type != whole.Failed[0].Problem.Type || minimal.Failed[0].Index != 1 {
+			t.Errorf("%s: %s, whole %+v", path, got.body, whole)
+		}
+		if got.Header.Get("Preference-Applied") != "return=minimal" || got.Header.Get("Rollcall-Position") != minimal.Position.String() {
+			t.Errorf("%s: %v of %s", path, got.Header, got.body)
+		}
+	}
+	if got := s.send("POST", "/v1/heartbeats", `["checkout/nobody"]`, "Prefer", "return=minimal").want(t, 200); strings.Contains(string(got.body), "omitted") {
+		t.Errorf("nothing succeeded, and the reply is %s", got.body)
+	}
+}

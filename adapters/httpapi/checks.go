@@ -209,7 +209,7 @@ func (a *api) checkReports(c echo.Context) error {
 	buffers.keepAllowed(web.IdentityOf(c), namespace(c))
 	buffers.results = a.Commands.Heartbeats(caller(c)).ReportAll(c.Request().Context(), buffers.reports, buffers.results[:0])
 	var newest eventstore.Position
-	buffers.reply, newest, err = a.appendBatch(buffers.reply[:0], buffers.refused, func(b []byte, i int) []byte { return appendKey(b, &buffers.reports[i].Key) }, buffers.results)
+	buffers.reply, newest, err = a.appendBatch(buffers.reply[:0], web.Minimal(c), buffers.refused, func(b []byte, i int) []byte { return appendKey(b, &buffers.reports[i].Key) }, buffers.results)
 	if err != nil {
 		return err
 	}

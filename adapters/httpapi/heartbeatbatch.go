@@ -19,8 +19,8 @@ import (
 )
 
 // encodeBatch encodes the reply to a batch of heartbeats into its buffer.
-func (a *api) encodeBatch(b *batchBuffers) (newest eventstore.Position, err error) {
-	b.reply, newest, err = a.appendBatch(b.reply[:0], b.refused, func(into []byte, i int) []byte { return appendKey(into, &b.keys[i]) }, b.results)
+func (a *api) encodeBatch(b *batchBuffers, minimal bool) (newest eventstore.Position, err error) {
+	b.reply, newest, err = a.appendBatch(b.reply[:0], minimal, b.refused, func(into []byte, i int) []byte { return appendKey(into, &b.keys[i]) }, b.results)
 	return newest, err
 }
 
@@ -49,7 +49,7 @@ func (a *api) heartbeats(c echo.Context) error {
 	if a.Limits != nil {
 		web.Charge(c, web.Requests, unknownInstances(buffers.results))
 	}
-	newest, err := a.encodeBatch(buffers)
+	newest, err := a.encodeBatch(buffers, web.Minimal(c))
 	if err != nil {
 		return err
 	}

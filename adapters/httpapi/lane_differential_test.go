@@ -35,7 +35,7 @@ func startTwins(t testing.TB) twins {
 	both.plain.URL = plain.URL // not the listener that has the lane
 	for _, s := range []*server{both.lane, both.plain} {
 		s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
-		s.send("PUT", "/v1/services/many/instances/b-1", `{"address":"10.0.0.5","metadata":{"a":"`+strings.Repeat("x", 1000)+`","b":"`+strings.Repeat("y", 1000)+`","c":"`+strings.Repeat("z", 1000)+`"}}`).want(t, 201)
+		s.send("PUT", "/v1/services/many/instances/b-1", `{"owner":"agent:host-1","address":"10.0.0.5","metadata":{"a":"`+strings.Repeat("x", 1000)+`","b":"`+strings.Repeat("y", 1000)+`","c":"`+strings.Repeat("z", 1000)+`"}}`).want(t, 201)
 	}
 	return both
 }
@@ -109,26 +109,32 @@ func (b twins) requests() (requests map[string]string, etag string) {
 		return request(method, path, "Content-Type: application/json", fmt.Sprint("Content-Length: ", len(body))) + body
 	}
 	requests = map[string]string{
-		"heartbeat":       request("PUT", beatA1, "User-Agent: agent/1.0", "Content-Length: 0"),
-		"lookup":          request("GET", lookup, "Accept: */*"),
-		"long lookup":     request("GET", "/v1/services/many/instances"),
-		"unchanged":       request("GET", lookup, "If-None-Match: "+etag),
-		"changed":         request("GET", lookup, `If-None-Match: "x"`),
-		"nobody there":    request("GET", "/v1/services/nobody/instances"),
-		"nobody's":        request("PUT", strings.Replace(beatA1, "/a-1/", "/nobody/", 1)),
-		"an illegal name": request("PUT", strings.Replace(beatA1, "/checkout/", "/_/", 1)),
-		"a query":         request("PUT", beatA1+"?epoch=7"),
-		"a body":          send("PUT", a1, plainBody),
-		"another address": send("PUT", a1, `{"address":"10.0.0.10","ports":{"http":80}}`),
-		"an old epoch":    send("PUT", a1, `{"address":"10.0.0.9","epoch":9}`),
-		"a wrong field":   send("PUT", a1, `{"address":"10.0.0.9","weight":-1}`),
-		"a wrong address": send("PUT", a1, `{"address":"0.0.0.0"}`),
-		"an odd id":       send("PUT", "/v1/services/checkout/instances/a:1;b,c@(d)", plainBody),
-		"no id":           send("PUT", "/v1/services/checkout/instances/..", plainBody),
-		"a short batch":   send("POST", "/v1/heartbeats", `["checkout/a-1","checkout/nobody","x","checkout/a-1"]`),
-		"a long batch":    send("POST", "/v1/heartbeats", `["`+strings.Repeat(`checkout/a-1","`, 59)+`many/b-1"]`),
-		"an odd batch":    send("POST", "/v1/heartbeats", `["checkout/a-1",7]`),
-		"chunks":          request("PUT", a1, "Transfer-Encoding: chunked") + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(plainBody), plainBody),
+		"heartbeat":        request("PUT", beatA1, "User-Agent: agent/1.0", "Content-Length: 0"),
+		"lookup":           request("GET", lookup, "Accept: */*"),
+		"long lookup":      request("GET", "/v1/services/many/instances"),
+		"unchanged":        request("GET", lookup, "If-None-Match: "+etag),
+		"changed":          request("GET", lookup, `If-None-Match: "x"`),
+		"nobody there":     request("GET", "/v1/services/nobody/instances"),
+		"nobody's":         request("PUT", strings.Replace(beatA1, "/a-1/", "/nobody/", 1)),
+		"an illegal name":  request("PUT", strings.Replace(beatA1, "/checkout/", "/_/", 1)),
+		"a query":          request("PUT", beatA1+"?epoch=7"),
+		"a body":           send("PUT", a1, plainBody),
+		"another address":  send("PUT", a1, `{"address":"10.0.0.10","ports":{"http":80}}`),
+		"an old epoch":     send("PUT", a1, `{"address":"10.0.0.9","epoch":9}`),
+		"a wrong field":    send("PUT", a1, `{"address":"10.0.0.9","weight":-1}`),
+		"a wrong address":  send("PUT", a1, `{"address":"0.0.0.0"}`),
+		"an odd id":        send("PUT", "/v1/services/checkout/instances/a:1;b,c@(d)", plainBody),
+		"no id":            send("PUT", "/v1/services/checkout/instances/..", plainBody),
+		"a short batch":    send("POST", "/v1/heartbeats", `["checkout/a-1","checkout/nobody","x","checkout/a-1"]`),
+		"a long batch":     send("POST", "/v1/heartbeats", `["`+strings.Repeat(`checkout/a-1","`, 59)+`many/b-1"]`),
+		"an owner's batch": send("POST", "/v1/heartbeats?owner=agent%3Ahost-1", `["many/b-1","checkout/a-1","checkout/nobody"]`),
+		"two owners":       send("POST", "/v1/heartbeats?owner=a&owner=b", `["checkout/a-1"]`),
+		"half an owner":    send("POST", "/v1/heartbeats?owner=%3", `["checkout/a-1"]`),
+		"no owner":         send("POST", "/v1/heartbeats?owner=", `["checkout/a-1"]`),
+		"a minimal batch":  strings.Replace(send("POST", "/v1/heartbeats", `["checkout/a-1","checkout/nobody","many/b-1"]`), "\r\n", "\r\nPrefer: return=minimal\r\n", 1),
+		"another wish":     strings.Replace(send("POST", "/v1/heartbeats", `["checkout/a-1"]`), "\r\n", "\r\nPrefer: wait=7, RETURN=\"minimal\"\r\n", 1),
+		"an odd batch":     send("POST", "/v1/heartbeats", `["checkout/a-1",7]`),
+		"chunks":           request("PUT", a1, "Transfer-Encoding: chunked") + fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(plainBody), plainBody),
 	}
 	return requests, etag
 }

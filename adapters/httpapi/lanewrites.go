@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strings"
 
@@ -84,11 +85,15 @@ func (f *laneFace) logsRequests() bool {
 	return f.api.Logger.Enabled(context.Background(), slog.LevelDebug)
 }
 
-// Heartbeats implements lane.Face. The lane takes a batch whose body is a list of names.
+// Heartbeats implements lane.Face. The lane takes a batch whose body is a list of names, all of the owner if there is one.
 //
 // INVARIANT: from the call of SendAll on, mine is true, as for a heartbeat.
-func (f *laneFace) Heartbeats(body []byte) (reply lane.Reply, mine bool) {
+func (f *laneFace) Heartbeats(body, owner []byte, minimal bool) (reply lane.Reply, mine bool) {
 	if f.who.Controlled() && f.who.MaySomewhere(domain.WriteInstances|domain.WriteOwn) != nil || f.logsRequests() || !f.api.needsNoWarning() {
+		return lane.Reply{}, false
+	}
+	owned, err := url.QueryUnescape(string(owner))
+	if err != nil {
 		return lane.Reply{}, false
 	}
 	buffers := batchBuffersPool.Get().(*batchBuffers)
@@ -107,18 +112,24 @@ func (f *laneFace) Heartbeats(body []byte) (reply lane.Reply, mine bool) {
 		}
 	}()
 	f.usage.Charge(web.Heartbeats, max(len(buffers.refused)-1, 0)) // one is counted already
+	if owner != nil {
+		buffers.setOwner(owned)
+	}
 	buffers.keepAllowed(f.who)
 	buffers.results = f.beats.SendAll(context.Background(), buffers.keys, buffers.preconditions, buffers.results[:0])
 	if f.api.Limits != nil {
 		f.usage.Charge(web.Requests, unknownInstances(buffers.results))
 	}
-	newest, err := f.api.encodeBatch(buffers)
+	newest, err := f.api.encodeBatch(buffers, minimal)
 	if err != nil {
 		done()
 		return f.failed(lane.Heartbeats, domain.Key{}, err, f.reply(0, before)), true
 	}
 	reply = f.reply(http.StatusOK, newest)
 	reply.Type, reply.Body, reply.Sent = echo.MIMEApplicationJSON, buffers.reply, done
+	if minimal {
+		reply.Applied = web.ReturnMinimal
+	}
 	if len(reply.Body) >= web.GzipFrom {
 		reply.Vary = "Accept-Encoding"
 	}

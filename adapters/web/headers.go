@@ -38,6 +38,27 @@ func listed(h http.Header, name string) string {
 	return strings.Join(lines, ", ")
 }
 
+// Minimal says whether the request prefers that the reply leaves out what it can (RFC 7240, Prefer: return=minimal). The reply then says
+// that it does.
+func Minimal(c echo.Context) bool {
+	for preference := range strings.SplitSeq(listed(c.Request().Header, "Prefer"), ",") {
+		preference, _, _ = strings.Cut(preference, ";")
+		name, value, _ := strings.Cut(preference, "=")
+		if !strings.EqualFold(strings.TrimSpace(name), "return") {
+			continue
+		}
+		minimal := strings.EqualFold(strings.Trim(strings.TrimSpace(value), `"`), "minimal") // the first one counts
+		if minimal {
+			c.Response().Header()["Preference-Applied"] = []string{ReturnMinimal}
+		}
+		return minimal
+	}
+	return false
+}
+
+// ReturnMinimal is the preference of Minimal.
+const ReturnMinimal = "return=minimal"
+
 // Accepts says whether the Accept header names a format.
 func Accepts(r *http.Request, format string) bool {
 	return strings.Contains(listed(r.Header, "Accept"), format)

@@ -37,8 +37,8 @@ const sharedKey = "rollcall.shared"
 // What pages of allowed origins may send and read.
 const (
 	sharedMethods = "GET, HEAD, POST, PUT, DELETE"
-	sharedHeaders = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-Request-Id"
-	exposed       = "ETag, Location, Retry-After, Rollcall-Expiry-Held, Rollcall-Lag, Rollcall-Position, Rollcall-Warning, X-Request-Id"
+	sharedHeaders = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Prefer, X-Request-Id"
+	exposed       = "ETag, Location, Preference-Applied, Retry-After, Rollcall-Expiry-Held, Rollcall-Lag, Rollcall-Position, Rollcall-Warning, X-Request-Id"
 )
 
 // Share lets browsers give replies to pages of the allowed origins, and answers their preflights. A preflight has no

@@ -17,10 +17,12 @@ type Result struct {
 	Outcome   string   `json:"outcome,omitempty"` // of a registration: created, updated or renewed
 }
 
-// BatchResult is what became of the commands of a batch: each is in Succeeded or in Failed, by its index in the batch.
+// BatchResult is what became of the commands of a batch: each is in Succeeded or in Failed, by its index in the batch, or was carried out
+// and is counted in Omitted, for a caller who prefers a minimal reply.
 type BatchResult struct {
 	Succeeded []BatchSuccess `json:"succeeded"`
 	Failed    []BatchFailure `json:"failed"`
+	Omitted   int            `json:"omitted,omitempty"`
 	Position  Position       `json:"position"` // of the newest change
 }
 
@@ -43,9 +45,9 @@ type BatchItem struct {
 }
 
 // InOrder is what became of each of the n commands of the batch, in their order. ok is false if the result does not tell
-// it of each command just once.
+// it of each command just once. Those that were omitted have no Result.
 func (r *BatchResult) InOrder(n int) (items []BatchItem, ok bool) {
-	if len(r.Succeeded)+len(r.Failed) != n {
+	if len(r.Succeeded)+len(r.Failed)+r.Omitted != n || r.Omitted < 0 || r.Omitted > 0 && len(r.Succeeded) > 0 {
 		return nil, false
 	}
 	items, told := make([]BatchItem, n), make([]bool, n)

@@ -329,7 +329,7 @@ func (c *conn) ask(request *plainRequest) (reply Reply, mine bool) {
 	case History:
 		return c.face.History(request.service, request.id, request.limit, request.match, request.encodings)
 	case Heartbeats:
-		return c.face.Heartbeats(request.body)
+		return c.face.Heartbeats(request.body, request.owner, request.minimal)
 	}
 	return Reply{}, false
 }

@@ -2,14 +2,15 @@ package lane
 
 // Plain is a plain request, for a fuzz test.
 type Plain struct {
-	Kind                            Kind
-	Service, ID, Match, Limit, Body []byte
+	Kind                                   Kind
+	Service, ID, Match, Limit, Owner, Body []byte
+	Minimal                                bool
 }
 
 // ReadPlain lets a fuzz test compare the lane's reading of a request with the HTTP server's.
 func ReadPlain(raw []byte) (Plain, bool) {
 	r, ok := readPlain(raw, false)
-	return Plain{r.kind, r.service, r.id, r.match, r.limit, r.body}, ok
+	return Plain{r.kind, r.service, r.id, r.match, r.limit, r.owner, r.body, r.minimal}, ok
 }
 
 // PlainReport is a plain report of a check, for a fuzz test.

@@ -37,8 +37,9 @@ type Face interface {
 	// History gives the newest history entries of an instance of the default namespace. limit has the digits of how many; nil: as many
 	// as usual. match and encodings are as for Lookup.
 	History(service, id, limit, match, encodings []byte) (reply Reply, mine bool)
-	// Heartbeats renews the leases that the body, which is JSON or says that it is, names.
-	Heartbeats(body []byte) (reply Reply, mine bool)
+	// Heartbeats renews the leases that the body, which is JSON or says that it is, names. owner is whose instances they must be, as the
+	// query escapes it; nil: the request does not say. minimal says that the client prefers a minimal reply.
+	Heartbeats(body, owner []byte, minimal bool) (reply Reply, mine bool)
 }
 
 // Batch carries out heartbeats of many connections at once. One goroutine at a time uses a Batch: it adds heartbeats, sends them, takes
@@ -63,6 +64,7 @@ type Reply struct {
 	Type       string // Content-Type
 	ETag       string
 	RetryAfter string
+	Applied    string // Preference-Applied
 	Vary       string
 	Policy     string // X-Consul-Default-Acl-Policy
 	Location   []byte

@@ -16,7 +16,7 @@ const (
 	History                  // of an instance, the newest entries
 )
 
-// plainRequest is a request in the plainest form: in the default namespace, without a query but for the limit of a history, and with no headers but those
+// plainRequest is a request in the plainest form: in the default namespace, without a query but for the limit of a history and the owner of a batch, and with no headers but those
 // that do not change the reply. Registrations, batches and updates have a body in JSON, the other kinds have none. Its slices
 // point into the server's buffer.
 type plainRequest struct {
@@ -33,6 +33,8 @@ type plainRequest struct {
 	authorization []byte // nil: there is none
 	token         []byte // X-Consul-Token of a report and of an update; nil: there is none
 	encodings     []byte // Accept-Encoding; nil: there is none
+	owner         []byte // of a batch, with its escapes; nil: there is none
+	minimal       bool   // Prefer: return=minimal, of a batch
 }
 
 var (
@@ -40,6 +42,7 @@ var (
 	beatEnd   = []byte("/heartbeat HTTP/1.1")
 	putEnd    = []byte(" HTTP/1.1")
 	batchLine = []byte("POST /v1/heartbeats HTTP/1.1")
+	batchPath = []byte("POST /v1/heartbeats?owner=")
 	getStart  = []byte("GET /v1/services/")
 	getEnd    = []byte("/instances HTTP/1.1")
 	history   = []byte("/history")
@@ -97,6 +100,9 @@ func readPlain(raw []byte, reports bool) (request plainRequest, ok bool) {
 		case is(name, "x-consul-token"):
 			ok = (request.kind == Report || request.kind == Update) && request.token == nil
 			request.token = value
+		case is(name, "prefer"):
+			ok = request.kind == Heartbeats && !request.minimal && is(value, "return=minimal")
+			request.minimal = true
 		case is(name, "accept-encoding"):
 			ok = request.encodings == nil
 			request.encodings = value
@@ -131,6 +137,11 @@ func (r *plainRequest) readLine(line []byte) bool {
 	if bytes.Equal(line, batchLine) {
 		r.kind = Heartbeats
 		return true
+	}
+	if owner, ok := bytes.CutPrefix(line, batchPath); ok {
+		r.kind = Heartbeats
+		r.owner, ok = bytes.CutSuffix(owner, putEnd)
+		return ok && plainValue(r.owner)
 	}
 	path, isGet := bytes.CutPrefix(line, getStart)
 	service, isLookup := bytes.CutSuffix(path, getEnd)
@@ -196,6 +207,16 @@ func is(b []byte, name string) bool {
 func plainName(b []byte) bool {
 	for _, c := range b {
 		if !plainInName[c] {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+// plainValue says whether the bytes can be one value in a query, which may have escapes.
+func plainValue(b []byte) bool {
+	for _, c := range b {
+		if c != '%' && !plainInName[c] || c == '&' || c == '+' || c == ';' {
 			return false
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -47,6 +48,7 @@ func FuzzPlainRequests(f *testing.F) {
 		request("PUT", "/v1/services/a/instances/heartbeat", "Content-Length: 3") + "{} ",
 		request("GET", lookup+"/a-1/history"), request("GET", lookup+"/a-1/history?limit=10", `If-None-Match: "a"`), request("GET", lookup+"/a/instances/b/history?limit=0"),
 		request("POST", "/v1/heartbeats", "Content-Length: 7", "content-type:application/JSON") + `["a/b"]`,
+		request("POST", "/v1/heartbeats?owner=agent%3Ahost-1", "Content-Length: 7", "Prefer: return=minimal") + `["a/b"]`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -71,6 +73,15 @@ func FuzzPlainRequests(f *testing.F) {
 			if n, err := strconv.Atoi(string(plain.Limit)); err != nil || n < 1 || n > 999 || plain.Kind != lane.History {
 				t.Fatalf("%q has the limit %q", raw, plain.Limit)
 			}
+		}
+		if plain.Owner != nil {
+			query = "owner=" + string(plain.Owner)
+			if values, err := url.ParseQuery(query); err == nil && (len(values) != 1 || len(values["owner"]) != 1 || values.Get("owner") == "") || plain.Kind != lane.Heartbeats {
+				t.Fatalf("%q has the owner %q", raw, plain.Owner)
+			}
+		}
+		if prefer := r.Header.Get("Prefer"); plain.Minimal != strings.EqualFold(prefer, "return=minimal") || !plain.Minimal && prefer != "" {
+			t.Fatalf("%q prefers %q", raw, prefer)
 		}
 		if r.Method+" "+r.URL.Path != want || r.URL.RawQuery != query || strings.Contains(string(plain.Service)+string(plain.ID), "/") || r.Header.Get("If-None-Match") != string(plain.Match) {
 			t.Fatalf("%q is %s, %q", raw, want, plain.Match)

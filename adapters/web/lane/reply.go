@@ -51,6 +51,7 @@ func (l *Lane) appendHeaders(b []byte, r *Reply, now time.Time) []byte {
 	b = appendHeader(b, "\r\nContent-Type: ", r.Type)
 	b = appendHeader(b, "\r\nEtag: ", r.ETag)
 	b = appendHeader(b, "\r\nLocation: ", r.Location)
+	b = appendHeader(b, "\r\nPreference-Applied: ", r.Applied)
 	b = appendHeader(b, "\r\nRetry-After: ", r.RetryAfter)
 	b = appendHeader(b, "\r\nRollcall-Position: ", r.Position)
 	b = appendHeader(b, "\r\nVary: ", r.Vary)

@@ -193,8 +193,15 @@ func (b *bench) idle() error {
 }
 
 func (b *bench) batches() error {
-	for _, size := range []int{100, 1000} {
+	for _, one := range []struct {
+		size   int
+		listed bool // results: the client and the agent ask for a minimal reply
+	}{{100, false}, {100, true}, {1000, false}} {
 		const connections = 16
+		size, name, headers := one.size, fmt.Sprintf("heartbeats in batches of %d", one.size), []string{"Prefer: return=minimal"}
+		if one.listed {
+			name, headers = name+", results listed", nil
+		}
 		requests := make([][]byte, benchFleet/size)
 		for j := range requests {
 			names := make([]string, size)
@@ -205,9 +212,9 @@ func (b *bench) batches() error {
 			if err != nil {
 				return err
 			}
-			requests[j] = rawRequest("POST", "/v1/heartbeats", string(body))
+			requests[j] = rawRequest("POST", "/v1/heartbeats", string(body), headers...)
 		}
-		f := figure{Name: fmt.Sprintf("heartbeats in batches of %d", size)}
+		f := figure{Name: name}
 		floor := func(d time.Duration) (rate, cpu float64, err error) {
 			rate, err = fileLog(b.dir, connections, size, d)
 			return rate, 0, err
