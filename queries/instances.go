@@ -215,12 +215,17 @@ func (c *Catalog) Instances(ctx context.Context, key domain.ServiceKey, filter I
 	return s.made(ctx, name, len(view.Entries), encode)
 }
 
-// AllInstances is Instances of every instance of a view in the live catalog, if it is made or quickly made.
-func (s *Service) AllInstances(view *catalog.View) (form encoded.Form, ok bool) {
-	if len(view.Entries) >= heavyEntries {
-		return view.Forms.Made(formatAll)
+// PlainList is Instances of a view in the live catalog, of all or of those that are ready, if it is made or quickly made. Of a service that
+// panics there is no list of ready ones: whoever gets all in their place is to be warned.
+func (s *Service) PlainList(view *catalog.View, ready bool) (form encoded.Form, ok bool) {
+	if ready && s.Panic(view) != nil {
+		return form, false
 	}
-	return s.list(view, InstanceFilter{}), true
+	filter := InstanceFilter{Ready: ready}
+	if len(view.Entries) >= heavyEntries {
+		return s.listed(view, filter)
+	}
+	return s.list(view, filter), true
 }
 
 // list is the list of a view in the live catalog, kept for others.

@@ -142,7 +142,7 @@ const largestInLane = 1 << 20
 
 // Lookup implements lane.Face. The turn ends before the lane writes the reply, so that a client that does not read its
 // reply keeps no turn.
-func (f *laneFace) Lookup(service, match, encodings []byte) (reply lane.Reply, mine bool) {
+func (f *laneFace) Lookup(service []byte, ready bool, match, encodings []byte) (reply lane.Reply, mine bool) {
 	key := domain.ServiceKey{Namespace: domain.DefaultNamespace, Service: string(service)}
 	allowed := domain.Allow(f.who.Grants, domain.ReadCatalog, domain.Key{Namespace: key.Namespace, Service: key.Service})
 	if !allowed || !f.api.needsNoWarning() || !f.api.lookupTurns.TryEnter() {
@@ -154,7 +154,7 @@ func (f *laneFace) Lookup(service, match, encodings []byte) (reply lane.Reply, m
 	if len(view.Entries) == 0 { // the name may be illegal, which the server checks
 		return lane.Reply{}, false
 	}
-	list, ok := f.api.Queries.AllInstances(view)
+	list, ok := f.api.Queries.PlainList(view, ready)
 	if !ok || f.usage.Take(web.Requests) != nil {
 		return lane.Reply{}, false
 	}

@@ -105,6 +105,8 @@ const plainBody = `{"address":"10.0.0.9"}`
 func (b twins) requests() (requests map[string]string, etag string) {
 	etag = b.lane.send("GET", lookup, "").Header.Get("ETag")
 	b.plain.send("GET", lookup, "")
+	readyTag := b.lane.send("GET", lookup+"?ready=true", "").Header.Get("ETag")
+	b.plain.send("GET", lookup+"?ready=true", "")
 	send := func(method, path, body string) string {
 		return request(method, path, "Content-Type: application/json", fmt.Sprint("Content-Length: ", len(body))) + body
 	}
@@ -112,6 +114,10 @@ func (b twins) requests() (requests map[string]string, etag string) {
 		"heartbeat":        request("PUT", beatA1, "User-Agent: agent/1.0", "Content-Length: 0"),
 		"lookup":           request("GET", lookup, "Accept: */*"),
 		"long lookup":      request("GET", "/v1/services/many/instances"),
+		"ready":            request("GET", lookup+"?ready=true", "Accept-Encoding: gzip"),
+		"ready, unchanged": request("GET", lookup+"?ready=true", "If-None-Match: "+readyTag),
+		"ready or not":     request("GET", lookup+"?ready=false"),
+		"ready twice":      request("GET", lookup+"?ready=true&ready=true"),
 		"unchanged":        request("GET", lookup, "If-None-Match: "+etag),
 		"changed":          request("GET", lookup, `If-None-Match: "x"`),
 		"nobody there":     request("GET", "/v1/services/nobody/instances"),

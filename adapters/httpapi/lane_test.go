@@ -159,7 +159,7 @@ func TestTheServerGetsWhatIsNotPlain(t *testing.T) {
 		"two hosts":            {request("PUT", beatA1, "Host: y"), 400},
 		"a folded header":      {request("PUT", beatA1, "Accept: a,", " b"), 200},
 		"a control character":  {request("PUT", beatA1, "Accept: \x01"), 400},
-		"a lookup's filter":    {request("GET", lookup+"?ready=true"), 200},
+		"a lookup's filter":    {request("GET", lookup+"?status=passing"), 200},
 		"nobody there":         {request("GET", "/v1/services/nobody/instances"), 200},
 		"an illegal service":   {request("GET", "/v1/services/No./instances"), 422},
 		"two tags":             {request("GET", lookup, "If-None-Match: a", "If-None-Match: b"), 200},

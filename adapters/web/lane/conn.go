@@ -321,7 +321,7 @@ func (c *conn) ask(request *plainRequest) (reply Reply, mine bool) {
 	}
 	switch request.kind {
 	case Lookup:
-		return c.face.Lookup(request.service, request.match, request.encodings)
+		return c.face.Lookup(request.service, request.ready, request.match, request.encodings)
 	case Heartbeat:
 		return c.face.Heartbeat(request.service, request.id)
 	case Registration:

@@ -4,13 +4,13 @@ package lane
 type Plain struct {
 	Kind                                   Kind
 	Service, ID, Match, Limit, Owner, Body []byte
-	Minimal                                bool
+	Minimal, Ready                         bool
 }
 
 // ReadPlain lets a fuzz test compare the lane's reading of a request with the HTTP server's.
 func ReadPlain(raw []byte) (Plain, bool) {
 	r, ok := readPlain(raw, false)
-	return Plain{r.kind, r.service, r.id, r.match, r.limit, r.owner, r.body, r.minimal}, ok
+	return Plain{r.kind, r.service, r.id, r.match, r.limit, r.owner, r.body, r.minimal, r.ready}, ok
 }
 
 // PlainReport is a plain report of a check, for a fuzz test.

@@ -29,9 +29,9 @@ type Face interface {
 	Authorize(authorization []byte) bool
 	// Heartbeat renews the lease of an instance of the default namespace.
 	Heartbeat(service, id []byte) (reply Reply, mine bool)
-	// Lookup lists a service of the default namespace. match is the request's If-None-Match, encodings its Accept-Encoding;
+	// Lookup lists a service of the default namespace, or its ready instances only. match is the request's If-None-Match, encodings its Accept-Encoding;
 	// nil: there is none.
-	Lookup(service, match, encodings []byte) (reply Reply, mine bool)
+	Lookup(service []byte, ready bool, match, encodings []byte) (reply Reply, mine bool)
 	// Register registers an instance of the default namespace. body is JSON, or says that it is.
 	Register(service, id, body []byte) (reply Reply, mine bool)
 	// History gives the newest history entries of an instance of the default namespace. limit has the digits of how many; nil: as many

@@ -16,7 +16,7 @@ const (
 	History                  // of an instance, the newest entries
 )
 
-// plainRequest is a request in the plainest form: in the default namespace, without a query but for the limit of a history and the owner of a batch, and with no headers but those
+// plainRequest is a request in the plainest form: in the default namespace, without a query but for ready=true of a lookup, the limit of a history and the owner of a batch, and with no headers but those
 // that do not change the reply. Registrations, batches and updates have a body in JSON, the other kinds have none. Its slices
 // point into the server's buffer.
 type plainRequest struct {
@@ -27,6 +27,7 @@ type plainRequest struct {
 	note    []byte // of a report
 	body    []byte
 	host    []byte
+	ready   bool   // of a lookup: of the ready instances only
 	match   []byte // If-None-Match of a lookup and of a history; nil: there is none
 	limit   []byte // of a history: one to three digits; nil: there is none
 
@@ -45,6 +46,7 @@ var (
 	batchPath = []byte("POST /v1/heartbeats?owner=")
 	getStart  = []byte("GET /v1/services/")
 	getEnd    = []byte("/instances HTTP/1.1")
+	readyEnd  = []byte("/instances?ready=true HTTP/1.1")
 	history   = []byte("/history")
 	limited   = []byte("/history?limit=")
 	instances = []byte("/instances/")
@@ -145,6 +147,10 @@ func (r *plainRequest) readLine(line []byte) bool {
 	}
 	path, isGet := bytes.CutPrefix(line, getStart)
 	service, isLookup := bytes.CutSuffix(path, getEnd)
+	if !isLookup {
+		service, isLookup = bytes.CutSuffix(path, readyEnd)
+		r.ready = isLookup
+	}
 	if isGet && !isLookup {
 		return r.readHistory(path)
 	}

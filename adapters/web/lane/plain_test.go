@@ -43,7 +43,7 @@ func FuzzPlainRequests(f *testing.F) {
 	for _, seed := range []string{
 		request("PUT", beatA1), request("PUT", beatA1, "Content-Length: 0", "Accept: */*"), request("PUT", beatA1, "content-length:  0 "),
 		request("PUT", beatA1, "Transfer-Encoding: chunked"), "PUT /v1/services/a/instances/b/instances/c/heartbeat HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
-		request("GET", lookup), request("GET", lookup, `If-None-Match: "a", W/"b"`),
+		request("GET", lookup), request("GET", lookup+"?ready=true"), request("GET", lookup, `If-None-Match: "a", W/"b"`),
 		request("PUT", "/v1/services/a/instances/b", "Content-Length: 2", "Content-Type: application/json") + "{}",
 		request("PUT", "/v1/services/a/instances/heartbeat", "Content-Length: 3") + "{} ",
 		request("GET", lookup+"/a-1/history"), request("GET", lookup+"/a-1/history?limit=10", `If-None-Match: "a"`), request("GET", lookup+"/a/instances/b/history?limit=0"),
@@ -72,6 +72,12 @@ func FuzzPlainRequests(f *testing.F) {
 			query = "limit=" + string(plain.Limit)
 			if n, err := strconv.Atoi(string(plain.Limit)); err != nil || n < 1 || n > 999 || plain.Kind != lane.History {
 				t.Fatalf("%q has the limit %q", raw, plain.Limit)
+			}
+		}
+		if plain.Ready {
+			query = "ready=true"
+			if plain.Kind != lane.Lookup {
+				t.Fatalf("%q is not a lookup", raw)
 			}
 		}
 		if plain.Owner != nil {

@@ -258,7 +258,10 @@ func (b *bench) lookup(service string, instances int, goals ...goal) error {
 	if err != nil {
 		return err
 	}
-	return b.measure(figure{Name: name + ", unchanged", Floor: floor204(256)}, b.server, b.address, 256, 1, func(int, int) []byte { return known })
+	ready := rawRequest("GET", path+"?ready=true", "")
+	return errors.Join(
+		b.measure(figure{Name: name + ", unchanged", Floor: floor204(256)}, b.server, b.address, 256, 1, func(int, int) []byte { return known }),
+		b.measure(figure{Name: name + ", of those that are ready"}, b.server, b.address, 256, 1, func(int, int) []byte { return ready }))
 }
 
 func (b *bench) mixed() error {
