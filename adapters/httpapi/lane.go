@@ -100,10 +100,10 @@ func observeLane(observer web.Observer) func(kind lane.Kind, status int, took ti
 //
 // INVARIANT: from the call of Send on, mine is true, also after a failure and a panic: the HTTP server must not carry
 // out the heartbeat a second time.
-func (f *laneFace) Heartbeat(service, id []byte) (reply lane.Reply, mine bool) {
-	key := domain.Key{Namespace: domain.DefaultNamespace, Service: string(service), ID: string(id)}
+func (f *laneFace) Heartbeat(of lane.Subject) (reply lane.Reply, mine bool) {
+	key := keyOf(of)
 	holder, err := f.who.Holder(domain.WriteInstances, key)
-	if err != nil || !f.api.needsNoWarning() || !f.mayBeat(key) || !f.api.heartbeatTurns.TryEnter() {
+	if err != nil || !f.api.needsNoWarning(key.Namespace) || !f.mayBeat(key) || !f.api.heartbeatTurns.TryEnter() {
 		return lane.Reply{}, false
 	}
 	defer f.api.heartbeatTurns.Leave()
@@ -119,6 +119,18 @@ func (f *laneFace) Heartbeat(service, id []byte) (reply lane.Reply, mine bool) {
 		return f.failed(lane.Heartbeat, key, result.Err, f.reply(0, before)), true
 	}
 	return f.renewed(key, result, f.api.Queries.Position()), true
+}
+
+// namespaceOf is namespace for a request of the lane.
+func namespaceOf(named []byte) string {
+	if named == nil {
+		return domain.DefaultNamespace
+	}
+	return string(named)
+}
+
+func keyOf(of lane.Subject) domain.Key {
+	return domain.Key{Namespace: namespaceOf(of.Namespace), Service: string(of.Service), ID: string(of.ID)}
 }
 
 // mayBeat uses one of what the client may send; false: the server refuses the heartbeat. A heartbeat that the server gets for
@@ -142,10 +154,10 @@ const largestInLane = 1 << 20
 
 // Lookup implements lane.Face. The turn ends before the lane writes the reply, so that a client that does not read its
 // reply keeps no turn.
-func (f *laneFace) Lookup(service []byte, ready bool, match, encodings []byte) (reply lane.Reply, mine bool) {
-	key := domain.ServiceKey{Namespace: domain.DefaultNamespace, Service: string(service)}
+func (f *laneFace) Lookup(of lane.Subject, ready bool, match, encodings []byte) (reply lane.Reply, mine bool) {
+	key := domain.ServiceKey{Namespace: namespaceOf(of.Namespace), Service: string(of.Service)}
 	allowed := domain.Allow(f.who.Grants, domain.ReadCatalog, domain.Key{Namespace: key.Namespace, Service: key.Service})
-	if !allowed || !f.api.needsNoWarning() || !f.api.lookupTurns.TryEnter() {
+	if !allowed || !f.api.needsNoWarning(key.Namespace) || !f.api.lookupTurns.TryEnter() {
 		return lane.Reply{}, false
 	}
 	defer f.api.lookupTurns.Leave()
@@ -204,8 +216,8 @@ func (f *laneFace) failed(kind lane.Kind, key domain.Key, err error, reply lane.
 	return reply
 }
 
-// needsNoWarning says whether replies need none of the warning headers, which the lane does not write.
-func (a *api) needsNoWarning() bool {
+// needsNoWarning says whether replies about a namespace need none of the warning headers, which the lane does not write.
+func (a *api) needsNoWarning(namespace string) bool {
 	lag, stale := a.Queries.Lag()
-	return !a.Queries.SelfPreserving(domain.DefaultNamespace) && !stale && lag <= warnFromLag
+	return !a.Queries.SelfPreserving(namespace) && !stale && lag <= warnFromLag
 }

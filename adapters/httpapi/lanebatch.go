@@ -22,7 +22,8 @@ type laneBatch struct {
 	tried []commands.Tried            // one for each heartbeat, once Send has returned
 
 	begun          bool                // since the newest Reset
-	needsNoWarning bool                // when the batch began
+	namespace      string              // of the newest heartbeat
+	needsNoWarning bool                // for that namespace, when it came
 	before, newest eventstore.Position // of the catalog, before and after Send
 	failure        *web.Panic          // of Send; nil: Send did not panic
 
@@ -43,12 +44,12 @@ func batchesAtOnce(remote bool) int {
 func (a *api) laneBatch() lane.Batch { return &laneBatch{api: a, replies: laneFace{api: a}} }
 
 // Add implements lane.Batch. It refuses what laneFace.Heartbeat refuses.
-func (b *laneBatch) Add(face lane.Face, service, id []byte) bool {
+func (b *laneBatch) Add(face lane.Face, of lane.Subject) bool {
 	f := face.(*laneFace)
-	if !b.begun {
-		b.begun, b.needsNoWarning = true, b.api.needsNoWarning()
+	key := keyOf(of)
+	if !b.begun || key.Namespace != b.namespace {
+		b.begun, b.namespace, b.needsNoWarning = true, key.Namespace, b.api.needsNoWarning(key.Namespace)
 	}
-	key := domain.Key{Namespace: domain.DefaultNamespace, Service: string(service), ID: string(id)}
 	holder, err := f.who.Holder(domain.WriteInstances, key)
 	if err != nil || !b.needsNoWarning || !f.mayBeat(key) || !b.api.heartbeatTurns.TryEnter() {
 		return false

@@ -22,8 +22,8 @@ const historyInLane = 12
 //
 // Pages of few entries have turns of their own, for which the lane waits. With the turns of scans, of which the lane took none that the
 // server's requests waited for, a burst of pages that once went to the server kept all turns there, and the lane answered none.
-func (f *laneFace) History(service, id, limit, match, encodings []byte) (reply lane.Reply, mine bool) {
-	key := domain.Key{Namespace: domain.DefaultNamespace, Service: string(service), ID: string(id)}
+func (f *laneFace) History(of lane.Subject, limit, match, encodings []byte) (reply lane.Reply, mine bool) {
+	key := keyOf(of)
 	gzip := encodings != nil && web.AcceptsGzip(string(encodings))
 	entries, turns := queries.DefaultPage, f.api.pageTurns
 	if limit != nil {
@@ -36,7 +36,7 @@ func (f *laneFace) History(service, id, limit, match, encodings []byte) (reply l
 		return lane.Reply{}, false
 	}
 	allowed := domain.Allow(f.who.Grants, domain.ReadHistory, domain.Key{Namespace: key.Namespace, Service: key.Service})
-	if !allowed || key.Validate() != nil || f.logsRequests() || !f.api.needsNoWarning() {
+	if !allowed || key.Validate() != nil || f.logsRequests() || !f.api.needsNoWarning(key.Namespace) {
 		return lane.Reply{}, false
 	}
 	position := f.api.Queries.Position()

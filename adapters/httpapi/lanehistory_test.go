@@ -59,6 +59,9 @@ func TestTheLaneGivesAHistoryAsTheServerDoes(t *testing.T) {
 		s.sameTwice(request("GET", path+"/history?limit=5", "If-None-Match: "+etag))
 		s.sameTwice(request("GET", path+"/history?limit=5", `If-None-Match: "other"`))
 	}
+	s.send("PUT", a1+"?ns=shop", `{"address":"10.0.0.9"}`).want(t, 201)
+	s.sameTwice(request("GET", a1+"/history?ns=shop"))
+	s.sameTwice(request("GET", a1+"/history?ns=shop&limit=7"))
 	// The server answers what is not plain, and what is refused.
 	before := s.api.Lane().Answered()
 	w := s.dial()
@@ -71,7 +74,7 @@ func TestTheLaneGivesAHistoryAsTheServerDoes(t *testing.T) {
 	for _, query := range []string{"?limit=0", "?limit=1001", "?limit=-1", "?limit=x", "?limit=2&colour=red", "?colour=red", "?limit=2&limit=3", "?limit=1&order=none", "?limit=", "?limit=02"} {
 		ask(a1+"/history"+query, 422)
 	}
-	for _, query := range []string{"?limit=1000", "?limit=2&order=oldest", "?ns=default", "?"} {
+	for _, query := range []string{"?limit=1000", "?limit=2&order=oldest", "?ns=default&limit=1000", "?"} {
 		ask(a1+"/history"+query, 200)
 	}
 	ask(strings.Replace(a1, "a-1", "nobody", 1)+"/history?limit=2", 404)

@@ -18,12 +18,12 @@ import (
 // Register implements lane.Face. The HTTP server reads the bodies that are not plain, and tells what is wrong with them.
 //
 // INVARIANT: from the call of Do on, mine is true, as for a heartbeat.
-func (f *laneFace) Register(service, id, body []byte) (reply lane.Reply, mine bool) {
-	texts := join(service, id, body) // one copy of them all
-	names := len(service) + len(id)
-	key := domain.Key{Namespace: domain.DefaultNamespace, Service: texts[:len(service)], ID: texts[len(service):names]}
+func (f *laneFace) Register(of lane.Subject, body []byte) (reply lane.Reply, mine bool) {
+	texts := join(of.Service, of.ID, body) // one copy of them all
+	names := len(of.Service) + len(of.ID)
+	key := domain.Key{Namespace: namespaceOf(of.Namespace), Service: texts[:len(of.Service)], ID: texts[len(of.Service):names]}
 	var registration domain.RegisterInstance
-	if !readPlainRegistration(&registration, key, texts[names:]) || f.logsRequests() || !f.api.needsNoWarning() {
+	if !readPlainRegistration(&registration, key, texts[names:]) || f.logsRequests() || !f.api.needsNoWarning(key.Namespace) {
 		return lane.Reply{}, false
 	}
 	if f.who.Register(&registration) != nil || f.usage.Take(web.Requests) != nil || f.api.commandTurns.Enter() != nil { // the server waits again, and refuses
@@ -88,8 +88,9 @@ func (f *laneFace) logsRequests() bool {
 // Heartbeats implements lane.Face. The lane takes a batch whose body is a list of names, all of the owner if there is one.
 //
 // INVARIANT: from the call of SendAll on, mine is true, as for a heartbeat.
-func (f *laneFace) Heartbeats(body, owner []byte, minimal bool) (reply lane.Reply, mine bool) {
-	if f.who.Controlled() && f.who.MaySomewhere(domain.WriteInstances|domain.WriteOwn) != nil || f.logsRequests() || !f.api.needsNoWarning() {
+func (f *laneFace) Heartbeats(namespace, body, owner []byte, minimal bool) (reply lane.Reply, mine bool) {
+	of := namespaceOf(namespace)
+	if f.who.Controlled() && f.who.MaySomewhere(domain.WriteInstances|domain.WriteOwn) != nil || f.logsRequests() || !f.api.needsNoWarning(of) {
 		return lane.Reply{}, false
 	}
 	owned, err := url.QueryUnescape(string(owner))
@@ -99,7 +100,7 @@ func (f *laneFace) Heartbeats(body, owner []byte, minimal bool) (reply lane.Repl
 	buffers := batchBuffersPool.Get().(*batchBuffers)
 	done := func() { batchBuffersPool.Put(buffers) }
 	buffers.body = append(buffers.body[:0], body...)
-	if !buffers.readNames(domain.DefaultNamespace) || f.usage.Take(web.Heartbeats) != nil || !f.api.heartbeatTurns.TryEnter() {
+	if !buffers.readNames(of) || f.usage.Take(web.Heartbeats) != nil || !f.api.heartbeatTurns.TryEnter() {
 		done()
 		return lane.Reply{}, false
 	}

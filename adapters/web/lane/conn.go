@@ -321,15 +321,15 @@ func (c *conn) ask(request *plainRequest) (reply Reply, mine bool) {
 	}
 	switch request.kind {
 	case Lookup:
-		return c.face.Lookup(request.service, request.ready, request.match, request.encodings)
+		return c.face.Lookup(request.Subject, request.ready, request.match, request.encodings)
 	case Heartbeat:
-		return c.face.Heartbeat(request.service, request.id)
+		return c.face.Heartbeat(request.Subject)
 	case Registration:
-		return c.face.Register(request.service, request.id, request.body)
+		return c.face.Register(request.Subject, request.body)
 	case History:
-		return c.face.History(request.service, request.id, request.limit, request.match, request.encodings)
+		return c.face.History(request.Subject, request.limit, request.match, request.encodings)
 	case Heartbeats:
-		return c.face.Heartbeats(request.body, request.owner, request.minimal)
+		return c.face.Heartbeats(request.Namespace, request.body, request.owner, request.minimal)
 	}
 	return Reply{}, false
 }

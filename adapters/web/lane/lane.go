@@ -27,19 +27,20 @@ type Face interface {
 	// Authorize is called before each request with its Authorization header; nil: there is none. false makes the
 	// request the HTTP server's.
 	Authorize(authorization []byte) bool
-	// Heartbeat renews the lease of an instance of the default namespace.
-	Heartbeat(service, id []byte) (reply Reply, mine bool)
-	// Lookup lists a service of the default namespace, or its ready instances only. match is the request's If-None-Match, encodings its Accept-Encoding;
+	// Heartbeat renews the lease of an instance.
+	Heartbeat(of Subject) (reply Reply, mine bool)
+	// Lookup lists a service, or its ready instances only. match is the request's If-None-Match, encodings its Accept-Encoding;
 	// nil: there is none.
-	Lookup(service []byte, ready bool, match, encodings []byte) (reply Reply, mine bool)
-	// Register registers an instance of the default namespace. body is JSON, or says that it is.
-	Register(service, id, body []byte) (reply Reply, mine bool)
-	// History gives the newest history entries of an instance of the default namespace. limit has the digits of how many; nil: as many
+	Lookup(of Subject, ready bool, match, encodings []byte) (reply Reply, mine bool)
+	// Register registers an instance. body is JSON, or says that it is.
+	Register(of Subject, body []byte) (reply Reply, mine bool)
+	// History gives the newest history entries of an instance. limit has the digits of how many; nil: as many
 	// as usual. match and encodings are as for Lookup.
-	History(service, id, limit, match, encodings []byte) (reply Reply, mine bool)
-	// Heartbeats renews the leases that the body, which is JSON or says that it is, names. owner is whose instances they must be, as the
+	History(of Subject, limit, match, encodings []byte) (reply Reply, mine bool)
+	// Heartbeats renews the leases that the body, which is JSON or says that it is, names. namespace is that of the names without one; nil: the
+	// default one. owner is whose instances they must be, as the
 	// query escapes it; nil: the request does not say. minimal says that the client prefers a minimal reply.
-	Heartbeats(body, owner []byte, minimal bool) (reply Reply, mine bool)
+	Heartbeats(namespace, body, owner []byte, minimal bool) (reply Reply, mine bool)
 }
 
 // Batch carries out heartbeats of many connections at once. One goroutine at a time uses a Batch: it adds heartbeats, sends them, takes
@@ -48,7 +49,7 @@ type Face interface {
 // INVARIANT: the slices of a request belong to the lane until Reset. The slices of a reply belong to the Batch until the next Reply.
 type Batch interface {
 	// Add adds a heartbeat that the Face of its connection has authorized. false: nothing was done, and the request is the Face's.
-	Add(face Face, service, id []byte) bool
+	Add(face Face, of Subject) bool
 	// Send carries out the heartbeats that were added.
 	Send()
 	// Reply gives the reply to the heartbeat that was added as number i, from 0. mine is as for Face.Heartbeat: where it is false, the

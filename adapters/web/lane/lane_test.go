@@ -20,13 +20,12 @@ type face struct {
 	heartbeat, lookup func() (lane.Reply, bool)
 }
 
-func (f face) Heartbeat(_, _ []byte) (lane.Reply, bool)                { return f.heartbeat() }
-func (f face) Register(_, _, _ []byte) (lane.Reply, bool)              { return f.heartbeat() }
-func (f face) Heartbeats(_, _ []byte, _ bool) (lane.Reply, bool)       { return f.heartbeat() }
-func (f face) Authorize(_ []byte) bool                                 { return true }
-func (f face) Lookup(_ []byte, _ bool, _, _ []byte) (lane.Reply, bool) { return f.lookup() }
-
-func (f face) History(_, _, _, _, _ []byte) (lane.Reply, bool) { return f.lookup() }
+func (f face) Authorize(_ []byte) bool                                       { return true }
+func (f face) Heartbeat(_ lane.Subject) (lane.Reply, bool)                   { return f.heartbeat() }
+func (f face) Register(_ lane.Subject, _ []byte) (lane.Reply, bool)          { return f.heartbeat() }
+func (f face) Heartbeats(_, _, _ []byte, _ bool) (lane.Reply, bool)          { return f.heartbeat() }
+func (f face) Lookup(_ lane.Subject, _ bool, _, _ []byte) (lane.Reply, bool) { return f.lookup() }
+func (f face) History(_ lane.Subject, _, _, _ []byte) (lane.Reply, bool)     { return f.lookup() }
 
 // registry is a server with a lane. Its handler counts what it gets.
 type registry struct {

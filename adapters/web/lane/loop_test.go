@@ -62,24 +62,24 @@ func startLooping(t *testing.T) *looping {
 	return l
 }
 
-func echo(service, id []byte, padding int64) lane.Reply {
-	return lane.Reply{Status: 200, Type: "text/plain", Body: []byte(string(service) + "/" + string(id) + strings.Repeat(".", int(padding)))}
+func echo(of lane.Subject, padding int64) lane.Reply {
+	return lane.Reply{Status: 200, Type: "text/plain", Body: []byte(string(of.Service) + "/" + string(of.ID) + strings.Repeat(".", int(padding)))}
 }
 
 // echoing is a Face that answers with the name of the instance.
 type echoing struct{ lane.Face }
 
-func (echoing) Authorize([]byte) bool                           { return true }
-func (echoing) Heartbeat(service, id []byte) (lane.Reply, bool) { return echo(service, id, 0), true }
+func (echoing) Authorize([]byte) bool                        { return true }
+func (echoing) Heartbeat(of lane.Subject) (lane.Reply, bool) { return echo(of, 0), true }
 
 // echoes is a Batch that answers as echoing does.
 type echoes struct {
 	of    *looping
-	names [][2][]byte
+	names []lane.Subject
 }
 
-func (b *echoes) Add(_ lane.Face, service, id []byte) bool {
-	b.names = append(b.names, [2][]byte{service, id})
+func (b *echoes) Add(_ lane.Face, of lane.Subject) bool {
+	b.names = append(b.names, of)
 	return true
 }
 
@@ -93,8 +93,7 @@ func (b *echoes) Send() {
 }
 
 func (b *echoes) Reply(i int) (lane.Reply, bool) {
-	service, id := b.names[i][0], b.names[i][1]
-	return echo(service, id, b.of.padded.Load()), string(id) != b.of.notOf.Load()
+	return echo(b.names[i], b.of.padded.Load()), string(b.names[i].ID) != b.of.notOf.Load()
 }
 
 func (b *echoes) Reset() { b.names = b.names[:0] }

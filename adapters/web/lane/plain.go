@@ -16,20 +16,26 @@ const (
 	History                  // of an instance, the newest entries
 )
 
-// plainRequest is a request in the plainest form: in the default namespace, without a query but for ready=true of a lookup, the limit of a history and the owner of a batch, and with no headers but those
+// Subject is what a plain request is about.
+type Subject struct {
+	Namespace []byte // nil: the default one
+	Service   []byte // not of a batch
+	ID        []byte // of the instance of a heartbeat, of a registration and of a history, of the check of a report and of an update
+}
+
+// plainRequest is a request in the plainest form: without a query but for a namespace, ready=true of a lookup, the limit of a history and the owner of a batch, and with no headers but those
 // that do not change the reply. Registrations, batches and updates have a body in JSON, the other kinds have none. Its slices
 // point into the server's buffer.
 type plainRequest struct {
-	kind    Kind
-	service []byte // not of a batch
-	id      []byte // of the instance of a heartbeat, of a registration and of a history, of the check of a report and of an update
-	status  []byte // of a report: pass, warn or fail
-	note    []byte // of a report
-	body    []byte
-	host    []byte
-	ready   bool   // of a lookup: of the ready instances only
-	match   []byte // If-None-Match of a lookup and of a history; nil: there is none
-	limit   []byte // of a history: one to three digits; nil: there is none
+	kind Kind
+	Subject
+	status []byte // of a report: pass, warn or fail
+	note   []byte // of a report
+	body   []byte
+	host   []byte
+	ready  bool   // of a lookup: of the ready instances only
+	match  []byte // If-None-Match of a lookup and of a history; nil: there is none
+	limit  []byte // of a history: one to three digits; nil: there is none
 
 	authorization []byte // nil: there is none
 	token         []byte // X-Consul-Token of a report and of an update; nil: there is none
@@ -39,18 +45,14 @@ type plainRequest struct {
 }
 
 var (
-	putStart  = []byte("PUT /v1/services/")
-	beatEnd   = []byte("/heartbeat HTTP/1.1")
-	putEnd    = []byte(" HTTP/1.1")
-	batchLine = []byte("POST /v1/heartbeats HTTP/1.1")
-	batchPath = []byte("POST /v1/heartbeats?owner=")
-	getStart  = []byte("GET /v1/services/")
-	getEnd    = []byte("/instances HTTP/1.1")
-	readyEnd  = []byte("/instances?ready=true HTTP/1.1")
-	history   = []byte("/history")
-	limited   = []byte("/history?limit=")
-	instances = []byte("/instances/")
-	lineEnd   = []byte("\r\n")
+	putStart   = []byte("PUT /v1/services/")
+	getStart   = []byte("GET /v1/services/")
+	batchStart = []byte("POST /v1/heartbeats")
+	lineEnd    = []byte("\r\n")
+	version    = []byte(" HTTP/1.1")
+	instances  = []byte("/instances")
+	beat       = []byte("/heartbeat")
+	history    = []byte("/history")
 )
 
 // readPlain reads a whole plain request: a report of a check, or one of the others. ok is false for any other bytes, and for a
@@ -124,57 +126,76 @@ func readPlain(raw []byte, reports bool) (request plainRequest, ok bool) {
 func (k Kind) hasBody() bool { return k == Registration || k == Heartbeats || k == Update }
 
 func (r *plainRequest) readLine(line []byte) bool {
-	if path, ok := bytes.CutPrefix(line, putStart); ok {
-		r.kind = Heartbeat
-		path, isBeat := bytes.CutSuffix(path, beatEnd)
-		service, id, isInstance := bytes.Cut(path, instances)
-		if !isBeat || !isInstance {
-			r.kind = Registration
-			path, _ = bytes.CutSuffix(path, putEnd)
-			service, id, isInstance = bytes.Cut(path, instances)
-		}
-		r.service, r.id = service, id
-		return isInstance && plainName(service) && plainName(id)
-	}
-	if bytes.Equal(line, batchLine) {
+	line, isVersion := bytes.CutSuffix(line, version)
+	path, query, asks := bytes.Cut(line, []byte{'?'})
+	return isVersion && r.readPath(path) && (!asks || r.readQuery(query))
+}
+
+// readPath reads a method and a path.
+func (r *plainRequest) readPath(path []byte) (ok bool) {
+	if bytes.Equal(path, batchStart) {
 		r.kind = Heartbeats
 		return true
 	}
-	if owner, ok := bytes.CutPrefix(line, batchPath); ok {
-		r.kind = Heartbeats
-		r.owner, ok = bytes.CutSuffix(owner, putEnd)
-		return ok && plainValue(r.owner)
-	}
-	path, isGet := bytes.CutPrefix(line, getStart)
-	service, isLookup := bytes.CutSuffix(path, getEnd)
-	if !isLookup {
-		service, isLookup = bytes.CutSuffix(path, readyEnd)
-		r.ready = isLookup
-	}
-	if isGet && !isLookup {
-		return r.readHistory(path)
-	}
-	r.kind, r.service = Lookup, service
-	return isGet && plainName(service)
-}
-
-// readHistory reads what follows getStart in the line of a history.
-func (r *plainRequest) readHistory(path []byte) (ok bool) {
-	r.kind = History
-	if path, ok = bytes.CutSuffix(path, putEnd); !ok {
-		return false
-	}
-	if r.service, path, ok = bytes.Cut(path, instances); !ok {
-		return false
-	}
-	if r.id, ok = bytes.CutSuffix(path, history); !ok {
-		var digits []byte
-		if r.id, digits, ok = bytes.Cut(path, limited); !ok || len(digits) > 3 || plainLength(digits) < 1 {
+	rest, gets := bytes.CutPrefix(path, getStart)
+	if !gets {
+		if rest, ok = bytes.CutPrefix(path, putStart); !ok {
 			return false
 		}
-		r.limit = digits
 	}
-	return plainName(r.service) && plainName(r.id)
+	slash := bytes.IndexByte(rest, '/')
+	if slash < 0 {
+		return false
+	}
+	r.Service = rest[:slash]
+	if rest, ok = bytes.CutPrefix(rest[slash:], instances); !ok || !plainName(r.Service) {
+		return false
+	}
+	if len(rest) == 0 {
+		r.kind = Lookup
+		return gets
+	}
+	if gets {
+		r.kind = History
+		rest, ok = bytes.CutSuffix(rest, history)
+	} else if rest, ok = bytes.CutSuffix(rest, beat); ok {
+		r.kind = Heartbeat
+	} else {
+		r.kind, ok = Registration, true
+	}
+	if !ok || len(rest) == 0 || rest[0] != '/' {
+		return false
+	}
+	r.ID = rest[1:]
+	return plainName(r.ID)
+}
+
+// readQuery reads the parameters, each of which may be there once.
+func (r *plainRequest) readQuery(query []byte) bool {
+	for more := true; more; {
+		var parameter []byte
+		parameter, query, more = bytes.Cut(query, []byte{'&'})
+		name, value, _ := bytes.Cut(parameter, []byte{'='})
+		ok := false
+		switch string(name) {
+		case "ns":
+			ok = r.Namespace == nil && plainNamespace(value)
+			r.Namespace = value
+		case "ready":
+			ok = r.kind == Lookup && !r.ready && string(value) == "true"
+			r.ready = true
+		case "limit":
+			ok = r.kind == History && r.limit == nil && len(value) <= 3 && plainLength(value) > 0
+			r.limit = value
+		case "owner":
+			ok = r.kind == Heartbeats && r.owner == nil && plainValue(value)
+			r.owner = value
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
 }
 
 // plainLength reads the length of a body; -1: it is not plain, or longer than any buffer.
@@ -218,6 +239,9 @@ func plainName(b []byte) bool {
 	}
 	return len(b) > 0
 }
+
+// plainNamespace says whether the bytes can be the name of a namespace.
+func plainNamespace(b []byte) bool { return plainNote(b) && len(b) > 0 }
 
 // plainValue says whether the bytes can be one value in a query, which may have escapes.
 func plainValue(b []byte) bool {

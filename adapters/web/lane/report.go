@@ -21,19 +21,19 @@ var (
 // readReport reads the first line of a report.
 func (r *plainRequest) readReport(line []byte) bool {
 	line, isReport := bytes.CutPrefix(line, reportStart)
-	line, isPlain := bytes.CutSuffix(line, putEnd)
+	line, isPlain := bytes.CutSuffix(line, version)
 	verb, id, hasID := bytes.Cut(line, []byte{'/'})
 	if !isReport || !isPlain || !hasID {
 		return false
 	}
 	if bytes.Equal(verb, updates) {
-		r.kind, r.id = Update, id
+		r.kind, r.ID = Update, id
 		return plainName(id)
 	}
 	r.kind, r.status = Report, verb
 	id, query, asks := bytes.Cut(id, []byte{'?'})
 	note, isNote := bytes.CutPrefix(query, noteStart)
-	r.id, r.note = id, note
+	r.ID, r.note = id, note
 	return plainName(id) && plainNote(note) && (!asks || isNote) && isStatus(verb)
 }
 
@@ -63,5 +63,5 @@ func (c *conn) report(request *plainRequest) (reply Reply, mine bool) {
 	if !c.reports.Authorize(request.token, request.authorization) {
 		return Reply{}, false
 	}
-	return c.reports.Report(request.id, request.status, request.note, request.body)
+	return c.reports.Report(request.ID, request.status, request.note, request.body)
 }
