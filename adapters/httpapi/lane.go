@@ -31,6 +31,7 @@ type laneFace struct {
 	usage       web.Account          // of who
 
 	authorization []byte // what who was known by; nil: nothing was sent
+	via           []byte // what the caller says of its way
 	counted       bool   // the next heartbeat is one that a laneBatch has counted already
 
 	// The buffers of the newest reply. INVARIANT: a reply points into these buffers until the next call of a method that
@@ -48,10 +49,10 @@ func (a *api) laneFace(c net.Conn) lane.Face {
 	return f
 }
 
-// Authorize implements lane.Face. Who a connection's client is, is looked up once for each token, and again after a
+// Authorize implements lane.Face. Who a connection's client is, is looked up once for each token and way, and again after a
 // change of any token or role.
-func (f *laneFace) Authorize(authorization []byte) bool {
-	if f.who != nil && f.who.Still() && (!f.who.Controlled() || bytes.Equal(authorization, f.authorization) && (authorization == nil) == (f.authorization == nil)) {
+func (f *laneFace) Authorize(authorization, via []byte) bool {
+	if f.who != nil && f.who.Still() && bytes.Equal(via, f.via) && (!f.who.Controlled() || bytes.Equal(authorization, f.authorization) && (authorization == nil) == (f.authorization == nil)) {
 		return true
 	}
 	who, err := f.api.Access.Authorize(authorization, f.client, f.certificate)
@@ -59,9 +60,9 @@ func (f *laneFace) Authorize(authorization []byte) bool {
 		f.who = nil
 		return false
 	}
-	f.who, f.authorization = who, bytes.Clone(authorization)
+	f.who, f.authorization, f.via = who, bytes.Clone(authorization), bytes.Clone(via)
 	f.usage = f.api.Limits.Account(who, f.client)
-	f.caller = commands.Caller{Actor: who.Name, Source: web.SourceOf(f.client), Via: domain.ViaHTTP}
+	f.caller = commands.Caller{Actor: who.Name, Source: web.SourceOf(f.client), Via: viaOf(who, string(via))}
 	f.beats = f.api.Commands.Heartbeats(f.caller)
 	return true
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -290,4 +291,40 @@ func (s *server) position() (position int64) {
 		position = e.Position
 	}
 	return position
+}
+
+// The way by which a command comes is recorded as each request says it, also on one connection, and the lane takes what agents send.
+func TestTheLaneRecordsTheWayOfACommand(t *testing.T) {
+	s := start(t)
+	w := s.dial()
+	w.say(request("GET", "/healthz"))
+	w.hear().want(t, 200)
+	before := s.api.Lane().Answered()
+	want := []string{"cli", "http", "consul", "cli"}
+	for i, via := range []string{"cli", "mine", "consul", "cli"} {
+		body := fmt.Sprintf(`{"address":"10.0.0.%d"}`, i+1)
+		w.say(request("PUT", a1, "Rollcall-Via: "+via, "Content-Type: application/json", fmt.Sprint("Content-Length: ", len(body))) + body)
+		w.hear()
+		const batch = `["checkout/a-1"]`
+		w.say(request("POST", "/v1/heartbeats", "Rollcall-Via: "+via, "Prefer: return=minimal", "Content-Type: application/json", fmt.Sprint("Content-Length: ", len(batch))) + batch)
+		w.hear().want(t, 200)
+	}
+	if got := s.api.Lane().Answered() - before; got != 8 {
+		t.Errorf("the lane answered %d of 8", got)
+	}
+	var vias []string
+	for line := range strings.Lines(string(s.send("GET", "/v1/events?heartbeats=true", "").want(t, 200).body)) {
+		var e struct{ Metadata struct{ Via string } }
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatal(err)
+		}
+		vias = append(vias, e.Metadata.Via)
+	}
+	var twice []string // a registration and a heartbeat
+	for _, via := range want {
+		twice = append(twice, via, via)
+	}
+	if !slices.Equal(vias, twice) {
+		t.Errorf("the events came by %v, not %v", vias, twice)
+	}
 }

@@ -81,14 +81,19 @@ func (a *api) afterOwnWrites(next echo.HandlerFunc) echo.HandlerFunc {
 
 // caller is the caller of the request's commands.
 func caller(c echo.Context) commands.Caller {
-	via, who := domain.ViaHTTP, web.IdentityOf(c)
-	switch asked := c.Request().Header.Get(headerVia); asked {
-	case domain.ViaCLI, domain.ViaConsul: // the command line, and its import from Consul
+	who := web.IdentityOf(c)
+	return commands.Caller{Actor: who.Name, Source: web.SourceOf(c.Request().RemoteAddr), Via: viaOf(who, c.Request().Header.Get(headerVia)), RequestID: requestID(c), Keyed: keyedOf(c)}
+}
+
+// viaOf is the way by which a command comes, whose header says it.
+func viaOf(who *web.Identity, asked string) string {
+	switch asked {
+	case domain.ViaCLI, domain.ViaConsul: // the command line and the agent, and the import from Consul
 		if who.MaySomewhere(domain.Operate) == nil {
-			via = asked
+			return asked
 		}
 	}
-	return commands.Caller{Actor: who.Name, Source: web.SourceOf(c.Request().RemoteAddr), Via: via, RequestID: requestID(c), Keyed: keyedOf(c)}
+	return domain.ViaHTTP
 }
 
 // extendWriteDeadline gives the reply the time d from now on, in place of the server's write timeout.

@@ -316,7 +316,7 @@ func (c *conn) ask(request *plainRequest) (reply Reply, mine bool) {
 	if c.face == nil {
 		c.face = c.lane.options.Face(c.Conn)
 	}
-	if !c.face.Authorize(request.authorization) {
+	if !c.face.Authorize(request.authorization, request.via) {
 		return Reply{}, false
 	}
 	switch request.kind {

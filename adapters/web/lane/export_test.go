@@ -4,14 +4,14 @@ package lane
 type Plain struct {
 	Kind Kind
 	Subject
-	Match, Limit, Owner, Body []byte
-	Minimal, Ready            bool
+	Match, Limit, Owner, Via, Body []byte
+	Minimal, Ready                 bool
 }
 
 // ReadPlain lets a fuzz test compare the lane's reading of a request with the HTTP server's.
 func ReadPlain(raw []byte) (Plain, bool) {
 	r, ok := readPlain(raw, false)
-	return Plain{r.kind, r.Subject, r.match, r.limit, r.owner, r.body, r.minimal, r.ready}, ok
+	return Plain{r.kind, r.Subject, r.match, r.limit, r.owner, r.via, r.body, r.minimal, r.ready}, ok
 }
 
 // PlainReport is a plain report of a check, for a fuzz test.

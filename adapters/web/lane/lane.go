@@ -24,9 +24,9 @@ import (
 // INVARIANT: the slices of a request belong to the connection. A Face must not keep them after the method returns. The
 // slices of a reply belong to the Face, which must not change them until its next call.
 type Face interface {
-	// Authorize is called before each request with its Authorization header; nil: there is none. false makes the
-	// request the HTTP server's.
-	Authorize(authorization []byte) bool
+	// Authorize is called before each request with its headers Authorization and Rollcall-Via; nil: there is none. false makes
+	// the request the HTTP server's.
+	Authorize(authorization, via []byte) bool
 	// Heartbeat renews the lease of an instance.
 	Heartbeat(of Subject) (reply Reply, mine bool)
 	// Lookup lists a service, or its ready instances only. match is the request's If-None-Match, encodings its Accept-Encoding;

@@ -20,7 +20,7 @@ type face struct {
 	heartbeat, lookup func() (lane.Reply, bool)
 }
 
-func (f face) Authorize(_ []byte) bool                                       { return true }
+func (f face) Authorize(_, _ []byte) bool                                    { return true }
 func (f face) Heartbeat(_ lane.Subject) (lane.Reply, bool)                   { return f.heartbeat() }
 func (f face) Register(_ lane.Subject, _ []byte) (lane.Reply, bool)          { return f.heartbeat() }
 func (f face) Heartbeats(_, _, _ []byte, _ bool) (lane.Reply, bool)          { return f.heartbeat() }

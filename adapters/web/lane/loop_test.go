@@ -69,7 +69,7 @@ func echo(of lane.Subject, padding int64) lane.Reply {
 // echoing is a Face that answers with the name of the instance.
 type echoing struct{ lane.Face }
 
-func (echoing) Authorize([]byte) bool                        { return true }
+func (echoing) Authorize(_, _ []byte) bool                   { return true }
 func (echoing) Heartbeat(of lane.Subject) (lane.Reply, bool) { return echo(of, 0), true }
 
 // echoes is a Batch that answers as echoing does.

@@ -38,6 +38,7 @@ type plainRequest struct {
 	limit  []byte // of a history: one to three digits; nil: there is none
 
 	authorization []byte // nil: there is none
+	via           []byte // Rollcall-Via; nil: there is none
 	token         []byte // X-Consul-Token of a report and of an update; nil: there is none
 	encodings     []byte // Accept-Encoding; nil: there is none
 	owner         []byte // of a batch, with its escapes; nil: there is none
@@ -104,6 +105,9 @@ func readPlain(raw []byte, reports bool) (request plainRequest, ok bool) {
 		case is(name, "x-consul-token"):
 			ok = (request.kind == Report || request.kind == Update) && request.token == nil
 			request.token = value
+		case is(name, "rollcall-via"):
+			ok = !reports && request.via == nil && len(value) > 0
+			request.via = value
 		case is(name, "prefer"):
 			ok = request.kind == Heartbeats && !request.minimal && is(value, "return=minimal")
 			request.minimal = true

@@ -50,7 +50,7 @@ func FuzzPlainRequests(f *testing.F) {
 		request("PUT", "/v1/services/a/instances/heartbeat", "Content-Length: 3") + "{} ",
 		request("GET", lookup+"/a-1/history"), request("GET", lookup+"/a-1/history?limit=10", `If-None-Match: "a"`), request("GET", lookup+"/a/instances/b/history?limit=0"),
 		request("POST", "/v1/heartbeats", "Content-Length: 7", "content-type:application/JSON") + `["a/b"]`,
-		request("POST", "/v1/heartbeats?owner=agent%3Ahost-1", "Content-Length: 7", "Prefer: return=minimal") + `["a/b"]`,
+		request("POST", "/v1/heartbeats?owner=agent%3Ahost-1", "Content-Length: 7", "Prefer: return=minimal", "Rollcall-Via: cli") + `["a/b"]`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -92,6 +92,9 @@ func FuzzPlainRequests(f *testing.F) {
 		got, err := url.ParseQuery(r.URL.RawQuery)
 		if err != nil || !maps.EqualFunc(got, query, slices.Equal) || plain.Ready && plain.Kind != lane.Lookup || plain.Limit != nil && plain.Kind != lane.History || plain.Owner != nil && plain.Kind != lane.Heartbeats {
 			t.Fatalf("%q has the query %v, not %v, %v", raw, got, query, err)
+		}
+		if via := r.Header.Values("Rollcall-Via"); len(via) > 1 || r.Header.Get("Rollcall-Via") != string(plain.Via) {
+			t.Fatalf("%q came by %q, not %q", raw, via, plain.Via)
 		}
 		if prefer := r.Header.Get("Prefer"); plain.Minimal != strings.EqualFold(prefer, "return=minimal") || !plain.Minimal && prefer != "" {
 			t.Fatalf("%q prefers %q", raw, prefer)

@@ -86,7 +86,7 @@ func (r *round) add(m *member, raw []byte) bool {
 	if !ok || request.kind != Heartbeat || !c.allows(request.host) || !c.state.CompareAndSwap(open, busy) {
 		return false
 	}
-	return c.face.Authorize(request.authorization) && r.batch.Add(c.face, request.Subject)
+	return c.face.Authorize(request.authorization, request.via) && r.batch.Add(c.face, request.Subject)
 }
 
 // carryOut carries out the requests of the round and writes the replies.
