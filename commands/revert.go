@@ -1,6 +1,7 @@
 package commands
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,8 +43,18 @@ func (e ChangedSince) Error() string {
 //
 // A request that comes again with its key changes no instance a second time. An instance that changed after the first time is
 // refused with ChangedSince, and refuses no others: the plan that came again tells of that change, and it was not taken back.
-func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversal, reason string, allOrNothing bool) ([]Result, error) {
+func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversal, reason string, allOrNothing bool) (_ []Result, err error) {
 	results := make([]Result, len(reversals))
+	repeated := make([]bool, len(reversals)) // carried out before, by the same request
+	defer func() {
+		for i := range reversals {
+			for _, step := range reversals[i].Steps {
+				if !repeated[i] {
+					s.observe(Outcome{Command: step.Command, Err: cmp.Or(err, results[i].Err), Times: 1})
+				}
+			}
+		}
+	}()
 	admitted := make([][]domain.RemovalAdmitted, len(reversals)) // of each, and not carried out
 	defer func() {
 		for i := range reversals {
@@ -58,7 +69,7 @@ func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversa
 		if err != nil {
 			return nil, err
 		}
-		if before.Position > 0 { // by the same request
+		if repeated[i] = before.Position > 0; repeated[i] {
 			results[i].Position, results[i].Revision = before.Position, uint64(before.Revision)
 			if reversals[i].Events > uint64(before.Revision) {
 				results[i] = Result{Err: ChangedSince{Key: reversals[i].Key, Before: true}}
@@ -99,11 +110,6 @@ func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversa
 		}
 		results[i].Position, results[i].Revision = appended[j].Position, uint64(appended[j].Revision)
 		changed = max(changed, appended[j].Position)
-	}
-	for i := range reversals {
-		for _, step := range reversals[i].Steps {
-			s.observe(Outcome{Command: step.Command, Err: results[i].Err, Times: 1})
-		}
 	}
 	if changed > 0 {
 		_ = s.progress.WaitFor(ctx, changed) // see Service.do

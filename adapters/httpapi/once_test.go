@@ -134,6 +134,12 @@ func TestARevertThatIsSentAgainTakesNothingElseBack(t *testing.T) {
 	if again.Instances != 0 || len(again.Steps) != 0 || len(again.Skipped) != 1 || again.Skipped[0].Why != "changed" {
 		t.Errorf("sent again it says that it did %+v, and skipped %+v", again.Steps, again.Skipped)
 	}
+	metrics := string(s.send("GET", "/metrics", "").want(t, 200).body)
+	for _, line := range []string{`ok"} 4`, `conflict"} 0`} { // three registrations and one revert
+		if !strings.Contains(metrics, `rollcall_commands_total{command="RegisterInstance",result="`+line+"\n") {
+			t.Errorf("the metrics lack %s", line)
+		}
+	}
 	s.send("POST", "/v1/reverts", revert).want(t, 200)
 	has("1")
 }
