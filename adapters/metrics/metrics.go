@@ -12,6 +12,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/history"
 	"github.com/rollcall-registry/rollcall/projections/leases"
 	"github.com/rollcall-registry/rollcall/projections/live"
@@ -193,7 +194,8 @@ func commandIndex(c domain.Command) int {
 	return 5
 }
 
-// resultIndex is the outcome's place in results.
+// resultIndex is the outcome's place in results. What the state of an instance, another caller or a policy refuses is a conflict: it
+// says nothing of how the registry is, as "failed" does.
 func resultIndex(err error) int {
 	switch {
 	case err == nil:
@@ -204,7 +206,10 @@ func resultIndex(err error) int {
 		return 2
 	case errors.As(err, new(domain.LeaseLapsed)):
 		return 3
-	case errors.As(err, new(domain.StaleEpoch)), errors.As(err, new(domain.StaleCheck)), errors.As(err, new(domain.RevisionMismatch)), errors.Is(err, commands.ErrContended):
+	case errors.As(err, new(domain.StaleEpoch)), errors.As(err, new(domain.StaleCheck)), errors.As(err, new(domain.RevisionMismatch)),
+		errors.As(err, new(domain.OtherOwner)), errors.As(err, new(domain.AlreadyLive)), errors.As(err, new(domain.NothingToMatch)),
+		errors.As(err, new(domain.NotHeld)), errors.As(err, new(domain.Guarded)), errors.As(err, new(commands.ChangedSince)),
+		errors.As(err, new(*eventstore.WrongExpectedRevision)), errors.Is(err, eventstore.ErrNotTogether), errors.Is(err, commands.ErrContended):
 		return 4
 	}
 	return 5

@@ -1,0 +1,32 @@
+package httpapi_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/rollcall-registry/rollcall/queries/wire"
+)
+
+// What an instance's state or a policy refuses says nothing of how the registry is: operators are told to look at "failed".
+func TestARefusalIsNoFailureInTheMetrics(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5","owner":"o1"}`).want(t, 201)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`, "If-None-Match", "*").problem(t, 412, "exists", "")
+	s.send("PUT", "/v1/services/web/instances/none", `{"address":"10.0.0.5"}`, "If-Match", "3").problem(t, 412, "revision-mismatch", "")
+	s.send("PUT", a1+"/traffic", `{"traffic":"draining","owner":"o2"}`).problem(t, 409, "other-owner", "")
+	s.send("PUT", "/v1/policies/p", `{"min_ready":"1"}`).want(t, 200)
+	s.send("DELETE", a1, "").problem(t, 409, "guarded", "")
+	if done := s.revert(t, wire.RevertRequest{Event: "1"}); len(done.Skipped) != 1 || done.Skipped[0].Why != "guarded" {
+		t.Fatalf("the revert did %+v", done)
+	}
+	got := string(s.send("GET", "/metrics", "").want(t, 200).body)
+	for _, line := range []string{`RegisterInstance",result="conflict"} 2`, `ChangeTraffic",result="conflict"} 1`, `DeregisterInstance",result="conflict"} 2`} {
+		if !strings.Contains(got, `rollcall_commands_total{command="`+line+"\n") {
+			t.Errorf("the metrics lack %s", line)
+		}
+	}
+	if failed := regexp.MustCompile(`rollcall_commands_total\{.*result="failed"\} [1-9].*`).FindString(got); failed != "" {
+		t.Errorf("the metrics have %s", failed)
+	}
+}
