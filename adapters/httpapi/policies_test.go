@@ -83,8 +83,12 @@ func TestARevertIsGuarded(t *testing.T) {
 	then := s.now()
 	s.send("PUT", a1+"/traffic", `{"traffic":"serving"}`).want(t, 200)
 	s.send("PUT", "/v1/policies/p", `{"min_ready":"1"}`).want(t, 200)
-	if done := s.revert(t, wire.RevertRequest{To: then}); done.Instances != 0 || len(done.Skipped) != 1 || done.Skipped[0].Why != "guarded" {
-		t.Errorf("it did %+v", done)
+	done := s.revert(t, wire.RevertRequest{To: then})
+	if done.Instances != 0 || len(done.Skipped) != 1 || done.Skipped[0].Why != "guarded" {
+		t.Fatalf("it did %+v", done)
+	}
+	if detail := done.Skipped[0].Detail; !strings.HasPrefix(detail, "policy p,") || strings.Contains(detail, "force") {
+		t.Errorf("it says %q, and a revert has no force", detail)
 	}
 }
 

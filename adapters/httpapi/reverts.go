@@ -153,9 +153,12 @@ func (a *api) carryOut(c echo.Context, body wire.RevertRequest, plan *queries.Re
 // whyNot says why a reversal was not carried out.
 func whyNot(err error) (why, detail string) {
 	var changed commands.ChangedSince
+	var guarded domain.Guarded
 	switch {
 	case err == nil:
 		return "", ""
+	case errors.As(err, &guarded):
+		return "guarded", guarded.Error() // without the advice to force: a revert cannot
 	case errors.As(err, &changed) && changed.Before:
 		return "changed", "this request reverted it before, and it changed since"
 	case errors.As(err, &changed):
