@@ -148,9 +148,6 @@ func (a *api) removeCheck(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := refuseBody(c); err != nil {
-		return err
-	}
 	return a.do(c, commands.Request{Command: domain.RemoveCheck{Key: instanceKey(c), Epoch: precondition.Epoch, Owner: precondition.Owner, Check: pathPart(c, "check")}})
 }
 

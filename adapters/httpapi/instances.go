@@ -187,9 +187,6 @@ func (a *api) deregister(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := refuseBody(c); err != nil {
-		return err
-	}
 	deregister := domain.DeregisterInstance{Key: instanceKey(c), Epoch: precondition.Epoch, Owner: precondition.Owner, Reason: c.QueryParam("reason")}
 	if c.QueryParams().Has("force") {
 		if deregister.Force, err = queries.ParseBool("force", c.QueryParam("force")); err != nil {

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -26,6 +27,22 @@ const (
 // once refuses two of a header that has one value. Authorization and Origin are refused where they are read, and Accept and If-None-Match
 // are lists.
 var once = web.Once("Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID", "Rollcall-Via", "X-Request-Id")
+
+// conditions refuses the conditions of a change where nothing is compared with them: a client that sends one means that nothing is changed
+// unless it holds. Only instances have revisions. What a GET does with If-None-Match is the handler's.
+func conditions(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if again(c) == "" || strings.HasPrefix(c.Path(), "/v1/services/:service/instances") { // see withPreconditions
+			return next(c)
+		}
+		for _, name := range []string{"If-Match", "If-None-Match"} {
+			if len(c.Request().Header.Values(name)) > 0 {
+				return invalidField(name, "must be left out: nothing is compared with it here")
+			}
+		}
+		return next(c)
+	}
+}
 
 // warnFromLag is the lag behind the event store from which on a node's replies carry a warning.
 const warnFromLag = 3 * time.Second

@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,5 +29,27 @@ func TestARefusalIsNoFailureInTheMetrics(t *testing.T) {
 	}
 	if failed := regexp.MustCompile(`rollcall_commands_total\{.*result="failed"\} [1-9].*`).FindString(got); failed != "" {
 		t.Errorf("the metrics have %s", failed)
+	}
+}
+
+// A client that sends a condition means that nothing is changed unless it holds, and one that sends a reason means that it is kept.
+func TestNoConditionAndNoReasonOfAChangeIsLost(t *testing.T) {
+	s := start(t)
+	parts := regexp.MustCompile(`:\w+`)
+	for route, o := range described() {
+		method, path, _ := strings.Cut(route, " ")
+		if method == "GET" || strings.HasPrefix(path, "/v1/services/:service/instances") { // instances have revisions
+			continue
+		}
+		path = parts.ReplaceAllString(path, "a")
+		for _, header := range []string{"If-Match", "If-None-Match"} {
+			if slices.Contains(o.parameters["header"], header) {
+				t.Errorf("the description of %s has %s", route, header)
+			}
+			s.send(method, path, "", header, `"3"`).problem(t, 422, "invalid-field", header)
+		}
+		if method == "DELETE" && !strings.HasPrefix(path, "/v1/access/") { // those need the socket
+			s.send(method, path, `{"reason":"r"}`).problem(t, 422, "invalid-field", "reason")
+		}
 	}
 }
