@@ -306,8 +306,9 @@ func (s *Service) noteStopped(ctx context.Context, caller Caller, namespace stri
 		return
 	}
 	for _, p := range past.all {
-		if e, ok := p.event.(domain.RemovalsStopped); ok && e.Policy == g.Policy.Name && e.Actor == g.Actor {
-			return
+		e, ok := p.event.(domain.RemovalsStopped)
+		if ok && e.Policy == g.Policy.Name && e.Actor == g.Actor && past.now.Sub(p.at) <= time.Duration(g.Policy.MaxRemovals.Within) {
+			return // past may go back further, for other policies and for what is reserved
 		}
 	}
 	_, _ = s.note(ctx, caller, namespace, past.events, domain.RemovalsStopped{

@@ -177,6 +177,35 @@ func TestAnActorIsStoppedAtItsLimitOfRemovalsAndTheLogSaysSoOnce(t *testing.T) {
 	}
 }
 
+// A limit of seconds is reached anew while the admissions of half a minute are looked at.
+func TestTheLogSaysForEachSpanThatAnActorIsStopped(t *testing.T) {
+	store := eventstoretest.NewMemory()
+	var later atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	store.Now = now
+	nodes, stop := startGuarded(t, store, 1, domain.PolicySpec{MaxRemovals: &domain.Removals{Count: 1, Within: domain.Duration(5 * time.Second)}})
+	defer stop()
+	n := nodes[0]
+	n.service.Guard.Now = now
+	for i := range 4 {
+		n.do(t, domain.RegisterInstance{Key: key(fmt.Sprint(i)), Details: details(time.Minute)})
+	}
+	var want []string
+	for i := range 2 {
+		n.do(t, domain.DeregisterInstance{Key: key(fmt.Sprint(i))})
+		for range 2 {
+			if r := n.service.Do(ctx, caller, commands.Request{Command: domain.DeregisterInstance{Key: key("3")}}); !errors.As(r.Err, new(domain.Guarded)) {
+				t.Errorf("a second removal within the span gave %v", r.Err)
+			}
+		}
+		want = append(want, domain.TypeRemovalAdmitted, domain.TypeRemovalsStopped)
+		later.Add(int64(6 * time.Second))
+	}
+	if types := n.types(t, eventstore.GuardStream("default")); fmt.Sprint(types) != fmt.Sprint(want) {
+		t.Errorf("the guard stream has %v, not %v", types, want)
+	}
+}
+
 // What policies admit and is not done then, because another part of the revert is refused, or because the instance changed, counts
 // for nothing.
 func TestARemovalThatIsNotDoneDoesNotCountTowardsTheLimit(t *testing.T) {
