@@ -65,6 +65,7 @@ func (s *Service) doGuarded(ctx context.Context, caller Caller, tasks []task) {
 	if s.Guard == nil || !s.Guard.Policies.Any() || caller.Registry {
 		return
 	}
+	read := guardLogs{}
 	for i := range tasks {
 		t := &tasks[i]
 		if t.done {
@@ -74,13 +75,13 @@ func (s *Service) doGuarded(ctx context.Context, caller Caller, tasks []task) {
 			continue
 		}
 		if all := s.Guard.Policies.For(t.Command.Instance().ServiceKey()); len(all) > 0 {
-			t.Err, t.done = s.remove(ctx, caller, t, all), true
+			t.Err, t.done = s.remove(ctx, caller, t, all, read), true
 		}
 	}
 }
 
 // remove carries out a removal if the policies admit it.
-func (s *Service) remove(ctx context.Context, caller Caller, t *task, all []domain.Policy) (err error) {
+func (s *Service) remove(ctx context.Context, caller Caller, t *task, all []domain.Policy, read guardLogs) (err error) {
 	var admitted []domain.RemovalAdmitted // and not carried out
 	defer func() { s.withdraw(ctx, caller, t.Command.Instance().Namespace, admitted) }()
 	for range attempts {
@@ -96,7 +97,7 @@ func (s *Service) remove(ctx context.Context, caller Caller, t *task, all []doma
 		}
 		by := caller
 		if !itself(&caller, t.Command, &t.state) {
-			admission, err := s.admit(ctx, caller, t.Command, &t.state, all)
+			admission, err := s.admit(ctx, caller, t.Command, &t.state, all, read)
 			if err != nil {
 				return err
 			}
@@ -134,14 +135,14 @@ type admission struct {
 }
 
 // admit asks the policies of a service whether an instance in a state may be removed, and notes that it may.
-func (s *Service) admit(ctx context.Context, caller Caller, command domain.Command, state *domain.Instance, all []domain.Policy) (admission, error) {
+func (s *Service) admit(ctx context.Context, caller Caller, command domain.Command, state *domain.Instance, all []domain.Policy, read guardLogs) (admission, error) {
 	key := command.Instance()
 	removal, force, reason, _ := removalOf(command)
 	for range attempts {
 		if err := s.catchUp(ctx); err != nil {
 			return admission{}, err
 		}
-		past, err := s.admitted(ctx, key.Namespace, all)
+		past, err := s.admitted(ctx, key.Namespace, all, read)
 		if err != nil {
 			return admission{}, err
 		}
@@ -201,8 +202,46 @@ type guardEvent struct {
 	at    time.Time
 }
 
-// admitted reads what was admitted within the longest span that counts, and not withdrawn.
-func (s *Service) admitted(ctx context.Context, namespace string, all []domain.Policy) (past admissions, err error) {
+// guardLogs are what was read of the guard streams of namespaces. The removals of one request share them: each of many reads only
+// what came after the one before.
+type guardLogs map[string]*guardLog
+
+// guardLog is the end of a guard stream.
+type guardLog struct {
+	events uint64        // of the stream
+	span   time.Duration // all goes back as far
+	all    []guardEvent  // oldest first, as they are in the stream
+}
+
+// readGuard reads a guard stream back to the events of a span, or to what was read of it before.
+func (s *Service) readGuard(ctx context.Context, namespace string, now time.Time, span time.Duration, read guardLogs) (*guardLog, error) {
+	known := read[namespace]
+	if known == nil || known.span < span {
+		known = &guardLog{span: span}
+	}
+	var newer []guardEvent // newest first
+	events := known.events
+	opts := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true}
+	for e, err := range s.store.ReadStream(ctx, eventstore.GuardStream(namespace), opts) {
+		if err != nil {
+			return nil, err
+		}
+		events = max(events, uint64(e.Revision)+1)
+		if uint64(e.Revision) < known.events || now.Sub(e.RecordedAt) > known.span {
+			break
+		}
+		if event, err := eventstore.Decode(&e); err == nil { // otherwise another program wrote it
+			newer = append(newer, guardEvent{event, eventstore.RecordOf(&e).Actor, e.RecordedAt})
+		}
+	}
+	slices.Reverse(newer)
+	known.events, known.all = events, append(known.all, newer...)
+	read[namespace] = known
+	return known, nil
+}
+
+// admitted gives what was admitted within the longest span that counts, and not withdrawn.
+func (s *Service) admitted(ctx context.Context, namespace string, all []domain.Policy, read guardLogs) (past admissions, err error) {
 	past.now = s.Guard.Now()
 	span := reservedFor
 	for _, p := range all {
@@ -210,23 +249,17 @@ func (s *Service) admitted(ctx context.Context, namespace string, all []domain.P
 			span = max(span, time.Duration(p.MaxRemovals.Within))
 		}
 	}
+	log, err := s.readGuard(ctx, namespace, past.now, span, read)
+	if err != nil {
+		return past, err
+	}
+	past.events = log.events
 	withdrawn := map[domain.RemovalWithdrawn]int{} // that take back an older event
-	opts := eventstore.ReadOptions{From: eventstore.FromEnd, Backwards: true}
-	for e, err := range s.store.ReadStream(ctx, eventstore.GuardStream(namespace), opts) {
-		if err != nil {
-			return past, err
-		}
-		if past.events == 0 {
-			past.events = uint64(e.Revision) + 1
-		}
-		if past.now.Sub(e.RecordedAt) > span {
+	for _, g := range slices.Backward(log.all) {
+		if past.now.Sub(g.at) > span {
 			break
 		}
-		event, err := eventstore.Decode(&e)
-		if err != nil {
-			continue // another program wrote it
-		}
-		switch e := event.(type) {
+		switch e := g.event.(type) {
 		case domain.RemovalWithdrawn:
 			withdrawn[e]++
 			continue
@@ -236,7 +269,7 @@ func (s *Service) admitted(ctx context.Context, namespace string, all []domain.P
 				continue
 			}
 		}
-		past.all = append(past.all, guardEvent{event, eventstore.RecordOf(&e).Actor, e.RecordedAt})
+		past.all = append(past.all, g)
 	}
 	return past, nil
 }

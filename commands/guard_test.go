@@ -1,8 +1,10 @@
 package commands_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -203,6 +205,63 @@ func TestTheLogSaysForEachSpanThatAnActorIsStopped(t *testing.T) {
 	}
 	if types := n.types(t, eventstore.GuardStream("default")); fmt.Sprint(types) != fmt.Sprint(want) {
 		t.Errorf("the guard stream has %v, not %v", types, want)
+	}
+}
+
+// guardReads counts the events that are read of guard streams.
+type guardReads struct {
+	*eventstoretest.Memory
+	events *int
+}
+
+func (g guardReads) ReadStream(ctx context.Context, stream eventstore.StreamName, opts eventstore.ReadOptions) iter.Seq2[eventstore.RecordedEvent, error] {
+	return func(yield func(eventstore.RecordedEvent, error) bool) {
+		for e, err := range g.Memory.ReadStream(ctx, stream, opts) {
+			if stream == eventstore.GuardStream("default") {
+				*g.events++
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// Each removal of many reads what came after the one before, and not all admissions of the policy's span.
+func TestTheRemovalsOfARequestReadTheAdmissionsOnce(t *testing.T) {
+	read := 0
+	nodes, stop := startGuarded(t, guardReads{eventstoretest.NewMemory(), &read}, 1, domain.PolicySpec{MaxRemovals: &domain.Removals{Count: 90, Within: domain.Duration(time.Hour)}})
+	defer stop()
+	n := nodes[0]
+	var batch []commands.Request
+	var reversals []commands.Reversal
+	for i := range 100 {
+		k := key(fmt.Sprint(i))
+		n.do(t, domain.RegisterInstance{Key: k, Details: details(time.Minute)})
+		if i < 50 {
+			batch = append(batch, commands.Request{Command: domain.DeregisterInstance{Key: k}})
+			continue
+		}
+		reversals = append(reversals, commands.Reversal{Key: k, Events: 1, Steps: []commands.ReversalStep{{Command: domain.DeregisterInstance{Key: k}}}})
+	}
+	done := 0
+	count := func(results []commands.Result) {
+		for _, r := range results {
+			if r.Err == nil {
+				done++
+			}
+		}
+	}
+	count(n.service.DoAll(ctx, caller, batch))
+	reverted, err := n.service.Revert(ctx, caller, reversals, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if count(reverted); done != 90 {
+		t.Errorf("%d removals are done, want 90", done)
+	}
+	if read > 400 {
+		t.Errorf("%d events of the guard stream were read for 100 removals", read)
 	}
 }
 

@@ -64,6 +64,7 @@ func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversa
 	var requests []eventstore.AppendRequest
 	var at []int // the reversal of a request
 	refused := false
+	read := guardLogs{}
 	for i := range reversals {
 		before, err := caller.sentBefore(ctx, s.store, eventstore.LifecycleStream(reversals[i].Key))
 		if err != nil {
@@ -76,7 +77,7 @@ func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversa
 			}
 			continue
 		}
-		request, epoch, err := s.reverse(ctx, caller, &reversals[i], reason, &admitted[i])
+		request, epoch, err := s.reverse(ctx, caller, &reversals[i], reason, &admitted[i], read)
 		if err != nil {
 			results[i].Err, refused = err, true
 			continue
@@ -118,7 +119,7 @@ func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversa
 }
 
 // reverse decides a reversal, and makes the request to append its events. It adds the removals that policies admitted to admitted.
-func (s *Service) reverse(ctx context.Context, caller Caller, r *Reversal, reason string, admitted *[]domain.RemovalAdmitted) (request eventstore.AppendRequest, epoch uint64, err error) {
+func (s *Service) reverse(ctx context.Context, caller Caller, r *Reversal, reason string, admitted *[]domain.RemovalAdmitted, read guardLogs) (request eventstore.AppendRequest, epoch uint64, err error) {
 	if err := caller.mayWrite(r.Key); err != nil {
 		return request, 0, err
 	}
@@ -141,7 +142,7 @@ func (s *Service) reverse(ctx context.Context, caller Caller, r *Reversal, reaso
 		}
 		if _, _, _, removes := removalOf(step.Command); removes && s.Guard != nil && s.Guard.Policies.Any() && !itself(&caller, step.Command, &state) {
 			if all := s.Guard.Policies.For(r.Key.ServiceKey()); len(all) > 0 {
-				admission, err := s.admit(ctx, caller, step.Command, &state, all)
+				admission, err := s.admit(ctx, caller, step.Command, &state, all, read)
 				if err != nil {
 					return request, 0, err
 				}
