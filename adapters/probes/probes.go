@@ -175,7 +175,7 @@ func (p *Prober) Set(i Instance, fresh bool) {
 	for at := range slices.Backward(i.Checks) {
 		c := &i.Checks[at]
 		kept, test := was.take(c.ID), p.tests.take(c)
-		if kept == nil || kept.test != test || kept.host() != c.Target.Host || kept.port != c.Target.Port || was.address != i.Address || was.epoch != i.Epoch {
+		if kept == nil || kept.test != test || kept.revision != c.Revision || kept.host() != c.Target.Host || kept.port != c.Target.Port || was.address != i.Address || was.epoch != i.Epoch {
 			p.drop(kept)
 			kept = &check{test: test, place: -1}
 		} else {

@@ -303,6 +303,37 @@ func TestAChangedCheckBeginsAnewAndAnUnchangedOneGoesOn(t *testing.T) {
 	})
 }
 
+// A check that was removed and defined again asks the same as before, but what was seen before says nothing of it. The prober may
+// see both changes as one.
+func TestACheckThatIsDefinedAgainBeginsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := start(t)
+		w.answer = broken
+		defined := func(revision uint64) Instance {
+			return instanceOf(1, thresholds(3, 1), func(c *Check) { c.Revision, c.Status = revision, domain.Passing })
+		}
+		w.Set(defined(1), true)
+		for len(w.seen(1)) < 2 {
+			time.Sleep(100 * time.Millisecond)
+		}
+		synctest.Wait()
+		w.Set(defined(2), false)
+		for looks := 3; looks <= 5; looks++ {
+			if got := w.said(); got != "" {
+				t.Errorf("before look %d it reported: %s", looks, got)
+			}
+			for len(w.seen(1)) < looks {
+				time.Sleep(100 * time.Millisecond)
+			}
+			synctest.Wait()
+		}
+		time.Sleep(time.Second)
+		if got := w.said(); got != "i1/http critical (3)" {
+			t.Errorf("reported: %s", got)
+		}
+	})
+}
+
 func TestTargetsThatHangDelayNobodyElse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := start(t, func(o *Options) { o.Concurrency = 20 })
