@@ -44,6 +44,9 @@ func (l *Looker) dialFor(ctx context.Context, dial func(context.Context, *place)
 func (l *Looker) lookHTTP(ctx context.Context, t *Target, address string, buffer []byte) Finding {
 	for redirects := 0; ; redirects++ {
 		f, next := l.request(ctx, t, address, buffer)
+		if redirects > 0 {
+			f.At, f.Answered = t, true
+		}
 		if next == nil {
 			return f
 		}
@@ -55,7 +58,7 @@ func (l *Looker) lookHTTP(ctx context.Context, t *Target, address string, buffer
 	}
 }
 
-var errTooManyRedirects = errors.New("more than 5 redirects")
+var errTooManyRedirects = errors.New("there were more than 5 redirects")
 
 // request sends one request. next is the target of a redirect that is to be followed; nil: there is none.
 func (l *Looker) request(ctx context.Context, t *Target, address string, buffer []byte) (f Finding, next *Target) {

@@ -13,9 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
@@ -80,9 +77,12 @@ type Finding struct {
 	Passed bool
 	Warned bool   // the target answered with a status of HTTP that is a warning
 	Status int    // of HTTP, or of the health protocol of gRPC; 0: there was no answer
-	Err    error  // why there was no answer, or not a whole one
+	Err    error  // why there was no answer, or not a whole one, or the error that a server of gRPC answered with (told)
 	Body   []byte // what the answer began with; it is valid until the buffer of the look is used again
 	Took   time.Duration
+	// Answered says that the target answered, though Err and Status may not show it.
+	Answered bool
+	At       *Target // where redirects led; nil: there was none
 }
 
 // Look looks at a target once. It ends within the target's timeout. address is the instance's own. buffer has at least
@@ -100,7 +100,8 @@ func (l *Looker) Look(ctx context.Context, t *Target, address string, buffer []b
 		f = l.lookGRPC(ctx, t, address)
 	}
 	f.Took = l.now().Sub(began)
-	if f.Err != nil && (errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(f.Err, os.ErrDeadlineExceeded)) {
+	late := errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.Is(f.Err, os.ErrDeadlineExceeded)
+	if f.Err != nil && late && !errors.As(f.Err, new(told)) && !errors.As(f.Err, new(*net.DNSError)) {
 		f.Err = context.DeadlineExceeded // the other errors are its consequences
 	}
 	return f
@@ -154,8 +155,11 @@ func (l *Looker) addresses(ctx context.Context, host string) ([]netip.Addr, erro
 		return []netip.Addr{ip}, nil
 	}
 	ips, err := l.resolve(ctx, host)
-	if err == nil && len(ips) == 0 {
+	switch {
+	case err == nil && len(ips) == 0:
 		err = &net.DNSError{Err: "no address", Name: host, IsNotFound: true}
+	case err != nil && ctx.Err() != nil: // the target was not asked
+		err = &net.DNSError{Err: "no answer in time", Name: host, IsTimeout: true, UnwrapErr: ctx.Err()}
 	}
 	return ips, err
 }
@@ -236,11 +240,8 @@ func (l *Looker) lookTCP(ctx context.Context, t *Target, address string) Finding
 	return Finding{Passed: true}
 }
 
-// answered says whether the target answered at all.
+// answered says whether the target answered at all. A handshake that its certificate failed is an answer, too.
 func (f Finding) answered() bool {
-	if f.Err == nil || f.Status != 0 {
-		return true
-	}
-	code := status.Code(f.Err)
-	return code == codes.NotFound || code == codes.Unimplemented
+	return f.Err == nil || f.Status != 0 || f.Answered ||
+		errors.As(f.Err, new(*tls.CertificateVerificationError)) || errors.As(f.Err, new(tls.RecordHeaderError)) || errors.As(f.Err, new(tls.AlertError))
 }

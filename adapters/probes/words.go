@@ -51,6 +51,9 @@ func (t *Target) conceal(answer string) string {
 
 func (t *Target) line(f Finding) string {
 	what := t.what()
+	if f.At != nil {
+		what += ", redirected to " + f.At.place() + ","
+	}
 	switch {
 	case f.Err == nil && t.Kind == HTTP:
 		return fmt.Sprintf("%s answered %d after %s", what, f.Status, briefly(f.Took))
@@ -66,11 +69,13 @@ func (t *Target) line(f Finding) string {
 	case f.Status != 0 && errors.Is(f.Err, context.DeadlineExceeded):
 		return fmt.Sprintf("%s answered %d, but not the whole answer came within %s", what, f.Status, briefly(t.Timeout))
 	case f.Status != 0:
-		return fmt.Sprintf("%s answered %d after %s, but %s", what, f.Status, briefly(f.Took), reason(f.Err))
-	case errors.Is(f.Err, context.DeadlineExceeded), status.Code(f.Err) == codes.DeadlineExceeded:
+		return fmt.Sprintf("%s answered %d after %s, but %s", what, f.Status, briefly(f.Took), t.conceal(reason(f.Err)))
+	case errors.As(f.Err, new(told)):
+		return fmt.Sprintf("%s answered with an error after %s: %s", what, briefly(f.Took), t.conceal(reason(f.Err)))
+	case errors.Is(f.Err, context.DeadlineExceeded) && !errors.As(f.Err, new(*net.DNSError)):
 		return fmt.Sprintf("%s got no answer within %s", what, briefly(t.Timeout))
 	}
-	return fmt.Sprintf("%s failed after %s: %s", what, briefly(f.Took), reason(f.Err))
+	return fmt.Sprintf("%s failed after %s: %s", what, briefly(f.Took), t.conceal(reason(f.Err)))
 }
 
 // what names the probe. The query of a URL is left out, because it may hold a secret.
@@ -84,8 +89,21 @@ func (t *Target) what() string {
 		}
 		return "gRPC health of " + t.Path + " at " + t.authority()
 	}
+	return t.method() + " " + t.plainPath()
+}
+
+func (t *Target) plainPath() string {
 	path, _, _ := strings.Cut(t.Path, "?")
-	return t.method() + " " + path
+	return path
+}
+
+// place is the URL of a target of HTTP, without its query.
+func (t *Target) place() string {
+	scheme := "http"
+	if t.TLS {
+		scheme = "https"
+	}
+	return scheme + "://" + t.authority() + t.plainPath()
 }
 
 // reason says in words why there was no answer. What it does not know, it gives as the library says it.
@@ -93,6 +111,10 @@ func reason(err error) string {
 	var name x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	var dns *net.DNSError
+	var answer told
+	if errors.As(err, &answer) {
+		err = answer.error
+	}
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused"
@@ -121,6 +143,9 @@ func reason(err error) string {
 	}
 	switch s, isStatus := status.FromError(err); {
 	case !isStatus:
+		for inner := err; inner != nil; inner = errors.Unwrap(inner) { // what net/http puts before the cause says nothing
+			err = inner
+		}
 		return err.Error()
 	case s.Code() == codes.NotFound:
 		return "the server does not know the service"
