@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // Events yields the events of a span that a selection picks, in the order of their positions.
@@ -95,7 +96,7 @@ func (f *EventFollowing) Next(ctx context.Context) (Update, error) {
 			f.ended = true
 			return Cut{At: f.at, Reason: stopping}, nil
 		case errors.Is(err, context.DeadlineExceeded):
-			return KeepAlive{"still here"}, nil
+			return KeepAlive{wire.StillHere}, nil
 		default:
 			return nil, err
 		}

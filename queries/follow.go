@@ -147,6 +147,7 @@ func (s *Service) Follow(ctx context.Context, q FollowQuery) (*Following, error)
 		// A position that was not given yet is of a log that is lost: this one was made anew, or lost its end.
 		if q.After.Number <= head && f.resumes() {
 			f.at, f.next = q.After.Number, f.resume
+			f.due.Store(true) // so that a follower that missed nothing is told so at once
 		}
 	}
 	if s.Stopping.Err() != nil {
@@ -344,7 +345,7 @@ func (f *Following) live(ctx context.Context) (Update, error) {
 	}
 	if f.due.CompareAndSwap(true, false) {
 		f.quiet.Reset(keepAlive)
-		return KeepAlive{"still here"}, nil
+		return KeepAlive{wire.StillHere}, nil
 	}
 	f.level = true
 	return nil, nil

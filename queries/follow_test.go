@@ -159,6 +159,25 @@ func TestAQuietStreamIsKeptAlive(t *testing.T) {
 	})
 }
 
+// A follower that goes on and missed nothing is told so at once: it does not know yet that the registry is there.
+func TestAFollowerThatMissedNothingIsToldSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t)
+		r.register(key("web", "a"), "")
+		r.register(key("web", "b"), "")
+		began := time.Now()
+		for after, want := range map[uint64][]string{2: {"still here"}, 1: {"2 put web/b", "still here"}} {
+			at := wire.Position{Number: eventstore.Position(after)}
+			f := follow(t, r, queries.FollowQuery{Service: web, After: &at})
+			expect(t, f, want...)
+			if d := time.Since(began); d != 0 {
+				t.Errorf("after %d it took %s", after, d)
+			}
+			f.Close()
+		}
+	})
+}
+
 func TestAFollowerGoesOnWhereItWas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t)

@@ -80,7 +80,7 @@ func (c *Client) events(ctx context.Context, q EventQuery, _ func(wire.Position)
 			return
 		}
 		defer body.Close()
-		lines := lineReader{r: bufio.NewReaderSize(&watchedReader{body, body.cancel, nil, searchTimeout, slowAnswer(searchTimeout)}, 64<<10)}
+		lines := lineReader{r: bufio.NewReaderSize(&watchedReader{Reader: body, cancel: body.cancel, most: searchTimeout, cause: slowAnswer(searchTimeout)}, 64<<10)}
 		after := q.After.Number
 		for {
 			line, err := lines.next()

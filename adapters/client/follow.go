@@ -38,6 +38,9 @@ type FollowQuery struct {
 	Lost func(error)
 	// Heard is called whenever bytes of the stream came, keep-alives too; nil: no call. It must not block.
 	Heard func()
+	// Current is called when a stream that goes on after an update is up and the registry has nothing to tell: what the caller has is
+	// current again, though no update comes. nil: no call. It must not block.
+	Current func()
 }
 
 func (c *Client) followRequest(q FollowQuery) (path string, query url.Values, err error) {
@@ -107,7 +110,7 @@ func (c *Client) Follow(ctx context.Context, q FollowQuery) iter.Seq2[Update, er
 		for {
 			began := time.Now()
 			var lost error
-			for m, err := range c.stream(ctx, path, query, q.LastEventID, streaming{heard: q.Heard}) {
+			for m, err := range c.stream(ctx, path, query, q.LastEventID, streaming{heard: q.Heard, current: q.Current}) {
 				if err != nil {
 					lost = err
 					break

@@ -159,6 +159,42 @@ func TestKeepAlivesKeepAQuietStreamOpen(t *testing.T) {
 	})
 }
 
+// The comment that nothing was missed may come in pieces, and others may come before it.
+func TestAStreamThatGoesOnSaysThatNothingWasMissed(t *testing.T) {
+	for name, pieces := range map[string][]string{
+		"at once":               {": still here\n\n"},
+		"in pieces":             {": st", "ill here", "\n", "\n"},
+		"behind others":         {": catching up\n\n: still here\n\n"},
+		"in an update":          {"id: 6\nevent: change\ndata: : still here\n: still here and more\n"},
+		"not without its end":   {": still here"},
+		"behind a long comment": {": " + strings.Repeat("x", 10_000) + "\n: still here\n\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &script{steps: []step{{stream: func(ctx context.Context, w *io.PipeWriter) {
+					for _, p := range pieces {
+						_, _ = io.WriteString(w, p)
+					}
+					<-ctx.Done()
+				}}}}
+				ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+				defer stop()
+				current := 0
+				for _, err := range s.client(t).Follow(ctx, client.FollowQuery{Service: web, LastEventID: "5", Current: func() { current++ }}) {
+					t.Fatal(err)
+				}
+				want := 1
+				if name == "in an update" || name == "not without its end" {
+					want = 0
+				}
+				if current != want {
+					t.Errorf("it is current %d times", current)
+				}
+			})
+		})
+	}
+}
+
 func TestASlowReaderIsNoDeadPath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &script{steps: []step{says(snapshot(1), put(2, "a"), put(3, "b"))}}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,8 +31,9 @@ func (e Silent) Error() string {
 
 // streaming is what a caller of stream wants to know of the connection. Functions may be nil.
 type streaming struct {
-	opened func(*answer) // is called when the reply has begun
-	heard  func()        // is called whenever bytes came
+	opened  func(*answer) // is called when the reply has begun
+	heard   func()        // is called whenever bytes came
+	current func()        // is called when the registry says for the first time that it has nothing to tell
 }
 
 // stream yields the messages of a stream of server-sent events. The sequence ends with an error, unless the caller stops
@@ -57,7 +59,7 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, last
 			yield(sse.Event{}, &NotRollcall{URL: node, Answer: body.resp.Status + " with " + kind + " instead of a stream"})
 			return
 		}
-		for e, err := range sse.Read(&watchedReader{body, body.cancel, tell.heard, silence, Silent(silence)}, &sse.ReadConfig{MaxEventSize: maxEvent}) {
+		for e, err := range sse.Read(&watchedReader{body, body.cancel, tell.heard, silence, Silent(silence), stillHere{current: tell.current}}, &sse.ReadConfig{MaxEventSize: maxEvent}) {
 			if err != nil {
 				c.nodes.leave(node)
 				yield(sse.Event{}, &Broken{URL: node, Err: err})
@@ -80,6 +82,7 @@ type watchedReader struct {
 	heard  func() // nil: no call
 	most   time.Duration
 	cause  error // of the cancelling
+	still  stillHere
 }
 
 func (r *watchedReader) Read(p []byte) (int, error) {
@@ -89,7 +92,35 @@ func (r *watchedReader) Read(p []byte) (int, error) {
 	if n > 0 && r.heard != nil {
 		r.heard()
 	}
+	r.still.look(p[:n])
 	return n, err
+}
+
+// stillHere looks in a stream for the first comment that says that the registry has nothing to tell.
+type stillHere struct {
+	current func() // nil: nobody wants to know, or knows already
+	line    []byte // what came of the current line, at most a byte more than the comment has
+}
+
+const stillHereLine = ": " + wire.StillHere
+
+func (s *stillHere) look(p []byte) {
+	for s.current != nil && len(p) > 0 {
+		end := bytes.IndexByte(p, '\n')
+		part := p
+		if end >= 0 {
+			part = p[:end]
+		}
+		s.line = append(s.line, part[:min(len(part), len(stillHereLine)+1-len(s.line))]...)
+		if end < 0 {
+			return
+		}
+		if string(s.line) == stillHereLine {
+			s.current()
+			s.current = nil
+		}
+		s.line, p = s.line[:0], p[end+1:]
+	}
 }
 
 // StreamEvents yields the events that a query picks: the recorded events first, then new events as soon as they are

@@ -20,7 +20,7 @@ func watchCommand(remote *commandLine) *cobra.Command {
 		Short: "Follow a service, or everything: a live table on a terminal, lines elsewhere",
 		Long: `Follows the catalog as it changes. On a terminal it shows a live table, which the arrow keys, page up, page down,
 home and end scroll, q ends and Ctrl-Z stops. Elsewhere it prints a line for the snapshot and one for every change; with -o json the
-lines are JSON. When the server goes away it goes on by itself where it was, once the server is back.`,
+lines are JSON. When the server goes away it says so on standard error and goes on by itself where it was, once the server is back.`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	c.Flags().BoolVar(&ready, "ready", false, "only instances that may get traffic")
@@ -40,7 +40,8 @@ lines are JSON. When the server goes away it goes on by itself where it was, onc
 		if out, ok := c.OutOrStdout().(*os.File); ok && !remote.forPrograms() && isTerminal(out) {
 			return watchOnTerminal(c.Context(), out, newWatchTable(title, coloured(out)), registry, query)
 		}
-		lines := &lineWatcher{out: c.OutOrStdout(), remote: remote, title: title}
+		lines := &lineWatcher{out: c.OutOrStdout(), faults: c.ErrOrStderr(), remote: remote, title: title}
+		query.Lost, query.Current = lines.loses, lines.current
 		for u, err := range registry.Follow(c.Context(), query) {
 			if err != nil {
 				return err
@@ -57,11 +58,30 @@ lines are JSON. When the server goes away it goes on by itself where it was, onc
 // lineWatcher writes a line for each update: for people in words, for programs as the registry sent it.
 type lineWatcher struct {
 	out    io.Writer
+	faults io.Writer // gets when the registry is lost and when it is back, each once
 	remote *commandLine
 	title  string
+	lost   bool
+}
+
+func (w *lineWatcher) loses(cause error) {
+	if !w.lost {
+		w.lost = true
+		fmt.Fprintf(w.faults, "rollcall: %s; trying again\n", errorLine(cause))
+	}
+}
+
+func (w *lineWatcher) current() {
+	if w.lost {
+		w.lost = false
+		fmt.Fprintln(w.faults, "rollcall: the registry is back")
+	}
 }
 
 func (w *lineWatcher) update(u *client.Update) error {
+	if u.Kind != wire.StreamCut {
+		w.current()
+	}
 	if w.remote.forPrograms() {
 		return w.remote.writeItem(w.out, fmt.Appendf(nil, `{"event":%q,"data":%s}`, u.Kind, u.Raw))
 	}

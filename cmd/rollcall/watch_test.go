@@ -23,6 +23,8 @@ func TestWatchGoesOnAfterAKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var faults lockedBuffer
+	c.Stderr = &faults
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +63,17 @@ func TestWatchGoesOnAfterAKill(t *testing.T) {
 	register("a")
 	next("change", "a")
 	_ = p.end(syscall.SIGKILL)
+	time.Sleep(time.Second) // for several attempts
 	p = startServer(t, data, "--listen", strings.TrimPrefix(p.url, "http://"))
+	for began := time.Now(); !strings.Contains(faults.String(), "is back"); time.Sleep(10 * time.Millisecond) { // though nothing has changed
+		if time.Since(began) > 20*time.Second {
+			t.Fatalf("it does not say that the registry is back: %q", faults.String())
+		}
+	}
+	said := strings.Split(faults.String(), "\n")
+	if len(said) != 3 || !strings.HasPrefix(said[0], "rollcall: ") || !strings.HasSuffix(said[0], "; trying again") || said[1] != "rollcall: the registry is back" {
+		t.Errorf("of the registry's absence it says %q", said)
+	}
 	register("b")
 	next("change", "b")
 	if _, err := rollcall("watch", "we b", "--url", p.url); err == nil || exitCode(err) != exitUsage {

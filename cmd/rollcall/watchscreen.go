@@ -37,13 +37,15 @@ func watchOnTerminal(parent context.Context, out *os.File, shown *watchTable, re
 	defer cancel()
 	updates := make(chan client.Update) // unbuffered; the follower gives up when the context ends
 	ended := make(chan error, 1)        // gets why the stream ended; nil: the context did
-	lost := make(chan error, 1)         // the newest is enough: what does not fit is dropped
-	query.Lost = func(err error) {
+	lost := make(chan error, 1)         // the newest is enough: it replaces one that waits. nil: the connection is there
+	query.Lost = func(err error) {      // one goroutine calls it
 		select {
-		case lost <- err:
+		case <-lost:
 		default:
 		}
+		lost <- err
 	}
+	query.Current = func() { query.Lost(nil) }
 	readers.Go(func() {
 		defer s.closeOnPanic()
 		ended <- follow(ctx, registry, query, updates)

@@ -10,6 +10,10 @@ const (
 	StreamCut      = "cut"      // the stream ends for the reason given; it can be resumed
 )
 
+// StillHere is the comment of a stream that has nothing to tell: what the subscriber has is current. It comes each 15 s, and first when a
+// stream goes on after an update and nothing was missed.
+const StillHere = "still here"
+
 // Cut is why a stream ends.
 type Cut struct {
 	Reason string `json:"reason"`

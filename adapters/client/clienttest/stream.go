@@ -40,6 +40,7 @@ func (r *Registry) stream(request *http.Request) *http.Response {
 		if r.panics != nil {
 			s.queue <- message(r.at(), wire.StreamPanic, r.panicsOf(s))
 		}
+		s.queue <- stillHere
 	} else {
 		s.queue <- r.snapshot(s)
 	}
@@ -93,12 +94,14 @@ func message(at wire.Position, kind string, value any) string {
 	return fmt.Sprintf("id: %s\nevent: %s\ndata: %s\n\n", at, kind, b)
 }
 
+const stillHere = ": " + wire.StillHere + "\n\n"
+
 // write writes a stream's messages until the stream ends.
 func (r *Registry) write(s *stream) {
 	quiet := time.NewTicker(client.KeepAlive)
 	defer quiet.Stop()
 	for {
-		text := ": still here\n\n"
+		text := stillHere
 		select {
 		case <-s.ctx.Done():
 			r.mu.Lock()

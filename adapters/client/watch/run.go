@@ -78,7 +78,8 @@ func (w *Watcher) follow(ctx context.Context, keys []domain.ServiceKey, all bool
 	defer cancel()
 	query := client.FollowQuery{
 		Services: keys, KeepTrying: true, Lost: w.lost,
-		Heard: func() { w.heard.Store(int64(time.Since(w.began))) },
+		Heard:   func() { w.heard.Store(int64(time.Since(w.began))) },
+		Current: w.current,
 	}
 	for u, err := range w.client.Follow(ctx, query) {
 		if err != nil {
@@ -102,6 +103,26 @@ func (w *Watcher) lost(err error) {
 	w.report(state)
 }
 
+// current notes that the stream is up again, and the registry has nothing to tell: what is known is right.
+func (w *Watcher) current() {
+	w.mu.Lock()
+	back := w.back()
+	state := w.state()
+	w.mu.Unlock()
+	if back {
+		w.report(state)
+	}
+}
+
+// back notes that the stream is up, and says whether it was not. REQUIRES: the caller holds mu.
+func (w *Watcher) back() bool {
+	if w.live {
+		return false
+	}
+	w.live, w.err = true, nil
+	return true
+}
+
 func (w *Watcher) report(s State) {
 	if w.options.OnChange != nil {
 		w.options.OnChange(s)
@@ -121,10 +142,7 @@ func (w *Watcher) apply(followed []domain.ServiceKey, all bool, u *client.Update
 		w.panicking(followed, all, u.Panics)
 		w.remark()
 	}
-	back := !w.live && u.Kind != wire.StreamCut
-	if back {
-		w.live, w.err = true, nil
-	}
+	back := u.Kind != wire.StreamCut && w.back()
 	state := w.state()
 	w.mu.Unlock()
 	signal(w.dirty)

@@ -128,6 +128,30 @@ func TestTheInstancesStayWhileTheRegistryIsLost(t *testing.T) {
 	}
 }
 
+// A registry that was away and tells of no change since is there nevertheless: what is known is right.
+func TestAQuietRegistryThatComesBackIsLive(t *testing.T) {
+	var told []string
+	options := watch.Options{OnChange: func(s watch.State) { told = append(told, fmt.Sprint(s.Live)) }}
+	watching(t, options, func(t *testing.T, r *clienttest.Registry, w *watch.Watcher) {
+		r.Register("cart", "a", "10.0.0.1", 80)
+		cart := service(t, w, "cart")
+		r.SetAway(errors.New("connection refused"))
+		time.Sleep(time.Minute)
+		if s := cart.State(); s.Live || s.Age() < time.Minute {
+			t.Errorf("while the registry is away: %+v", s)
+		}
+		r.SetAway(nil)
+		time.Sleep(6 * time.Second) // the longest pause between two attempts
+		if s := cart.State(); !s.Live || s.Err != nil || s.Age() > 6*time.Second || ids(cart) != "a" {
+			t.Errorf("after the registry came back: %+v, %q", s, ids(cart))
+		}
+		synctest.Wait()
+		if n := len(told); n < 3 || told[0] != "true" || told[1] != "false" || told[n-2] != "false" || told[n-1] != "true" {
+			t.Errorf("it told %q", told)
+		}
+	})
+}
+
 func TestARestoreReplacesTheInstances(t *testing.T) {
 	watching(t, watch.Options{}, func(t *testing.T, r *clienttest.Registry, w *watch.Watcher) {
 		r.Register("cart", "a", "10.0.0.1", 80)
