@@ -95,6 +95,7 @@ func runAgent(c *cobra.Command, remote *commandLine, s agentSettings, paths []st
 		return usageError{err}
 	}
 	logger := slog.New(slog.NewJSONHandler(c.ErrOrStderr(), nil))
+	logLibraries(logger)
 	watching := watch.Options{OnChange: logStream(logger)}
 	if s.data != "" {
 		if err := os.MkdirAll(s.data, 0o700); err != nil {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"os"
 	"os/signal"
@@ -32,6 +34,7 @@ const oneSignal = time.Second
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	log.SetOutput(io.Discard)                                          // net/http writes there, e.g. what a server sends that nobody asked for; a server has it logged (logLibraries)
 	context.AfterFunc(ctx, func() { time.AfterFunc(oneSignal, stop) }) // the next signal ends the process, whatever it waits for (ADR 121)
 	c := root()
 	finish(c)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"os"
@@ -88,6 +89,7 @@ command line goes before the environment, the environment before the file.`,
 		if err != nil {
 			return err
 		}
+		logLibraries(logger)
 		return serve(c.Context(), s, logger, nil)
 	}
 	return alone(printsWords(c, "it logs, in JSON with --log-format json"))
@@ -131,6 +133,12 @@ func (s *settings) flags(c *cobra.Command) {
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&s.debug, "debug-listen", "", "address and port to serve Go's profiles on (/debug/pprof/); nobody but you should reach it")
 	f.String("config", "", "YAML file with any of these settings")
+}
+
+// logLibraries has the logger tell, for debugging, what libraries write to the log of the process.
+func logLibraries(logger *slog.Logger) {
+	log.SetFlags(0)
+	log.SetOutput(slog.NewLogLogger(logger.Handler(), slog.LevelDebug).Writer())
 }
 
 func (s *settings) logger(w io.Writer) (*slog.Logger, error) {
