@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/adapters/client/internal/regular"
@@ -50,6 +49,7 @@ func (w *Watcher) loadCache() {
 	if w.options.Cache == "" {
 		return
 	}
+	sweep(w.options.Cache)
 	file, err := readCache(w.options.Cache)
 	if errors.Is(err, os.ErrNotExist) {
 		return
@@ -127,23 +127,4 @@ func (w *Watcher) cacheEntry(key domain.ServiceKey, instances []*wire.Instance, 
 		e.Instances[i] = *one
 	}
 	return e
-}
-
-// replaceFile replaces a file atomically, and syncs it.
-func replaceFile(path string, content []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
