@@ -24,10 +24,19 @@ type Unreachable struct {
 }
 
 func (e *Unreachable) Error() string {
-	if e.Unknown {
-		return fmt.Sprintf("no answer from %s: %v; the command may have been carried out", e.URL, e.Err)
+	text := fmt.Sprintf("no answer from %s: %v", e.URL, e.Err)
+	if answered(e.Err) { // but not with the outcome; the error says who answered, and what
+		text = e.Err.Error()
 	}
-	return fmt.Sprintf("no answer from %s: %v", e.URL, e.Err)
+	if e.Unknown {
+		text += "; the command may have been carried out"
+	}
+	return text
+}
+
+// answered says whether an error is of a server that answered, at least in part.
+func answered(err error) bool {
+	return errors.As(err, new(*wire.Problem)) || errors.As(err, new(*NotRollcall)) || errors.As(err, new(*Broken))
 }
 
 func (e *Unreachable) Unwrap() error { return e.Err }

@@ -125,6 +125,9 @@ func (c *Client) inDoubt(err error, unknown bool) error {
 	if !unknown || errors.As(err, &silent) && silent.Unknown || errors.As(err, &said) && said.OutcomeUnknown() {
 		return err
 	}
+	if errors.As(err, &silent) {
+		return &Unreachable{URL: silent.URL, Err: silent.Err, Unknown: true}
+	}
 	return &Unreachable{URL: strings.Join(c.nodes.urls, ", "), Err: err, Unknown: true}
 }
 
@@ -149,9 +152,9 @@ func (r *request) mayBeDone(err error) bool {
 	return errors.As(err, new(*Broken))
 }
 
-// worse is the error that tells more: what a node says tells more than that another node says nothing.
+// worse is the error that tells more: what a node says tells more than what another server says, and that more than silence.
 func worse(a, b error) error {
-	if errors.As(a, new(*wire.Problem)) && !errors.As(b, new(*wire.Problem)) {
+	if errors.As(a, new(*wire.Problem)) && !errors.As(b, new(*wire.Problem)) || answered(a) && !answered(b) {
 		return a
 	}
 	return b
