@@ -11,13 +11,13 @@ import (
 
 // A variable that is not set in a script must not make a command mean more than it says: a token for all namespaces, a revert of all
 // services, the present instead of a past moment. So an argument or a flag that is given and empty is refused, except where the text only
-// describes what is changed.
+// describes what is changed, or where the help says what an empty one means.
 
 // refuseEmptyFlags refuses flags that were given an empty value. The settings of serve have a rule of their own (needValues).
 func refuseEmptyFlags(c *cobra.Command) error {
 	var err error
 	c.Flags().Visit(func(f *pflag.Flag) {
-		if err == nil && isEmpty(f.Value) && !describes(c, f.Name) {
+		if err == nil && isEmpty(f.Value) && !describes(c, f.Name) && !turnsOff(c, f.Name) {
 			err = usageError{fmt.Errorf("--%s must not be empty: leave it out if it is not meant", f.Name)}
 		}
 	})
@@ -44,6 +44,11 @@ func describes(c *cobra.Command, flag string) bool {
 		return c.Flags().Lookup("address") != nil // of an instance that is registered
 	}
 	return false
+}
+
+// turnsOff says whether an empty value of a flag turns off what is on otherwise, as its help says.
+func turnsOff(c *cobra.Command, flag string) bool {
+	return c.Name() == "agent" && (flag == "listen" || flag == "node")
 }
 
 // refuseEmptyArguments refuses empty arguments, but for those of a process that run starts.

@@ -18,7 +18,7 @@ func TestAFlagThatIsGivenIsNotEmpty(t *testing.T) {
 			continue
 		}
 		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
-			if kind := f.Value.Type(); kind != "string" && kind != "stringSlice" && kind != "stringArray" && kind != momentType || describes(c, f.Name) {
+			if kind := f.Value.Type(); kind != "string" && kind != "stringSlice" && kind != "stringArray" && kind != momentType || describes(c, f.Name) || turnsOff(c, f.Name) {
 				return
 			}
 			found++
@@ -60,6 +60,14 @@ func leastArguments(c *cobra.Command) int {
 		}
 	}
 	return 0
+}
+
+// The agent's help says what an empty value of these flags means.
+func TestAnAgentWithoutALookupAddressAndANode(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	if err := runHere(t, "agent", t.TempDir(), "--listen", "", "--node", "", "--url", "127.0.0.1:1"); err != nil {
+		t.Error(err)
+	}
 }
 
 // An empty argument names nothing.
