@@ -27,7 +27,7 @@ const DefaultTimeout = 30 * time.Second
 // KeepAlive is the longest time between two bytes of a stream of a registry.
 const KeepAlive = 15 * time.Second
 
-// maxEvent is the greatest length of an event that a client accepts, in bytes.
+// maxEvent is the greatest length of an event in a list of events that a client accepts, in bytes.
 const maxEvent = 64 << 20
 
 // Options are the options of a client. The zero value is usable.

@@ -17,7 +17,7 @@ func TestTheClientImportsNoServer(t *testing.T) {
 	may := []string{
 		module + "adapters/client/watch", module + "adapters/client/pick", module + "adapters/client/rollcallhttp",
 		module + "adapters/client", module + "adapters/client/internal/regular", module + "queries/wire", module + "domain", module + "domain/plain", module + "domain/eventstore",
-		"github.com/google/uuid", "github.com/tmaxmax/go-sse", "github.com/tmaxmax/go-sse/internal/parser",
+		"github.com/google/uuid",
 	}
 	for _, path := range strings.Fields(string(out)) {
 		if !slices.Contains(may, path) {

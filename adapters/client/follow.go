@@ -12,8 +12,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/tmaxmax/go-sse"
-
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -167,18 +165,18 @@ func isPositionRefused(err error) bool {
 
 // readUpdate reads a message. last is the ID of the update before; "": there was none. What is not whole is an error: an empty
 // object must not pass for an empty catalog.
-func readUpdate(m sse.Event, known bool, last string) (Update, error) {
-	u := Update{ID: m.LastEventID, Kind: m.Type, Raw: m.Data}
+func readUpdate(m message, known bool, last string) (Update, error) {
+	u := Update{ID: m.id, Kind: m.kind, Raw: string(m.data)}
 	if err := inOrder(m, last); err != nil {
 		return u, err
 	}
-	switch m.Type {
+	switch m.kind {
 	case wire.StreamSnapshot, wire.StreamReset:
 		var all struct {
 			wire.InstanceList
 			Services []wire.ServiceInstances
 		}
-		if err := json.Unmarshal([]byte(m.Data), &all); err != nil {
+		if err := json.Unmarshal(m.data, &all); err != nil {
 			return u, err
 		}
 		if all.Instances == nil && all.Services == nil {
@@ -207,36 +205,36 @@ func readUpdate(m sse.Event, known bool, last string) (Update, error) {
 		}
 		return u, nil
 	case wire.StreamChange:
-		if err := json.Unmarshal([]byte(m.Data), &u.Change); err != nil {
+		if err := json.Unmarshal(m.data, &u.Change); err != nil {
 			return u, err
 		}
 		return u, wholeChange(u.Change)
 	case wire.StreamPanic:
 		var all wire.Panics
-		err := json.Unmarshal([]byte(m.Data), &all)
+		err := json.Unmarshal(m.data, &all)
 		u.Panics = all.Services
 		return u, err
 	case wire.StreamCut:
 		var why wire.Cut
-		err := json.Unmarshal([]byte(m.Data), &why)
+		err := json.Unmarshal(m.data, &why)
 		u.Reason = why.Reason
 		return u, err
 	}
-	return u, fmt.Errorf("it has a message of the unknown kind %q", m.Type)
+	return u, fmt.Errorf("it has a message of the unknown kind %q", m.kind)
 }
 
 // inOrder refuses a message whose id is no position, or the position of a change before the last update. The client names the id
 // when it goes on, and applies changes in the order in which they come.
-func inOrder(m sse.Event, last string) error {
-	if m.LastEventID == "" {
+func inOrder(m message, last string) error {
+	if m.id == "" {
 		return nil // the stream begins anew after a break
 	}
-	at, err := wire.ParsePosition("id", m.LastEventID)
+	at, err := wire.ParsePosition("id", m.id)
 	if err != nil {
 		return err
 	}
 	before, err := wire.ParsePosition("id", last)
-	if m.Type == wire.StreamChange && err == nil && at.Timeline == before.Timeline && at.Number < before.Number {
+	if m.kind == wire.StreamChange && err == nil && at.Timeline == before.Timeline && at.Number < before.Number {
 		return fmt.Errorf("a change of position %s comes after position %s", at, before)
 	}
 	return nil

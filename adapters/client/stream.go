@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,8 +10,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"github.com/tmaxmax/go-sse"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/queries/wire"
@@ -38,15 +35,15 @@ type streaming struct {
 
 // stream yields the messages of a stream of server-sent events. The sequence ends with an error, unless the caller stops
 // first. The next request goes to another node, if the connection broke.
-func (c *Client) stream(ctx context.Context, path string, query url.Values, lastID string, tell streaming) iter.Seq2[sse.Event, error] {
-	return func(yield func(sse.Event, error) bool) {
+func (c *Client) stream(ctx context.Context, path string, query url.Values, lastID string, tell streaming) iter.Seq2[message, error] {
+	return func(yield func(message, error) bool) {
 		r := get(path, query)
 		if lastID != "" {
 			r.header = map[string]string{"Last-Event-ID": lastID}
 		}
 		body, err := c.open(ctx, r)
 		if err != nil {
-			yield(sse.Event{}, err)
+			yield(message{}, err)
 			return
 		}
 		defer body.Close()
@@ -56,21 +53,32 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, last
 		}
 		if kind := body.resp.Header.Get("Content-Type"); strings.HasPrefix(kind, "text/html") || strings.HasPrefix(kind, "application/") {
 			c.nodes.leave(node)
-			yield(sse.Event{}, &NotRollcall{URL: node, Answer: body.resp.Status + " with " + kind + " instead of a stream"})
+			yield(message{}, &NotRollcall{URL: node, Answer: body.resp.Status + " with " + kind + " instead of a stream"})
 			return
 		}
-		for e, err := range sse.Read(&watchedReader{body, body.cancel, tell.heard, silence, Silent(silence), stillHere{current: tell.current}}, &sse.ReadConfig{MaxEventSize: maxEvent}) {
+		messages := newMessages(&watchedReader{body, body.cancel, tell.heard, silence, Silent(silence)}, maxRead)
+		messages.comment = func(text []byte) {
+			if tell.current != nil && string(text) == " "+wire.StillHere {
+				tell.current()
+				tell.current = nil
+			}
+		}
+		for {
+			m, err := messages.next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
 			if err != nil {
 				c.nodes.leave(node)
-				yield(sse.Event{}, &Broken{URL: node, Err: err})
+				yield(message{}, &Broken{URL: node, Err: err})
 				return
 			}
-			if !yield(e, nil) {
+			if !yield(m, nil) {
 				return
 			}
 		}
 		c.nodes.leave(node)
-		yield(sse.Event{}, &Broken{URL: node, Err: errors.New("the registry ended it")})
+		yield(message{}, &Broken{URL: node, Err: errors.New("the registry ended it")})
 	}
 }
 
@@ -82,7 +90,6 @@ type watchedReader struct {
 	heard  func() // nil: no call
 	most   time.Duration
 	cause  error // of the cancelling
-	still  stillHere
 }
 
 func (r *watchedReader) Read(p []byte) (int, error) {
@@ -92,35 +99,7 @@ func (r *watchedReader) Read(p []byte) (int, error) {
 	if n > 0 && r.heard != nil {
 		r.heard()
 	}
-	r.still.look(p[:n])
 	return n, err
-}
-
-// stillHere looks in a stream for the first comment that says that the registry has nothing to tell.
-type stillHere struct {
-	current func() // nil: nobody wants to know, or knows already
-	line    []byte // what came of the current line, at most a byte more than the comment has
-}
-
-const stillHereLine = ": " + wire.StillHere
-
-func (s *stillHere) look(p []byte) {
-	for s.current != nil && len(p) > 0 {
-		end := bytes.IndexByte(p, '\n')
-		part := p
-		if end >= 0 {
-			part = p[:end]
-		}
-		s.line = append(s.line, part[:min(len(part), len(stillHereLine)+1-len(s.line))]...)
-		if end < 0 {
-			return
-		}
-		if string(s.line) == stillHereLine {
-			s.current()
-			s.current = nil
-		}
-		s.line, p = s.line[:0], p[end+1:]
-	}
 }
 
 // StreamEvents yields the events that a query picks: the recorded events first, then new events as soon as they are
@@ -150,17 +129,17 @@ func (c *Client) streamEvents(ctx context.Context, q EventQuery, began func(wire
 			}
 		}
 		for m, err := range c.stream(ctx, "/v1/streams/events", query, "", streaming{opened: opened}) {
-			if err == nil && m.Type == wire.StreamCut {
+			if err == nil && m.kind == wire.StreamCut {
 				err = c.cut(m)
 			}
 			if err != nil {
 				broken(err)
 				return
 			}
-			if m.Type != wire.StreamEvent {
+			if m.kind != wire.StreamEvent {
 				continue
 			}
-			e, err := eventstore.ParseJSON([]byte(m.Data))
+			e, err := eventstore.ParseJSON(m.data)
 			if err != nil {
 				broken(&Broken{URL: c.URL(), Err: err})
 				return
@@ -170,7 +149,7 @@ func (c *Client) streamEvents(ctx context.Context, q EventQuery, began func(wire
 				return
 			}
 			last = e.Position
-			if !yield(Event{RecordedEvent: e, Raw: []byte(m.Data)}, nil) {
+			if !yield(Event{RecordedEvent: e, Raw: m.data}, nil) {
 				return
 			}
 		}
@@ -190,9 +169,9 @@ func streamFrom(q EventQuery) string {
 }
 
 // cut is the error of a stream that the registry ended with a reason.
-func (c *Client) cut(m sse.Event) error {
+func (c *Client) cut(m message) error {
 	var why wire.Cut
-	if err := json.Unmarshal([]byte(m.Data), &why); err != nil {
+	if err := json.Unmarshal(m.data, &why); err != nil {
 		return &Broken{URL: c.URL(), Err: err}
 	}
 	return &Broken{URL: c.URL(), Err: errors.New(why.Reason)}
