@@ -5,6 +5,7 @@ import { teller } from "./tell.js";
 import attacks from "./chapters/attacks.js";
 import audit from "./chapters/audit.js";
 import connection from "./chapters/connection.js";
+import journeys from "./chapters/journeys.js";
 import operate from "./chapters/operate.js";
 import pages from "./chapters/pages.js";
 import past from "./chapters/past.js";
@@ -15,7 +16,7 @@ const [, , binary, only = ""] = process.argv;
 const [server, guarded, browser] = await Promise.all([new Server(binary, "--webhook-allow-private").start(), new Server(binary, "--access", "on").start(), launch()]);
 const { tell, end } = teller(browser, only);
 const middle = await server.fill();
-for (const chapter of [pages, past, steady, attacks, audit, readers, operate, connection]) await chapter(tell, { server, guarded, middle });
+for (const chapter of [pages, past, journeys, steady, attacks, audit, readers, operate, connection]) await chapter(tell, { server, guarded, middle });
 
 await Promise.all([browser.close(), server.end(), guarded.end()]);
 end();

@@ -3,6 +3,7 @@ import { address, get, token } from "./api.js";
 import { h, list, paced, say, visible } from "./dom.js";
 import { Fleet } from "./fleet.js";
 import { Page } from "./page.js";
+import { restore } from "./place.js";
 import { Rights } from "./rights.js";
 import { followLinks, go, route, set, to } from "./route.js";
 import { begin, hindrance, issuers, returned, signedIn } from "./signin.js";
@@ -45,12 +46,18 @@ class App extends HTMLElement {
       h("a", { href: "", class: "compare" }, "compare with now"), " ",
       h("button", { onclick: () => set({ at: "" }, { push: true }) }, "back to now"));
     this.append(
-      h("a", { href: "#main", class: "skip" }, "Skip to the page"),
+      h("a", { href: "#main", class: "skip", onclick: (/** @type {Event} */ e) => {
+        e.preventDefault(); // it is no step of the browser's history
+        this.main.focus();
+      } }, "Skip to the page"),
       h("header", { class: "top" },
         h("a", { href: "/ui/", class: "brand" }, "Rollcall"), this.nav, this.namespaces, h("span", { class: "grow" }), this.state, this.since, this.who),
       this.past, this.main, this.slider);
     followLinks();
-    addEventListener("rollcall-route", () => this.show());
+    addEventListener("rollcall-route", (e) => {
+      this.show();
+      if (e instanceof CustomEvent) restore(this.main); // by Back or Forward
+    });
     addEventListener("rollcall-unauthorized", () => this.signIn(!token.get() ? "The registry asks who you are." :
       this.rights.name ? "You are not signed in any more: your token has ended, or was revoked." : "The registry does not take this token."));
     addEventListener("rollcall-acted", () => this.page?.routed());
@@ -64,6 +71,7 @@ class App extends HTMLElement {
     setInterval(() => this.listNamespaces(), 30_000);
     this.slider.fleet = this.fleet;
     this.show();
+    restore(this.main); // a page that is loaded anew
     await this.rights.load();
     this.showWho();
     this.show();

@@ -1,5 +1,7 @@
 // Which page an address means. Everything that a page shows is in its address, so that a colleague who opens it sees the same.
 
+import { keep, keepAlways } from "./place.js";
+
 /**
  * @typedef {{page: string, namespace: string, service: string, id: string, query: URLSearchParams}} Route
  * namespace, service and id are "" where the page has none
@@ -52,8 +54,10 @@ function write(changed, push = false) {
   pending = {};
   const href = query.size ? `${location.pathname}?${query}` : location.pathname;
   if (href === location.pathname + location.search) return;
-  if (push) history.pushState(null, "", href);
-  else history.replaceState(null, "", href);
+  if (push) {
+    keep();
+    history.pushState({ y: scrollY }, "", href); // the page stays as it is
+  } else history.replaceState(history.state, "", href);
 }
 
 /** @param {string} part */
@@ -105,6 +109,7 @@ export const toEvent = (position) => to("audit", [], { event: position });
 export function go(href) {
   write({});
   if (href === location.pathname + location.search) return;
+  keep(href);
   history.pushState(null, "", href);
   dispatchEvent(new Event("rollcall-route"));
 }
@@ -122,10 +127,11 @@ export function set(changed, options = {}) {
 
 /** Follows links within the UI without loading the page again. */
 export function followLinks() {
+  keepAlways();
   addEventListener("popstate", () => {
     clearTimeout(writing);
     pending = {};
-    dispatchEvent(new Event("rollcall-route"));
+    dispatchEvent(new CustomEvent("rollcall-route", { detail: "back" }));
   });
   document.addEventListener("click", (e) => {
     if (e.defaultPrevented || e.button !== 0 || e.metaKey || e.ctrlKey || e.shiftKey || e.altKey) return;

@@ -63,6 +63,7 @@ export default async function (tell, { server, middle }) {
     await page.keyboard.press("Tab");
     assert.equal(await page.evaluate(() => document.activeElement?.textContent), "Skip to the page");
     await page.keyboard.press("Enter");
+    assert.equal(await page.evaluate(() => document.activeElement?.id), "main");
     const reached = new Set();
     for (let n = 0; n < 120; n++) {
       await page.keyboard.press("Tab");
