@@ -21,10 +21,22 @@ export class Problem extends Error {
    * @param {{title?: string, detail?: string, [more: string]: any}} body
    */
   constructor(status, body) {
-    super([body.title, body.detail].filter(Boolean).join(": ") || `the registry answered with ${status}`);
+    super(said(status, body));
     this.status = status;
     this.body = body;
   }
+}
+
+/**
+ * What a refusal says to a person: what they may do about it, and not what their browser should have sent.
+ * @param {number} status
+ * @param {{title?: string, detail?: string, [more: string]: any}} body
+ */
+function said(status, body) {
+  if (status === 401) return token.get() ? "You are not signed in any more." : "You are not signed in.";
+  if (status === 403 && body.verb) return `You have no right to this: ${body.detail}.`;
+  if (body.field && body.detail) return body.detail;
+  return [body.title, body.detail].filter(Boolean).join(": ") || `the registry answered with ${status}`;
 }
 
 /**
@@ -40,6 +52,9 @@ export const aborted = (err) => err instanceof DOMException && err.name === "Abo
 
 /** @param {unknown} err */
 export const refused = (err) => err instanceof Problem && (err.status === 401 || err.status === 403);
+
+/** Whether an error may be gone when it is tried again. @param {unknown} err */
+export const passing = (err) => err instanceof Problem && (err.status === 0 || err.status === 429 || err.status >= 500);
 
 /**
  * @param {string} path

@@ -1,5 +1,5 @@
 // The frame of all pages: navigation, the state of the connection, sign-in, the time slider.
-import { address, get, token } from "./api.js";
+import { get, token } from "./api.js";
 import { h, list, paced, say, visible } from "./dom.js";
 import { Fleet } from "./fleet.js";
 import { Page } from "./page.js";
@@ -31,7 +31,9 @@ class App extends HTMLElement {
   state = h("span", { class: "state loading", role: "status" }, "connecting");
   since = h("span", { class: "quiet", hidden: true }); // beside the live region: a reader is told once that the connection broke, and not each second
   past = h("div", { class: "past", hidden: true });
+  tense = h("strong");
   moment = h("span");
+  compare = h("a", { class: "compare" }, "compare with now");
   namespaces = h("select", { "aria-label": "Namespace", onchange: () => set({ ns: this.namespaces.value === "*" ? "" : this.namespaces.value }, { push: true }) });
   who = h("button", { class: "plain", onclick: () => this.signIn() });
   slider = /** @type {import("./slider.js").Slider} */ (document.createElement("rc-slider"));
@@ -42,8 +44,7 @@ class App extends HTMLElement {
       await signedIn(this.main);
       return;
     }
-    this.past.append(h("strong", {}, "You are looking at the past: "), this.moment, " ",
-      h("a", { href: "", class: "compare" }, "compare with now"), " ",
+    this.past.append(this.tense, this.moment, " ", this.compare, " ",
       h("button", { onclick: () => set({ at: "" }, { push: true }) }, "back to now"));
     this.append(
       h("a", { href: "#main", class: "skip", onclick: (/** @type {Event} */ e) => {
@@ -58,8 +59,11 @@ class App extends HTMLElement {
       this.show();
       if (e instanceof CustomEvent) restore(this.main); // by Back or Forward
     });
-    addEventListener("rollcall-unauthorized", () => this.signIn(!token.get() ? "The registry asks who you are." :
-      this.rights.name ? "You are not signed in any more: your token has ended, or was revoked." : "The registry does not take this token."));
+    addEventListener("rollcall-unauthorized", () => {
+      this.fleet.recheck();
+      this.signIn(!token.get() ? "The registry asks who you are." : !this.rights.name ? "The registry does not take this token." :
+        "You are not signed in any more: your sign-in has ended, or was taken back. Sign in again to go on with this page.");
+    });
     addEventListener("rollcall-acted", () => this.page?.routed());
     const changed = paced(200, () => {
       this.page?.changed();
@@ -87,17 +91,11 @@ class App extends HTMLElement {
       set({ at: settled(at) }); // and comes back
       return;
     }
-    const [home] = this.rights.namespaces();
-    if (home && !r.query.has("ns")) {
-      set({ ns: home }); // and comes back
-      return;
-    }
     const ns = r.query.get("ns") || "*";
     const of = `${r.namespace}/${r.service}`;
     const one = ["service", "instance"].includes(r.page);
-    const other = one && ns !== r.namespace && (ns !== "*" || !this.rights.reads()); // the page is of a namespace that is not the chosen one
-    const only = one && !this.rights.reads({ namespace: r.namespace }) && this.rights.reads(r) ? of : "";
-    this.fleet.show(other ? r.namespace : ns, at, r.page === "overview" ? "*" : r.page === "service" ? of : "", only);
+    const other = one && ns !== "*" && ns !== r.namespace; // the page is of a namespace that is not the chosen one
+    this.fleet.show(other ? r.namespace : ns, at, r.page === "overview" ? "*" : r.page === "service" ? of : "");
     const path = `${r.page}/${r.namespace}/${r.service}/${r.id}`;
     if (path !== this.#shown || !this.page || anew) {
       const page = /** @type {Page} */ (document.createElement(Object.hasOwn(pages, r.page) ? pages[r.page] : "rc-nothing"));
@@ -117,9 +115,6 @@ class App extends HTMLElement {
       this.page.routed();
     }
     document.title = visible([this.page.heading, "Rollcall"].filter(Boolean).join(" · "));
-    this.past.hidden = at === "";
-    say(this.moment, Number.isNaN(momentOf(at)) ? `position ${at}` : `${time(at)} (${ago(at)})`);
-    this.past.querySelector("a.compare")?.setAttribute("href", to("diff"));
     this.slider.routed(r);
     const links = [["overview", "Overview"], ["audit", "Audit"], ["operate", "Operate"]];
     list(this.nav, links, ([name]) => name, ([, label]) => h("a", {}, label), (el, [name]) => {
@@ -130,10 +125,24 @@ class App extends HTMLElement {
     this.showState();
   }
 
+  /** Says that the past is shown, or that there is no such moment. */
+  showPast() {
+    const at = route().query.get("at") ?? "";
+    const { noMoment, problem, note } = this.fleet;
+    this.past.hidden = at === "";
+    if (!at) return;
+    const told = Number.isNaN(momentOf(at)) ? `position ${at}` : `${time(at)} (${ago(at)})`;
+    say(this.tense, noMoment ? "There is no such moment: " : "You are looking at the past: ");
+    say(this.moment, noMoment ? `${problem}.` : told + (note && `, ${note}`));
+    this.compare.hidden = noMoment;
+    this.compare.setAttribute("href", to("diff"));
+  }
+
   showState() {
-    const { state, problem, heard } = this.fleet;
+    this.showPast();
+    const { state, problem, heard, noMoment, signedOut } = this.fleet;
     /** @type {Record<string, string>} */
-    const texts = { loading: "connecting", live: "live", past: "past", failed: problem, cut: `disconnected: ${problem}` };
+    const texts = { loading: "connecting", live: "live", past: "past", failed: noMoment ? "no such moment" : problem, cut: signedOut ? problem : `disconnected: ${problem}` };
     this.state.className = `state ${state}`;
     say(this.state, texts[state]);
     this.since.hidden = state !== "cut" || !heard;
@@ -148,15 +157,12 @@ class App extends HTMLElement {
   }
 
   async listNamespaces() {
-    let names = this.rights.namespaces();
-    if (names.length === 0) names = ["*"];
-    if (this.rights.reads()) {
-      try {
-        const all = await get(address("/v1/namespaces"));
-        names = ["*", ...all.namespaces.map((/** @type {{namespace: string}} */ n) => n.namespace)];
-      } catch {
-        // the list comes with the next look
-      }
+    const names = ["*"];
+    try {
+      const all = await get("/v1/namespaces");
+      names.push(...all.namespaces.map((/** @type {{namespace: string}} */ n) => n.namespace));
+    } catch {
+      // the list comes with the next look
     }
     const chosen = route().query.get("ns") || "*";
     if (!names.includes(chosen)) names.push(chosen);
@@ -213,6 +219,7 @@ class App extends HTMLElement {
     this.showWho();
     this.fleet.again();
     this.show(true);
+    restore(this.main);
     this.listNamespaces();
   }
 }

@@ -1,5 +1,5 @@
 // The fleet as the page shows it: live by a stream of changes, or as it was at a moment.
-import { aborted, get, instancePath, Problem, stream, words } from "./api.js";
+import { aborted, get, instancePath, passing, Problem, refused, stream, words } from "./api.js";
 
 /**
  * @typedef {{namespace: string, service: string, id: string, address: string, ports?: Record<string, number>, tags?: string[],
@@ -15,9 +15,6 @@ import { aborted, get, instancePath, Problem, stream, words } from "./api.js";
  * @typedef {{namespace: string, service: string, instances: number, ready: number, states: Record<string, number>, changed_at: string}} Summary
  * @typedef {"loading" | "live" | "cut" | "past" | "failed"} State
  */
-
-/** Whether an error may be gone when it is tried again. @param {unknown} err */
-const passing = (err) => err instanceof Problem && (err.status === 0 || err.status === 429 || err.status >= 500);
 
 /** @param {{namespace: string, service: string, id: string}} i */
 export const keyOf = (i) => `${i.namespace}/${i.service}/${i.id}`;
@@ -35,7 +32,9 @@ const newest = 200; // changes that are kept
 
 /** What a page needs of a past moment: every instance, those of one service, or none: "*", "namespace/service", "". */
 const everything = "*";
+const otherTimeline = "urn:rollcall:problem:other-timeline"; // the moment is a position that a restore left
 const pause = 2000; // ms until a question that failed is asked again
+const signedOutPause = 10_000; // ms until a stream is asked for again whose caller is not signed in any more
 const rest = 400; // ms for which a moment stays before all its instances are asked for
 
 /** The events "change" (of the fleet) and "state" (of the connection) tell of news. */
@@ -48,7 +47,8 @@ export class Fleet extends EventTarget {
   changes = [];
   /** @type {State} */
   state = "loading";
-  problem = ""; // why the state is cut or failed
+  /** Why the state is cut or failed; undefined: it is not. @type {unknown} */
+  fault = undefined;
   /** When the fleet was last known to be right. */
   heard = 0;
   position = "";
@@ -58,10 +58,11 @@ export class Fleet extends EventTarget {
   told = 0;
   /** The moment of what is there; undefined: nothing is there. @type {string | undefined} */
   moment = undefined;
+  /** What the registry says about the moment. */
+  note = "";
   #namespace = "*";
   #at = "";
   #scope = everything;
-  #only = ""; // the one service that is followed, "namespace/service"; "": all of the namespace
   /** Ends what is followed, or asked for. @type {AbortController | undefined} */
   #running;
   #shown = false;
@@ -71,18 +72,16 @@ export class Fleet extends EventTarget {
    * @param {string} namespace
    * @param {string} at
    * @param {string} scope what of a past moment is needed
-   * @param {string} only the one service that the caller may follow, "namespace/service"; "": all
    */
-  show(namespace, at, scope = everything, only = "") {
+  show(namespace, at, scope = everything) {
     if (at === "") scope = everything; // the stream tells all
-    const same = namespace === this.#namespace && scope === this.#scope && only === this.#only;
+    const same = namespace === this.#namespace && scope === this.#scope;
     if (this.#shown && same && at === this.#at) return;
     const wasLive = this.#at === "";
     this.#shown = true;
     this.#namespace = namespace;
     this.#at = at;
     this.#scope = scope;
-    this.#only = only;
     if (!same) {
       this.instances = new Map();
       this.services = undefined;
@@ -90,12 +89,28 @@ export class Fleet extends EventTarget {
       this.moment = undefined;
     }
     clearTimeout(this.#resting);
+    this.note = "";
     if (!same || wasLive || at === "" || this.#whole) this.#running?.abort();
     if (at === "") {
       this.#running = new AbortController();
       this.#become("loading");
       this.#follow(this.#running.signal);
     } else if (!this.#asking) this.#past();
+  }
+
+  /** Why the state is cut or failed, in words; "": it is not. */
+  get problem() {
+    return this.fault ? words(this.fault) : "";
+  }
+
+  /** Nobody is signed in whom the registry knows. */
+  get signedOut() {
+    return this.fault instanceof Problem && this.fault.status === 401;
+  }
+
+  /** Whether the registry knows no such moment as the one that is asked for. */
+  get noMoment() {
+    return this.#at !== "" && this.fault instanceof Problem && (this.fault.body.field === "at" || this.fault.body.type === otherTimeline);
   }
 
   /** The moment that is asked for. */
@@ -109,17 +124,27 @@ export class Fleet extends EventTarget {
     this.#shown = false;
     this.instances = new Map();
     this.services = undefined;
-    this.show(this.#namespace, this.#at, this.#scope, this.#only);
+    this.show(this.#namespace, this.#at, this.#scope);
+  }
+
+  /** Asks anew for a live stream: the caller seems to be signed in no more, which the stream tells at its next keep-alive only. */
+  recheck() {
+    if (this.state !== "live") return;
+    this.#become("loading"); // one question, whatever else is refused meanwhile
+    this.#running?.abort();
+    this.#running = new AbortController();
+    this.#follow(this.#running.signal);
   }
 
   /**
    * @param {State} state
-   * @param {string} [problem]
+   * @param {unknown} [fault]
    */
-  #become(state, problem = "") {
-    if (this.state === state && this.problem === problem) return;
+  #become(state, fault) {
+    const before = this.problem;
+    this.fault = fault;
+    if (this.state === state && this.problem === before) return;
     this.state = state;
-    this.problem = problem;
     this.dispatchEvent(new Event("state"));
   }
 
@@ -148,13 +173,16 @@ export class Fleet extends EventTarget {
           const [ns, service] = scope.split("/");
           const list = await get(`${instancePath({ namespace: ns, service })}/instances`, { ns, at }, signal);
           if (!signal.aborted) this.#replace({ position: list.position, services: [list] }, at);
-        } else this.moment = at;
+        } else {
+          await get("/v1/services", { ns: namespace, at, limit: 1 }, signal).catch((err) => refused(err) || Promise.reject(err)); // is there such a moment?
+          this.moment = at;
+        }
         if (signal.aborted) break;
         this.#become("past");
       } catch (err) {
         if (aborted(err) || signal.aborted) break;
         failed = passing(err);
-        this.#fail(words(err));
+        this.#fail(err);
       }
       if (at === this.#at && namespace === this.#namespace && scope === this.#scope) break;
     }
@@ -172,7 +200,10 @@ export class Fleet extends EventTarget {
     this.#whole = true;
     try {
       const catalog = await get("/v1/catalog", { ns: this.#namespace, at }, signal);
-      if (!signal.aborted) this.#replace(catalog, at);
+      if (signal.aborted) return;
+      this.note = catalog.note ?? "";
+      this.#replace(catalog, at);
+      this.dispatchEvent(new Event("state"));
     } catch {
       if (!signal.aborted) this.#resting = setTimeout(() => this.#complete(), pause); // the summaries stay
     } finally {
@@ -180,12 +211,12 @@ export class Fleet extends EventTarget {
     }
   }
 
-  /** @param {string} problem */
-  #fail(problem) {
+  /** @param {unknown} fault */
+  #fail(fault) {
     this.instances = new Map();
     this.services = undefined;
     this.moment = undefined;
-    this.#become("failed", problem);
+    this.#become("failed", fault);
     this.dispatchEvent(new Event("change"));
   }
 
@@ -224,19 +255,19 @@ export class Fleet extends EventTarget {
 
   /** Follows the changes, and resumes after each break. @param {AbortSignal} signal */
   async #follow(signal) {
-    let lastID = "", begun = false;
+    let lastID = "";
+    const begun = () => this.moment === ""; // what is there came by a stream
     let wait = 250;
     while (!signal.aborted) {
       try {
-        await stream("/v1/streams/catalog", { ns: this.#namespace, service: this.#only }, lastID, signal, {
+        await stream("/v1/streams/catalog", { ns: this.#namespace, }, lastID, signal, {
           open: () => {
             if (lastID) this.#become("live");
           },
           event: (name, data, id) => {
             if (signal.aborted) return;
             if (name === "snapshot" || name === "reset") {
-              if (begun) this.gaps++;
-              begun = true;
+              if (begun()) this.gaps++;
               this.#replace(data, "");
             }
             if (name === "change") this.#apply(data);
@@ -245,18 +276,23 @@ export class Fleet extends EventTarget {
             wait = 250;
           },
         });
-        this.#become("cut", "the stream ended");
+        this.#become("cut", new Error("the stream ended"));
       } catch (err) {
         if (aborted(err) || signal.aborted) return;
         if (err instanceof Problem && err.status >= 400 && err.status < 500 && err.status !== 429) {
+          if (err.status === 401 && begun()) { // whoever signs in again finds the page as it was
+            this.#become("cut", err);
+            await new Promise((resume) => setTimeout(resume, signedOutPause));
+            continue;
+          }
           if (!lastID) {
-            this.#fail(words(err));
+            this.#fail(err);
             return;
           }
           lastID = ""; // the registry does not know the place any more
         }
         if (!(err instanceof Problem)) lastID = ""; // what came cannot be understood: nobody knows what it would have changed
-        this.#become("cut", words(err));
+        this.#become("cut", err);
       }
       await new Promise((resume) => setTimeout(resume, wait));
       wait = Math.min(2 * wait, 4000);

@@ -1,5 +1,5 @@
 // An instance: what it is, its checks, and all that happened to it.
-import { aborted, get, instancePath, Problem, words } from "./api.js";
+import { aborted, get, instancePath, passing, Problem, words } from "./api.js";
 import { h, list, oneByOne, renew, rested, s } from "./dom.js";
 import { keyOf, stateOf } from "./fleet.js";
 import { offer } from "./acts.js";
@@ -18,6 +18,8 @@ class Instance extends Page {
   #looking = false; // earlier entries are being read
   #offered = ""; // what the buttons are for
   #shown = "";
+  /** The moment of the details that are there; undefined: there are none. @type {string | undefined} */
+  #told = undefined;
   #asked = "";
 
   get heading() {
@@ -68,9 +70,13 @@ class Instance extends Page {
     const at = this.at;
     try {
       const i = await get(instancePath(this.route), { ns: this.route.namespace, at }, this.gone.signal);
-      if (at === this.at) this.show(i);
+      if (at !== this.at) return;
+      this.#told = at;
+      this.show(i);
     } catch (err) {
       if (aborted(err) || at !== this.at) return;
+      if (this.#told === at && (passing(err) || (err instanceof Problem && err.status === 401))) return; // what is there stays, marked as old
+      this.#told = undefined;
       this.#offered = "";
       this.head.replaceChildren();
       this.about.replaceChildren(this.missing(err));

@@ -26,6 +26,7 @@ class Overview extends Page {
   found = h("ul", { class: "found" });
   recent = h("ol", { class: "entries" });
   none = h("p", { class: "quiet" });
+  partial = h("p", { class: "quiet" });
   sum = h("span", { class: "quiet" });
   /** @type {import("./fleet.js").Entry[]} */
   earlier = [];
@@ -46,7 +47,7 @@ class Overview extends Page {
           h("div", { class: "head" }, h("h2", { id: "services" }, "Services"), this.sum, h("span", { class: "grow" }), this.search),
           this.found,
           this.table,
-          this.none,
+          this.none, this.partial,
           h("p", { class: "legend" }, ...states.map(chip))),
         h("section", { "aria-labelledby": "recent" }, h("h2", { id: "recent" }, "What changed"), this.recent)));
     this.routed();
@@ -118,7 +119,8 @@ class Overview extends Page {
     this.found.hidden = found.length === 0;
     say(this.sum, wanted ? `${count(shown.length)} of ${count(rows.length)}` : "");
     const loaded = fleet.state !== "loading" && fleet.state !== "failed";
-    say(this.none, shown.length > 0 ? "" : wanted ? "No service has that name." : loaded ? (this.at ? "Nothing was registered then." : "Nothing is registered.") : fleet.problem);
+    say(this.none, shown.length > 0 ? "" : wanted ? "No service has that name." : loaded ? nothing(this.context.rights.readsAll, this.at) : fleet.problem);
+    say(this.partial, this.context.rights.readsAll ? "" : "You see the services that you may read.");
     this.showRecent();
   }
 
@@ -169,6 +171,13 @@ class Overview extends Page {
     list(this.recent, newest(live, this.earlier, shownChanges), (e) => e.position, (e) => entry(e));
   }
 }
+
+/**
+ * What an overview without services says.
+ * @param {boolean} all the caller may read all
+ * @param {string} at
+ */
+const nothing = (all, at) => `Nothing ${all ? "" : "that you may read "}${at ? "was registered then" : "is registered"}.`;
 
 /**
  * The services of some instances.

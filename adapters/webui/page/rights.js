@@ -36,19 +36,9 @@ export class Rights {
     return this.grants.some((g) => g.verbs.includes(verb) && covers(g.namespace, of.namespace) && covers(g.service, of.service) && covers(g.instance, of.id));
   }
 
-  /**
-   * Whether the caller may read a part of the catalog, as far as the page knows.
-   * @param {{namespace?: string, service?: string}} [of] what is missing stands for all
-   */
-  reads(of = {}) {
-    return !this.#known || this.may("read-catalog", { ...of, id: undefined });
-  }
-
-  /** The namespaces that the caller may read, where those are not all: the registry lists none for who may not read all. */
-  namespaces() {
-    if (this.reads()) return [];
-    const named = this.grants.map((g) => g.namespace).filter((name) => name && !name.includes("*"));
-    return [...new Set(named)].filter((namespace) => this.reads({ namespace })).sort();
+  /** Whether the caller may read the whole catalog, as far as the page knows. The registry's lists show anybody else their part. */
+  get readsAll() {
+    return !this.#known || this.may("read-catalog");
   }
 
   /**

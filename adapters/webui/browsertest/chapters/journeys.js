@@ -1,6 +1,7 @@
 // The browser's Back and Forward.
 import { strict as assert } from "node:assert";
 import { live, until } from "../browser.js";
+import { Server } from "../fleet.js";
 
 export default async function (tell, { server, middle }) {
   const place = (page) => page.evaluate(() => Math.round(scrollY));
@@ -38,19 +39,24 @@ export default async function (tell, { server, middle }) {
   });
 
   await tell("Back returns to a place in a list that is read page by page", async (page) => {
-    await server.register("long", "one");
-    for (let n = 0; n < 120; n++) await server.send("PUT", "/v1/services/long/instances/one/traffic", { traffic: n % 2 ? "serving" : "draining", reason: "a test" });
-    await page.goto(`${server.url}/ui/audit`);
-    await page.locator(".entry").nth(99).scrollIntoViewIfNeeded();
-    const link = page.locator(".entry").nth(99).getByRole("link").first();
-    await link.scrollIntoViewIfNeeded();
-    await page.waitForTimeout(200); // the page above the entry rests
-    const left = await place(page);
-    assert.ok(left > 1000);
-    await link.click();
-    await page.locator("main h1 a").waitFor();
-    await page.goBack();
-    await at(page, left);
+    const own = await new Server(server.binary).start();
+    try {
+      await own.register("long", "one");
+      for (let n = 0; n < 120; n++) await own.send("PUT", "/v1/services/long/instances/one/traffic", { traffic: n % 2 ? "serving" : "draining", reason: "a test" });
+      await page.goto(`${own.url}/ui/audit`);
+      await page.locator(".entry").nth(99).scrollIntoViewIfNeeded();
+      const link = page.locator(".entry").nth(99).getByRole("link").first();
+      await link.scrollIntoViewIfNeeded();
+      await page.waitForTimeout(200); // the page above the entry rests
+      const left = await place(page);
+      assert.ok(left > 1000);
+      await link.click();
+      await page.locator("main h1 a").waitFor();
+      await page.goBack();
+      await at(page, left);
+    } finally {
+      await own.end();
+    }
   });
 
   await tell("a reader who scrolls while a page comes back is left in peace", async (page) => {

@@ -1,6 +1,6 @@
 // The slider, the lanes and the comparison.
 import { strict as assert } from "node:assert";
-import { live, until } from "../browser.js";
+import { follow, live, until } from "../browser.js";
 
 export default async function (tell, { server, middle }) {
   await tell("the slider shows what the command line shows", async (page) => {
@@ -30,6 +30,27 @@ export default async function (tell, { server, middle }) {
     assert.equal(new URL(page.url()).search, "");
     await page.goto(`${server.url}/ui/?at=${middle}`);
     await page.getByText(`position ${middle}`).waitFor();
+  });
+
+  await tell("a moment that the registry does not know is not called the past", async (page) => {
+    const future = new Date(Date.now() + 86400000).toISOString();
+    await page.goto(server.url + "/ui/");
+    for (const [moment, why] of [[future, "must not be in the future"], ["garbage", "must be an RFC 3339 time"], ["2026-13-45T00:00:00Z", "must be an RFC 3339 time"], ["99999999", "must be a position that was assigned"]]) {
+      for (const path of ["", "service/default/web", "instance/default/web/web-1", "audit", "operate", "diff"]) {
+        await follow(page, `${server.url}/ui/${path}?at=${encodeURIComponent(moment)}`);
+        await page.locator(".past", { hasText: `There is no such moment: at ${why}` }).waitFor();
+        assert.equal(await page.getByText("You are looking at the past").count(), 0, `${path} at ${moment}`);
+        assert.equal(await page.locator(".past a:visible").count(), 0);
+        assert.equal(await page.locator(".state").first().textContent(), "no such moment");
+      }
+    }
+    await page.getByRole("button", { name: "back to now" }).click();
+    await live(page);
+    await page.goto(`${server.url}/ui/?at=2001-01-01T00:00:00Z`);
+    await page.locator(".past", { hasText: "before the first event: nothing had been registered yet" }).waitFor();
+    await follow(page, `/ui/instance/default/web/web-1?at=${middle}`);
+    await page.getByText("You are looking at the past").waitFor();
+    await page.locator("dl.facts").first().waitFor();
   });
 
   await tell("dragging goes to a moment, and back to now", async (page) => {

@@ -51,7 +51,7 @@ export default async function (tell, { server, guarded }) {
     await dialog.getByText("The registry does not take this token.").waitFor();
   }, {});
 
-  await tell("who may read one namespace is shown that namespace, and who may read one service that service", async (page) => {
+  await tell("who may read a part is shown that part, with its links", async (page) => {
     const secret = (...more) => JSON.parse(guarded.cli("token", "create", ...more, "-o", "json", "--role", "reader")).secret;
     const [admin, one, service] = [JSON.parse(guarded.cli("token", "create", "all-of-it", "-o", "json", "--role", "admin")).secret, secret("one-namespace", "--namespace", "small"), secret("one-service", "--namespace", "small", "--service", "first")];
     for (const name of ["first", "second"]) for (const ns of ["small", "default"]) await guarded.send("PUT", `/v1/services/${name}/instances/a?ns=${ns}`, { address: "10.0.0.1", ttl: "10m" }, admin);
@@ -59,14 +59,22 @@ export default async function (tell, { server, guarded }) {
     await page.goto(guarded.url + "/ui/");
     await live(page);
     await page.locator(".services tbody tr", { hasText: "second" }).waitFor();
-    assert.equal(new URL(page.url()).search, "?ns=small");
-    assert.deepEqual(await page.getByLabel("Namespace").locator("option").allTextContents(), ["small"]);
+    await until(async () => assert.deepEqual(await page.getByLabel("Namespace").locator("option").allTextContents(), ["all namespaces", "small"]));
+    await page.getByText("You see the services that you may read.").waitFor();
     await page.goto(guarded.url + "/ui/service/small/first");
     await live(page);
     await page.getByText("1 instance", { exact: true }).waitFor();
-    await page.evaluate((token) => sessionStorage.setItem("rollcall.token", token), service);
-    await page.goto(guarded.url + "/ui/service/small/first");
-    await live(page);
-    await page.getByText("1 instance", { exact: true }).waitFor();
+    for (const token of [service, secret("any-namespace", "--namespace", "sm*", "--service", "fi*")]) {
+      await page.evaluate((token) => sessionStorage.setItem("rollcall.token", token), token);
+      await page.goto(guarded.url + "/ui/");
+      await page.locator(".services").getByRole("link", { name: "first", exact: true }).click();
+      await live(page);
+      await page.getByText("1 instance", { exact: true }).waitFor();
+      await page.locator(".instances").getByRole("link", { name: "a", exact: true }).click();
+      await page.locator("dl.facts").first().waitFor();
+    }
+    await page.evaluate((token) => sessionStorage.setItem("rollcall.token", token), secret("nothing-yet", "--namespace", "nowhere"));
+    await page.goto(guarded.url + "/ui/");
+    await page.getByText("Nothing that you may read is registered.").waitFor();
   }, {});
 }
