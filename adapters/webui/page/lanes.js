@@ -49,7 +49,7 @@ export class Lanes extends HTMLElement {
     this.box.addEventListener("keydown", (e) => this.key(e));
     this.box.addEventListener("wheel", (e) => this.wheel(e), { passive: false });
     addEventListener("resize", () => this.drawSoon(), { signal });
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.drawSoon(), { signal });
+    for (const colours of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) matchMedia(colours).addEventListener("change", () => this.drawSoon(), { signal });
     this.canvas.addEventListener("pointermove", (e) => this.hover(e));
     this.canvas.addEventListener("pointerleave", () => (this.tip.hidden = true));
     this.canvas.addEventListener("pointerdown", (e) => this.press(e));

@@ -19,7 +19,7 @@ const order = ["passing", "starting", "maintenance", "draining", "warning", "cri
 export function draw(g, { lanes, from, to, at, width, height, scrolled, style }) {
   /** @type {Record<string, string>} */
   const colours = {};
-  for (const name of [...states, "text", "quiet", "panel"]) colours[name] = style.getPropertyValue(`--${name}`).trim();
+  for (const name of [...states, "text", "quiet", "panel"]) colours[name] = style.getPropertyValue(`--${name}`).trim(); // or a system colour, where colours are forced
   const names = namesOf(width);
   const x = (/** @type {number} */ t) => names + ((t - from) / (to - from)) * (width - names);
   g.font = "12px system-ui, sans-serif";

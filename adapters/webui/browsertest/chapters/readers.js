@@ -2,7 +2,7 @@
 import { strict as assert } from "node:assert";
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
-import { follow, live } from "../browser.js";
+import { follow, live, until } from "../browser.js";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const standard = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
@@ -56,6 +56,52 @@ export default async function (tell, { server, middle }) {
       await fits(page, name);
     }
   }, { viewport: { width: 360, height: 740 } });
+
+  await tell("every page fits a window of 1280 px at a zoom of 200 % and of 400 %, and what has the focus is not covered", async (page) => {
+    for (const [width, height] of [[640, 430], [320, 215]]) {
+      await page.setViewportSize({ width, height });
+      for (const name of Object.keys(pages)) {
+        await open(page, name);
+        await fits(page, name);
+      }
+    }
+    await open(page, "service");
+    for (let n = 0; n < 40; n++) {
+      await page.keyboard.press("Tab");
+      const covered = await page.evaluate(() => {
+        const el = document.activeElement, { left, top, width, height } = el.getBoundingClientRect();
+        const over = document.elementFromPoint(Math.max(1, left + Math.min(width, innerWidth) / 2), Math.max(1, top + Math.min(height, innerHeight) / 2));
+        return el.matches("rc-slider *, body, .skip") || !over || over.closest("rc-slider, header") === null || el.closest("header") ? "" : el.outerHTML;
+      });
+      assert.equal(covered, "");
+    }
+  }, {});
+
+  await tell("states are told apart where colours are forced", async (page) => {
+    for (const colorScheme of ["light", "dark"]) {
+      await page.emulateMedia({ colorScheme, forcedColors: "active" });
+      await open(page, "service");
+      await page.waitForFunction(() => document.querySelector("rc-lanes")?.lanes.length > 7);
+      const colours = (parts) => page.locator(parts).evaluateAll((all) => all.map((el) => getComputedStyle(el).backgroundColor));
+      await open(page, "overview");
+      const parts = await colours(".services tr:has(a[href*='/checkout']) .bar span");
+      assert.equal(new Set([...parts, ...(await colours("body"))]).size, 3, `${colorScheme}: ${parts}`);
+      await open(page, "service");
+      await until(async () => {
+        const painted = await page.evaluate(() => { // names at the left, states at the right, and times below
+          const canvas = document.querySelector("rc-lanes canvas"), g = canvas.getContext("2d");
+          const of = (left, width) => {
+            const { data } = g.getImageData(left, 0, width, canvas.height - 22), found = new Map();
+            for (let n = 0; n < data.length; n += 4) if (data[n + 3] === 255) found.set(data.slice(n, n + 3).join(), (found.get(data.slice(n, n + 3).join()) ?? 0) + 1);
+            return [...found].sort((a, b) => b[1] - a[1]).map(([colour]) => colour);
+          };
+          return { names: of(0, 150), states: of(canvas.width - 60, 60) };
+        });
+        assert.equal(painted.names[0], colorScheme === "light" ? "0,0,0" : "255,255,255");
+        assert.ok(painted.states.length >= 2, String(painted.states));
+      });
+    }
+  });
 
   await tell("the keyboard reaches everything", async (page) => {
     await page.goto(server.url + "/ui/");
