@@ -2,7 +2,7 @@
 import { strict as assert } from "node:assert";
 import { readFileSync } from "node:fs";
 import { follow, live, until } from "../browser.js";
-import { evil } from "../fleet.js";
+import { evil, Server } from "../fleet.js";
 
 export default async function (tell, { server, guarded, middle }) {
   await tell("text that looks like markup stays text", async (page) => {
@@ -25,6 +25,34 @@ export default async function (tell, { server, guarded, middle }) {
       await page.goto(server.url + path);
       await page.locator("main", { hasText: shown }).waitFor();
       assert.doesNotMatch(await page.locator("html").innerText() + await page.title(), /[\u009b\u200b\u202a-\u202e]/, path);
+    }
+  });
+
+  await tell("every name that the registry takes has links that lead to it, and filters that find it", async (page) => {
+    const own = await new Server(server.binary).start();
+    const ids = ["a&b=c", "a+b", "a;b", "a'b", "<i>", "a|b^c`d", "{x}", "~!*()", "a:b@c", "...", "$&", "&amp;", "=1", "[1]", "a,b", "@"];
+    try {
+      for (const id of ids) await own.register("Odd_.-x", encodeURIComponent(id), { zone: "z&z+1", tags: ["a&b", "é ✓"], metadata: { "k&": "v=" } });
+      await own.register("Odd_.-x", "plain");
+      await page.goto(own.url + "/ui/service/default/Odd_.-x");
+      for (const id of ids) {
+        await page.locator(".instances").getByRole("link", { name: id, exact: true }).click();
+        await page.locator("section[aria-labelledby=history] .entry").first().waitFor();
+        await page.locator("dl.facts").first().waitFor();
+        assert.ok((await page.locator("h1").textContent()).endsWith(` / ${id}`), id);
+        await page.goBack();
+      }
+      for (const [menu, value] of [["zone", "z&z+1"], ["tag", "é ✓"]]) {
+        await page.getByLabel(menu, { exact: true }).selectOption(value);
+        await page.reload();
+        await page.getByText(`${ids.length} of ${ids.length + 1} instances`).waitFor();
+        await page.getByLabel(menu, { exact: true }).selectOption("");
+      }
+      await follow(page, "/ui/audit?service=Odd_.-x");
+      await page.getByRole("link", { name: "Odd_.-x/a|b^c`d" }).first().click();
+      await page.locator("dl.facts").first().waitFor();
+    } finally {
+      await own.end();
     }
   });
 
