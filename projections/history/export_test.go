@@ -53,7 +53,7 @@ func ReadSections(value []byte, last uint64) {
 func (h *History) BenchmarkTree() func(canonical []byte) error {
 	b := newMemtableBatch(h.db)
 	return func(canonical []byte) error {
-		if err := h.tree.add(b, tlog.RecordHash(canonical)); err != nil {
+		if err := h.tree.add(b, []draft{{hash: tlog.RecordHash(canonical)}}); err != nil {
 			return err
 		}
 		if h.tree.size%1000 != 0 {

@@ -149,14 +149,12 @@ func (s *segments) load(x *index, entries int64) error {
 }
 
 // add adds an entry with what place gave for it. It gives the segment that is full with it. REQUIRES: only the goroutine that
-// applies events calls add.
+// applies events calls add, and it has locked mu, or nobody reads yet.
 func (s *segments) add(p eventstore.Position, eventType uint32, of *subject, step traces.Step, leaf int64) (full *segment) {
 	if !of.isInstance {
 		step = traces.Step{}
 	}
 	step.Leaf = leaf
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	o := s.open
 	if len(o.positions) == 256 { // a segment that has so many will be full at some time
 		o.grow(int(s.size))

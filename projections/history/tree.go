@@ -66,23 +66,38 @@ func (t *tree) load(x *index, size int64) error {
 	return nil
 }
 
-// add adds a leaf, and puts a block that it fills into the batch.
-func (t *tree) add(b batch, leaf hash) error {
-	number := t.size / blockLeaves
-	t.mu.Lock()
-	if len(t.growing) == blockLeaves {
-		t.growing = make([]hash, 0, blockLeaves) // readers may still have the other
+// add adds the leaves of drafts, and puts the blocks that they fill into the batch.
+func (t *tree) add(b batch, list []draft) error {
+	for len(list) > 0 {
+		n := min(len(list), blockLeaves-int(t.size%blockLeaves))
+		number := t.size / blockLeaves
+		t.mu.Lock()
+		if len(t.growing) == blockLeaves {
+			t.growing = make([]hash, 0, blockLeaves) // readers may still have the other
+		}
+		for i := range list[:n] {
+			t.growing = append(t.growing, list[i].hash)
+		}
+		t.last = number
+		block := t.growing
+		if len(block) == blockLeaves {
+			t.blocks[number] = block
+		}
+		t.mu.Unlock()
+		t.size += int64(n)
+		list = list[n:]
+		if len(block) < blockLeaves {
+			return nil
+		}
+		if err := t.addBlock(b, number, block); err != nil {
+			return err
+		}
 	}
-	t.growing, t.last = append(t.growing, leaf), number
-	block := t.growing
-	if len(block) == blockLeaves {
-		t.blocks[number] = block
-	}
-	t.mu.Unlock()
-	t.size++
-	if len(block) < blockLeaves {
-		return nil
-	}
+	return nil
+}
+
+// addBlock puts a full block, and the hashes above it that it completes, into the batch.
+func (t *tree) addBlock(b batch, number int64, block []hash) error {
 	t.value = t.value[:0]
 	for i := range block {
 		t.value = append(t.value, block[i][:]...)

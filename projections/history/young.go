@@ -36,7 +36,8 @@ type packedBlock struct {
 	v           []byte
 }
 
-// add adds an entry, a canonical event with its terms and its subject. REQUIRES: only the goroutine that applies events calls add.
+// add adds an entry, a canonical event with its terms and its subject. REQUIRES: only the goroutine that applies events calls add, and it has
+// locked mu.
 func (y *young) add(p eventstore.Position, leaf int64, canonical []byte, e *terms, s *subject) {
 	b := y.block
 	if len(b.positions) == 0 {
@@ -49,8 +50,6 @@ func (y *young) add(p eventstore.Position, leaf int64, canonical []byte, e *term
 		full = packedBlock{first: b.first(), last: b.last()}
 		full.v, y.scratch = b.pack(y.scratch)
 	}
-	y.mu.Lock()
-	defer y.mu.Unlock()
 	if y.block = b; full.v != nil {
 		if y.block = (block{}); !y.shown.Swap(false) {
 			y.free = b
@@ -70,13 +69,7 @@ func (y *young) next(leaf int64) block {
 	return block{leaf: leaf, positions: b.positions[:0], ends: b.ends[:0], data: b.data[:0]}
 }
 
-// list adds an entry to the lists, but not to a block. REQUIRES: as add.
-func (y *young) list(p eventstore.Position, e *terms, s *subject) {
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	y.note(p, e, s)
-}
-
+// note adds an entry to the lists, but not to a block. REQUIRES: as add.
 func (y *young) note(p eventstore.Position, e *terms, s *subject) {
 	y.bytes += entryBytes
 	y.lists.add(e, s, p)
