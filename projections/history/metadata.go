@@ -11,16 +11,19 @@ import (
 // plainMetadata is metadata in the form that package plain reads: an object of texts and whole numbers that begins with an actor, as
 // Rollcall writes it. The zero value is of none.
 type plainMetadata struct {
-	text  []byte
-	actor string
+	text     []byte
+	actor    string
+	from, to int // of the last text in text that is not the actor, without its quotation marks; both 0: there is none
 }
 
-// read reads metadata. false: it is in another form. Metadata that is the same as the one before, as in a batch of commands, is not read
-// again.
+// read reads metadata. false: it is in another form. Metadata that is as the one before but for its last text, as another request's, is not
+// read again.
 func (m *plainMetadata) read(metadata []byte) bool {
-	if len(metadata) > 0 && bytes.Equal(metadata, m.text) {
+	if len(metadata) > 0 && len(metadata) == len(m.text) && bytes.Equal(metadata[:m.from], m.text[:m.from]) &&
+		bytes.Equal(metadata[m.to:], m.text[m.to:]) && plain.Span(metadata[m.from:m.to]) == m.to-m.from {
 		return true
 	}
+	from, to := 0, 0
 	p := plain.Reader{Data: metadata}
 	p.Need(`{"actor":`)
 	actor := p.Text()
@@ -28,7 +31,9 @@ func (m *plainMetadata) read(metadata []byte) bool {
 		p.Text()
 		p.Need(":")
 		if p.TextComes() {
-			p.Text()
+			text := p.Text()
+			to = len(metadata) - p.Left() - 1
+			from = to - len(text)
 		} else {
 			p.Number(1<<64 - 1)
 		}
@@ -36,7 +41,7 @@ func (m *plainMetadata) read(metadata []byte) bool {
 	if !p.Ended() {
 		return false
 	}
-	m.text = append(m.text[:0], metadata...)
+	m.text, m.from, m.to = append(m.text[:0], metadata...), from, to
 	if m.actor != string(actor) {
 		m.actor = string(actor)
 	}

@@ -3,6 +3,7 @@ package history_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -25,8 +26,14 @@ func TestMetadataInThePlainFormIsReadAsInEachOtherForm(t *testing.T) {
 			return metadata
 		}
 		before, metadata := draw(), draw()
-		if rapid.Bool().Draw(t, "again") {
+		switch rapid.IntRange(0, 2).Draw(t, "again") {
+		case 0:
 			before = metadata
+		case 1: // texts of the same length
+			last := rapid.SampledFrom([]string{"abcd", "efgh", `a\"b`, "ab\"d", "ähm", "a\nbc", `ab\\`, `"," "`})
+			for _, m := range []*[]byte{&before, &metadata} {
+				*m = fmt.Appendf(nil, `{"actor":"ann","via":"http","request_id":"%s","schema":2}`, last.Draw(t, "last"))
+			}
 		}
 		plain, decoded, ok := history.Actors(before, metadata)
 		var line bytes.Buffer
