@@ -25,7 +25,7 @@ const draftsAtOnce = 1024
 // keeps neither list.
 func readDrafts(ctx context.Context, store eventstore.Store, head eventstore.Position, packFrom int, apply func([]eventstore.RecordedEvent, *drafts) error) error {
 	group, ctx := errgroup.WithContext(ctx)
-	makers := max(runtime.GOMAXPROCS(0)-1, 1)
+	makers := runtime.GOMAXPROCS(0)
 	ordered := make(chan *drafted, 2*makers) // closed by the reader; when it is full, the reader waits
 	raw := make(chan *drafted, 2*makers)     // closed by the reader; when it is full, the reader waits
 	spent := sync.Pool{New: func() any { return new(drafted) }}
