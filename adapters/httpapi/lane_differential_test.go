@@ -128,6 +128,8 @@ func (b twins) requests() (requests map[string]string, etag string) {
 		"no namespace":               request("GET", lookup+"?ns="),
 		"two namespaces":             request("GET", lookup+"?ns=shop&ns=default"),
 		"ready":                      request("GET", lookup+"?ready=true", "Accept-Encoding: gzip"),
+		"another language's":         strings.Replace(send("PUT", lookup+"/a-1?ns=shop", `{"address":"10.0.0.6"}`), "application/json", "application/json; charset=UTF-8", 1),
+		"a traced heartbeat":         request("PUT", beatA1, "sec-fetch-mode: cors", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate: a=b", "cache-control: no-cache"),
 		"ready, unchanged":           request("GET", lookup+"?ready=true", "If-None-Match: "+readyTag),
 		"ready or not":               request("GET", lookup+"?ready=false"),
 		"ready twice":                request("GET", lookup+"?ready=true&ready=true"),

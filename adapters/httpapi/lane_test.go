@@ -328,3 +328,25 @@ func TestTheLaneRecordsTheWayOfACommand(t *testing.T) {
 		t.Errorf("the events came by %v, not %v", vias, twice)
 	}
 }
+
+// What clients of other languages send by themselves, as Node's fetch, tracing and .NET do, keeps no request out of the lane.
+func TestTheLaneTakesWhatClientsSendByThemselves(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	const body = `{"address":"10.0.0.6"}`
+	for name, r := range map[string]string{
+		"fetch":      request("PUT", beatA1, "connection: keep-alive", "accept: */*", "accept-language: *", "sec-fetch-mode: cors", "user-agent: node", "accept-encoding: gzip, deflate", "content-length: 0"),
+		"tracing":    request("GET", lookup, "Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "Tracestate: a=b"),
+		"a charset":  request("PUT", a1, "Content-Type: application/json; charset=utf-8", fmt.Sprint("Content-Length: ", len(body))) + body,
+		"no caching": request("GET", lookup, "Cache-Control: no-cache"),
+	} {
+		w := s.dial()
+		w.say(request("GET", "/healthz"))
+		w.hear().want(t, 200)
+		before := s.api.Lane().Answered()
+		w.say(r)
+		if got := w.hear().want(t, 200); s.api.Lane().Answered() != before+1 {
+			t.Errorf("%s: the server answered %s", name, got.body)
+		}
+	}
+}

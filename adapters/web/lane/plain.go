@@ -116,14 +116,24 @@ func readPlain(raw []byte, reports bool) (request plainRequest, ok bool) {
 			request.encodings = value
 		case is(name, "content-type"):
 			types++
-			ok = !request.kind.hasBody() || is(value, "application/json")
+			ok = !request.kind.hasBody() || is(value, "application/json") || is(value, "application/json; charset=utf-8")
 		default:
-			ok = is(name, "user-agent") || is(name, "accept") || is(name, "accept-language")
+			ok = unread(name)
 		}
 		if !ok {
 			return plainRequest{}, false
 		}
 	}
+}
+
+// unread says whether a header is one that clients send and the server never reads.
+func unread(name []byte) bool {
+	for _, one := range []string{"user-agent", "accept", "accept-language", "cache-control", "sec-fetch-mode", "traceparent", "tracestate"} {
+		if is(name, one) {
+			return true
+		}
+	}
+	return false
 }
 
 // hasBody says whether requests of the kind have a body.
