@@ -82,6 +82,13 @@ func (h *History) InMemory() int {
 	return h.Summaries() + h.AtRest()
 }
 
+// Unwritten is of how many instances a history has summaries that it has yet to write.
+func (h *History) Unwritten() int {
+	h.applying.Lock()
+	defer h.applying.Unlock()
+	return len(h.changed)
+}
+
 // AtRest is of how many instances a history has only sums in memory.
 func (h *History) AtRest() (n int) {
 	for page := range h.resting.size {

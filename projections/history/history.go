@@ -37,6 +37,9 @@ type History struct {
 	shut    bool
 	trouble *Unavailable // why queries are refused; nil: they are answered
 	*index               // the open folder; nil: none is open
+
+	applying  sync.Mutex // held while events are applied, and by flushQuiet
+	following bool       // events are being applied, so that flushQuiet may write; guarded by applying
 }
 
 // place is where a history is kept.

@@ -87,8 +87,12 @@ func (h *History) follow(ctx context.Context, store eventstore.Store) (level boo
 		}
 	}
 	caughtUp()
+	h.applies(true)
+	defer h.applies(false)
 	err = projections.Follow(ctx, store, eventstore.SubscribeOptions{After: h.Position()}, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
 		runtime.Gosched() // goroutines that answer commands or subscribers with the same events run first
+		h.applying.Lock()
+		defer h.applying.Unlock()
 		if err := h.Apply(events, position); err != nil {
 			h.db.Fail(err)
 			return err
@@ -104,14 +108,23 @@ func (h *History) follow(ctx context.Context, store eventstore.Store) (level boo
 const flushEvery = time.Minute
 
 // flushRegularly flushes the engine every minute, and has it give memory back when it rests, in a goroutine that stop ends and
-// waits for.
+// waits for. It also writes what is in memory once no event has come for some seconds: the next event, which would have it written, may be
+// long in coming.
 func (h *History) flushRegularly(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var ended sync.WaitGroup
 	db := h.db
 	ended.Go(func() {
+		var at eventstore.Position // of the look before
+		quiet := 0                 // looks without an event between them
 		for looks := 1; wait(ctx, memtables.Pause); looks++ {
 			err := db.Rest()
+			if quiet++; h.Position() != at {
+				at, quiet = h.Position(), 0
+			}
+			if quiet == int(flushAfter/memtables.Pause) {
+				err = errors.Join(err, h.flushQuiet(at))
+			}
 			if looks%int(flushEvery/memtables.Pause) == 0 {
 				err = errors.Join(err, db.Flush())
 			}
@@ -121,6 +134,28 @@ func (h *History) flushRegularly(ctx context.Context) (stop func()) {
 		}
 	})
 	return func() { cancel(); ended.Wait() }
+}
+
+func (h *History) applies(yes bool) {
+	h.applying.Lock()
+	defer h.applying.Unlock()
+	h.following = yes
+}
+
+// flushQuiet writes what is in memory, if the history is still at a position.
+func (h *History) flushQuiet(at eventstore.Position) error {
+	h.applying.Lock()
+	defer h.applying.Unlock()
+	if !h.following || h.Position() != at || h.unflushed == 0 && h.young.bytes == 0 {
+		return nil
+	}
+	h.flushed = time.Time{}
+	if err := h.commit(at, true); err != nil {
+		h.db.Fail(err)
+		return err
+	}
+	h.changed = nil
+	return nil
 }
 
 // Check compares the history with the store before the first query; Run does so again, but queries may come before. A

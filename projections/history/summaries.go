@@ -78,6 +78,10 @@ func (s *summary) hours(yield func(*sum) bool) {
 	yield(&s.sum)
 }
 
+// firstHours is of how many instances in their first hour summaries are kept, so that their history is asked for without the disk. A summary
+// takes three times what a sum takes, and a million instances may come in one hour.
+const firstHours = 1 << 16
+
 func (h *History) noteHeartbeat(e *eventstore.RecordedEvent) {
 	if _, ok := domain.RenewedCheck(e.Data); ok { // a report of a check is no heartbeat of its instance
 		return
@@ -326,7 +330,7 @@ func (h *History) writeSummaries(b batch) error {
 			if s.rested {
 				h.resting.doubt(s)
 			}
-		case s.number > 0 && s.last != 0 && !s.first: // in its first hour an instance is asked for without the disk
+		case s.number > 0 && s.last != 0 && (!s.first || h.open.Len() > firstHours):
 			h.drop(s)
 			h.resting.put(s)
 		}

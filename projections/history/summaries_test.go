@@ -1,8 +1,10 @@
 package history_test
 
 import (
+	"path/filepath"
 	"reflect"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
@@ -169,4 +171,27 @@ func TestASummaryIsSmall(t *testing.T) {
 	if history.SummarySize > 64 {
 		t.Errorf("a summary takes %d bytes, which are more than its size class has", history.SummarySize)
 	}
+}
+
+// What a fleet sent last is written a few seconds later, also if nothing comes any more.
+func TestTheSummariesOfASilentFleetAreWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := fleetOf(t, 120)
+		h := open(t, filepath.Join(t.TempDir(), "history"))
+		stop := running(t, h, store)
+		answers(t, h, store)
+		key := domain.Key{Namespace: "default", Service: "silent", ID: "a"}
+		beat := eventstore.AppendRequest{Stream: eventstore.HeartbeatStream(key), Expected: eventstore.Any(), Events: []eventstore.EventData{{Type: domain.TypeHeartbeatReceived, Data: []byte(`{"epoch":1}`)}}}
+		if _, err := store.Append(t.Context(), nil, beat); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		before := h.Unwritten()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if after := h.Unwritten(); before == 0 || after != 0 {
+			t.Errorf("%d summaries are not written, and %d after ten silent seconds", before, after)
+		}
+		stop()
+	})
 }
