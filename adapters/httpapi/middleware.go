@@ -57,7 +57,24 @@ func (a *api) positioned(next echo.HandlerFunc) echo.HandlerFunc {
 			h.Add(headerWarning, "stale: this node is behind the event store or cannot reach it")
 		}
 		a.warnOfPreservation(c)
+		if method := c.Request().Method; method != http.MethodGet && method != http.MethodHead {
+			c.Response().Before(func() { a.coverChange(c) })
+		}
 		return next(c)
+	}
+}
+
+// coverChange lets the position of a reply to a change be that of the change's events at least, and of the events because of
+// which the change was refused or found done. Webhooks, tokens and policies have states of their own, which may be ahead of the
+// catalog.
+func (a *api) coverChange(c echo.Context) {
+	newest := max(a.Queries.Position(), a.Webhooks.Position(), a.Policies.Position())
+	if a.Tokens != nil {
+		newest = max(newest, a.Tokens.Position())
+	}
+	told, err := wire.ParsePosition(headerPosition, c.Response().Header()[headerPosition][0])
+	if err == nil && told.Number < newest {
+		a.setPosition(c, newest)
 	}
 }
 

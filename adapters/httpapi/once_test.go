@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -99,6 +100,11 @@ func TestAChangeThatIsSentAgainWithItsKeyIsAnsweredAsBefore(t *testing.T) {
 		}
 		if now := events(); now != count || count == 0 {
 			t.Errorf("%s: there were %d events and are %d", route, count, now)
+		}
+		for _, reply := range []reply{first, second} { // a client that asks another node with it finds what the request did
+			if position := reply.Header.Get("Rollcall-Position"); position != strconv.Itoa(count) {
+				t.Errorf("%s is answered with position %s, and its event has %d", route, position, count)
+			}
 		}
 		if method == "DELETE" {
 			send(method, path+change.other, "", key).problem(t, 422, "invalid-field", "Idempotency-Key")

@@ -66,7 +66,6 @@ func (a *api) setPolicy(c echo.Context) error {
 	if err := a.PolicyCommands.Do(c.Request().Context(), caller(c), domain.SetPolicy{Name: pathPart(c, "name"), Spec: spec}); err != nil {
 		return err
 	}
-	a.setPosition(c, a.Queries.Position())
 	return a.getPolicy(c)
 }
 
@@ -75,6 +74,5 @@ func (a *api) removePolicy(c echo.Context) error {
 	if err := a.PolicyCommands.Do(c.Request().Context(), caller(c), command); err != nil {
 		return err
 	}
-	a.setPosition(c, a.Queries.Position())
 	return c.NoContent(http.StatusNoContent)
 }

@@ -54,6 +54,5 @@ func (a *api) changePreservation(c echo.Context) error {
 	if err := change(c.Request().Context(), caller(c), namespace, body.Reason); err != nil {
 		return err
 	}
-	a.setPosition(c, a.Queries.Position())
 	return c.JSON(http.StatusOK, a.Queries.Preservation(namespace, nil))
 }
