@@ -25,12 +25,12 @@ func TestAnErrorInDoubtNamesAServerOnce(t *testing.T) {
 		holds         string
 	}{
 		"half an answer":                {[]http.HandlerFunc{half}, "the answer from http://", "1", " broke off: unexpected EOF" + doubt},
-		"half an answer, and silence":   {[]http.HandlerFunc{half, nil}, "the answer from http://", "1", " broke off: unexpected EOF" + doubt},
+		"half an answer, and silence":   {[]http.HandlerFunc{half, nil}, "the answer from http://", "2", ": connection refused" + doubt},
 		"of a proxy":                    {[]http.HandlerFunc{proxy}, "http://", "1", " is not a Rollcall server: it answered 502 Bad Gateway" + doubt},
-		"of a proxy, and silence":       {[]http.HandlerFunc{proxy, nil}, "http://", "1", " is not a Rollcall server: it answered 502 Bad Gateway" + doubt},
+		"of a proxy, and silence":       {[]http.HandlerFunc{proxy, nil}, "http://", "2", ": connection refused" + doubt},
 		"no answer":                     {[]http.HandlerFunc{hangsUp}, "no answer from http://", "1", ": EOF" + doubt},
 		"no answer, and nobody":         {[]http.HandlerFunc{hangsUp, nil}, "no answer from http://", "2", "connection refused" + doubt},
-		"no answer, and half an answer": {[]http.HandlerFunc{hangsUp, half}, "the answer from http://", "1", " broke off: unexpected EOF" + doubt},
+		"no answer, and half an answer": {[]http.HandlerFunc{hangsUp, half}, "the answer from http://", "2", ": EOF" + doubt},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, _ := several(t, one.nodes...)

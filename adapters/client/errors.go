@@ -25,7 +25,7 @@ type Unreachable struct {
 
 func (e *Unreachable) Error() string {
 	text := fmt.Sprintf("no answer from %s: %v", e.URL, e.Err)
-	if answered(e.Err) { // but not with the outcome; the error says who answered, and what
+	if answered(e.Err) || errors.As(e.Err, new(*causes)) { // the error says who answered, and what, or why each node did not
 		text = e.Err.Error()
 	}
 	if e.Unknown {

@@ -90,21 +90,23 @@ const rounds = 5
 func (c *Client) each(ctx context.Context, r request, try func(node string) error) (err error) {
 	wait := firstPause
 	unknown := false // an attempt may have been carried out
+	var failed failures
 	for round := range rounds {
 		answered := false
 		for _, node := range c.nodes.order() {
-			failed := try(node)
+			last := try(node)
 			var said *wire.Problem
-			if failed == nil || errors.As(failed, &said) && !said.NodeCannotServe() {
+			if last == nil || errors.As(last, &said) && !said.NodeCannotServe() {
 				c.nodes.stay(node)
-				return failed
+				return last
 			}
 			c.nodes.leave(node)
-			unknown = unknown || r.mayBeDone(failed)
-			if ctx.Err() != nil || !goesOn(r, failed) {
-				return c.inDoubt(failed, unknown)
+			unknown = unknown || r.mayBeDone(last)
+			failed = failed.and(node, last)
+			if ctx.Err() != nil || !goesOn(r, last) {
+				return c.inDoubt(failed.told(last, c.nodes.urls), unknown)
 			}
-			err = worse(err, failed)
+			err = worse(err, last)
 			answered = answered || said != nil
 		}
 		if !answered || len(c.nodes.urls) == 1 || round == rounds-1 {
@@ -115,7 +117,7 @@ func (c *Client) each(ctx context.Context, r request, try func(node string) erro
 			break
 		}
 	}
-	return c.inDoubt(c.overall(err), unknown)
+	return c.inDoubt(failed.told(err, c.nodes.urls), unknown)
 }
 
 // inDoubt is an error that says so if the command may have been carried out.
@@ -150,23 +152,6 @@ func (r *request) mayBeDone(err error) bool {
 		return other.Status < http.StatusMultipleChoices || other.Status >= http.StatusInternalServerError
 	}
 	return errors.As(err, new(*Broken))
-}
-
-// worse is the error that tells more: what a node says tells more than what another server says, and that more than silence.
-func worse(a, b error) error {
-	if errors.As(a, new(*wire.Problem)) && !errors.As(b, new(*wire.Problem)) || answered(a) && !answered(b) {
-		return a
-	}
-	return b
-}
-
-// overall is the error after all nodes failed. If none answered, it names them all.
-func (c *Client) overall(err error) error {
-	var silent *Unreachable
-	if len(c.nodes.urls) > 1 && errors.As(err, &silent) {
-		return &Unreachable{URL: strings.Join(c.nodes.urls, ", "), Err: silent.Err, Unknown: silent.Unknown}
-	}
-	return err
 }
 
 // goesOn says whether a request that failed at a node is tried at another node.
