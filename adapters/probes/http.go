@@ -6,8 +6,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
+	"sync/atomic"
 
 	"github.com/rollcall-registry/rollcall/adapters/client"
 )
@@ -66,9 +68,11 @@ func (l *Looker) request(ctx context.Context, t *Target, address string, buffer 
 	if err != nil {
 		return Finding{Err: err}, nil
 	}
-	resp, err := l.transport.RoundTrip(newRequest(context.WithValue(ctx, placeKey{}, &p), t, p.key()))
+	var began atomic.Bool // set by a goroutine of net/http, which may be late
+	ctx = httptrace.WithClientTrace(context.WithValue(ctx, placeKey{}, &p), &httptrace.ClientTrace{GotFirstResponseByte: func() { began.Store(true) }})
+	resp, err := l.transport.RoundTrip(newRequest(ctx, t, p.key()))
 	if err != nil {
-		return Finding{Err: err}, nil
+		return Finding{Err: err, Began: began.Load()}, nil
 	}
 	defer resp.Body.Close()
 	f.Status = resp.StatusCode

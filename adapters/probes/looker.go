@@ -82,6 +82,7 @@ type Finding struct {
 	Took   time.Duration
 	// Answered says that the target answered, though Err and Status may not show it.
 	Answered bool
+	Began    bool    // something came of an answer of HTTP, but no whole head of one
 	At       *Target // where redirects led; nil: there was none
 }
 
@@ -240,8 +241,9 @@ func (l *Looker) lookTCP(ctx context.Context, t *Target, address string) Finding
 	return Finding{Passed: true}
 }
 
-// answered says whether the target answered at all. A handshake that its certificate failed is an answer, too.
+// answered says whether the target answered at all. A handshake that its certificate failed is an answer, too, and so is what is
+// no HTTP: the target was reached.
 func (f Finding) answered() bool {
-	return f.Err == nil || f.Status != 0 || f.Answered ||
+	return f.Err == nil || f.Status != 0 || f.Answered || f.Began ||
 		errors.As(f.Err, new(*tls.CertificateVerificationError)) || errors.As(f.Err, new(tls.RecordHeaderError)) || errors.As(f.Err, new(tls.AlertError))
 }

@@ -201,7 +201,7 @@ func TestALookSaysInWordsWhatItSaw(t *testing.T) {
 		{"a half answer", "http://" + half, nil, 0, false, "GET / answered 200 after "},
 		{"garbage", "http://" + garbage, nil, 0, false, "GET / failed after "},
 		{"headers without end", "http://" + headers, nil, 0, false, "GET / failed after "},
-		{"headers that drip", "http://" + slowHeaders, nil, short, false, "GET / got no answer within 150 ms"},
+		{"headers that drip", "http://" + slowHeaders, nil, short, false, "GET / got no whole answer within 150 ms"},
 		{"a server that begins another protocol", "http://" + switches, nil, 0, false, "GET / answered 101 after "},
 		{"an unknown name", "http://nowhere.test:" + port, nil, 0, false, "GET / failed after less than 1 ms: the name nowhere.test is not known"},
 		{"a name of the instance's address", strings.Replace(server.URL, "127.0.0.1", "one.test", 1) + "/ok", nil, 0, true, "GET /ok answered 200 after "},

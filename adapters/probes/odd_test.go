@@ -143,6 +143,43 @@ func TestACertificateIsToldOfInGRPCToo(t *testing.T) {
 	}
 }
 
+// A target whose answer is no HTTP was reached: a fleet of them is not a node that is cut off.
+func TestAnAnswerThatIsNoHTTPIsAnAnswer(t *testing.T) {
+	stays := func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
+	endless := func(c net.Conn) {
+		for {
+			if _, err := io.WriteString(c, "X-More: and more and more and more and more\r\n"); err != nil {
+				return
+			}
+		}
+	}
+	l := looker(t)
+	for _, c := range []struct {
+		name     string
+		says     string
+		then     func(net.Conn)
+		words    string // in the output
+		answered bool
+	}{
+		{"garbage", "\x00\x01garbage\r\n\r\n", nil, " failed after ", true},
+		{"a banner", "220 mail.test ESMTP\r\n", stays, " failed after ", true},
+		{"headers without end", "HTTP/1.1 200 OK\r\n", endless, " failed after ", true},
+		{"a part of a head, and the end", "HTTP/1.1 200 OK\r\nX-A: b", nil, ": the connection was closed without a whole answer", true},
+		{"a part of a head, and silence", "HTTP/1.1 20", stays, "GET / got no whole answer within 150 ms", true},
+		{"silence", "", stays, "GET / got no answer within 150 ms", false},
+		{"a server that closes", "", func(c net.Conn) {
+			_ = c.(*net.TCPConn).CloseWrite()
+			stays(c)
+		}, ": the connection was closed without a whole answer", false},
+	} {
+		to := target(t, "http://"+raw(t, c.says, c.then), nil)
+		to.Timeout = 150 * time.Millisecond
+		if f, words := look(t, l, to, "127.0.0.1"); f.Passed || f.answered() != c.answered || !strings.Contains(words, c.words) {
+			t.Errorf("%s: answered %v: %q (%v)", c.name, f.answered(), words, f.Err)
+		}
+	}
+}
+
 // What becomes of a redirect is not told of the URL that redirected.
 func TestALookSaysWhereARedirectLed(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")

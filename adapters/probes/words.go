@@ -72,6 +72,8 @@ func (t *Target) line(f Finding) string {
 		return fmt.Sprintf("%s answered %d after %s, but %s", what, f.Status, briefly(f.Took), t.conceal(reason(f.Err)))
 	case errors.As(f.Err, new(told)):
 		return fmt.Sprintf("%s answered with an error after %s: %s", what, briefly(f.Took), t.conceal(reason(f.Err)))
+	case f.Began && errors.Is(f.Err, context.DeadlineExceeded):
+		return fmt.Sprintf("%s got no whole answer within %s", what, briefly(t.Timeout))
 	case errors.Is(f.Err, context.DeadlineExceeded) && !errors.As(f.Err, new(*net.DNSError)):
 		return fmt.Sprintf("%s got no answer within %s", what, briefly(t.Timeout))
 	}
