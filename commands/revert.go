@@ -66,18 +66,23 @@ func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversa
 	refused := false
 	read := guardLogs{}
 	for i := range reversals {
-		before, err := caller.sentBefore(ctx, s.store, eventstore.LifecycleStream(reversals[i].Key))
-		if err != nil {
+		if results[i], repeated[i], err = s.reversed(ctx, caller, &reversals[i]); err != nil {
 			return nil, err
 		}
-		if repeated[i] = before.Position > 0; repeated[i] {
-			results[i].Position, results[i].Revision = before.Position, uint64(before.Revision)
-			if reversals[i].Events > uint64(before.Revision) {
-				results[i] = Result{Err: ChangedSince{Key: reversals[i].Key, Before: true}}
-			}
+		if repeated[i] {
 			continue
 		}
 		request, epoch, err := s.reverse(ctx, caller, &reversals[i], reason, &admitted[i], read)
+		if errors.As(err, new(ChangedSince)) { // the change may be the request's own, which is under way elsewhere, too
+			done, own, err := s.reversed(ctx, caller, &reversals[i])
+			if err != nil {
+				return nil, err
+			}
+			if own {
+				results[i], repeated[i] = done, true
+				continue
+			}
+		}
 		if err != nil {
 			results[i].Err, refused = err, true
 			continue
@@ -111,11 +116,33 @@ func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversa
 		}
 		results[i].Position, results[i].Revision = appended[j].Position, uint64(appended[j].Revision)
 		changed = max(changed, appended[j].Position)
+		if notAppended(appended[j].Err) { // the change that came between may be the request's own
+			done, own, err := s.reversed(ctx, caller, &reversals[i])
+			if err != nil {
+				return nil, err
+			}
+			if own {
+				results[i], repeated[i] = done, true
+				changed = max(changed, done.Position)
+			}
+		}
 	}
 	if changed > 0 {
 		_ = s.progress.WaitFor(ctx, changed) // see Service.do
 	}
 	return results, nil
+}
+
+// reversed says whether the request carried a reversal out before, and with which result.
+func (s *Service) reversed(ctx context.Context, caller Caller, r *Reversal) (result Result, before bool, err error) {
+	e, err := caller.sentBefore(ctx, s.store, eventstore.LifecycleStream(r.Key))
+	if err != nil || e.Position == 0 {
+		return result, false, err
+	}
+	if r.Events > uint64(e.Revision) {
+		return Result{Err: ChangedSince{Key: r.Key, Before: true}}, true, nil
+	}
+	return Result{Position: e.Position, Revision: uint64(e.Revision)}, true, nil
 }
 
 // reverse decides a reversal, and makes the request to append its events. It adds the removals that policies admitted to admitted.
