@@ -174,7 +174,7 @@ func (s *Service) admit(ctx context.Context, caller Caller, command domain.Comma
 func (s *Service) withdraw(ctx context.Context, caller Caller, namespace string, admitted []domain.RemovalAdmitted) {
 	for _, a := range admitted {
 		event := domain.RemovalWithdrawn{Service: a.Service, Instance: a.Instance, Events: a.Events}
-		_, _ = appendTo(context.WithoutCancel(ctx), s.store, eventstore.GuardStream(namespace), eventstore.Any(), caller, event)
+		_, _ = appendTo(context.WithoutCancel(ctx), s.store, eventstore.GuardStream(namespace), eventstore.Any(), caller.unkeyed(), event)
 	}
 }
 
@@ -351,7 +351,7 @@ func (s *Service) noteStopped(ctx context.Context, caller Caller, namespace stri
 
 // note appends to a guard stream; appended is false if another event came first.
 func (s *Service) note(ctx context.Context, caller Caller, namespace string, events uint64, event domain.Event) (appended bool, err error) {
-	_, err = appendTo(ctx, s.store, eventstore.GuardStream(namespace), eventstore.Unchanged(events), caller, event)
+	_, err = appendTo(ctx, s.store, eventstore.GuardStream(namespace), eventstore.Unchanged(events), caller.unkeyed(), event)
 	if errors.As(err, new(*eventstore.WrongExpectedRevision)) {
 		return false, nil
 	}

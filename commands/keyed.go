@@ -31,6 +31,13 @@ func (c *Caller) event(stream eventstore.StreamName, n int, e domain.Event) (eve
 	return made, err
 }
 
+// unkeyed is the caller for events of which a request may append several to one stream, each by itself: the ids that follow from its key
+// would be the same.
+func (c Caller) unkeyed() Caller {
+	c.Keyed = nil
+	return c
+}
+
 // KeyText says which request of a caller it is. REQUIRES: it has a key.
 func (c *Caller) KeyText() string {
 	return fmt.Sprintf("%q %q %x", c.Actor, c.Keyed.Key, c.Keyed.Request)

@@ -102,3 +102,31 @@ func TestARevertThatIsUnderWayTwiceIsToldAsDoneByBoth(t *testing.T) {
 		}
 	}
 }
+
+// Each admission of a request with a key is an event of its own.
+func TestTheAdmissionsOfARequestWithAKeyHaveIdsOfTheirOwn(t *testing.T) {
+	nodes, stop := startGuarded(t, eventstoretest.NewMemory(), 1, domain.PolicySpec{MaxRemovals: &domain.Removals{Count: 3, Within: domain.Duration(time.Hour)}})
+	defer stop()
+	n := nodes[0]
+	all := reversalsOf(n, t, 4)
+	for i := range all {
+		all[i].Steps = []commands.ReversalStep{{Command: domain.DeregisterInstance{Key: all[i].Key}}}
+	}
+	keyed := commands.Caller{Actor: "ann", Keyed: &commands.Keyed{Key: uuid.NewString()}}
+	if _, err := n.service.Revert(ctx, keyed, all, "mistake", true); err != nil { // one too many, so that all are withdrawn
+		t.Fatal(err)
+	}
+	ids := map[uuid.UUID]string{}
+	for e, err := range n.store.ReadStream(ctx, eventstore.GuardStream("default"), eventstore.ReadOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other, found := ids[e.ID]; found {
+			t.Errorf("%s has the id of a %s", e.Type, other)
+		}
+		ids[e.ID] = e.Type
+	}
+	if len(ids) != 7 { // three admitted and withdrawn, and one stopped
+		t.Errorf("the guard stream has %v", ids)
+	}
+}
