@@ -41,19 +41,22 @@ func (w waiting) WaitFor(ctx context.Context, position eventstore.Position) erro
 
 // decideOn appends to a stream what is decided on the state of the stream, and waits until the state has applied it. decide
 // says how many events of the stream the state has. Where others appended meanwhile, it is decided again. at is 0 if nothing
-// was to be done. A request that was carried out before, by its key, is not decided again.
+// was to be done. A request that was carried out before, by its key, is not carried out again.
+//
+// INVARIANT: what is appended was decided on a state without an event of the same request. The stream is read for one after the
+// decision, so that all events of the state are seen, and no event comes between the state and the append.
 //
 // INVARIANT: nothing is refused, or found to be done already, on a state that is behind what any node has answered for.
 func decideOn(ctx context.Context, store eventstore.Store, stream eventstore.StreamName, state waiter, caller Caller, decide func() (event domain.Event, events uint64, err error)) (at eventstore.Position, err error) {
 	for attempt := range attempts {
-		before, err := caller.sentBefore(ctx, store, stream)
-		if err != nil {
-			return 0, err
+		event, events, err := decide()
+		before, unread := caller.sentBefore(ctx, store, stream) // after the decision, see the invariant
+		if unread != nil {
+			return 0, unread
 		}
 		if before.Position > 0 {
 			return before.Position, state.WaitFor(ctx, before.Position)
 		}
-		event, events, err := decide()
 		switch {
 		case err == nil && event != nil:
 			at, err := appendTo(ctx, store, stream, eventstore.Unchanged(events), caller, event)
