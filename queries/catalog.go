@@ -80,7 +80,7 @@ func (c *Catalog) Services(ctx context.Context, namespace string) (encoded.Form,
 		return encoded.Form{}, err
 	}
 	return c.made(ctx, "services "+namespace+c.name(), func() encoded.Form {
-		list := wire.ServiceList{Position: c.service.At(changed())}
+		list := wire.ServiceList{Position: c.service.At(changed()), Note: c.Moment.note()}
 		list.Services = c.Visible.summaries(c.summaries(within))
 		if c.Live {
 			list.ExpiryHeld = c.Visible.held(c.service.expiryHeld(within), list.Services)
@@ -101,7 +101,7 @@ func (c *Catalog) Namespaces(ctx context.Context) (encoded.Form, error) {
 	}
 	return c.made(ctx, "namespaces"+c.name(), func() encoded.Form {
 		return encoded.Tagged(mustJSON(wire.NamespaceList{
-			Position: c.service.At(changed()), Namespaces: namespaces(c.Visible.summaries(c.summaries("")), ended),
+			Position: c.service.At(changed()), Note: c.Moment.note(), Namespaces: namespaces(c.Visible.summaries(c.summaries("")), ended),
 		}))
 	})
 }

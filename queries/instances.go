@@ -207,7 +207,11 @@ func (c *Catalog) Instances(ctx context.Context, key domain.ServiceKey, filter I
 	case c.Live && filter.MaxSilence > 0 && !leases:
 		encode = func() encoded.Form { return s.encode(c.view(key), filter, nil) }
 	case !c.Live:
-		encode = func() encoded.Form { return s.encodeOf(view, filter, nil, nil) }
+		encode = func() encoded.Form {
+			frame := s.frame(view, nil)
+			frame.Note = c.Moment.note()
+			return encodeList(frame, view.Entries, filter, nil)
+		}
 	case leases:
 		name += " leases"
 		encode = func() encoded.Form { return s.encode(c.view(key), filter, s.leaseEnds()) }

@@ -107,8 +107,14 @@ func (m *Moment) place(timelines eventstore.Timelines) wire.Place {
 		t := m.Time.UTC()
 		p.Time = &t
 	}
-	if m.Early {
-		p.Note = "before the first event: nothing had been registered yet"
-	}
+	p.Note = m.note()
 	return p
+}
+
+// note is what replies say of the moment; "": nothing.
+func (m *Moment) note() string {
+	if m.Early {
+		return "before the first event: nothing had been registered yet"
+	}
+	return ""
 }

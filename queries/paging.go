@@ -102,7 +102,7 @@ func (c *Catalog) ServicesPage(ctx context.Context, namespace string, page *List
 		return encoded.Form{}, err
 	}
 	return c.made(ctx, "services "+namespace+c.name()+page.name(), func() encoded.Form {
-		list := wire.ServiceList{Position: c.service.At(changed()), Services: []wire.ServiceSummary{}}
+		list := wire.ServiceList{Position: c.service.At(changed()), Note: c.Moment.note(), Services: []wire.ServiceSummary{}}
 		for _, key := range page.services(c, within) {
 			if page.after.ID == "" && key == page.after.ServiceKey() {
 				continue
@@ -154,7 +154,7 @@ func (c *Catalog) InstancesPage(ctx context.Context, key domain.ServiceKey, filt
 		if c.Live { // the newest, for all who share the answer
 			view = c.view(key)
 		}
-		frame := wire.InstanceList{Service: view.Service.Service, Namespace: view.Service.Namespace, Position: c.service.At(view.Position)}
+		frame := wire.InstanceList{Service: view.Service.Service, Namespace: view.Service.Namespace, Position: c.service.At(view.Position), Note: c.Moment.note()}
 		given, panics := c.given(view, filter)
 		frame.Panic = panics
 		picked, more := c.pick(view, given, page.after.ID, page.limit)

@@ -170,9 +170,17 @@ func TestBadMomentsAreRefused(t *testing.T) {
 	} {
 		s.send("GET", path, "").problem(t, 422, "invalid-field", field)
 	}
-	early := s.send("GET", "/v1/catalog?at=2006-01-02T15:04:05Z", "").want(t, 200)
-	if !strings.Contains(string(early.body), "before the first event") || !strings.Contains(string(early.body), `"services":[]`) {
-		t.Errorf("before the first event: %s", early.body)
+	for path, empty := range map[string]string{
+		"/v1/catalog?": "services", "/v1/services?": "services", "/v1/services?limit=5&": "services", "/v1/namespaces?": "namespaces",
+		"/v1/services/checkout/instances?": "instances", "/v1/services/checkout/instances?limit=5&": "instances",
+	} {
+		early := s.send("GET", path+"at=2006-01-02T15:04:05Z", "").want(t, 200)
+		if !strings.Contains(string(early.body), `"note":"before the first event: `) || !strings.Contains(string(early.body), `"`+empty+`":[]`) {
+			t.Errorf("%s before the first event: %s", path, early.body)
+		}
+		if now := s.send("GET", path+"at=now", "").want(t, 200); strings.Contains(string(now.body), `"note"`) {
+			t.Errorf("%s now: %s", path, now.body)
+		}
 	}
 	s.send("GET", a1+"?at=0", "").problem(t, 404, "unknown-instance", "")
 }

@@ -31,6 +31,13 @@ func servicesCommand(remote *commandLine) *cobra.Command {
 	return c
 }
 
+// say writes what a reply notes beside its list; "": nothing.
+func say(cmd *cobra.Command, note string) {
+	if note != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), note)
+	}
+}
+
 const atUsage = "as it was at a moment: " + momentWords
 
 func (c *commandLine) listServices(cmd *cobra.Command, at client.Moment) error {
@@ -50,6 +57,7 @@ func (c *commandLine) listServices(cmd *cobra.Command, at client.Moment) error {
 	}
 	return c.show(cmd, list.Raw, names, func(w io.Writer) error {
 		defer c.warnHeld(cmd, registry, c.namespace)
+		defer say(cmd, list.Value.Note)
 		title(w, "%s in %s", count(len(list.Value.Services), "service"), c.scopeWords())
 		return serviceTable(w, list.Value.Services)
 	})
@@ -162,6 +170,7 @@ func (c *commandLine) listInstances(cmd *cobra.Command, name string, l *instance
 		if p := list.Value.Panic; p != nil && filter.Ready {
 			defer fmt.Fprintln(cmd.ErrOrStderr(), queries.PanicWarning([]wire.ServicePanic{{Namespace: list.Value.Namespace, Service: list.Value.Service, Panic: *p}}))
 		}
+		defer say(cmd, list.Value.Note)
 		title(w, "%s of %s in namespace %s", count(len(list.Value.Instances), "instance"), name, c.namespace)
 		return instanceTable(w, list.Value.Instances)
 	})
@@ -257,6 +266,7 @@ func (c *commandLine) listNamespaces(cmd *cobra.Command, only string, at client.
 		return names
 	}
 	return c.show(cmd, raw, names, func(w io.Writer) error {
+		defer say(cmd, shown.Note)
 		return table(w, "NAMESPACE\tSERVICES\tINSTANCES\tREADY|POSITION", func(row func(...any)) {
 			for _, n := range shown.Namespaces {
 				row(n.Namespace, n.Services, n.Instances, n.Ready, n.Position)

@@ -88,6 +88,7 @@ type InstanceList struct {
 	Namespace string     `json:"namespace"`
 	Position  Position   `json:"position"`        // of the service's newest change; in a stream's snapshot, up to where the snapshot is
 	Next      string     `json:"next,omitempty"`  // cursor of the next page; "": this is the last
+	Note      string     `json:"note,omitempty"`  // of the moment that was asked for, e.g. that it is before the first event
 	Panic     *Panic     `json:"panic,omitempty"` // the service panics now; absent: it does not
 	Instances []Instance `json:"instances"`
 }
@@ -133,6 +134,7 @@ func NewServiceSummary(service domain.ServiceKey) ServiceSummary {
 type ServiceList struct {
 	Position Position         `json:"position"`       // of the newest change to any service
 	Next     string           `json:"next,omitempty"` // cursor of the next page; "": this is the last
+	Note     string           `json:"note,omitempty"` // of the moment that was asked for, e.g. that it is before the first event
 	Services []ServiceSummary `json:"services"`
 	// ExpiryHeld are the namespaces in which expiry is held now; "*": those that are not named.
 	ExpiryHeld map[string]ExpiryHeld `json:"expiry_held,omitempty"`
@@ -149,7 +151,8 @@ type NamespaceSummary struct {
 
 // NamespaceList is the namespaces that have instances.
 type NamespaceList struct {
-	Position   Position           `json:"position"` // of the newest change to any service
+	Position   Position           `json:"position"`       // of the newest change to any service
+	Note       string             `json:"note,omitempty"` // of the moment that was asked for, e.g. that it is before the first event
 	Namespaces []NamespaceSummary `json:"namespaces"`
 }
 
