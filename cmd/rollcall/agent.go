@@ -55,7 +55,7 @@ func agentCommand(remote *commandLine) *cobra.Command {
 	f.StringVar(&s.zone, "zone", "", "zone of instances that name none")
 	f.StringVar(&s.owner, "owner", "", "owner of the registrations; left out, agent:HOST. With a token for its own instances: the token's name")
 	f.StringVar(&s.node, "node", "node", "service as whose instance the host itself is registered; \"\": it is not")
-	f.StringSliceVar(&s.watched, "watch", nil, "service, or namespace/service, that is in the cache before its first lookup; * is all services; may be given again")
+	f.StringSliceVar(&s.watched, "watch", nil, "service, or namespace/service, that is in the cache before its first lookup, which needs --listen or --dns-listen; * is all services; may be given again")
 	s.dns.flags(f)
 	f.BoolVar(&s.leave, "leave", false, "drain and deregister all instances when the agent ends; otherwise they stay until their leases end")
 	c.RunE = func(c *cobra.Command, args []string) error { return runAgent(c, remote, s, args) }
@@ -77,6 +77,9 @@ func runAgent(c *cobra.Command, remote *commandLine, s agentSettings, paths []st
 	}
 	if err := checkAgentDNS(&s); err != nil {
 		return err
+	}
+	if len(s.watched) > 0 && s.listen == "" && !s.dns.on() {
+		return usageError{errors.New("--watch keeps services for lookups, which are answered nowhere: it needs --listen or --dns-listen")}
 	}
 	if s.host == "" {
 		if s.host, err = os.Hostname(); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -66,6 +67,15 @@ func leastArguments(c *cobra.Command) int {
 func TestAnAgentWithoutALookupAddressAndANode(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	if err := runHere(t, "agent", t.TempDir(), "--listen", "", "--node", "", "--url", "127.0.0.1:1"); err != nil {
+		t.Error(err)
+	}
+	for _, watched := range []string{"web", "*"} { // nobody could look it up
+		err := runHere(t, "agent", t.TempDir(), "--listen", "", "--watch", watched, "--url", "127.0.0.1:1")
+		if !errors.As(err, new(usageError)) || !strings.Contains(err.Error(), "--watch") {
+			t.Errorf("an agent that watches %s for nobody: %v", watched, err)
+		}
+	}
+	if err := runHere(t, "agent", t.TempDir(), "--listen", "", "--watch", "web", "--dns-listen", "127.0.0.1:0", "--url", "127.0.0.1:1"); err != nil {
 		t.Error(err)
 	}
 }
