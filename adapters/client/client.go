@@ -83,6 +83,9 @@ type Reply[T any] struct {
 	Created  bool          // the registry answered 201: the command created something
 	Position wire.Position // the position that the catalog had reached
 	Warning  string        // of the registry, e.g. that expiry is held; "": no warning
+	// Again says that an earlier attempt of the command, of which no answer came, may have been carried out. The command was carried out
+	// once. A revert tells in its answer what the last attempt found to do, which is less where an earlier one was carried out.
+	Again bool
 }
 
 // token is what the client shows to the registry; "": nothing.
@@ -126,6 +129,7 @@ func ask[T any](ctx context.Context, c *Client, r request) (Reply[T], error) {
 		return reply, err
 	}
 	reply.Raw, reply.Created, reply.Warning = b, resp.StatusCode == http.StatusCreated, strings.Join(resp.Header.Values("Rollcall-Warning"), "; ")
+	reply.Again = resp.again
 	reply.Position, err = resp.position()
 	if err == nil {
 		err = json.Unmarshal(b, &reply.Value)

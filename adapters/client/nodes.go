@@ -86,8 +86,9 @@ func (n *nodes) leave(node string) {
 // for about a second after the leader died.
 const rounds = 5
 
-// each tries a request at one node after the other, until one serves it. try must return the error of its node.
-func (c *Client) each(ctx context.Context, r request, try func(node string) error) (err error) {
+// each tries a request at one node after the other, until one serves it. try must return the error of its node. again says that an
+// earlier attempt may have been carried out, too.
+func (c *Client) each(ctx context.Context, r request, try func(node string) error) (again bool, err error) {
 	wait := firstPause
 	unknown := false // an attempt may have been carried out
 	var failed failures
@@ -98,13 +99,13 @@ func (c *Client) each(ctx context.Context, r request, try func(node string) erro
 			var said *wire.Problem
 			if last == nil || errors.As(last, &said) && !said.NodeCannotServe() {
 				c.nodes.stay(node)
-				return last
+				return unknown, last
 			}
 			c.nodes.leave(node)
 			unknown = unknown || r.mayBeDone(last)
 			failed = failed.and(node, last)
 			if ctx.Err() != nil || !goesOn(r, last) {
-				return c.inDoubt(failed.told(last, c.nodes.urls), unknown)
+				return unknown, c.inDoubt(failed.told(last, c.nodes.urls), unknown)
 			}
 			err = worse(err, last)
 			answered = answered || said != nil
@@ -117,7 +118,7 @@ func (c *Client) each(ctx context.Context, r request, try func(node string) erro
 			break
 		}
 	}
-	return c.inDoubt(failed.told(err, c.nodes.urls), unknown)
+	return unknown, c.inDoubt(failed.told(err, c.nodes.urls), unknown)
 }
 
 // inDoubt is an error that says so if the command may have been carried out.

@@ -19,7 +19,8 @@ import (
 // answer is a reply with the node that gave it.
 type answer struct {
 	*http.Response
-	node string
+	node  string
+	again bool // an earlier attempt may have been carried out, too
 }
 
 // position is the position that the catalog of the node had reached; the zero position: the reply does not say.
@@ -35,7 +36,7 @@ func (c *Client) call(ctx context.Context, r request) (resp *answer, body []byte
 	timeout := c.timeout(r)
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, slowAnswer(timeout))
 	defer cancel()
-	err = c.each(ctx, r, func(node string) (err error) {
+	again, err := c.each(ctx, r, func(node string) (err error) {
 		if resp, err = c.do(ctx, r, node); err != nil {
 			return err
 		}
@@ -48,6 +49,7 @@ func (c *Client) call(ctx context.Context, r request) (resp *answer, body []byte
 	if err != nil {
 		return nil, nil, err
 	}
+	resp.again = again
 	return resp, body, nil
 }
 
@@ -58,7 +60,7 @@ func (c *Client) open(ctx context.Context, r request) (*openBody, error) {
 	timeout := c.timeout(r)
 	begun := time.AfterFunc(timeout, func() { cancel(slowAnswer(timeout)) })
 	var resp *answer
-	err := c.each(ctx, r, func(node string) (err error) {
+	_, err := c.each(ctx, r, func(node string) (err error) {
 		resp, err = c.do(ctx, r, node)
 		return err
 	})
@@ -125,7 +127,7 @@ func (c *Client) do(ctx context.Context, r request, node string) (*answer, error
 		defer resp.Body.Close()
 		return nil, &NotRollcall{URL: node, Answer: resp.Status + " without the headers of a registry", Status: resp.StatusCode}
 	}
-	return &answer{resp, node}, nil
+	return &answer{Response: resp, node: node}, nil
 }
 
 // request makes the request to a node.

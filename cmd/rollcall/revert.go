@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -56,8 +55,15 @@ was made; what has is skipped and listed. A revert is events like any other, and
 		if err := remote.print(c, reply.Raw, func(w io.Writer) error { return tellRevert(w, reply.Value) }); err != nil {
 			return err
 		}
+		if reply.Again && !r.DryRun {
+			fmt.Fprintln(c.ErrOrStderr(), "A first attempt got no answer. What it may have reverted is not told here; rollcall history tells it.")
+		}
 		if r.AllOrNothing && !r.DryRun && len(reply.Value.Skipped) > 0 {
-			return errors.New("nothing was reverted: an instance changed since the plan was made, or a rule refused it")
+			attempt := ""
+			if reply.Again {
+				attempt = " by the last attempt"
+			}
+			return fmt.Errorf("nothing was reverted%s: an instance changed since the plan was made, or a rule refused it", attempt)
 		}
 		return nil
 	}
