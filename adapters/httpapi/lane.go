@@ -168,18 +168,18 @@ func (f *laneFace) Lookup(of lane.Subject, ready bool, match, encodings []byte) 
 		return lane.Reply{}, false
 	}
 	list, ok := f.api.Queries.PlainList(view, ready)
-	if !ok || f.usage.Take(web.Requests) != nil {
+	if !ok {
 		return lane.Reply{}, false
 	}
-	if len(list.Bytes) >= web.GzipFrom && encodings != nil && web.AcceptsGzip(string(encodings)) {
-		return lane.Reply{}, false // the server compresses it
+	unchanged := web.Matches(string(match), list.ETag)
+	compressed := len(list.Bytes) >= web.GzipFrom && encodings != nil && web.AcceptsGzip(string(encodings)) // by the server
+	// The request is counted last: the server counts those that it gets.
+	if compressed || !unchanged && len(list.Bytes) > largestInLane || f.usage.Take(web.Requests) != nil {
+		return lane.Reply{}, false
 	}
-	switch {
-	case web.Matches(string(match), list.ETag):
+	if unchanged {
 		reply = f.reply(http.StatusNotModified, position)
-	case len(list.Bytes) > largestInLane:
-		return lane.Reply{}, false
-	default:
+	} else {
 		reply = f.reply(http.StatusOK, position)
 		reply.Type, reply.Body = echo.MIMEApplicationJSON, list.Bytes
 		if len(list.Bytes) >= web.LargeBody {

@@ -177,6 +177,26 @@ func TestTheLaneObeysTheLimits(t *testing.T) {
 	}
 }
 
+// A lookup that the lane leaves to the server, which compresses the reply, counts once.
+func TestALookupThatIsCompressedCountsOnce(t *testing.T) {
+	l := startLimited(t, map[web.Limit]float64{web.Requests: 5})
+	l.send("PUT", a1, `{"address":"10.0.0.1","metadata":{"a":"`+strings.Repeat("x", 4000)+`","b":"`+strings.Repeat("x", 4000)+`"}}`, from("192.0.2.7")...).want(t, 201)
+	w, passed := l.dial(), 0
+	for range 15 {
+		w.say(request("GET", lookup, "Accept-Encoding: gzip"))
+		switch r := w.hear(); {
+		case r.StatusCode == http.StatusTooManyRequests:
+		case r.Header.Get("Content-Encoding") != "gzip":
+			t.Fatalf("the reply is %s, %v", r.Status, r.Header)
+		default:
+			passed++
+		}
+	}
+	if passed != 10 {
+		t.Errorf("%d lookups pass", passed)
+	}
+}
+
 // A source that shows tokens with wrong signatures is refused before their signatures are checked.
 func TestASourceIsLimitedBeforeSignaturesAreChecked(t *testing.T) {
 	v := &voucher{bearers: map[string]*web.Caller{"a.b.c": web.NewCaller(web.ByJWT, "ci:build", nil, time.Time{})}}
