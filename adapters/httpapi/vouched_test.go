@@ -103,6 +103,30 @@ func TestAVerifiedTokenStaysInTheLaneUntilItEnds(t *testing.T) {
 	}
 }
 
+// A caller who is refused is counted once, also where the lane has looked at the request first. A token that the lane does not know yet, and
+// the server then takes, is not counted as refused.
+func TestARefusedCallerIsCountedOnce(t *testing.T) {
+	g, v, _ := startVouched(t)
+	g.send("PUT", a1, `{"address":"10.0.0.5"}`, jwt...).want(t, 201)
+	v.known.Clear()
+	w := g.dial()
+	w.say(request("GET", "/healthz"))
+	w.hear().want(t, 200)
+	for _, sent := range []struct {
+		bearer string
+		status int
+	}{{"a.b.c", 200}, {"a.b.c", 200}, {"a.b.d", 401}, {"wrong", 401}, {"wrong", 401}} {
+		w.say(request("PUT", beatA1, "Authorization: Bearer "+sent.bearer))
+		w.hear().want(t, sent.status)
+	}
+	if jwts, tokens := g.access.Told(web.ByJWT, false), g.access.Told(web.ByToken, false); jwts != 1 || tokens != 2 {
+		t.Errorf("%d and %d callers are counted as refused", jwts, tokens)
+	}
+	if g.api.Lane().Answered() == 0 {
+		t.Error("nothing took the lane")
+	}
+}
+
 func TestAnonymousCallersHaveThePresentRightsOfTheirRole(t *testing.T) {
 	g, v, _ := startVouched(t)
 	w := g.dial()

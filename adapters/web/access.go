@@ -80,13 +80,18 @@ func (a *Access) Identify(r *http.Request) (*Identity, error) {
 	case 0:
 		return a.unnamed(a.version(), CertificateOf(r.TLS), AddressOf(r.RemoteAddr)), nil
 	case 1:
-		return a.authorize([]byte(sent[0]), r.RemoteAddr, func(token []byte) *Caller { return a.Vouched.Verify(r.Context(), token) })
+		id, by := a.authorize([]byte(sent[0]), r.RemoteAddr, func(token []byte) *Caller { return a.Vouched.Verify(r.Context(), token) })
+		if id == nil {
+			return nil, a.refuse(by)
+		}
+		return id, nil
 	}
 	return nil, a.refuse(ByToken)
 }
 
 // Authorize says who sends an Authorization header (nil: none) from an address over a connection with a verified
-// certificate (nil: none), by what is known already: an issuer's token that was not verified before is refused.
+// certificate (nil: none), by what is known already: an issuer's token that was not verified before is refused. A refusal is
+// not counted, because Identify decides about the request then.
 func (a *Access) Authorize(authorization []byte, from string, certificate *x509.Certificate) (*Identity, error) {
 	if a == nil {
 		return uncontrolled(certificate), nil
@@ -97,7 +102,11 @@ func (a *Access) Authorize(authorization []byte, from string, certificate *x509.
 	if authorization == nil {
 		return a.unnamed(a.version(), certificate, AddressOf(from)), nil
 	}
-	return a.authorize(authorization, from, func(token []byte) *Caller { return a.Vouched.Remembered(token) })
+	id, _ := a.authorize(authorization, from, func(token []byte) *Caller { return a.Vouched.Remembered(token) })
+	if id == nil {
+		return nil, unauthorized
+	}
+	return id, nil
 }
 
 // MustVerify says whether the signature of a token must be checked to say who makes a request. That costs more than to refuse a
@@ -111,35 +120,36 @@ func (a *Access) MustVerify(r *http.Request) bool {
 	return strings.Count(token, ".") == 2 && a.Vouched.Remembered([]byte(token)) == nil
 }
 
-func (a *Access) authorize(authorization []byte, from string, vouched func(token []byte) *Caller) (*Identity, error) {
+// authorize says whose an Authorization header is (nil: nobody's), and by which method that was decided.
+func (a *Access) authorize(authorization []byte, from string, vouched func(token []byte) *Caller) (id *Identity, by Method) {
 	version := a.version() // before the look-up: a change during it is noticed
 	scheme, secret, _ := bytes.Cut(authorization, []byte{' '})
 	if !bytes.EqualFold(scheme, []byte("Bearer")) {
-		return nil, a.refuse(ByToken)
+		return nil, ByToken
 	}
 	secret = bytes.TrimLeft(secret, " ")
 	if bytes.Count(secret, []byte{'.'}) == 2 { // the registry's tokens have none
 		if a.Vouched == nil {
-			return nil, a.refuse(ByJWT)
+			return nil, ByJWT
 		}
 		caller := vouched(secret)
 		if caller == nil || !caller.admitted(a.Now()) {
-			return nil, a.refuse(ByJWT)
+			return nil, ByJWT
 		}
-		return a.identity(version, caller, AddressOf(from)), nil
+		return a.identity(version, caller, AddressOf(from)), ByJWT
 	}
 	hash, ok := commands.HashSecret(secret)
 	if !ok {
-		return nil, a.refuse(ByToken)
+		return nil, ByToken
 	}
-	id := &Identity{access: a, version: version, bearer: a.Tokens.Find(hash), address: AddressOf(from)}
+	id = &Identity{access: a, version: version, bearer: a.Tokens.Find(hash), address: AddressOf(from)}
 	if id.bearer == nil || !id.bearer.Admits(a.Now(), id.address) {
-		return nil, a.refuse(ByToken)
+		return nil, ByToken
 	}
 	id.Name, id.Grants = id.bearer.Name, id.bearer.Grants
 	id.bearer.Used(a.Now())
 	a.tell(ByToken, true)
-	return id, nil
+	return id, ByToken
 }
 
 // Still says whether the identity is what it was: whoever waits or streams asks again before each reply. It allocates
