@@ -139,7 +139,7 @@ func New(config Config) *API {
 	for _, t := range []*web.Turns{a.heartbeatTurns, a.heartbeatTurns.Long} {
 		t.OnRefused, t.OnWaiting = config.Shed, config.Shed
 	}
-	a.lane = lane.New(lane.Options{Face: a.laneFace, Batch: a.laneBatch, Batches: batchesAtOnce(config.Remote), Host: config.Hosts.AllowBytes, Observe: observeLane(config.Observer)})
+	a.lane = lane.New(lane.Options{Face: a.laneFace, Batch: a.laneBatch, Batches: batchesAtOnce(config.Remote), Host: config.Hosts.AllowBytes, Vary: config.Origins.Vary(), Observe: observeLane(config.Observer)})
 	return &API{a.router(), a}
 }
 

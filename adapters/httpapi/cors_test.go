@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -120,6 +121,22 @@ func TestOriginsAreExact(t *testing.T) {
 	for _, wrong := range []string{"", "*", "null", "ui.example.com", "https://", "https://*.example.com", "https://ui.example.com/", "https://ui.example.com/path", "https://user@ui.example.com", "ftp://ui.example.com", "https://ui.example.com?x=1", "https://ui.example.com:443", "http://ui.example.com:80"} {
 		if got, err := web.ParseOrigins([]string{wrong}); err == nil {
 			t.Errorf("%q is read as %v", wrong, got)
+		}
+	}
+}
+
+// The lane's replies vary by origin as the server's do: a cache that has the reply to a client without an origin must not give it to a page.
+func TestTheLaneVariesByOriginAsTheServerDoes(t *testing.T) {
+	s := startConfigured(t, pebblestore.Options{}, func(c *httpapi.Config) { c.Origins = web.Origins{uiOrigin} })
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	const long = "/v1/services/many/instances"
+	text := strings.Repeat("x", 4000)
+	s.send("PUT", long+"/b-1", `{"address":"10.0.0.5","metadata":{"a":"`+text+`","b":"`+text+`","c":"`+text+`"}}`).want(t, 201)
+	for path, want := range map[string]string{lookup: "[Origin]", long: "[Origin Accept-Encoding]"} {
+		for i, r := range s.twice(request("GET", path)) {
+			if got := fmt.Sprint(r.Header["Vary"]); got != want {
+				t.Errorf("reply %d to %s varies by %s, not %s", i, path, got, want)
+			}
 		}
 	}
 }

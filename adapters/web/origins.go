@@ -31,6 +31,14 @@ func ParseOrigins(texts []string) (Origins, error) {
 	return origins, nil
 }
 
+// Vary is the Vary of every reply: a cache must not give the reply for one origin to another. "": replies are the same for all.
+func (o Origins) Vary() string {
+	if len(o) == 0 {
+		return ""
+	}
+	return "Origin"
+}
+
 // sharedKey marks in the context of a request that a page of an allowed origin sent it.
 const sharedKey = "rollcall.shared"
 
@@ -50,7 +58,7 @@ func Share(hosts *Hosts, origins Origins) echo.MiddlewareFunc {
 		}
 		return func(c echo.Context) error {
 			r, h := c.Request(), c.Response().Header()
-			h.Add("Vary", "Origin") // a cache must not give the reply for one origin to another
+			h.Add("Vary", origins.Vary())
 			named := r.Header["Origin"]
 			if len(named) != 1 || !slices.Contains(origins, named[0]) || !hosts.Allow(r.Host) {
 				return next(c)

@@ -103,6 +103,8 @@ type Options struct {
 	// Host says whether the lane may answer requests to a host (the Host header, with its port). nil: to any host. The
 	// HTTP server refuses the other requests.
 	Host func(host []byte) bool
+	// Vary is a Vary of every reply, before the reply's own; "": there is none.
+	Vary string
 	// Observe is told of every reply and how long it took; nil: nobody is.
 	Observe func(kind Kind, status int, took time.Duration)
 }

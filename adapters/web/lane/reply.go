@@ -54,6 +54,7 @@ func (l *Lane) appendHeaders(b []byte, r *Reply, now time.Time) []byte {
 	b = appendHeader(b, "\r\nPreference-Applied: ", r.Applied)
 	b = appendHeader(b, "\r\nRetry-After: ", r.RetryAfter)
 	b = appendHeader(b, "\r\nRollcall-Position: ", r.Position)
+	b = appendHeader(b, "\r\nVary: ", l.options.Vary)
 	b = appendHeader(b, "\r\nVary: ", r.Vary)
 	b = appendHeader(b, "\r\nX-Consul-Default-Acl-Policy: ", r.Policy)
 	b = appendHeader(b, "\r\nX-Request-Id: ", r.RequestID)
