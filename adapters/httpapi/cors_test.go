@@ -3,12 +3,15 @@ package httpapi_test
 import (
 	"fmt"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/rollcall-registry/rollcall/adapters/httpapi"
 	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
 	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/docs/api"
 )
 
 const uiOrigin = "https://ui.example.com:8443"
@@ -137,6 +140,21 @@ func TestTheLaneVariesByOriginAsTheServerDoes(t *testing.T) {
 			if got := fmt.Sprint(r.Header["Vary"]); got != want {
 				t.Errorf("reply %d to %s varies by %s, not %s", i, path, got, want)
 			}
+		}
+	}
+}
+
+// A page may read every header of replies that the description names.
+func TestPagesOfAllowedOriginsMayReadWhatIsDescribed(t *testing.T) {
+	s := startConfigured(t, pebblestore.Options{}, func(c *httpapi.Config) { c.Origins = web.Origins{uiOrigin} })
+	readable := strings.Split(s.sent(t, "GET", lookup, "", uiOrigin, "").Header.Get("Access-Control-Expose-Headers"), ", ")
+	described := regexp.MustCompile(`([A-Z][A-Za-z-]+): \{ \$ref: "#/components/headers/`).FindAllStringSubmatch(string(api.OpenAPI), -1)
+	if len(described) == 0 {
+		t.Fatal("the description names no headers")
+	}
+	for _, header := range described {
+		if !slices.Contains(readable, header[1]) {
+			t.Errorf("pages may not read %s", header[1])
 		}
 	}
 }

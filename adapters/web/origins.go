@@ -46,7 +46,7 @@ const sharedKey = "rollcall.shared"
 const (
 	sharedMethods = "GET, HEAD, POST, PUT, DELETE"
 	sharedHeaders = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Prefer, X-Request-Id"
-	exposed       = "ETag, Location, Preference-Applied, Retry-After, Rollcall-Expiry-Held, Rollcall-Lag, Rollcall-Position, Rollcall-Warning, X-Request-Id"
+	exposed       = "ETag, Location, Preference-Applied, Retry-After, Rollcall-Expiry-Held, Rollcall-Lag, Rollcall-Panic, Rollcall-Position, Rollcall-Warning, X-Request-Id"
 )
 
 // Share lets browsers give replies to pages of the allowed origins, and answers their preflights. A preflight has no
