@@ -65,8 +65,15 @@ func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversa
 	var at []int // the reversal of a request
 	refused := false
 	read := guardLogs{}
+	repeats := func(i int) error { // looks whether the request carried a reversal out before
+		done, before, err := s.reversed(ctx, caller, &reversals[i])
+		if before {
+			results[i], repeated[i] = done, true
+		}
+		return err
+	}
 	for i := range reversals {
-		if results[i], repeated[i], err = s.reversed(ctx, caller, &reversals[i]); err != nil {
+		if err := repeats(i); err != nil {
 			return nil, err
 		}
 		if repeated[i] {
@@ -74,12 +81,10 @@ func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversa
 		}
 		request, epoch, err := s.reverse(ctx, caller, &reversals[i], reason, &admitted[i], read)
 		if errors.As(err, new(ChangedSince)) { // the change may be the request's own, which is under way elsewhere, too
-			done, own, err := s.reversed(ctx, caller, &reversals[i])
-			if err != nil {
+			if err := repeats(i); err != nil {
 				return nil, err
 			}
-			if own {
-				results[i], repeated[i] = done, true
+			if repeated[i] {
 				continue
 			}
 		}
@@ -111,21 +116,13 @@ func (s *Service) Revert(ctx context.Context, caller Caller, reversals []Reversa
 		if conflict := (*eventstore.WrongExpectedRevision)(nil); errors.As(appended[j].Err, &conflict) {
 			results[i].Err = ChangedSince{Key: reversals[i].Key}
 		}
+		results[i].Position, results[i].Revision = appended[j].Position, uint64(appended[j].Revision)
 		if !notAppended(appended[j].Err) {
 			admitted[i] = nil
+		} else if err := repeats(i); err != nil { // the change that came between may be the request's own
+			return nil, err
 		}
-		results[i].Position, results[i].Revision = appended[j].Position, uint64(appended[j].Revision)
-		changed = max(changed, appended[j].Position)
-		if notAppended(appended[j].Err) { // the change that came between may be the request's own
-			done, own, err := s.reversed(ctx, caller, &reversals[i])
-			if err != nil {
-				return nil, err
-			}
-			if own {
-				results[i], repeated[i] = done, true
-				changed = max(changed, done.Position)
-			}
-		}
+		changed = max(changed, results[i].Position)
 	}
 	if changed > 0 {
 		_ = s.progress.WaitFor(ctx, changed) // see Service.do
