@@ -184,14 +184,10 @@ func (k *keeper) sendHeartbeats(ctx context.Context, all []*Kept) bool {
 	k.mu.Lock()
 	timeout := k.attempt(all)
 	k.mu.Unlock()
-	reply, err := ask[wire.BatchResult](ctx, k.client, request{
-		method: http.MethodPost, path: "/v1/heartbeats", query: url.Values{"owner": {all[0].Owner}}, body: json.RawMessage(body), timeout: timeout, repeatable: true,
-		header: map[string]string{"Prefer": "return=minimal"},
-	})
-	items, ok := reply.Value.InOrder(len(all))
-	if err == nil && !ok {
-		err = noBatch(k.client.URL())
-	}
+	items, position, err := k.batch(ctx, request{
+		path: "/v1/heartbeats", query: url.Values{"owner": {all[0].Owner}}, body: json.RawMessage(body), timeout: timeout,
+		header: map[string]string{"Prefer": wire.ReturnMinimal},
+	}, len(all))
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := time.Now()
@@ -203,7 +199,7 @@ func (k *keeper) sendHeartbeats(ctx context.Context, all []*Kept) bool {
 			continue
 		}
 		if items[i].Problem == nil {
-			one.heard(now, reply.Value.Position, 0)
+			one.heard(now, position, 0)
 			continue
 		}
 		one.refused(now, heartbeat, items[i].Problem)
@@ -233,6 +229,20 @@ func (k *keeper) tell(now time.Time, all []*Kept, err error) bool {
 	return true
 }
 
+// batch sends a batch of n items, and reads what became of each. There are no items with an error.
+func (k *keeper) batch(ctx context.Context, r request, n int) (items []wire.BatchItem, position wire.Position, err error) {
+	r.method, r.repeatable = http.MethodPost, true
+	reply, err := ask[wire.BatchResult](ctx, k.client, r)
+	if err != nil {
+		return nil, position, err
+	}
+	items, ok := reply.Value.InOrder(n)
+	if !ok {
+		return nil, position, noBatch(k.client.URL())
+	}
+	return items, reply.Value.Position, nil
+}
+
 func noBatch(registry string) *NotRollcall {
 	return &NotRollcall{URL: registry, Answer: "with something else than the results of a batch"}
 }
@@ -246,13 +256,11 @@ func (k *keeper) sendCommands(ctx context.Context, commands []pending) bool {
 	k.mu.Lock()
 	timeout := k.attempt(all)
 	k.mu.Unlock()
-	reply, err := ask[wire.BatchResult](ctx, k.client, request{method: http.MethodPost, path: "/v1/commands", body: items, timeout: timeout, repeatable: true})
-	results, ok := reply.Value.InOrder(len(commands))
+	results, _, err := k.batch(ctx, request{path: "/v1/commands", body: items, timeout: timeout}, len(commands))
 	for i := range results {
-		ok = ok && (results[i].Problem != nil || acknowledges(&results[i].Result, all[i].Key))
-	}
-	if err == nil && !ok {
-		err = noBatch(k.client.URL())
+		if results[i].Problem == nil && !acknowledges(&results[i].Result, all[i].Key) {
+			err = noBatch(k.client.URL())
+		}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/adapters/web/lane"
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // Register implements lane.Face. The HTTP server reads the bodies that are not plain, and tells what is wrong with them.
@@ -129,7 +130,7 @@ func (f *laneFace) Heartbeats(namespace, body, owner []byte, minimal bool) (repl
 	reply = f.reply(http.StatusOK, newest)
 	reply.Type, reply.Body, reply.Sent = echo.MIMEApplicationJSON, buffers.reply, done
 	if minimal {
-		reply.Applied = web.ReturnMinimal
+		reply.Applied = wire.ReturnMinimal
 	}
 	if len(reply.Body) >= web.GzipFrom {
 		reply.Vary = "Accept-Encoding"

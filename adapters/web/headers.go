@@ -7,6 +7,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // Once refuses a request that has one of the headers twice. Each has one value, of which two contradict each other: a subscriber with two
@@ -49,15 +50,12 @@ func Minimal(c echo.Context) bool {
 		}
 		minimal := strings.EqualFold(strings.Trim(strings.TrimSpace(value), `"`), "minimal") // the first one counts
 		if minimal {
-			c.Response().Header()["Preference-Applied"] = []string{ReturnMinimal}
+			c.Response().Header()["Preference-Applied"] = []string{wire.ReturnMinimal}
 		}
 		return minimal
 	}
 	return false
 }
-
-// ReturnMinimal is the preference of Minimal.
-const ReturnMinimal = "return=minimal"
 
 // Accepts says whether the Accept header names a format.
 func Accepts(r *http.Request, format string) bool {

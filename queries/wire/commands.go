@@ -17,6 +17,9 @@ type Result struct {
 	Outcome   string   `json:"outcome,omitempty"` // of a registration: created, updated or renewed
 }
 
+// ReturnMinimal is the preference (RFC 7240) of a caller to whom the reply to a batch shall count what succeeded, and not list it.
+const ReturnMinimal = "return=minimal"
+
 // BatchResult is what became of the commands of a batch: each is in Succeeded or in Failed, by its index in the batch, or was carried out
 // and is counted in Omitted, for a caller who prefers a minimal reply.
 type BatchResult struct {
