@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"sync"
 
@@ -11,7 +10,6 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/queries"
 )
 
@@ -205,13 +203,7 @@ func (a *api) checkReports(c echo.Context) error {
 	web.Charge(c, web.Requests, max(len(buffers.items)-1, 0)) // one is counted already
 	buffers.keepAllowed(web.IdentityOf(c), namespace(c))
 	buffers.results = a.Commands.Heartbeats(caller(c)).ReportAll(c.Request().Context(), buffers.reports, buffers.results[:0])
-	var newest eventstore.Position
-	buffers.reply, newest, err = a.appendBatch(buffers.reply[:0], web.Minimal(c), buffers.refused, func(b []byte, i int) []byte { return appendKey(b, &buffers.reports[i].Key) }, buffers.results)
-	if err != nil {
-		return err
-	}
-	a.setPosition(c, newest)
-	return web.AnswerJSON(c, http.StatusOK, buffers.reply)
+	return a.answerBatch(c, buffers.refused, func(b []byte, i int) []byte { return appendKey(b, &buffers.reports[i].Key) }, buffers.results)
 }
 
 // reportBuffers hold a batch of reports from the request's body to the reply. A pool keeps them for later requests. The
@@ -221,7 +213,6 @@ type reportBuffers struct {
 	refused []error              // one for each item; nil: the item is not refused
 	reports []domain.ReportCheck // of the items that are not refused
 	results []commands.Result
-	reply   []byte
 }
 
 var reportBuffersPool = sync.Pool{New: func() any { return new(reportBuffers) }}

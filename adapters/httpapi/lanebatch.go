@@ -21,8 +21,7 @@ type laneBatch struct {
 	beats []commands.CallersHeartbeat // of the faces
 	tried []commands.Tried            // one for each heartbeat, once Send has returned
 
-	begun          bool                // since the newest Reset
-	namespace      string              // of the newest heartbeat
+	namespace      string              // of the newest heartbeat since the newest Reset; "": there was none
 	needsNoWarning bool                // for that namespace, when it came
 	before, newest eventstore.Position // of the catalog, before and after Send
 	failure        *web.Panic          // of Send; nil: Send did not panic
@@ -47,8 +46,8 @@ func (a *api) laneBatch() lane.Batch { return &laneBatch{api: a, replies: laneFa
 func (b *laneBatch) Add(face lane.Face, of lane.Subject) bool {
 	f := face.(*laneFace)
 	key := keyOf(of)
-	if !b.begun || key.Namespace != b.namespace {
-		b.begun, b.namespace, b.needsNoWarning = true, key.Namespace, b.api.needsNoWarning(key.Namespace)
+	if key.Namespace != b.namespace {
+		b.namespace, b.needsNoWarning = key.Namespace, b.api.needsNoWarning(key.Namespace)
 	}
 	holder, err := f.who.Holder(domain.WriteInstances, key)
 	if err != nil || !b.needsNoWarning || !f.mayBeat(key) || !b.api.heartbeatTurns.TryEnter() {
@@ -96,7 +95,7 @@ func (b *laneBatch) Reset() {
 	clear(b.faces)
 	clear(b.beats)
 	b.faces, b.beats, b.tried = b.faces[:0], b.beats[:0], b.tried[:0]
-	b.begun, b.failure = false, nil
+	b.namespace, b.failure = "", nil
 }
 
 func (b *laneBatch) leave() {
