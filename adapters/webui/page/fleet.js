@@ -260,7 +260,7 @@ export class Fleet extends EventTarget {
     let wait = 250;
     while (!signal.aborted) {
       try {
-        await stream("/v1/streams/catalog", { ns: this.#namespace, }, lastID, signal, {
+        await stream("/v1/streams/catalog", { ns: this.#namespace }, lastID, signal, {
           open: () => {
             if (lastID) this.#become("live");
           },
