@@ -19,7 +19,7 @@ const (
 	lightGrowth    = 40 << 20  // bytes that the heap grows by in a lightPause, at most
 	busyGrowth     = 96 << 20  // bytes, however small the heap is, when so much is allocated in a second
 	smallHeap      = 128 << 20 // bytes up to which a heap may grow however much is allocated; beyond, it grows by growthPercent at most
-	growthPercent  = 30        // of the live bytes; a heap that is not small grows by no more
+	growthPercent  = 60        // of the live bytes; a heap that is not small grows by no more
 	restingPercent = 5         // of the live bytes, however little is allocated
 	aSecondFor     = 64 << 20  // live bytes for which a collection may come a second later
 	mostPercent    = 400
