@@ -36,6 +36,7 @@ type idle struct {
 	cycle uint32                          // number of complete rounds over all shards
 	shard int                             // index of the shard at which the next look begins
 	marks [idleCycles]eventstore.Position // the next position at the end of each of the last rounds, oldest first
+	found []*head                         // memory of forgetIn
 }
 
 // forgetIdle has the committer look through the shards, one after the other, until the store closes.
@@ -94,7 +95,7 @@ func (d *idle) next(s *Store) {
 func (s *Store) forgetIn(c *commit, shard *headShard) (looked int) {
 	shard.Lock()
 	defer shard.Unlock()
-	var idle []*head // gathered first, because a removal moves other heads
+	idle := s.idle.found[:0] // gathered first, because a removal moves other heads
 	for h := range shard.table.All() {
 		if h.last <= c.applied && s.idle.over(h) {
 			idle = append(idle, h)
@@ -103,6 +104,10 @@ func (s *Store) forgetIn(c *commit, shard *headShard) (looked int) {
 	looked = shard.table.Len()
 	for _, h := range idle {
 		s.forgetHead(shard, h)
+	}
+	clear(idle)
+	if s.idle.found = idle; cap(idle) > headsAtOnce { // a shard has so many in a store of a million streams
+		s.idle.found = nil
 	}
 	return looked
 }

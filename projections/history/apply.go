@@ -8,10 +8,12 @@ import (
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 )
 
-// What is in memory is written after this many heartbeats, or after this time by the events' recorded times. Young entries are
+// What is in memory is written after this many heartbeats, or after this time by the events' recorded times, or, but in a rebuild, when this
+// many summaries have changed: the engine takes no batch of some MiB without memory for it alone (ADR 171). Young entries are
 // also written when they are this long together. After a crash, what was only in memory is read from the store again.
 const (
 	flushHeartbeats = 1_000_000
+	flushSummaries  = 1 << 15
 	flushEntries    = 4 << 20  // bytes
 	flushRebuilt    = 64 << 20 // bytes, in a rebuild, whose lists become longer and whose tables become fewer for it
 	flushAfter      = 5 * time.Second
@@ -45,7 +47,8 @@ func (h *History) flushWhenDue(events []eventstore.RecordedEvent, upTo eventstor
 	if h.flushed.IsZero() {
 		h.flushed = now
 	}
-	if h.unflushed >= cmp.Or(h.place.flushHeartbeats, flushHeartbeats) || !h.rebuilding && now.Sub(h.flushed) >= flushAfter {
+	live := !h.rebuilding && (len(h.changed) >= flushSummaries || now.Sub(h.flushed) >= flushAfter)
+	if live || h.unflushed >= cmp.Or(h.place.flushHeartbeats, flushHeartbeats) {
 		h.flushed = now
 		return h.commit(upTo, true)
 	}

@@ -77,6 +77,9 @@ func OpenOn(fs vfs.FS, dir string, store uuid.UUID, logger *slog.Logger) (*Histo
 	return openIn(place{dir: dir, store: store, logger: logger, fs: fs, segment: 24})
 }
 
+// FlushSummaries is how many summaries are in memory before they are written.
+const FlushSummaries = flushSummaries
+
 // InMemory is of how many instances a history has summaries in memory, or sums.
 func (h *History) InMemory() int {
 	return h.Summaries() + h.AtRest()
@@ -170,7 +173,7 @@ func Actors(before, metadata []byte) (plain, decoded string, isPlain bool) {
 }
 
 // InOrder puts names in order.
-func InOrder(names []string) { byName(names, func(name string) string { return name }) }
+func InOrder(names []string) { byName(nil, names, func(name string) string { return name }) }
 
 // SetFormat has the folder say that it is of a version.
 func (h *History) SetFormat(version byte) error {

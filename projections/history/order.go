@@ -17,13 +17,14 @@ type headOf struct {
 // manyNames is from how many names on their numbers are put in order byte by byte, which looks at no two of them together.
 const manyNames = 256
 
-// byName puts items in the order of their names.
-func byName[T any](items []T, name func(T) string) {
+// byName puts items in the order of their names. memory is what an earlier call used, and is given to the next; nil: the call takes its own.
+func byName[T any](memory []headOf, items []T, name func(T) string) (used []headOf) {
 	if len(items) < 2 {
-		return
+		return memory
 	}
 	shared := name(items[0])
-	list := make([]headOf, len(items), 2*len(items))
+	memory = slices.Grow(memory[:0], 2*len(items))
+	list, spare := memory[:len(items)], memory[len(items):2*len(items)]
 	for i := 0; i < len(items); i++ {
 		of := name(items[i])
 		if !strings.HasPrefix(of, shared) { // mostly with one of the first
@@ -35,7 +36,7 @@ func byName[T any](items []T, name func(T) string) {
 	if len(list) < manyNames {
 		slices.SortFunc(list, func(a, b headOf) int { return cmp.Compare(a.head, b.head) })
 	} else {
-		list = byHead(list, list[len(list):cap(list)])
+		list = byHead(list, spare)
 	}
 	for begin := 0; begin < len(list); { // those with the same head
 		end := begin + 1
@@ -47,11 +48,14 @@ func byName[T any](items []T, name func(T) string) {
 		}
 		begin = end
 	}
-	ordered := make([]T, len(items))
-	for i := range list {
-		ordered[i] = items[list[i].index]
+	for i := range list { // each round of items that take the places of one another
+		first, at := items[i], i
+		for from := list[at].index; from != i; from = list[at].index {
+			items[at], list[at].index, at = items[from], at, from
+		}
+		items[at], list[at].index = first, at
 	}
-	copy(items, ordered)
+	return memory
 }
 
 // headAfter is the number that the bytes of a name behind its first ones make.

@@ -30,7 +30,7 @@ func (x *index) seal(b batch, s *segment) error {
 		_, _, before = x.segments.at(s.number - 1)
 	}
 	ordered := slices.Clone(subjects)
-	byName(ordered, func(s *subject) string { return s.name })
+	byName(nil, ordered, func(s *subject) string { return s.name })
 	if err := x.sealSteps(b, s, ordered); err != nil {
 		return err
 	}

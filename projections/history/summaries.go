@@ -304,7 +304,7 @@ func (s *summary) follow(before sum) {
 // known, and nothing of instances that have ended, or that had no heartbeat for hours, so that memory depends on the live instances
 // only. REQUIRES: mu is held.
 func (h *History) writeSummaries(b batch) error {
-	byName(h.changed, func(s *summary) string { return s.name }) // the engine takes keys in order several times as fast as others
+	h.order = byName(h.order, h.changed, func(s *summary) string { return s.name }) // the engine takes keys in order several times as fast as others
 	var lone []*summary
 	for _, s := range h.changed {
 		if s.lone && s.dirty {
@@ -337,7 +337,7 @@ func (h *History) writeSummaries(b batch) error {
 		h.changed[i] = nil
 	}
 	if cap(h.changed) > 4096 && len(h.changed) < cap(h.changed)/16 {
-		h.changed = nil
+		h.changed, h.order = nil, nil
 	}
 	h.changed, h.unflushed = h.changed[:0], 0
 	if h.newest > h.swept && !h.seeded {

@@ -3,6 +3,7 @@ package history_test
 import (
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -194,4 +195,38 @@ func TestTheSummariesOfASilentFleetAreWritten(t *testing.T) {
 		}
 		stop()
 	})
+}
+
+// A fleet that is so large that one write of all its summaries would take megabytes has them written before their time has come, and no sum differs.
+func TestTheSummariesOfALargeFleetAreWrittenInParts(t *testing.T) {
+	ctx, h := t.Context(), open(t, filepath.Join(t.TempDir(), "history"))
+	const fleet = history.FlushSummaries + 100
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	key := func(n int) domain.Key {
+		return domain.Key{Namespace: "default", Service: "large", ID: strconv.Itoa(n)}
+	}
+	position := eventstore.Position(0)
+	for round := range 2 {
+		most := 0
+		for n := range fleet {
+			position++
+			beat := eventstore.RecordedEvent{
+				EventData: eventstore.EventData{Type: domain.TypeHeartbeatReceived, Data: []byte(`{"epoch":1}`)}, Stream: eventstore.HeartbeatStream(key(n)),
+				StreamNumber: uint32(n + 1), Revision: eventstore.Revision(round), Position: position, RecordedAt: at.Add(time.Duration(round) * time.Second),
+			}
+			if err := h.Apply([]eventstore.RecordedEvent{beat}, position); err != nil {
+				t.Fatal(err)
+			}
+			most = max(most, h.Unwritten())
+		}
+		if most >= history.FlushSummaries {
+			t.Errorf("in round %d, %d summaries were not written", round, most)
+		}
+	}
+	for _, n := range []int{0, fleet / 2, fleet - 1} {
+		hours, err := h.Heartbeats(ctx, key(n), time.Time{}, time.Time{})
+		if err != nil || len(hours) != 1 || hours[0].Received != 2 || hours[0].LongestGap != time.Second {
+			t.Errorf("of instance %d: %+v, %v", n, hours, err)
+		}
+	}
 }

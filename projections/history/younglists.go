@@ -225,7 +225,7 @@ func (l *lists) each(yield func(t term, list []eventstore.Position) error) error
 		}
 	}
 	instances := slices.Clone(l.instances) // readers may have the other
-	byName(instances, func(i *instanceList) string { return i.name })
+	byName(nil, instances, func(i *instanceList) string { return i.name })
 	for _, list := range instances {
 		if err := yield(term{prefix: rangeInstance, name: list.name}, list.positions); err != nil {
 			return err

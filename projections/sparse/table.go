@@ -138,7 +138,7 @@ func (t *Table[K, T, P]) Remove(p P) {
 	}
 	t.slots[free] = nil
 	t.used--
-	if len(t.slots) > leastShrunk && 16*t.used < len(t.slots) {
+	if len(t.slots) > leastShrunk && 4*t.used < len(t.slots) {
 		t.Resize(t.used)
 	}
 }
