@@ -140,6 +140,22 @@ func TestABackupIsTakenAgainAndAgain(t *testing.T) {
 	}
 }
 
+func TestTablesAndTheirValuesAreNotSentAgain(t *testing.T) {
+	dir := t.TempDir()
+	s := store{files{"MANIFEST-000001": "m1", "000004.sst": "table four", "000005.blob": "values five"}, uuid.UUID{1}}
+	mustTake(t, s, dir)
+	target, err := backup.OpenTarget(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := archive(t, s, target.Have())
+	for _, name := range []string{"000004.sst", "000005.blob"} {
+		if bytes.Contains(again, []byte(s.files[name])) {
+			t.Errorf("%s is sent again", name)
+		}
+	}
+}
+
 func TestAFolderWithOtherThingsInItIsRefusedAndLeftAlone(t *testing.T) {
 	for name, content := range map[string]files{
 		"somebody's home":      {"letter.txt": "dear", "photos/1.jpg": "jpg"},

@@ -140,6 +140,11 @@ func (a *sender) addFiles(data string, patterns []string) error {
 	return nil
 }
 
+// isTable says whether a file is a table of the engine, or has values that a table refers to.
+func isTable(name string) bool {
+	return strings.HasSuffix(name, ".sst") || strings.HasSuffix(name, ".blob")
+}
+
 func (a *sender) add(name, path string) error {
 	f, info, err := durable.OpenRegular(path)
 	if err != nil {
@@ -149,7 +154,7 @@ func (a *sender) add(name, path string) error {
 	file := File{Name: name, Size: info.Size()}
 	// A table never changes, but a table of another store, or a table that was written after a restore, may have the same
 	// name and size.
-	if had := a.have[name]; strings.HasSuffix(name, ".sst") && had.Size == file.Size {
+	if had := a.have[name]; isTable(name) && had.Size == file.Size {
 		sum := sha256.New()
 		if _, err := io.Copy(sum, f); err != nil {
 			return err

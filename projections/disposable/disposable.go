@@ -103,11 +103,7 @@ func Open(dir string, opts Options) (db *DB, err error) {
 
 // openEngine opens the engine. It turns a panic of the engine over damaged files into an error.
 func openEngine(dir string, o *pebble.Options) (db *pebble.DB, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("the engine gave up: %v", r)
-		}
-	}()
+	defer unpanicked(&err)
 	return pebble.Open(dir, o)
 }
 
@@ -252,8 +248,23 @@ func (db *DB) Checkpoint(dir string) (err error) {
 	return db.DB.Checkpoint(dir)
 }
 
+// Value is the value at an iterator, valid until the iterator is moved. The engine panics over a damaged file of values that are apart from their
+// keys, in the goroutine that reads the value.
+func (db *DB) Value(it *pebble.Iterator) (v []byte, err error) {
+	defer unpanicked(&err)
+	return it.ValueAndErr()
+}
+
+// unpanicked turns a panic of the engine into an error.
+func unpanicked(err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("the engine gave up: %v", r)
+	}
+}
+
 // Fetch is a copy of the value of a key; nil: there is none.
-func (db *DB) Fetch(key []byte) ([]byte, error) {
+func (db *DB) Fetch(key []byte) (copied []byte, err error) {
+	defer unpanicked(&err)
 	v, closer, err := db.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil

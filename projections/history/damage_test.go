@@ -178,6 +178,9 @@ func TestAFailedWriteOfTheHistoryEndsNothing(t *testing.T) {
 		"table": func(op errorfs.Op) bool {
 			return op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.HasSuffix(op.Path, ".sst")
 		},
+		"values": func(op errorfs.Op) bool {
+			return op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.HasSuffix(op.Path, ".blob")
+		},
 		"any": func(op errorfs.Op) bool { return op.Kind.ReadOrWrite() == errorfs.OpIsWrite },
 	}
 	for kind, hit := range kinds {

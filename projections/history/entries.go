@@ -119,7 +119,7 @@ func (b *block) searchBack(p eventstore.Position) int { return upTo(b.positions,
 // open reads a young block.
 func (e *entries) open(p packedBlock) (err error) {
 	e.moved = false
-	e.block, err = e.x.unpacked(p.last, func() []byte { return p.v })
+	e.block, err = e.x.unpacked(p.last, func() ([]byte, error) { return p.v, nil })
 	return err
 }
 
@@ -135,7 +135,7 @@ func (e *entries) read(move func(it *pebble.Iterator) bool) (ok bool, err error)
 	if !move(e.it) {
 		return false, e.it.Error()
 	}
-	if e.block, err = e.x.unpacked(eventstore.Position(tail(e.it.Key())), e.it.Value); err != nil {
+	if e.block, err = e.x.unpacked(eventstore.Position(tail(e.it.Key())), func() ([]byte, error) { return e.x.db.Value(e.it) }); err != nil {
 		return false, err
 	}
 	e.moved = true
@@ -143,11 +143,15 @@ func (e *entries) read(move func(it *pebble.Iterator) bool) (ok bool, err error)
 }
 
 // unpacked is the block that ends at a position, if it is kept, or from its stored form.
-func (x *index) unpacked(last eventstore.Position, stored func() []byte) (*block, error) {
+func (x *index) unpacked(last eventstore.Position, stored func() ([]byte, error)) (*block, error) {
 	if b := x.kept.holding(last); b != nil {
 		return b, nil
 	}
-	b, err := unpack(last, stored())
+	v, err := stored()
+	if err != nil {
+		return nil, err
+	}
+	b, err := unpack(last, v)
 	if err == nil {
 		x.kept.keep(b)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -78,6 +79,16 @@ const blockCache = disposable.Memtables + 16<<20
 // each twice. It has no filters, for nearly all looks are by the beginning of a key.
 const mergeFrom = 8
 
+// apart is from how many bytes on a value is kept apart from its key, in a file that no merge writes again: blocks of entries and of leaves,
+// steps, and long lists, of which none is ever replaced. Names of instances come in any order, so a merge writes their lists again and again, and
+// with them all that stands between them in the tables.
+const apart = 1 << 10
+
+// valuesApart has the engine never write a file of values again.
+func valuesApart() pebble.ValueSeparationPolicy {
+	return pebble.ValueSeparationPolicy{Enabled: true, MinimumSize: apart, MaxBlobReferenceDepth: math.MaxInt32, TargetGarbageRatio: 1}
+}
+
 // open opens the folder as it is.
 func (p *place) open() (*index, error) {
 	cache := pebble.NewCache(blockCache)
@@ -86,6 +97,7 @@ func (p *place) open() (*index, error) {
 		Cache: cache, FormatMajorVersion: pebble.FormatNewest, L0CompactionThreshold: mergeFrom,
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 }, ReadOnly: p.readOnly, ErrorIfNotExists: p.readOnly, FS: p.fs,
 	}}
+	o.Engine.Experimental.ValueSeparationPolicy = valuesApart
 	for i := range o.Engine.Levels {
 		o.Engine.Levels[i].BlockSize = 4 << 10
 	}

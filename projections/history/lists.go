@@ -131,7 +131,11 @@ func (l *postings) read(ok bool) bool {
 	if l.err = l.it.Error(); !ok || l.err != nil {
 		return false
 	}
-	l.block, l.err = readList(l.term.prefix, eventstore.Position(tail(l.it.Key())), l.it.Value(), l.block)
+	v, err := l.x.db.Value(l.it)
+	if l.err = err; err != nil {
+		return false
+	}
+	l.block, l.err = readList(l.term.prefix, eventstore.Position(tail(l.it.Key())), v, l.block)
 	if l.err == nil && l.term.prefix == rangeInstance {
 		l.block = unmarked(l.block, l.lives)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
+	"github.com/rollcall-registry/rollcall/projections/disposable"
 	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
@@ -29,6 +30,7 @@ func (x *index) segmentEnds() (ends []eventstore.Position, err error) {
 
 // sealed reads the sections of segments that the engine had when it was made.
 type sealed struct {
+	db     *disposable.DB
 	it     *pebble.Iterator
 	had    int64 // how many segments the engine had at least
 	prefix byte
@@ -38,7 +40,7 @@ type sealed struct {
 func (x *index) newSealed(prefix byte) (*sealed, error) {
 	had := x.segments.sealed() // before the iterator is made, so that it finds them all
 	it, err := x.db.NewIter(&pebble.IterOptions{LowerBound: []byte{prefix}, UpperBound: []byte{prefix + 1}})
-	return &sealed{it: it, had: had, prefix: prefix}, err
+	return &sealed{db: x.db, it: it, had: had, prefix: prefix}, err
 }
 
 func (s *sealed) close() error { return s.it.Close() }
@@ -49,7 +51,11 @@ func (s *sealed) each(number int64, from string, yield func(name, section []byte
 	s.key = append(binary.BigEndian.AppendUint64(append(s.key[:0], s.prefix), uint64(number)), from...)
 	of := s.key[:9]
 	for ok := s.it.SeekGE(s.key); ok && string(s.it.Key()[:9]) == string(of); ok = s.it.Next() {
-		for r := (packed.Reader{B: s.it.Value()}); len(r.B) > 0; {
+		v, err := s.db.Value(s.it)
+		if err != nil {
+			return err
+		}
+		for r := (packed.Reader{B: v}); len(r.B) > 0; {
 			name, section := r.Bytes(), r.Bytes()
 			if r.Failed {
 				return fmt.Errorf("history: a section of segment %d is damaged", number)
