@@ -1,6 +1,7 @@
 package domain_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -173,6 +174,7 @@ func TestTokensAndRoles(t *testing.T) {
 		"rotated":                  {[]domain.Event{ci}, domain.RotateToken{Name: "ci", Secret: domain.SecretHash{2}, OldUntil: later}, domain.TokenRotated{Name: "ci", SHA256: domain.SecretHash{2}, OldUntil: later}, false},
 		"revoked":                  {[]domain.Event{ci}, domain.RevokeToken{Name: "ci", Reason: "stolen"}, domain.TokenRevoked{Name: "ci", Reason: "stolen"}, false},
 		"revoked twice":            {[]domain.Event{ci, domain.TokenRevoked{Name: "ci"}}, domain.RevokeToken{Name: "ci"}, nil, false},
+		"revoked twice, too long":  {[]domain.Event{ci, domain.TokenRevoked{Name: "ci"}}, domain.RevokeToken{Name: "ci", Reason: strings.Repeat("x", domain.MaxReason+1)}, nil, true},
 		"a revoked one rotated":    {[]domain.Event{ci, domain.TokenRevoked{Name: "ci"}}, domain.RotateToken{Name: "ci"}, nil, true},
 		"an unknown one revoked":   {nil, domain.RevokeToken{Name: "ci"}, nil, true},
 		"a role":                   {nil, domain.SetRole{Name: "own", Grants: []domain.RoleGrant{{Verbs: []string{"write"}, Namespace: "shop"}}}, own, false},

@@ -287,7 +287,7 @@ func (p *Policies) Decide(command PolicyCommand) (Event, error) {
 		if _, ok := p.ByName[c.Name]; !ok {
 			return nil, UnknownPolicy{Name: c.Name}
 		}
-		return PolicyRemoved(c), validateText("reason", c.Reason, 0, MaxReason)
+		return PolicyRemoved(c), ValidateReason(c.Reason)
 	}
 	panic(fmt.Sprintf("domain: no rule for command %T", command))
 }

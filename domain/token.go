@@ -199,13 +199,15 @@ func (a *Access) Decide(command AccessCommand) (Event, error) {
 		}
 		return TokenRotated{Name: c.Name, SHA256: c.Secret, Expires: expires, OldUntil: c.OldUntil}, nil
 	case RevokeToken:
-		if t := a.Tokens[c.Name]; t.Revoked {
-			return nil, nil
+		t, ok := a.Tokens[c.Name]
+		if !ok {
+			return nil, UnknownToken{Name: c.Name}
 		}
-		if _, err := a.token(c.Name); err != nil {
+		err := ValidateReason(c.Reason)
+		if t.Revoked {
 			return nil, err
 		}
-		return TokenRevoked(c), validateText("reason", c.Reason, 0, MaxReason)
+		return TokenRevoked(c), err
 	case SetRole:
 		return a.setRole(c)
 	case RemoveRole:
@@ -324,7 +326,7 @@ func (a *Access) removeRole(c RemoveRole) (Event, error) {
 	if using != "" {
 		return nil, RoleInUse{Role: c.Name, Token: using}
 	}
-	return RoleRemoved(c), validateText("reason", c.Reason, 0, MaxReason)
+	return RoleRemoved(c), ValidateReason(c.Reason)
 }
 
 // Apply folds one event of the access stream into the state.

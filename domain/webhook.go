@@ -173,10 +173,11 @@ func DecideWebhook(w Webhook, command WebhookCommand) (Event, error) {
 	}
 	switch c := command.(type) {
 	case PauseWebhook:
+		err := ValidateReason(c.Reason)
 		if w.Paused {
-			return nil, nil
+			return nil, err
 		}
-		return WebhookPaused(c), validateText("reason", c.Reason, 0, MaxReason)
+		return WebhookPaused(c), err
 	case ResumeWebhook:
 		if !w.Paused {
 			return nil, nil
@@ -185,7 +186,7 @@ func DecideWebhook(w Webhook, command WebhookCommand) (Event, error) {
 	case ReplayWebhook:
 		return WebhookReplayed(c), nil
 	case DeleteWebhook:
-		return WebhookDeleted(c), validateText("reason", c.Reason, 0, MaxReason)
+		return WebhookDeleted(c), ValidateReason(c.Reason)
 	}
 	panic(fmt.Sprintf("domain: no rule for command %T", command))
 }
