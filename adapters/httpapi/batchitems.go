@@ -17,13 +17,13 @@ import (
 
 // items splits a body into its commands. A body is an array, or NDJSON.
 func items(c echo.Context, body []byte) (items []json.RawMessage, err error) {
-	body = bytes.TrimSpace(body)
+	body = bytes.Trim(body, jsonSpace)
 	switch {
 	case len(body) == 0:
 		return nil, problem(http.StatusBadRequest, "invalid-json", "The body is not JSON", "the body is empty")
 	case isLines(c):
 		for line := range bytes.Lines(body) {
-			line = bytes.TrimSpace(line)
+			line = bytes.Trim(line, jsonSpace)
 			if len(line) == 0 {
 				continue
 			}
@@ -90,7 +90,7 @@ type batchItem []byte
 // The registrations point into the body: the caller must not change it.
 func (r *plainRegistration) split(into []batchItem, plain []domain.RegisterInstance, body []byte) (items []batchItem, registrations []domain.RegisterInstance, ok bool) {
 	valid := utf8.Valid(body)
-	rest := bytes.TrimSpace(body)
+	rest := bytes.Trim(body, jsonSpace)
 	if len(rest) == 0 || rest[0] != '[' {
 		return into, plain, false
 	}

@@ -141,7 +141,7 @@ func decodeBody(c echo.Context, v any, optional bool) error {
 	if err != nil {
 		return err
 	}
-	if optional && len(bytes.TrimSpace(body)) == 0 {
+	if optional && len(bytes.Trim(body, jsonSpace)) == 0 {
 		return nil
 	}
 	return DecodeStrict(body, v)

@@ -53,3 +53,24 @@ func TestNoConditionAndNoReasonOfAChangeIsLost(t *testing.T) {
 		}
 	}
 }
+
+// Go trims more as white space than JSON has: a form feed, a no-break space.
+func TestABodyHasTheWhiteSpaceOfJSONAndNoOther(t *testing.T) {
+	s := start(t)
+	parts := regexp.MustCompile(`:\w+`)
+	for route := range described() {
+		method, path, _ := strings.Cut(route, " ")
+		if method == "GET" || strings.HasPrefix(path, "/v1/access/") || path == "/v1/backup" { // those need the socket
+			continue
+		}
+		path = parts.ReplaceAllString(path, "a")
+		for _, body := range []string{"\f", "\u00a0", "{}\f", "[]\v", "\u0085[]", "[1]\f"} {
+			if p := s.send(method, path, body); p.StatusCode != 400 && p.StatusCode != 422 {
+				t.Errorf("%s %s of %q gave %d: %s", method, path, body, p.StatusCode, p.body)
+			}
+		}
+	}
+	s.send("POST", "/v1/commands", "[{}]\f").problem(t, 400, "invalid-json", "")
+	s.send("POST", "/v1/check-reports", "\f[{}]").problem(t, 400, "invalid-json", "")
+	s.send("POST", "/v1/commands", `{"type":"Heartbeat"}`+"\f\n{}", "Content-Type", "application/x-ndjson").want(t, 200)
+}
