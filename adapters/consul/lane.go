@@ -98,6 +98,7 @@ func (l *reports) Report(check, status, note, body []byte) (reply lane.Reply, mi
 	}
 	report.Holder = holder
 	if !f.reporting.TryEnter() {
+		l.usage.GiveBack(web.Heartbeats)
 		return lane.Reply{}, false
 	}
 	defer f.reporting.Leave()

@@ -14,3 +14,16 @@ func (a *API) HoldLongBodies() {
 	for a.api.commandTurns.Long.TryEnter() {
 	}
 }
+
+// HoldHeartbeats takes all turns of heartbeats, until they are released.
+func (a *API) HoldHeartbeats() (release func()) {
+	held := 0
+	for a.api.heartbeatTurns.TryEnter() {
+		held++
+	}
+	return func() {
+		for ; held > 0; held-- {
+			a.api.heartbeatTurns.Leave()
+		}
+	}
+}

@@ -30,9 +30,9 @@ type laneFace struct {
 	beats       *commands.Heartbeats // of who
 	usage       web.Account          // of who
 
-	authorization []byte // what who was known by; nil: nothing was sent
-	via           []byte // what the caller says of its way
-	counted       bool   // the next heartbeat is one that a laneBatch has counted already
+	authorization []byte    // what who was known by; nil: nothing was sent
+	via           []byte    // what the caller says of its way
+	took          web.Limit // what the newest heartbeat has used one of
 
 	// The buffers of the newest reply. INVARIANT: a reply points into these buffers until the next call of a method that
 	// replies, which overwrites them. The lane has written a reply before it calls again (lane.Face).
@@ -104,7 +104,7 @@ func observeLane(observer web.Observer) func(kind lane.Kind, status int, took ti
 func (f *laneFace) Heartbeat(of lane.Subject) (reply lane.Reply, mine bool) {
 	key := keyOf(of)
 	holder, err := f.who.Holder(domain.WriteInstances, key)
-	if err != nil || !f.api.needsNoWarning(key.Namespace) || !f.mayBeat(key) || !f.api.heartbeatTurns.TryEnter() {
+	if err != nil || !f.api.needsNoWarning(key.Namespace) || !f.enterBeat(key) {
 		return lane.Reply{}, false
 	}
 	defer f.api.heartbeatTurns.Leave()
@@ -134,19 +134,21 @@ func keyOf(of lane.Subject) domain.Key {
 	return domain.Key{Namespace: namespaceOf(of.Namespace), Service: string(of.Service), ID: string(of.ID)}
 }
 
-// mayBeat uses one of what the client may send; false: the server refuses the heartbeat. A heartbeat that the server gets for
-// another reason after that is counted twice.
-func (f *laneFace) mayBeat(key domain.Key) bool {
-	limit := web.Heartbeats
-	counted := f.counted
-	f.counted = false
-	if f.api.Limits == nil || counted {
-		return true
+// enterBeat uses one of what the client may send and takes a turn of the heartbeats. Otherwise it does neither, and the server
+// answers the heartbeat.
+func (f *laneFace) enterBeat(key domain.Key) bool {
+	f.took = web.Heartbeats
+	if f.api.Limits != nil && !f.api.Queries.Known(key) {
+		f.took = web.Requests
 	}
-	if !f.api.Queries.Known(key) {
-		limit = web.Requests
+	if f.usage.Take(f.took) != nil {
+		return false
 	}
-	return f.usage.Take(limit) == nil
+	if !f.api.heartbeatTurns.TryEnter() {
+		f.usage.GiveBack(f.took)
+		return false
+	}
+	return true
 }
 
 // largestInLane is the length in bytes of the largest list that the lane sends. The server writes a larger list in pieces, so

@@ -50,7 +50,7 @@ func (b *laneBatch) Add(face lane.Face, of lane.Subject) bool {
 		b.namespace, b.needsNoWarning = key.Namespace, b.api.needsNoWarning(key.Namespace)
 	}
 	holder, err := f.who.Holder(domain.WriteInstances, key)
-	if err != nil || !b.needsNoWarning || !f.mayBeat(key) || !b.api.heartbeatTurns.TryEnter() {
+	if err != nil || !b.needsNoWarning || !f.enterBeat(key) {
 		return false
 	}
 	b.held++
@@ -72,7 +72,7 @@ func (b *laneBatch) Send() {
 	b.tried = b.api.Commands.TrySendMany(context.Background(), b.beats, b.tried[:0])
 }
 
-// Reply implements lane.Batch. A heartbeat that cannot be decided on the catalog alone is the face's, which does not count it again.
+// Reply implements lane.Batch. A heartbeat that cannot be decided on the catalog alone is the face's, which counts it.
 func (b *laneBatch) Reply(i int) (reply lane.Reply, mine bool) {
 	key := b.beats[i].Key
 	if b.failure != nil {
@@ -81,7 +81,7 @@ func (b *laneBatch) Reply(i int) (reply lane.Reply, mine bool) {
 	tried := &b.tried[i]
 	switch {
 	case !tried.Known:
-		b.faces[i].counted = true
+		b.faces[i].usage.GiveBack(b.faces[i].took)
 		return lane.Reply{}, false
 	case tried.Err != nil:
 		return b.replies.failed(lane.Heartbeat, key, tried.Err, b.replies.reply(0, b.before)), true

@@ -27,7 +27,11 @@ func (f *laneFace) Register(of lane.Subject, body []byte) (reply lane.Reply, min
 	if !readPlainRegistration(&registration, key, texts[names:]) || f.logsRequests() || !f.api.needsNoWarning(key.Namespace) {
 		return lane.Reply{}, false
 	}
-	if f.who.Register(&registration) != nil || f.usage.Take(web.Requests) != nil || f.api.commandTurns.Enter() != nil { // the server waits again, and refuses
+	if f.who.Register(&registration) != nil || f.usage.Take(web.Requests) != nil {
+		return lane.Reply{}, false
+	}
+	if f.api.commandTurns.Enter() != nil { // the server waits again, and refuses
+		f.usage.GiveBack(web.Requests)
 		return lane.Reply{}, false
 	}
 	defer f.api.commandTurns.Leave()
@@ -101,7 +105,12 @@ func (f *laneFace) Heartbeats(namespace, body, owner []byte, minimal bool) (repl
 	buffers := batchBuffersPool.Get().(*batchBuffers)
 	done := func() { batchBuffersPool.Put(buffers) }
 	buffers.body = append(buffers.body[:0], body...)
-	if !buffers.readNames(of) || f.usage.Take(web.Heartbeats) != nil || !f.api.heartbeatTurns.TryEnter() {
+	if !buffers.readNames(of) || f.usage.Take(web.Heartbeats) != nil {
+		done()
+		return lane.Reply{}, false
+	}
+	if !f.api.heartbeatTurns.TryEnter() {
+		f.usage.GiveBack(web.Heartbeats)
 		done()
 		return lane.Reply{}, false
 	}

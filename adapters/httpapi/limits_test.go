@@ -33,7 +33,7 @@ func (anonymousOperators) Anonymous() []domain.TokenSpec {
 func (anonymousOperators) Workload(*x509.Certificate) *web.Caller { return nil }
 func (anonymousOperators) Version() uint64                        { return 0 }
 
-func startLimited(t testing.TB, perSecond map[web.Limit]float64) *limited {
+func startLimited(t testing.TB, perSecond map[web.Limit]float64, more ...func(*httpapi.Config)) *limited {
 	t.Helper()
 	l := &limited{}
 	l.server = startConfigured(t, pebblestore.Options{}, func(c *httpapi.Config) {
@@ -41,6 +41,9 @@ func startLimited(t testing.TB, perSecond map[web.Limit]float64) *limited {
 		l.commands = c.AccessCommands
 		c.Proxies = trust(t, "127.0.0.1/32")
 		c.Limits = web.NewLimits(perSecond, func(limit web.Limit) { l.refused[limit].Add(1) }, func() time.Time { return time.Unix(l.now.Load(), 0) })
+		for _, m := range more {
+			m(c)
+		}
 	})
 	return l
 }
@@ -174,6 +177,40 @@ func TestTheLaneObeysTheLimits(t *testing.T) {
 	}
 	if l.api.Lane().Answered() == before {
 		t.Error("nothing took the lane")
+	}
+}
+
+// A heartbeat for which the lane has no turn waits at the server, and is one heartbeat.
+func TestAHeartbeatThatWaitsForItsTurnCountsOnce(t *testing.T) {
+	for kind, say := range map[string]string{"one": request("PUT", beatA1), "a batch": request("POST", "/v1/heartbeats", "Content-Length: 16") + `["checkout/a-1"]`} {
+		waits := make(chan struct{}, 100)
+		l := startLimited(t, map[web.Limit]float64{web.Heartbeats: 10}, func(c *httpapi.Config) { c.Shed = func() { waits <- struct{}{} } })
+		l.send("PUT", a1, `{"address":"10.0.0.1"}`, from("192.0.2.7")...).want(t, 201)
+		w := l.dial()
+		w.say(say)
+		w.hear() // the server answers the first request of a connection
+		before := l.api.Lane().Answered()
+		w.say(say)
+		if w.hear(); l.api.Lane().Answered() == before {
+			t.Errorf("%s: the lane did not answer", kind)
+		}
+		release := l.api.HoldHeartbeats()
+		w.say(say)
+		<-waits
+		release()
+		if r := w.hear(); r.StatusCode != 200 {
+			t.Fatalf("%s: the reply is %s", kind, r.Status)
+		}
+		passed := 3
+		for range 25 {
+			w.say(say)
+			if w.hear().StatusCode == 200 {
+				passed++
+			}
+		}
+		if passed != 20 {
+			t.Errorf("%s: %d pass", kind, passed)
+		}
 	}
 }
 

@@ -71,7 +71,8 @@ type callerName struct {
 
 // account has what a caller may still use.
 type account struct {
-	buckets [limits]*rate.Limiter // nil: no limit
+	buckets   [limits]*rate.Limiter // nil: no limit
+	givenBack [limits]atomic.Int64  // what Take uses before it uses the bucket
 }
 
 // NewLimits makes limits from the amounts a second by Limit; 0: no limit. The result is nil if there is none.
@@ -198,10 +199,29 @@ func (a *Account) Take(limit Limit) error {
 			return a.exceeded(Bytes, 1-left)
 		}
 	}
-	if b := account.buckets[limit]; b != nil && !b.AllowN(now, 1) {
+	if b := account.buckets[limit]; b != nil && !account.takeBack(limit) && !b.AllowN(now, 1) {
 		return a.exceeded(limit, 1-b.TokensAt(now))
 	}
 	return nil
+}
+
+// GiveBack undoes a Take, for a request that somebody else answers, who takes again.
+func (a *Account) GiveBack(limit Limit) {
+	if a.limits != nil && a.limits.perSecond[limit] > 0 {
+		a.current().givenBack[limit].Add(1)
+	}
+}
+
+func (a *account) takeBack(limit Limit) bool {
+	for {
+		n := a.givenBack[limit].Load()
+		if n == 0 {
+			return false
+		}
+		if a.givenBack[limit].CompareAndSwap(n, n-1) {
+			return true
+		}
+	}
 }
 
 func (a *Account) exceeded(limit Limit, lacking float64) error {

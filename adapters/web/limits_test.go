@@ -49,6 +49,24 @@ func TestACallerMayUseTwoSecondsWorthAndThenItsRate(t *testing.T) {
 	}
 }
 
+func TestWhatIsGivenBackMayBeTakenOnce(t *testing.T) {
+	l := limitsAt(&clock{time.Unix(1000, 0)}, 10, 50, 0)
+	a, other := l.Account(nil, "192.0.2.7:1"), l.Account(nil, "192.0.2.7:2")
+	if n := used(a, Requests); n != 20 {
+		t.Fatalf("%d requests pass at once", n)
+	}
+	a.GiveBack(Requests)
+	a.GiveBack(Requests)
+	if n := used(other, Heartbeats); n != 100 {
+		t.Errorf("%d heartbeats pass", n)
+	}
+	if n := used(other, Requests); n != 2 {
+		t.Errorf("%d requests pass after two were given back", n)
+	}
+	none := Account{}
+	none.GiveBack(Requests)
+}
+
 func TestWhatARequestCostMoreIsOwed(t *testing.T) {
 	c := &clock{time.Unix(1000, 0)}
 	l := limitsAt(c, 10, 50, 1000)
