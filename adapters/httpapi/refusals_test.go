@@ -74,3 +74,27 @@ func TestABodyHasTheWhiteSpaceOfJSONAndNoOther(t *testing.T) {
 	s.send("POST", "/v1/check-reports", "\f[{}]").problem(t, 400, "invalid-json", "")
 	s.send("POST", "/v1/commands", `{"type":"Heartbeat"}`+"\f\n{}", "Content-Type", "application/x-ndjson").want(t, 200)
 }
+
+// A body that is said to be compressed is not read as if it were not, by the lane neither.
+func TestACompressedBodyIsRefused(t *testing.T) {
+	s := start(t)
+	s.send("PUT", a1, `{"address":"10.0.0.5"}`).want(t, 201)
+	before := s.send("GET", "/v1/status", "").want(t, 200).Header.Get("Rollcall-Position")
+	for _, c := range [][3]string{
+		{"PUT", a1, `{"address":"10.0.0.6"}`},
+		{"POST", "/v1/heartbeats", `["checkout/a-1"]`},
+		{"POST", "/v1/commands", `[{"type":"Heartbeat","service":"checkout","id":"a-1"}]`},
+		{"PUT", beatA1, `{}`},
+		{"PUT", "/v1/policies/p", `{"min_ready":"1"}`},
+		{"DELETE", a1, `{}`},
+	} {
+		r := s.send(c[0], c[1], c[2], "Content-Encoding", "gzip")
+		r.problem(t, 415, "unsupported-media-type", "")
+		if got := r.Header.Get("Accept-Encoding"); got != "identity" {
+			t.Errorf("%s %s: the reply has Accept-Encoding %q", c[0], c[1], got)
+		}
+	}
+	if after := s.send("GET", "/v1/status", "").want(t, 200).Header.Get("Rollcall-Position"); after != before {
+		t.Errorf("the position is %s, and was %s", after, before)
+	}
+}

@@ -100,9 +100,17 @@ func Guard(hosts *Hosts, lines ...string) echo.MiddlewareFunc {
 			if err := ownSite(c); err != nil {
 				return err
 			}
-			if r.ContentLength != 0 && !isJSON(r.Header, slices.Contains(lines, c.Path())) {
+			if r.ContentLength == 0 {
+				return next(c)
+			}
+			if !isJSON(r.Header, slices.Contains(lines, c.Path())) {
 				return NewProblem(http.StatusUnsupportedMediaType, "unsupported-media-type", "The body is of another type",
 					"a body must be JSON in UTF-8: send Content-Type: application/json")
+			}
+			if coded(r.Header) {
+				c.Response().Header().Set("Accept-Encoding", "identity") // as RFC 9110, section 15.5.16, has it
+				return NewProblem(http.StatusUnsupportedMediaType, "unsupported-media-type", "The body is coded",
+					"a body must be sent as it is: leave out Content-Encoding")
 			}
 			return next(c)
 		}
@@ -134,6 +142,13 @@ func ownSite(c echo.Context) error {
 		return NewProblem(http.StatusForbidden, "cross-site", "The request comes from another site", "a page of another site may not send this")
 	}
 	return nil
+}
+
+// coded says whether the headers declare the body as compressed, or coded otherwise. Such a body must not be read as if it were not.
+func coded(h http.Header) bool {
+	return slices.ContainsFunc(h["Content-Encoding"], func(coding string) bool {
+		return !strings.EqualFold(coding, "identity") && coding != ""
+	})
 }
 
 // isJSON says whether the headers declare the body as JSON, which is in UTF-8 (RFC 8259, section 8.1). A body without a
