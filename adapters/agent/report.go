@@ -194,11 +194,12 @@ func (r *reports) send(ctx context.Context, due []report) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
+	dice := rand.Float64() // reports that one reply refuses are repeated together
 	var refused *wire.Problem
 	switch {
 	case errors.As(err, &refused) && refused.Status < http.StatusInternalServerError && refused.Status != http.StatusTooManyRequests:
 		for _, one := range due {
-			r.refused(now, one, refused)
+			r.refused(now, dice, one, refused)
 		}
 		return true
 	case err != nil: // the instances' states say that the registry is away
@@ -209,7 +210,7 @@ func (r *reports) send(ctx context.Context, due []report) bool {
 	}
 	for n, one := range due {
 		if p := results[n].Problem; p != nil {
-			r.refused(now, one, p)
+			r.refused(now, dice, one, p)
 			continue
 		}
 		of := one.of
@@ -220,13 +221,14 @@ func (r *reports) send(ctx context.Context, due []report) bool {
 }
 
 // refused notes a report that was refused. An instance that is not registered is registered again by its Kept, and then the
-// report is repeated: that is said after a second refusal only. REQUIRES: the caller holds mu.
-func (r *reports) refused(now time.Time, one report, p *wire.Problem) {
+// report is repeated: that is said after a second refusal only. dice in [0, 1) says how much of the pause is left out. REQUIRES: the
+// caller holds mu.
+func (r *reports) refused(now time.Time, dice float64, one report, p *wire.Problem) {
 	of := one.of
 	pause := min(firstPause<<min(of.failures, 10), longestRefusal)
 	of.failures++
 	of.looked = true
-	of.retry = now.Add(pause/2 + rand.N(pause/2))
+	of.retry = now.Add(pause - time.Duration(dice*float64(pause/2)))
 	if p.Status != http.StatusNotFound && p.Status != http.StatusGone || of.failures > 2 {
 		r.logger.Warn("a check cannot be reported", "instance", of.key.String(), "check", of.check, "cause", p)
 	}

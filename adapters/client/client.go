@@ -97,7 +97,11 @@ func (c *Client) token() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("the token's file, which is read again for each request: %w", err)
 	}
-	return strings.TrimSpace(string(b)), nil
+	token := strings.TrimSpace(string(b))
+	if token == "" { // it is being written: a request without a token would be refused
+		return "", fmt.Errorf("the token's file %s is empty; it is read again for each request", c.options.TokenFile)
+	}
+	return token, nil
 }
 
 // request is one call of the API.

@@ -42,6 +42,8 @@ type keeper struct {
 
 	failures int       // of whole requests, in a row
 	pause    time.Time // no request is sent before
+	// dice is a random number in [0, 1), drawn for each reply: instances that one reply refuses are tried again together, in one request.
+	dice float64
 
 	notices  []*Kept // whose OnChange is to be called
 	noticing bool    // notify runs
@@ -207,14 +209,16 @@ func (k *Kept) heard(now time.Time, at wire.Position, epoch uint64) {
 // jitter is a random time around d.
 func jitter(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) }
 
-// failed notes a failure. The instance is looked at again after a pause. REQUIRES: the caller holds mu.
+// failed notes a failure. The instance is looked at again after a pause, which grows: a refusal may be over soon, e.g. while a token is
+// replaced, and the lease goes on to its end. REQUIRES: the caller holds mu.
 func (k *Kept) failed(now time.Time, err error) {
-	pause := min(keepFirstPause<<min(k.failures, 10), maxAttemptPause, max(k.interval(), keepFirstPause))
+	longest := min(maxAttemptPause, max(k.interval(), keepFirstPause))
 	if isRefused(err) {
-		pause = min(refusedPause, 2*k.interval())
+		longest = min(refusedPause, 2*k.interval())
 	}
+	pause := min(keepFirstPause<<min(k.failures, 10), longest)
 	k.failures++
-	k.retry = now.Add(pause/2 + rand.N(pause/2))
+	k.retry = now.Add(pause/2 + time.Duration(k.keeper.dice*float64(pause/2)))
 	k.failing(now, err)
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -210,6 +211,7 @@ func (k *keeper) sendHeartbeats(ctx context.Context, all []*Kept) bool {
 // tell notes the failure of a whole request with all of its instances; false: there was no failure. REQUIRES: the caller
 // holds mu.
 func (k *keeper) tell(now time.Time, all []*Kept, err error) bool {
+	k.dice = rand.Float64()
 	if err == nil {
 		k.away(now, nil)
 		return false
