@@ -60,11 +60,11 @@ const searchTimeout = 5 * time.Minute
 // a *Broken, which names the position of the last event that came. A sequence without an error is complete. If the
 // registry has several nodes, a transfer that breaks off goes on at another node.
 func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
-	return c.resumed(ctx, q, c.events)
+	return c.resumed(ctx, q, false, c.events)
 }
 
 // events is Events over one connection.
-func (c *Client) events(ctx context.Context, q EventQuery, _ func(wire.Position)) iter.Seq2[Event, error] {
+func (c *Client) events(ctx context.Context, q EventQuery, opened func(*answer) error) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		query := c.selection(q)
 		set(query, "from", q.From)
@@ -80,6 +80,10 @@ func (c *Client) events(ctx context.Context, q EventQuery, _ func(wire.Position)
 			return
 		}
 		defer body.Close()
+		if err := opened(body.resp); err != nil {
+			yield(Event{}, err)
+			return
+		}
 		lines := lineReader{r: bufio.NewReaderSize(&watchedReader{Reader: body, cancel: body.cancel, most: searchTimeout, cause: slowAnswer(searchTimeout)}, 64<<10)}
 		after := q.After.Number
 		for {

@@ -105,10 +105,12 @@ func (c *Client) Follow(ctx context.Context, q FollowQuery) iter.Seq2[Update, er
 		}
 		connected, wait := q.KeepTrying, firstPause
 		known := q.LastEventID != "" // the caller has a copy, so that a snapshot is a reset
+		var from origin
+		opened := func(a *answer) error { return from.opened(ctx, c, a, q.LastEventID != "") }
 		for {
 			began := time.Now()
 			var lost error
-			for m, err := range c.stream(ctx, path, query, q.LastEventID, streaming{heard: q.Heard, current: q.Current}) {
+			for m, err := range c.stream(ctx, path, query, q.LastEventID, streaming{opened: opened, heard: q.Heard, current: q.Current}) {
 				if err != nil {
 					lost = err
 					break
@@ -139,6 +141,10 @@ func (c *Client) Follow(ctx context.Context, q FollowQuery) iter.Seq2[Update, er
 			}
 			if q.Lost != nil {
 				q.Lost(lost)
+			}
+			if errors.As(lost, new(*OtherRegistry)) {
+				q.LastEventID = ""
+				continue
 			}
 			if time.Since(began) > maxPause { // not after each update: a stream that ends after its snapshot would be asked for again and again
 				wait = firstPause

@@ -291,7 +291,7 @@ func TestACopyOfTheCatalogGoesOnAtAnotherNode(t *testing.T) {
 			t.Fatal(err)
 		}
 		wantTold(t, told, "snapshot 5", "change 6", "change 7")
-		if len(b.asked) != 1 || b.asked[0].lastID != "6" {
+		if len(b.asked) == 0 || b.asked[0].lastID != "6" {
 			t.Errorf("the other node was asked for %+v", b.asked)
 		}
 	})
@@ -342,6 +342,9 @@ func TestAStreamOfNewEventsLeavesOutNoneAtAnotherNode(t *testing.T) {
 		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)
 	}, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/status" {
+			return
+		}
 		from = r.URL.Query().Get("from")
 		w.Header().Set("Rollcall-Position", "7")
 		_, _ = io.WriteString(w, message(7))

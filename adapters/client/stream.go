@@ -28,9 +28,9 @@ func (e Silent) Error() string {
 
 // streaming is what a caller of stream wants to know of the connection. Functions may be nil.
 type streaming struct {
-	opened  func(*answer) // is called when the reply has begun
-	heard   func()        // is called whenever bytes came
-	current func()        // is called when the registry says for the first time that it has nothing to tell
+	opened  func(*answer) error // is called when the reply has begun; an error ends the stream
+	heard   func()              // is called whenever bytes came
+	current func()              // is called when the registry says for the first time that it has nothing to tell
 }
 
 // stream yields the messages of a stream of server-sent events. The sequence ends with an error, unless the caller stops
@@ -48,13 +48,16 @@ func (c *Client) stream(ctx context.Context, path string, query url.Values, last
 		}
 		defer body.Close()
 		node := body.resp.node
-		if tell.opened != nil {
-			tell.opened(body.resp)
-		}
 		if kind := body.resp.Header.Get("Content-Type"); strings.HasPrefix(kind, "text/html") || strings.HasPrefix(kind, "application/") {
 			c.nodes.leave(node)
 			yield(message{}, &NotRollcall{URL: node, Answer: body.resp.Status + " with " + kind + " instead of a stream"})
 			return
+		}
+		if tell.opened != nil {
+			if err := tell.opened(body.resp); err != nil {
+				yield(message{}, err)
+				return
+			}
 		}
 		messages := newMessages(&watchedReader{body, body.cancel, tell.heard, silence, Silent(silence)}, maxRead)
 		messages.comment = func(text []byte) {
@@ -107,11 +110,11 @@ func (r *watchedReader) Read(p []byte) (int, error) {
 // the registry refused. The caller may begin again with After set to the position of the last event. If the registry has
 // several nodes, the client does so itself, at another node, and gives up when no node serves the stream.
 func (c *Client) StreamEvents(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
-	return c.resumed(ctx, q, c.streamEvents)
+	return c.resumed(ctx, q, true, c.streamEvents)
 }
 
-// streamEvents is StreamEvents over one connection. began is told the position at which the stream begins.
-func (c *Client) streamEvents(ctx context.Context, q EventQuery, began func(wire.Position)) iter.Seq2[Event, error] {
+// streamEvents is StreamEvents over one connection.
+func (c *Client) streamEvents(ctx context.Context, q EventQuery, opened func(*answer) error) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		query := c.selection(q)
 		set(query, "from", streamFrom(q))
@@ -122,11 +125,6 @@ func (c *Client) streamEvents(ctx context.Context, q EventQuery, began func(wire
 				b.After = last
 			}
 			yield(Event{}, err)
-		}
-		opened := func(resp *answer) {
-			if at, err := resp.position(); err == nil && streamFrom(q) == "" {
-				began(at)
-			}
 		}
 		for m, err := range c.stream(ctx, "/v1/streams/events", query, "", streaming{opened: opened}) {
 			if err == nil && m.kind == wire.StreamCut {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -65,6 +66,11 @@ type lineWatcher struct {
 }
 
 func (w *lineWatcher) loses(cause error) {
+	var other *client.OtherRegistry
+	if errors.As(cause, &other) {
+		fmt.Fprintf(w.faults, "rollcall: %s; beginning anew\n", errorLine(cause))
+		return
+	}
 	if !w.lost {
 		w.lost = true
 		fmt.Fprintf(w.faults, "rollcall: %s; trying again\n", errorLine(cause))

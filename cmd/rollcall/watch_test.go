@@ -80,3 +80,33 @@ func TestWatchGoesOnAfterAKill(t *testing.T) {
 		t.Errorf("a bad service name: %v", err)
 	}
 }
+
+// Two registries that were never restored have no name in their positions. A list of URLs with both of them gives no mixture of both.
+func TestWatchDoesNotMixTwoRegistries(t *testing.T) {
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two := startServer(t, t.TempDir()), startServer(t, t.TempDir())
+	for _, of := range []struct {
+		p   *process
+		ids string
+	}{{one, "a b"}, {two, "c d e"}} {
+		for id := range strings.FieldsSeq(of.ids) {
+			if status, b, err := of.p.send("PUT", "/v1/services/web/instances/"+id, `{"address":"10.0.0.5","ttl":"1h"}`); err != nil || status != 201 {
+				t.Fatal(status, err, string(b))
+			}
+		}
+	}
+	w := startEndless(t, exec.Command(path, "watch", "web", "-o", "json", "--url", one.url+","+two.url), `"event":"snapshot"`)
+	_ = one.end(syscall.SIGKILL)
+	for began := time.Now(); !strings.Contains(w.said.String(), `"event":"reset"`); time.Sleep(10 * time.Millisecond) {
+		if time.Since(began) > 20*time.Second {
+			t.Fatalf("it says %s", w.said)
+		}
+	}
+	if said := w.said.String(); strings.Contains(said, `"event":"change"`) || !strings.Contains(said, two.url+" is another registry than the one before, or lost its data") {
+		t.Errorf("it says %s", said)
+	}
+	w.stop(t)
+}
