@@ -37,8 +37,11 @@ type Options struct {
 	AliveEvery time.Duration
 }
 
-// lookEvery is how often the files are looked at.
-const lookEvery = time.Second
+// lookEvery is how often the files are looked at. After longestSettling looks the agent is ready, though a file still changes.
+const (
+	lookEvery       = time.Second
+	longestSettling = 5
+)
 
 // Agent keeps instances registered.
 type Agent struct {
@@ -96,7 +99,11 @@ func (a *Agent) Run(ctx context.Context, ready func()) {
 	defer stop()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
-	a.read(true)
+	a.read(first)
+	for n := 0; n < longestSettling && a.settling() && ctx.Err() == nil; n++ {
+		sleep(ctx, lookEvery)
+		a.read(again)
+	}
 	if ready != nil {
 		ready()
 	}
@@ -114,9 +121,9 @@ func (a *Agent) Run(ctx context.Context, ready func()) {
 		case <-alive:
 			a.options.Alive()
 		case <-a.reload:
-			a.read(true)
+			a.read(asked)
 		case <-look.C:
-			a.read(false)
+			a.read(again)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
 )
@@ -24,12 +25,29 @@ func unchanged(a, b os.FileInfo) bool {
 	return a != nil && b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
+// looking is how the agent looks at its files.
+type looking int
+
+const (
+	again looking = iota // at what has changed
+	first                // at the start
+	asked                // at all, because somebody said that they are ready
+)
+
+// freshFor is how long after a change a file may not be whole yet, at the first look.
+const freshFor = 2 * time.Second
+
+// counts says whether a file counts at once, though no look before saw it so. At the start, a file does that nobody changed just now.
+func (l looking) counts(info os.FileInfo, now time.Time) bool {
+	return l == asked || l == first && now.Sub(info.ModTime()).Abs() > freshFor
+}
+
 // read reads the files that changed, or all, and brings the instances in line.
 //
 // Nothing is taken out of the registry by accident. A file with a mistake keeps what it defined before, and so does all of a path that
 // cannot be read. A file that changed, or is gone, counts when two looks in a row saw it so: an editor may be about to write the rest of it,
 // or to put another one in its place.
-func (a *Agent) read(all bool) {
+func (a *Agent) read(l looking) {
 	paths, faults := Files(a.options.Paths)
 	changed := a.tell(faults)
 	known := map[string]*file{}
@@ -40,7 +58,7 @@ func (a *Agent) read(all bool) {
 		}
 		known[path] = f
 		f.gone = false
-		if f.due(path, all) {
+		if f.due(path, l) {
 			changed = a.readOne(path, f) || changed
 		}
 	}
@@ -49,7 +67,7 @@ func (a *Agent) read(all bool) {
 			continue
 		}
 		unreadable := slices.ContainsFunc(faults, func(err error) bool { return covers(err, path) })
-		if !unreadable && (all || f.gone) {
+		if !unreadable && (l == asked || f.gone) {
 			changed = true
 			continue
 		}
@@ -69,14 +87,24 @@ func (a *Agent) read(all bool) {
 
 // due looks at a file and says whether it is to be read now. Whether a file can be read changes without a trace in the file, so one that
 // could not is read again at each look.
-func (f *file) due(path string, all bool) bool {
+func (f *file) due(path string, l looking) bool {
 	info, err := os.Stat(path)
 	if err != nil {
 		info = nil
 	}
 	settled := unchanged(info, f.seen)
 	f.seen = info
-	return all || err != nil || f.unreadable() || settled && !unchanged(info, f.read)
+	return err != nil || l.counts(info, time.Now()) || f.unreadable() || settled && !unchanged(info, f.read)
+}
+
+// settling says whether a file is there that was never read, because it changed just now.
+func (a *Agent) settling() bool {
+	for _, f := range a.files {
+		if f.read == nil && f.err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // unreadable says whether the file could not be read, whatever is in it.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/agent"
 	"github.com/rollcall-registry/rollcall/adapters/client/clienttest"
+	"github.com/rollcall-registry/rollcall/domain"
 )
 
 func move(t *testing.T, from, to string) {
@@ -121,4 +122,39 @@ func TestAFileHasOneDocument(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
+}
+
+// At the start, too, a file may be in the middle of being written: a part of it may be whole YAML, with an instance that lacks its ports.
+func TestAFileThatChangedJustBeforeTheStartIsReadWhenItHasSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		folder, r := t.TempDir(), clienttest.New()
+		file := filepath.Join(folder, "pay.yaml")
+		part := func(text string) { // files have the time of the test
+			write(t, file, text)
+			if err := os.Chtimes(file, time.Now(), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		whole := "service: pay\nid: p-1\nports: {http: 80}\n"
+		part(whole)
+		before := run(t, r, folder, false)
+		time.Sleep(10 * time.Second)
+		before.end()
+		events := r.Instance(domain.Key{Namespace: "default", Service: "pay", ID: "p-1"}).Events
+		part("service: pay\nid: p-1\n")
+		g := run(t, r, folder, true)
+		time.Sleep(500 * time.Millisecond)
+		part(whole)
+		time.Sleep(10 * time.Second)
+		if i := g.instance("pay", "p-1"); !i.Live() || i.Details.Ports["http"] != 80 || i.Events != events {
+			t.Errorf("%d events, then %+v", events, i)
+		}
+		part("service: pay\nid: p-2\n")
+		g.agent.Reload()
+		time.Sleep(100 * time.Millisecond)
+		if !g.instance("pay", "p-2").Live() {
+			t.Error("when it is told to, the agent does not read at once")
+		}
+		g.end()
+	})
 }
