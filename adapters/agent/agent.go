@@ -53,7 +53,8 @@ type Agent struct {
 	reload  chan struct{} // holds a token when the files must be read again; never closed
 
 	mu       sync.Mutex
-	problems []error // of the files, newest state
+	problems []error                   // of the files, newest state
+	defined  map[domain.Key]Definition // what the files define, newest state; a map is never changed
 }
 
 // instance is an instance that is kept registered.
@@ -93,9 +94,10 @@ func (a *Agent) Problems() []error {
 // registered; nil: no call.
 func (a *Agent) Run(ctx context.Context, ready func()) {
 	reporting, stop := context.WithCancel(context.Background())
-	var reports sync.WaitGroup
-	reports.Go(func() { a.reports.run(reporting) })
-	defer reports.Wait()
+	var working sync.WaitGroup
+	working.Go(func() { a.reports.run(reporting) })
+	working.Go(func() { (&rivals{agent: a, times: map[domain.Key]int{}}).run(ctx) })
+	defer working.Wait()
 	defer stop()
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()

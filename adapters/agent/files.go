@@ -168,7 +168,7 @@ func (a *Agent) define(paths []string) {
 		}
 	}
 	a.mu.Lock()
-	a.problems = problems
+	a.problems, a.defined = problems, wanted
 	a.mu.Unlock()
 	a.apply(wanted)
 }
