@@ -28,6 +28,7 @@ type Options struct {
 	Name   string // of the content, for the log and for errors
 	Logger *slog.Logger
 	Engine pebble.Options // Open sets its logger, listener and lock; FS nil: the disk
+	Apart  Apart
 }
 
 // ErrInUse refuses a folder that another process, or another DB of this one, has open.
@@ -92,6 +93,9 @@ func Open(dir string, opts Options) (db *DB, err error) {
 			db.Fail(Damage{fmt.Errorf("%s: %w", info.Path, info.Details)})
 		},
 		BackgroundError: func(err error) { db.Fail(err) },
+	}
+	if opts.Apart.From > 0 {
+		opts.Apart.keep(&engine)
 	}
 	if db.DB, err = openEngine(dir, &engine); err != nil {
 		db.gate.close()

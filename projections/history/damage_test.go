@@ -108,6 +108,9 @@ func TestADamagedHistoryIsPutAsideAndMadeAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if apart, _ := filepath.Glob(filepath.Join(whole, "*.blob")); len(apart) == 0 {
+		t.Fatal("no values are kept apart")
+	}
 	damages := map[string]func(path string) error{
 		"cut": func(path string) error {
 			info, err := os.Stat(path)

@@ -74,7 +74,7 @@ func RebuildSegmented(ctx context.Context, dir string, store eventstore.Store, i
 
 // OpenOn opens a history on a file system.
 func OpenOn(fs vfs.FS, dir string, store uuid.UUID, logger *slog.Logger) (*History, error) {
-	return openIn(place{dir: dir, store: store, logger: logger, fs: fs, segment: 24})
+	return openIn(place{dir: dir, store: store, logger: logger, fs: fs, segment: 24, apartFlush: 1})
 }
 
 // FlushSummaries is how many summaries are in memory before they are written.

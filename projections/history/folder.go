@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"errors"
-	"math"
 	"sync"
 	"time"
 
@@ -79,25 +78,22 @@ const blockCache = disposable.Memtables + 16<<20
 // each twice. It has no filters, for nearly all looks are by the beginning of a key.
 const mergeFrom = 8
 
-// apart is from how many bytes on a value is kept apart from its key, in a file that no merge writes again: blocks of entries and of leaves,
+// apart is from how many bytes on a value is kept apart from its key: blocks of entries and of leaves,
 // steps, and long lists, of which none is ever replaced. Names of instances come in any order, so a merge writes their lists again and again, and
 // with them all that stands between them in the tables.
 const apart = 1 << 10
 
-// valuesApart has the engine never write a file of values again.
-func valuesApart() pebble.ValueSeparationPolicy {
-	return pebble.ValueSeparationPolicy{Enabled: true, MinimumSize: apart, MaxBlobReferenceDepth: math.MaxInt32, TargetGarbageRatio: 1}
-}
+// apartFlush is how many bytes of memtables are enough for a file of such values.
+const apartFlush = 4 << 20
 
 // open opens the folder as it is.
 func (p *place) open() (*index, error) {
 	cache := pebble.NewCache(blockCache)
 	defer cache.Unref()
-	o := disposable.Options{Name: "history", Logger: p.logger, Engine: pebble.Options{
+	o := disposable.Options{Name: "history", Logger: p.logger, Apart: disposable.Apart{From: apart, Flush: cmp.Or(p.apartFlush, apartFlush)}, Engine: pebble.Options{
 		Cache: cache, FormatMajorVersion: pebble.FormatNewest, L0CompactionThreshold: mergeFrom,
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 }, ReadOnly: p.readOnly, ErrorIfNotExists: p.readOnly, FS: p.fs,
 	}}
-	o.Engine.Experimental.ValueSeparationPolicy = valuesApart
 	for i := range o.Engine.Levels {
 		o.Engine.Levels[i].BlockSize = 4 << 10
 	}

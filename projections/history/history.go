@@ -51,9 +51,10 @@ type place struct {
 	fs       vfs.FS // nil: the disk
 	segment  int64  // entries of a segment; 0: segmentEntries
 
-	packFrom        int // from how many drafts on a rebuild packs them; 0: packFrom
-	flushRebuilt    int // bytes; 0: flushRebuilt
-	flushHeartbeats int // 0: flushHeartbeats
+	packFrom        int    // from how many drafts on a rebuild packs them; 0: packFrom
+	flushRebuilt    int    // bytes; 0: flushRebuilt
+	flushHeartbeats int    // 0: flushHeartbeats
+	apartFlush      uint64 // bytes; 0: apartFlush
 }
 
 // Open opens the history in dir. A folder that cannot be opened, or is of another format or store, is put aside, and Run
@@ -63,9 +64,9 @@ func Open(dir string, store uuid.UUID, logger *slog.Logger) (*History, error) {
 }
 
 // OpenSegmented is Open with another length of the segments, for tests of what reads many of them. A folder must always be
-// opened with the same length.
+// opened with the same length. Large values of any flush are kept apart.
 func OpenSegmented(dir string, store uuid.UUID, logger *slog.Logger, entries int64) (*History, error) {
-	return openIn(place{dir: dir, store: store, logger: logger, segment: entries})
+	return openIn(place{dir: dir, store: store, logger: logger, segment: entries, apartFlush: 1})
 }
 
 func openIn(p place) (*History, error) {
