@@ -22,14 +22,6 @@ type Run struct {
 	Random bool // the values cannot be compressed
 }
 
-// Quick compresses with the fastest level of Zstandard. In blocks of 4 KiB, values are nearly as small as by the level that the engine has by
-// default, which takes half as long again.
-var Quick = func() *block.CompressionProfile {
-	p := *block.BalancedCompression
-	p.Name, p.OtherBlocks, p.MinReductionPercent, p.AdaptiveReductionCutoffPercent = "Quick", p.DataBlocks, block.ZstdCompression.MinReductionPercent, 0
-	return &p
-}()
-
 // Ingest hands the keys of runs to the engine, all or none, as tables that are written beside one another. at gives the ith key and its
 // value, which stay as they are until Ingest returns. REQUIRES: the keys are in order, and none comes twice.
 func (db *DB) Ingest(runs []Run, at func(i int) (key, value []byte)) (err error) {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/sstable"
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/disposable"
@@ -97,7 +96,6 @@ func (p *place) open() (*index, error) {
 	for i := range o.Engine.Levels {
 		o.Engine.Levels[i].BlockSize = 4 << 10
 	}
-	o.Engine.Levels[len(o.Engine.Levels)-1].Compression = func() *sstable.CompressionProfile { return disposable.Quick } // the last level has nearly all data
 	db, err := disposable.Open(p.dir, o)
 	if err != nil {
 		return nil, err
