@@ -20,7 +20,7 @@ import (
 // What is read from an issuer at most.
 const (
 	maxReply = 1 << 20 // bytes of an answer
-	maxKeys  = 128
+	maxKeys  = 128     // with which tokens may be signed
 )
 
 // get asks the issuer where its keys are and where people sign in, and then for the keys.
@@ -80,7 +80,7 @@ func readKeys(body []byte) (*jose.JSONWebKeySet, error) {
 		return nil, fmt.Errorf("the issuer's keys: the answer has no list of keys: %w", err)
 	}
 	usable := &jose.JSONWebKeySet{}
-	for _, raw := range listed[:min(len(listed), maxKeys)] {
+	for _, raw := range listed {
 		var key jose.JSONWebKey
 		if key.UnmarshalJSON(raw) == nil && key.Valid() && key.IsPublic() && (key.Use == "" || key.Use == "sig") {
 			usable.Keys = append(usable.Keys, key)

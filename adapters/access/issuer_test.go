@@ -18,6 +18,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -455,6 +456,39 @@ func TestAnIssuerMayWithdrawAllItsKeys(t *testing.T) {
 	k := w.rules.Load().issuers[w.issuer.URL].keys
 	if err := k.fetch(t.Context(), k.fetches.Load()); err != nil || w.verify(fresh.sign(t, w.good())) == nil {
 		t.Errorf("a later key is refused\n%s", w.log)
+	}
+}
+
+// Keys for other purposes are none of those that count.
+func TestTheLogTellsOfKeysThatAreTooMany(t *testing.T) {
+	w := newWorld(t)
+	last := ecKey(t, "last")
+	other := make([]signer, maxKeys)
+	for i := range other {
+		other[i] = ecKey(t, fmt.Sprint("other", i))
+	}
+	w.issuer.publish(append(slices.Clone(other), w.key, last)...)
+	w.issuer.mu.Lock()
+	for i := range other[:maxKeys-1] { // so that one key is one too many
+		w.issuer.keys[i].Use = "enc"
+	}
+	w.issuer.mu.Unlock()
+	w.run()
+	if w.verify(w.key.sign(t, w.good())) == nil || w.verify(last.sign(t, w.good())) == nil || strings.Contains(w.log.String(), "more keys") {
+		t.Fatalf("keys for encryption count\n%s", w.log)
+	}
+	w.issuer.publish(append(slices.Clone(other[1:]), w.key, last)...)
+	k := w.rules.Load().issuers[w.issuer.URL].keys
+	for range 2 {
+		if err := k.fetch(t.Context(), k.fetches.Load()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w.verify(w.key.sign(t, w.good())) == nil || w.verify(last.sign(t, w.good())) != nil {
+		t.Error("another key is left out than the last")
+	}
+	if n := strings.Count(w.log.String(), "taken=128 left_out=1"); n != 1 {
+		t.Errorf("the log tells %d times of it\n%s", n, w.log)
 	}
 }
 

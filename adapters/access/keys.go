@@ -36,6 +36,7 @@ type keys struct {
 	endpoints atomic.Pointer[endpoints]
 	fetches   atomic.Uint64 // that succeeded
 	lost      bool          // the last fetch failed; whoever fetches may use it
+	left      int           // how many keys the last fetch that succeeded left out; whoever fetches may use it
 
 	withdrawn atomic.Uint64 // how often a key was gone
 	onLoss    func()        // called when a key is gone
@@ -136,6 +137,12 @@ func (k *keys) fetch(ctx context.Context, seen uint64) error {
 		return err
 	}
 	k.endpoints.Store(places)
+	left := max(0, len(fresh.Keys)-maxKeys)
+	if fresh.Keys = fresh.Keys[:len(fresh.Keys)-left]; left > 0 && k.left == 0 {
+		k.logger.Error("an issuer has more keys than are taken: tokens signed with the last keys of its list are refused",
+			"issuer", k.issuer.Name, "url", k.issuer.URL, "taken", maxKeys, "left_out", left)
+	}
+	k.left = left
 	before := k.known.Swap(fresh)
 	k.fetches.Add(1)
 	switch {
