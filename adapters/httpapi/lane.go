@@ -67,13 +67,16 @@ func (f *laneFace) Authorize(authorization, via []byte) bool {
 	return true
 }
 
-// laneRoutes are the methods and routes of the requests that the lane answers.
-var laneRoutes = map[lane.Kind][2]string{
-	lane.Lookup:       {http.MethodGet, "/v1/services/:service/instances"},
-	lane.Heartbeat:    {http.MethodPut, heartbeatPath},
-	lane.Registration: {http.MethodPut, "/v1/services/:service/instances/:id"},
-	lane.Heartbeats:   {http.MethodPost, heartbeatsPath},
-	lane.History:      {http.MethodGet, "/v1/services/:service/instances/:id/history"},
+// laneRoutes are the routes of the requests that the lane answers.
+var laneRoutes = map[lane.Kind]struct {
+	method, path string
+	usual        []int // the statuses of replies without a problem
+}{
+	lane.Lookup:       {http.MethodGet, "/v1/services/:service/instances", []int{http.StatusOK, http.StatusNotModified}},
+	lane.Heartbeat:    {http.MethodPut, heartbeatPath, []int{http.StatusOK}},
+	lane.Registration: {http.MethodPut, "/v1/services/:service/instances/:id", []int{http.StatusOK, http.StatusCreated}},
+	lane.Heartbeats:   {http.MethodPost, heartbeatsPath, []int{http.StatusOK}},
+	lane.History:      {http.MethodGet, "/v1/services/:service/instances/:id/history", []int{http.StatusOK, http.StatusNotModified}},
 }
 
 // observeLane reports the lane's replies to the observer, each under the route of its request.
@@ -84,15 +87,15 @@ func observeLane(observer web.Observer) func(kind lane.Kind, status int, took ti
 	usual := map[lane.Kind]map[int]func(time.Duration){} // by kind and status
 	for kind, route := range laneRoutes {
 		usual[kind] = map[int]func(time.Duration){}
-		for _, status := range []int{http.StatusOK, http.StatusCreated, http.StatusNotModified} {
-			usual[kind][status] = observer.Series(route[0], route[1], status)
+		for _, status := range route.usual {
+			usual[kind][status] = observer.Series(route.method, route.path, status)
 		}
 	}
 	return func(kind lane.Kind, status int, took time.Duration) {
 		if observe := usual[kind][status]; observe != nil {
 			observe(took)
 		} else {
-			observer.Replied(laneRoutes[kind][0], laneRoutes[kind][1], status, took)
+			observer.Replied(laneRoutes[kind].method, laneRoutes[kind].path, status, took)
 		}
 	}
 }
@@ -211,8 +214,8 @@ func (f *laneFace) replyWithID(status int, position eventstore.Position) lane.Re
 func (f *laneFace) failed(kind lane.Kind, key domain.Key, err error, reply lane.Reply) lane.Reply {
 	p := web.ProblemOf(err)
 	if p.Status == http.StatusInternalServerError {
-		path := strings.NewReplacer(":service", key.Service, ":id", key.ID).Replace(laneRoutes[kind][1])
-		web.LogFailure(f.api.Logger, laneRoutes[kind][0], path, string(reply.RequestID), err)
+		path := strings.NewReplacer(":service", key.Service, ":id", key.ID).Replace(laneRoutes[kind].path)
+		web.LogFailure(f.api.Logger, laneRoutes[kind].method, path, string(reply.RequestID), err)
 	}
 	reply.Status, reply.RetryAfter = p.Status, web.RetryAfter(p)
 	reply.Type, reply.Body = web.MIMEProblem, web.EncodeProblem(p, string(reply.RequestID))

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +14,12 @@ type observed struct {
 	mu      sync.Mutex
 	replies map[string]int // by method, route and status
 	open    map[string]int // streams by route
+	ahead   []ahead        // the series that were made
+}
+
+type ahead struct {
+	route  string // METHOD /path/:parameter
+	status int
 }
 
 func (o *observed) Replied(method, route string, status int, _ time.Duration) {
@@ -22,6 +29,7 @@ func (o *observed) Replied(method, route string, status int, _ time.Duration) {
 }
 
 func (o *observed) Series(method, route string, status int) func(time.Duration) {
+	o.ahead = append(o.ahead, ahead{method + " " + route, status})
 	return func(took time.Duration) { o.Replied(method, route, status, took) }
 }
 
@@ -35,6 +43,20 @@ func (o *observed) streams(route string) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.open[route]
+}
+
+// A series that is made ahead is shown in the metrics before it counts anything, so it is of a reply that there is.
+func TestASeriesThatIsMadeAheadIsOfAReplyThatThereIs(t *testing.T) {
+	o := &observed{replies: map[string]int{}, open: map[string]int{}}
+	startObserved(t, o)
+	for _, made := range o.ahead {
+		if !slices.Contains(described()[made.route].statuses, made.status) {
+			t.Errorf("%s is answered with no %d", made.route, made.status)
+		}
+	}
+	if len(o.ahead) == 0 {
+		t.Error("no series is made ahead")
+	}
 }
 
 func TestRequestsAreObservedByRouteAndStatus(t *testing.T) {
