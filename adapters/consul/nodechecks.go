@@ -106,19 +106,12 @@ func (f *face) amend(q *request, key domain.Key, change func(*domain.Details, *o
 		if entry == nil {
 			return domain.UnknownInstance{Key: key}
 		}
-		details, revision := entry.Details(), entry.Revision()
-		o, _ := originOf(details.Origin)
-		before := o.Written
-		change(&details, &o)
-		var err error
-		if details.Origin, err = o.encode(); err != nil {
+		revision := entry.Revision()
+		amended, err := amended(key, entry.Details(), change)
+		if err != nil {
 			return err
 		}
-		details.Status = ""
-		if len(before)+len(o.Written) > 0 {
-			details.Status = worst(o.Written)
-		}
-		command, err := q.who.Command(domain.RegisterInstance{Key: key, Details: details})
+		command, err := q.who.Command(amended)
 		if err != nil {
 			return err
 		}
@@ -137,6 +130,21 @@ func (f *face) amend(q *request, key domain.Key, change func(*domain.Details, *o
 	}
 }
 
+// amended is the registration of an instance after a change of its details and origin.
+func amended(key domain.Key, details domain.Details, change func(*domain.Details, *origin)) (command domain.RegisterInstance, err error) {
+	o, _ := originOf(details.Origin)
+	before := o.Written
+	change(&details, &o)
+	if details.Origin, err = o.encode(); err != nil {
+		return command, err
+	}
+	details.Status = ""
+	if len(before)+len(o.Written) > 0 {
+		details.Status = worst(o.Written)
+	}
+	return domain.RegisterInstance{Key: key, Details: details}, nil
+}
+
 // writeChecks gives a live instance checks that are judged elsewhere. An instance of another face gets their status.
 func (f *face) writeChecks(q *request, key domain.Key, checks []writtenCheck) error {
 	if len(checks) == 0 {
@@ -148,11 +156,16 @@ func (f *face) writeChecks(q *request, key domain.Key, checks []writtenCheck) er
 			return err
 		}
 	}
-	return f.amend(q, key, func(_ *domain.Details, o *origin) {
+	return f.amend(q, key, writing(checks))
+}
+
+// writing is the change that writes checks.
+func writing(checks []writtenCheck) func(*domain.Details, *origin) {
+	return func(_ *domain.Details, o *origin) {
 		for _, c := range checks {
 			o.write(c)
 		}
-	})
+	}
 }
 
 // removeWritten takes a check that was written from an instance.

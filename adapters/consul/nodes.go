@@ -61,21 +61,18 @@ func (f *face) catalogRegister(q *request) error {
 	if err != nil {
 		return err
 	}
+	service, err := body.service()
+	if err != nil {
+		return err
+	}
+	if err := f.judge(q, n, &body, service, ofServices); err != nil {
+		return err
+	}
 	if err := f.writeNode(q, n, &body, ofNode); err != nil {
 		return err
 	}
-	if body.Service != nil {
-		service := body.Service.serviceRegistration
-		service.Name = cmp.Or(body.Service.Service, service.Name)
-		if service.Name == "" {
-			return failure{http.StatusBadRequest, "Missing service name"}
-		}
-		service.ID = cmp.Or(service.ID, service.Name)
-		service.Check, service.Checks = nil, nil
-		if w := service.Weights; w != nil && *w == (weights{}) { // consul/api sends zeros for none here
-			service.Weights = nil
-		}
-		if err := f.registerWritten(q, n, service, origin{NodeID: body.ID, NodeMeta: body.NodeMeta, Written: ofServices[service.ID]}); err != nil {
+	if service != nil {
+		if err := f.registerWritten(q, n, *service, origin{NodeID: body.ID, NodeMeta: body.NodeMeta, Written: ofServices[service.ID]}); err != nil {
 			return err
 		}
 		delete(ofServices, service.ID)
@@ -83,13 +80,87 @@ func (f *face) catalogRegister(q *request) error {
 	for _, id := range slices.Sorted(maps.Keys(ofServices)) { // of services that are there
 		found, live := f.find(q, n, id)
 		if !live {
-			return failure{http.StatusInternalServerError, "Missing service registration: " + id}
+			return missingService(id)
 		}
 		if err := f.writeChecks(q, found.key, ofServices[id]); err != nil {
 			return err
 		}
 	}
 	return q.send(http.StatusOK, []byte("true"))
+}
+
+// service is the service that a registration names; nil: it names none.
+func (b *catalogRegistration) service() (*serviceRegistration, error) {
+	if b.Service == nil {
+		return nil, nil
+	}
+	service := b.Service.serviceRegistration
+	service.Name = cmp.Or(b.Service.Service, service.Name)
+	if service.Name == "" {
+		return nil, failure{http.StatusBadRequest, "Missing service name"}
+	}
+	service.ID = cmp.Or(service.ID, service.Name)
+	service.Check, service.Checks = nil, nil
+	if w := service.Weights; w != nil && *w == (weights{}) { // consul/api sends zeros for none here
+		service.Weights = nil
+	}
+	return &service, nil
+}
+
+// judge refuses what is wrong with a registration before any of it is written: Consul writes all of it, or nothing. It is judged
+// again where it is written.
+func (f *face) judge(q *request, n node, body *catalogRegistration, service *serviceRegistration, ofServices map[string][]writtenCheck) error {
+	if service != nil {
+		details, err := f.details(n, *service, origin{NodeID: body.ID, NodeMeta: body.NodeMeta, Written: f.allWritten(q, n, service.ID, ofServices[service.ID])})
+		if err != nil {
+			return err
+		}
+		key := domain.Key{Namespace: q.namespace, Service: service.Name, ID: escape(service.ID)}
+		if found, _ := f.findAt(q, n, service.ID); found.key.ServiceKey() == key.ServiceKey() {
+			key = found.key
+		}
+		if err := q.judge(domain.RegisterInstance{Key: key, Details: details}); err != nil {
+			return err
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(ofServices)) {
+		if service != nil && id == service.ID {
+			continue
+		}
+		found, live := f.find(q, n, id)
+		if !live {
+			return missingService(id)
+		}
+		entry := f.Queries.Live.Catalog().Find(found.key)
+		if entry == nil {
+			return missingService(id)
+		}
+		details := entry.Details()
+		if _, born := originOf(details.Origin); !born {
+			continue // its status is reported, and no check is written
+		}
+		command, err := amended(found.key, details, writing(ofServices[id]))
+		if err != nil {
+			return err
+		}
+		if err := q.judge(command); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// judge refuses a registration that the caller may not make, or that breaks a rule.
+func (q *request) judge(command domain.RegisterInstance) error {
+	if _, err := q.who.Command(command); err != nil {
+		return err
+	}
+	command.Details = command.Details.Normalize()
+	return command.Validate()
+}
+
+func missingService(id string) error {
+	return failure{http.StatusInternalServerError, "Missing service registration: " + id}
 }
 
 // addressOf is the address of a node that the registry knows of; "": it knows none.
@@ -169,17 +240,25 @@ func (f *face) amendNode(q *request, n node, key domain.Key, body *catalogRegist
 
 // registerWritten registers a service whose checks are judged elsewhere. Those that were written before stay.
 func (f *face) registerWritten(q *request, n node, service serviceRegistration, o origin) error {
-	if found, _ := f.findAt(q, n, service.ID); found != (target{}) {
-		if i, live := f.live(found.key); live {
-			before, _ := originOf(i.Origin)
-			given := o.Written
-			o.Written = before.Written
-			for _, c := range given {
-				o.write(c)
-			}
-		}
-	}
+	o.Written = f.allWritten(q, n, service.ID, o.Written)
 	return f.register(q, n, service, worst(o.Written), false, o)
+}
+
+// allWritten are the checks that were written for a service at a node, and those that are to be written.
+func (f *face) allWritten(q *request, n node, id string, given []writtenCheck) []writtenCheck {
+	found, _ := f.findAt(q, n, id)
+	if found == (target{}) {
+		return given
+	}
+	i, live := f.live(found.key)
+	if !live {
+		return given
+	}
+	all, _ := originOf(i.Origin)
+	for _, c := range given {
+		all.write(c)
+	}
+	return all.Written
 }
 
 func (f *face) catalogDeregister(q *request) error {

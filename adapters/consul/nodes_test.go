@@ -451,6 +451,45 @@ func TestAClientDeregistersWhatItsMachineRegisteredPastPolicies(t *testing.T) {
 	}
 }
 
+// Consul writes all of a registration, or nothing.
+func TestARegistrationOfTheCatalogThatIsRefusedWritesNothing(t *testing.T) {
+	r := start(t)
+	r.put("/v1/catalog/register", `{"Node":"kept","Address":"10.0.0.9","Service":{"Service":"db","Port":1},"Check":{"CheckID":"host","Status":"passing"}}`)
+	long := strings.Repeat("x", 9000)
+	all := func() (all string) {
+		for _, path := range []string{"/v1/catalog/nodes", "/v1/catalog/services", "/v1/catalog/service/db", "/v1/catalog/service/web", "/v1/health/state/any"} {
+			got := r.send("GET", path, "")
+			all += path + " " + got.Header.Get("X-Consul-Index") + " " + got.body + "\n"
+		}
+		return all
+	}
+	before := all()
+	for name, rest := range map[string]string{
+		"a service without a name":          `"Service":{"Port":1},"Check":{"CheckID":"other","Status":"passing"}`,
+		"a service of a name that is none":  `"Service":{"Service":"-","Port":1},"Check":{"CheckID":"other","Status":"passing"}`,
+		"a service of the nodes' name":      `"Service":{"Service":"consul-node","Port":1},"Check":{"CheckID":"other","Status":"passing"}`,
+		"a port that is none":               `"Service":{"Service":"web","Port":70000},"Check":{"CheckID":"other","Status":"passing"}`,
+		"an address that is none":           `"Service":{"Service":"web","Address":"a b"},"Check":{"CheckID":"other","Status":"passing"}`,
+		"a check that is too long":          `"Service":{"Service":"web","Port":1},"Checks":[{"CheckID":"other","Status":"passing"},{"CheckID":"` + long + `","ServiceID":"web","Status":"passing"}]`,
+		"a check that is too long, of db":   `"Service":{"Service":"web","Port":1},"Check":{"CheckID":"` + long + `","ServiceID":"db","Status":"passing"}`,
+		"a check of nobody":                 `"Service":{"Service":"web","Port":1},"Check":{"CheckID":"c","ServiceID":"nobody","Status":"passing"}`,
+		"a check of nobody, one of db":      `"Checks":[{"CheckID":"c","ServiceID":"db","Status":"critical"},{"CheckID":"c","ServiceID":"nobody","Status":"passing"}]`,
+		"a check of nobody, one of a node":  `"Checks":[{"CheckID":"other","Status":"critical"},{"CheckID":"c","ServiceID":"nobody","Status":"passing"}]`,
+		"a status that is none":             `"Service":{"Service":"web","Port":1},"Check":{"CheckID":"c","ServiceID":"web","Status":"fine"}`,
+		"a check of the node, and too long": `"Service":{"Service":"web","Port":1},"Check":{"CheckID":"` + long + `","Status":"passing"}`,
+	} {
+		for _, node := range []string{"kept", "fresh"} {
+			if got := r.send("PUT", "/v1/catalog/register", `{"Node":"`+node+`","Address":"10.0.0.7",`+rest+`}`); got.StatusCode < 400 {
+				t.Errorf("%s at %s gave %s", name, node, got.Status)
+			}
+			if after := all(); after != before {
+				t.Fatalf("%s at %s wrote:\n%s\nbefore:\n%s", name, node, after, before)
+			}
+		}
+	}
+	r.put("/v1/catalog/register", `{"Node":"kept","Address":"10.0.0.9","Service":{"Service":"web","Port":1},"Checks":[{"CheckID":"c","ServiceID":"web","Status":"passing"},{"CheckID":"c","ServiceID":"db","Status":"passing"}]}`)
+}
+
 func TestANodeNeedsNoAddressWhereItIsNotToBeUpdated(t *testing.T) {
 	r := start(t)
 	r.put("/v1/catalog/register", `{"Node":"kept","Address":"10.0.0.9"}`)

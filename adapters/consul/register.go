@@ -45,9 +45,6 @@ func (f *face) registerService(q *request) error {
 
 // register registers a service at a node. Checks of the registration before stay unless they are to be replaced.
 func (f *face) register(q *request, n node, body serviceRegistration, status domain.Status, replace bool, kept origin) error {
-	if strings.EqualFold(body.Name, nodeService) { // names are looked up without regard to case
-		return failure{http.StatusBadRequest, "Invalid service name: " + nodeService + " is the name under which Rollcall keeps nodes"}
-	}
 	details, err := f.details(n, body, kept)
 	if err != nil {
 		return err
@@ -116,6 +113,9 @@ func (f *face) deregister(q *request, key domain.Key, reason string) (commands.R
 
 // details are what a registration says, in the domain's words. What the domain has no words for goes into the origin.
 func (f *face) details(n node, body serviceRegistration, o origin) (d domain.Details, err error) {
+	if strings.EqualFold(body.Name, nodeService) { // names are looked up without regard to case
+		return d, failure{http.StatusBadRequest, "Invalid service name: " + nodeService + " is the name under which Rollcall keeps nodes"}
+	}
 	o.Node, o.NodeAddress = n.name, n.address
 	o.Kind, o.SocketPath, o.EnableTagOverride, o.Proxy, o.Connect = body.Kind, body.SocketPath, body.EnableTagOverride, null(body.Proxy), null(body.Connect)
 	d = domain.Details{Address: body.Address, Weight: domain.DefaultWeight, TTL: domain.NoTTL, Status: domain.Passing}
