@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -53,6 +54,8 @@ type Access struct {
 	// Derive gives 32 bytes that follow from a text and from a key that the nodes share and that nobody else knows; nil: there is
 	// none, and a secret cannot be told again.
 	Derive func(from string) ([]byte, error)
+
+	turn sync.Mutex // of commands, see decideOn
 }
 
 // Create makes a token and gives its secret, which is kept nowhere.
@@ -138,6 +141,8 @@ func (a *Access) future(field string, at time.Time) error {
 
 // Do carries out one command. It is answered when this node applies it.
 func (a *Access) Do(ctx context.Context, caller Caller, command domain.AccessCommand) error {
+	a.turn.Lock()
+	defer a.turn.Unlock()
 	_, err := decideOn(ctx, a.Store, eventstore.AccessStream, a.State, caller, func() (domain.Event, uint64, error) {
 		event, events, err := a.State.Decide(command)
 		if remove, ok := command.(domain.RemoveRole); ok && err == nil && event != nil && a.Ruled != nil && a.Ruled(remove.Name) {

@@ -40,7 +40,8 @@ func (w waiting) WaitFor(ctx context.Context, position eventstore.Position) erro
 }
 
 // decideOn appends to a stream what is decided on the state of the stream, and waits until the state has applied it. decide
-// says how many events of the stream the state has. Where others appended meanwhile, it is decided again. at is 0 if nothing
+// says how many events of the stream the state has. Where others appended meanwhile, it is decided again. Commands of one node to a
+// stream of many things take turns, so that no crowd of them is refused as contended. at is 0 if nothing
 // was to be done. A request that was carried out before, by its key, is not carried out again.
 //
 // INVARIANT: what is appended was decided on a state without an event of the same request. The stream is read for one after the

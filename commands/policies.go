@@ -2,6 +2,7 @@ package commands
 
 import (
 	"context"
+	"sync"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -16,10 +17,14 @@ type Policies struct {
 	Catalog interface {
 		WaitFor(ctx context.Context, position eventstore.Position) error
 	}
+
+	turn sync.Mutex // of commands, see decideOn
 }
 
 // Do carries out one command. It is answered when this node applies it.
 func (p *Policies) Do(ctx context.Context, caller Caller, command domain.PolicyCommand) error {
+	p.turn.Lock()
+	defer p.turn.Unlock()
 	at, err := decideOn(ctx, p.Store, eventstore.PolicyStream, p.State, caller, func() (domain.Event, uint64, error) { return p.State.Decide(command) })
 	if err != nil || at == 0 {
 		return err

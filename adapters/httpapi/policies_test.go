@@ -1,9 +1,16 @@
 package httpapi_test
 
 import (
+	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/rollcall-registry/rollcall/adapters/httpapi"
+	"github.com/rollcall-registry/rollcall/adapters/pebblestore"
+	"github.com/rollcall-registry/rollcall/commands"
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -116,4 +123,23 @@ func TestAReplySaysThatAServicePanics(t *testing.T) {
 	if r := s.send("GET", all+"&at="+before.Header.Get("Rollcall-Position"), "").want(t, 200); strings.Contains(string(r.body), "a-2") || r.Header.Get("Rollcall-Panic") != "" {
 		t.Errorf("of the past it gives %s", r.body)
 	}
+}
+
+// All policies are events of one stream, and so are tokens and roles: whoever makes many at once is not told to try again.
+func TestPoliciesAndRolesMadeAtOnceAreAllMade(t *testing.T) {
+	var config *httpapi.Config
+	startConfigured(t, pebblestore.Options{}, func(c *httpapi.Config) { config = c })
+	policies, access := config.PolicyCommands, config.AccessCommands
+	caller := commands.Caller{Actor: "a", Source: "b"}
+	var making sync.WaitGroup
+	for i := range 40 {
+		making.Go(func() {
+			role := domain.SetRole{Name: fmt.Sprint("r", i), Grants: []domain.RoleGrant{{Verbs: []string{"write"}}}}
+			policy := domain.SetPolicy{Name: fmt.Sprint("p", i), Spec: domain.PolicySpec{MinReady: "1"}}
+			if err := errors.Join(access.Do(t.Context(), caller, role), policies.Do(t.Context(), caller, policy)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	making.Wait()
 }
