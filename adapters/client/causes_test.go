@@ -1,6 +1,8 @@
 package client_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -12,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/queries/wire"
@@ -88,5 +91,33 @@ func TestAWrongCertificateIsToldBesideADeadNode(t *testing.T) {
 		if text := err.Error(); strings.Count(text, "no answer from") != 2 || !strings.Contains(text, "certificate") || !strings.Contains(text, dead.URL+": connection refused") {
 			t.Errorf("%s", text)
 		}
+	}
+}
+
+// What differs at each attempt is left out of a cause: whoever tells of each cause once must know it again.
+func TestACauseIsTheSameAtEachAttempt(t *testing.T) {
+	cert := &x509.Certificate{NotBefore: time.Unix(1e9, 0), NotAfter: time.Unix(2e9, 0)}
+	for name, c := range map[string]struct {
+		err  func(attempt int) error
+		want string
+	}{
+		"an expired certificate": {func(attempt int) error {
+			return &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Cert: cert, Reason: x509.Expired, Detail: fmt.Sprint("the time is ", attempt)}}
+		}, "no answer from http://a: tls: failed to verify certificate: it has expired or is not valid yet: it is valid from 2001-09-09T01:46:40Z to 2033-05-18T03:33:20Z"},
+		"a reset": {func(attempt int) error {
+			return &net.OpError{Op: "read", Net: "tcp", Source: &net.TCPAddr{Port: 40_000 + attempt}, Addr: &net.TCPAddr{Port: 7700}, Err: syscall.ECONNRESET}
+		}, "no answer from http://a: read: connection reset by peer"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			registry, err := client.New("http://a", client.Options{Transport: &script{steps: []step{{err: c.err(1)}, {err: c.err(2)}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if _, err := registry.Status(t.Context()); err == nil || err.Error() != c.want {
+					t.Errorf("it is told: %v", err)
+				}
+			}
+		})
 	}
 }

@@ -2,10 +2,12 @@ package client
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -100,14 +102,34 @@ func (e slowAnswer) Error() string { return fmt.Sprintf("nothing came within %v"
 // Timeout implements the method of net.Error.
 func (e slowAnswer) Timeout() bool { return true }
 
-// plainCause is the cause of a failed request, without the method and the URL.
+// plainCause is the cause of a failed request, without the method and the URL, and without what differs at each attempt: whoever tells of
+// each cause once must know it again.
 func plainCause(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
-		return wrapped.Err
+		err = wrapped.Err
+	}
+	var certificate x509.CertificateInvalidError
+	if errors.As(err, &certificate) && certificate.Reason == x509.Expired && certificate.Cert != nil { // Go's words have the time now
+		valid := certificate.Cert.NotBefore.UTC().Format(time.RFC3339) + " to " + certificate.Cert.NotAfter.UTC().Format(time.RFC3339)
+		return &worded{err, "tls: failed to verify certificate: it has expired or is not valid yet: it is valid from " + valid}
+	}
+	var call *net.OpError
+	if errors.As(err, &call) && (call.Op == "read" || call.Op == "write") { // Go's words have the port of this connection
+		return &worded{err, call.Op + ": " + call.Err.Error()}
 	}
 	return err
 }
+
+// worded is an error in other words.
+type worded struct {
+	err  error
+	text string
+}
+
+func (e *worded) Error() string { return e.text }
+
+func (e *worded) Unwrap() error { return e.err }
