@@ -50,6 +50,7 @@ type Agent struct {
 	faults  []error // of the paths, at the newest look
 	running map[domain.Key]*instance
 	reports *reports
+	keeping *keeping
 	reload  chan struct{} // holds a token when the files must be read again; never closed
 
 	mu       sync.Mutex
@@ -71,7 +72,7 @@ type instance struct {
 func New(options Options) *Agent {
 	return &Agent{
 		options: options, files: map[string]*file{}, running: map[domain.Key]*instance{}, reload: make(chan struct{}, 1),
-		reports: newReports(options.Client, options.Owner, options.Logger),
+		reports: newReports(options.Client, options.Owner, options.Logger), keeping: &keeping{logger: options.Logger},
 	}
 }
 
@@ -188,18 +189,14 @@ func (a *Agent) start(i *instance) {
 // ended.
 func (a *Agent) keep(ctx context.Context, d Definition) *client.Kept {
 	logger := a.options.Logger.With("instance", d.Key.String())
+	log := a.keeping.of(d.Key)
 	details := d.Details
 	details.Status = domain.Passing // all that is known of the instance itself; its checks say more
 	registration := client.Registration{
 		Key: d.Key, Details: details, Owner: a.options.Owner, Drain: d.Drain, Reason: "the agent of host " + a.options.Defaults.Host + " ends",
 		OnChange: func(s client.State) {
 			a.reports.rouse()
-			switch {
-			case s.Err != nil:
-				logger.Warn("an instance cannot be kept registered", "phase", s.Phase, "cause", s.Err)
-			case s.Phase != client.Ended:
-				logger.Info("an instance is "+string(s.Phase), "epoch", s.Epoch)
-			}
+			log(s)
 		},
 	}
 	for {
