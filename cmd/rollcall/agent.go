@@ -206,10 +206,10 @@ func runAgent(c *cobra.Command, remote *commandLine, s agentSettings, paths []st
 	return group.Wait()
 }
 
-// logStream logs when the registry's stream is lost, why it cannot be had again, and when it is up; each cause once.
+// logStream logs when the registry's stream is lost, why it cannot be had again, and when it is up, and so for the cache; each cause once.
 func logStream(logger *slog.Logger) func(watch.State) {
 	var mu sync.Mutex
-	last := ""
+	live, lost, uncached := false, "", ""
 	return func(w watch.State) {
 		cause := ""
 		if w.Err != nil {
@@ -217,12 +217,23 @@ func logStream(logger *slog.Logger) func(watch.State) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
+		ofCache := errors.As(w.Err, new(*watch.CacheFailed))
 		switch {
-		case cause == "":
+		case w.Live && !live:
 			logger.Info("the registry's stream is up")
-		case cause != last:
+			lost = ""
+		case !w.Live && !ofCache && cause != lost:
 			logger.Warn("the registry's stream is lost; lookups are answered from the cache", "cause", cause)
+			lost = cause
 		}
-		last = cause
+		live = w.Live
+		switch {
+		case ofCache && cause != uncached:
+			logger.Warn("the cache cannot be kept; lookups are answered from memory", "cause", cause)
+			uncached = cause
+		case w.Err == nil && uncached != "":
+			logger.Info("the cache is kept again")
+			uncached = ""
+		}
 	}
 }

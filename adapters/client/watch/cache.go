@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -31,6 +31,31 @@ type cachedService struct {
 	at        time.Time
 }
 
+// CacheFailed says why the cache could not be used or written. The Watcher goes on without it.
+type CacheFailed struct {
+	Path string
+	Not  string // notUsed or notWritten
+	Err  error
+}
+
+// What the cache was not.
+const (
+	notUsed    = "used"
+	notWritten = "written"
+)
+
+// Error leaves out the name of the file that was to replace the cache: each one has another name.
+func (e *CacheFailed) Error() string {
+	cause := e.Err.Error()
+	var file *fs.PathError
+	if errors.As(e.Err, &file) {
+		cause = file.Op + ": " + file.Err.Error()
+	}
+	return "the cache " + e.Path + " is not " + e.Not + ": " + cause
+}
+
+func (e *CacheFailed) Unwrap() error { return e.Err }
+
 func readCache(path string) (file cacheFile, err error) {
 	f, err := regular.Open(path)
 	if err != nil {
@@ -55,7 +80,7 @@ func (w *Watcher) loadCache() {
 		return
 	}
 	if err != nil {
-		w.err = fmt.Errorf("the cache %s is not used: %w", w.options.Cache, err)
+		w.uncached = &CacheFailed{w.options.Cache, notUsed, err}
 		w.report(w.state())
 		return
 	}
@@ -82,22 +107,28 @@ func (w *Watcher) keepCache(ctx context.Context) {
 		case <-w.dirty:
 		}
 		began := time.Now()
-		w.noteCache()
+		if !w.noteCache() {
+			signal(w.dirty) // it is tried again, whether anything changes or not
+		}
 		wait(ctx, nil, max(cacheEvery, cacheCost*time.Since(began)))
 	}
 	w.noteCache()
 }
 
-func (w *Watcher) noteCache() {
+// noteCache writes the cache, and says whether it could.
+func (w *Watcher) noteCache() bool {
 	err := w.writeCache()
-	if err == nil {
-		return
-	}
 	w.mu.Lock()
-	w.err = fmt.Errorf("the cache is not written: %w", err)
+	before := w.uncached
+	if w.uncached = nil; err != nil {
+		w.uncached = &CacheFailed{w.options.Cache, notWritten, err}
+	}
 	state := w.state()
 	w.mu.Unlock()
-	w.report(state)
+	if err != nil || before != nil {
+		w.report(state)
+	}
+	return err == nil
 }
 
 // writeCache replaces the cache: a reader finds the old file or the new one, whole.

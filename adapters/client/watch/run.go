@@ -120,6 +120,9 @@ func (w *Watcher) back() bool {
 		return false
 	}
 	w.live, w.err = true, nil
+	if w.uncached != nil && w.uncached.Not == notUsed { // the registry has told what the cache did not
+		w.uncached = nil
+	}
 	return true
 }
 

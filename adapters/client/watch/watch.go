@@ -22,7 +22,7 @@ import (
 type Options struct {
 	// Cache is a file in which the Watcher keeps the instances for its next start. It is replaced atomically. "": none.
 	Cache string
-	// OnChange is called when the stream is lost, refused or back, and when the cache cannot be read or written. It must
+	// OnChange is called when the stream is lost, refused or back, and when the cache cannot be read or written, or can again. It must
 	// not block. nil: no call.
 	OnChange func(State)
 }
@@ -39,7 +39,7 @@ const (
 type State struct {
 	Live bool      // the stream is up
 	At   time.Time // the instances were right at this time; zero: the registry has told nothing yet
-	Err  error     // why the stream is not up, or why the cache could not be used; nil: nothing failed
+	Err  error     // why the stream is not up; or a *CacheFailed; nil: nothing failed
 }
 
 // Age is how old the instances are. While the stream is up, it is the time since the stream brought bytes, at most two
@@ -65,8 +65,9 @@ type Watcher struct {
 	grown    chan struct{} // holds a token when services were added that the stream does not tell of; never closed
 	dirty    chan struct{} // holds a token when the cache is to be written; never closed
 	live     bool
-	at       time.Time // while the stream is not up: when the instances were right
-	err      error
+	at       time.Time                           // while the stream is not up: when the instances were right
+	err      error                               // why the stream is not up
+	uncached *CacheFailed                        // why the cache could not be read or written last; nil: it could
 	cached   map[domain.ServiceKey]cachedService // what the cache has of services that are not watched yet
 	panics   map[domain.ServiceKey]*wire.Panic   // as the registry said of services that are followed, or the cache of others
 	whole    *whole                              // nil: services are watched by their names only
@@ -110,6 +111,9 @@ func (w *Watcher) State() State {
 
 func (w *Watcher) state() State {
 	s := State{Live: w.live, At: w.at, Err: w.err}
+	if s.Err == nil && w.uncached != nil {
+		s.Err = w.uncached
+	}
 	if w.live {
 		s.At = w.heardAt()
 	}

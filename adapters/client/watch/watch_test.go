@@ -216,6 +216,27 @@ func TestTheCacheServesAColdStart(t *testing.T) {
 	}
 }
 
+// A full disk is told of as what it is: the stream is up. The cache is written when there is space again, though nothing changes.
+func TestACacheThatCannotBeWrittenIsTriedAgain(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "gone")
+	file := filepath.Join(folder, "cache.json")
+	watching(t, watch.Options{Cache: file}, func(t *testing.T, r *clienttest.Registry, w *watch.Watcher) {
+		r.Register("cart", "a", "10.0.0.1", 80)
+		service(t, w, "cart")
+		time.Sleep(time.Minute)
+		if s := w.State(); !s.Live || s.Err == nil || s.Err.Error() != "the cache "+file+" is not written: open: no such file or directory" {
+			t.Errorf("without a folder: %+v", s)
+		}
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if b, err := os.ReadFile(file); err != nil || !strings.Contains(string(b), `"id":"a"`) || w.State().Err != nil {
+			t.Errorf("with a folder: %s, %v, %+v", b, err, w.State())
+		}
+	})
+}
+
 func TestAClosedServiceIsNotFollowed(t *testing.T) {
 	watching(t, watch.Options{}, func(t *testing.T, r *clienttest.Registry, w *watch.Watcher) {
 		one, two := service(t, w, "cart"), service(t, w, "cart")
