@@ -143,6 +143,7 @@ func (a *Agent) apply(wanted map[domain.Key]Definition) {
 		if !still {
 			delete(a.running, key)
 			if i.kept != nil {
+				a.options.Logger.Info("an instance is deregistered", "instance", key.String(), "cause", "its definition was removed")
 				i.kept.End("its definition was removed from host " + a.options.Defaults.Host)
 			}
 			continue

@@ -227,8 +227,8 @@ func NodeOf(service string, d Defaults, port uint16, version string) *Definition
 	return &Definition{Key: domain.Key{Namespace: namespace, Service: service, ID: d.Host}, Details: details}
 }
 
-// Files are the files of definitions at some paths: files, and the .yaml, .yml and .json files of folders, by name. A path
-// that cannot be read is a *BadFile.
+// Files are the files of definitions at some paths: files, and what is named .yaml, .yml and .json in folders, by name: a folder in the
+// place of a file, as a container's missing mount makes it, takes nothing out. A path that cannot be read is a *BadFile.
 func Files(paths []string) (files []string, bad []error) {
 	for _, path := range paths {
 		info, err := os.Stat(path)
@@ -246,7 +246,7 @@ func Files(paths []string) (files []string, bad []error) {
 			continue
 		}
 		for _, e := range entries {
-			if ext := filepath.Ext(e.Name()); !e.IsDir() && !strings.HasPrefix(e.Name(), ".") && (ext == ".yaml" || ext == ".yml" || ext == ".json") {
+			if ext := filepath.Ext(e.Name()); !strings.HasPrefix(e.Name(), ".") && (ext == ".yaml" || ext == ".yml" || ext == ".json") {
 				files = append(files, filepath.Join(path, e.Name()))
 			}
 		}

@@ -158,3 +158,33 @@ func TestAFileThatChangedJustBeforeTheStartIsReadWhenItHasSettled(t *testing.T) 
 		g.end()
 	})
 }
+
+// A folder in the place of a file, as a container's missing mount makes it, takes nothing out. The file's end does, and is logged.
+func TestAFolderInThePlaceOfAFileIsToldAndTakesNothingOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		folder := t.TempDir()
+		file := filepath.Join(folder, "pay.yaml")
+		write(t, file, "service: pay\nid: p-1\n")
+		g := run(t, clienttest.New(), folder, false)
+		time.Sleep(3 * time.Second)
+		move(t, file, file+"~")
+		if err := os.Mkdir(file, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		if p := g.agent.Problems(); !g.instance("pay", "p-1").Live() || len(p) != 1 || !strings.HasPrefix(p[0].Error(), file+": is no file") {
+			t.Errorf("with a folder: %+v, %v", g.instance("pay", "p-1"), p)
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		if p := g.agent.Problems(); g.instance("pay", "p-1").Live() || len(p) != 0 {
+			t.Errorf("without a file: %+v, %v", g.instance("pay", "p-1"), p)
+		}
+		g.end()
+		if log := g.log.String(); strings.Count(log, "an instance is deregistered") != 1 || strings.Count(log, "is no file") != 1 {
+			t.Errorf("it says:\n%s", log)
+		}
+	})
+}
