@@ -297,27 +297,35 @@ func (g *registration) keep(status domain.Status, _ string) *client.Kept {
 	r := g.runner
 	details := r.details
 	details.Status = status
-	last := client.Pending
 	owner := uuid.NewString()
 	if r.owner != "" {
 		owner = r.owner + ":" + owner
 	}
-	kept, err := r.remote.Keep(context.Background(), client.Registration{Key: r.key, Details: details, Owner: owner, OnChange: func(s client.State) {
-		switch {
-		case s.Phase == client.Registered && last != s.Phase && s.Err == nil:
-			r.say("%s is registered (epoch %d)", r.key, s.Epoch)
-		case s.Phase == client.Replaced:
-			r.say("%s was registered by another process: %v", r.key, s.Err)
-		case s.Err != nil:
-			r.say("%s: %v", r.key, s.Err)
-		}
-		last = s.Phase
-	}})
+	kept, err := r.remote.Keep(context.Background(), client.Registration{Key: r.key, Details: details, Owner: owner, OnChange: tellKept(r.key, r.say)})
 	if err != nil {
 		r.say("%v", err)
 		return nil
 	}
 	return kept
+}
+
+// tellKept gives a function that says how an instance is kept registered: that it is, what is in the way, and that it is again.
+func tellKept(key domain.Key, say func(format string, values ...any)) func(client.State) {
+	var last client.State
+	return func(s client.State) {
+		registered := s.Phase == client.Registered && s.Err == nil
+		switch {
+		case registered && (last.Phase != s.Phase || last.Epoch != s.Epoch):
+			say("%s is registered (epoch %d)", key, s.Epoch)
+		case registered && last.Err != nil:
+			say("%s is kept registered again", key)
+		case s.Phase == client.Replaced:
+			say("%s was registered by another process: %v", key, s.Err)
+		case s.Err != nil:
+			say("%s: %v", key, s.Err)
+		}
+		last = s
+	}
 }
 
 // now is the kept instance, if the process is registered.

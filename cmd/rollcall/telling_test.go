@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/rollcall-registry/rollcall/adapters/client"
 	"github.com/rollcall-registry/rollcall/adapters/client/watch"
+	"github.com/rollcall-registry/rollcall/domain"
 )
 
 // A cache that cannot be written is not told as a stream that is lost, and each cause is told once.
@@ -42,5 +45,24 @@ func TestAnAgentTellsStreamAndCacheApart(t *testing.T) {
 	}
 	if !slices.Equal(told, want) {
 		t.Errorf("it is told:\n%s", strings.Join(told, "\n"))
+	}
+}
+
+func TestRunSaysThatItsInstanceIsKeptAgain(t *testing.T) {
+	var told []string
+	tell := tellKept(domain.Key{Namespace: "default", Service: "web", ID: "a"}, func(format string, values ...any) { told = append(told, fmt.Sprintf(format, values...)) })
+	lost := errors.New("connection refused")
+	for _, s := range []client.State{
+		{Phase: client.Pending, Err: lost}, {Phase: client.Registered, Epoch: 1}, {Phase: client.Registered, Epoch: 1, Err: lost}, {Phase: client.Registered, Epoch: 1},
+		{Phase: client.Registered, Epoch: 1}, {Phase: client.Pending, Epoch: 1, Err: lost}, {Phase: client.Registered, Epoch: 2}, {Phase: client.Replaced, Epoch: 2, Err: lost},
+	} {
+		tell(s)
+	}
+	want := []string{
+		"default/web/a: connection refused", "default/web/a is registered (epoch 1)", "default/web/a: connection refused", "default/web/a is kept registered again",
+		"default/web/a: connection refused", "default/web/a is registered (epoch 2)", "default/web/a was registered by another process: connection refused",
+	}
+	if !slices.Equal(told, want) {
+		t.Errorf("it says:\n%s", strings.Join(told, "\n"))
 	}
 }
