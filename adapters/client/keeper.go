@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
@@ -135,8 +136,13 @@ func (k *keeper) look(now time.Time) (due round, wait time.Duration) {
 	return due, wait
 }
 
-// interval is the time between two heartbeats.
-func (k *Kept) interval() time.Duration { return time.Duration(k.Details.TTL) / beatsPerTTL }
+// interval is the time between two heartbeats. An instance without a lease needs none, but they find out that it is not registered any more.
+func (k *Kept) interval() time.Duration {
+	if k.Details.TTL == domain.NoTTL {
+		return domain.DefaultTTL / beatsPerTTL
+	}
+	return time.Duration(k.Details.TTL) / beatsPerTTL
+}
 
 // step is what an instance needs next.
 type step int
