@@ -71,6 +71,11 @@ type Kept struct {
 	done   chan struct{}
 	unbind func() bool // lets go of the context
 
+	// class is how long a request about the instance may take at most, about: classes differ by factors of 4, so that there are few.
+	// Instances of one class share requests, and the shortest class comes last, so that a registry that is too slow for it renews the others.
+	// It belongs to the keeper's goroutine.
+	class time.Duration
+
 	// The fields below belong to keeper.mu.
 
 	Registration

@@ -41,8 +41,10 @@ type keeper struct {
 	cancel  context.CancelFunc
 	changed chan struct{} // closed, and made anew, when a state changes
 
-	failures int       // of whole requests, in a row
-	pause    time.Time // no request is sent before
+	failures int           // of whole requests, in a row
+	pause    time.Time     // no request is sent before
+	took     time.Duration // how long the newest request took that was answered
+	shortest time.Duration // the shortest interval of the instances
 	// dice is a random number in [0, 1), drawn for each reply: instances that one reply refuses are tried again together, in one request.
 	dice float64
 
@@ -114,7 +116,9 @@ func (k *keeper) look(now time.Time) (due round, wait time.Duration) {
 		later(k.pause)
 		return due, wait
 	}
+	k.shortest = k.client.options.Timeout
 	for _, one := range k.kept {
+		k.shortest = min(k.shortest, one.interval())
 		if now.Before(one.retry) {
 			later(one.retry)
 			continue

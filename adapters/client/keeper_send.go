@@ -15,93 +15,6 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// round is what a keeper sends at once.
-type round struct {
-	beats    []*Kept
-	inspects []*Kept
-	commands []pending
-	unsent   []*Kept // which end, and of which the registry has never been told
-}
-
-// pending is a command of an instance, as it was when the round was made.
-type pending struct {
-	kept    *Kept
-	step    step
-	version uint64 // of the value that the command sets
-	item    commandItem
-}
-
-func (r *round) empty() bool {
-	return len(r.beats)+len(r.inspects)+len(r.commands)+len(r.unsent) == 0
-}
-
-// add adds what an instance needs. REQUIRES: the caller holds the keeper's mu.
-func (r *round) add(next step, k *Kept) {
-	switch {
-	case next == heartbeat:
-		r.beats = append(r.beats, k)
-	case next == inspect:
-		r.inspects = append(r.inspects, k)
-	case next == deregister && !k.sent:
-		r.unsent = append(r.unsent, k)
-	default:
-		r.commands = append(r.commands, k.command(next))
-	}
-}
-
-// commandItem is one item of POST /v1/commands.
-type commandItem struct {
-	Type      string `json:"type"`
-	Namespace string `json:"namespace"`
-	Service   string `json:"service"`
-	ID        string `json:"id"`
-	Owner     string `json:"owner"`
-	Epoch     uint64 `json:"epoch,omitempty"`
-	*domain.Details
-	Checks      *[]domain.Check     `json:"checks,omitempty"` // nil: the registration names none, and keeps those of the instance
-	IfNoneMatch string              `json:"if_none_match,omitempty"`
-	Status      domain.Status       `json:"status,omitempty"`
-	Output      string              `json:"output,omitempty"`
-	Source      domain.HealthSource `json:"source,omitempty"`
-	Traffic     domain.Traffic      `json:"traffic,omitempty"`
-	Reason      string              `json:"reason,omitempty"`
-}
-
-// command is the command of a step. REQUIRES: the caller holds the keeper's mu.
-func (k *Kept) command(next step) pending {
-	c := pending{kept: k, step: next, item: commandItem{Namespace: k.Key.Namespace, Service: k.Key.Service, ID: k.Key.ID, Owner: k.Owner}}
-	switch next {
-	case register:
-		details := k.Details
-		c.version, c.item.Type, c.item.Details = k.details.want, "RegisterInstance", &details
-		if details.Checks != nil {
-			c.item.Checks = &details.Checks
-		}
-		if k.details.have == 0 { // the registration begins an epoch, or the registry was restored
-			c.item.Status = cmp.Or(k.health.Status, details.Status)
-		}
-		switch {
-		case k.state.Phase == Registered: // an update
-		case k.over != 0:
-			c.item.Epoch = k.over
-		case !k.takeOver:
-			c.item.IfNoneMatch = "*"
-		}
-		k.sent = true
-	case reportHealth:
-		c.version, c.item.Type = k.reported.want, "ReportHealth"
-		c.item.Status, c.item.Output, c.item.Source = k.health.Status, k.health.Output, k.health.Source
-	case changeTraffic:
-		c.version, c.item.Type = k.routed.want, "ChangeTraffic"
-		c.item.Traffic, c.item.Reason = k.traffic, k.why
-	case drain:
-		c.item.Type, c.item.Traffic, c.item.Reason = "ChangeTraffic", domain.Draining, k.Reason
-	case deregister:
-		c.item.Type, c.item.Reason = "DeregisterInstance", k.Reason
-	}
-	return c
-}
-
 // send carries out a round.
 func (k *keeper) send(ctx context.Context, r round) {
 	k.mu.Lock()
@@ -109,10 +22,13 @@ func (k *keeper) send(ctx context.Context, r round) {
 		one.finish(Ended, nil)
 	}
 	k.mu.Unlock()
-	slices.SortStableFunc(r.beats, func(a, b *Kept) int { return cmp.Compare(a.Owner, b.Owner) })
+	slices.SortStableFunc(r.beats, func(a, b *Kept) int {
+		return cmp.Or(cmp.Compare(b.class, a.class), cmp.Compare(a.Owner, b.Owner))
+	})
+	slices.SortStableFunc(r.commands, func(a, b pending) int { return cmp.Compare(b.kept.class, a.kept.class) })
 	for rest := r.beats; len(rest) > 0; {
 		n := 1
-		for n < len(rest) && n < maxHeartbeats && rest[n].Owner == rest[0].Owner {
+		for n < len(rest) && n < maxHeartbeats && rest[n].Owner == rest[0].Owner && rest[n].class == rest[0].class {
 			n++
 		}
 		if !k.sendHeartbeats(ctx, rest[:n]) {
@@ -125,7 +41,7 @@ func (k *keeper) send(ctx context.Context, r round) {
 	}
 	for rest := r.commands; len(rest) > 0; {
 		n, bytes := 1, rest[0].size()
-		for n < len(rest) && n < maxCommands && bytes+rest[n].size() <= maxCommandBytes {
+		for n < len(rest) && n < maxCommands && bytes+rest[n].size() <= maxCommandBytes && rest[n].kept.class == rest[0].kept.class {
 			bytes += rest[n].size()
 			n++
 		}
@@ -136,37 +52,16 @@ func (k *keeper) send(ctx context.Context, r round) {
 	}
 }
 
-// checkBytes is about how many bytes a check takes beside its longest texts.
-const checkBytes = 512
-
-// size is about how many bytes of a body the command takes.
-func (c *pending) size() int {
-	n := 512 + len(c.item.Output) + len(c.item.Reason)
-	if d := c.item.Details; d != nil {
-		for key, value := range d.Metadata {
-			n += 8 + len(key) + len(value)
-		}
-		for _, tag := range d.Tags {
-			n += 4 + len(tag)
-		}
-		n += 80 * len(d.Ports)
-		for _, check := range d.Checks {
-			n += checkBytes + len(check.Name) + len(check.Notes) + len(check.URL) + len(check.Body)
-			for name, value := range check.Headers {
-				n += 8 + len(name) + len(value)
-			}
-		}
-	}
-	return n
-}
-
-// attempt is how long one request about some instances may take: at most until the next one would be due.
+// attempt is how long one request about some instances may take: at most until the next one would be due. The others wait for it, so it
+// takes no longer than the instance with the shortest ttl can wait, unless the registry is slow: then three times as long as the newest
+// request took, and twice as long after each failure.
+// REQUIRES: the caller holds mu.
 func (k *keeper) attempt(all []*Kept) time.Duration {
 	timeout := k.client.options.Timeout
 	for _, one := range all {
 		timeout = min(timeout, one.interval())
 	}
-	return timeout
+	return min(timeout, max(k.shortest, 3*k.took)<<min(k.failures, 10))
 }
 
 // sendHeartbeats renews leases, all of one owner. It says whether the registry answered.
@@ -234,10 +129,14 @@ func (k *keeper) tell(now time.Time, all []*Kept, err error) bool {
 // batch sends a batch of n items, and reads what became of each. There are no items with an error.
 func (k *keeper) batch(ctx context.Context, r request, n int) (items []wire.BatchItem, position wire.Position, err error) {
 	r.method, r.repeatable = http.MethodPost, true
+	began := time.Now()
 	reply, err := ask[wire.BatchResult](ctx, k.client, r)
 	if err != nil {
 		return nil, position, err
 	}
+	k.mu.Lock()
+	k.took = time.Since(began)
+	k.mu.Unlock()
 	items, ok := reply.Value.InOrder(n)
 	if !ok {
 		return nil, position, noBatch(k.client.URL())

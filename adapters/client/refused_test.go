@@ -122,3 +122,91 @@ func TestAFileOfATokenThatIsBeingWrittenSendsNothing(t *testing.T) {
 		k.LetGo()
 	})
 }
+
+// slow is a registry that answers after a while.
+type slow struct {
+	*clienttest.Registry
+	after time.Duration
+}
+
+func (r slow) RoundTrip(request *http.Request) (*http.Response, error) {
+	select {
+	case <-request.Context().Done():
+		return nil, request.Context().Err()
+	case <-time.After(r.after):
+		return r.Registry.RoundTrip(request)
+	}
+}
+
+// A registry that is too slow for an instance with a short ttl keeps those whose ttl is long.
+func TestAShortTTLCostsNoOtherInstanceItsLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := client.New("http://registry.test", client.Options{Transport: slow{live(t), 500 * time.Millisecond}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []*client.Kept
+		for n, ttl := range []time.Duration{time.Second, 30 * time.Second, time.Second, 5 * time.Second, time.Hour} {
+			wanted := at(domain.Key{Namespace: "default", Service: "checkout", ID: fmt.Sprint("a-", n)})
+			wanted.Details.TTL = domain.Duration(ttl)
+			k, err := c.Keep(t.Context(), wanted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, k)
+		}
+		time.Sleep(time.Hour)
+		for n, k := range all {
+			if s := k.State(); n != 0 && n != 2 && (s.Phase != client.Registered || s.Epoch != 1 || time.Since(s.Heard) > time.Duration(k.Details.TTL)) {
+				t.Errorf("with a ttl of %v: %+v", time.Duration(k.Details.TTL), s)
+			}
+			k.LetGo()
+		}
+	})
+}
+
+// deaf swallows one request, as a connection does that is dead without an error.
+type deaf struct {
+	*clienttest.Registry
+	swallow atomic.Bool
+}
+
+func (r *deaf) RoundTrip(request *http.Request) (*http.Response, error) {
+	if r.swallow.CompareAndSwap(true, false) {
+		<-request.Context().Done()
+		return nil, request.Context().Err()
+	}
+	return r.Registry.RoundTrip(request)
+}
+
+// A request about an instance with a long ttl that is never answered costs those with a short ttl no lease.
+func TestALongTTLCostsNoOtherInstanceItsLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &deaf{Registry: live(t)}
+		c, err := client.New("http://registry.test", client.Options{Transport: r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all []*client.Kept
+		for n, ttl := range []time.Duration{6 * time.Second, 2 * time.Minute} {
+			wanted := at(domain.Key{Namespace: "default", Service: "checkout", ID: fmt.Sprint("a-", n)})
+			wanted.Details.TTL = domain.Duration(ttl)
+			k, err := c.Keep(t.Context(), wanted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, k)
+		}
+		for n := range 200 {
+			time.Sleep(time.Minute + time.Duration(n)*137*time.Millisecond)
+			r.swallow.Store(true)
+		}
+		time.Sleep(time.Minute)
+		for _, k := range all {
+			if s := k.State(); s.Epoch != 1 || s.Err != nil {
+				t.Errorf("with a ttl of %v: %+v", time.Duration(k.Details.TTL), s)
+			}
+			k.LetGo()
+		}
+	})
+}
