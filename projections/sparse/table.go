@@ -139,6 +139,6 @@ func (t *Table[K, T, P]) Remove(p P) {
 	t.slots[free] = nil
 	t.used--
 	if len(t.slots) > leastShrunk && 4*t.used < len(t.slots) {
-		t.Resize(t.used)
+		t.Resize(t.used + t.used/3 + 1) // as a table that grows, or the next item would have it grow
 	}
 }
