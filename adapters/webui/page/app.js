@@ -2,7 +2,7 @@
 import { get, token } from "./api.js";
 import { h, list, paced, say, visible } from "./dom.js";
 import { Fleet } from "./fleet.js";
-import { Page } from "./page.js";
+import { Page, skip } from "./page.js";
 import { restore } from "./place.js";
 import { Rights } from "./rights.js";
 import { followLinks, go, route, set, to } from "./route.js";
@@ -47,10 +47,7 @@ class App extends HTMLElement {
     this.past.append(this.tense, this.moment, " ", this.compare, " ",
       h("button", { onclick: () => set({ at: "" }, { push: true }) }, "back to now"));
     this.append(
-      h("a", { href: "#main", class: "skip", onclick: (/** @type {Event} */ e) => {
-        e.preventDefault(); // it is no step of the browser's history
-        this.main.focus();
-      } }, "Skip to the page"),
+      skip("Skip to the page", this.main),
       h("header", { class: "top" },
         h("a", { href: "/ui/", class: "brand" }, "Rollcall"), this.nav, this.namespaces, h("span", { class: "grow" }), this.state, this.since, this.who),
       this.past, this.main, this.slider);

@@ -2,10 +2,10 @@
 import { get } from "./api.js";
 import { h, list, rested, say, visible } from "./dom.js";
 import { stateOf, states } from "./fleet.js";
-import { bar, drawBar, entry, newest, Page, chip } from "./page.js";
+import { bar, Counted, drawBar, entry, newest, Page, chip, skip } from "./page.js";
 import { drag, toInstance, toService } from "./route.js";
 import { Rows, whole } from "./rows.js";
-import { ago, bytes, count, milliseconds, span } from "./words.js";
+import { ago, bytes, count, many, milliseconds, span } from "./words.js";
 
 /**
  * @typedef {{namespace: string, service: string, total: number, ready: number, counts: Record<string, number>, zones: Set<string> | undefined, versions: Set<string> | undefined, changed: string}} Row
@@ -28,6 +28,7 @@ class Overview extends Page {
   none = h("p", { class: "quiet" });
   partial = h("p", { class: "quiet" });
   sum = h("span", { class: "quiet" });
+  counted = new Counted();
   /** @type {import("./fleet.js").Entry[]} */
   earlier = [];
   /** @type {any} */
@@ -40,16 +41,18 @@ class Overview extends Page {
   #rows = [];
 
   connectedCallback() {
+    const changes = h("section", { id: "changes", "aria-labelledby": "recent" }, h("h2", { id: "recent" }, "What changed"), this.recent);
     this.append(
       h("h1", { class: "hidden" }, "Overview"), this.tiles,
       h("div", { class: "columns" },
         h("section", { class: "wide", "aria-labelledby": "services" },
-          h("div", { class: "head" }, h("h2", { id: "services" }, "Services"), this.sum, h("span", { class: "grow" }), this.search),
+          h("div", { class: "head" }, h("h2", { id: "services" }, "Services"), this.sum, this.counted.el, h("span", { class: "grow" }), this.search),
           this.found,
+          skip("Skip the services", changes),
           this.table,
           this.none, this.partial,
           h("p", { class: "legend" }, ...states.map(chip))),
-        h("section", { "aria-labelledby": "recent" }, h("h2", { id: "recent" }, "What changed"), this.recent)));
+        changes));
     this.routed();
     this.poll();
     const timer = setInterval(() => this.poll(), 5000);
@@ -117,7 +120,9 @@ class Overview extends Page {
     this.rows.show(shown);
     list(this.found, found, (i) => `${i.namespace}/${i.service}/${i.id}`, (i) => h("li", {}, h("a", { href: toInstance(i) }, `${i.service}/${i.id}`), ` ${i.address}`));
     this.found.hidden = found.length === 0;
-    say(this.sum, wanted ? `${count(shown.length)} of ${count(rows.length)}` : "");
+    const sum = `${count(shown.length)} of ${count(rows.length)}`;
+    say(this.sum, wanted ? sum : "");
+    this.counted.shows(wanted, `Shown: ${sum} services${found.length ? `, ${many(found.length, "instance")}` : ""}`);
     const loaded = fleet.state !== "loading" && fleet.state !== "failed";
     say(this.none, shown.length > 0 ? "" : wanted ? "No service has that name." : loaded ? nothing(this.context.rights.readsAll, this.at) : fleet.problem);
     say(this.partial, this.context.rights.readsAll ? "" : "You see the services that you may read.");

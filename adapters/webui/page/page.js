@@ -1,5 +1,5 @@
 // What all pages share: their life, and the small parts that several of them show.
-import { h, s } from "./dom.js";
+import { h, rested, s, say } from "./dom.js";
 import { states } from "./fleet.js";
 import { to, toInstance, toService } from "./route.js";
 import { ago, momentOf, time, value } from "./words.js";
@@ -132,6 +132,44 @@ export function failure(text) {
 /** @param {string} path the d of a path in a box of 16 */
 export function icon(path) {
   return s("svg", { viewBox: "0 0 16 16", class: "icon", "aria-hidden": "true" }, s("path", { d: path }));
+}
+
+/**
+ * A link that is seen when it has the focus, and leads past what is between.
+ * @param {string} text
+ * @param {HTMLElement} to has an id
+ */
+export function skip(text, to) {
+  to.tabIndex = -1;
+  return h("a", { href: `#${to.id}`, class: "skip", onclick: (/** @type {Event} */ e) => {
+    e.preventDefault(); // it is no step of the browser's history
+    to.focus();
+  } }, text);
+}
+
+const countRests = 800; // ms
+
+/**
+ * Tells a screen reader how many rows the filters have left: when the filters rest, and not at each keystroke, nor as the fleet
+ * changes.
+ */
+export class Counted {
+  el = h("span", { class: "hidden", role: "status" });
+  #filters = "";
+  #text = "";
+  #known = false;
+  #tell = rested(countRests, () => say(this.el, this.#text));
+
+  /**
+   * @param {string} filters what was chosen: another choice is told of
+   * @param {string} text how many rows are shown
+   */
+  shows(filters, text) {
+    this.#text = text;
+    if (this.#known && filters !== this.#filters) this.#tell();
+    this.#known = true;
+    this.#filters = filters;
+  }
 }
 
 /** What a page says that shows the present while others show the past. @param {string} at */

@@ -4,7 +4,7 @@ import { h, list, rested, say } from "./dom.js";
 import { menus, others, picks, plain } from "./filter.js";
 import { keyOf, stateOf, states } from "./fleet.js";
 import "./lanes.js";
-import { bar, chip, drawBar, entry, newest, Page, rechip } from "./page.js";
+import { bar, chip, Counted, drawBar, entry, newest, Page, rechip, skip } from "./page.js";
 import { Rows } from "./rows.js";
 import { drag, set, toInstance } from "./route.js";
 import { ago, many, milliseconds, span } from "./words.js";
@@ -31,6 +31,7 @@ const fewLeases = 500, seldom = 4; // beyond the few, leases are asked for at ev
 class Service extends Page {
   bar = bar({});
   sum = h("span", { class: "quiet" });
+  counted = new Counted();
   text = h("input", { type: "search", "aria-label": "Find in this service", placeholder: "Find", oninput: () => drag("q", this.text.value) });
   /** @type {Map<string, HTMLSelectElement>} */
   choices = new Map();
@@ -66,11 +67,13 @@ class Service extends Page {
     for (const c of columns) {
       this.heads.append(h("th", { scope: "col", "data-key": c.key }, h("button", { class: "sort", onclick: () => this.sort(c.key) }, c.name)));
     }
+    const timeline = h("section", { id: "timeline", "aria-labelledby": "lanes" }, h("h2", { id: "lanes" }, "Timeline"), this.lanes);
     this.append(
       h("h1", {}, h("span", { class: "quiet" }, `${this.route.namespace} / `), this.route.service), this.bar,
-      h("section", { "aria-labelledby": "instances" }, h("div", { class: "head" }, h("h2", { id: "instances" }, "Instances"), this.sum), form,
+      h("section", { "aria-labelledby": "instances" }, h("div", { class: "head" }, h("h2", { id: "instances" }, "Instances"), this.sum, this.counted.el), form,
+        skip("Skip the instances", timeline),
         h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": "instances" }, table), this.none),
-      h("section", { "aria-labelledby": "lanes" }, h("h2", { id: "lanes" }, "Timeline"), this.lanes),
+      timeline,
       h("section", { "aria-labelledby": "recent" }, h("h2", { id: "recent" }, "What changed"), this.recent));
     this.lanes.begin(this);
     this.routed();
@@ -178,7 +181,9 @@ class Service extends Page {
     const shown = all.filter((i) => picked(i) && (!text || `${i.id} ${i.address} ${(i.tags ?? []).join(" ")}`.toLowerCase().includes(text)))
       .map((i) => ({ i, by: column.of(i, this.heard) }))
       .sort((a, b) => turn * compare(a.by, b.by) || compare(a.i.id, b.i.id)).map(({ i }) => i);
-    say(this.sum, shown.length === all.length ? many(all.length, "instance") : `${shown.length} of ${many(all.length, "instance")}`);
+    const sum = shown.length === all.length ? many(all.length, "instance") : `${shown.length} of ${many(all.length, "instance")}`;
+    say(this.sum, sum);
+    this.counted.shows(`${text} ${menus.map((name) => query.getAll(name))} ${others(query)}`, `Shown: ${sum}`);
     this.rows?.show(shown);
     const { state, problem } = this.context.fleet;
     say(this.none, shown.length > 0 ? "" : all.length > 0 ? "No instance fits the filters." : state === "failed" ? problem : state === "loading" ? "" : this.at ? "The service had no instances then." : "The service has no instances.");

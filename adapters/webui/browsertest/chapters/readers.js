@@ -103,6 +103,37 @@ export default async function (tell, { server, middle }) {
     }
   });
 
+  await tell("the keyboard leads past a long table", async (page) => {
+    for (const [path, link, past] of [["/ui/", "Skip the services", "changes"], ["/ui/service/default/checkout", "Skip the instances", "timeline"]]) {
+      await page.goto(server.url + path);
+      await live(page);
+      const skip = page.getByRole("link", { name: link });
+      for (let n = 0; n < 40 && !(await skip.evaluate((el) => el === document.activeElement)); n++) await page.keyboard.press("Tab");
+      const { x, y } = await skip.boundingBox();
+      assert.ok(x >= 0 && y >= 0, "it is seen when it has the focus");
+      await page.keyboard.press("Enter");
+      assert.equal(await page.evaluate(() => document.activeElement?.id), past);
+      assert.equal(new URL(page.url()).hash, "");
+    }
+  });
+
+  await tell("a screen reader is told how many rows a filter has left, when the filter rests", async (page) => {
+    for (const [path, field, text, told] of [["/ui/", "Search", "cart", /^Shown: 1 of \d+ services, 5 instances$/], ["/ui/service/default/checkout", "Find in this service", "checkout-3", /^Shown: 1 of 8 instances$/]]) {
+      await page.goto(server.url + path);
+      await live(page);
+      await page.locator("tbody th a").first().waitFor();
+      const counted = page.locator("section .head [role=status]");
+      await counted.evaluate((el) => {
+        window.heard = [];
+        new MutationObserver(() => window.heard.push(el.textContent)).observe(el, { childList: true, characterData: true, subtree: true });
+      });
+      await page.getByRole("searchbox", { name: field }).pressSequentially(text, { delay: 20 });
+      await counted.filter({ hasText: told }).waitFor();
+      const heard = await page.evaluate(() => window.heard.length);
+      assert.ok(heard < text.length, `${heard} times for ${text.length} keystrokes`);
+    }
+  });
+
   await tell("the keyboard reaches everything", async (page) => {
     await page.goto(server.url + "/ui/");
     await live(page);
