@@ -76,6 +76,7 @@ export function instancePath(of) {
 }
 
 /**
+ * Sends a request. The event "rollcall-unauthorized" tells that the registry does not know the caller, and whether somebody acted.
  * @param {string} url
  * @param {RequestInit} init
  */
@@ -92,7 +93,7 @@ async function send(url, init) {
   }
   if (response.ok) return response;
   const problem = new Problem(response.status, await response.json().catch(() => ({})));
-  if (response.status === 401) dispatchEvent(new CustomEvent("rollcall-unauthorized"));
+  if (response.status === 401) dispatchEvent(new CustomEvent("rollcall-unauthorized", { detail: { acted: init.method !== undefined } }));
   throw problem;
 }
 

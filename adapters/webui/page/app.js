@@ -56,8 +56,9 @@ class App extends HTMLElement {
       this.show();
       if (e instanceof CustomEvent) restore(this.main); // by Back or Forward
     });
-    addEventListener("rollcall-unauthorized", () => {
+    addEventListener("rollcall-unauthorized", (e) => {
       this.fleet.recheck();
+      if (/** @type {CustomEvent} */ (e).detail.acted) this.#declined = false; // the form of the act covers the button "Sign in"
       this.signIn(!token.get() ? "The registry asks who you are." : !this.rights.name ? "The registry does not take this token." :
         "You are not signed in any more: your sign-in has ended, or was taken back. Sign in again to go on with this page.");
     });
@@ -201,7 +202,8 @@ class App extends HTMLElement {
       el.replaceChildren(...all.map((issuer) => {
         const why = hindrance(issuer);
         return h("p", {}, h("button", { type: "button", class: "primary", disabled: why !== "", onclick: () => begin(issuer) }, `Sign in with ${issuer.title}`), why && h("span", { class: "quiet" }, ` ${why}`));
-      }), all.length ? h("p", { class: "quiet" }, "or with a token:") : "");
+      }), all.length && document.querySelector("dialog.confirm") ? h("p", {}, "This leaves the page: what you have typed in the form is lost. With a token it stays.") : "",
+      all.length ? h("p", { class: "quiet" }, "or with a token:") : "");
     } catch {
       // the token is left
     }

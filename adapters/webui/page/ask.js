@@ -35,7 +35,9 @@ function ask(act) {
   const dialog = h("dialog", { class: "confirm", "aria-labelledby": `${prefix}title` });
   dialog.append(h("form", { onsubmit: async (/** @type {Event} */ e) => {
     e.preventDefault();
-    run.disabled = true;
+    if (run.ariaDisabled) return;
+    run.ariaDisabled = "true"; // and keeps the focus, as a button that is disabled does not
+    problem.replaceChildren();
     try {
       const result = await act.run(Object.fromEntries(fields.map((field, n) => [field.name, inputs[n].value()])));
       dialog.close();
@@ -44,7 +46,7 @@ function ask(act) {
       dispatchEvent(new Event("rollcall-acted"));
     } catch (err) {
       problem.replaceChildren(failure(words(err)));
-      run.disabled = false;
+      run.ariaDisabled = null;
     }
   } },
     h("h2", { id: `${prefix}title` }, act.title), act.says && h("p", {}, act.says),

@@ -40,4 +40,32 @@ export default async function (tell, { guarded }) {
       await until(async () => assert.equal(await page.evaluate(() => scrollY), place));
     }
   }, {});
+
+  await tell("a sign-in that ends while a form is filled in loses nothing of it", async (page) => {
+    const sign = async (secret) => {
+      await page.getByRole("textbox", { name: "Token" }).fill(secret);
+      await page.locator("dialog.sign-in").getByRole("button", { name: "Sign in", exact: true }).click();
+    };
+    const admin = create("forms-admin", "--role", "admin");
+    await guarded.send("PUT", "/v1/services/forms/instances/a", { address: "10.0.0.1", ttl: "10m" }, admin);
+    await page.route("**/ui/sign-in.json", (route) => route.fulfill({ json: { issuers: [{ title: "a directory", issuer: "https://id.example", client_id: "ui", authorization_endpoint: "https://id.example/a", token_endpoint: "https://id.example/t" }] } }));
+    await page.goto(`${guarded.url}/ui/instance/default/forms/a`);
+    await page.getByText("or with a token:").waitFor();
+    assert.equal(await page.getByText("is lost").count(), 0, "there is no form yet");
+    await sign(create("forms-operator", "--role", "operator", "--expires-in", "8s"));
+    await page.getByRole("button", { name: "Drain" }).click();
+    await page.getByLabel("Reason").fill("half a sentence");
+    const form = page.locator("dialog.confirm"), again = page.locator("dialog.sign-in");
+    await again.getByText("your sign-in has ended").waitFor(); // by the stream, which ends with the token
+    await again.getByText("what you have typed in the form is lost").waitFor();
+    await again.getByRole("button", { name: "Cancel" }).click();
+    await form.getByRole("button", { name: "Drain" }).click();
+    await again.getByText("your sign-in has ended").waitFor();
+    await sign(admin);
+    await again.waitFor({ state: "detached" });
+    assert.equal(await page.getByLabel("Reason").inputValue(), "half a sentence");
+    assert.equal(await page.evaluate(() => document.activeElement?.textContent), "Drain", "the focus is where it was");
+    await form.getByRole("button", { name: "Drain" }).click();
+    await page.locator(".entries").getByText("half a sentence").first().waitFor();
+  }, {});
 }
