@@ -133,8 +133,9 @@ const (
 	RegistrationRenewed = "renewed" // nothing differed: it renewed the lease
 )
 
-// ErrContended refuses a command because others kept changing the same instance. It may be sent again.
-var ErrContended = errors.New("others keep changing the same instance; try again")
+// ErrContended refuses a command because others kept changing the same instance, or what else it was decided on: the policies, the
+// tokens and roles, a webhook, the removals of a namespace. It may be sent again.
+var ErrContended = errors.New("others keep changing what the command changes; try again")
 
 // Do carries out one command.
 func (s *Service) Do(ctx context.Context, caller Caller, request Request) Result {

@@ -132,7 +132,7 @@ func ProblemOf(err error) *wire.Problem {
 	case errors.As(err, &past):
 		return NewProblem(http.StatusServiceUnavailable, "history-unavailable", "The history cannot be asked", err.Error()+"; commands and the catalog go on")
 	case errors.Is(err, commands.ErrContended):
-		return NewProblem(http.StatusConflict, "contended", "Others keep changing the instance", err.Error())
+		return NewProblem(http.StatusConflict, "contended", "Others keep changing what the command changes", err.Error())
 	case errors.Is(err, eventstore.ErrReadOnly):
 		return NewProblem(http.StatusServiceUnavailable, "read-only", "The event store takes no appends", err.Error())
 	case errors.Is(err, eventstore.ErrDiskFull):
