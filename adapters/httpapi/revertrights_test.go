@@ -59,6 +59,31 @@ func TestARevertOfWhoMayChangeItsOwnInstancesOnlyLeavesOthersAlone(t *testing.T)
 }
 
 // Neither a plan nor a revert nor its history shows what checks send to their targets, and what comes back sends it again.
+// Who may read the history of one namespace only is told that a revert of an event has to name the namespace.
+func TestARevertOfAnEventByWhoReadsOneNamespaceNamesIt(t *testing.T) {
+	g := startGuarded(t)
+	root := g.token("root", domain.TokenSpec{Roles: []string{"admin"}})
+	shop := g.token("shop", domain.TokenSpec{Roles: []string{"operator", "auditor"}, Namespaces: []domain.Pattern{"shop"}})
+	service := g.token("service", domain.TokenSpec{Roles: []string{"service"}})
+	g.send("PUT", "/v1/services/checkout/instances/a?ns=shop", `{"address":"10.0.0.5"}`, root...).want(t, 201)
+	drained := g.send("PUT", "/v1/services/checkout/instances/a/traffic?ns=shop", `{"traffic":"draining"}`, root...).want(t, 200).Header.Get("Rollcall-Position")
+	event := `"event":"` + drained + `","dry_run":true`
+	refused := g.send("POST", "/v1/reverts", "{"+event+"}", shop...)
+	refused.problem(t, 403, "forbidden", "")
+	if !strings.Contains(string(refused.body), "names no namespace") {
+		t.Errorf("who reads one namespace is told %s", refused.body)
+	}
+	g.send("POST", "/v1/reverts", `{"namespace":"shop",`+event+"}", shop...).want(t, 200)
+	for _, body := range []string{`{"namespace":"other",` + event + "}", `{"namespace":"*",` + event + "}"} {
+		if refused := g.send("POST", "/v1/reverts", body, shop...); strings.Contains(string(refused.body), "names no namespace") {
+			t.Errorf("%s is answered with %s", body, refused.body)
+		}
+	}
+	if refused := g.send("POST", "/v1/reverts", "{"+event+"}", service...); strings.Contains(string(refused.body), "names no namespace") {
+		t.Errorf("who reads no history is told %s", refused.body)
+	}
+}
+
 func TestARevertShowsNoSecretsOfChecks(t *testing.T) {
 	g := startGuarded(t)
 	root := g.token("root", domain.TokenSpec{Roles: []string{"admin"}})

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -22,7 +23,11 @@ func (a *api) revert(c echo.Context) error {
 		return err
 	}
 	who := web.IdentityOf(c)
-	if err := who.May(domain.ReadHistory, revertScope(body)); err != nil {
+	scope := revertScope(body)
+	if err := who.May(domain.ReadHistory, scope); err != nil {
+		if scope.Namespace == "" && body.Namespace == "" && who.MaySomewhere(domain.ReadHistory) == nil {
+			return fmt.Errorf("%w: a revert that names no namespace asks the history of all of them; name the one that you mean", err)
+		}
 		return err
 	}
 	plan, err := a.Queries.PlanRevert(c.Request().Context(), body)
