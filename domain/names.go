@@ -161,6 +161,9 @@ func validateText(field, s string, least, most int) error {
 	return nil
 }
 
+// TextRule is the rule of texts that a text of any length breaks; "": it breaks none.
+func TextRule(s string) string { return textRule(s, 0, len(s)) }
+
 // textRule is the rule of validateText that a text breaks; "": it breaks none. Where the name of the field has to be put together,
 // nearly all texts are spared that.
 func textRule(s string, least, most int) string {

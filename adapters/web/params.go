@@ -23,6 +23,8 @@ import (
 // An empty value is refused: a script whose variable is not set must not reach another namespace, or get the present for the past. Only
 // an empty "cursor", which asks for the first page, and an empty "reason" are as good as none. Metadata may have empty values.
 //
+// A value that is no text, such as one with a NUL or with bytes that are no UTF-8, is refused: nothing that is registered has it.
+//
 // c.QueryParam gives the query with these changes afterwards.
 func Params(c echo.Context, names ...string) error {
 	raw := c.Request().URL.RawQuery
@@ -47,16 +49,32 @@ func CheckParams(given url.Values, names ...string) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		many, known := takes(names, name)
+		broken := brokenText(name, given[name])
 		switch {
 		case !known:
 			return domain.InvalidField{Field: name, Rule: "is not a parameter of this route"}
 		case !many && len(given[name]) > 1:
 			return domain.InvalidField{Field: name, Rule: "must be given once"}
+		case broken != "":
+			return domain.InvalidField{Field: name, Rule: broken}
 		case slices.Contains(given[name], "") && !mayBeEmpty(name):
 			return domain.InvalidField{Field: name, Rule: "must not be empty"}
 		}
 	}
 	return nil
+}
+
+// brokenText is the rule of texts that a parameter breaks by its name or a value; "": it breaks none.
+func brokenText(name string, values []string) string {
+	if rule := domain.TextRule(name); rule != "" {
+		return rule
+	}
+	for _, value := range values {
+		if rule := domain.TextRule(value); rule != "" {
+			return rule
+		}
+	}
+	return ""
 }
 
 func mayBeEmpty(name string) bool {
