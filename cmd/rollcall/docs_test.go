@@ -14,7 +14,7 @@ import (
 )
 
 // documents are the documents whose commands are run, in an order in which a reader would read them.
-var documents = []string{"README.md", "docs/streams.md", "docs/audit.md", "docs/reports.md", "docs/access.md", "docs/health.md", "docs/operations.md", "docs/reliability.md", "docs/performance.md", "docs/cli.md", "docs/consul.md", "docs/dns.md"}
+var documents = []string{"README.md", "docs/streams.md", "docs/audit.md", "docs/reports.md", "docs/access.md", "docs/health.md", "docs/operations.md", "docs/reliability.md", "docs/performance.md", "docs/cli.md", "docs/consul.md", "docs/dns.md", "docs/policies.md"}
 
 // notRun are the commands that TestTheCommandsOfTheDocuments leaves out, with the reason.
 var notRun = []struct{ begins, because string }{
