@@ -58,7 +58,6 @@ func TestARevertOfWhoMayChangeItsOwnInstancesOnlyLeavesOthersAlone(t *testing.T)
 	g.send("PUT", "/v1/services/checkout/instances/bobs/heartbeat", "", bob...).want(t, 200)
 }
 
-// Neither a plan nor a revert nor its history shows what checks send to their targets, and what comes back sends it again.
 // Who may read the history of one namespace only is told that a revert of an event has to name the namespace.
 func TestARevertOfAnEventByWhoReadsOneNamespaceNamesIt(t *testing.T) {
 	g := startGuarded(t)
@@ -84,6 +83,7 @@ func TestARevertOfAnEventByWhoReadsOneNamespaceNamesIt(t *testing.T) {
 	}
 }
 
+// Neither a plan nor a revert nor its history shows what checks send to their targets, and what comes back sends it again.
 func TestARevertShowsNoSecretsOfChecks(t *testing.T) {
 	g := startGuarded(t)
 	root := g.token("root", domain.TokenSpec{Roles: []string{"admin"}})
