@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/packed"
+	"github.com/rollcall-registry/rollcall/projections/traces"
 )
 
 // ReadList shows tests what an index holds.
@@ -38,6 +40,13 @@ func ReadBlock(key, value []byte) (map[eventstore.Position]string, error) {
 
 // ReadSections reads a value of a segment in each way in which it may be read.
 func ReadSections(value []byte, last uint64) {
+	var steps traces.Reader
+	steps.Open(value, 0)
+	for steps.Instance() {
+		for step := (traces.Step{}); steps.Next(&step); {
+			_ = steps.Name()
+		}
+	}
 	for r := (packed.Reader{B: value}); len(r.B) > 0; {
 		section := r.Bytes()
 		if r.Failed {
@@ -203,4 +212,24 @@ func (h *History) Sums() (n int, err error) {
 		n++
 	}
 	return n, it.Close()
+}
+
+// Steps are the values with the steps of a segment, by the last name of each.
+func (h *History) Steps(number int64) (all map[string][]byte, err error) {
+	s, err := h.newSealed(rangeSteps)
+	if err != nil {
+		return nil, err
+	}
+	all = map[string][]byte{}
+	err = s.values(number, "", func(v []byte) (bool, error) {
+		all[string(s.it.Key()[9:])] = slices.Clone(v)
+		return true, nil
+	})
+	return all, errors.Join(err, s.close())
+}
+
+// SetSteps replaces the value with the steps of a segment up to a name.
+func (h *History) SetSteps(number int64, last string, value []byte) error {
+	b := h.db.NewBatch()
+	return errors.Join(b.Set(segmentKey(rangeSteps, number, last), value, nil), h.db.Commit(b), b.Close())
 }

@@ -16,9 +16,10 @@ import (
 )
 
 // formatVersion is the version of the folder's content. A folder of version 4 has a sum also of each instance that was never heard since it
-// registered, and becomes one of this version. A folder of another version is made anew.
+// registered, and one of version 4 or 5 has steps in another form (traces.Writer). Both become folders of this version, which reads what they have.
+// A folder of another version is made anew.
 const (
-	formatVersion  = 5
+	formatVersion  = 6
 	readableFormat = 4
 )
 
@@ -38,10 +39,10 @@ type index struct {
 	drafts     drafts        // buffer
 	scratch    []byte        // buffer
 	key        []byte        // buffer
+	steps      traces.Writer // buffers of sealSteps
 	rebuilding bool          // nobody reads, and what is in memory is written when it is much
 	names      *directory    // in a rebuild; nil: the subjects of the open segment, the lists and the summaries are looked up apart
 	growing    *growing      // in a rebuild
-	sorted     []traces.Step // in a rebuild: buffer of sealSteps
 	spare      batch         // in a rebuild: the next batch, or the one that is being written
 	writing    chan error    // in a rebuild: gets the outcome of the batch that is being written; nil: none is
 	seeded     bool          // the summaries on disk are ahead of the events: see keepSummaries
@@ -120,7 +121,7 @@ func (x *index) load(p *place) error {
 	case was == nil && !x.empty():
 		return staleError("it does not say what it is of")
 	case was != nil && string(was) == string(identity):
-	case was != nil && (string(was[1:]) != string(p.store[:]) || was[0] != readableFormat):
+	case was != nil && (string(was[1:]) != string(p.store[:]) || was[0] < readableFormat || was[0] > formatVersion):
 		return staleError("it is of another format or store")
 	case !p.readOnly:
 		b := x.db.NewBatch()

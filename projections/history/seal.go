@@ -8,7 +8,6 @@ import (
 
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
 	"github.com/rollcall-registry/rollcall/projections/packed"
-	"github.com/rollcall-registry/rollcall/projections/traces"
 )
 
 // sealedBytes is at how many bytes a value with the sections of a segment ends.
@@ -40,34 +39,46 @@ func (x *index) seal(b batch, s *segment) error {
 	return b.Set(key64(rangeSegment, uint64(s.number)), binary.BigEndian.AppendUint64(nil, uint64(s.last())), nil)
 }
 
+// sealSteps writes the steps of the subjects, which are in the order of their names.
 func (x *index) sealSteps(b batch, s *segment, subjects []*subject) error {
-	counts := make([]int, len(subjects)+1)
+	ends := make([]int32, len(subjects)+1) // by place: first where the subject's entries begin in entries, then where they end
 	for _, of := range s.subjects {
-		counts[of+1]++
+		ends[of+1]++
 	}
 	for i := range subjects {
-		counts[i+1] += counts[i]
+		ends[i+1] += ends[i]
 	}
-	sorted, next := slices.Grow(x.sorted[:0], len(s.steps))[:len(s.steps)], slices.Clone(counts)
-	if x.rebuilding {
-		x.sorted = sorted
-	}
+	entries := make([]int32, len(s.subjects)) // by subject, in order
 	for i, of := range s.subjects {
-		sorted[next[of]] = s.steps[i]
-		next[of]++
+		entries[ends[of]] = int32(i)
+		ends[of]++
 	}
-	w := sections{batch: b, prefix: rangeSteps, number: s.number}
+	w := &x.steps
+	w.Begin(s.first(x.segments.size), s.steps)
+	write := func() error {
+		key := segmentKey(rangeSteps, s.number, w.Last())
+		x.scratch = w.Append(x.scratch[:0])
+		return b.Set(key, x.scratch, nil)
+	}
 	for _, subject := range subjects {
 		if !subject.isInstance {
 			continue
 		}
-		of := subject.place
-		x.scratch = traces.Append(x.scratch[:0], s.first(x.segments.size), sorted[counts[of]:counts[of+1]])
-		if err := w.add(subject.name, x.scratch); err != nil {
-			return err
+		begin := int32(0)
+		if subject.place > 0 {
+			begin = ends[subject.place-1]
+		}
+		w.Add(subject.name, s.steps, entries[begin:ends[subject.place]])
+		if w.Len() >= sealedBytes {
+			if err := write(); err != nil {
+				return err
+			}
 		}
 	}
-	return w.end()
+	if w.Len() == 0 {
+		return nil
+	}
+	return write()
 }
 
 func (x *index) sealCounts(b batch, s *segment, types []string, subjects []*subject, before eventstore.Position) error {
@@ -174,7 +185,7 @@ func (w *sections) end() error {
 }
 
 // segmentKey is the key of a value of a segment, whose last section has a name.
-func segmentKey(prefix byte, number int64, name string) []byte {
+func segmentKey[S string | []byte](prefix byte, number int64, name S) []byte {
 	b := make([]byte, 0, len(name)+9)
 	b = binary.BigEndian.AppendUint64(append(b, prefix), uint64(number))
 	return append(b, name...)

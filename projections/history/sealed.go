@@ -45,9 +45,9 @@ func (x *index) newSealed(prefix byte) (*sealed, error) {
 
 func (s *sealed) close() error { return s.it.Close() }
 
-// each yields the sections of a segment with names from one name on, in order, until yield gives false. The texts are valid until
-// yield returns.
-func (s *sealed) each(number int64, from string, yield func(name, section []byte) (more bool, err error)) error {
+// values yields the values of a segment from the one that may have a name on, in order, until yield gives false. A value is valid until yield
+// returns.
+func (s *sealed) values(number int64, from string, yield func(value []byte) (more bool, err error)) error {
 	s.key = append(binary.BigEndian.AppendUint64(append(s.key[:0], s.prefix), uint64(number)), from...)
 	of := s.key[:9]
 	for ok := s.it.SeekGE(s.key); ok && string(s.it.Key()[:9]) == string(of); ok = s.it.Next() {
@@ -55,17 +55,8 @@ func (s *sealed) each(number int64, from string, yield func(name, section []byte
 		if err != nil {
 			return err
 		}
-		for r := (packed.Reader{B: v}); len(r.B) > 0; {
-			name, section := r.Bytes(), r.Bytes()
-			if r.Failed {
-				return fmt.Errorf("history: a section of segment %d is damaged", number)
-			}
-			if string(name) < from {
-				continue
-			}
-			if more, err := yield(name, section); err != nil || !more {
-				return err
-			}
+		if more, err := yield(v); err != nil || !more {
+			return err
 		}
 	}
 	return s.it.Error()
@@ -73,9 +64,18 @@ func (s *sealed) each(number int64, from string, yield func(name, section []byte
 
 // get is the section of a name; nil: there is none.
 func (s *sealed) get(number int64, name string) (section []byte, err error) {
-	err = s.each(number, name, func(found, of []byte) (bool, error) {
-		if string(found) == name {
-			section = of
+	err = s.values(number, name, func(v []byte) (bool, error) {
+		for r := (packed.Reader{B: v}); len(r.B) > 0; {
+			found, of := r.Bytes(), r.Bytes()
+			if r.Failed {
+				return false, fmt.Errorf("history: a section of segment %d is damaged", number)
+			}
+			if string(found) >= name {
+				if string(found) == name {
+					section = of
+				}
+				break
+			}
 		}
 		return false, nil
 	})

@@ -202,23 +202,32 @@ func picks(prefix string, exact bool, name string) bool {
 // readTraces reads the steps with leaves from begin to before end.
 func readTraces(s *sealed, number int64, t *Tracing, begin, end int64, r *tracedSteps) (err error) {
 	prefix, exact := t.names()
-	return s.each(number, prefix, func(name, section []byte) (bool, error) {
-		if !picks(prefix, exact, string(name)) {
-			return false, nil
-		}
-		key, ok := eventstore.StreamName(eventstore.LifecyclePrefix + string(name)).InstanceKey()
-		if !ok {
-			return true, nil
-		}
-		of := int32(len(r.keys))
-		r.keys = append(r.keys, key)
-		r.reader.Begin(section, r.first)
-		var step traces.Step
-		for r.reader.Next(&step) && step.Leaf < end {
-			if step.Leaf >= begin {
-				*r.take(step.Leaf - r.first) = tracedStep{step, of}
+	return s.values(number, prefix, func(value []byte) (bool, error) {
+		r.reader.Open(value, r.first)
+		for r.reader.Instance() {
+			name := r.reader.Name()
+			if string(name) < prefix {
+				continue
+			}
+			if !picks(prefix, exact, string(name)) {
+				return false, nil
+			}
+			key, ok := eventstore.StreamName(eventstore.LifecyclePrefix + string(name)).InstanceKey()
+			if !ok {
+				continue
+			}
+			of := int32(len(r.keys))
+			r.keys = append(r.keys, key)
+			var step traces.Step
+			for r.reader.Next(&step) && step.Leaf < end {
+				if step.Leaf >= begin {
+					*r.take(step.Leaf - r.first) = tracedStep{step, of}
+				}
+			}
+			if err := r.reader.Err(); err != nil || exact {
+				return false, err
 			}
 		}
-		return !exact, r.reader.Err()
+		return true, r.reader.Err()
 	})
 }

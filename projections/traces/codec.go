@@ -2,30 +2,109 @@ package traces
 
 import (
 	"encoding/binary"
-	"fmt"
 
 	"github.com/rollcall-registry/rollcall/projections/packed"
 )
 
-// Append appends the stored form of steps of one instance. REQUIRES: they are in order of their leaves, and first is not above
-// the first of them. Each step is the differences of its leaf and its time from the step before, a head, and what the kind needs:
+// Writer writes the stored form of the steps of a segment, in values that each have those of some instances. A Writer may be used for one
+// segment after another. A value is:
+//
+//	0, unit of times, time of the first step, table of details after its length, then for each instance
+//	length of what its name shares with the name before, the rest of the name after its length, its steps after their length
+//
+// A step is the differences of its leaf and its time from the step before, a head, and what the kind needs. The first step of an instance
+// differs from the first leaf of the segment and from the time of the value. Details are a place in the table: instances that are
+// neighbours by name mostly have the same ones.
 //
 //	head: kind | status or traffic state << 4 | more << 7
-func Append(b []byte, first int64, steps []Step) []byte {
-	unit := unitOf(steps)
-	b = append(b, unit)
-	leaf, at := first, int64(0)
-	for i := range steps {
-		s := &steps[i]
-		b = binary.AppendUvarint(b, uint64(s.Leaf-leaf))
-		b = binary.AppendVarint(b, s.At/units[unit]-at)
-		leaf, at = s.Leaf, s.At/units[unit]
-		b = appendStep(b, s)
+//
+// Values that were written before ADR 160 have neither a table nor shared names: they begin with the length of a name, which is never 0.
+type Writer struct {
+	first    int64 // leaf
+	unit     byte
+	began    int64 // time of the first step, in units
+	last     []byte
+	sections []byte
+	steps    []byte // of an instance
+	table    []byte
+	recent   [4]placed // the newest details of the table
+	details  int       // how many the table has
+}
+
+// placed are details and their place in the table of a value.
+type placed struct {
+	*Details
+	at uint64
+}
+
+// Begin begins a segment whose first leaf has a number. steps are all of its steps.
+func (w *Writer) Begin(first int64, steps []Step) {
+	w.first, w.unit = first, unitOf(steps)
+	w.reset()
+}
+
+func (w *Writer) reset() {
+	w.last, w.sections, w.table, w.details = w.last[:0], w.sections[:0], w.table[:0], 0
+	clear(w.recent[:])
+}
+
+// Add adds an instance of which some steps of the segment are, in order. REQUIRES: it has steps, and its name comes after the names before.
+func (w *Writer) Add(name string, steps []Step, its []int32) {
+	if len(w.sections) == 0 {
+		w.began = steps[its[0]].At / units[w.unit]
 	}
+	w.steps = w.steps[:0]
+	leaf, at := w.first, w.began
+	for _, i := range its {
+		s := &steps[i]
+		now := s.At / units[w.unit]
+		w.steps = binary.AppendUvarint(w.steps, uint64(s.Leaf-leaf))
+		w.steps = binary.AppendVarint(w.steps, now-at)
+		leaf, at = s.Leaf, now
+		w.appendStep(s)
+	}
+	shared := 0
+	for most := min(len(name), len(w.last)); shared < most && name[shared] == w.last[shared]; shared++ {
+	}
+	w.last = append(w.last[:shared], name[shared:]...)
+	w.sections = binary.AppendUvarint(w.sections, uint64(shared))
+	w.sections = packed.AppendBytes(w.sections, name[shared:])
+	w.sections = packed.AppendBytes(w.sections, w.steps)
+}
+
+// Len is about how many bytes the value has so far; 0: it has no instance.
+func (w *Writer) Len() int { return len(w.sections) + len(w.table) }
+
+// Last is the name of the last instance of the value.
+func (w *Writer) Last() []byte { return w.last }
+
+// Append appends the value, and begins the next one.
+func (w *Writer) Append(b []byte) []byte {
+	b = append(b, 0, w.unit)
+	b = binary.AppendVarint(b, w.began)
+	b = packed.AppendBytes(b, w.table)
+	b = append(b, w.sections...)
+	w.reset()
 	return b
 }
 
-// units are the lengths of time in which the times of an instance's steps may be counted: most stores record microseconds.
+// place is the place of details in the table.
+func (w *Writer) place(d *Details) uint64 {
+	for i := range w.recent {
+		if r := &w.recent[i]; r.Details == d || r.Details != nil && r.Owner == d.Owner && r.Zone == d.Zone && r.Version == d.Version {
+			return r.at
+		}
+	}
+	at := uint64(len(w.table))
+	for _, text := range [...]string{d.Owner, d.Zone, d.Version} {
+		w.table = packed.AppendBytes(w.table, text)
+	}
+	w.recent[w.details%len(w.recent)] = placed{d, at}
+	w.details++
+	return at
+}
+
+// units are the lengths of time in which times may be counted: most stores record microseconds.
 var units = [...]int64{1, 1000}
 
 func unitOf(steps []Step) byte {
@@ -48,7 +127,7 @@ const (
 	checks   = 1 << 6
 )
 
-func appendStep(b []byte, s *Step) []byte {
+func (w *Writer) appendStep(s *Step) {
 	head := byte(s.Kind) | byte(s.Status)<<4
 	if s.Kind == Traffic {
 		head = byte(s.Kind) | byte(s.Traffic)<<4
@@ -75,118 +154,22 @@ func appendStep(b []byte, s *Step) []byte {
 		set(lapsed, s.Crashed)
 	}
 	if flags == 0 && s.New == nil {
-		return append(b, head)
+		w.steps = append(w.steps, head)
+		return
 	}
-	b = append(b, head|moreBit, flags)
+	w.steps = append(w.steps, head|moreBit, flags)
 	if s.SinceKnown {
-		b = binary.AppendVarint(b, s.At-s.Since)
+		w.steps = binary.AppendVarint(w.steps, s.At-s.Since)
 	}
 	if s.Crashed {
-		b = binary.AppendVarint(b, int64(s.Code))
+		w.steps = binary.AppendVarint(w.steps, int64(s.Code))
 	}
 	if s.New == nil {
-		return b
+		return
 	}
 	if s.Kind == Registered {
-		b = append(b, byte(s.Traffic))
+		w.steps = append(w.steps, byte(s.Traffic))
 	}
-	b = binary.AppendUvarint(b, s.New.Begins)
-	for _, text := range [...]string{s.New.Owner, s.New.Zone, s.New.Version} {
-		b = packed.AppendBytes(b, text)
-	}
-	return b
-}
-
-// Reader reads the stored forms of steps. The zero Reader is ready. It keeps the newest details, which the next ones often repeat.
-type Reader struct {
-	stored packed.Reader
-	unit   int64
-	leaf   int64
-	at     int64
-	newest *Details
-}
-
-// Begin begins the steps of an instance. first is what Append got.
-func (r *Reader) Begin(stored []byte, first int64) {
-	r.stored, r.leaf, r.at, r.unit = packed.Reader{Failed: true}, first, 0, 1
-	if len(stored) > 0 && int(stored[0]) < len(units) {
-		r.stored, r.unit = packed.Reader{B: stored[1:]}, units[stored[0]]
-	}
-}
-
-// Next reads a step; false: there is none any more, or Err says that the rest cannot be read.
-func (r *Reader) Next(s *Step) bool {
-	if len(r.stored.B) == 0 {
-		return false
-	}
-	r.leaf += int64(r.stored.Uvarint())
-	r.at += r.stored.Varint()
-	*s = Step{Leaf: r.leaf, At: r.at * r.unit}
-	head := r.stored.Byte()
-	s.Kind = Kind(head & 15)
-	value := head >> 4 & 7
-	if s.Kind == Traffic {
-		s.Traffic = TrafficState(value)
-	} else {
-		s.Status = Status(value)
-	}
-	if s.Kind == Health {
-		s.Says = s.Status
-	}
-	if head&moreBit != 0 {
-		r.more(s)
-	}
-	if s.Kind > Expired || int(s.Status) > len(Statuses) || int(s.Says) > len(Statuses) || int(s.Traffic) >= len(Traffics) || (s.Kind == Registered || s.Kind == Updated) != (s.New != nil) {
-		r.stored.Failed = true
-	}
-	return !r.stored.Failed
-}
-
-func (r *Reader) more(s *Step) {
-	flags := r.stored.Byte()
-	says := Status(flags & saysMask)
-	s.SinceKnown, s.Checks = flags&since != 0, flags&checks != 0
-	switch s.Kind {
-	case Health:
-		s.Lease, s.Lapsed = flags&lease != 0, flags&lapsed != 0
-		if says != 0 {
-			s.Says = says
-		}
-	case Registered, Updated:
-		s.Says = says
-	case Deregistered:
-		s.ByCheck, s.Crashed = flags&lease != 0, flags&lapsed != 0
-	}
-	if s.SinceKnown {
-		s.Since = s.At - r.stored.Varint()
-	}
-	if s.Crashed {
-		s.Code = int32(r.stored.Varint())
-	}
-	if s.Kind == Registered || s.Kind == Updated {
-		if s.Kind == Registered {
-			s.Traffic = TrafficState(r.stored.Byte())
-		}
-		s.New = r.details()
-	}
-}
-
-// details reads details. Details that are those before them are the same in memory, too.
-func (r *Reader) details() *Details {
-	begins := r.stored.Uvarint()
-	owner, zone, version := r.stored.Bytes(), r.stored.Bytes(), r.stored.Bytes()
-	n := r.newest
-	if n == nil || n.Begins != begins || n.Owner != string(owner) || n.Zone != string(zone) || n.Version != string(version) {
-		n = &Details{begins, string(owner), string(zone), string(version)}
-		r.newest = n
-	}
-	return n
-}
-
-// Err says that the steps cannot be read.
-func (r *Reader) Err() error {
-	if r.stored.Failed {
-		return fmt.Errorf("traces: the steps after leaf %d are damaged", r.leaf)
-	}
-	return nil
+	w.steps = binary.AppendUvarint(w.steps, s.New.Begins)
+	w.steps = binary.AppendUvarint(w.steps, w.place(s.New))
 }

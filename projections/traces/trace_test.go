@@ -82,19 +82,52 @@ func TestStepsLeadWhereTheirEventsLead(t *testing.T) {
 			}
 			now = now.Add(time.Duration(rapid.IntRange(0, 3).Draw(t, "pause")) * time.Second)
 		}
-		var reader traces.Reader
-		reader.Begin(traces.Append(nil, 50, steps), 50)
-		var step traces.Step
-		for n := 0; reader.Next(&step); n++ {
-			if n >= len(steps) || !reflect.DeepEqual(step, steps[n]) {
-				t.Fatalf("step %d is %+v, want %+v", n, step, steps)
-			}
-			steps[n].Kind = traces.None
-		}
-		if err := reader.Err(); err != nil || len(steps) > 0 && steps[len(steps)-1].Kind != traces.None {
-			t.Fatalf("not all steps are read: %v", err)
-		}
+		sameWhenStored(t, steps)
 	})
+}
+
+// sameWhenStored says that the steps of instances are the same when they are read from values, also those of an instance that follows others.
+func sameWhenStored(t *rapid.T, steps []traces.Step) {
+	const first = 50
+	var writer traces.Writer
+	var reader traces.Reader
+	writer.Begin(first, steps)
+	for range rapid.IntRange(1, 2).Draw(t, "values") {
+		told, got := map[string][]traces.Step{}, map[string][]traces.Step{}
+		var last string
+		for _, name := range []string{"default/web/a", "default/web/a1", "default/web/b", "shop/web/b", "shop/web/\xff"} {
+			var its []int32
+			for i := range steps {
+				if rapid.Bool().Draw(t, name) {
+					its = append(its, int32(i))
+					told[name] = append(told[name], steps[i])
+				}
+			}
+			if its != nil {
+				writer.Add(name, steps, its)
+				last = name
+			}
+		}
+		if (writer.Len() == 0) != (last == "") || string(writer.Last()) != last {
+			t.Fatalf("the writer has %d bytes, and %q was the last, not %q", writer.Len(), writer.Last(), last)
+		}
+		if last == "" {
+			continue
+		}
+		reader.Open(writer.Append(nil), first)
+		for reader.Instance() {
+			name := string(reader.Name())
+			for step := (traces.Step{}); reader.Next(&step); {
+				got[name] = append(got[name], step)
+			}
+			if err := reader.Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := reader.Err(); err != nil || !reflect.DeepEqual(got, told) {
+			t.Fatalf("the steps read are %+v, %v; want %+v", got, err, told)
+		}
+	}
 }
 
 // sameWhenRead says that the step is the same when it is read from the data of the event, or from data of nearly that form.
@@ -162,18 +195,25 @@ func same(a, b *traces.State) bool {
 }
 
 func FuzzStoredSteps(f *testing.F) {
-	f.Add(traces.Append(nil, 0, []traces.Step{
+	steps := []traces.Step{
 		{Kind: traces.Registered, New: &traces.Details{Zone: "eu"}, Status: 1, Says: 1, At: 1000}, {Kind: traces.Traffic, Traffic: 2, At: 2000, Leaf: 7},
-	}))
+	}
+	var writer traces.Writer
+	writer.Begin(0, steps)
+	writer.Add("default/web/a", steps, []int32{0, 1})
+	writer.Add("default/web/b", steps, []int32{0})
+	f.Add(writer.Append(nil))
+	f.Add([]byte("\x01a\x0c\x01\x00\x02\x92\x01\x00\x00\x00\x02eu\x00")) // as it was before ADR 160
 	f.Fuzz(func(t *testing.T, stored []byte) {
 		var reader traces.Reader
-		reader.Begin(stored, 0)
-		var step traces.Step
+		reader.Open(stored, 0)
 		var state traces.State
-		for reader.Next(&step) {
-			state = state.After(&step)
-			_ = step.Status.Name()
-			_ = step.Traffic.Name()
+		for reader.Instance() {
+			for step := (traces.Step{}); reader.Next(&step); {
+				state = state.After(&step)
+				_ = step.Status.Name()
+				_ = step.Traffic.Name()
+			}
 		}
 		_ = reader.Err()
 	})
