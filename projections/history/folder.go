@@ -60,7 +60,7 @@ type index struct {
 	mu      sync.Mutex                              // guards what follows, and the summaries
 	open    sparse.Table[string, summary, *summary] // but for those that a subject has
 	changed []*summary                              // that have to be written, or that end
-	order   []headOf                                // memory of writeSummaries
+	order   []headOf                                // memory of writeSummaries and seal
 	made    slab[summary]
 	newest  int32 // the newest hour of all summaries
 	swept   int32 // the newest hour when all summaries were last looked through

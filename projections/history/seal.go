@@ -17,8 +17,7 @@ const sealedBytes = 4 << 10
 const placesInline = 512
 
 // seal puts a full segment into a batch: its last position, the steps of each instance, and the numbers of events by type of
-// each scope. A scope is everything (its name is empty), a namespace or a service. The keys of a segment are above those of
-// the segments before it, so the engine hardly ever rewrites them.
+// each scope. The keys of a segment are above those of the segments before it, so the engine hardly ever rewrites them. REQUIRES: mu is held.
 //
 // Sections stand in values in the order of their names, many in one. The key has the last name, so that a seek upwards finds the value
 // with a name, which costs half of a seek downwards: sealed.go.
@@ -29,11 +28,11 @@ func (x *index) seal(b batch, s *segment) error {
 		_, _, before = x.segments.at(s.number - 1)
 	}
 	ordered := slices.Clone(subjects)
-	byName(nil, ordered, func(s *subject) string { return s.name })
+	x.order = byName(x.order, ordered, func(s *subject) string { return s.name })
 	if err := x.sealSteps(b, s, ordered); err != nil {
 		return err
 	}
-	if err := x.sealCounts(b, s, types, subjects, before); err != nil {
+	if err := x.sealCounts(b, s, types, ordered, before); err != nil {
 		return err
 	}
 	return b.Set(key64(rangeSegment, uint64(s.number)), binary.BigEndian.AppendUint64(nil, uint64(s.last())), nil)
@@ -81,33 +80,41 @@ func (x *index) sealSteps(b batch, s *segment, subjects []*subject) error {
 	return write()
 }
 
+// scope is everything (its name is empty), a namespace or a service.
+type scope struct {
+	name    string
+	entries []uint32
+}
+
+// sealCounts writes the numbers of the scopes of the subjects, which are in the order of their names.
 func (x *index) sealCounts(b batch, s *segment, types []string, subjects []*subject, before eventstore.Position) error {
-	all := make([]uint32, len(s.positions))
-	lists := map[string]*[]uint32{"": &all} // the entries of each scope
-	list := func(scope string) *[]uint32 {
-		if scope == "" {
-			return nil
+	all := &scope{entries: make([]uint32, len(s.positions))}
+	scopes := map[string]*scope{"": all}
+	of := make([][2]*scope, len(subjects)) // by place: namespace and service; all: the subject belongs to none
+	last := [2]*scope{all, all}            // of the subject before, which mostly belongs to the same
+	for _, subject := range subjects {
+		for i, name := range [...]string{subject.namespace(), subject.service()} {
+			if last[i].name == name {
+				continue
+			}
+			if last[i] = scopes[name]; last[i] == nil {
+				last[i] = &scope{name: name}
+				scopes[name] = last[i]
+			}
 		}
-		if lists[scope] == nil {
-			lists[scope] = new([]uint32)
-		}
-		return lists[scope]
-	}
-	of := make([][2]*[]uint32, len(subjects))
-	for i := range subjects {
-		of[i] = [2]*[]uint32{list(subjects[i].namespace()), list(subjects[i].service())}
+		of[subject.place] = last
 	}
 	for i, subject := range s.subjects {
-		all[i] = uint32(i)
-		for _, list := range of[subject] {
-			if list != nil {
-				*list = append(*list, uint32(i))
+		all.entries[i] = uint32(i)
+		for _, scope := range of[subject] {
+			if scope != all {
+				scope.entries = append(scope.entries, uint32(i))
 			}
 		}
 	}
 	w := sections{batch: b, prefix: rangeCounts, number: s.number}
-	for _, name := range slices.Sorted(maps.Keys(lists)) {
-		section, places := s.counts(types, *lists[name], before)
+	for _, name := range slices.Sorted(maps.Keys(scopes)) {
+		section, places := s.counts(types, scopes[name].entries, before)
 		if places != nil {
 			if err := b.Set(segmentKey(rangePlaces, s.number, name), places, nil); err != nil {
 				return err
@@ -142,6 +149,7 @@ func (s *segment) counts(types []string, entries []uint32, before eventstore.Pos
 		}
 	}
 	shift := typeBits(kinds)
+	places = make([]byte, 0, 3*len(entries))
 	for _, i := range entries {
 		p := s.positions[i]
 		places = binary.AppendUvarint(places, uint64(p-before)<<shift|local[s.types[i]])
