@@ -11,16 +11,13 @@ import (
 // maxSilence is the name of the parameter.
 const maxSilence = "max_silence"
 
-// mostSilence is the most ttls that the parameter takes: what is more is no number that somebody meant.
-const mostSilence = 1e6
-
 // lagOfMeasure is how far behind the event store a node may seem that is level with it.
 const lagOfMeasure = 3 * time.Second
 
 func parseMaxSilence(text string) (float64, error) {
 	n, err := ParseDecimal(text)
-	if err != nil || n < 1 || n > mostSilence {
-		return 0, domain.InvalidField{Field: maxSilence, Rule: "must be a number of ttls from 1 to 1000000"}
+	if err != nil || n < 1 {
+		return 0, domain.InvalidField{Field: maxSilence, Rule: "must be a number of ttls, at least 1"}
 	}
 	return n, nil
 }

@@ -35,10 +35,10 @@ func TestNumbersInParametersAreDecimalDigits(t *testing.T) {
 	}
 	s.send("GET", a1, "").want(t, 200)
 	s.send("GET", "/v1/history?limit=10", "").want(t, 200)
-	for _, text := range []string{"0", "0.5", "1000001", "99999999999999999999999", "1e7", "1e400"} {
+	for _, text := range []string{"0", "0.5", "1e400"} {
 		s.send("GET", lookup+"?max_silence="+text, "").problem(t, 422, "invalid-field", "max_silence")
 	}
-	for _, text := range []string{"1", "1.50", "1000000", "1e6"} {
+	for _, text := range []string{"1", "1.50", "1000000", "1e300"} {
 		s.send("GET", lookup+"?max_silence="+text, "").want(t, 200)
 	}
 }
