@@ -13,7 +13,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -82,10 +81,8 @@ func (s *server) talk(beats, replies int, writes ...string) string {
 			heard++
 		}
 		if resp.Close {
-			// A reset that comes after the end of the stream is EPIPE. It says that this client was late, not that a reply was lost.
-			if _, err := io.ReadAll(w.r); err != nil && !errors.Is(err, syscall.EPIPE) {
-				all.WriteString("\nthe connection was reset")
-			}
+			// Where the server closes before it has read all that was sent, the end of the stream may be a reset, by chance. Each reply is here.
+			_, _ = io.Copy(io.Discard, w.r)
 			break
 		}
 	}
