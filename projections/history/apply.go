@@ -13,7 +13,7 @@ import (
 // also written when they are this long together. After a crash, what was only in memory is read from the store again.
 const (
 	flushHeartbeats = 1_000_000
-	flushSummaries  = 1 << 15
+	flushSummaries  = 1 << 17
 	flushEntries    = 4 << 20  // bytes
 	flushRebuilt    = 64 << 20 // bytes, in a rebuild, whose lists become longer and whose tables become fewer for it
 	flushAfter      = 5 * time.Second
