@@ -137,18 +137,23 @@ func keyOf(of lane.Subject) domain.Key {
 	return domain.Key{Namespace: namespaceOf(of.Namespace), Service: string(of.Service), ID: string(of.ID)}
 }
 
-// enterBeat uses one of what the client may send and takes a turn of the heartbeats. Otherwise it does neither, and the server
-// answers the heartbeat.
+// enterBeat is enterBeats for one heartbeat. One of an instance that is not known counts as a request.
 func (f *laneFace) enterBeat(key domain.Key) bool {
 	f.took = web.Heartbeats
 	if f.api.Limits != nil && !f.api.Queries.Known(key) {
 		f.took = web.Requests
 	}
-	if f.usage.Take(f.took) != nil {
+	return f.enterBeats(f.took)
+}
+
+// enterBeats uses one of what the client may send and takes a turn of the heartbeats. Otherwise it does neither, and the server
+// answers the request.
+func (f *laneFace) enterBeats(limit web.Limit) bool {
+	if f.usage.Take(limit) != nil {
 		return false
 	}
 	if !f.api.heartbeatTurns.TryEnter() {
-		f.usage.GiveBack(f.took)
+		f.usage.GiveBack(limit)
 		return false
 	}
 	return true

@@ -105,12 +105,7 @@ func (f *laneFace) Heartbeats(namespace, body, owner []byte, minimal bool) (repl
 	buffers := batchBuffersPool.Get().(*batchBuffers)
 	done := func() { batchBuffersPool.Put(buffers) }
 	buffers.body = append(buffers.body[:0], body...)
-	if !buffers.readNames(of) || f.usage.Take(web.Heartbeats) != nil {
-		done()
-		return lane.Reply{}, false
-	}
-	if !f.api.heartbeatTurns.TryEnter() {
-		f.usage.GiveBack(web.Heartbeats)
+	if !buffers.readNames(of) || !f.enterBeats(web.Heartbeats) {
 		done()
 		return lane.Reply{}, false
 	}
