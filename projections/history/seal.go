@@ -112,7 +112,7 @@ func (x *index) sealCounts(b batch, s *segment, types []string, subjects []*subj
 			}
 		}
 	}
-	w := sections{batch: b, prefix: rangeCounts, number: s.number}
+	w := sections{batch: b, number: s.number}
 	for _, name := range slices.Sorted(maps.Keys(scopes)) {
 		section, places := s.counts(types, scopes[name].entries, before)
 		if places != nil {
@@ -164,10 +164,9 @@ func (s *segment) counts(types []string, entries []uint32, before eventstore.Pos
 // typeBits is how many bits tell one of some types.
 func typeBits(types int) int { return bits.Len(uint(max(types, 1) - 1)) }
 
-// sections writes the sections of a segment.
+// sections writes the numbers of the scopes of a segment.
 type sections struct {
 	batch  batch
-	prefix byte
 	number int64
 	last   string
 	value  []byte
@@ -187,7 +186,7 @@ func (w *sections) end() error {
 	if len(w.value) == 0 {
 		return nil
 	}
-	err := w.batch.Set(segmentKey(w.prefix, w.number, w.last), w.value, nil)
+	err := w.batch.Set(segmentKey(rangeCounts, w.number, w.last), w.value, nil)
 	w.value = w.value[:0]
 	return err
 }
