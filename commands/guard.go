@@ -61,29 +61,29 @@ func itself(caller *Caller, command domain.Command, state *domain.Instance) bool
 }
 
 // doGuarded carries out the tasks to which policies apply, one after the other.
-func (s *Service) doGuarded(ctx context.Context, caller Caller, tasks []task) {
-	if s.Guard == nil || !s.Guard.Policies.Any() || caller.Registry {
+func (s *Service) doGuarded(ctx context.Context, w *work, tasks []task) {
+	if s.Guard == nil || !s.Guard.Policies.Any() {
 		return
 	}
 	read := guardLogs{}
 	for i := range tasks {
 		t := &tasks[i]
-		if t.done {
+		if t.done || w.caller(t).Registry {
 			continue
 		}
 		if _, _, _, removes := removalOf(t.Command); !removes {
 			continue
 		}
 		if all := s.Guard.Policies.For(t.Command.Instance().ServiceKey()); len(all) > 0 {
-			t.Err, t.done = s.remove(ctx, caller, t, all, read), true
+			t.Err, t.done = s.remove(ctx, w.caller(t), t, all, read), true
 		}
 	}
 }
 
 // remove carries out a removal if the policies admit it.
-func (s *Service) remove(ctx context.Context, caller Caller, t *task, all []domain.Policy, read guardLogs) (err error) {
+func (s *Service) remove(ctx context.Context, caller *Caller, t *task, all []domain.Policy, read guardLogs) (err error) {
 	var admitted []domain.RemovalAdmitted // and not carried out
-	defer func() { s.withdraw(ctx, caller, t.Command.Instance().Namespace, admitted) }()
+	defer func() { s.withdraw(ctx, *caller, t.Command.Instance().Namespace, admitted) }()
 	for range attempts {
 		if err := s.load(ctx, t, true); err != nil {
 			return err
@@ -95,9 +95,9 @@ func (s *Service) remove(ctx context.Context, caller Caller, t *task, all []doma
 		if err != nil || len(events) == 0 {
 			return err
 		}
-		by := caller
-		if !itself(&caller, t.Command, &t.state) {
-			admission, err := s.admit(ctx, caller, t.Command, &t.state, all, read)
+		by := *caller
+		if !itself(caller, t.Command, &t.state) {
+			admission, err := s.admit(ctx, *caller, t.Command, &t.state, all, read)
 			if err != nil {
 				return err
 			}
@@ -105,7 +105,7 @@ func (s *Service) remove(ctx context.Context, caller Caller, t *task, all []doma
 				admitted = append(admitted, admission.RemovalAdmitted)
 			}
 		}
-		results, err := s.store.Append(ctx, nil, appendRequest(t, events, by, new(work)))
+		results, err := s.store.Append(ctx, nil, appendRequest(t, events, &by, new(work)))
 		if err != nil {
 			admitted = nil // the removal may be done
 			return err

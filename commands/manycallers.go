@@ -80,6 +80,77 @@ func (s *Service) TrySendMany(ctx context.Context, beats []CallersHeartbeat, int
 	return into
 }
 
+// CallersRegistration is a registration of one of many callers.
+type CallersRegistration struct {
+	By Caller
+	domain.RegisterInstance
+}
+
+// TryRegisterMany carries out registrations of many callers as Do does, with one append for all whose instances are new. It appends to into
+// a result for each. Of several for one instance only the first is Known: the caller must carry out the others by themselves.
+func (s *Service) TryRegisterMany(ctx context.Context, many []CallersRegistration, into []Tried) []Tried {
+	from := len(into)
+	into = append(into, make([]Tried, len(many))...)
+	tried := into[from:]
+	b := registrationBatches.Get().(*registrationBatch)
+	b.begin(len(many))
+	for i := range many {
+		b.keys = append(b.keys, many[i].Key)
+	}
+	b.entries = s.catalog().FindAll(b.entries, b.keys)
+	b.results = append(b.results, make([]Result, len(many))...)
+	allNew := true
+	for i := range many {
+		tried[i].Known = b.seen.add(b.keys, i) == i
+		allNew = allNew && b.entries[i] == nil
+	}
+	refused := 0
+	for i := range many {
+		if !tried[i].Known {
+			continue
+		}
+		r := &many[i].RegisterInstance
+		registered, ok := r.Begin()
+		if !ok || !allNew { // one append for all is worth more than the way of new instances
+			b.behind = append(b.behind, i)
+		} else if !b.add(i, r, &registered, &many[i].By, &b.results[i]) {
+			refused++
+		}
+	}
+	if refused > 0 {
+		s.observeRefused(b.results)
+	}
+	changed := s.appendBegun(ctx, b, b.results)
+	for i := range many {
+		tried[i].Result = b.results[i]
+	}
+	if len(b.behind) > 0 {
+		s.doMany(ctx, many, b.behind, tried)
+	}
+	if changed > 0 {
+		_ = s.progress.WaitFor(ctx, changed) // see registerAll
+	}
+	b.end()
+	if !b.lent {
+		registrationBatches.Put(b)
+	}
+	return into
+}
+
+// doMany carries out some of many registrations as tasks.
+func (s *Service) doMany(ctx context.Context, many []CallersRegistration, some []int, tried []Tried) {
+	w := beginWork(len(some))
+	defer w.end()
+	for j, i := range some {
+		w.callers = append(w.callers, many[i].By)
+		w.tasks[j].Command, w.tasks[j].by = many[i].RegisterInstance, int32(j)
+	}
+	s.do(ctx, w, w.tasks)
+	for j, i := range some {
+		tried[i].Result = w.tasks[j].Result
+	}
+}
+
 // manyBuffers hold one append of TrySendMany.
 //
 // INVARIANT: as for heartbeatBatch: TrySendMany owns the buffers from Get to end, but for the time of Append, when the store owns

@@ -35,7 +35,7 @@ type onceIDs struct {
 	command []byte
 }
 
-func onceOf(caller Caller, t *task) (ids onceIDs) {
+func onceOf(caller *Caller, t *task) (ids onceIDs) {
 	key := t.Command.Instance()
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", caller.Actor, t.Once, key.String()))
 	copy(ids.first[:], sum[:])
@@ -72,7 +72,7 @@ func version8(id uuid.UUID) uuid.UUID {
 }
 
 // sentBefore gives a task that was carried out before the outcome that it had. done says so, also where that cannot be found out.
-func (s *Service) sentBefore(ctx context.Context, caller Caller, t *task) (done bool, err error) {
+func (s *Service) sentBefore(ctx context.Context, caller *Caller, t *task) (done bool, err error) {
 	if t.Once == "" {
 		return false, nil
 	}
@@ -80,7 +80,7 @@ func (s *Service) sentBefore(ctx context.Context, caller Caller, t *task) (done 
 }
 
 // findOnce is sentBefore of a task with a key. It is a function of its own because its variables are on the heap.
-func (s *Service) findOnce(ctx context.Context, caller Caller, t *task) (done bool, err error) {
+func (s *Service) findOnce(ctx context.Context, caller *Caller, t *task) (done bool, err error) {
 	ids := onceOf(caller, t)
 	stream := eventstore.LifecycleStream(t.Command.Instance())
 	last, count, err := eventsOfKey(ctx, s.store, stream, ids.first)

@@ -43,7 +43,10 @@ func (s *Service) RegisterAll(ctx context.Context, into []Result, caller Caller,
 }
 
 func (s *Service) registerAll(ctx context.Context, b *registrationBatch, into []Result, caller *Caller, registrations []domain.RegisterInstance) (_ []Result, kept bool) {
-	b.begin(registrations)
+	b.begin(len(registrations))
+	for i := range registrations {
+		b.keys = append(b.keys, registrations[i].Key)
+	}
 	from := len(into)
 	into = append(into, make([]Result, len(registrations))...)
 	results := into[from:]
@@ -59,12 +62,12 @@ func (s *Service) registerAll(ctx context.Context, b *registrationBatch, into []
 			b.end()
 			return s.doAll(ctx, into[:from], *caller, requestsOf(registrations, nil), func(i int) int { return i }), true
 		}
-		if results[i].Err = b.refusal(caller, r, i); results[i].Err != nil {
-			refused++
-			continue
+		if first := b.seen.add(b.keys, i); first != i {
+			results[i].Err = namedTwice(first)
 		}
-		results[i] = Result{Epoch: registered.Epoch, Created: true, Outcome: RegistrationCreated}
-		b.add(i, r.Key, &registered, caller)
+		if !b.add(i, r, &registered, caller, &results[i]) {
+			refused++
+		}
 	}
 	if refused > 0 {
 		s.observeRefused(results)
@@ -81,17 +84,6 @@ func (s *Service) registerAll(ctx context.Context, b *registrationBatch, into []
 	}
 	b.end()
 	return into, kept
-}
-
-// refusal refuses a registration of an instance that is not in the catalog, whatever its stream has.
-func (b *registrationBatch) refusal(caller *Caller, r *domain.RegisterInstance, item int) error {
-	if first := b.seen.add(b.keys, item); first != item {
-		return namedTwice(first)
-	}
-	if err := caller.mayWrite(r.Key); err != nil {
-		return err
-	}
-	return r.Validate()
 }
 
 // observeRefused gives the observer the results of those that were refused.
@@ -167,25 +159,41 @@ type registrationBatch struct {
 	behind   []int // items whose append found the catalog behind, in their order
 	lent     bool  // an append is under way, or has failed
 
+	results []Result // of TryRegisterMany
+
 	only  [1]domain.RegisterInstance // the registration of Register
 	alone [1]Result                  // and its result
 }
 
 var registrationBatches = sync.Pool{New: func() any { return new(registrationBatch) }}
 
-func (b *registrationBatch) begin(registrations []domain.RegisterInstance) {
-	b.keys, b.events = slices.Grow(b.keys, len(registrations)), slices.Grow(b.events, len(registrations))
-	b.requests, b.sent = slices.Grow(b.requests, len(registrations)), slices.Grow(b.sent, len(registrations))
-	for i := range registrations {
-		b.keys = append(b.keys, registrations[i].Key)
-	}
-	b.seen.begin(len(registrations))
-	b.texts.begin(len(registrations))
+// begin makes room for registrations. Their keys are to be added.
+func (b *registrationBatch) begin(registrations int) {
+	b.keys, b.events = slices.Grow(b.keys, registrations), slices.Grow(b.events, registrations)
+	b.requests, b.sent = slices.Grow(b.requests, registrations), slices.Grow(b.sent, registrations)
+	b.seen.begin(registrations)
+	b.texts.begin(registrations)
 }
 
-// add adds the request to append the event with which an instance begins. REQUIRES: begin was told of at least as many registrations, for
-// requests point into events.
-func (b *registrationBatch) add(item int, key domain.Key, e *domain.InstanceRegistered, caller *Caller) {
+// add adds a registration of an instance that is not in the catalog, which begins with the event e, or refuses it: whatever its stream
+// has. A result with an error is refused already. REQUIRES: begin was told of at least as many registrations, for requests point into events.
+func (b *registrationBatch) add(item int, r *domain.RegisterInstance, e *domain.InstanceRegistered, caller *Caller, result *Result) (added bool) {
+	if result.Err == nil {
+		result.Err = caller.mayWrite(r.Key)
+	}
+	if result.Err == nil {
+		result.Err = r.Validate()
+	}
+	if result.Err != nil {
+		return false
+	}
+	*result = Result{Epoch: e.Epoch, Created: true, Outcome: RegistrationCreated}
+	b.request(item, r.Key, e, caller)
+	return true
+}
+
+// request adds the request to append the event with which an instance begins.
+func (b *registrationBatch) request(item int, key domain.Key, e *domain.InstanceRegistered, caller *Caller) {
 	written := eventstore.AppendLifecycleStream(b.texts.scratch[:0], key)
 	name := len(written)
 	written, err := e.AppendEncoded(written)
@@ -214,6 +222,8 @@ func streamIn(text []byte) eventstore.StreamName {
 func (b *registrationBatch) end() {
 	clear(b.keys)
 	clear(b.entries)
+	clear(b.results)
+	b.results = b.results[:0]
 	b.keys, b.entries, b.behind, b.sent = b.keys[:0], b.entries[:0], b.behind[:0], b.sent[:0]
 	b.metadata = nil
 	b.texts.end()

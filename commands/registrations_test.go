@@ -84,6 +84,57 @@ func TestRegistrationsAreCarriedOutAsAnyCommands(t *testing.T) {
 	})
 }
 
+// Registrations of many callers come to what each would come to by itself, but for those whose instance one before them names.
+func TestRegistrationsOfManyCallersAreCarriedOutAsAnyCommands(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		one, other := start(t, eventstoretest.NewMemory(), true), start(t, eventstoretest.NewMemory(), true)
+		defer one.stop()
+		defer other.stop()
+		callers := 0
+		for range rapid.IntRange(1, 4).Draw(r, "rounds") {
+			var many []commands.CallersRegistration
+			for _, registration := range rapid.SliceOfN(rapid.Custom(anyRegistration), 1, 20).Draw(r, "round") {
+				callers++
+				many = append(many, commands.CallersRegistration{By: commands.Caller{Actor: fmt.Sprint("actor-", callers%3), RequestID: fmt.Sprint("request-", callers)}, RegisterInstance: registration})
+			}
+			tried := one.service.TryRegisterMany(ctx, many, nil)
+			named := map[domain.Key]bool{}
+			for i, m := range many {
+				if tried[i].Known == named[m.Key] {
+					r.Fatalf("%+v of %+v is known: %t", m, many, tried[i].Known)
+				}
+				if named[m.Key] {
+					continue
+				}
+				named[m.Key] = true
+				want := other.service.Do(ctx, m.By, commands.Request{Command: m.RegisterInstance})
+				entry := one.projections.Catalog().Find(m.Key)
+				if want.Created && (entry == nil || entry.Position != tried[i].Position) {
+					r.Fatalf("%+v came to %+v, and the catalog has %+v", m, tried[i], entry)
+				}
+				if tried[i].Position, want.Position = 0, 0; !reflect.DeepEqual(tried[i].Result, want) {
+					r.Fatalf("%+v came to %+v, want %+v", m, tried[i], want)
+				}
+			}
+		}
+		if got, want := streams(r, one.store), streams(r, other.store); !reflect.DeepEqual(got, want) {
+			r.Errorf("the streams have %q, want %q", got, want)
+		}
+	})
+}
+
+// streams are what the events of each stream say, in their order.
+func streams(t interface{ Fatal(...any) }, store eventstore.Store) map[eventstore.StreamName][]string {
+	all := map[eventstore.StreamName][]string{}
+	for e, err := range store.ReadAll(ctx, eventstore.ReadAllOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[e.Stream] = append(all[e.Stream], fmt.Sprintf("%s %s %s", e.Type, e.Data, e.Metadata))
+	}
+	return all
+}
+
 // behind is a catalog that knows of nothing.
 type behind struct{}
 
@@ -107,6 +158,13 @@ func TestARegistrationOfAnInstanceThatTheCatalogLacksIsDecidedOnItsStream(t *tes
 	}
 	if !kept {
 		t.Error("a command has the texts of the registration, and may keep them")
+	}
+	tried := service.TryRegisterMany(ctx, []commands.CallersRegistration{
+		{By: caller, RegisterInstance: batch[1]},
+		{By: caller, RegisterInstance: domain.RegisterInstance{Key: key("newest"), Details: details(time.Hour)}},
+	}, nil)
+	if known := tried[0]; !known.Known || known.Created || known.Err != nil || known.Epoch != was.Epoch || !tried[1].Created {
+		t.Errorf("those of many callers came to %+v", tried)
 	}
 	taken := batch[1]
 	taken.CreateOnly = true

@@ -151,8 +151,9 @@ func (s *Service) Do(ctx context.Context, caller Caller, request Request) Result
 func (s *Service) doOne(ctx context.Context, caller Caller, request Request) Result {
 	w := beginWork(1)
 	defer w.end()
+	w.callers = append(w.callers, caller)
 	w.tasks[0].Request = request
-	s.do(ctx, caller, w, w.tasks)
+	s.do(ctx, w, w.tasks)
 	return w.tasks[0].Result
 }
 
@@ -173,13 +174,14 @@ func (s *Service) DoAllInto(ctx context.Context, into []Result, caller Caller, r
 func (s *Service) doAll(ctx context.Context, into []Result, caller Caller, requests []Request, item func(int) int) []Result {
 	w := beginWork(len(requests))
 	defer w.end()
+	w.callers = append(w.callers, caller)
 	left, again := w.fill(requests, item)
 	if !again {
-		s.do(ctx, caller, w, w.tasks)
+		s.do(ctx, w, w.tasks)
 		left = nil
 	}
 	for len(left) > 0 {
-		left = s.doRound(ctx, caller, w, left)
+		left = s.doRound(ctx, w, left)
 	}
 	into = slices.Grow(into, len(w.tasks))
 	for i := range w.tasks {
@@ -189,7 +191,7 @@ func (s *Service) doAll(ctx context.Context, into []Result, caller Caller, reque
 }
 
 // doRound carries out the first of the tasks that are left of each instance. It gives the others.
-func (s *Service) doRound(ctx context.Context, caller Caller, w *work, left []int) (others []int) {
+func (s *Service) doRound(ctx context.Context, w *work, left []int) (others []int) {
 	round := make([]task, 0, len(left))
 	at := make([]int, 0, len(left))
 	named := make(map[domain.Key]bool, len(left))
@@ -202,7 +204,7 @@ func (s *Service) doRound(ctx context.Context, caller Caller, w *work, left []in
 		named[key] = true
 		round, at = append(round, w.tasks[i]), append(at, i)
 	}
-	s.do(ctx, caller, w, round)
+	s.do(ctx, w, round)
 	for j, i := range at {
 		w.tasks[i] = round[j]
 	}
@@ -210,10 +212,10 @@ func (s *Service) doRound(ctx context.Context, caller Caller, w *work, left []in
 }
 
 // do carries out the tasks that are not done yet. Afterwards every task has its result.
-func (s *Service) do(ctx context.Context, caller Caller, w *work, tasks []task) {
+func (s *Service) do(ctx context.Context, w *work, tasks []task) {
 	for i := range tasks {
 		if t := &tasks[i]; !t.done {
-			if t.Err = caller.mayWrite(t.Command.Instance()); t.Err == nil {
+			if t.Err = w.caller(t).mayWrite(t.Command.Instance()); t.Err == nil {
 				t.Err = s.validate(t.Command)
 			}
 			if t.Err == nil {
@@ -222,8 +224,8 @@ func (s *Service) do(ctx context.Context, caller Caller, w *work, tasks []task) 
 			t.done = t.Err != nil
 		}
 	}
-	s.doGuarded(ctx, caller, tasks)
-	for attempt := 0; attempt < attempts && s.try(ctx, caller, w, tasks, attempt > 0); attempt++ {
+	s.doGuarded(ctx, w, tasks)
+	for attempt := 0; attempt < attempts && s.try(ctx, w, tasks, attempt > 0); attempt++ {
 	}
 	var changed eventstore.Position
 	var observed Outcome // of tasks that follow one another, of one type and without an error
@@ -276,7 +278,7 @@ func (s *Service) targets(command domain.Command) error {
 }
 
 // try decides and appends the tasks that are not done yet. It returns true if a task needs another attempt.
-func (s *Service) try(ctx context.Context, caller Caller, w *work, tasks []task, again bool) bool {
+func (s *Service) try(ctx context.Context, w *work, tasks []task, again bool) bool {
 	w.attempt()
 	requests := w.requests
 	var stream level
@@ -286,6 +288,7 @@ func (s *Service) try(ctx context.Context, caller Caller, w *work, tasks []task,
 		if t.done {
 			continue
 		}
+		caller := w.caller(t)
 		if t.Err = s.load(ctx, t, again); t.Err != nil {
 			t.done = true
 			continue

@@ -30,6 +30,7 @@ type task struct {
 	Request
 	Result
 	standing
+	by    int32           // index of the caller in work.callers
 	state domain.Instance // zero unless loaded
 }
 
@@ -48,7 +49,7 @@ func (t *task) reset() {
 	if t.loaded {
 		t.state = domain.Instance{}
 	}
-	t.Request, t.Result, t.standing = Request{}, Result{}, standing{}
+	t.Request, t.Result, t.standing, t.by = Request{}, Result{}, standing{}, 0
 }
 
 // set gives the task its state.
@@ -189,7 +190,7 @@ func (l *level) reach(ctx context.Context, store eventstore.Store) error {
 // decideOnStream gives the decision back if the task's state is as new as the instance's stream, and decides again on
 // the stream otherwise. INVARIANT: no command is refused, and none is answered as done already, on a catalog, or on a stream,
 // that is behind. The task is done if it turns out that it was carried out before.
-func (s *Service) decideOnStream(ctx context.Context, caller Caller, t *task, stream *level, events []domain.Event, refusal error) ([]domain.Event, error) {
+func (s *Service) decideOnStream(ctx context.Context, caller *Caller, t *task, stream *level, events []domain.Event, refusal error) ([]domain.Event, error) {
 	if s.Behind {
 		if err := stream.reach(ctx, s.store); err != nil {
 			return nil, err
@@ -216,10 +217,10 @@ func (s *Service) decideOnStream(ctx context.Context, caller Caller, t *task, st
 // appendRequest makes the request to append the events that were decided, provided that the lifecycle stream still
 // has the revision that they were decided on. A heartbeat goes into the heartbeat stream, at any revision of that
 // stream. All other events go into the lifecycle stream.
-func appendRequest(t *task, events []domain.Event, caller Caller, w *work) eventstore.AppendRequest {
+func appendRequest(t *task, events []domain.Event, caller *Caller, w *work) eventstore.AppendRequest {
 	_, beat := events[0].(domain.HeartbeatReceived)
 	r := eventstore.AppendRequest{Events: w.eventData(len(events))}
-	metadata := w.metadata.of(&caller, beat)
+	metadata := w.metadata.of(caller, beat)
 	for i, e := range events {
 		r.Events[i] = eventstore.EventData{Type: e.EventType(), Data: w.encode(e), Metadata: metadata}
 	}
@@ -231,14 +232,14 @@ func appendRequest(t *task, events []domain.Event, caller Caller, w *work) event
 }
 
 // appendRegistered is appendRequest for the event of begin.
-func appendRegistered(t *task, e *domain.InstanceRegistered, caller Caller, w *work) eventstore.AppendRequest {
+func appendRegistered(t *task, e *domain.InstanceRegistered, caller *Caller, w *work) eventstore.AppendRequest {
 	r := eventstore.AppendRequest{Events: w.eventData(1)}
-	r.Events[0] = eventstore.EventData{Type: domain.TypeInstanceRegistered, Data: w.encodeRegistered(e), Metadata: w.metadata.of(&caller, false)}
+	r.Events[0] = eventstore.EventData{Type: domain.TypeInstanceRegistered, Data: w.encodeRegistered(e), Metadata: w.metadata.of(caller, false)}
 	return lifecycle(t, r, caller)
 }
 
 // lifecycle completes the request to append events to the lifecycle stream of the task's instance.
-func lifecycle(t *task, r eventstore.AppendRequest, caller Caller) eventstore.AppendRequest {
+func lifecycle(t *task, r eventstore.AppendRequest, caller *Caller) eventstore.AppendRequest {
 	r.Stream, r.Expected = eventstore.LifecycleStream(t.Command.Instance()), eventstore.Unchanged(t.state.Events)
 	if t.Once != "" {
 		ids := onceOf(caller, t)
@@ -249,11 +250,17 @@ func lifecycle(t *task, r eventstore.AppendRequest, caller Caller) eventstore.Ap
 	return r
 }
 
-// metadata are the bytes of a caller's metadata, which the events of many commands share.
-type metadata struct{ beat, other []byte }
+// metadata are the bytes of a caller's metadata, which the events of the caller's commands share.
+type metadata struct {
+	caller      *Caller // the newest one
+	beat, other []byte
+}
 
-// of gives the metadata of a heartbeat, or of another event. REQUIRES: it is always the same caller.
+// of gives the metadata of a heartbeat, or of another event.
 func (m *metadata) of(caller *Caller, beat bool) []byte {
+	if m.caller != caller {
+		*m = metadata{caller: caller}
+	}
 	written := &m.other
 	if beat {
 		written = &m.beat

@@ -15,6 +15,7 @@ import (
 // results. After an error of Append the store may still read them, and the work is left to the garbage collector. Events keep the
 // memory of texts and of metadata for as long as they live, so that memory is not used again.
 type work struct {
+	callers  []Caller // of the tasks
 	tasks    []task
 	seen     map[target]int // index of the first task for a target
 	requests []eventstore.AppendRequest
@@ -27,12 +28,16 @@ type work struct {
 
 var works = sync.Pool{New: func() any { return new(work) }}
 
+// beginWork makes work of tasks. Their callers are to be added: without another word, all tasks are of the first one.
 func beginWork(tasks int) *work {
 	w := works.Get().(*work)
 	w.tasks = slices.Grow(w.tasks, tasks)[:tasks]
 	w.texts.begin(tasks)
 	return w
 }
+
+// caller is a task's caller.
+func (w *work) caller(t *task) *Caller { return &w.callers[t.by] }
 
 // end gives the buffers back. What they point to is not kept.
 func (w *work) end() {
@@ -44,7 +49,8 @@ func (w *work) end() {
 	}
 	clear(w.seen)
 	w.attempt()
-	w.tasks, w.metadata = w.tasks[:0], metadata{}
+	clear(w.callers)
+	w.callers, w.tasks, w.metadata = w.callers[:0], w.tasks[:0], metadata{}
 	w.texts.end()
 	works.Put(w)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/adapters/web/lane"
+	"github.com/rollcall-registry/rollcall/commands"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
@@ -20,14 +21,8 @@ import (
 //
 // INVARIANT: from the call of Do on, mine is true, as for a heartbeat.
 func (f *laneFace) Register(of lane.Subject, body []byte) (reply lane.Reply, mine bool) {
-	texts := join(of.Service, of.ID, body) // one copy of them all
-	names := len(of.Service) + len(of.ID)
-	key := domain.Key{Namespace: namespaceOf(of.Namespace), Service: texts[:len(of.Service)], ID: texts[len(of.Service):names]}
 	var registration domain.RegisterInstance
-	if !readPlainRegistration(&registration, key, texts[names:]) || f.logsRequests() || !f.api.needsNoWarning(key.Namespace) {
-		return lane.Reply{}, false
-	}
-	if f.who.Register(&registration) != nil || f.usage.Take(web.Requests) != nil {
+	if !f.readRegistration(&registration, of, body) || f.usage.Take(web.Requests) != nil {
 		return lane.Reply{}, false
 	}
 	if f.api.commandTurns.Enter() != nil { // the server waits again, and refuses
@@ -39,7 +34,7 @@ func (f *laneFace) Register(of lane.Subject, body []byte) (reply lane.Reply, min
 	f.id = f.api.requestIDs.Append(f.id[:0])
 	defer func() {
 		if p := recover(); p != nil {
-			reply = f.failed(lane.Registration, key, &web.Panic{Value: p, Stack: debug.Stack()}, f.replyWithID(0, before))
+			reply = f.failed(lane.Registration, registration.Key, &web.Panic{Value: p, Stack: debug.Stack()}, f.replyWithID(0, before))
 			mine = true
 		}
 		f.usage.Charge(web.Bytes, len(body)+len(reply.Body))
@@ -48,16 +43,29 @@ func (f *laneFace) Register(of lane.Subject, body []byte) (reply lane.Reply, min
 	by.RequestID = string(f.id)
 	result, _ := f.api.Commands.Register(context.Background(), by, registration)
 	if result.Err != nil {
-		return f.failed(lane.Registration, key, result.Err, f.replyWithID(0, before)), true
+		return f.failed(lane.Registration, registration.Key, result.Err, f.replyWithID(0, before)), true
 	}
+	return f.registered(registration.Key, result), true
+}
+
+// readRegistration reads a plain registration, if it is one that the lane may carry out.
+func (f *laneFace) readRegistration(into *domain.RegisterInstance, of lane.Subject, body []byte) bool {
+	texts := join(of.Service, of.ID, body) // one copy of them all
+	names := len(of.Service) + len(of.ID)
+	key := domain.Key{Namespace: namespaceOf(of.Namespace), Service: texts[:len(of.Service)], ID: texts[len(of.Service):names]}
+	return readPlainRegistration(into, key, texts[names:]) && !f.logsRequests() && f.api.needsNoWarning(key.Namespace) && f.who.Register(into) == nil
+}
+
+// registered is the reply to a registration that was carried out, with the request id that was made last.
+func (f *laneFace) registered(key domain.Key, result commands.Result) lane.Reply {
 	f.body = appendResult(f.body[:0], f.api.Queries.At(result.Position), key, result)
-	reply = f.replyWithID(http.StatusOK, max(result.Position, f.api.Queries.Position()))
+	reply := f.replyWithID(http.StatusOK, max(result.Position, f.api.Queries.Position()))
 	if result.Created {
 		f.location = appendLocation(f.location[:0], key)
 		reply.Status, reply.Location = http.StatusCreated, f.location
 	}
 	reply.Type, reply.ETag, reply.Body = echo.MIMEApplicationJSON, revisionTag(result), f.body
-	return reply, true
+	return reply
 }
 
 func join(parts ...[]byte) string {

@@ -13,7 +13,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/web/socket"
 )
 
-// A connection joins a loop after firstJoin heartbeats without another request. Where the loop soon has to hand it back, it joins later
+// A connection joins a loop after firstJoin heartbeats and registrations without another request. Where the loop soon has to hand it back, it joins later
 // the next time. never: the connection joins no loop.
 const (
 	firstJoin = 2
@@ -73,8 +73,8 @@ type conn struct {
 	host      []byte       // copy of the newest host that was allowed
 	socket    *socket.Conn // of Conn; nil: there is none, or the lane has not answered on Conn yet
 	cut       func()       // ends the write under way; nil: no large reply was sent
-	beats     int          // heartbeats in the newest sequence of heartbeats alone
-	joinAfter int          // a sequence of so many heartbeats makes the connection join a loop
+	sequence  int          // length of the newest sequence of requests that a Batch may carry out
+	joinAfter int          // a sequence of so many makes the connection join a loop
 	until     time.Time    // the lane's deadlines are later than this; zero: the server's deadlines are in force
 }
 
@@ -101,7 +101,7 @@ func (c *conn) Read(p []byte) (int, error) {
 			return c.pass(n, err)
 		}
 		result := c.answer(p[:n])
-		if result == answered && c.beats >= c.joinAfter {
+		if result == answered && c.sequence >= c.joinAfter {
 			if n, err = c.join(p); err != nil {
 				return c.pass(0, err)
 			}
@@ -281,7 +281,7 @@ func (c *conn) carryOut(request plainRequest) outcome {
 		reply, mine = c.ask(&request)
 	}
 	if !mine {
-		c.beats = 0
+		c.sequence = 0
 		return notMine
 	}
 	if reply.Sent != nil {
@@ -298,8 +298,8 @@ func (c *conn) carryOut(request plainRequest) outcome {
 		defer reply.Bound.End()
 	}
 	c.lane.answered.Add(1)
-	if c.beats++; request.kind != Heartbeat {
-		c.beats = 0
+	if c.sequence++; !request.kind.together() {
+		c.sequence = 0
 	}
 	err := c.send(&reply, now)
 	if c.lane.options.Observe != nil {

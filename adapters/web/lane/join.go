@@ -49,7 +49,7 @@ func (c *conn) join(buffer []byte) (n int, err error) {
 
 // leave takes the connection back. INVARIANT: the connection is busy or closing, unless it is closed.
 func (c *conn) leave(m *member, h handback) (n int, err error) {
-	c.until, c.beats = time.Time{}, 0
+	c.until, c.sequence = time.Time{}, 0
 	if c.joinAfter = firstJoin; m.answered < 2*m.joinedAfter {
 		c.joinAfter = min(2*m.joinedAfter, lastJoin)
 	}

@@ -43,19 +43,20 @@ type Face interface {
 	Heartbeats(namespace, body, owner []byte, minimal bool) (reply Reply, mine bool)
 }
 
-// Batch carries out heartbeats of many connections at once. One goroutine at a time uses a Batch: it adds heartbeats, sends them, takes
-// the reply of each, in their order, and resets the Batch.
+// Batch carries out heartbeats and registrations of many connections at once. One goroutine at a time uses a Batch: it adds them, sends them,
+// takes the reply of each, in their order, and resets the Batch.
 //
 // INVARIANT: the slices of a request belong to the lane until Reset. The slices of a reply belong to the Batch until the next Reply.
 type Batch interface {
-	// Add adds a heartbeat that the Face of its connection has authorized. false: nothing was done, and the request is the Face's.
-	Add(face Face, of Subject) bool
-	// Send carries out the heartbeats that were added.
+	// Add adds a heartbeat, or a registration with its body, that the Face of its connection has authorized. false: nothing was done, and the
+	// request is the Face's.
+	Add(face Face, kind Kind, of Subject, body []byte) bool
+	// Send carries out what was added.
 	Send()
-	// Reply gives the reply to the heartbeat that was added as number i, from 0. mine is as for Face.Heartbeat: where it is false, the
+	// Reply gives the reply to the request that was added as number i, from 0. mine is as for the methods of a Face: where it is false, the
 	// request is the Face's. The reply has neither a Bound nor Sent.
 	Reply(i int) (reply Reply, mine bool)
-	// Reset makes the Batch ready for other heartbeats.
+	// Reset makes the Batch ready for other requests.
 	Reset()
 }
 
@@ -94,7 +95,7 @@ type Options struct {
 	// Face makes the Face of a connection. It must not read, write or close the connection, which is a *tls.Conn where
 	// the listener speaks TLS.
 	Face func(net.Conn) Face
-	// Batch makes a Batch; nil: each heartbeat is carried out by itself.
+	// Batch makes a Batch; nil: each request is carried out by itself.
 	Batch func() Batch
 	// Batches is how many Batches are under way at once; 0: as many as there are processors, and two at least.
 	Batches int

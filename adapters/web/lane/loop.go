@@ -24,14 +24,14 @@ const (
 	sweepEvery   = deadlineSlack        // how often the loop looks for connections without requests
 )
 
-// loop reads the heartbeats of many connections, and carries out by one call of a Batch what came at the same time. A connection
-// whose goroutine reads each heartbeat costs three switches of goroutines and a read that finds nothing, for each heartbeat.
+// loop reads the heartbeats and the registrations of many connections, and carries out by one call of a Batch what came at the same time. A
+// connection whose goroutine reads each of them costs three switches of goroutines and a read that finds nothing, for each.
 //
 // One goroutine, run, reads (readiness by epoll). What it has read at once is a round. Each round has a goroutine, which waits for the
 // commit and writes the replies, while run reads the next round. run and the loop end when the last connection leaves.
 //
 // A member is a connection in the loop. Its goroutine, that of the HTTP server, waits in join until the loop hands the connection back:
-// at any request that is no plain heartbeat, at the end of the connection, and when a reply cannot be written at once.
+// at any other request, at the end of the connection, and when a reply cannot be written at once.
 //
 // INVARIANT: a member that is in flight belongs to run or to the goroutine of its round, an idle member to nobody. Whoever sets flight
 // from idle to inFlight owns the member's fields, its conn and its descriptor, until it sets flight to idle or hands the member back.

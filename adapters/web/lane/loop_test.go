@@ -41,6 +41,11 @@ func startLooping(t *testing.T) *looping {
 	}
 	r := &registry{t: t, address: listener.Addr().String(), ended: make(chan error, 1)}
 	r.lane = lane.New(lane.Options{
+		Observe: func(kind lane.Kind, status int, _ time.Duration) {
+			if (kind == lane.Registration) != (status == 201) {
+				panic(fmt.Sprintf("a reply of %d is observed as kind %d", status, kind))
+			}
+		},
 		Face:  func(net.Conn) lane.Face { return echoing{} },
 		Batch: func() lane.Batch { return &echoes{of: l} },
 	})
@@ -71,15 +76,22 @@ type echoing struct{ lane.Face }
 
 func (echoing) Authorize(_, _ []byte) bool                   { return true }
 func (echoing) Heartbeat(of lane.Subject) (lane.Reply, bool) { return echo(of, 0), true }
+func (echoing) Register(of lane.Subject, body []byte) (lane.Reply, bool) {
+	return lane.Reply{Status: 201, Type: "text/plain", Body: body}, true
+}
 
 // echoes is a Batch that answers as echoing does.
 type echoes struct {
-	of    *looping
-	names []lane.Subject
+	of     *looping
+	names  []lane.Subject
+	bodies [][]byte // of registrations; nil: a heartbeat
 }
 
-func (b *echoes) Add(_ lane.Face, of lane.Subject) bool {
-	b.names = append(b.names, of)
+func (b *echoes) Add(_ lane.Face, kind lane.Kind, of lane.Subject, body []byte) bool {
+	if (kind == lane.Registration) != (len(body) > 0) {
+		panic(fmt.Sprintf("kind %d with the body %q", kind, body))
+	}
+	b.names, b.bodies = append(b.names, of), append(b.bodies, body)
 	return true
 }
 
@@ -93,10 +105,13 @@ func (b *echoes) Send() {
 }
 
 func (b *echoes) Reply(i int) (lane.Reply, bool) {
+	if body := b.bodies[i]; len(body) > 0 {
+		return echoing{}.Register(b.names[i], body)
+	}
 	return echo(b.names[i], b.of.padded.Load()), string(b.names[i].ID) != b.of.notOf.Load()
 }
 
-func (b *echoes) Reset() { b.names = b.names[:0] }
+func (b *echoes) Reset() { b.names, b.bodies = b.names[:0], b.bodies[:0] }
 
 // client is a connection of a client.
 type client struct {
@@ -181,6 +196,46 @@ func TestEachConnectionOfTheLoopGetsItsOwnReplies(t *testing.T) {
 	group.Wait()
 	if got := l.lane.Members(); got != 40 {
 		t.Errorf("%d connections are in the loop", got)
+	}
+}
+
+// Registrations join a loop as heartbeats do, and keep a connection in it, in whatever order the two come.
+func TestRegistrationsAreCarriedOutInTheLoop(t *testing.T) {
+	l := startLooping(t)
+	var group sync.WaitGroup
+	for i := range 20 {
+		conn, reader := l.dial()
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
+		c := &client{conn, reader, t, fmt.Sprint("i", i)}
+		group.Go(func() {
+			for n := range 200 {
+				if n > 100 && n%2 == 0 {
+					c.say()
+					c.hears(0)
+					continue
+				}
+				body := fmt.Sprint(c.id, " ", n)
+				if _, err := io.WriteString(c.Conn, request("PUT", "/v1/services/s/instances/"+c.id, "Content-Type: application/json", fmt.Sprint("Content-Length: ", len(body)))+body); err != nil {
+					t.Error(err)
+					return
+				}
+				resp, err := http.ReadResponse(c.Reader, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if got, err := io.ReadAll(resp.Body); n > 100 && (string(got) != body || err != nil || resp.StatusCode != 201) {
+					t.Errorf("answered %d %q (%v), want 201 %q", resp.StatusCode, got, err, body)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if got := l.lane.Members(); got != 20 {
+		t.Errorf("%d connections are in the loop", got)
+	}
+	if got := l.sent.Load(); got < 20*150 {
+		t.Errorf("the loop carried out %d of 4,000", got)
 	}
 }
 

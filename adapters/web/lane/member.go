@@ -21,7 +21,7 @@ type member struct {
 	flight atomic.Int32 // idle, inFlight or again
 	heard  time.Time    // when the newest request came
 
-	joinedAfter, answered int // heartbeats before it joined, and since
+	joinedAfter, answered int // requests before it joined, and since
 
 	mu sync.Mutex // guards fd against a close by the goroutine while another shuts the socket down
 	fd int        // -1: the loop has no descriptor of the connection any more

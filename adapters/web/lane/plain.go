@@ -139,6 +139,9 @@ func unread(name []byte) bool {
 // hasBody says whether requests of the kind have a body.
 func (k Kind) hasBody() bool { return k == Registration || k == Heartbeats || k == Update }
 
+// together says whether a Batch carries out requests of the kind.
+func (k Kind) together() bool { return k == Heartbeat || k == Registration }
+
 func (r *plainRequest) readLine(line []byte) bool {
 	line, isVersion := bytes.CutSuffix(line, version)
 	path, query, asks := bytes.Cut(line, []byte{'?'})

@@ -24,7 +24,8 @@ type round struct {
 	buffer  []byte    // the requests, one behind the other; as it grows, earlier requests stay where they are
 	members []*member // of the requests, in flight
 	raw     [][]byte  // the requests
-	batch   Batch     // has a heartbeat for each request
+	kinds   []Kind    // of the requests
+	batch   Batch     // has the requests, too
 	reply   []byte    // the newest reply
 }
 
@@ -33,14 +34,14 @@ func (r *round) end() {
 	r.batch.Reset()
 	clear(r.ready)
 	clear(r.members)
-	r.ready, r.members, r.raw, r.buffer = r.ready[:0], r.members[:0], r.raw[:0], r.buffer[:0]
+	r.ready, r.members, r.raw, r.kinds, r.buffer = r.ready[:0], r.members[:0], r.raw[:0], r.kinds[:0], r.buffer[:0]
 	if r.turn {
 		<-r.loop.turns
 	}
 	r.loop.rounds.Put(r)
 }
 
-// read reads a request of a member that is in flight, and adds it to the round if the request is a plain heartbeat. A read that fills the
+// read reads a request of a member that is in flight, and adds it to the round if the Batch takes it. A read that fills the
 // server's buffer may have left bytes.
 func (r *round) read(m *member, ending bool) {
 	defer func() {
@@ -79,14 +80,18 @@ func (r *round) read(m *member, ending bool) {
 	r.members, r.raw = append(r.members, m), append(r.raw, raw)
 }
 
-// add adds a request to the batch, if it is a plain heartbeat that the Face and the Batch take. Then the connection is busy.
+// add adds a request to the batch, if it is a plain one that the Face and the Batch take. Then the connection is busy.
 func (r *round) add(m *member, raw []byte) bool {
 	c := m.conn
 	request, ok := readPlain(raw, false)
-	if !ok || request.kind != Heartbeat || !c.allows(request.host) || !c.state.CompareAndSwap(open, busy) {
+	if !ok || !request.kind.together() || !c.allows(request.host) || !c.state.CompareAndSwap(open, busy) {
 		return false
 	}
-	return c.face.Authorize(request.authorization, request.via) && r.batch.Add(c.face, request.Subject)
+	if !c.face.Authorize(request.authorization, request.via) || !r.batch.Add(c.face, request.kind, request.Subject, request.body) {
+		return false
+	}
+	r.kinds = append(r.kinds, request.kind)
+	return true
 }
 
 // carryOut carries out the requests of the round and writes the replies.
@@ -117,7 +122,7 @@ func (r *round) answer(i int) {
 	r.reply = append(lane.appendHeaders(r.reply[:0], &reply, r.began), reply.Body...)
 	n, err := socket.Send(m.fd, r.reply)
 	if lane.options.Observe != nil {
-		lane.options.Observe(Heartbeat, reply.Status, time.Since(r.began))
+		lane.options.Observe(r.kinds[i], reply.Status, time.Since(r.began))
 	}
 	c := m.conn
 	switch {
