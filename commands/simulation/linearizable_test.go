@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -226,7 +227,7 @@ func (s *seat) carryOut(op operation, after eventstore.Position) (out told, at e
 		request.Command = domain.DeregisterInstance{Key: op.key, Reason: "over"}
 	}
 	request.Once = op.once
-	result := s.service.Do(ctx, commands.Caller{Actor: "client", Via: "http"}, request)
+	result := carryOut(ctx, s.service, commands.Caller{Actor: "client", Via: "http"}, request, strings.HasSuffix(op.version, "1"))
 	switch {
 	case s.died.Load():
 		return told{what: "unknown"}, 0, true

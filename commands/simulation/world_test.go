@@ -242,19 +242,30 @@ func (n *node) works() bool { return !n.dead.Load() && !time.Now().Before(n.stan
 
 // send has a process, or with nil an operator, send a command to a node and waits until it is answered or held up.
 func (w *world) send(by *process, actor string, n *node, request commands.Request) *answer {
-	a := &answer{request: fmt.Sprint("r", len(w.answers)), at: n, by: by, command: request.Command, ifMatch: request.IfMatch, sent: time.Now(), reply: make(chan reply, 1)}
+	number := len(w.answers)
+	a := &answer{request: fmt.Sprint("r", number), at: n, by: by, command: request.Command, ifMatch: request.IfMatch, sent: time.Now(), reply: make(chan reply, 1)}
 	w.answers = append(w.answers, a)
 	service, state := n.service, n.live
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	go func() {
 		defer cancel()
-		result := service.Do(ctx, commands.Caller{Actor: actor, Via: "http", RequestID: a.request}, request)
+		result := carryOut(ctx, service, commands.Caller{Actor: actor, Via: "http", RequestID: a.request}, request, number%2 == 0)
 		a.reply <- reply{result, time.Now(), state.Position() >= result.Position}
 	}()
 	synctest.Wait()
 	w.take(a)
 	w.tell("%s sends %s %T %+v to %s: %+v", actor, a.request, request.Command, request.Command, n.name, a.result)
 	return a
+}
+
+// carryOut carries out a request. A plain registration may come in a round, as the lane's do.
+func carryOut(ctx context.Context, service *commands.Service, caller commands.Caller, request commands.Request, inRound bool) commands.Result {
+	if register, registers := request.Command.(domain.RegisterInstance); registers && inRound && request.IfMatch == nil && !request.IfLive && request.Once == "" {
+		if tried := service.TryRegisterMany(ctx, []commands.CallersRegistration{{By: caller, RegisterInstance: register}}, nil)[0]; tried.Known {
+			return tried.Result
+		}
+	}
+	return service.Do(ctx, caller, request)
 }
 
 // take takes the reply to a command if there is one.
