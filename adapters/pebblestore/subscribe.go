@@ -108,6 +108,7 @@ type subscription struct {
 	urgent          bool
 	filter          eventstore.Filter
 	skipsHeartbeats bool                       // the filter picks no heartbeat
+	gathers         bool                       // Next gives all commits in the buffer at once, up to catchUpBatch events
 	onlyPicked      bool                       // a commit of which the filter picks nothing does not wake it
 	skipped         eventstore.Position        // of the newest commit that did not wake it. The hub's until it closes commits
 	position        eventstore.Position        // events up to here were given, or the filter did not pick them
@@ -116,6 +117,7 @@ type subscription struct {
 	batch           []eventstore.RecordedEvent // what Next gave last
 	names           names                      // those that reading from disk needed, until it is live
 	held            *published                 // batch is a part of its events; nil: batch has memory of its own
+	gathered        []eventstore.RecordedEvent // the memory of a batch of several commits
 	done            chan struct{}
 	close           sync.Once
 }
@@ -128,7 +130,7 @@ func (s *Store) Subscribe(ctx context.Context, opts eventstore.SubscribeOptions)
 	default:
 	}
 	return &subscription{
-		store: s, urgent: opts.Urgent, filter: opts.Filter, skipsHeartbeats: opts.Filter.SkipsHeartbeats(), onlyPicked: opts.OnlyPicked,
+		store: s, urgent: opts.Urgent, filter: opts.Filter, skipsHeartbeats: opts.Filter.SkipsHeartbeats(), onlyPicked: opts.OnlyPicked, gathers: opts.Gather,
 		position: opts.After, names: names{store: s}, done: make(chan struct{}),
 	}, ctx.Err()
 }
@@ -140,6 +142,7 @@ func (s *subscription) Next(ctx context.Context) ([]eventstore.RecordedEvent, ev
 		s.held.release()
 		s.held = nil
 	}
+	clear(s.gathered)
 	for {
 		select {
 		case <-s.done:
@@ -201,30 +204,57 @@ func (s *subscription) takeLive(ctx context.Context) error {
 			s.commits, s.position = nil, max(s.position, s.skipped)
 			return nil
 		}
-		events := p.events
-		after := s.position // after the events of the commit, if the subscription began at a future position
-		if last := events[len(events)-1].Position; last > after {
-			s.position = last
+		after := s.reach(p)
+		if first, end := s.picked(p.events, after); end < 0 {
+			s.batch = s.appendPicked(s.batch, p, after)
+		} else if first == end {
+			p.release()
+		} else {
+			s.batch, s.held = p.events[first:end:end], p
 		}
-		if first, end := s.picked(events, after); end >= 0 {
-			if first == end {
-				p.release()
-			} else {
-				s.batch, s.held = events[first:end:end], p
-			}
-			return nil
-		}
-		defer p.release()
-		for i := range events {
-			if s.picks(&events[i], after) {
-				s.batch = append(s.batch, events[i])
-			}
+		if s.gathers {
+			s.gather()
 		}
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.done:
 		return eventstore.ErrClosed
+	}
+}
+
+// reach makes the position that of a commit. after is the position before, which is after the events of the commit where the subscription
+// began at a future position.
+func (s *subscription) reach(p *published) (after eventstore.Position) {
+	after = s.position
+	s.position = max(after, p.events[len(p.events)-1].Position)
+	return after
+}
+
+// appendPicked appends copies of the events of a commit that the filter picks, and releases the commit.
+func (s *subscription) appendPicked(into []eventstore.RecordedEvent, p *published, after eventstore.Position) []eventstore.RecordedEvent {
+	defer p.release()
+	for i := range p.events {
+		if e := &p.events[i]; s.picks(e, after) {
+			into = append(into, *e)
+		}
+	}
+	return into
+}
+
+// gather adds to the batch what other commits in the buffer have.
+func (s *subscription) gather() {
+	for own := false; len(s.batch) < catchUpBatch && len(s.commits) > 0; own = true { // nobody else takes them out
+		if !own {
+			s.gathered = append(s.gathered[:0], s.batch...)
+			if s.held != nil {
+				s.held.release()
+				s.held = nil
+			}
+		}
+		p := <-s.commits
+		s.gathered = s.appendPicked(s.gathered, p, s.reach(p))
+		s.batch = s.gathered
 	}
 }
 

@@ -2,6 +2,7 @@ package pebblestore_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -132,5 +133,63 @@ func TestASubscriptionEndsBehindWhatItsFilterDidNotPick(t *testing.T) {
 	}
 	if _, at, err := sub.Next(ctx); !errors.Is(err, eventstore.ErrClosed) || at != newest {
 		t.Errorf("it ended at %d (%v), not at %d", at, err, newest)
+	}
+}
+
+// A subscriber that gathers gets what was committed since its last look at once, in order, and nothing that its filter does not pick.
+func TestASubscriberGathersCommits(t *testing.T) {
+	for name, filter := range map[string]eventstore.Filter{"all": {}, "some": {StreamPrefixes: []string{string(stream(1)), string(stream(3))}}} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, "data", pebblestore.Options{FS: vfs.NewMem()})
+			sub, err := s.Subscribe(ctx, eventstore.SubscribeOptions{Filter: filter, Gather: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer sub.Close()
+			var want, got []string
+			commit := func(n int) {
+				t.Helper()
+				for range n {
+					var requests []eventstore.AppendRequest
+					for i := range 5 {
+						requests = append(requests, eventstore.AppendRequest{Stream: stream(i), Events: []eventstore.EventData{beat}})
+					}
+					appended, err := s.Append(ctx, nil, requests...)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for i, a := range appended {
+						if filter.Match(stream(i), beat.Type) {
+							want = append(want, fmt.Sprint(a.Position, stream(i)))
+						}
+					}
+				}
+			}
+			next := func() {
+				t.Helper()
+				events, _, err := sub.Next(ctx)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, e := range events {
+					got = append(got, fmt.Sprint(e.Position, e.Stream))
+				}
+			}
+			commit(1)
+			next()                                         // it is live
+			for _, commits := range []int{1, 7, 60, 300} { // 300 are more than the buffer has
+				commit(commits)
+				looks := 0
+				for ; len(got) < len(want); looks++ {
+					next()
+				}
+				if commits <= 60 && looks != 1 {
+					t.Errorf("%d commits came in %d parts", commits, looks)
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("got %d events %.300q, want %d %.300q", len(got), got, len(want), want)
+			}
+		})
 	}
 }

@@ -271,6 +271,8 @@ type SubscribeOptions struct {
 	// OnlyPicked says that the subscriber does without the positions of events that the filter does not pick: a store need not wake
 	// it for them.
 	OnlyPicked bool
+	// Gather says that the subscriber comes seldom: Next gives the events of many appends at once, where a store can.
+	Gather bool
 }
 
 // Filter picks events. The zero Filter picks all.

@@ -233,3 +233,23 @@ func (h *History) SetSteps(number int64, last string, value []byte) error {
 	b := h.db.NewBatch()
 	return errors.Join(b.Set(segmentKey(rangeSteps, number, last), value, nil), h.db.Commit(b), b.Close())
 }
+
+// GatherFor is how long events gather.
+const GatherFor = gatherFor
+
+// Gathering is a gathering.
+type Gathering struct{ *gathering }
+
+// NewGathering makes one.
+func NewGathering() Gathering {
+	g := newGathering()
+	return Gathering{&g}
+}
+
+// Wait is wait.
+func (g Gathering) Wait(ctx context.Context, applied []eventstore.RecordedEvent) {
+	g.wait(ctx, applied)
+}
+
+// Hurry is hurry.
+func (g Gathering) Hurry() (done func()) { return g.hurry() }

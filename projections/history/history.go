@@ -39,7 +39,8 @@ type History struct {
 	*index               // the open folder; nil: none is open
 
 	applying  sync.Mutex // held while events are applied, and by flushQuiet
-	following bool       // events are being applied, so that flushQuiet may write; guarded by applying
+	gathering gathering
+	following bool // events are being applied, so that flushQuiet may write; guarded by applying
 }
 
 // place is where a history is kept.
@@ -70,7 +71,7 @@ func OpenSegmented(dir string, store uuid.UUID, logger *slog.Logger, entries int
 }
 
 func openIn(p place) (*History, error) {
-	h := &History{place: p}
+	h := &History{place: p, gathering: newGathering()}
 	h.closing, h.end = context.WithCancel(context.Background())
 	fresh, aside, err := p.openOrRenew(true)
 	if errors.Is(err, disposable.ErrInUse) {
@@ -100,7 +101,7 @@ func openExactly(p place) (*History, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &History{place: p}
+	h := &History{place: p, gathering: newGathering()}
 	h.closing, h.end = context.WithCancel(context.Background())
 	h.adopt(x)
 	return h, nil

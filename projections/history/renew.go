@@ -87,10 +87,7 @@ func (h *History) follow(ctx context.Context, store eventstore.Store) (level boo
 		}
 	}
 	caughtUp()
-	h.applies(true)
-	defer h.applies(false)
-	err = projections.Follow(ctx, store, eventstore.SubscribeOptions{After: h.Position()}, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
-		runtime.Gosched() // goroutines that answer commands or subscribers with the same events run first
+	apply := func(events []eventstore.RecordedEvent, position eventstore.Position) error {
 		h.applying.Lock()
 		defer h.applying.Unlock()
 		if err := h.Apply(events, position); err != nil {
@@ -98,6 +95,16 @@ func (h *History) follow(ctx context.Context, store eventstore.Store) (level boo
 			return err
 		}
 		caughtUp()
+		return nil
+	}
+	h.applies(true)
+	defer h.applies(false)
+	err = projections.Follow(ctx, store, eventstore.SubscribeOptions{After: h.Position(), Gather: true}, func(events []eventstore.RecordedEvent, position eventstore.Position) error {
+		runtime.Gosched() // goroutines that answer commands or subscribers with the same events run first
+		if err := apply(events, position); err != nil {
+			return err
+		}
+		h.gathering.wait(ctx, events)
 		return nil
 	})
 	return level, err
@@ -317,6 +324,9 @@ func (h *History) WaitFor(ctx context.Context, position eventstore.Position) err
 	}
 	if t := trouble(); t != nil && !t.Rebuilding {
 		return t
+	}
+	if h.Position() < position {
+		defer h.gathering.hurry()()
 	}
 	if err := h.Progress.WaitFor(ctx, position); err != nil {
 		if t := trouble(); t != nil {
