@@ -126,22 +126,7 @@ func thirdParty(path string) bool {
 	return strings.Contains(first, ".")
 }
 
-var (
-	quoted    = regexp.MustCompile("`([^`]+)`")
-	fileName  = regexp.MustCompile(`^[\w./-]+/[\w.-]+\.(go|md|yaml|json|ts)$`)
-	adrNumber = regexp.MustCompile(`ADR (\d{3})`)
-)
-
-func TestTheArchitectureNamesFilesThatExist(t *testing.T) {
-	for _, found := range quoted.FindAllStringSubmatch(readText(t, "docs/architecture.md"), -1) {
-		if !fileName.MatchString(found[1]) {
-			continue
-		}
-		if _, err := os.Stat(filepath.Join(moduleRoot, found[1])); err != nil {
-			t.Errorf("docs/architecture.md names %s: %v", found[1], err)
-		}
-	}
-}
+var adrNumber = regexp.MustCompile(`ADR (\d{3})`)
 
 func TestEveryPackageStandsInTheArchitecturesTable(t *testing.T) {
 	listed := map[string]bool{}

@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -71,34 +70,5 @@ func TestTheCommandsOfTheClusterDocument(t *testing.T) {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-	}
-}
-
-var testNames = regexp.MustCompile("`(Test[A-Za-z0-9]+)`")
-
-// The table of faults names tests that exist.
-func TestTheTestsThatTheClusterDocumentNamesExist(t *testing.T) {
-	var all strings.Builder
-	for _, folder := range []string{".", "../../adapters/raftstore", "../../adapters/pebblestore", "../../commands/simulation"} {
-		files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
-		if err != nil || len(files) == 0 {
-			t.Fatal(folder, err)
-		}
-		for _, file := range files {
-			b, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			all.Write(b)
-		}
-	}
-	found := testNames.FindAllStringSubmatch(readText(t, "docs/cluster.md"), -1)
-	for _, name := range found {
-		if !strings.Contains(all.String(), "func "+name[1]+"(t *testing.T)") {
-			t.Errorf("docs/cluster.md names %s, which is no test", name[1])
-		}
-	}
-	if len(found) < 20 {
-		t.Errorf("it names %d tests", len(found))
 	}
 }
