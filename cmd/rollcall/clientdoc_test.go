@@ -32,11 +32,11 @@ func startEndless(t *testing.T, c *exec.Cmd, words string) *endlessCommand {
 	for began := time.Now(); !strings.Contains(b.said.String(), words); time.Sleep(10 * time.Millisecond) {
 		select {
 		case err := <-b.done:
-			t.Fatalf("%s ended: %v\n%s", c.Args[2], err, b.said)
+			t.Fatalf("%s ended: %v\n%s", c.Args[len(c.Args)-1], err, b.said)
 		default:
 		}
 		if time.Since(began) > time.Minute {
-			t.Fatalf("%s does not say %q:\n%s", c.Args[2], words, b.said)
+			t.Fatalf("%s does not say %q:\n%s", c.Args[len(c.Args)-1], words, b.said)
 		}
 	}
 	return b
@@ -52,7 +52,7 @@ func (b *endlessCommand) stop(t *testing.T) {
 	select {
 	case <-b.done:
 	case <-time.After(time.Minute):
-		t.Errorf("%s does not end:\n%s", b.Args[2], b.said)
+		t.Errorf("%s does not end:\n%s", b.Args[len(b.Args)-1], b.said)
 	}
 }
 
