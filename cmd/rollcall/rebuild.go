@@ -94,5 +94,5 @@ func rebuildCatalog(ctx context.Context, s settings, store *pebblestore.Store, l
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf(", %d instances registered", registry.Catalog().Len()), registry.Close()
+	return ", " + count(registry.Catalog().Len(), "instance") + " registered", registry.Close()
 }
