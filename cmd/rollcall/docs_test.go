@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +15,10 @@ import (
 )
 
 // documents are the documents whose commands are run, in an order in which a reader would read them.
-var documents = []string{"README.md", "docs/streams.md", "docs/audit.md", "docs/reports.md", "docs/access.md", "docs/health.md", "docs/operations.md", "docs/reliability.md", "docs/performance.md", "docs/cli.md", "docs/consul.md", "docs/dns.md", "docs/policies.md"}
+var documents = []string{"README.md", "docs/streams.md", "docs/audit.md", "docs/reports.md", "docs/access.md", "docs/health.md", "docs/operations.md", "docs/reliability.md", "docs/performance.md", "docs/cli.md", "docs/consul.md", "docs/dns.md", "docs/policies.md", "docs/checks.md", "docs/api/README.md", "docs/recipes/mistakes/README.md", "CONTRIBUTING.md"}
+
+// runElsewhere are the documents whose commands another test runs.
+var runElsewhere = []string{"docs/client.md", "docs/cluster.md"}
 
 // notRun are the commands that TestTheCommandsOfTheDocuments leaves out, with the reason.
 var notRun = []struct{ begins, because string }{
@@ -22,6 +26,13 @@ var notRun = []struct{ begins, because string }{
 	{"go ", "runs benchmarks, or another test"},
 	{"ROLLCALL_", "takes minutes: a long run, or a benchmark"},
 	{"docker ", "needs a container runtime"},
+	{"cd ", "TestTheDescriptionMakesAClientThatWorks and the module adapters/httpapi/generated make clients"},
+	{"npm ", "TestTheDescriptionMakesAClientThatWorks makes a client"},
+	{"npx ", "TestTheDescriptionMakesAClientThatWorks makes a client"},
+	{"nswag ", "the document says so"},
+	{"kiota ", "the document says so"},
+	{"openapi-", "the document says so"},
+	{"sh docs/recipes/mistakes/", "TestTheRecipesForMistakes runs the recipes"},
 	{"sh docs/recipes/", "TestTheLoadBalancerRecipes runs the recipes"},
 	{"node docs/recipes/", "TestTheLoadBalancerRecipes runs the recipes"},
 	{"bin/rollcall serve", "every other command needs the server that the test runs already"},
@@ -52,10 +63,10 @@ func TestTheCommandsOfTheDocuments(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, ".curlrc"), []byte("fail\nsilent\nshow-error\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	p := startServer(t, filepath.Join(folder, "rollcall-data"), "--webhook-allow-private", "--consul-listen", "127.0.0.1:0", "--dns-listen", "127.0.0.1:0")
+	p := startServer(t, filepath.Join(folder, "rollcall-data"), "--webhook-allow-private", "--consul-listen", "127.0.0.1:0", "--dns-listen", "127.0.0.1:0", "--probes", "off") // no test asks another machine
 	written := strings.NewReplacer(
 		"localhost:7700", strings.TrimPrefix(p.url, "http://"),
-		"https://example.com/", "http://127.0.0.1:1/", // no test asks another machine
+		"https://example.com/", "http://127.0.0.1:1/",
 		"127.0.0.1:8500", p.listens("consul's API is spoken"),
 		"127.0.0.1 -p 8600", strings.Replace(p.listens("dns is answered"), ":", " -p ", 1),
 	)
@@ -64,8 +75,10 @@ func TestTheCommandsOfTheDocuments(t *testing.T) {
 			if reason := whyNotRun(command); reason != "" {
 				continue
 			}
-			c := exec.Command("sh", "-c", written.Replace(command))
-			c.Dir = folder
+			ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+			defer stop()
+			c := exec.CommandContext(ctx, "sh", "-c", written.Replace(command))
+			c.Dir, c.WaitDelay = folder, time.Second
 			c.Env = append(os.Environ(), "HOME="+folder, "XDG_CONFIG_HOME=", "ROLLCALL_URL="+p.url, "PATH="+filepath.Join(folder, "bin")+":"+os.Getenv("PATH"))
 			if endless.MatchString(command) {
 				firstOutput(t, document, c)
@@ -74,6 +87,19 @@ func TestTheCommandsOfTheDocuments(t *testing.T) {
 			if out, err := c.CombinedOutput(); err != nil {
 				t.Errorf("%s: %s\n%v\n%s", document, command, err, out)
 			}
+		}
+		for _, block := range fenced.FindAllStringSubmatch(readText(t, document), -1) {
+			if block[1] != "json" || !strings.Contains(block[2], `"address"`) {
+				continue
+			}
+			if status, body, err := p.send("PUT", "/v1/services/shown/instances/a-1", block[2]); err != nil || status >= 300 {
+				t.Errorf("%s: the registration is refused: %d, %v\n%s", document, status, err, body)
+			}
+		}
+	}
+	for name, text := range manuals(t) {
+		if strings.Contains(text, "```sh\n") && !slices.Contains(append(runElsewhere, documents...), name) {
+			t.Errorf("no test runs the commands of %s", name)
 		}
 	}
 }
@@ -97,11 +123,11 @@ func commandsOf(t *testing.T, document string) (commands []string) {
 	inBlock := false
 	command := ""
 	for line := range strings.Lines(string(text)) {
-		line = strings.TrimSuffix(line, "\n")
+		line = strings.TrimSpace(line) // a block may be part of a list
 		switch {
 		case strings.HasPrefix(line, "```"):
 			inBlock = line == "```sh"
-		case !inBlock || strings.TrimSpace(line) == "":
+		case !inBlock || line == "":
 		case strings.HasSuffix(line, `\`):
 			command += line + "\n"
 		default:
