@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -125,8 +126,14 @@ func checkCall(t *testing.T, document string, top *cobra.Command, words []string
 		return
 	}
 	for _, word := range words {
-		if flag := flags.FindString(word); flag != "" && strings.HasPrefix(word, flag) && c.Flag(flag[2:]) == nil && flag != "--help" && flag != "--version" {
-			t.Errorf("%s: rollcall %s: %s has no %s", document, strings.Join(words, " "), c.CommandPath(), flag)
+		name := flags.FindString(word)
+		if name == "" || !strings.HasPrefix(word, name) || name == "--help" || name == "--version" {
+			continue
+		}
+		if flag := c.Flag(name[2:]); flag == nil {
+			t.Errorf("%s: rollcall %s: %s has no %s", document, strings.Join(words, " "), c.CommandPath(), name)
+		} else if flag.Deprecated != "" && document != "docs/cli.md" { // which tells what old names mean
+			t.Errorf("%s: rollcall %s: %s %s", document, strings.Join(words, " "), name, flag.Deprecated)
 		}
 	}
 }
@@ -188,9 +195,10 @@ var (
 	notAWord = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
-// A link within the repository leads to a file that exists, and to a heading of it.
+// A link within the repository leads to a file that exists, and to a heading of it. Links lead from the README to every document.
 func TestTheLinksOfTheDocumentsLeadSomewhere(t *testing.T) {
 	all := files(t, ".md")
+	linked := map[string][]string{}
 	for name, text := range all {
 		text = spans.ReplaceAllString(fenced.ReplaceAllString(text, ""), "")
 		for _, found := range aLink.FindAllStringSubmatch(text, -1) {
@@ -207,6 +215,20 @@ func TestTheLinksOfTheDocumentsLeadSomewhere(t *testing.T) {
 			} else if link.Fragment != "" && !slices.Contains(anchors(all[to]), link.Fragment) {
 				t.Errorf("%s: %s has no heading #%s", name, to, link.Fragment)
 			}
+			linked[name] = append(linked[name], to)
+		}
+	}
+	reached := []string{"README.md"}
+	for i := 0; i < len(reached); i++ {
+		for _, to := range linked[reached[i]] {
+			if !slices.Contains(reached, to) {
+				reached = append(reached, to)
+			}
+		}
+	}
+	for name := range manuals(t) {
+		if !slices.Contains(reached, name) {
+			t.Errorf("no link leads from the README to %s", name)
 		}
 	}
 }
@@ -282,4 +304,40 @@ func TestTheDocumentsHaveEveryFlagOfTheServerWithItsDefault(t *testing.T) {
 			t.Errorf("no table has --%s of serve", f.Name)
 		}
 	})
+}
+
+// Every time of the table in docs/cli.md is understood, and its file of contexts is read.
+func TestTheTimesAndContextsOfTheCommandLinesDocument(t *testing.T) {
+	text := readText(t, "docs/cli.md")
+	_, table, _ := strings.Cut(text, "\n| | such as |\n")
+	table, _, _ = strings.Cut(table, "\nA date without a time ")
+	understood := 0
+	for row := range strings.Lines(table) {
+		cells := strings.Split(row, "|")
+		for _, found := range spans.FindAllStringSubmatch(cells[max(0, len(cells)-2)], -1) {
+			if _, err := parseWhen(found[1], time.Date(2026, 3, 2, 4, 0, 0, 0, time.UTC)); err != nil {
+				t.Errorf("%q: %v", found[1], err)
+			}
+			understood++
+		}
+	}
+	if understood < 15 {
+		t.Errorf("the table has %d times", understood)
+	}
+	folder := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", folder)
+	for _, block := range fenced.FindAllStringSubmatch(text, -1) {
+		if block[1] != "yaml" {
+			continue
+		}
+		if err := os.Mkdir(filepath.Join(folder, "rollcall"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, "rollcall", "contexts.yaml"), []byte(block[2]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := rollcall("context", "list"); err != nil || !strings.Contains(out, "rollcall.example.com") {
+		t.Error(err, out)
+	}
 }
