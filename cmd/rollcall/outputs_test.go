@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -104,31 +103,51 @@ func TestTheOutputsOfTheRevertsDocument(t *testing.T) {
 	t.Parallel()
 	data := filepath.Join(t.TempDir(), "data")
 	p := startServer(t, data, "--access", "on")
+	bot := inFolder(t, data, p.url, "deploy-bot", "--role", "admin")
+	ids := strings.Split("abcdefghijklmno", "")
+	for i, id := range ids {
+		bot("register", "checkout/"+id, "--ns", "prod", "--address", "10.0.0.5", "--ttl", map[bool]string{true: "2s", false: "1h"}[i == 14])
+	}
+	moment := time.Now().UTC().Format(time.RFC3339Nano)
+	for i, id := range ids[:14] {
+		bot(map[bool]string{true: "drain", false: "deregister"}[i < 12], "checkout/"+id, "--ns", "prod", "--reason", "cleanup")
+	}
+	eventually(t, "true", func() string {
+		return fmt.Sprint(strings.Contains(bot("why", "checkout/o", "--ns", "prod"), "lease expired"))
+	})
+	showsItsOutputs(t, "docs/revert.md", []string{"ROLLCALL_DATA=" + data}, t.TempDir(), func(command string) string {
+		plan := regexp.MustCompile(`at position ([0-9]+)`).FindStringSubmatch(bot("revert", "--ns", "prod", "--to", moment, "--dry-run"))
+		return strings.NewReplacer("03:11", moment, "4711", plan[1]).Replace(command)
+	}, nil)
+}
+
+// A policy refuses a drain, which is forced past it.
+func TestTheOutputsOfThePoliciesDocument(t *testing.T) {
+	t.Parallel()
+	data := filepath.Join(t.TempDir(), "data")
+	p := startServer(t, data, "--access", "on")
+	ann := inFolder(t, data, p.url, "ann", "--role", "operator")
+	ann("policy", "set", "keep-checkout", "--ns", "prod", "--service", "checkout", "--min-ready", "2")
+	for _, id := range []string{"a-1", "a-2", "a-3"} {
+		ann("register", "checkout/"+id, "--ns", "prod", "--address", "10.0.0.5", "--ttl", "1h")
+	}
+	ann("drain", "checkout/a-3", "--ns", "prod", "--reason", "deploy 7")
+	showsItsOutputs(t, "docs/policies.md", []string{"ROLLCALL_DATA=" + data}, t.TempDir(), func(command string) string { return command }, nil)
+}
+
+// inFolder makes a token at the registry on a data folder, and gives a function that carries out commands with it.
+func inFolder(t *testing.T, data, url, name string, bounds ...string) func(args ...string) string {
+	t.Helper()
+	as := []string{"--data", data}
 	do := func(args ...string) string {
 		t.Helper()
-		if !slices.Contains(args, "--url") {
-			args = append(args, "--data", data)
-		}
-		out, err := rollcall(args...)
+		out, err := rollcall(append(args, as...)...)
 		if err != nil {
 			t.Fatal(args, err, out)
 		}
 		return out
 	}
-	secret := regexp.MustCompile(`rollcall_\S+`).FindString(do("token", "create", "deploy-bot", "--role", "operator", "--namespace", "prod"))
-	ids := strings.Split("abcdefghijklmno", "")
-	for i, id := range ids {
-		do("register", "checkout/"+id, "--ns", "prod", "--address", "10.0.0.5", "--ttl", map[bool]string{true: "2s", false: "1h"}[i == 14])
-	}
-	moment := time.Now().UTC().Format(time.RFC3339Nano)
-	for i, id := range ids[:14] {
-		do(map[bool]string{true: "drain", false: "deregister"}[i < 12], "checkout/"+id, "--ns", "prod", "--reason", "cleanup", "--token", secret, "--url", p.url)
-	}
-	eventually(t, "true", func() string {
-		return fmt.Sprint(strings.Contains(do("why", "checkout/o", "--ns", "prod"), "lease expired"))
-	})
-	showsItsOutputs(t, "docs/revert.md", []string{"ROLLCALL_DATA=" + data}, t.TempDir(), func(command string) string {
-		plan := regexp.MustCompile(`at position ([0-9]+)`).FindStringSubmatch(do("revert", "--ns", "prod", "--to", moment, "--dry-run"))
-		return strings.NewReplacer("03:11", moment, "4711", plan[1]).Replace(command)
-	}, nil)
+	secret := regexp.MustCompile(`rollcall_\S+`).FindString(do(append([]string{"token", "create", name}, bounds...)...))
+	as = []string{"--url", url, "--token", secret}
+	return do
 }
