@@ -125,7 +125,7 @@ func checkCall(t *testing.T, document string, top *cobra.Command, words []string
 		t.Errorf("%s: rollcall %s: %v", document, strings.Join(words, " "), err)
 		return
 	}
-	for _, word := range words {
+	for i, word := range words {
 		name := flags.FindString(word)
 		if name == "" || !strings.HasPrefix(word, name) || name == "--help" || name == "--version" {
 			continue
@@ -134,6 +134,12 @@ func checkCall(t *testing.T, document string, top *cobra.Command, words []string
 			t.Errorf("%s: rollcall %s: %s has no %s", document, strings.Join(words, " "), c.CommandPath(), name)
 		} else if flag.Deprecated != "" && document != "docs/cli.md" { // which tells what old names mean
 			t.Errorf("%s: rollcall %s: %s %s", document, strings.Join(words, " "), name, flag.Deprecated)
+		} else if name == "--only" && i+1 < len(words) {
+			for value := range strings.SplitSeq(words[i+1], ",") {
+				if !strings.Contains(flag.Usage+",", " "+value+",") {
+					t.Errorf("%s: rollcall %s: there is no %s", document, strings.Join(words, " "), value)
+				}
+			}
 		}
 	}
 }
@@ -143,12 +149,14 @@ var (
 	metricNames = regexp.MustCompile(`\brollcall_[a-z_]*[a-z]`)
 	aTest       = regexp.MustCompile(`\b(Test|Fuzz|Benchmark|Example)[A-Z]\w+`)
 	aPath       = regexp.MustCompile(`(?:^|[\s("'` + "`" + `])((?:\./)?(?:docs|cmd|adapters|domain|commands|queries|projections)/[\w./-]*\w)`)
+	aPackage    = regexp.MustCompile(` \./([\w/]+\w)(/\.\.\.)?`)
 	aRun        = regexp.MustCompile(`-(?:run|bench) '?([\w|]+)`)
 )
 
 // What documents name of the code exists: variables of the environment, metrics, tests, files and folders.
 func TestTheDocumentsNameWhatExists(t *testing.T) {
-	code := strings.Join(slices.Collect(maps.Values(files(t, ".go", ".sh", "Makefile"))), "\n")
+	programs := files(t, ".go", ".sh", "Makefile")
+	code := strings.Join(slices.Collect(maps.Values(programs)), "\n")
 	environment := map[string]bool{}
 	c, _, err := root().Find([]string{"serve"})
 	if err != nil {
@@ -174,16 +182,33 @@ func TestTheDocumentsNameWhatExists(t *testing.T) {
 				t.Errorf("%s names %s, which is no test", name, found)
 			}
 		}
-		for _, found := range aRun.FindAllStringSubmatch(text, -1) {
-			for part := range strings.SplitSeq(found[1], "|") {
-				if !regexp.MustCompile(`func (Test|Fuzz|Benchmark)\w*` + strings.TrimPrefix(part, "Test")).MatchString(code) {
-					t.Errorf("%s runs %s, which is no test", name, part)
-				}
-			}
+		for _, command := range codeOf(text) {
+			checkRun(t, name, command, programs)
 		}
 		for _, found := range aPath.FindAllStringSubmatch(text, -1) {
 			if _, err := os.Stat(filepath.Join(moduleRoot, found[1])); err != nil {
 				t.Errorf("%s names a file that is not there: %v", name, err)
+			}
+		}
+	}
+}
+
+// checkRun judges a run of tests or benchmarks: each name that is picked is one in a package that is named.
+func checkRun(t *testing.T, document, command string, programs map[string]string) {
+	t.Helper()
+	var tests []string
+	for _, folder := range aPackage.FindAllStringSubmatch(command, -1) {
+		for file, text := range programs {
+			if path.Dir(file) == folder[1] || folder[2] != "" && strings.HasPrefix(file, folder[1]+"/") {
+				tests = append(tests, text)
+			}
+		}
+	}
+	for _, found := range aRun.FindAllStringSubmatch(command, -1) {
+		for part := range strings.SplitSeq(found[1], "|") {
+			picks := regexp.MustCompile(`func (Test|Fuzz|Benchmark)\w*` + strings.TrimPrefix(part, "Test"))
+			if len(tests) > 0 && !slices.ContainsFunc(tests, picks.MatchString) {
+				t.Errorf("%s: %s: there is no %s", document, command, part)
 			}
 		}
 	}
