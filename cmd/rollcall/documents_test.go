@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -73,8 +72,8 @@ var (
 	flags = regexp.MustCompile(`--[a-z][a-z-]*`)
 )
 
-// ofOthers are flags of other programs that documents name alone.
-var ofOthers = []string{"--default-non-nullable"}
+// ofOthers are flags of other programs.
+var ofOthers = []string{"--default-non-nullable", "--prefix"}
 
 // A command of ours that a document names exists, and has the flags that are given to it. A flag that is named alone exists somewhere.
 func TestTheDocumentsNameCommandsAndFlagsThatExist(t *testing.T) {
@@ -103,6 +102,18 @@ func TestTheDocumentsNameCommandsAndFlagsThatExist(t *testing.T) {
 				if !known[flag] && !slices.Contains(ofOthers, flag) {
 					t.Errorf("%s names %s, which no command has", name, flag)
 				}
+			}
+		}
+	}
+	for _, c := range append(leaves(top), top) { // the command line's own help, too
+		for line := range strings.Lines(c.Example) {
+			for _, call := range calls.FindAllStringSubmatch(line, -1) {
+				checkCall(t, "the help of "+pathOf(c), top, strings.Fields(call[1]))
+			}
+		}
+		for _, flag := range flags.FindAllString(c.Long+c.Short+c.LocalFlags().FlagUsages(), -1) {
+			if !known[flag] && !slices.Contains(ofOthers, flag) {
+				t.Errorf("the help of %s names %s, which no command has", pathOf(c), flag)
 			}
 		}
 	}
@@ -150,12 +161,15 @@ var (
 	aTest       = regexp.MustCompile(`\b(Test|Fuzz|Benchmark|Example)[A-Z]\w+`)
 	aPath       = regexp.MustCompile(`(?:^|[\s("'` + "`" + `])((?:\./)?(?:docs|cmd|adapters|domain|commands|queries|projections)/[\w./-]*\w)`)
 	aPackage    = regexp.MustCompile(` \./([\w/]+\w)(/\.\.\.)?`)
+	aTarget     = regexp.MustCompile(`\bmake ([a-z]+)`)
+	anEvent     = regexp.MustCompile(`^[A-Z][a-z]+([A-Z][a-z]+)+$|^Rollcall-[A-Z][\w-]+$`)
 	aRun        = regexp.MustCompile(`-(?:run|bench) '?([\w|]+)`)
 )
 
-// What documents name of the code exists: variables of the environment, metrics, tests, files and folders.
+// What documents name of the code exists: events, headers, variables of the environment, metrics, tests, make's targets, files and folders.
 func TestTheDocumentsNameWhatExists(t *testing.T) {
-	programs := files(t, ".go", ".sh", "Makefile")
+	t.Parallel()
+	programs := files(t, ".go", ".sh", ".service", "Makefile")
 	code := strings.Join(slices.Collect(maps.Values(programs)), "\n")
 	environment := map[string]bool{}
 	c, _, err := root().Find([]string{"serve"})
@@ -184,6 +198,14 @@ func TestTheDocumentsNameWhatExists(t *testing.T) {
 		}
 		for _, command := range codeOf(text) {
 			checkRun(t, name, command, programs)
+			for _, target := range aTarget.FindAllStringSubmatch(command, -1) {
+				if !strings.Contains(code, "\n"+target[1]+":") {
+					t.Errorf("%s: make has no %s", name, target[1])
+				}
+			}
+			if anEvent.MatchString(command) && !strings.Contains(code, strings.TrimSuffix(command, "WithResponse")) { // a generated client has that
+				t.Errorf("%s names %s, which does not exist", name, command)
+			}
 		}
 		for _, found := range aPath.FindAllStringSubmatch(text, -1) {
 			if _, err := os.Stat(filepath.Join(moduleRoot, found[1])); err != nil {
@@ -222,6 +244,7 @@ var (
 
 // A link within the repository leads to a file that exists, and to a heading of it. Links lead from the README to every document.
 func TestTheLinksOfTheDocumentsLeadSomewhere(t *testing.T) {
+	t.Parallel()
 	all := files(t, ".md")
 	linked := map[string][]string{}
 	for name, text := range all {
@@ -274,6 +297,7 @@ var (
 
 // The routes and the problems that documents name are in the API's description.
 func TestTheDocumentsNameRoutesAndProblemsThatExist(t *testing.T) {
+	t.Parallel()
 	description := readText(t, "docs/api/openapi.yaml")
 	var routes []*regexp.Regexp
 	for _, found := range regexp.MustCompile(`(?m)^  (/v1/\S+):`).FindAllStringSubmatch(description, -1) {
@@ -329,40 +353,4 @@ func TestTheDocumentsHaveEveryFlagOfTheServerWithItsDefault(t *testing.T) {
 			t.Errorf("no table has --%s of serve", f.Name)
 		}
 	})
-}
-
-// Every time of the table in docs/cli.md is understood, and its file of contexts is read.
-func TestTheTimesAndContextsOfTheCommandLinesDocument(t *testing.T) {
-	text := readText(t, "docs/cli.md")
-	_, table, _ := strings.Cut(text, "\n| | such as |\n")
-	table, _, _ = strings.Cut(table, "\nA date without a time ")
-	understood := 0
-	for row := range strings.Lines(table) {
-		cells := strings.Split(row, "|")
-		for _, found := range spans.FindAllStringSubmatch(cells[max(0, len(cells)-2)], -1) {
-			if _, err := parseWhen(found[1], time.Date(2026, 3, 2, 4, 0, 0, 0, time.UTC)); err != nil {
-				t.Errorf("%q: %v", found[1], err)
-			}
-			understood++
-		}
-	}
-	if understood < 15 {
-		t.Errorf("the table has %d times", understood)
-	}
-	folder := t.TempDir()
-	t.Setenv("XDG_CONFIG_HOME", folder)
-	for _, block := range fenced.FindAllStringSubmatch(text, -1) {
-		if block[1] != "yaml" {
-			continue
-		}
-		if err := os.Mkdir(filepath.Join(folder, "rollcall"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(folder, "rollcall", "contexts.yaml"), []byte(block[2]), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if out, err := rollcall("context", "list"); err != nil || !strings.Contains(out, "rollcall.example.com") {
-		t.Error(err, out)
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -21,6 +22,15 @@ func TestTheDescriptionMakesAClientThatWorks(t *testing.T) {
 	}
 	for _, script := range []string{"lint", "generate", "compile"} {
 		npm(t, clientTests, "run", "--silent", script)
+	}
+	scripts, err := os.ReadFile(filepath.Join(clientTests, "package.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range commandsOf(t, "../../docs/api/README.md") { // as the document has them
+		if script, ours := strings.CutPrefix(command, "npx "); ours && !strings.Contains(string(scripts), `": "`+script+`"`) {
+			t.Errorf("no script of the package is %s", script)
+		}
 	}
 	p := startServer(t, t.TempDir())
 	story := exec.Command("node", "build/js/story.js", p.url)
