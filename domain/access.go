@@ -74,6 +74,9 @@ func (p Pattern) Match(name string) bool {
 	return string(p) == name && name != ""
 }
 
+// One says whether the pattern picks one name only.
+func (p Pattern) One() bool { return !strings.HasSuffix(string(p), "*") }
+
 // And is the pattern that picks what both p and q pick; ok is false where they pick nothing together.
 func (p Pattern) And(q Pattern) (both Pattern, ok bool) {
 	pStart, pMany := strings.CutSuffix(string(p), "*")

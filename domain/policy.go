@@ -2,7 +2,6 @@ package domain
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -259,13 +258,23 @@ func (e Guarded) Error() string {
 
 // Policies is the state of all policies: the fold of their stream.
 type Policies struct {
-	Events uint64 // of the stream
-	ByName map[string]Policy
+	Events uint64    // of the stream
+	sorted []*Policy // by name; never changed, nor are the policies
 }
 
-// List are the policies by name.
-func (p *Policies) List() []Policy {
-	return slices.SortedFunc(maps.Values(p.ByName), func(a, b Policy) int { return strings.Compare(a.Name, b.Name) })
+// List are the policies by name. REQUIRES: the caller changes none of them.
+func (p *Policies) List() []*Policy { return p.sorted }
+
+// Find is a policy; nil: there is none.
+func (p *Policies) Find(name string) *Policy {
+	if at, ok := p.find(name); ok {
+		return p.sorted[at]
+	}
+	return nil
+}
+
+func (p *Policies) find(name string) (at int, ok bool) {
+	return slices.BinarySearchFunc(p.sorted, name, func(p *Policy, name string) int { return strings.Compare(p.Name, name) })
 }
 
 // Decide gives the event that a command causes; nil: the state is already the one that the command asks for.
@@ -279,12 +288,12 @@ func (p *Policies) Decide(command PolicyCommand) (Event, error) {
 		if err := spec.validate(); err != nil {
 			return nil, err
 		}
-		if present, ok := p.ByName[c.Name]; ok && present.PolicySpec.Equal(spec) {
+		if present := p.Find(c.Name); present != nil && present.Equal(spec) {
 			return nil, nil
 		}
 		return PolicySet{Name: c.Name, PolicySpec: spec}, nil
 	case RemovePolicy:
-		if _, ok := p.ByName[c.Name]; !ok {
+		if p.Find(c.Name) == nil {
 			return nil, UnknownPolicy{Name: c.Name}
 		}
 		return PolicyRemoved(c), ValidateReason(c.Reason)
@@ -292,18 +301,23 @@ func (p *Policies) Decide(command PolicyCommand) (Event, error) {
 	panic(fmt.Sprintf("domain: no rule for command %T", command))
 }
 
-// Apply folds one event into a new state; the one before stays as it is.
+// Apply folds one event into a new state; the one before stays as it is. It copies a pointer for each policy, and no policy.
 func (p Policies) Apply(event Event, recorded Recorded) Policies {
 	p.Events++
-	p.ByName = maps.Clone(p.ByName)
-	if p.ByName == nil {
-		p.ByName = map[string]Policy{}
-	}
 	switch e := event.(type) {
 	case PolicySet:
-		p.ByName[e.Name] = Policy{Name: e.Name, PolicySpec: e.PolicySpec, By: recorded.Actor, At: recorded.At}
+		set := &Policy{Name: e.Name, PolicySpec: e.PolicySpec, By: recorded.Actor, At: recorded.At}
+		at, found := p.find(e.Name)
+		p.sorted = slices.Clone(p.sorted)
+		if found {
+			p.sorted[at] = set
+		} else {
+			p.sorted = slices.Insert(p.sorted, at, set)
+		}
 	case PolicyRemoved:
-		delete(p.ByName, e.Name)
+		if at, found := p.find(e.Name); found {
+			p.sorted = slices.Delete(slices.Clone(p.sorted), at, at+1)
+		}
 	}
 	return p
 }

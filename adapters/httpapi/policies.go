@@ -2,30 +2,64 @@ package httpapi
 
 import (
 	"fmt"
+	"iter"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/projections/catalog"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // maxPolicyNotes is how many services the notes of a policy name at most.
 const maxPolicyNotes = 10
 
+// concerned finds the services that policies are for, without a look at each service for each policy.
+type concerned struct {
+	services []domain.ServiceKey            // in order of their names
+	named    map[string][]domain.ServiceKey // by name, in order of their namespaces
+}
+
+func concernedOf(services []domain.ServiceKey) concerned {
+	c := concerned{services, map[string][]domain.ServiceKey{}}
+	for _, key := range services {
+		c.named[key.Service] = append(c.named[key.Service], key)
+	}
+	return c
+}
+
+// by are the services that a policy is for, in order of their names.
+func (c *concerned) by(p domain.PolicySpec) iter.Seq[domain.ServiceKey] {
+	return func(yield func(domain.ServiceKey) bool) {
+		among := c.services
+		switch {
+		case p.Service.One():
+			among = c.named[string(p.Service)]
+		case p.Namespace.One():
+			begin, _ := slices.BinarySearchFunc(among, string(p.Namespace), func(key domain.ServiceKey, ns string) int { return strings.Compare(key.Namespace, ns) })
+			among = among[begin:]
+		}
+		for _, key := range among {
+			if p.Namespace.One() && key.Namespace > string(p.Namespace) || p.Matches(key) && !yield(key) {
+				return
+			}
+		}
+	}
+}
+
 // showPolicy gives a policy in the form of the API. It names the services that have fewer ready than it keeps, and those that
 // panic by it.
-func (a *api) showPolicy(p domain.Policy) wire.Policy {
+func (a *api) showPolicy(p *domain.Policy, services *concerned) wire.Policy {
 	shown := wire.Policy{Name: p.Name, PolicySpec: p.PolicySpec, SetBy: p.By, SetAt: p.At.UTC()}
-	catalog, matches := a.Queries.Live.Catalog(), false
-	for _, service := range catalog.Services("") {
-		if !p.Matches(service) {
-			continue
-		}
+	live, matches := a.Queries.Live.Catalog(), false
+	for service := range services.by(p.PolicySpec) {
 		if matches = true; len(shown.Notes) >= maxPolicyNotes {
 			break
 		}
-		view := catalog.View(service)
+		view := live.View(service)
 		if p.PanicThreshold != "" && p.Panics(view.ReadyCount(), len(view.Entries)) {
 			shown.Notes = append(shown.Notes, fmt.Sprintf("%s has %d of %d instances ready, fewer than %s: lookups of ready instances give all", service, view.ReadyCount(), len(view.Entries), p.PanicThreshold))
 		}
@@ -43,19 +77,21 @@ func (a *api) showPolicy(p domain.Policy) wire.Policy {
 }
 
 func (a *api) listPolicies(c echo.Context) error {
-	shown := []wire.Policy{}
+	shown, services := []wire.Policy{}, concernedOf(a.Queries.Live.Catalog().Services(""))
 	for _, p := range a.Policies.List() {
-		shown = append(shown, a.showPolicy(p))
+		shown = append(shown, a.showPolicy(p, &services))
 	}
 	return c.JSON(http.StatusOK, wire.PolicyList{Policies: shown})
 }
 
 func (a *api) getPolicy(c echo.Context) error {
-	p, ok := a.Policies.Find(pathPart(c, "name"))
-	if !ok {
+	p := a.Policies.Find(pathPart(c, "name"))
+	if p == nil {
 		return domain.UnknownPolicy{Name: pathPart(c, "name")}
 	}
-	return c.JSON(http.StatusOK, a.showPolicy(p))
+	services := concernedOf(a.Queries.Live.Catalog().Matching([]domain.PolicySpec{p.PolicySpec}))
+	slices.SortFunc(services.services, catalog.ByName)
+	return c.JSON(http.StatusOK, a.showPolicy(p, &services))
 }
 
 func (a *api) setPolicy(c echo.Context) error {

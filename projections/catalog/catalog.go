@@ -371,18 +371,29 @@ func Within(asked, namespace string) bool {
 
 // Services are the services that have instances, in order of their names. namespace limits them, see Within.
 func (c *Catalog) Services(namespace string) []domain.ServiceKey {
-	var keys []domain.ServiceKey
+	keys := c.pick(func(key domain.ServiceKey) bool { return Within(namespace, key.Namespace) })
+	slices.SortFunc(keys, ByName)
+	return keys
+}
+
+// Matching are the services that have instances and that one of the specifications is for, but for the registry's own, in no order.
+func (c *Catalog) Matching(specs []domain.PolicySpec) []domain.ServiceKey {
+	return c.pick(func(key domain.ServiceKey) bool {
+		return Within("", key.Namespace) && slices.ContainsFunc(specs, func(p domain.PolicySpec) bool { return p.Matches(key) })
+	})
+}
+
+func (c *Catalog) pick(picks func(domain.ServiceKey) bool) (keys []domain.ServiceKey) {
 	for i := range c.shards {
 		shard := &c.shards[i]
 		shard.mu.RLock()
 		for key := range shard.services {
-			if Within(namespace, key.Namespace) {
+			if picks(key) {
 				keys = append(keys, key)
 			}
 		}
 		shard.mu.RUnlock()
 	}
-	slices.SortFunc(keys, ByName)
 	return keys
 }
 

@@ -1,6 +1,7 @@
 package live
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -14,10 +15,9 @@ import (
 // They are folded here, in the order of the log, and not taken from projections/policies: a policy that begins or ends to be
 // for a service changes what lookups of the service give, as an event of an instance does.
 type Thresholds struct {
-	events uint64 // of the stream of policies
-	ever   bool   // there was a threshold once
-	byName map[string]domain.Policy
-	all    []domain.Policy // the greatest threshold first, then by name
+	policies domain.Policies
+	ever     bool             // there was a threshold once
+	all      []*domain.Policy // the greatest threshold first, then by name
 }
 
 // None says that there is no threshold, and never was one: nobody was ever told of a panic.
@@ -29,47 +29,57 @@ func (t *Thresholds) Panic(service domain.ServiceKey, ready, total int) *domain.
 	if service.Namespace == domain.RegistryNamespace { // the nodes' own: applyPolicy touches none of these
 		return nil
 	}
-	for i := range t.all {
-		if t.all[i].Matches(service) && t.all[i].Panics(ready, total) {
-			return &t.all[i]
+	for _, p := range t.all {
+		if !p.Panics(ready, total) { // nor does it by those that follow, which are not greater
+			return nil
+		}
+		if p.Matches(service) {
+			return p
 		}
 	}
 	return nil
 }
 
+// greatestFirst orders policies by their thresholds, the greatest first, then by name.
+func greatestFirst(a, b *domain.Policy) int {
+	return cmp.Or(b.PanicThreshold.Of(100)-a.PanicThreshold.Of(100), strings.Compare(a.Name, b.Name))
+}
+
 // after is the state after the next event of the stream of policies, with the specifications that began or ended. An event
 // that cannot be read sets nothing.
 func (t *Thresholds) after(e *eventstore.RecordedEvent) (next *Thresholds, concerned []domain.PolicySpec) {
-	if uint64(e.Revision) < t.events { // loadThresholds has read ahead
+	if uint64(e.Revision) < t.policies.Events { // loadThresholds has read ahead
 		return t, nil
 	}
-	state := domain.Policies{ByName: t.byName}
-	if event, err := eventstore.Decode(e); err == nil {
-		if set, ok := event.(domain.PolicySet); ok {
-			concerned = append(concerned, t.byName[set.Name].PolicySpec, set.PolicySpec)
-		} else if removed, ok := event.(domain.PolicyRemoved); ok {
-			concerned = append(concerned, t.byName[removed.Name].PolicySpec)
-		}
-		state = state.Apply(event, eventstore.RecordOf(e))
+	next = &Thresholds{policies: t.policies, ever: t.ever, all: t.all}
+	event, err := eventstore.Decode(e)
+	if err == nil {
+		next.policies = t.policies.Apply(event, eventstore.RecordOf(e))
 	}
-	next = &Thresholds{events: uint64(e.Revision) + 1, ever: t.ever, byName: state.ByName}
-	for _, p := range next.byName {
-		if p.PanicThreshold != "" {
-			next.all = append(next.all, p)
-		}
+	next.policies.Events = uint64(e.Revision) + 1
+	var name string
+	switch e := event.(type) {
+	case domain.PolicySet:
+		name = e.Name
+	case domain.PolicyRemoved:
+		name = e.Name
 	}
-	slices.SortFunc(next.all, func(a, b domain.Policy) int {
-		if more, less := a.PanicThreshold.Of(100), b.PanicThreshold.Of(100); more != less {
-			return less - more
-		}
-		return strings.Compare(a.Name, b.Name)
-	})
-	concerned = slices.DeleteFunc(concerned, func(p domain.PolicySpec) bool { return p.PanicThreshold == "" })
+	before, now := t.policies.Find(name), next.policies.Find(name)
+	if before != nil && before.PanicThreshold != "" {
+		at, _ := slices.BinarySearchFunc(next.all, before, greatestFirst)
+		next.all = slices.Delete(slices.Clone(next.all), at, at+1)
+		concerned = append(concerned, before.PolicySpec)
+	}
+	if now != nil && now.PanicThreshold != "" {
+		at, _ := slices.BinarySearchFunc(next.all, now, greatestFirst)
+		next.all = slices.Insert(slices.Clone(next.all), at, now)
+		concerned = append(concerned, now.PolicySpec)
+	}
 	next.ever = t.ever || len(concerned) > 0
 	return next, concerned
 }
 
-// loadThresholds reads the stream of policies, which has few events.
+// loadThresholds reads the stream of policies.
 func (s *State) loadThresholds(ctx context.Context) error {
 	t := &Thresholds{}
 	for e, err := range s.opts.Store.ReadStream(ctx, eventstore.PolicyStream, eventstore.ReadOptions{}) {
@@ -107,9 +117,7 @@ func (s *State) touch(concerned []domain.PolicySpec, at eventstore.Position) {
 	if len(concerned) == 0 {
 		return
 	}
-	matching := slices.DeleteFunc(s.Catalog().Services(""), func(key domain.ServiceKey) bool {
-		return !slices.ContainsFunc(concerned, func(p domain.PolicySpec) bool { return p.Matches(key) })
-	})
+	matching := s.Catalog().Matching(concerned)
 	s.changing.Lock()
 	for _, key := range matching {
 		s.Catalog().Touch(key, at)

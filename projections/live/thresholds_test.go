@@ -58,3 +58,56 @@ func TestPoliciesThatCouldNotBeReadAtTheStartCountLater(t *testing.T) {
 		t.Errorf("without policies %v, touched %d", state.Thresholds().None(), state.Touched())
 	}
 }
+
+// Of several policies, the one with the greatest threshold counts, in whatever order they were set, changed and removed.
+func TestTheGreatestThresholdCounts(t *testing.T) {
+	store := eventstoretest.NewMemory()
+	appendPolicy := func(events ...domain.Event) {
+		t.Helper()
+		for _, e := range events {
+			data, err := domain.Encode(e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := store.Append(t.Context(), nil, eventstore.AppendRequest{Stream: eventstore.PolicyStream, Events: []eventstore.EventData{{Type: e.EventType(), Data: data, Metadata: []byte(`{"schema":2}`)}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	set := func(name string, service domain.Pattern, threshold domain.Amount) domain.Event {
+		return domain.PolicySet{Name: name, PolicySpec: domain.PolicySpec{Namespace: "*", Service: service, PanicThreshold: threshold, KeepLast: 1}}
+	}
+	panics := func(service string, ready int) string {
+		t.Helper()
+		state, err := live.Open(t.Context(), live.Options{Store: store, Snapshots: snapshots(t.TempDir(), uuid.New()), Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer state.Close()
+		p := state.Thresholds().Panic(domain.ServiceKey{Namespace: "default", Service: service}, ready, 100)
+		if p == nil {
+			return ""
+		}
+		return p.Name
+	}
+	appendPolicy(set("b", "*", "30%"), set("a", "*", "30%"), set("low", "*", "9%"), set("none", "*", ""), set("pay", "pay", "100%"), set("gone", "*", "90%"), domain.PolicyRemoved{Name: "gone"}, domain.PolicyRemoved{Name: "never"})
+	for _, c := range []struct {
+		service string
+		ready   int
+		want    string
+	}{{"web", 5, "a"}, {"web", 29, "a"}, {"web", 30, ""}, {"pay", 99, "pay"}, {"pay", 100, ""}} {
+		if got := panics(c.service, c.ready); got != c.want {
+			t.Errorf("%s with %d of 100 ready panics by %q, want %q", c.service, c.ready, got, c.want)
+		}
+	}
+	appendPolicy(set("low", "*", "50%"), set("a", "*", ""), set("pay", "pay", "10%"))
+	for _, c := range []struct {
+		service string
+		ready   int
+		want    string
+	}{{"web", 29, "low"}, {"web", 49, "low"}, {"pay", 5, "low"}, {"web", 50, ""}} {
+		if got := panics(c.service, c.ready); got != c.want {
+			t.Errorf("later, %s with %d of 100 ready panics by %q, want %q", c.service, c.ready, got, c.want)
+		}
+	}
+}

@@ -60,22 +60,19 @@ func (t *Table) apply(e *eventstore.RecordedEvent) {
 }
 
 // Any says whether there is a policy. It is cheap.
-func (t *Table) Any() bool { return len(t.state.Load().ByName) > 0 }
+func (t *Table) Any() bool { return len(t.state.Load().List()) > 0 }
 
-// List are the policies by name.
-func (t *Table) List() []domain.Policy { return t.state.Load().List() }
+// List are the policies by name. REQUIRES: the caller changes none of them.
+func (t *Table) List() []*domain.Policy { return t.state.Load().List() }
 
-// Find is a policy; ok is false where there is none.
-func (t *Table) Find(name string) (p domain.Policy, ok bool) {
-	p, ok = t.state.Load().ByName[name]
-	return p, ok
-}
+// Find is a policy; nil: there is none.
+func (t *Table) Find(name string) *domain.Policy { return t.state.Load().Find(name) }
 
 // For are the policies of a service, by name.
 func (t *Table) For(service domain.ServiceKey) (all []domain.Policy) {
-	for _, p := range t.state.Load().List() {
+	for _, p := range t.List() {
 		if p.Matches(service) {
-			all = append(all, p)
+			all = append(all, *p)
 		}
 	}
 	return all
