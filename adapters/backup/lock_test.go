@@ -54,7 +54,7 @@ func TestOneBackupAtATimeIsWrittenToAFolder(t *testing.T) {
 		return target
 	}
 	early, late := open(), open()
-	begun, slow := make(chan bool), archive(t, first, early.Have())
+	begun, refused, slow := make(chan bool), make(chan bool), archive(t, first, early.Have())
 	r, w := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
@@ -64,6 +64,7 @@ func TestOneBackupAtATimeIsWrittenToAFolder(t *testing.T) {
 	go func() {
 		_, err := w.Write(slow[:1024]) // the folder is locked when this is read
 		close(begun)
+		<-refused
 		_, more := w.Write(slow[1024:])
 		w.CloseWithError(errors.Join(err, more))
 	}()
@@ -71,6 +72,7 @@ func TestOneBackupAtATimeIsWrittenToAFolder(t *testing.T) {
 	if _, err := late.Receive(bytes.NewReader(archive(t, second, late.Have())), func(int64) {}); err == nil {
 		t.Error("two backups at a time were written")
 	}
+	close(refused)
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/rollcall-registry/rollcall/projections/durable"
 )
@@ -76,8 +77,9 @@ func sweep(dir string) (err error) {
 	return err
 }
 
-// planned says whether a folder without a manifest holds only what a first backup has left that did not end.
-func planned(dir string) bool {
+// unended says whether a folder without a manifest has nothing but what first backups have left that did not end: files that a plan
+// names, incomingFolder with what backups put there, and empty folders.
+func unended(dir string) bool {
 	left := map[string]bool{}
 	for _, f := range readPlan(dir).Files {
 		if checkFile(dir, f) == nil {
@@ -86,16 +88,22 @@ func planned(dir string) bool {
 	}
 	incoming, only := filepath.Join(dir, incomingFolder), true
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		ours := left[path] || filepath.Dir(path) == incoming && arrives(e.Name())
 		switch {
 		case err != nil:
 			return err
-		case path == incoming && e.IsDir():
-			return fs.SkipDir
-		case !e.IsDir() && !left[path]:
-			only = false
-			return fs.SkipAll
+		case e.IsDir() && filepath.Dir(path) != incoming, e.Type().IsRegular() && ours:
+			return nil
 		}
-		return nil
+		only = false
+		return fs.SkipAll
 	})
-	return only && err == nil && len(left) > 0
+	return only && err == nil
+}
+
+// arrives says whether a file in incomingFolder has a name that a backup gives: a number, or that of the plan or the manifest, also
+// while they are written.
+func arrives(name string) bool {
+	name = strings.TrimRight(name, "0123456789") // of a file that is being written, too
+	return name == "" || strings.TrimPrefix(name, ".") == planName || strings.TrimPrefix(name, ".") == ManifestName
 }

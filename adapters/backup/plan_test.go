@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rollcall-registry/rollcall/adapters/backup"
@@ -88,6 +89,44 @@ func TestAFirstBackupThatWasKilledIsBegunAnew(t *testing.T) {
 		}
 		if !there(filepath.Join(dir, other)) || !there(filepath.Join(dir, "events/000004.sst")) {
 			t.Error("a folder that was refused was changed")
+		}
+	}
+}
+
+// A backup that was killed may leave empty folders, and the next one may be killed before its plan is written. What another has put in
+// the folder keeps every backup out.
+func TestWhateverAKilledFirstBackupLeftTheNextOneIsBegun(t *testing.T) {
+	for name, left := range map[string]map[string]string{
+		"empty folders":                        {"events/": ""},
+		"empty folders and parts that arrived": {"events/": "", "incoming/0": "a", "incoming/12": "b"},
+		"no plan yet":                          {"events/": "", "incoming/0": "a", "incoming/.plan.json1823": "{"},
+		"a manifest that is not in place":      {"incoming/plan.json": `{"files":[]}`, "incoming/manifest.json": "{", "incoming/.manifest.json55": "{"},
+	} {
+		dir := t.TempDir()
+		for path, content := range left {
+			if strings.HasSuffix(path, "/") {
+				path += "none"
+			}
+			put(t, filepath.Join(dir, path), content)
+			if content == "" {
+				if err := os.Remove(filepath.Join(dir, path)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := take(t, first, dir); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if _, err := backup.Verify(dir, func(_, _ int64) {}); err != nil || there(filepath.Join(dir, "incoming")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, path := range []string{"incoming/letter.txt", "incoming/2024/1", "incoming/0/1", "incoming/plan.json.old"} {
+		dir := t.TempDir()
+		put(t, filepath.Join(dir, path), "mine")
+		if err := take(t, first, dir); err == nil || !there(filepath.Join(dir, path)) {
+			t.Errorf("a folder with %s is taken: %v", path, err)
 		}
 	}
 }

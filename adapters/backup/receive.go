@@ -40,7 +40,7 @@ func OpenTarget(dir string) (*Target, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !ok && len(entries) > 0 && !onlyIncoming(entries) && !planned(dir) {
+	if !ok && len(entries) > 0 && !unended(dir) {
 		return nil, fmt.Errorf("%s is not empty and holds no backup: a backup goes into a new folder, or one that holds a backup of the same store", dir)
 	}
 	t := &Target{dir: dir, before: m}
@@ -50,11 +50,6 @@ func OpenTarget(dir string) (*Target, error) {
 		}
 	}
 	return t, nil
-}
-
-// onlyIncoming says whether a first backup was begun in the folder and did not end.
-func onlyIncoming(entries []os.DirEntry) bool {
-	return len(entries) == 1 && entries[0].Name() == incomingFolder && entries[0].IsDir()
 }
 
 // Have lists the files that need not be sent again.
@@ -111,7 +106,10 @@ func (t *Target) Receive(r io.Reader, progress func(bytes int64)) (m Manifest, e
 			return m, err
 		}
 	}
-	if err := m.write(t.dir); err != nil {
+	if err := m.write(incoming); err != nil {
+		return m, err
+	}
+	if err := errors.Join(os.Rename(filepath.Join(incoming, ManifestName), filepath.Join(t.dir, ManifestName)), durable.SyncDir(t.dir)); err != nil {
 		return m, err
 	}
 	return m, t.removeOld(&m)
