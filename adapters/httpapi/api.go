@@ -6,7 +6,6 @@ package httpapi
 
 import (
 	"cmp"
-	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
@@ -23,6 +22,7 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/policies"
 	"github.com/rollcall-registry/rollcall/projections/webhooks"
 	"github.com/rollcall-registry/rollcall/queries"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // Limits of the API. They are part of the public contract (docs/api).
@@ -50,8 +50,8 @@ type Config struct {
 	// Remote says that commits take a way over the network.
 	Remote bool
 
-	// BackupTo writes a backup as a tar archive; nil: the event store is a database of its own.
-	BackupTo func(w io.Writer, have json.RawMessage) error
+	// BackupTo writes a backup as a tar archive, without tables that the receiver has; nil: the event store is a database of its own.
+	BackupTo func(w io.Writer, have []wire.BackupFile) error
 
 	// Access tells who a caller is and what the caller may do. nil: everybody may do everything, except for changing
 	// access itself, which needs the socket.

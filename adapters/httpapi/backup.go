@@ -1,7 +1,9 @@
 package httpapi
 
 import (
-	"encoding/json"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -9,6 +11,8 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/rollcall-registry/rollcall/adapters/web"
+	"github.com/rollcall-registry/rollcall/domain"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // backupTimeout is the write deadline of each part of a backup.
@@ -23,15 +27,19 @@ func (a *api) backup(c echo.Context) error {
 	if a.BackupTo == nil {
 		return problem(http.StatusNotImplemented, "no-backup", "There is nothing to back up here", "the events are in another event store; back that up by its own means")
 	}
-	var body struct {
-		Have json.RawMessage `json:"have"`
-	}
+	var body wire.BackupRequest
 	raw, err := readBody(c, MaxBatchBody)
 	if err != nil {
 		return err
 	}
 	if err := DecodeStrict(raw, &body); err != nil {
 		return err
+	}
+	for i, f := range body.Have {
+		if err := checkHeld(f); err != nil {
+			err.Field = fmt.Sprintf("have[%d].%s", i, err.Field)
+			return *err
+		}
 	}
 	c.Response().Header().Set("Content-Type", "application/x-tar")
 	switch err := a.BackupTo(&partWriter{c}, body.Have); {
@@ -41,6 +49,20 @@ func (a *api) backup(c echo.Context) error {
 	case err != nil:
 		a.Logger.Error("backup failed", "cause", err)
 		panic(http.ErrAbortHandler) // the client must not take a part of a backup for a whole one
+	}
+	return nil
+}
+
+// checkHeld refuses a file that no manifest of a backup names so: the caller would get tables again that it has.
+func checkHeld(f wire.BackupFile) *domain.InvalidField {
+	sum, err := hex.DecodeString(f.SHA256)
+	switch {
+	case f.Name == "":
+		return &domain.InvalidField{Field: "name", Rule: "is needed"}
+	case f.Size < 0:
+		return &domain.InvalidField{Field: "size", Rule: "must not be negative"}
+	case f.SHA256 != "" && (err != nil || len(sum) != sha256.Size): // backups of early versions have none
+		return &domain.InvalidField{Field: "sha256", Rule: "must be 64 hexadecimal digits"}
 	}
 	return nil
 }

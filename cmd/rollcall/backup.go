@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/raftstore"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/history"
+	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
 // backupOf is what a data folder's backup consists of: events, history, keys, and how far consumers are.
@@ -33,18 +33,16 @@ func backupOf(data string, store *pebblestore.Store, past *history.History) back
 }
 
 // backupFunc serves backups of a running registry.
-func backupFunc(data string, store *backend, past *history.History) func(w io.Writer, have json.RawMessage) error {
+func backupFunc(data string, store *backend, past *history.History) func(w io.Writer, have []wire.BackupFile) error {
 	if store.embedded == nil {
 		return nil
 	}
-	return func(w io.Writer, raw json.RawMessage) error {
-		var have []backup.File
-		if len(raw) > 0 {
-			if err := json.Unmarshal(raw, &have); err != nil {
-				return err
-			}
+	return func(w io.Writer, have []wire.BackupFile) error {
+		var files []backup.File
+		for _, f := range have {
+			files = append(files, backup.File(f))
 		}
-		return backupOf(data, store.embedded(), past).Write(w, have)
+		return backupOf(data, store.embedded(), past).Write(w, files)
 	}
 }
 

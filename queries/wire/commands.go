@@ -107,3 +107,16 @@ type Attempt struct {
 type AttemptList struct {
 	Attempts []Attempt `json:"attempts"`
 }
+
+// BackupRequest asks for a backup.
+type BackupRequest struct {
+	Have []BackupFile `json:"have"` // files of an earlier backup; tables among them are left out
+}
+
+// BackupFile is a file of a backup.
+type BackupFile struct {
+	Name   string `json:"name"`           // in the data folder
+	Path   string `json:"path,omitempty"` // in the folder of the backup; "": as its name
+	Size   int64  `json:"size"`           // bytes
+	SHA256 string `json:"sha256"`         // in hexadecimal digits
+}
