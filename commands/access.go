@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -55,7 +54,7 @@ type Access struct {
 	// none, and a secret cannot be told again.
 	Derive func(from string) ([]byte, error)
 
-	turn sync.Mutex // of commands, see decideOn
+	turn turn // of commands, see decideOn
 }
 
 // Create makes a token and gives its secret, which is kept nowhere.
@@ -141,9 +140,12 @@ func (a *Access) future(field string, at time.Time) error {
 
 // Do carries out one command. It is answered when this node applies it.
 func (a *Access) Do(ctx context.Context, caller Caller, command domain.AccessCommand) error {
-	a.turn.Lock()
-	defer a.turn.Unlock()
-	_, err := decideOn(ctx, a.Store, eventstore.AccessStream, a.State, caller, func() (domain.Event, uint64, error) {
+	release, err := a.turn.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	_, err = decideOn(ctx, a.Store, eventstore.AccessStream, a.State, caller, func() (domain.Event, uint64, error) {
 		event, events, err := a.State.Decide(command)
 		if remove, ok := command.(domain.RemoveRole); ok && err == nil && event != nil && a.Ruled != nil && a.Ruled(remove.Name) {
 			return nil, 0, domain.RoleInUse{Role: remove.Name}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -37,7 +36,7 @@ type Cluster struct {
 	Membership  Membership
 	Logger      *slog.Logger
 
-	mu     sync.Mutex // one change at a time on this node
+	turn   turn // one change at a time on this node; guards told and events
 	told   domain.Members
 	events uint64 // of the registry's stream that are in told
 }
@@ -96,8 +95,11 @@ func (c *Cluster) Transfer(ctx context.Context, id string) error {
 
 // record appends the events that the log of events lacks of the present members.
 func (c *Cluster) record(ctx context.Context, caller Caller, reason string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	release, err := c.turn.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	for range attempts {
 		if err := c.catchUp(ctx); err != nil {
 			return err

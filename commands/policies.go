@@ -2,7 +2,6 @@ package commands
 
 import (
 	"context"
-	"sync"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/domain/eventstore"
@@ -18,13 +17,16 @@ type Policies struct {
 		WaitFor(ctx context.Context, position eventstore.Position) error
 	}
 
-	turn sync.Mutex // of commands, see decideOn
+	turn turn // of commands, see decideOn
 }
 
 // Do carries out one command. It is answered when this node applies it.
 func (p *Policies) Do(ctx context.Context, caller Caller, command domain.PolicyCommand) error {
-	p.turn.Lock()
-	defer p.turn.Unlock()
+	release, err := p.turn.take(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
 	at, err := decideOn(ctx, p.Store, eventstore.PolicyStream, p.State, caller, func() (domain.Event, uint64, error) { return p.State.Decide(command) })
 	if err != nil || at == 0 {
 		return err
