@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +39,11 @@ func newNodes(list string) (*nodes, error) {
 		u, err := url.Parse(text)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 			return nil, domain.InvalidField{Field: "url", Rule: "must be like http://127.0.0.1:7700"}
+		}
+		if port := u.Port(); port != "" {
+			if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+				return nil, domain.InvalidField{Field: "url", Rule: "must have a port of at most 65535"}
+			}
 		}
 		text = strings.TrimRight(text, "/")
 		if slices.Contains(n.urls, text) {

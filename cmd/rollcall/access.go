@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -34,8 +35,10 @@ server is needed, and no issuer is asked. Whether the roles exist that the rules
 	c.Flags().StringVar(&claims, "claims", "", "file with a token's claims, in JSON: show what its bearer gets")
 	c.Flags().StringVar(&issuer, "issuer", "", "name of the token's issuer, where the file has several")
 	c.Flags().StringVar(&certificate, "certificate", "", "spiffe://… or cn:…: show what a certificate with this name gets")
-	c.MarkFlagsMutuallyExclusive("claims", "certificate")
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := errors.Join(notTogether(c, "claims", "certificate"), needsFlag(c, "issuer", "claims")); err != nil {
+			return err
+		}
 		config, err := vouched.Read(args[0])
 		if err != nil {
 			return err

@@ -99,7 +99,9 @@ func (c *commandLine) settle(flags *pflag.FlagSet) error {
 		}
 		*s.value = cmp.Or(os.Getenv(s.variable), s.context, *s.value)
 	}
-	c.settleToken(flags, context)
+	if err := c.settleToken(flags, context); err != nil {
+		return usageError{err}
+	}
 	if err := c.settleSocket(flags); err != nil {
 		return usageError{err}
 	}
@@ -120,9 +122,12 @@ func (c *commandLine) settle(flags *pflag.FlagSet) error {
 }
 
 // settleToken finds the token or the file of the first of the flags, the environment and the context that names either.
-func (c *commandLine) settleToken(flags *pflag.FlagSet, context registryContext) {
-	if flags.Changed("token") || flags.Changed("token-file") {
-		return
+func (c *commandLine) settleToken(flags *pflag.FlagSet, context registryContext) error {
+	switch {
+	case flags.Changed("token") && flags.Changed("token-file"):
+		return errors.New("--token and --token-file do not go together: one token is shown")
+	case flags.Changed("token") || flags.Changed("token-file"):
+		return nil
 	}
 	c.token, c.tokenFile = os.Getenv("ROLLCALL_TOKEN"), os.Getenv("ROLLCALL_TOKEN_FILE")
 	if c.token == "" && c.tokenFile == "" && c.fromContext {
@@ -131,6 +136,7 @@ func (c *commandLine) settleToken(flags *pflag.FlagSet, context registryContext)
 	if c.token != "" {
 		c.tokenFile = ""
 	}
+	return nil
 }
 
 // settleSocket finds whether the socket in a data folder is used. A command that has a flag --data of its own chooses itself.

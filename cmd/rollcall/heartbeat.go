@@ -42,10 +42,15 @@ func heartbeatCommand(remote *commandLine) *cobra.Command {
 		if c.Flags().Changed("every") && every < shortestEvery {
 			return usageError{fmt.Errorf("--every must be at least %v, not %v", shortestEvery, every)}
 		}
-		if every == 0 {
-			if c.Flags().Changed("address") {
-				return usageError{errors.New("--address needs --every")}
+		for _, name := range []string{"port", "tag", "meta", "zone", "version", "service-version", "weight", "ttl"} {
+			if err := needsFlag(c, name, "address"); err != nil {
+				return err
 			}
+		}
+		if err := needsFlag(c, "address", "every"); err != nil {
+			return err
+		}
+		if every == 0 {
 			return remote.command(c, args[0], "renewed", func(ctx context.Context, r *client.Client, key domain.Key) (client.Reply[wire.Result], error) {
 				return r.Heartbeat(ctx, key, options...)
 			})
@@ -63,8 +68,6 @@ func heartbeatCommand(remote *commandLine) *cobra.Command {
 				return usageError{err}
 			}
 			b.details = &details
-		} else if name := changedDetail(c); name != "" {
-			return usageError{fmt.Errorf("--%s needs --address", name)}
 		}
 		if _, err := remote.instance(args[0]); err != nil {
 			return err
@@ -75,16 +78,6 @@ func heartbeatCommand(remote *commandLine) *cobra.Command {
 		return b.run(c)
 	}
 	return c
-}
-
-// changedDetail is a flag that describes the instance and was given; "": none was.
-func changedDetail(c *cobra.Command) string {
-	for _, name := range []string{"port", "tag", "meta", "zone", "version", "service-version", "weight", "ttl"} {
-		if c.Flags().Changed(name) {
-			return name
-		}
-	}
-	return ""
 }
 
 // beater sends heartbeats until it is interrupted.

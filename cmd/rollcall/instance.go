@@ -208,7 +208,7 @@ func drainCommand(remote *commandLine) *cobra.Command {
 	c.Flags().BoolVar(&maintenance, "maintenance", false, "put it into maintenance instead, which outlives its registration")
 	c.Flags().BoolVar(&resume, "resume", false, "let traffic come again")
 	_ = c.Flags().MarkDeprecated("resume", "use rollcall undrain") // fails for an unknown flag only
-	c.MarkFlagsMutuallyExclusive("resume", "maintenance")
+	c.PreRunE = func(c *cobra.Command, _ []string) error { return notTogether(c, "resume", "maintenance") }
 	return c
 }
 

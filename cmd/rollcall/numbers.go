@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/csv"
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,11 +15,14 @@ import (
 var (
 	errWhole    = errors.New("must be a whole number in decimal digits, such as 10")
 	errDecimal  = errors.New("must be a number in decimal digits, such as 10 or 2.5")
+	errLarge    = errors.New("is too large a number")
+	errSigned   = errors.New("must not be negative")
+	errSwitch   = errors.New("must be true or false")
 	errDuration = errors.New(`must be a duration such as "30s" or "5m"`)
 	errNegative = errors.New(`must not be negative: a duration such as "30s" or "5m"`)
 )
 
-// plainNumber is the value of a flag that takes a number. It takes the forms that parameters of the API take, and a sign: the library
+// plainNumber is the value of a flag that takes a number, or true or false. It takes the forms that parameters of the API take, and a sign: the library
 // reads 010 as 8, and 0x10 and 1_000 besides.
 type plainNumber struct {
 	pflag.Value
@@ -30,7 +34,14 @@ func (n plainNumber) Set(text string) error {
 	if err := n.check(text); err != nil {
 		return err
 	}
-	return n.Value.Set(text)
+	err := n.Value.Set(text)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		return errLarge
+	case err != nil && n.Type() == "duration": // the library's words are Go's
+		return errDuration
+	}
+	return err
 }
 
 // plainNumbers makes the flags of a command and of those below it take numbers as a plainNumber does.
@@ -52,8 +63,12 @@ func plainNumbers(c *cobra.Command) {
 
 func numberCheck(kind string) func(string) error {
 	switch kind {
-	case "int", "uint", "int32", "int64", "uint16", "uint32", "uint64":
+	case "int", "int32", "int64":
 		return checkWhole
+	case "uint", "uint16", "uint32", "uint64":
+		return checkUnsigned
+	case "bool":
+		return checkSwitch
 	case "float64":
 		return checkDecimal
 	case "duration":
@@ -67,6 +82,23 @@ func numberCheck(kind string) func(string) error {
 func checkWhole(text string) error {
 	if !queries.IsWhole(strings.TrimPrefix(text, "-")) {
 		return errWhole
+	}
+	return nil
+}
+
+func checkUnsigned(text string) error {
+	if err := checkWhole(text); err != nil {
+		return err
+	}
+	if strings.HasPrefix(text, "-") {
+		return errSigned
+	}
+	return nil
+}
+
+func checkSwitch(text string) error {
+	if _, err := strconv.ParseBool(text); err != nil {
+		return errSwitch
 	}
 	return nil
 }

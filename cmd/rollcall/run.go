@@ -90,6 +90,9 @@ func runCommand(remote *commandLine) *cobra.Command {
 		if service == "" {
 			return usageError{errors.New("--service is needed")}
 		}
+		if err := errors.Join(needsFlag(c, "check-interval", "check"), needsFlag(c, "check-timeout", "check")); err != nil {
+			return err
+		}
 		host, err := os.Hostname()
 		if err != nil {
 			return err

@@ -72,6 +72,9 @@ It names the first event that differs, and exits with 1.`,
 	f.StringVar(&v.checkpoint, "checkpoint", "", "file with a checkpoint that was kept")
 	f.StringVar(&v.key, "key", "", "verifier key, or a file with it; the registry's own when left out")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := needsFlag(c, "key", "checkpoint"); err != nil { // nothing else is signed
+			return err
+		}
 		if v.data != "" {
 			return v.folder(c, remote)
 		}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A flag that would have no effect, and two flags of which only one can be meant, are mistakes on the command line. So is what no
+// request can carry. Each is told in one line, in words of ours.
+func TestFlagsThatSayNothingAreRefused(t *testing.T) {
+	t.Setenv("ROLLCALL_URL", "http://127.0.0.1:1") // nobody listens there
+	rules := filepath.Join(t.TempDir(), "rules.yaml")
+	if err := os.WriteFile(rules, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, args := range map[string][]string{
+		"--tag needs --address":                        {"heartbeat", "checkout/a", "--tag", "x"},
+		"--ttl needs --address":                        {"heartbeat", "checkout/a", "--every", "1s", "--ttl", "5s"},
+		"--meta needs --address":                       {"heartbeat", "checkout/a", "--meta", "=x"},
+		"--address needs --every":                      {"heartbeat", "checkout/a", "--address", "10.0.0.1"},
+		"--key needs --checkpoint":                     {"verify", "--key", "k"},
+		"--check-timeout needs --check":                {"run", "--service", "checkout", "--check-timeout", "1s", "--", "true"},
+		"--check-interval needs --check":               {"run", "--service", "checkout", "--check-interval", "1s", "--", "true"},
+		"--issuer needs --claims":                      {"access", "check", rules, "--issuer", "x"},
+		"--claims and --certificate do not go":         {"access", "check", rules, "--claims", "x", "--certificate", "y"},
+		"--resume and --maintenance do not go":         {"drain", "checkout/a", "--resume", "--maintenance"},
+		"--token and --token-file do not go":           {"services", "--token", "a", "--token-file", "b"},
+		"token must be printable ASCII":                {"services", "--token", "a\nb"},
+		"must have a port of at most 65535":            {"services", "--url", "http://127.0.0.1:99999"},
+		`"--limit" flag: is too large a number`:        {"history", "--limit", "99999999999999999999"},
+		`"--weight" flag: is too large a number`:       {"register", "checkout/a", "--address", "10.0.0.1", "--weight", "65536"},
+		`"--weight" flag: must not be negative`:        {"register", "checkout/a", "--address", "10.0.0.1", "--weight", "-1"},
+		`"--port" flag: is too large a number`:         {"register", "checkout/a", "--address", "10.0.0.1", "--port", "a=99999999999999999999"},
+		`"--max-silence" flag: is too large a number`:  {"instances", "checkout", "--max-silence", "1e400"},
+		`"--force" flag: must be true or false`:        {"drain", "checkout/a", "--force=no"},
+		`"--no-headers" flag: must be true or false`:   {"services", "--no-headers=x"},
+		`"--every" flag: must be a duration such as`:   {"heartbeat", "checkout/a", "--every", "99999999h"},
+		`"--drain" flag: must be a duration such as "`: {"run", "--service", "checkout", "--drain", "5", "--", "true"},
+	} {
+		err := runHere(t, args...)
+		if err == nil || exitCode(err) != exitUsage || !strings.Contains(errorLine(err), want) {
+			t.Errorf("%q gave %v, not %q", args, err, want)
+		}
+	}
+}
+
+// A variable goes with the flag that it stands for: a token's file on the command line is taken in place of ROLLCALL_TOKEN.
+func TestAFlagOfTheTokenGoesBeforeTheEnvironment(t *testing.T) {
+	t.Setenv("ROLLCALL_URL", "http://127.0.0.1:1")
+	t.Setenv("ROLLCALL_TOKEN", "from the environment") // no token: it would be refused
+	file := filepath.Join(t.TempDir(), "token")
+	for content, want := range map[string]string{"secret\n": "no answer from", "a\nb\n": "must have one token, of printable ASCII", " \n": "is empty"} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := runHere(t, "services", "--token-file", file); err == nil || exitCode(err) != exitFailed || !strings.Contains(err.Error(), want) {
+			t.Errorf("with the file %q: %v, want %q", content, err, want)
+		}
+	}
+	if err := runHere(t, "services"); err == nil || exitCode(err) != exitUsage {
+		t.Errorf("with a variable that is no token: %v", err)
+	}
+}
