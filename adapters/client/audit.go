@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -14,12 +15,21 @@ import (
 
 // Checkpoint is the signed head of the tamper-evident log, as a note.
 func (c *Client) Checkpoint(ctx context.Context) ([]byte, error) {
-	return c.Call(ctx, http.MethodGet, "/v1/checkpoint", nil, nil)
+	return c.signed(ctx, "/v1/checkpoint")
+}
+
+// signed asks for a text about the log's signature, which begins with the name of the log.
+func (c *Client) signed(ctx context.Context, path string) ([]byte, error) {
+	b, err := c.Call(ctx, http.MethodGet, path, nil, nil)
+	if err == nil && !bytes.HasPrefix(b, []byte("rollcall/")) {
+		return nil, &NotRollcall{URL: c.URL(), Answer: "with something else than what is signed of a log", Status: http.StatusOK}
+	}
+	return b, err
 }
 
 // CheckpointKey is the public key that verifies checkpoints.
 func (c *Client) CheckpointKey(ctx context.Context) (string, error) {
-	b, err := c.Call(ctx, http.MethodGet, "/v1/checkpoint/key", nil, nil)
+	b, err := c.signed(ctx, "/v1/checkpoint/key")
 	return string(b), err
 }
 

@@ -3,10 +3,13 @@ package client
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -32,6 +35,44 @@ func marked(h http.Header) bool {
 // notAsked is the error of an answer that is something else than what was asked for.
 func (a *answer) notAsked(why string) *NotRollcall {
 	return &NotRollcall{URL: a.node, Answer: a.Status + ", which is not what was asked for: " + why, Status: a.StatusCode}
+}
+
+// hasNothing says whether a body in JSON has none of the fields that every answer of its type has. Null, and the answer to another
+// question, would be read as an empty list, or as a log without events. v is what was read of the body.
+func hasNothing(v reflect.Value, body []byte) bool {
+	always := alwaysThere(v, nil)
+	if len(always) == 0 || slices.ContainsFunc(always, func(f field) bool { return !f.value.IsZero() }) {
+		return false
+	}
+	var members map[string]json.RawMessage
+	if json.Unmarshal(body, &members) != nil {
+		return true
+	}
+	return !slices.ContainsFunc(always, func(f field) bool { _, there := members[f.name]; return there })
+}
+
+// field is a field of what was read.
+type field struct {
+	name  string // in JSON
+	value reflect.Value
+}
+
+// alwaysThere adds the fields of a struct that are not left out when they are empty. A type that reads itself has none.
+func alwaysThere(v reflect.Value, all []field) []field {
+	if v.Kind() != reflect.Struct || v.Addr().Type().Implements(reflect.TypeFor[json.Unmarshaler]()) {
+		return all
+	}
+	for i := range v.NumField() {
+		of := v.Type().Field(i)
+		name, options, _ := strings.Cut(of.Tag.Get("json"), ",")
+		switch {
+		case of.Anonymous && name == "":
+			all = alwaysThere(v.Field(i), all)
+		case name != "" && name != "-" && !strings.Contains(options, "omit"):
+			all = append(all, field{name, v.Field(i)})
+		}
+	}
+	return all
 }
 
 // unreadable is notAsked for a request, which says so if a command may have been carried out.

@@ -69,6 +69,40 @@ func TestTheJSONOfAnotherServerIsNoAnswer(t *testing.T) {
 	}
 }
 
+// Also with the headers of a registry, which a proxy may have put there, an answer without any field of its kind is none: it would be
+// read as an empty list, or as a log without events that is verified. A field that this version does not know is no fault, nor is a
+// field that an earlier version did not have.
+func TestAnAnswerWithoutAnyOfItsFieldsIsNone(t *testing.T) {
+	asks := map[string]func(c *client.Client) error{
+		"services": func(c *client.Client) error { _, err := c.Services(t.Context(), "", ""); return err },
+		"webhooks": func(c *client.Client) error { _, err := c.Webhooks(t.Context()); return err },
+		"policies": func(c *client.Client) error { _, err := c.Policies(t.Context()); return err },
+		"leaves":   func(c *client.Client) error { _, err := c.Leaves(t.Context(), 0, 1); return err },
+		"status":   func(c *client.Client) error { _, err := c.Status(t.Context()); return err },
+		"instance": func(c *client.Client) error { _, err := c.Instance(t.Context(), key, ""); return err },
+		"key":      func(c *client.Client) error { _, err := c.CheckpointKey(t.Context()); return err },
+		"signed":   func(c *client.Client) error { _, err := c.Checkpoint(t.Context()); return err },
+	}
+	header := http.Header{"Content-Type": {"application/json"}, "Rollcall-Position": {"5"}}
+	for _, body := range []string{"{}", "null", `{"unknown":[1]}`} {
+		c := (&stranger{answer: says200(header, body)}).client(t, "http://registry")
+		for name, ask := range asks {
+			if err := ask(c); !errors.As(err, new(*client.NotRollcall)) {
+				t.Errorf("%s for %s: %v", body, name, err)
+			}
+		}
+	}
+	for name, body := range map[string]string{
+		"services": `{"services":[],"unknown":[1]}`, "webhooks": `{"webhooks":null}`, "policies": `{"policies":[]}`, "leaves": `{"size":0,"hashes":[]}`,
+		"status": `{"version":""}`, "key": "rollcall/x+1+y", "signed": "rollcall/x\n0\n",
+	} {
+		c := (&stranger{answer: says200(header, body)}).client(t, "http://registry")
+		if err := asks[name](c); err != nil {
+			t.Errorf("%s for %s: %v", body, name, err)
+		}
+	}
+}
+
 // What a registry says of another instance, or without an epoch, acknowledges nothing.
 func TestAResultOfAnotherInstanceAcknowledgesNothing(t *testing.T) {
 	for _, body := range []string{

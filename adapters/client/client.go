@@ -11,9 +11,11 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 
@@ -148,6 +150,9 @@ func ask[T any](ctx context.Context, c *Client, r request) (Reply[T], error) {
 	reply.Position, err = resp.position()
 	if err == nil {
 		err = json.Unmarshal(b, &reply.Value)
+	}
+	if err == nil && hasNothing(reflect.ValueOf(&reply.Value).Elem(), b) {
+		err = errors.New("it has no field that every such answer has")
 	}
 	if err != nil {
 		return reply, c.unreadable(&r, resp, err)

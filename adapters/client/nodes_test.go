@@ -66,7 +66,7 @@ func several(t *testing.T, handlers ...http.HandlerFunc) (c *client.Client, aske
 
 func fine(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Rollcall-Position", "7")
-	_, _ = io.WriteString(w, `{"namespace":"default","service":"web","id":"a","position":"7","revision":1,"epoch":1,"succeeded":[{"index":0}],"failed":[]}`)
+	_, _ = io.WriteString(w, `{"namespace":"default","service":"web","id":"a","position":"7","revision":1,"epoch":1,"node":"n1","succeeded":[{"index":0}],"failed":[]}`)
 }
 
 // hangsUp reads the request and closes the connection without a reply.

@@ -8,7 +8,7 @@ import (
 )
 
 func TestAPageThatIsItsOwnNextEndsTheReading(t *testing.T) {
-	s := &stranger{answer: says200(http.Header{"Rollcall-Position": {"7"}}, `{"services":[],"instances":[],"entries":[],"webhooks":[],"next":"c1"}`)}
+	s := &stranger{answer: says200(http.Header{"Rollcall-Position": {"7"}}, `{"services":[],"instances":[],"entries":[],"webhooks":[],"from":{},"next":"c1"}`)}
 	c := s.client(t, "http://registry")
 	for name, read := range map[string]func() error{
 		"services": func() (err error) {

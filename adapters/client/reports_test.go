@@ -13,7 +13,7 @@ func TestReportsTimelinesAndHistogramsAskForWhatTheQuerySays(t *testing.T) {
 	asked := ""
 	c := registry(t, func(w http.ResponseWriter, r *http.Request) {
 		asked = r.URL.String()
-		_, _ = io.WriteString(w, `{}`)
+		_, _ = io.WriteString(w, `{"position":"7"}`)
 	})
 	service := domain.ServiceKey{Namespace: "shop", Service: "web"}
 	instance := domain.Key{Namespace: "shop", Service: "web", ID: "a+1"}

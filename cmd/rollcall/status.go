@@ -61,7 +61,7 @@ func statusTable(w io.Writer, place string, s *wire.Status) error {
 		if p := s.Probes; p != nil {
 			row("probes", fmt.Sprintf("%d checks, by node %s", p.Checks, p.Node))
 			if p.Holding {
-				row("", fmt.Sprintf("most targets are silent since %s: %d failures are held back", p.HeldSince.Format(time.RFC3339), p.Held))
+				row("", fmt.Sprintf("most targets are silent since %s: %d failures are held back", sinceText(p.HeldSince), p.Held))
 			}
 		}
 		row("heartbeats", listeningLine(&s.Listening))
@@ -99,12 +99,20 @@ func catalogLine(s *wire.CatalogStatus) string {
 
 func listeningLine(s *wire.ListeningStatus) string {
 	if !s.Able {
-		return fmt.Sprintf("cannot be taken since %s: %s; no lease runs", stamp(*s.Since), s.Cause)
+		return fmt.Sprintf("cannot be taken since %s: %s; no lease runs", sinceText(s.Since), oneLine(string(s.Cause)))
 	}
 	if s.Total == 0 {
 		return "taken all the time"
 	}
 	return "taken now"
+}
+
+// sinceText is a moment that another version of the registry may leave out.
+func sinceText(t *time.Time) string {
+	if t == nil {
+		return "a time that it does not tell"
+	}
+	return stamp(*t)
 }
 
 func behindText(n *uint64) string {

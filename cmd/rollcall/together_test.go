@@ -1,6 +1,9 @@
 package main
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,5 +64,39 @@ func TestAFlagOfTheTokenGoesBeforeTheEnvironment(t *testing.T) {
 	}
 	if err := runHere(t, "services"); err == nil || exitCode(err) != exitUsage {
 		t.Errorf("with a variable that is no token: %v", err)
+	}
+}
+
+// A registry of another version may leave out what this one always tells.
+func TestAStatusOfAnotherVersionIsShown(t *testing.T) {
+	answer := ""
+	registry := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Rollcall-Position", "5")
+		_, _ = io.WriteString(w, answer)
+	}))
+	defer registry.Close()
+	t.Setenv("ROLLCALL_URL", registry.URL)
+	show := func(args ...string) (string, error) {
+		var out strings.Builder
+		c := root()
+		c.SetArgs(args)
+		c.SetOut(&out)
+		c.SetErr(t.Output())
+		err := c.ExecuteContext(t.Context())
+		return out.String(), err
+	}
+	answer = `{"version":"9","listening":{"able":false},"probes":{"holding":true},"new":{"x":[]}}`
+	if out, err := show("status"); err != nil || !strings.Contains(out, "cannot be taken since a time that it does not tell") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	answer = `{"entries":[],"next":"x"}`
+	if out, err := show("why", "checkout/a"); err == nil || !strings.Contains(err.Error(), "nothing to tell of instance default/checkout/a") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	answer = `null`
+	for _, args := range [][]string{{"verify"}, {"services"}, {"status"}, {"history"}, {"why", "checkout/a"}, {"checkpoint"}, {"cluster", "status"}} {
+		if out, err := show(args...); err == nil || !strings.Contains(err.Error(), "is not a Rollcall server") || out != "" {
+			t.Errorf("%q: %v\n%s", args, err, out)
+		}
 	}
 }

@@ -39,6 +39,9 @@ func whyCommand(remote *commandLine) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if len(page.Value.Entries) == 0 {
+				return fmt.Errorf("the registry has nothing to tell of instance %s", key)
+			}
 			return remote.print(c, page.Raw, func(w io.Writer) error {
 				if err := explain(w, page.Value, time.Now()); err != nil {
 					return err
