@@ -44,8 +44,9 @@ type Reverting struct {
 	Now    Instance // the newest state
 	Lapsed bool     // Now is not live because its lease lapsed, or because a check stayed critical
 	Kinds  []RevertKind
-	// Since are the kinds that something else has changed after what is reverted. Of these, Revert itself leaves only the
-	// metadata and the checks alone, since one step restores both: the caller leaves the steps of the others out.
+	// Events says that what is reverted are events, of which the kinds are what they changed. Otherwise it is what a moment differs in.
+	Events bool
+	// Since are the kinds that something else has changed after what is reverted. They are left alone.
 	Since []RevertKind
 	// IncludeLapsed brings back what lapsed, too.
 	IncludeLapsed bool
@@ -93,16 +94,21 @@ func Revert(r Reverting) (steps []RevertStep, left []LeftAlone) {
 		return r.restore()
 	case r.Was.Live():
 		return r.comeBack()
+	case r.Now.Live() && r.wants(RevertRegistrations) && r.changed(RevertRegistrations):
+		return nil, []LeftAlone{{Kind: RevertRegistrations, Why: LeftChanged}}
 	case r.Now.Live() && r.wants(RevertRegistrations):
 		return []RevertStep{{
 			Kind: RevertRegistrations, From: "registered", To: "deregistered",
 			Command: DeregisterInstance{Key: r.Key, Epoch: r.Now.Epoch, Reason: r.Reason},
 		}}, nil
+	case !r.Now.Live() && r.Events && !r.wants(RevertRegistrations):
+		return nil, []LeftAlone{{Kind: r.Kinds[0], Why: LeftGone}}
 	}
 	return nil, nil
 }
 
-func (r *Reverting) wants(kind RevertKind) bool { return slices.Contains(r.Kinds, kind) }
+func (r *Reverting) wants(kind RevertKind) bool   { return slices.Contains(r.Kinds, kind) }
+func (r *Reverting) changed(kind RevertKind) bool { return slices.Contains(r.Since, kind) }
 
 // restore is the revert of an instance that is live, and was.
 func (r *Reverting) restore() (steps []RevertStep, left []LeftAlone) {
@@ -112,9 +118,12 @@ func (r *Reverting) restore() (steps []RevertStep, left []LeftAlone) {
 		leave(RevertRegistrations, LeftSucceeded)
 	}
 	if step, differs := r.traffic(r.Now); differs {
-		if other && r.Was.Traffic == Draining { // draining belongs to the epoch
+		switch {
+		case other && r.Was.Traffic == Draining: // draining belongs to the epoch
 			leave(RevertTraffic, LeftSucceeded)
-		} else {
+		case r.changed(RevertTraffic):
+			leave(RevertTraffic, LeftChanged)
+		default:
 			steps = append(steps, step)
 		}
 	}
@@ -124,6 +133,8 @@ func (r *Reverting) restore() (steps []RevertStep, left []LeftAlone) {
 			leave(RevertHealth, LeftSucceeded)
 		case r.Reported && !r.HealthNamed:
 			leave(RevertHealth, LeftReported)
+		case r.changed(RevertHealth):
+			leave(RevertHealth, LeftChanged)
 		default:
 			steps = append(steps, RevertStep{
 				Kind: RevertHealth, From: string(now), To: string(was),
@@ -159,7 +170,7 @@ func (r *Reverting) details(other bool) (steps []RevertStep, left []LeftAlone) {
 			left = append(left, LeftAlone{Kind: kind, Why: LeftSucceeded})
 		case !r.Now.Lapsed.IsZero():
 			left = append(left, LeftAlone{Kind: kind, Why: LeftSilent})
-		case slices.Contains(r.Since, kind):
+		case r.changed(kind):
 			left = append(left, LeftAlone{Kind: kind, Why: LeftChanged})
 		default:
 			kinds = append(kinds, kind)
@@ -212,6 +223,9 @@ func (r *Reverting) comeBack() (steps []RevertStep, left []LeftAlone) {
 	if r.Lapsed && !r.IncludeLapsed {
 		return nil, []LeftAlone{{Kind: RevertRegistrations, Why: LeftLapsed}}
 	}
+	if r.changed(RevertRegistrations) { // and nothing comes back with it
+		return nil, []LeftAlone{{Kind: RevertRegistrations, Why: LeftChanged}}
+	}
 	details := r.Was.Details
 	details.Status = r.Was.Says()
 	register := RegisterInstance{Key: r.Key, Owner: r.Was.Owner, CreateOnly: true, Details: details}
@@ -228,10 +242,12 @@ func (r *Reverting) comeBack() (steps []RevertStep, left []LeftAlone) {
 	for _, e := range events {
 		back = Evolve(back, e, trial)
 	}
-	if step, differs := r.traffic(back); differs {
+	if step, differs := r.traffic(back); differs && r.changed(RevertTraffic) {
+		left = append(left, LeftAlone{Kind: RevertTraffic, Why: LeftChanged})
+	} else if differs {
 		steps = append(steps, step)
 	}
-	return steps, nil
+	return steps, left
 }
 
 func words(fields []string) (text string) {

@@ -146,32 +146,36 @@ func (s *Service) plan(plan *RevertPlan, q *revertQuery, t *trace) {
 	if len(kinds) > 0 {
 		var more []domain.LeftAlone
 		steps, more = domain.Revert(domain.Reverting{
-			Key: t.key, Was: t.was, Now: t.now, Lapsed: t.lapsed, Kinds: kinds, Since: slices.Collect(maps.Keys(t.since)), IncludeLapsed: q.IncludeLapsed,
+			Key: t.key, Was: t.was, Now: t.now, Lapsed: t.lapsed, Kinds: kinds, Since: slices.Collect(maps.Keys(t.since)), Events: !q.wholeMoment(), IncludeLapsed: q.IncludeLapsed,
 			Reported: t.reported, HealthNamed: !q.wholeMoment() || slices.Contains(q.Kinds, string(domain.RevertHealth)), Reason: q.Reason,
 		})
 		left = append(left, more...)
 	}
 	reversal := Reversal{Key: t.key, Events: t.now.Events, Now: t.now}
 	skipped := q.seen != nil && t.last > *q.seen
+	skip := func(kind domain.RevertKind) {
+		plan.Shown.Skipped = append(plan.Shown.Skipped, Left(t.key, kind, "changed", "it changed after the plan was made", s.cause(t.newest)))
+	}
 	for _, step := range steps {
-		cause := s.cause(t.causeOf(step.Kind))
-		switch since := t.since[step.Kind]; {
-		case skipped:
-			plan.Shown.Skipped = append(plan.Shown.Skipped, Left(t.key, step.Kind, "changed", "it changed after the plan was made", s.cause(t.newest)))
-		case since != nil:
-			left = append(left, domain.LeftAlone{Kind: step.Kind, Why: domain.LeftChanged})
-		default:
-			reversal.Steps = append(reversal.Steps, ReversalStep{step, cause})
-			plan.Shown.Steps = append(plan.Shown.Steps, wire.RevertStep{
-				Namespace: t.key.Namespace, Service: t.key.Service, ID: t.key.ID, Kind: string(step.Kind),
-				Command: commandName(step.Command), Change: changeWords(step), Reverts: cause,
-			})
+		if skipped {
+			skip(step.Kind)
+			continue
 		}
+		cause := s.cause(t.causeOf(step.Kind))
+		reversal.Steps = append(reversal.Steps, ReversalStep{step, cause})
+		plan.Shown.Steps = append(plan.Shown.Steps, wire.RevertStep{
+			Namespace: t.key.Namespace, Service: t.key.Service, ID: t.key.ID, Kind: string(step.Kind),
+			Command: commandName(step.Command), Change: changeWords(step), Reverts: cause,
+		})
 	}
 	if len(reversal.Steps) > 0 {
 		plan.Reversals = append(plan.Reversals, reversal)
 	}
 	for _, l := range left {
+		if skipped && t.leftSince(l, *q.seen) {
+			skip(l.Kind)
+			continue
+		}
 		event := t.causeOf(l.Kind)
 		switch {
 		case l.Why == domain.LeftChanged:

@@ -39,6 +39,18 @@ func newTrace(key domain.Key) *trace {
 
 func (t *trace) wants(kind domain.RevertKind) bool { return t.only == nil || t.only[kind] }
 
+// leftSince says whether an instance that changed after a plan may be left alone because of that change: the plan may have had a step in
+// its place. REQUIRES: it changed after the plan at that position.
+func (t *trace) leftSince(l domain.LeftAlone, plan eventstore.Position) bool {
+	switch l.Why {
+	case domain.LeftChanged:
+		return t.since[l.Kind].Position > plan
+	case domain.LeftLapsed, domain.LeftGone, domain.LeftSucceeded, domain.LeftSilent, domain.LeftReported:
+		return true
+	}
+	return false // because of what is reverted itself
+}
+
 // causeOf is the event that a step of a kind reverts. What comes back with a registration is a part of the registration.
 func (t *trace) causeOf(kind domain.RevertKind) *eventstore.RecordedEvent {
 	return cmp.Or(t.touched[kind], t.touched[domain.RevertRegistrations], t.newest)
