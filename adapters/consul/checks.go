@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
-	"github.com/rollcall-registry/rollcall/queries"
 )
 
 // addChecks puts the checks of a registration into its details. Check and Checks may both be there, and ids that are
@@ -169,33 +168,6 @@ func clip(s string, most int) string {
 	return strings.ToValidUTF8(s[:most], "")
 }
 
-// withKeptChecks adds the checks that the live instance has and the registration does not name.
-func (f *face) withKeptChecks(key domain.Key, d domain.Details) (domain.Details, error) {
-	entry := f.Queries.Live.Catalog().Find(key)
-	if entry == nil {
-		return d, nil
-	}
-	i := queries.ShowWhole(entry, nil)
-	before, born := originOf(i.Origin)
-	if !born {
-		return d, nil
-	}
-	o, _ := originOf(d.Origin)
-	if o.Written == nil && len(before.Written) > 0 {
-		o.Written = before.Written
-		d.Status = worst(o.Written)
-	}
-	for _, c := range i.Checks {
-		if indexOfCheck(d.Checks, c.ID) < 0 {
-			d.Checks = append(d.Checks, c.Check)
-			o.keep(c.ID, before.Checks[c.ID])
-		}
-	}
-	var err error
-	d.Origin, err = o.encode()
-	return d, err
-}
-
 func (f *face) registerCheck(q *request) error {
 	var body checkDefinition
 	if err := q.decode(&body); err != nil {
@@ -224,15 +196,18 @@ func (f *face) registerCheck(q *request) error {
 		}
 		return done(q)
 	}
-	found, live := f.find(q, n, body.ServiceID)
-	if !live {
-		return failure{http.StatusNotFound, fmt.Sprintf("ServiceID %q does not exist", body.ServiceID)}
-	}
-	check, _, err := f.definition(id, body)
+	err := f.again(q, func() error {
+		found, live := f.find(q, n, body.ServiceID)
+		if !live {
+			return failure{http.StatusNotFound, fmt.Sprintf("ServiceID %q does not exist", body.ServiceID)}
+		}
+		check, _, err := f.definition(id, body)
+		if err != nil {
+			return err
+		}
+		return f.addCheck(q, n, found.key, id, check, body.Status)
+	})
 	if err != nil {
-		return err
-	}
-	if err := f.addCheck(q, n, found.key, id, check, body.Status); err != nil {
 		return err
 	}
 	return done(q)
@@ -261,11 +236,15 @@ func (f *face) addCheck(q *request, n node, key domain.Key, id string, check dom
 }
 
 func (f *face) deregisterCheck(q *request) error {
-	found, live := f.findCheck(q, nodeOf(q), q.id)
-	if !live {
-		return unknownCheck(q.id)
-	}
-	if _, err := f.do(q, domain.RemoveCheck{Key: found.key, Check: found.check}); err != nil {
+	err := f.again(q, func() error {
+		found, live := f.findCheck(q, nodeOf(q), q.id)
+		if !live {
+			return unknownCheck(q.id)
+		}
+		_, err := f.do(q, domain.RemoveCheck{Key: found.key, Check: found.check})
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	return done(q)

@@ -55,6 +55,17 @@ func (f *face) findAt(q *request, n node, id string) (found target, elsewhere []
 	if known, _ := f.recall(at); known != (target{}) && q.knows(known.key) {
 		return known, nil
 	}
+	here, elsewhere := f.named(q, n, id)
+	if len(here) == 0 {
+		return target{}, elsewhere
+	}
+	found = target{key: here[0].Key()}
+	f.remember(at, found, here[0].Position)
+	return found, nil
+}
+
+// named are the instances of a service's id at a node, and at other nodes, of those that the caller knows.
+func (f *face) named(q *request, n node, id string) (here []*catalog.Entry, elsewhere []domain.Key) {
 	for _, key := range f.Queries.ByID(escape(id), escape(id)+"@"+escape(n.name)) {
 		if key.Namespace != q.namespace || key.Service == nodeService || !q.knows(key) {
 			continue
@@ -64,17 +75,15 @@ func (f *face) findAt(q *request, n node, id string) (found target, elsewhere []
 			continue
 		}
 		i := queries.Show(entry, nil)
-		if serviceIDOf(&i) != id {
-			continue
+		switch {
+		case serviceIDOf(&i) != id:
+		case nodeNameOf(&i) == n.name:
+			here = append(here, entry)
+		default:
+			elsewhere = append(elsewhere, key)
 		}
-		if nodeNameOf(&i) == n.name {
-			found := target{key: key}
-			f.remember(at, found, entry.Position)
-			return found, nil
-		}
-		elsewhere = append(elsewhere, key)
 	}
-	return target{}, elsewhere
+	return here, elsewhere
 }
 
 // findCheck finds the instance that has a check, by the check's id at a node.
@@ -184,7 +193,7 @@ func (f *face) forget(at agentID) {
 func (f *face) ofNode(q *request, node string) (all []shown) {
 	q.filtered = !q.reads(q.namespace, "")
 	for _, s := range f.everyone(q.namespace) {
-		if s.entry.Node.Node == node && q.readsService(s.key.ServiceKey()) {
+		if strings.EqualFold(s.entry.Node.Node, node) && q.readsService(s.key.ServiceKey()) {
 			all = append(all, s)
 		}
 	}

@@ -164,10 +164,10 @@ func (i *Import) details(e importedEntry) (a arrival, err error) {
 		}
 	}
 	slices.SortFunc(o.Imported.Checks, func(a, b writtenCheck) int { return strings.Compare(a.ID, b.ID) })
-	if a.Details, err = new(face).details(node{e.Node.Node, e.Node.Address}, service, o); err != nil {
+	if a.Details, err = new(face).details(node{e.Node.Node, e.Node.Address}, service, &o); err != nil {
 		return a, err
 	}
-	a.Status = status
-	a.origin, _ = originOf(a.Details.Origin)
-	return a, nil
+	a.Status, a.origin = status, o
+	a.Details.Origin, err = o.encode()
+	return a, err
 }

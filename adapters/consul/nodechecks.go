@@ -64,13 +64,11 @@ func (f *face) registerNodeCheck(q *request, n node, id string, body checkDefini
 // attempts is how often something is tried that others get in the way of.
 const attempts = 32
 
-// again does something to an instance that is made where it is not there, once more if another request removes the instance, or makes
-// it, meanwhile. The catalog may not show yet what the other request did, so the next attempt waits for it.
+// again does what was decided on the catalog, once more if another request removes the instance, makes or changes it meanwhile. The
+// catalog may not show yet what the other request did, so the next attempt waits for it.
 func (f *face) again(q *request, do func() error) (err error) {
 	for range attempts {
-		var live domain.AlreadyLive
-		var check domain.UnknownCheck // the instance was removed, and made without the check
-		if err = do(); err == nil || !isGone(err) && !errors.As(err, &live) && !errors.As(err, &check) {
+		if err = do(); err == nil || !isGone(err) && !isOvertaken(err) {
 			return err
 		}
 		if f.catchUp(q.Request().Context()) != nil {
@@ -89,6 +87,14 @@ func (f *face) catchUp(ctx context.Context) error {
 		return err
 	}
 	return f.Queries.Live.WaitFor(ctx, head)
+}
+
+// isOvertaken says whether a command was refused because another one came before it.
+func isOvertaken(err error) bool {
+	var live domain.AlreadyLive
+	var check domain.UnknownCheck // the instance was removed, and made without the check
+	var other domain.RevisionMismatch
+	return errors.As(err, &live) || errors.As(err, &check) || errors.As(err, &other) || errors.Is(err, commands.ErrContended)
 }
 
 // isGone says whether a command was refused because its instance is not there.

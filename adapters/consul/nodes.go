@@ -65,17 +65,29 @@ func (f *face) catalogRegister(q *request) error {
 	if err != nil {
 		return err
 	}
-	if err := f.judge(q, n, &body, service, ofServices); err != nil {
+	var planned func() (plan, error)
+	var p plan
+	if service != nil {
+		o := origin{NodeID: body.ID, NodeMeta: body.NodeMeta, Written: ofServices[service.ID]}
+		delete(ofServices, service.ID)
+		planned = func() (plan, error) { return f.plan(q, n, *service, false, o) }
+		if p, err = planned(); err != nil {
+			return err
+		}
+		if err := q.judge(p.command); err != nil {
+			return err
+		}
+	}
+	if err := f.judge(q, n, ofServices); err != nil {
 		return err
 	}
 	if err := f.writeNode(q, n, &body, ofNode); err != nil {
 		return err
 	}
 	if service != nil {
-		if err := f.registerWritten(q, n, *service, origin{NodeID: body.ID, NodeMeta: body.NodeMeta, Written: ofServices[service.ID]}); err != nil {
+		if err := f.register(q, n, service.ID, p, planned); err != nil {
 			return err
 		}
-		delete(ofServices, service.ID)
 	}
 	for _, id := range slices.Sorted(maps.Keys(ofServices)) { // of services that are there
 		found, live := f.find(q, n, id)
@@ -107,26 +119,10 @@ func (b *catalogRegistration) service() (*serviceRegistration, error) {
 	return &service, nil
 }
 
-// judge refuses what is wrong with a registration before any of it is written: Consul writes all of it, or nothing. It is judged
-// again where it is written.
-func (f *face) judge(q *request, n node, body *catalogRegistration, service *serviceRegistration, ofServices map[string][]writtenCheck) error {
-	if service != nil {
-		details, err := f.details(n, *service, origin{NodeID: body.ID, NodeMeta: body.NodeMeta, Written: f.allWritten(q, n, service.ID, ofServices[service.ID])})
-		if err != nil {
-			return err
-		}
-		key := domain.Key{Namespace: q.namespace, Service: service.Name, ID: escape(service.ID)}
-		if found, _ := f.findAt(q, n, service.ID); found.key.ServiceKey() == key.ServiceKey() {
-			key = found.key
-		}
-		if err := q.judge(domain.RegisterInstance{Key: key, Details: details}); err != nil {
-			return err
-		}
-	}
+// judge refuses checks of services that are there before anything of their registration is written: Consul writes all of it, or nothing.
+// They are judged again where they are written.
+func (f *face) judge(q *request, n node, ofServices map[string][]writtenCheck) error {
 	for _, id := range slices.Sorted(maps.Keys(ofServices)) {
-		if service != nil && id == service.ID {
-			continue
-		}
 		found, live := f.find(q, n, id)
 		if !live {
 			return missingService(id)
@@ -238,29 +234,6 @@ func (f *face) amendNode(q *request, n node, key domain.Key, body *catalogRegist
 	})
 }
 
-// registerWritten registers a service whose checks are judged elsewhere. Those that were written before stay.
-func (f *face) registerWritten(q *request, n node, service serviceRegistration, o origin) error {
-	o.Written = f.allWritten(q, n, service.ID, o.Written)
-	return f.register(q, n, service, worst(o.Written), false, o)
-}
-
-// allWritten are the checks that were written for a service at a node, and those that are to be written.
-func (f *face) allWritten(q *request, n node, id string, given []writtenCheck) []writtenCheck {
-	found, _ := f.findAt(q, n, id)
-	if found == (target{}) {
-		return given
-	}
-	i, live := f.live(found.key)
-	if !live {
-		return given
-	}
-	all, _ := originOf(i.Origin)
-	for _, c := range given {
-		all.write(c)
-	}
-	return all.Written
-}
-
 func (f *face) catalogDeregister(q *request) error {
 	var body struct{ Node, ServiceID, CheckID, Datacenter string }
 	if err := q.decode(&body); err != nil {
@@ -282,7 +255,7 @@ func (f *face) catalogDeregister(q *request) error {
 		} else if hasID(s.own(), body.CheckID) {
 			err = f.removeCheck(q, s.key, body.CheckID)
 		}
-		if err != nil {
+		if err != nil && !isGone(err) { // another request may remove it, too
 			return err
 		}
 	}
@@ -294,13 +267,16 @@ func (f *face) catalogDeregister(q *request) error {
 
 // deregisterNode removes what is kept of a node, or a check of it.
 func (f *face) deregisterNode(q *request, name, service, check string) (err error) {
-	known := f.nodes(q.namespace).byName[name]
+	known := f.nodes(q.namespace).find(name)
 	switch {
 	case known == nil || service != "" || !q.knows(known.key):
 	case check == "":
 		err = f.doToNode(q, domain.DeregisterInstance{Key: known.key, Reason: "consul: deregistered from the catalog"})
 	case hasID(known.checks, check):
 		err = f.removeCheck(q, known.key, check)
+	}
+	if isGone(err) {
+		return nil
 	}
 	return err
 }

@@ -37,53 +37,16 @@ func (f *face) registerService(q *request) error {
 	}
 	value := q.query.Get("replace-existing-checks")
 	replace := q.query.Has("replace-existing-checks") && (value == "" || value == "true") // any other value is none, as with Consul
-	if err := f.register(q, nodeOf(q), body, domain.Passing, replace, origin{}); err != nil {
+	n := nodeOf(q)
+	planned := func() (plan, error) { return f.plan(q, n, body, replace, origin{}) }
+	p, err := planned()
+	if err != nil {
+		return err
+	}
+	if err := f.register(q, n, body.ID, p, planned); err != nil {
 		return err
 	}
 	return done(q)
-}
-
-// register registers a service at a node. Checks of the registration before stay unless they are to be replaced.
-func (f *face) register(q *request, n node, body serviceRegistration, status domain.Status, replace bool, kept origin) error {
-	details, err := f.details(n, body, kept)
-	if err != nil {
-		return err
-	}
-	details.Status = status
-	before, _ := f.findAt(q, n, body.ID)
-	live := before != (target{})
-	key := domain.Key{Namespace: q.namespace, Service: body.Name, ID: escape(body.ID)}
-	moved := live && (before.key.Namespace != key.Namespace || before.key.Service != key.Service)
-	if live && !moved {
-		key = before.key
-		if !replace {
-			details, err = f.withKeptChecks(before.key, details)
-			if err != nil {
-				return err
-			}
-		}
-	}
-	command := domain.RegisterInstance{Key: key, Details: details, CreateOnly: !live || moved}
-	result, err := f.do(q, command)
-	if _, taken := err.(domain.AlreadyLive); taken { // the id is another node's
-		command.Key.ID += "@" + escape(n.name)
-		command.CreateOnly = false
-		result, err = f.do(q, command)
-	}
-	if err != nil {
-		return err
-	}
-	f.remember(agentID{namespace: q.namespace, node: n.name, id: body.ID}, target{key: command.Key}, result.Position)
-	if moved { // the same id under another name takes the place of the old one
-		_, err := f.deregister(q, before.key, "consul: registered again as "+body.Name)
-		if _, gone := err.(domain.UnknownInstance); err != nil && !gone {
-			return err
-		}
-	}
-	if err := f.followNode(q, command.Key, n.name); err != nil { // the registration stands, whatever keeps the instance in traffic
-		f.Logger.Debug("an instance does not follow its node into maintenance", "instance", command.Key.String(), "node", n.name, "cause", err)
-	}
-	return nil
 }
 
 // do carries out a command as the request's caller.
@@ -111,8 +74,9 @@ func (f *face) deregister(q *request, key domain.Key, reason string) (commands.R
 	return f.doAs(q, caller, domain.DeregisterInstance{Key: key, Reason: reason})
 }
 
-// details are what a registration says, in the domain's words. What the domain has no words for goes into the origin.
-func (f *face) details(n node, body serviceRegistration, o origin) (d domain.Details, err error) {
+// details are what a registration says, in the domain's words. What the domain has no words for goes into the origin,
+// which the caller encodes.
+func (f *face) details(n node, body serviceRegistration, o *origin) (d domain.Details, err error) {
 	if strings.EqualFold(body.Name, nodeService) { // names are looked up without regard to case
 		return d, failure{http.StatusBadRequest, "Invalid service name: " + nodeService + " is the name under which Rollcall keeps nodes"}
 	}
@@ -165,11 +129,7 @@ func (f *face) details(n node, body serviceRegistration, o origin) (d domain.Det
 	}
 	address := body.Address
 	o.TaggedAddresses = taggedAddresses(body.TaggedAddresses, address, body.Port)
-	if err := f.addChecks(&d, &o, body); err != nil {
-		return d, err
-	}
-	d.Origin, err = o.encode()
-	return d, err
+	return d, f.addChecks(&d, o, body)
 }
 
 // null is a value that a client sent, or nil for none.
@@ -232,11 +192,15 @@ func metadata(meta map[string]string) error {
 }
 
 func (f *face) deregisterService(q *request) error {
-	found, live := f.find(q, nodeOf(q), q.id)
-	if !live {
-		return unknownService(q.id)
-	}
-	if _, err := f.deregister(q, found.key, "consul: deregistered by the client"); err != nil {
+	err := f.again(q, func() error {
+		found, live := f.find(q, nodeOf(q), q.id)
+		if !live {
+			return unknownService(q.id)
+		}
+		_, err := f.deregister(q, found.key, "consul: deregistered by the client")
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	return done(q)

@@ -73,8 +73,8 @@ func (f *face) failureOf(err error) failure {
 		return unknownService(unknown.Key.ID)
 	case errors.As(err, &lapsed):
 		return unknownService(lapsed.Key.ID)
-	case errors.Is(err, commands.ErrContended):
-		return failure{http.StatusInternalServerError, err.Error()}
+	case errors.Is(err, commands.ErrContended), errors.As(err, new(domain.RevisionMismatch)):
+		return failure{http.StatusInternalServerError, commands.ErrContended.Error()}
 	}
 	if he := new(echo.HTTPError); errors.As(err, &he) {
 		return failure{he.Code, fmt.Sprint(he.Message)}
