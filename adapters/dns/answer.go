@@ -12,8 +12,8 @@ import (
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
 
-// answer makes the reply to a question. here is the server's own address, which its name server has.
-func (s *Server) answer(question *dns.Msg, here netip.Addr) *dns.Msg {
+// answer makes the reply to a question of a client. here is the address of the server's listener.
+func (s *Server) answer(question *dns.Msg, from, here netip.Addr) *dns.Msg {
 	reply := new(dns.Msg)
 	reply.SetReply(question)
 	if opt := question.IsEdns0(); opt != nil {
@@ -61,7 +61,7 @@ func (s *Server) answer(question *dns.Msg, here netip.Addr) *dns.Msg {
 		return reply
 	}
 	reply.Authoritative = true
-	a := answering{s: s, reply: reply, q: q, zone: zone, here: here}
+	a := answering{s: s, reply: reply, q: q, zone: zone, from: from, here: here}
 	if !a.find(s.parse(before)) {
 		reply.Rcode = dns.RcodeNameError
 	}
@@ -118,7 +118,8 @@ type answering struct {
 	reply *dns.Msg
 	q     dns.Question
 	zone  string // with a dot before it
-	here  netip.Addr
+	from  netip.Addr
+	here  netip.Addr // unspecified: the server listens on all addresses
 }
 
 // find answers by the first meaning that exists, and says whether one does.
@@ -129,7 +130,7 @@ func (a *answering) find(meanings []asked) bool {
 			a.soaAndServers()
 			return true
 		case nameServer:
-			a.add(a.q.Name, a.here)
+			a.add(a.q.Name, a.own())
 			return true
 		case inner:
 			if m.namespace == "default" || a.s.registry.HasNamespace(m.namespace) {
@@ -348,6 +349,14 @@ func (a *answering) soa(name string) *dns.SOA {
 	}
 }
 
+// own is the server's address, which its name server has: one that the client reaches.
+func (a *answering) own() netip.Addr {
+	if a.here.IsUnspecified() {
+		return addressToward(a.from)
+	}
+	return a.here
+}
+
 func (a *answering) soaAndServers() {
 	if a.wants(dns.TypeSOA) {
 		a.reply.Answer = append(a.reply.Answer, a.soa(a.q.Name))
@@ -355,7 +364,8 @@ func (a *answering) soaAndServers() {
 	if a.wants(dns.TypeNS) {
 		server := "ns." + a.zone[1:]
 		a.reply.Answer = append(a.reply.Answer, &dns.NS{Hdr: a.header(a.q.Name, dns.TypeNS), Ns: server})
-		if glue := a.record(server, a.here, a.here.AsSlice()); glue != nil {
+		own := a.own()
+		if glue := a.record(server, own, own.AsSlice()); glue != nil {
 			a.reply.Extra = append(a.reply.Extra, glue)
 		}
 	}

@@ -139,7 +139,10 @@ func (s *Server) Serve(ctx context.Context, packets net.PacketConn, streams net.
 	note := func() { started <- struct{}{} }
 	servers := []*dns.Server{
 		{PacketConn: packets, Handler: s, UDPSize: udpQuestion, DecorateWriter: s.limitRefusals, NotifyStartedFunc: note},
-		{Listener: newCrowd(streams, tcpAtOnce), Handler: s, IdleTimeout: func() time.Duration { return tcpIdle }, NotifyStartedFunc: note},
+		{
+			Listener: newCrowd(streams, tcpAtOnce), Handler: s, IdleTimeout: func() time.Duration { return tcpIdle }, NotifyStartedFunc: note,
+			MaxTCPQueries: -1, // any number: a connection that is closed while questions are in it loses the replies, too
+		},
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, server := range servers {
@@ -227,7 +230,7 @@ func (s *Server) ServeDNS(w dns.ResponseWriter, question *dns.Msg) {
 // encoded is the reply to a question that has a turn, and gives the turn back. The reply is in the buffer where it fits.
 func (s *Server) encoded(question *dns.Msg, udp bool, from, here netip.Addr, truncateOnly bool, buffer []byte) (*dns.Msg, []byte) {
 	defer s.turns.give()
-	reply := s.answer(question, here)
+	reply := s.answer(question, from, here)
 	size := dns.MaxMsgSize
 	if udp {
 		size = udpSize(question, from)
@@ -254,6 +257,16 @@ func kindOf(question *dns.Msg) string {
 		}
 	}
 	return "other"
+}
+
+// addressToward is the address of this machine from which a packet to another address goes; the zero address: it has none. Nothing is sent.
+func addressToward(other netip.Addr) netip.Addr {
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(other, 53)))
+	if err != nil {
+		return netip.Addr{}
+	}
+	defer c.Close()
+	return addressOf(c.LocalAddr())
 }
 
 func addressOf(a net.Addr) netip.Addr {
