@@ -13,7 +13,7 @@ func TestFiltersPickByEveryFieldOfConsul(t *testing.T) {
 	for _, body := range []string{
 		`{"Name":"web","ID":"native","Port":80,"Tags":["a b","v1"],"Meta":{"k-1":"v"},"Connect":{"Native":true},"Weights":{"Passing":3,"Warning":1}}`,
 		`{"Name":"web","ID":"side","Kind":"connect-proxy","Port":81,"Proxy":{"DestinationServiceName":"db","LocalServicePort":5432,"Mode":"direct","Config":{"x":[1,{"y":2}]}}}`,
-		`{"Name":"web","ID":"plain","Port":82,"Proxy":{"DestinationServiceName":7}}`,
+		`{"Name":"web","ID":"plain","Port":82}`,
 	} {
 		if resp := r.send("PUT", "/v1/agent/service/register", body); resp.StatusCode != 200 {
 			t.Fatalf("%s: %d", body, resp.StatusCode)

@@ -198,7 +198,10 @@ func (c *catalogCheck) written(without string) (w writtenCheck, err error) {
 		ID: cmp.Or(c.CheckID, c.Name, without), Name: clip(c.Name, domain.MaxCheckName), Type: clip(c.Type, domain.MaxCheckName), Status: cmp.Or(c.Status, critical),
 		Notes: clip(c.Notes, domain.MaxCheckNotes), Output: clip(c.Output, maxWrittenOutput),
 	}
-	if d := null(c.Definition); len(d) > 0 && d[0] == '{' && string(d) != "{}" {
+	if err := fits[sentDefinition](c.Definition); err != nil {
+		return w, err
+	}
+	if d := null(c.Definition); len(d) > 0 && string(d) != "{}" {
 		w.Definition = json.RawMessage(d)
 	}
 	return w, nil

@@ -1,6 +1,7 @@
 package consul
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -127,8 +128,10 @@ func (f *face) details(n node, body serviceRegistration, o *origin) (d domain.De
 		o.Weights = body.Weights
 		d.Weight = uint16(min(body.Weights.Passing*weightShare, 65535))
 	}
-	address := body.Address
-	o.TaggedAddresses = taggedAddresses(body.TaggedAddresses, address, body.Port)
+	if err := cmp.Or(fitting(body.TaggedAddresses), fits[sentProxy](body.Proxy), fits[sentConnect](body.Connect)); err != nil {
+		return d, err
+	}
+	o.TaggedAddresses = taggedAddresses(body.TaggedAddresses, body.Address, body.Port)
 	return d, f.addChecks(&d, o, body)
 }
 
@@ -140,16 +143,22 @@ func null(b json.RawMessage) json.RawMessage {
 	return b
 }
 
+func validPort(port int) error {
+	if port < 0 || port > 65535 {
+		return invalid("port: " + strconv.Itoa(port) + " must be from 0 to 65535")
+	}
+	return nil
+}
+
+func invalid(why string) error { return failure{http.StatusBadRequest, "Invalid " + why} }
+
 func ports(body serviceRegistration) (map[string]uint16, error) {
 	all := map[string]uint16{}
 	add := func(name string, port int) error {
-		if port < 0 || port > 65535 {
-			return failure{http.StatusBadRequest, "Invalid port: " + strconv.Itoa(port) + " must be from 0 to 65535"}
-		}
 		if port > 0 {
 			all[name] = uint16(port)
 		}
-		return nil
+		return validPort(port)
 	}
 	if err := add("default", body.Port); err != nil {
 		return nil, err
