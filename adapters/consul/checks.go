@@ -173,8 +173,8 @@ func (f *face) registerCheck(q *request) error {
 	if err := q.decode(&body); err != nil {
 		return err
 	}
-	if body.Namespace != "" {
-		q.namespace = body.Namespace
+	if err := q.within(body.tenancy); err != nil {
+		return err
 	}
 	if body.Name == "" {
 		return failure{http.StatusBadRequest, "Missing check name"}

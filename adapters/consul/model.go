@@ -144,7 +144,8 @@ type catalogService struct {
 
 // serviceRegistration is the body of a registration at an agent.
 type serviceRegistration struct {
-	ID, Name, Kind, Address, SocketPath, Namespace, Token string
+	tenancy
+	ID, Name, Kind, Address, SocketPath, Token string
 
 	Tags              []string
 	Port              int
@@ -160,6 +161,17 @@ type serviceRegistration struct {
 	Checks            []*checkDefinition
 }
 
+// tenancies are those of the registration and its checks.
+func (s *serviceRegistration) tenancies() []tenancy {
+	all := []tenancy{s.tenancy}
+	for _, c := range append(s.Checks, s.Check) {
+		if c != nil {
+			all = append(all, c.tenancy)
+		}
+	}
+	return all
+}
+
 type namedPort struct {
 	Name    string
 	Port    int
@@ -170,7 +182,8 @@ type locality struct{ Region, Zone string }
 
 // checkDefinition is a check in a registration.
 type checkDefinition struct {
-	ID, CheckID, Name, Notes, ServiceID, Status, Namespace string
+	tenancy
+	ID, CheckID, Name, Notes, ServiceID, Status string
 
 	TTL, Interval, Timeout         duration
 	HTTP, Method, Body             string

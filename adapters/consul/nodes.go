@@ -19,6 +19,7 @@ func serviceKey(namespace, service string) domain.ServiceKey {
 
 // catalogRegistration is the body of /v1/catalog/register: a node, and what is at it.
 type catalogRegistration struct {
+	tenancy
 	ID, Node, Address, Datacenter string
 
 	NodeMeta       map[string]string
@@ -32,6 +33,7 @@ type catalogRegistration struct {
 }
 
 type catalogCheck struct {
+	tenancy
 	Node, CheckID, Name, Notes, Status, Output, ServiceID, Type string
 
 	Definition json.RawMessage
@@ -42,6 +44,9 @@ type catalogCheck struct {
 func (f *face) catalogRegister(q *request) error {
 	var body catalogRegistration
 	if err := q.decode(&body); err != nil {
+		return err
+	}
+	if err := q.within(body.tenancies()...); err != nil {
 		return err
 	}
 	n := node{body.Node, body.Address}
@@ -99,6 +104,20 @@ func (f *face) catalogRegister(q *request) error {
 		}
 	}
 	return q.send(http.StatusOK, []byte("true"))
+}
+
+// tenancies are those of the registration and of what it names.
+func (b *catalogRegistration) tenancies() []tenancy {
+	all := []tenancy{b.tenancy}
+	if b.Service != nil {
+		all = append(all, b.Service.tenancy)
+	}
+	for _, c := range append(b.Checks, b.Check) {
+		if c != nil {
+			all = append(all, c.tenancy)
+		}
+	}
+	return all
 }
 
 // service is the service that a registration names; nil: it names none.
@@ -235,8 +254,14 @@ func (f *face) amendNode(q *request, n node, key domain.Key, body *catalogRegist
 }
 
 func (f *face) catalogDeregister(q *request) error {
-	var body struct{ Node, ServiceID, CheckID, Datacenter string }
+	var body struct {
+		tenancy
+		Node, ServiceID, CheckID, Datacenter string
+	}
 	if err := q.decode(&body); err != nil {
+		return err
+	}
+	if err := q.within(body.tenancy); err != nil {
 		return err
 	}
 	if body.Node == "" {

@@ -523,3 +523,26 @@ func TestAddedChecksShowTheirDefinitions(t *testing.T) {
 		t.Errorf("the tcp check is %+v", look)
 	}
 }
+
+// The catalog's bodies name the namespace of what they name, as those of agents do.
+func TestTheCatalogTakesTheNamespaceOfABody(t *testing.T) {
+	r := start(t)
+	r.put("/v1/catalog/register", `{"Node":"n","Address":"10.0.0.1","Service":{"Service":"web","Port":1,"Namespace":"team","Partition":"default"},"Check":{"Name":"c","Status":"passing","ServiceID":"web","Namespace":"team"}}`)
+	if got := r.says("/v1/health/service/web?ns=team"); got != "web c=passing" {
+		t.Errorf("the namespace has %q", got)
+	}
+	if got := r.says("/v1/health/service/web"); got != "" {
+		t.Errorf("the default namespace has %q", got)
+	}
+	r.put("/v1/catalog/deregister", `{"Node":"n"}`)
+	if got := r.says("/v1/health/service/web?ns=team"); got == "" {
+		t.Error("a deregistration in the default namespace reached another one")
+	}
+	r.put("/v1/catalog/deregister", `{"Node":"N","Namespace":"team"}`) // names of nodes count without regard to case
+	if got := r.says("/v1/health/service/web?ns=team"); got != "" {
+		t.Errorf("afterwards the namespace has %q", got)
+	}
+	if reply := r.send("GET", "/v1/health/service/web", "", "X-Consul-Partition", "x"); reply.StatusCode != 400 {
+		t.Errorf("a partition in a header gives %d", reply.StatusCode)
+	}
+}

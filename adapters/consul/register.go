@@ -23,8 +23,8 @@ func (f *face) registerService(q *request) error {
 	if body.Name == "" {
 		return failure{http.StatusBadRequest, "Missing service name"}
 	}
-	if body.Namespace != "" {
-		q.namespace = body.Namespace
+	if err := q.within(body.tenancies()...); err != nil {
+		return err
 	}
 	if body.Token != "" && f.Access != nil && q.Request().Header.Get("Authorization") == "" {
 		who, err := f.identify(q, body.Token)

@@ -45,18 +45,21 @@ func (f *face) read(c echo.Context, id string) (*request, error) {
 		return nil, err
 	}
 	for _, ns := range []string{r.Header.Get("X-Consul-Namespace"), q.query.Get("ns")} {
-		if ns == "" || ns == "*" {
+		if ns == "" {
 			continue
 		}
 		if domain.ValidateLabel("ns", ns) != nil {
-			return nil, failure{http.StatusBadRequest, `Invalid query parameter: "ns" - a namespace is a label in lower case`}
+			return nil, invalid(`query parameter: "ns" - a namespace is a label in lower case, and a request is about one namespace`)
 		}
 		q.namespace, q.named = ns, true
 	}
 	for _, name := range []string{"partition", "ap"} {
-		if p := q.query.Get(name); p != "" && p != "default" {
-			return nil, failure{http.StatusBadRequest, `Invalid query parameter: "` + name + `" - Partitions are a Consul Enterprise feature`}
+		if !onlyPartition(q.query.Get(name)) {
+			return nil, invalid(`query parameter: "` + name + noPartitions)
 		}
+	}
+	if !onlyPartition(r.Header.Get("X-Consul-Partition")) {
+		return nil, invalid(`header: "X-Consul-Partition` + noPartitions)
 	}
 	for _, name := range []string{"peer", "sameness-group"} {
 		q.elsewhere = q.elsewhere || q.query.Get(name) != ""
@@ -86,6 +89,35 @@ func (f *face) read(c echo.Context, id string) (*request, error) {
 		q.wait = min(q.wait, MaxWait)
 	}
 	return q, nil
+}
+
+const noPartitions = `" - Partitions are a Consul Enterprise feature`
+
+func onlyPartition(name string) bool { return name == "" || name == "default" }
+
+// tenancy is where a body says that what it names belongs.
+type tenancy struct{ Namespace, Partition string }
+
+// within takes the namespace that the parts of a body name, which must be one.
+func (q *request) within(parts ...tenancy) error {
+	named := ""
+	for _, t := range parts {
+		switch {
+		case !onlyPartition(t.Partition):
+			return invalid(`body: "Partition` + noPartitions)
+		case t.Namespace == "" || t.Namespace == named:
+		case named != "":
+			return invalid(`body: "Namespace" - all of a registration is of one namespace`)
+		case domain.ValidateLabel("ns", t.Namespace) != nil:
+			return invalid(`body: "Namespace" - a namespace is a label in lower case`)
+		default:
+			named = t.Namespace
+		}
+	}
+	if named != "" {
+		q.namespace = named
+	}
+	return nil
 }
 
 // identify says who sends a token: in ?token=, X-Consul-Token or Authorization, in that order. While access is off, tokens
