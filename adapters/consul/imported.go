@@ -15,8 +15,8 @@ import (
 // importedEntry is an instance as the health of a service lists it.
 type importedEntry struct {
 	Node struct {
-		ID, Node, Address string
-		Meta              map[string]string
+		ID, Node, Address     string
+		Meta, TaggedAddresses map[string]string
 	}
 	Service struct {
 		serviceRegistration
@@ -148,7 +148,7 @@ func (i *Import) details(e importedEntry) (a arrival, err error) {
 	if w := service.Weights; w != nil && w.Passing < 1 {
 		service.Weights = nil
 	}
-	o := origin{NodeID: e.Node.ID, NodeMeta: e.Node.Meta, Imported: &imported{From: i.From}}
+	o := origin{NodeID: e.Node.ID, NodeMeta: e.Node.Meta, NodeTagged: e.Node.TaggedAddresses, Imported: &imported{From: i.From}}
 	status := domain.Passing
 	for _, c := range e.Checks {
 		if strings.HasPrefix(c.CheckID, serviceMaintenance) || c.CheckID == nodeMaintenance {

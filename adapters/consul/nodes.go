@@ -22,9 +22,10 @@ type catalogRegistration struct {
 	tenancy
 	ID, Node, Address, Datacenter string
 
-	NodeMeta       map[string]string
-	SkipNodeUpdate bool
-	Service        *struct {
+	TaggedAddresses map[string]string
+	NodeMeta        map[string]string
+	SkipNodeUpdate  bool
+	Service         *struct {
 		serviceRegistration
 		Service string
 	}
@@ -73,7 +74,8 @@ func (f *face) catalogRegister(q *request) error {
 	var planned func() (plan, error)
 	var p plan
 	if service != nil {
-		o := origin{NodeID: body.ID, NodeMeta: body.NodeMeta, Written: ofServices[service.ID]}
+		o := body.origin()
+		o.Written = ofServices[service.ID]
 		delete(ofServices, service.ID)
 		planned = func() (plan, error) { return f.plan(q, n, *service, false, o) }
 		if p, err = planned(); err != nil {
@@ -118,6 +120,11 @@ func (b *catalogRegistration) tenancies() []tenancy {
 		}
 	}
 	return all
+}
+
+// origin is what a registration says of its node.
+func (b *catalogRegistration) origin() origin {
+	return origin{NodeID: b.ID, NodeMeta: b.NodeMeta, NodeTagged: b.TaggedAddresses}
 }
 
 // service is the service that a registration names; nil: it names none.
@@ -225,7 +232,7 @@ func (f *face) writeNode(q *request, n node, body *catalogRegistration, checks [
 		if !alone && len(checks) == 0 {
 			return nil
 		}
-		o := origin{NodeID: body.ID, NodeMeta: body.NodeMeta}
+		o := body.origin()
 		for _, c := range checks {
 			o.write(c)
 		}
@@ -245,7 +252,7 @@ func (f *face) amendNode(q *request, n node, key domain.Key, body *catalogRegist
 	return f.amend(q, key, func(d *domain.Details, o *origin) {
 		if !body.SkipNodeUpdate {
 			d.Address, o.NodeAddress = n.address, n.address
-			o.NodeID, o.NodeMeta = cmp.Or(body.ID, o.NodeID), body.NodeMeta
+			o.NodeID, o.NodeMeta, o.NodeTagged = cmp.Or(body.ID, o.NodeID), body.NodeMeta, body.TaggedAddresses
 		}
 		for _, c := range checks {
 			o.write(c)

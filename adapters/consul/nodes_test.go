@@ -546,3 +546,30 @@ func TestTheCatalogTakesTheNamespaceOfABody(t *testing.T) {
 		t.Errorf("a partition in a header gives %d", reply.StatusCode)
 	}
 }
+
+// A node's addresses under tags come back as they were sent, of a node that is kept and of one that is known by its services.
+func TestANodesTaggedAddressesComeBack(t *testing.T) {
+	r := start(t)
+	const tagged = `"TaggedAddresses":{"lan":"10.0.0.1","wan":"198.51.100.1","wan_ipv4":"198.51.100.1"}`
+	r.put("/v1/catalog/register", `{"Node":"kept","Address":"10.0.0.1",`+tagged+`}`)
+	r.put("/v1/catalog/register", `{"Node":"known","Address":"10.0.0.1",`+tagged+`,"Service":{"Service":"web","Port":1}}`)
+	r.put("/v1/catalog/register", `{"Node":"plain","Address":"10.0.0.2"}`)
+	var nodes []struct {
+		Node            string
+		TaggedAddresses map[string]string
+	}
+	r.get("/v1/catalog/nodes", &nodes)
+	var got []string
+	for _, n := range nodes {
+		got = append(got, fmt.Sprint(n.Node, n.TaggedAddresses))
+	}
+	const want = "map[lan:10.0.0.1 wan:198.51.100.1 wan_ipv4:198.51.100.1]"
+	if text := strings.Join(got, " "); text != "kept"+want+" known"+want+" plainmap[lan:10.0.0.2 wan:10.0.0.2]" {
+		t.Errorf("the nodes are %s", text)
+	}
+	r.put("/v1/catalog/register", `{"Node":"kept","Address":"10.0.0.3"}`)
+	r.get("/v1/catalog/nodes?filter=Node+==+kept", &nodes)
+	if len(nodes) != 1 || nodes[0].TaggedAddresses["wan"] != "10.0.0.3" {
+		t.Errorf("afterwards the node is %v", nodes)
+	}
+}

@@ -14,6 +14,7 @@ type origin struct {
 	NodeID      string            `json:"node_id,omitempty"`
 	NodeAddress string            `json:"node_address,omitempty"`
 	NodeMeta    map[string]string `json:"node_meta,omitempty"`
+	NodeTagged  map[string]string `json:"node_tagged_addresses,omitempty"` // nil: lan and wan are the node's address
 
 	ID                string                    `json:"id,omitempty"`      // of the service, where the instance's id is another
 	Address           *string                   `json:"address,omitempty"` // nil: the instance's

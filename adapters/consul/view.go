@@ -132,6 +132,9 @@ func (f *face) nodeEntry(n node, o origin, place queries.Place) nodeEntry {
 	if e.ID == "" {
 		e.ID = uuid.NewSHA1(uuid.NameSpaceDNS, []byte(n.name)).String()
 	}
+	if o.NodeTagged != nil {
+		e.TaggedAddresses = o.NodeTagged
+	}
 	e.Meta = orEmptyMap(e.Meta)
 	return e
 }
