@@ -106,9 +106,24 @@ func TestAnIDIsOneInstanceAtItsNode(t *testing.T) {
 		sending.Wait()
 		r.put("/v1/agent/service/register", fmt.Sprintf(`{"ID":"moving%d","Name":"name0","Port":80}`, i))
 	}
-	for n, want := range []int{20, 0, 0} {
-		if r.get(fmt.Sprintf("/v1/health/service/name%d", n), &entries); len(entries) != want {
-			t.Errorf("%d instances have name%d, want %d", len(entries), n, want)
+	names := func(want ...int) {
+		t.Helper()
+		for n, want := range want {
+			if r.get(fmt.Sprintf("/v1/health/service/name%d", n), &entries); len(entries) != want {
+				t.Errorf("%d instances have name%d, want %d", len(entries), n, want)
+			}
 		}
 	}
+	names(20, 0, 0)
+	for i := range 20 {
+		var sending sync.WaitGroup
+		for n := range 3 {
+			sending.Go(func() {
+				r.send("PUT", "/v1/agent/service/register", fmt.Sprintf(`{"ID":"moving%d","Name":"name%d","Port":80}`, i, n))
+			})
+		}
+		sending.Wait()
+		r.put(fmt.Sprintf("/v1/agent/service/deregister/moving%d", i), "")
+	}
+	names(0, 0, 0)
 }

@@ -206,8 +206,16 @@ func (f *face) deregisterService(q *request) error {
 		if !live {
 			return unknownService(q.id)
 		}
-		_, err := f.deregister(q, found.key, "consul: deregistered by the client")
-		return err
+		if _, err := f.deregister(q, found.key, "consul: deregistered by the client"); err != nil {
+			return err
+		}
+		here, _ := f.named(q, nodeOf(q), q.id) // the registry may have ended while the id took another name
+		for _, entry := range here {
+			if _, err := f.deregister(q, entry.Key(), "consul: deregistered by the client"); err != nil && !isGone(err) {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return err
