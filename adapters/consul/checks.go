@@ -1,9 +1,11 @@
 package consul
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -131,16 +133,25 @@ func (f *face) definition(id string, c checkDefinition) (check domain.Check, o c
 	case c.HTTP != "":
 		check.Kind, check.URL, check.Method, check.Body, check.FollowRedirects = domain.CheckHTTP, c.HTTP, strings.ToUpper(c.Method), c.Body, !c.DisableRedirects
 		check.WarningStatuses = []domain.StatusRange{{From: http.StatusTooManyRequests, To: http.StatusTooManyRequests}}
+		check.Headers = map[string]string{}
+		if u, err := url.Parse(c.HTTP); err == nil && u.User != nil { // the domain has credentials in headers only
+			password, _ := u.User.Password()
+			check.Headers["Authorization"] = "Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password))
+			u.User = nil
+			check.URL = u.String()
+		}
 		for name, values := range c.Header {
-			if check.Headers == nil {
-				check.Headers = map[string]string{}
+			if strings.EqualFold(name, "Authorization") {
+				delete(check.Headers, "Authorization") // a header goes before the URL
 			}
-			check.Headers[name] = strings.Join(values, ", ")
+			if len(values) > 0 {
+				check.Headers[name] = strings.Join(values, ", ")
+			}
 		}
 		if strings.HasPrefix(strings.ToLower(c.HTTP), "https:") {
 			check.TLSServerName, check.TLSSkipVerify = c.TLSServerName, c.TLSSkipVerify
 		}
-		kept["HTTP"] = domain.Check{URL: c.HTTP}.Concealed().URL // clients see it
+		kept["HTTP"] = domain.Check{URL: check.URL}.Concealed().URL // clients see it
 	case c.TCP != "":
 		check.Kind, check.Target, check.TLS = domain.CheckTCP, c.TCP, c.TCPUseTLS
 		kept["TCP"] = c.TCP

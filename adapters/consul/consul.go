@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -129,7 +130,7 @@ func (f *face) serve(c echo.Context) error {
 		return failure{http.StatusMisdirectedRequest, "this server answers for localhost, loopback addresses and the hosts of --allow-host"}
 	}
 	c.Response().Header().Set("X-Consul-Default-Acl-Policy", f.policy())
-	path := r.URL.Path
+	path := "/" + strings.TrimLeft(r.URL.Path, "/") // an address that ends in a slash gives clients two of them
 	if path == "/" {
 		return text(c, http.StatusOK, "Rollcall, with Consul's HTTP API for service discovery\n")
 	}
@@ -140,11 +141,11 @@ func (f *face) serve(c echo.Context) error {
 			continue
 		}
 		if r.Method == http.MethodOptions {
-			c.Response().Header().Set("Allow", "OPTIONS,"+route.method)
+			c.Response().Header().Set("Allow", route.allowed())
 			return c.NoContent(http.StatusOK)
 		}
 		if !route.takes(r.Method) {
-			c.Response().Header().Set("Allow", "OPTIONS,"+route.method)
+			c.Response().Header().Set("Allow", route.allowed())
 			return failure{http.StatusMethodNotAllowed, "method " + r.Method + " not allowed"}
 		}
 		q, err := f.read(c, id)

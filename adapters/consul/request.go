@@ -273,7 +273,10 @@ func rename(v any) any {
 			if !slices.Contains(verbatim, strings.ReplaceAll(strings.ToLower(name), "_", "")) {
 				value = rename(value)
 			}
-			if proper, ok := aliases[strings.ToLower(name)]; ok {
+			if proper, ok := aliases[strings.ToLower(name)]; ok && name != proper {
+				if _, given := v[proper]; given {
+					continue
+				}
 				name = proper
 			}
 			renamed[name] = value

@@ -133,7 +133,7 @@ func (q *request) formatted(body []byte) []byte {
 type reply struct{ plain, small []byte }
 
 func (q *request) takesGzip() bool {
-	return strings.Contains(q.Request().Header.Get("Accept-Encoding"), "gzip")
+	return web.AcceptsGzip(strings.Join(q.Request().Header["Accept-Encoding"], ","))
 }
 
 func compress(body []byte, asked bool) []byte {

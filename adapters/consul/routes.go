@@ -28,6 +28,14 @@ func (r *route) takes(method string) bool {
 	return r.method == anyMethod || slices.Contains(strings.Split(r.method, ","), method)
 }
 
+// allowed are the methods of the route for the header Allow.
+func (r *route) allowed() string {
+	if r.method == anyMethod {
+		return "OPTIONS,GET,PUT,DELETE"
+	}
+	return "OPTIONS," + r.method
+}
+
 // reports says whether the route reports a check.
 func (r *route) reports() bool {
 	switch r.path {
@@ -91,6 +99,8 @@ var routes = []route{
 	{http.MethodGet, "/v1/coordinate/datacenters", (*face).emptyList},
 	{http.MethodGet, "/v1/coordinate/node/", (*face).emptyList},
 
+	{http.MethodPut, "/v1/coordinate/update", refuse("Rollcall keeps no coordinates")},
+
 	{anyMethod, "/v1/kv/", (*face).keyValue},
 	{anyMethod, "/v1/session/", refuse("Rollcall keeps no sessions and no locks: use a lock service for them")},
 	{anyMethod, "/v1/txn", refuse("Rollcall keeps no keys and values")},
@@ -104,6 +114,7 @@ var routes = []route{
 	{anyMethod, "/v1/catalog/gateway-services/", refuse("Rollcall is no service mesh")},
 	{anyMethod, "/v1/discovery-chain/", refuse("Rollcall is no service mesh")},
 	{anyMethod, "/v1/exported-services", refuse("Rollcall has no peerings")},
+	{anyMethod, "/v1/imported-services", refuse("Rollcall has no peerings")},
 	{anyMethod, "/v1/agent/reload", refuse("there is no agent: operate Rollcall with the rollcall command")},
 	{anyMethod, "/v1/agent/leave", refuse("there is no agent: operate Rollcall with the rollcall command")},
 	{anyMethod, "/v1/agent/join/", refuse("there is no agent: operate Rollcall with the rollcall command")},
@@ -112,6 +123,7 @@ var routes = []route{
 	{anyMethod, "/v1/agent/monitor", refuse("read the log of the registry where it runs")},
 	{anyMethod, "/v1/config", refuse("Rollcall keeps no config entries")},
 	{anyMethod, "/v1/config/", refuse("Rollcall keeps no config entries")},
+	{anyMethod, "/v1/peerings", refuse("Rollcall has no peerings")},
 	{anyMethod, "/v1/peering", refuse("Rollcall has no peerings")},
 	{anyMethod, "/v1/peering/", refuse("Rollcall has no peerings")},
 	{anyMethod, "/v1/operator/", refuse("operate Rollcall with the rollcall command")},
