@@ -25,11 +25,25 @@ type importedEntry struct {
 	Checks []struct{ CheckID, Name, Type, Status, Notes string }
 }
 
-// take makes what the registry has of a service what the other one has.
+// take makes what the registry has of a service what the other one has. It looks again where a client changed meanwhile what it decided on:
+// an instance that registers here is left alone from then on.
 func (i *Import) take(ctx context.Context, name string, entries []importedEntry) error {
+	for look := 1; ; look++ {
+		overtaken, err := i.takeOnce(ctx, name, entries, look == looks)
+		if err != nil || !overtaken {
+			return err
+		}
+	}
+}
+
+// looks is how often an import looks again for one answer of the other registry.
+const looks = 5
+
+// takeOnce says whether a client came before it. After the last look, what cannot be written is refused.
+func (i *Import) takeOnce(ctx context.Context, name string, entries []importedEntry, last bool) (overtaken bool, err error) {
 	here, err := i.Registry.Instances(ctx, domain.ServiceKey{Service: name}, client.InstancesQuery{})
 	if err != nil && !isNotFound(err) {
-		return err
+		return false, err
 	}
 	present := here.Value.Instances
 	there := map[string]bool{} // by id
@@ -45,11 +59,13 @@ func (i *Import) take(ctx context.Context, name string, entries []importedEntry)
 		var failed failure
 		switch {
 		case err == nil:
+		case isMismatch(err) && !last:
+			overtaken = true
 		case errors.As(err, &failed), errors.As(err, &refused) && refused.Status < 500 && refused.Status != 429:
 			i.refused.Add(1)
 			i.Logger.Warn("an instance cannot be imported", "service", name, "id", e.Service.ID, "node", e.Node.Node, "error", err)
 		default:
-			return err
+			return false, err
 		}
 	}
 	for _, instance := range present {
@@ -58,11 +74,11 @@ func (i *Import) take(ctx context.Context, name string, entries []importedEntry)
 		}
 		_, err := i.Registry.Deregister(ctx, instance.Key(), "consul: it is gone at "+i.From, client.AtRevision(instance.Revision))
 		if err != nil && !isNotFound(err) && !isMismatch(err) { // whoever changed it meanwhile registered it here
-			return err
+			return false, err
 		}
 		i.deregistered.Add(1)
 	}
-	return nil
+	return overtaken, nil
 }
 
 func isNotFound(err error) bool {
@@ -87,6 +103,7 @@ type arrival struct {
 func (i *Import) register(ctx context.Context, service string, a arrival, present []wire.Instance, there map[string]bool) (id string, err error) {
 	var before *wire.Instance
 	plain := escape(a.origin.ID)
+	own := plain + "@" + escape(a.origin.Node)
 	taken := there[plain]
 	for n := range present {
 		p := &present[n]
@@ -95,23 +112,26 @@ func (i *Import) register(ctx context.Context, service string, a arrival, presen
 			before = p
 			break
 		}
-		if p.ID != plain {
+		if p.ID != plain && p.ID != own {
 			continue
 		}
 		if !i.isOurs(*p) && p.Address == a.Address {
-			return plain, nil
+			return p.ID, nil
 		}
-		taken = true
+		taken = taken || p.ID == plain
 	}
 	id = plain
 	switch {
 	case before != nil:
 		id = before.ID
 	case taken:
-		id += "@" + escape(a.origin.Node)
+		id = own
 	}
-	key := domain.Key{Service: service, ID: id}
-	reply, err := i.Registry.Register(ctx, key, a.Details)
+	key, state := domain.Key{Service: service, ID: id}, client.CreateOnly()
+	if before != nil {
+		state = client.AtRevision(before.Revision)
+	}
+	reply, err := i.Registry.Register(ctx, key, a.Details, state)
 	if err != nil {
 		return id, err
 	}
@@ -129,7 +149,7 @@ func (i *Import) register(ctx context.Context, service string, a arrival, presen
 		if a.origin.Imported.Maintained {
 			traffic = domain.Maintenance
 		}
-		_, err = i.Registry.ChangeTraffic(ctx, key, traffic, a.reason)
+		_, err = i.Registry.ChangeTraffic(ctx, key, traffic, a.reason, client.AtRevision(reply.Value.Revision))
 	}
 	return id, err
 }
