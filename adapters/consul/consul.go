@@ -126,7 +126,7 @@ func New(c Config) *Face {
 // serve routes by the decoded path: what follows a route's beginning is an id, with all its slashes.
 func (f *face) serve(c echo.Context) error {
 	r := c.Request()
-	if !f.Hosts.Allow(r.Host) {
+	if r.Host != "" && !f.Hosts.Allow(r.Host) { // browsers always name a host; the checks of load balancers over HTTP/1.0 name none
 		return failure{http.StatusMisdirectedRequest, "this server answers for localhost, loopback addresses and the hosts of --allow-host"}
 	}
 	c.Response().Header().Set("X-Consul-Default-Acl-Policy", f.policy())

@@ -2,9 +2,13 @@ package consul_test
 
 import (
 	"fmt"
+	"io"
+	"net"
 	"strings"
 	"testing"
 
+	"github.com/rollcall-registry/rollcall/adapters/consul"
+	faces "github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/domain"
 )
 
@@ -50,5 +54,27 @@ func TestCredentialsOfACheckMoveToAHeader(t *testing.T) {
 	}
 	if reply := r.send("GET", "/v1/health/checks/web", ""); strings.Contains(reply.body, "dXNlcjpw") || strings.Contains(reply.body, "p%40ss") || !strings.Contains(reply.body, "http://127.0.0.1:9/health") {
 		t.Errorf("clients see %s", reply.body)
+	}
+}
+
+// A load balancer's check over HTTP/1.0 names no host. A name that is not the server's is refused all the same.
+func TestARequestWithoutAHostIsAnswered(t *testing.T) {
+	r := start(t, func(c *consul.Config) { c.Hosts = faces.NewHosts("127.0.0.1:8500", nil) })
+	r.put("/v1/agent/service/register", `{"Name":"web","Port":80}`)
+	for request, want := range map[string]string{
+		"GET /v1/agent/health/service/id/web?format=text HTTP/1.0\r\n\r\n":                       "HTTP/1.0 200",
+		"GET /v1/agent/health/service/id/web?format=text HTTP/1.0\r\nHost: evil.example\r\n\r\n": "HTTP/1.0 421",
+	} {
+		conn, err := net.Dial("tcp", r.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := conn.Write([]byte(request)); err != nil {
+			t.Fatal(err)
+		}
+		if reply, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(reply), want) {
+			t.Errorf("%q: %q, %v", request, reply, err)
+		}
 	}
 }
