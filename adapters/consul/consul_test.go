@@ -33,6 +33,7 @@ type rig struct {
 	*httptest.Server
 	t        testing.TB
 	face     *consul.Face
+	config   consul.Config
 	commands *commands.Service
 	live     *live.State
 	notReady error
@@ -69,6 +70,7 @@ func start(t testing.TB, change ...func(*consul.Config)) *rig {
 			t.Error(err)
 		}
 	})
+	r.config = config
 	r.face = consul.New(config)
 	r.Server = httptest.NewUnstartedServer(r.face)
 	r.Listener, r.Config.ConnState = r.face.Lane().Listen(r.Listener), r.face.Lane().ConnState

@@ -104,16 +104,23 @@ func (f *face) findCheck(q *request, n node, id string) (target, bool) {
 		}
 	}
 	var elsewhere []domain.Key
+	var here *catalog.Entry // of several at the node, the one that registered last: in Consul an id is one check of a node
 	for _, key := range f.Queries.ByCheck(check) {
 		if key.Namespace != q.namespace || !q.knows(key) {
 			continue
 		}
-		found := target{key, check}
-		if entry := f.Queries.Live.Catalog().Find(key); entry != nil && at.names(found, entry) {
-			f.remember(at, found, entry.Position)
-			return found, true
+		entry := f.Queries.Live.Catalog().Find(key)
+		switch {
+		case entry == nil || !at.names(target{key, check}, entry):
+			elsewhere = append(elsewhere, key)
+		case here == nil || queries.PlaceOf(here).Began < queries.PlaceOf(entry).Began:
+			here = entry
 		}
-		elsewhere = append(elsewhere, key)
+	}
+	if here != nil {
+		found := target{here.Key(), check}
+		f.remember(at, found, here.Position)
+		return found, true
 	}
 	if len(elsewhere) != 1 {
 		return target{}, false

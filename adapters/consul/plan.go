@@ -100,6 +100,9 @@ func (f *face) carryOut(q *request, n node, id string, p plan) error {
 	}
 	key := p.command.Key
 	f.remember(agentID{namespace: q.namespace, node: n.name, id: id}, target{key: key}, result.Position)
+	for _, c := range p.command.Details.Checks {
+		f.remember(agentID{namespace: q.namespace, node: n.name, id: unescape(c.ID), check: true}, target{key, c.ID}, result.Position)
+	}
 	for _, before := range p.moved { // the same id under another name
 		if _, err := f.deregister(q, before, "consul: registered again as "+key.Service); err != nil && !isGone(err) {
 			return err

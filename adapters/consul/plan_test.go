@@ -3,9 +3,12 @@ package consul_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/rollcall-registry/rollcall/adapters/consul"
 )
 
 // A registration keeps the checks that others give the instance, or take from it, while it is under way.
@@ -126,4 +129,25 @@ func TestAnIDIsOneInstanceAtItsNode(t *testing.T) {
 		r.put(fmt.Sprintf("/v1/agent/service/deregister/moving%d", i), "")
 	}
 	names(0, 0, 0)
+}
+
+// In Consul the id of a check is one check of a node: a process that starts under another id of its service, with the same id of
+// its check, reports its own check and not that of the process before it.
+func TestTheIDOfACheckIsThatOfTheNewestRegistration(t *testing.T) {
+	r := start(t)
+	for n := range 3 {
+		r.put("/v1/agent/service/register", fmt.Sprintf(`{"ID":"app-%d","Name":"app","Port":80,"Check":{"CheckID":"heartbeat/1","TTL":"1h"}}`, n))
+		r.put("/v1/agent/check/fail/heartbeat%2F1", "")
+		r.put("/v1/agent/check/pass/heartbeat%2F1", "")
+		r.put("/v1/agent/check/fail/heartbeat%2F1", "")
+	}
+	again := consul.New(r.config) // remembers nothing
+	server := httptest.NewServer(again)
+	defer server.Close()
+	other := *r
+	other.Server = server
+	other.put("/v1/agent/check/pass/heartbeat%2F1", "")
+	if got, want := r.says("/v1/health/service/app"), "app-0 heartbeat/1=critical; app-1 heartbeat/1=critical; app-2 heartbeat/1=passing"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
 }
