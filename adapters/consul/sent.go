@@ -2,20 +2,24 @@ package consul
 
 import (
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"strings"
 )
 
 // What a client sends of the mesh and of a check that is judged elsewhere comes back to other clients as it was sent. It must have the
-// types that Consul gives it: clients decode the list of a service as a whole, so that a text in the place of a number would keep
-// every instance from them.
+// types that Consul gives it, and to be nested no deeper than any client reads: clients decode the list of a service as a whole, so that
+// a text in the place of a number would keep every instance from them.
+
+// maxDepth is how deep what was sent is nested at most. Clients of Java and Python give up at 1,000.
+const maxDepth = 100
 
 type sentProxy struct {
 	DestinationServiceName, DestinationServiceID, LocalServiceAddress, LocalServiceSocketPath, Mode string
 
-	LocalServicePort int
+	LocalServicePort int32
 	TransparentProxy *struct {
-		OutboundListenerPort int
+		OutboundListenerPort int32
 		DialedDirectly       bool
 	}
 	Config    map[string]any
@@ -23,7 +27,7 @@ type sentProxy struct {
 		DestinationType, DestinationPartition, DestinationNamespace, DestinationPeer, DestinationName, DestinationPort string
 		Datacenter, LocalBindAddress, LocalBindSocketPath, LocalBindSocketMode                                         string
 
-		LocalBindPort       int
+		LocalBindPort       int32
 		Config              map[string]any
 		MeshGateway         struct{ Mode string }
 		CentrallyConfigured bool
@@ -32,7 +36,7 @@ type sentProxy struct {
 	Expose      struct {
 		Checks bool
 		Paths  []struct {
-			ListenerPort, LocalPathPort int
+			ListenerPort, LocalPathPort int32
 			Path, Protocol              string
 			ParsedFromCheck             bool
 		}
@@ -74,7 +78,30 @@ func fits[T any](sent json.RawMessage) error {
 	if err := json.Unmarshal(sent, new(T)); err != nil {
 		return undecodable(err)
 	}
+	if depth(sent) > maxDepth {
+		return undecodable(errors.New("json: exceeded max depth"))
+	}
 	return nil
+}
+
+// depth is how deep the arrays and objects of a valid JSON text are nested.
+func depth(text []byte) (deepest int) {
+	now, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++ // what is escaped ends no string
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '[' || c == '{':
+			now++
+			deepest = max(deepest, now)
+		case c == ']' || c == '}':
+			now--
+		}
+	}
+	return deepest
 }
 
 // fitting refuses addresses under tags that clients could not decode, and those under the tags that Consul fills in if they are of

@@ -78,3 +78,25 @@ func TestARequestWithoutAHostIsAnswered(t *testing.T) {
 		}
 	}
 }
+
+// One registration keeps no client from the list of its service: what is nested deeper than clients read, or is no number of theirs, is refused.
+func TestWhatClientsCannotReadIsRefused(t *testing.T) {
+	r := start(t)
+	nested := func(n int) string {
+		return `{"Config":{"text":"[[\"[[","x":` + strings.Repeat("[", n) + strings.Repeat("]", n) + `}}`
+	}
+	for _, c := range []struct {
+		proxy  string
+		status int
+	}{
+		{nested(98), 200},
+		{nested(99), 400},
+		{nested(3000), 400},
+		{`{"LocalServicePort":2147483648}`, 400},
+		{`{"Upstreams":[{"LocalBindPort":2147483647}]}`, 200},
+	} {
+		if reply := r.send("PUT", "/v1/agent/service/register", `{"Name":"web","Proxy":`+c.proxy+`}`); reply.StatusCode != c.status {
+			t.Errorf("%.120s: %d %s", c.proxy, reply.StatusCode, reply.body)
+		}
+	}
+}
