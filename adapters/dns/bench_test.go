@@ -114,24 +114,30 @@ func blast(b *testing.B, address string, question []byte) {
 	b.ReportMetric(float64(all[len(all)*99/100].Microseconds())/1000, "p99-ms")
 }
 
-// BenchmarkReplies makes replies about a service of 20 instances without a network.
+// BenchmarkReplies makes replies over UDP without a network, about a service of 20 instances and about one of 6,000, of which a reply has
+// as many as fit.
 func BenchmarkReplies(b *testing.B) {
 	r := &registry{}
-	for i := range 20 {
-		r.add(fmt.Sprintf("default/web/i%d", i), fmt.Sprintf("10.0.0.%d", i+1))
+	for i := range 6000 {
+		if i < 20 {
+			r.add(fmt.Sprintf("default/web/i%d", i), fmt.Sprintf("10.0.0.%d", i+1))
+		}
+		r.add(fmt.Sprintf("default/large/i%d", i), fmt.Sprintf("10.0.%d.%d", i/250, i%250+1))
 	}
 	server, err := dns.New(&keeping{Registry: r, groups: map[string]dns.Group{}}, dns.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	for _, kind := range []uint16{lib.TypeA, lib.TypeSRV} {
-		question := new(lib.Msg).SetQuestion("web.service.consul.", kind).SetEdns0(4096, false)
-		b.Run(lib.TypeToString[kind], func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				server.ServeDNS(&unwritten{}, question)
-			}
-		})
+	for _, service := range []string{"web", "large"} {
+		for _, kind := range []uint16{lib.TypeA, lib.TypeSRV} {
+			question := new(lib.Msg).SetQuestion(service+".service.consul.", kind).SetEdns0(4096, false)
+			b.Run(service+"/"+lib.TypeToString[kind], func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					server.ServeDNS(&unwritten{}, question)
+				}
+			})
+		}
 	}
 }
 

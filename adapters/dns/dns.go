@@ -306,12 +306,19 @@ var buffers = sync.Pool{New: func() any {
 	return &b
 }}
 
+// leastRecord is how many bytes a record has at least: a pointer to its name, its type, class, ttl and length.
+const leastRecord = 12
+
 const usualReply = 8 << 10 // bytes, uncompressed
 
 // pack encodes a reply in at most so many bytes, into the buffer where it fits. Additional records go first, and nobody misses
 // them. A reply that lacks answers says so (TC).
 func pack(reply *dns.Msg, size int, buffer []byte) ([]byte, error) {
 	reply.Compress = true
+	if most := size / leastRecord; len(reply.Answer) > most { // before the others cost anything
+		reply.Answer, reply.Truncated = reply.Answer[:most], true
+		keepOnlyOPT(reply)
+	}
 	packed, err := reply.PackBuffer(buffer)
 	if err != nil || len(packed) <= size {
 		return packed, err
