@@ -18,7 +18,7 @@ func (s *Service) ByID(ids ...string) (keys []domain.Key) {
 // whose clients name checks by ids alone remembers what it found.
 func (s *Service) ByCheck(check string) (keys []domain.Key) {
 	for entry := range s.Live.Catalog().All {
-		if entry.Check(check) != nil {
+		if entry.HasCheck(check) {
 			keys = append(keys, entry.Key())
 		}
 	}

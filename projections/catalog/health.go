@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"encoding/binary"
+	"strings"
 	"time"
 
 	"github.com/rollcall-registry/rollcall/domain"
@@ -56,6 +57,11 @@ func (e *Entry) Check(id string) *domain.CheckState {
 		}
 	}
 	return nil
+}
+
+// HasCheck says whether the instance has a check of that id. Of an instance that has none, nothing is unpacked.
+func (e *Entry) HasCheck(id string) bool {
+	return e.Watched() && strings.Contains(e.health().states(), id) && e.Check(id) != nil
 }
 
 // Lapsed is when the lease lapsed to critical, with no heartbeat since; zero: it did not.

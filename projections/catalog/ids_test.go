@@ -92,3 +92,22 @@ func TestInstancesThatBeginWhileIDsAreCollectedAreFound(t *testing.T) {
 		}
 	}
 }
+
+func TestAnInstanceHasTheChecksOfItsIDsOnly(t *testing.T) {
+	c := catalog.New()
+	for at, checks := range []string{`[{"id":"disk-1","kind":"ttl","ttl":"30s"},{"id":"b","kind":"tcp","target":"10.0.0.1:1","interval":"10s"}]`, `[]`} {
+		key := domain.Key{Namespace: "default", Service: "web", ID: fmt.Sprint("i", at)}
+		e := recorded(at+1, key, domain.TypeInstanceRegistered, `{"epoch":1,"address":"10.0.0.1","ttl":"30s","weight":100,"status":"passing","checks":`+checks+`}`)
+		if _, _, err := c.Apply(&e); err != nil {
+			t.Fatal(err)
+		}
+		for id, want := range map[string]bool{"disk-1": true, "b": true, "disk": false, "disk-1b": false, "": false, "k": false} {
+			if got := c.Find(key).HasCheck(id); got != (want && at == 0) {
+				t.Errorf("%s has the check %q: %v", key, id, got)
+			}
+		}
+	}
+	if (*catalog.Entry)(nil).HasCheck("b") {
+		t.Error("no instance has a check")
+	}
+}
