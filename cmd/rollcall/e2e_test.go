@@ -409,7 +409,7 @@ func TestSettingsComeFromFlagsThenEnvironmentThenFile(t *testing.T) {
 		"log-format: 5\n":                  "log-format must be",
 		"log-levle: info\n":                `rollcall.yaml:1: there is no setting "log-levle"`,
 		"listen: [a]\n":                    "listen must be a single value",
-		"heartbeat-retention: soon\n":      "invalid duration",
+		"heartbeat-retention: soon\n":      "must be a duration",
 		"min-free-mib: 0\n":                "min-free-mib must be at least 1",
 		": :\n- broken":                    "yaml",
 		"store: redis\nlog-level: debug\n": "store must be",
