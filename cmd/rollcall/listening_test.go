@@ -190,7 +190,7 @@ func TestTheStatusIsShownOnTheCommandLine(t *testing.T) {
 		t.Fatal(err, out)
 	}
 	for _, want := range []string{
-		"REGISTRY", p.url, "version", "ready", "yes", "embedded, ", "position 2", "free of", "1 instances of 1 services", "with the store", "1, of which 0 overdue",
+		"REGISTRY", p.url, "version", "ready", "yes", "embedded, ", "position 2", "free of", "1 instance of 1 service,", "with the store", "1, of which 0 overdue",
 		"expiry is held in namespace prod since", "by anonymous rack 4", "heartbeats", "taken all the time",
 	} {
 		if !strings.Contains(out, want) {

@@ -257,7 +257,7 @@ func (f *probers) outlive() {
 	if _, b, _ := witness.send("GET", "/v1/status", ""); !strings.Contains(string(b), `"services":1,"instances":6,"nodes":2,`) {
 		t.Errorf("the status has %s", b)
 	}
-	if out, _, _ := run(t, []string{"ROLLCALL_URL=" + witness.url}, "status"); !strings.Contains(out, "6 instances of 1 services") || !strings.Contains(out, "2 nodes of the registry") {
+	if out, _, _ := run(t, []string{"ROLLCALL_URL=" + witness.url}, "status"); !strings.Contains(out, "6 instances of 1 service,") || !strings.Contains(out, "2 nodes of the registry") {
 		t.Errorf("the status says\n%s", out)
 	}
 	_, b, _ := witness.send("GET", "/metrics", "")

@@ -59,7 +59,7 @@ func statusTable(w io.Writer, place string, s *wire.Status) error {
 			row("", oneLine(fmt.Sprintf("expiry is held in namespace %s since %s, by %s %s", namespace, stamp(held.Since), dash(held.Actor), held.Reason)))
 		}
 		if p := s.Probes; p != nil {
-			row("probes", fmt.Sprintf("%d checks, by node %s", p.Checks, p.Node))
+			row("probes", count(p.Checks, "check")+", by node "+p.Node)
 			if p.Holding {
 				row("", fmt.Sprintf("most targets are silent since %s: %d failures are held back", sinceText(p.HeldSince), p.Held))
 			}
@@ -84,9 +84,9 @@ func storeLine(s *wire.StoreStatus) string {
 }
 
 func catalogLine(s *wire.CatalogStatus) string {
-	line := fmt.Sprintf("%d instances of %d services, %s", s.Instances, s.Services, behindText(s.Behind))
+	line := fmt.Sprintf("%s of %s, %s", count(s.Instances, "instance"), count(s.Services, "service"), behindText(s.Behind))
 	if s.Nodes > 0 {
-		line += fmt.Sprintf(", %d nodes of the registry", s.Nodes)
+		line += ", " + count(s.Nodes, "node") + " of the registry"
 	}
 	if s.Stale {
 		line += ", from a snapshot: the store could not be reached since the start"
