@@ -2,7 +2,6 @@ package consul
 
 import (
 	"cmp"
-	"strings"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries"
@@ -30,19 +29,6 @@ type nodeTable struct {
 	group  *queries.Group // nil: there are none
 	byName map[string]*nodeRecord
 	at     uint64 // the index of the newest change to the nodes
-}
-
-// find is the node of a name, without regard to case as in Consul; nil: it is not known.
-func (t *nodeTable) find(name string) *nodeRecord {
-	if n := t.byName[name]; n != nil {
-		return n
-	}
-	for known, n := range t.byName {
-		if strings.EqualFold(known, name) {
-			return n
-		}
-	}
-	return nil
 }
 
 // nodes are the nodes of a namespace that are known now.

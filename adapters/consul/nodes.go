@@ -277,7 +277,8 @@ func (f *face) catalogDeregister(q *request) error {
 	if body.Datacenter != "" && body.Datacenter != f.Datacenter {
 		return failure{http.StatusInternalServerError, "No path to datacenter"}
 	}
-	for _, s := range f.ofNode(q, body.Node) {
+	name := f.spelled(q.namespace, body.Node)
+	for _, s := range f.ofNode(q, name) {
 		if body.ServiceID != "" && s.entry.Service.ID != body.ServiceID {
 			continue
 		}
@@ -291,7 +292,7 @@ func (f *face) catalogDeregister(q *request) error {
 			return err
 		}
 	}
-	if err := f.deregisterNode(q, body.Node, body.ServiceID, body.CheckID); err != nil {
+	if err := f.deregisterNode(q, name, body.ServiceID, body.CheckID); err != nil {
 		return err
 	}
 	return q.send(http.StatusOK, []byte("true"))
@@ -299,7 +300,7 @@ func (f *face) catalogDeregister(q *request) error {
 
 // deregisterNode removes what is kept of a node, or a check of it.
 func (f *face) deregisterNode(q *request, name, service, check string) (err error) {
-	known := f.nodes(q.namespace).find(name)
+	known := f.nodes(q.namespace).byName[name]
 	switch {
 	case known == nil || service != "" || !q.knows(known.key):
 	case check == "":
