@@ -13,10 +13,12 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/web/socket"
 )
 
-// A connection joins a loop after firstJoin heartbeats and registrations without another request. Where the loop soon has to hand it back, it joins later
+// A connection joins a loop after firstJoin heartbeats and registrations without another request. Registrations count only where crowd of them are
+// under way at least: one alone would wait for two switches of goroutines more. Where the loop soon has to hand it back, it joins later
 // the next time. never: the connection joins no loop.
 const (
 	firstJoin = 2
+	crowd     = 8
 	lastJoin  = 1 << 12
 	never     = math.MaxInt
 )
@@ -74,6 +76,7 @@ type conn struct {
 	socket    *socket.Conn // of Conn; nil: there is none, or the lane has not answered on Conn yet
 	cut       func()       // ends the write under way; nil: no large reply was sent
 	sequence  int          // length of the newest sequence of requests that a Batch may carry out
+	crowded   bool         // at least crowd registrations were under way with the newest one
 	joinAfter int          // a sequence of so many makes the connection join a loop
 	until     time.Time    // the lane's deadlines are later than this; zero: the server's deadlines are in force
 }
@@ -298,7 +301,7 @@ func (c *conn) carryOut(request plainRequest) outcome {
 		defer reply.Bound.End()
 	}
 	c.lane.answered.Add(1)
-	if c.sequence++; !request.kind.together() {
+	if c.sequence++; !request.kind.together() || request.kind == Registration && !c.crowded {
 		c.sequence = 0
 	}
 	err := c.send(&reply, now)
@@ -325,6 +328,8 @@ func (c *conn) ask(request *plainRequest) (reply Reply, mine bool) {
 	case Heartbeat:
 		return c.face.Heartbeat(request.Subject)
 	case Registration:
+		defer c.lane.registering.Add(-1)
+		c.crowded = c.lane.registering.Add(1) >= crowd
 		return c.face.Register(request.Subject, request.body)
 	case History:
 		return c.face.History(request.Subject, request.limit, request.match, request.encodings)

@@ -118,6 +118,8 @@ type Lane struct {
 	answered atomic.Int64
 	joined   atomic.Int64
 
+	registering atomic.Int32 // registrations under way
+
 	joining sync.Mutex // guards loop, and the loop's members
 	loop    *loop      // nil: no connection is in a loop
 

@@ -77,6 +77,7 @@ type echoing struct{ lane.Face }
 func (echoing) Authorize(_, _ []byte) bool                   { return true }
 func (echoing) Heartbeat(of lane.Subject) (lane.Reply, bool) { return echo(of, 0), true }
 func (echoing) Register(of lane.Subject, body []byte) (lane.Reply, bool) {
+	time.Sleep(time.Millisecond) // as a commit
 	return lane.Reply{Status: 201, Type: "text/plain", Body: body}, true
 }
 
@@ -106,7 +107,7 @@ func (b *echoes) Send() {
 
 func (b *echoes) Reply(i int) (lane.Reply, bool) {
 	if body := b.bodies[i]; len(body) > 0 {
-		return echoing{}.Register(b.names[i], body)
+		return lane.Reply{Status: 201, Type: "text/plain", Body: body}, true
 	}
 	return echo(b.names[i], b.of.padded.Load()), string(b.names[i].ID) != b.of.notOf.Load()
 }
@@ -199,7 +200,20 @@ func TestEachConnectionOfTheLoopGetsItsOwnReplies(t *testing.T) {
 	}
 }
 
-// Registrations join a loop as heartbeats do, and keep a connection in it, in whatever order the two come.
+// register sends a registration, and reads its reply.
+func (c *client) register(body string) (status int, reply string, err error) {
+	if _, err := io.WriteString(c.Conn, request("PUT", "/v1/services/s/instances/"+c.id, "Content-Type: application/json", fmt.Sprint("Content-Length: ", len(body)))+body); err != nil {
+		return 0, "", err
+	}
+	resp, err := http.ReadResponse(c.Reader, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	got, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(got), err
+}
+
+// Many registrations join a loop as heartbeats do, and keep a connection in it, in whatever order the two come.
 func TestRegistrationsAreCarriedOutInTheLoop(t *testing.T) {
 	l := startLooping(t)
 	var group sync.WaitGroup
@@ -215,17 +229,13 @@ func TestRegistrationsAreCarriedOutInTheLoop(t *testing.T) {
 					continue
 				}
 				body := fmt.Sprint(c.id, " ", n)
-				if _, err := io.WriteString(c.Conn, request("PUT", "/v1/services/s/instances/"+c.id, "Content-Type: application/json", fmt.Sprint("Content-Length: ", len(body)))+body); err != nil {
-					t.Error(err)
-					return
-				}
-				resp, err := http.ReadResponse(c.Reader, nil)
+				status, got, err := c.register(body)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				if got, err := io.ReadAll(resp.Body); n > 100 && (string(got) != body || err != nil || resp.StatusCode != 201) {
-					t.Errorf("answered %d %q (%v), want 201 %q", resp.StatusCode, got, err, body)
+				if n > 100 && (got != body || status != 201) {
+					t.Errorf("answered %d %q, want 201 %q", status, got, body)
 				}
 			}
 		})
@@ -236,6 +246,22 @@ func TestRegistrationsAreCarriedOutInTheLoop(t *testing.T) {
 	}
 	if got := l.sent.Load(); got < 20*150 {
 		t.Errorf("the loop carried out %d of 4,000", got)
+	}
+}
+
+// Registrations that come alone are answered where they come: the loop would make them wait.
+func TestARegistrationAloneJoinsNoLoop(t *testing.T) {
+	l := startLooping(t)
+	conn, reader := l.dial()
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	c := &client{conn, reader, t, "a"}
+	for n := range 50 {
+		if _, _, err := c.register(fmt.Sprint(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l.lane.Answered() < 40 || l.lane.Joined() != 0 {
+		t.Errorf("the lane answered %d, and connections joined a loop %d times", l.lane.Answered(), l.lane.Joined())
 	}
 }
 

@@ -32,6 +32,11 @@ type round struct {
 // end makes the round ready for other requests.
 func (r *round) end() {
 	r.batch.Reset()
+	for _, kind := range r.kinds {
+		if kind == Registration {
+			r.loop.lane.registering.Add(-1)
+		}
+	}
 	clear(r.ready)
 	clear(r.members)
 	r.ready, r.members, r.raw, r.kinds, r.buffer = r.ready[:0], r.members[:0], r.raw[:0], r.kinds[:0], r.buffer[:0]
@@ -91,6 +96,9 @@ func (r *round) add(m *member, raw []byte) bool {
 		return false
 	}
 	r.kinds = append(r.kinds, request.kind)
+	if request.kind == Registration {
+		r.loop.lane.registering.Add(1)
+	}
 	return true
 }
 
