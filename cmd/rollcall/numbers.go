@@ -38,7 +38,7 @@ func (n plainNumber) Set(text string) error {
 	switch {
 	case errors.Is(err, strconv.ErrRange):
 		return errLarge
-	case err != nil && n.Type() == "duration": // the library's words are Go's
+	case err != nil && strings.HasPrefix(err.Error(), "time: "): // the words of Go's library
 		return errDuration
 	}
 	return err
