@@ -258,16 +258,6 @@ func (w *world) send(by *process, actor string, n *node, request commands.Reques
 	return a
 }
 
-// carryOut carries out a request. A plain registration may come in a round, as the lane's do.
-func carryOut(ctx context.Context, service *commands.Service, caller commands.Caller, request commands.Request, inRound bool) commands.Result {
-	if register, registers := request.Command.(domain.RegisterInstance); registers && inRound && request.IfMatch == nil && !request.IfLive && request.Once == "" {
-		if tried := service.TryRegisterMany(ctx, []commands.CallersRegistration{{By: caller, RegisterInstance: register}}, nil)[0]; tried.Known {
-			return tried.Result
-		}
-	}
-	return service.Do(ctx, caller, request)
-}
-
 // take takes the reply to a command if there is one.
 func (w *world) take(a *answer) {
 	if a.lost {
