@@ -117,10 +117,10 @@ func (b *laneBatch) addRegistration(f *laneFace, of lane.Subject, body []byte) b
 		f.usage.GiveBack(web.Requests)
 		return false
 	}
-	b.requests = append(b.requests, batched{face: f, registers: true, at: len(b.registrations.all), size: len(body)})
 	r.By = f.caller
 	b.replies.id = b.api.requestIDs.Append(b.replies.id[:0])
 	r.By.RequestID = string(b.replies.id)
+	b.requests = append(b.requests, batched{face: f, registers: true, at: len(b.registrations.all), size: len(body)})
 	b.registrations.add(r)
 	return true
 }
