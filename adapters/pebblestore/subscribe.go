@@ -139,10 +139,10 @@ func (s *Store) Subscribe(ctx context.Context, opts eventstore.SubscribeOptions)
 func (s *subscription) Next(ctx context.Context) ([]eventstore.RecordedEvent, eventstore.Position, error) {
 	if s.held != nil {
 		s.batch = nil
-		s.held.release()
-		s.held = nil
+		s.letGo()
 	}
 	clear(s.gathered)
+	s.gathered = s.gathered[:0]
 	for {
 		select {
 		case <-s.done:
@@ -244,17 +244,23 @@ func (s *subscription) appendPicked(into []eventstore.RecordedEvent, p *publishe
 
 // gather adds to the batch what other commits in the buffer have.
 func (s *subscription) gather() {
-	for own := false; len(s.batch) < catchUpBatch && len(s.commits) > 0; own = true { // nobody else takes them out
-		if !own {
-			s.gathered = append(s.gathered[:0], s.batch...)
-			if s.held != nil {
-				s.held.release()
-				s.held = nil
-			}
-		}
+	if len(s.batch) >= catchUpBatch || len(s.commits) == 0 {
+		return
+	}
+	s.gathered = append(s.gathered, s.batch...)
+	s.letGo()
+	for len(s.gathered) < catchUpBatch && len(s.commits) > 0 { // nobody else takes them out
 		p := <-s.commits
 		s.gathered = s.appendPicked(s.gathered, p, s.reach(p))
-		s.batch = s.gathered
+	}
+	s.batch = s.gathered
+}
+
+// letGo releases the commit that the batch is a part of, if it is one's.
+func (s *subscription) letGo() {
+	if s.held != nil {
+		s.held.release()
+		s.held = nil
 	}
 }
 
