@@ -137,22 +137,21 @@ func keyOf(of lane.Subject) domain.Key {
 	return domain.Key{Namespace: namespaceOf(of.Namespace), Service: string(of.Service), ID: string(of.ID)}
 }
 
-// enterBeat is enterBeats for one heartbeat. One of an instance that is not known counts as a request.
+// enterBeat is enter for one heartbeat. One of an instance that is not known counts as a request.
 func (f *laneFace) enterBeat(key domain.Key) bool {
 	f.took = web.Heartbeats
 	if f.api.Limits != nil && !f.api.Queries.Known(key) {
 		f.took = web.Requests
 	}
-	return f.enterBeats(f.took)
+	return f.enter(f.api.heartbeatTurns, f.took)
 }
 
-// enterBeats uses one of what the client may send and takes a turn of the heartbeats. Otherwise it does neither, and the server
-// answers the request.
-func (f *laneFace) enterBeats(limit web.Limit) bool {
+// enter uses one of what the client may send and takes a turn. Otherwise it does neither, and somebody else answers the request.
+func (f *laneFace) enter(turns *web.Turns, limit web.Limit) bool {
 	if f.usage.Take(limit) != nil {
 		return false
 	}
-	if !f.api.heartbeatTurns.TryEnter() {
+	if !turns.TryEnter() {
 		f.usage.GiveBack(limit)
 		return false
 	}

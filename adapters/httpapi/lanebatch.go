@@ -110,11 +110,7 @@ func (b *laneBatch) Add(face lane.Face, kind lane.Kind, of lane.Subject, body []
 
 func (b *laneBatch) addRegistration(f *laneFace, of lane.Subject, body []byte) bool {
 	var r commands.CallersRegistration
-	if !f.readRegistration(&r.RegisterInstance, of, body) || f.usage.Take(web.Requests) != nil {
-		return false
-	}
-	if !b.registrations.turns.TryEnter() {
-		f.usage.GiveBack(web.Requests)
+	if !f.readRegistration(&r.RegisterInstance, of, body) || !f.enter(b.registrations.turns, web.Requests) {
 		return false
 	}
 	r.By = f.caller

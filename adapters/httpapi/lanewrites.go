@@ -113,7 +113,7 @@ func (f *laneFace) Heartbeats(namespace, body, owner []byte, minimal bool) (repl
 	buffers := batchBuffersPool.Get().(*batchBuffers)
 	done := func() { batchBuffersPool.Put(buffers) }
 	buffers.body = append(buffers.body[:0], body...)
-	if !buffers.readNames(of) || !f.enterBeats(web.Heartbeats) {
+	if !buffers.readNames(of) || !f.enter(f.api.heartbeatTurns, web.Heartbeats) {
 		done()
 		return lane.Reply{}, false
 	}
