@@ -109,9 +109,12 @@ func (s *Service) TryRegisterMany(ctx context.Context, many []CallersRegistratio
 		if !tried[i].Known {
 			continue
 		}
+		if !allNew { // one append for all is worth more than the way of new instances
+			b.behind = append(b.behind, i)
+			continue
+		}
 		r := &many[i].RegisterInstance
-		registered, ok := r.Begin()
-		if !ok || !allNew { // one append for all is worth more than the way of new instances
+		if registered, ok := r.Begin(); !ok {
 			b.behind = append(b.behind, i)
 		} else if !b.add(i, r, &registered, &many[i].By, &b.results[i]) {
 			refused++
