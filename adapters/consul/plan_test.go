@@ -99,7 +99,7 @@ func TestAnIDIsOneInstanceAtItsNode(t *testing.T) {
 	if r.get("/v1/health/service/web", &entries); len(entries) != 8 {
 		t.Errorf("there are %d instances, want 8", len(entries))
 	}
-	for i := range 8 {
+	move := func(i int) {
 		var sending sync.WaitGroup
 		for n := range 3 {
 			sending.Go(func() {
@@ -107,6 +107,9 @@ func TestAnIDIsOneInstanceAtItsNode(t *testing.T) {
 			})
 		}
 		sending.Wait()
+	}
+	for i := range 8 {
+		move(i)
 		r.put("/v1/agent/service/register", fmt.Sprintf(`{"ID":"moving%d","Name":"name0","Port":80}`, i))
 	}
 	names := func(want ...int) {
@@ -119,13 +122,7 @@ func TestAnIDIsOneInstanceAtItsNode(t *testing.T) {
 	}
 	names(8, 0, 0)
 	for i := range 8 {
-		var sending sync.WaitGroup
-		for n := range 3 {
-			sending.Go(func() {
-				r.send("PUT", "/v1/agent/service/register", fmt.Sprintf(`{"ID":"moving%d","Name":"name%d","Port":80}`, i, n))
-			})
-		}
-		sending.Wait()
+		move(i)
 		r.put(fmt.Sprintf("/v1/agent/service/deregister/moving%d", i), "")
 	}
 	names(0, 0, 0)

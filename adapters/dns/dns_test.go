@@ -80,6 +80,12 @@ type serving struct {
 
 func serve(t testing.TB, r dns.Registry, options dns.Options) *serving {
 	t.Helper()
+	return serveThrough(t, r, options, func(packets net.PacketConn) net.PacketConn { return packets })
+}
+
+// serveThrough is serve of packets that come through another connection.
+func serveThrough(t testing.TB, r dns.Registry, options dns.Options, through func(net.PacketConn) net.PacketConn) *serving {
+	t.Helper()
 	server, err := dns.New(r, options)
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +96,7 @@ func serve(t testing.TB, r dns.Registry, options dns.Options) *serving {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- server.Serve(ctx, packets, streams) }()
+	go func() { done <- server.Serve(ctx, through(packets), streams) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {

@@ -1,7 +1,6 @@
 package dns_test
 
 import (
-	"context"
 	"net"
 	"testing"
 	"time"
@@ -20,19 +19,7 @@ func (c everywhere) LocalAddr() net.Addr {
 
 // A server that listens on all addresses names one that the client reaches.
 func TestTheNameServerHasAnAddressThatTheClientReaches(t *testing.T) {
-	server, err := dns.New(fleet(), dns.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	packets, streams, err := dns.Listen("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- server.Serve(ctx, everywhere{packets}, streams) }()
-	defer func() { stop(); <-done }()
-	s := &serving{t, packets.LocalAddr().String()}
+	s := serveThrough(t, fleet(), dns.Options{}, func(packets net.PacketConn) net.PacketConn { return everywhere{packets} })
 	if got := said(s.ask("udp", "ns.consul.", lib.TypeA)); got != "NOERROR: 127.0.0.1" {
 		t.Errorf("the name server's address is %s", got)
 	}

@@ -1,7 +1,6 @@
 package dns_test
 
 import (
-	"context"
 	"net"
 	"slices"
 	"testing"
@@ -56,19 +55,9 @@ func TestRepliesToPacketsThatAreNoQuestionsAreLimited(t *testing.T) {
 			const limit, above = 10, 20
 			limited := make(limitedOnes, limit+above)
 			now := time.Unix(1e9, 0)
-			server, err := dns.New(fleet(), dns.Options{RateLimit: limit, Observer: limited, Now: func() time.Time { return now }})
-			if err != nil {
-				t.Fatal(err)
-			}
-			packets, streams, err := dns.Listen("127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, stop := context.WithCancel(t.Context())
-			done := make(chan error)
-			go func() { done <- server.Serve(ctx, elsewhere{packets}, streams) }()
-			defer func() { stop(); <-done }()
-			client, err := net.Dial("udp4", packets.LocalAddr().String())
+			options := dns.Options{RateLimit: limit, Observer: limited, Now: func() time.Time { return now }}
+			s := serveThrough(t, fleet(), options, func(packets net.PacketConn) net.PacketConn { return elsewhere{packets} })
+			client, err := net.Dial("udp4", s.address)
 			if err != nil {
 				t.Fatal(err)
 			}
