@@ -141,7 +141,10 @@ func (s *Store) prepare(p *pending) error {
 			p.bytes += len(r.Stream) + len(r.Events[j].Data) + len(r.Events[j].Metadata) + 64
 		}
 		if !p.heads[i].heartbeats {
-			p.written += p.bytes - before + (len(r.Stream)+64)*len(r.Events) // the name comes again in the index
+			p.written += p.bytes - before
+			if s.opts.Replica {
+				p.written += (len(r.Stream) + 64) * len(r.Events) // the name comes again in the index
+			}
 		}
 	}
 	if p.bytes > maxAppendBytes {

@@ -120,7 +120,11 @@ func (s *Store) flush(c *commit) {
 	}
 	c.writeRecords()
 	c.writeBlock()
-	c.writeIndex()
+	if s.opts.Replica {
+		c.writeIndex()
+	} else {
+		s.leaveUnindexed(c)
+	}
 	if len(c.heartbeatHeads) > 0 || c.save > 0 {
 		s.saveHeads(c)
 	}
@@ -199,6 +203,7 @@ func (s *Store) publish(c *commit) {
 		return
 	}
 	s.durable.Store(uint64(c.last))
+	s.unindexed.durable(c.last)
 	s.hub.publish(c.out)
 	if s.opts.OnCommit != nil {
 		requests := 0

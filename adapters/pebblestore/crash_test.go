@@ -22,7 +22,7 @@ func TestAnyCrashKeepsWhatWasAcknowledged(t *testing.T) {
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			fs := vfs.NewCrashableMem()
-			s := open(t, "data", pebblestore.Options{FS: fs})
+			s := open(t, "data", pebblestore.InParts(pebblestore.Options{FS: fs}, 50))
 			var acked [8]atomic.Int64 // per writer: appends acknowledged
 			var writers sync.WaitGroup
 			stop := make(chan struct{})

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -20,16 +19,13 @@ func newCache(opts Options) *pebble.Cache {
 	return pebble.NewCache(64 << 20)
 }
 
-func openPebble(dir string, opts Options, cache *pebble.Cache, merging *merging) (*pebble.DB, *pebble.Lock, error) {
+func openPebble(dir string, opts Options, cache *pebble.Cache, merging *merging) (*pebble.DB, *pebble.Options, *pebble.Lock, error) {
 	lock, err := pebble.LockDirectory(dir, opts.FS)
 	if err != nil {
 		if durable.LockUnopened(err) {
-			return nil, nil, fmt.Errorf("open data folder: %w", err)
+			return nil, nil, nil, fmt.Errorf("open data folder: %w", err)
 		}
-		return nil, nil, LockedError{Dir: dir}
-	}
-	if opts.pause == nil {
-		opts.pause = func() { time.Sleep(retryPause) }
+		return nil, nil, nil, LockedError{Dir: dir}
 	}
 	disk := &patientFS{FS: opts.FS, pause: opts.pause}
 	o := &pebble.Options{
@@ -44,9 +40,9 @@ func openPebble(dir string, opts Options, cache *pebble.Cache, merging *merging)
 			WriteStallBegin: func(pebble.WriteStallBeginInfo) { merging.Stalled() },
 		},
 		FormatMajorVersion:          pebble.FormatNewest,
-		MemTableSize:                32 << 20,
+		MemTableSize:                16 << 20,
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       4,
+		L0CompactionThreshold:       8,
 		L0StopWritesThreshold:       24,
 		BytesPerSync:                1 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 2 },
@@ -57,15 +53,16 @@ func openPebble(dir string, opts Options, cache *pebble.Cache, merging *merging)
 	}
 	o.Experimental.CompactionScheduler = merging
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
+	o.EnsureDefaults()
 	var db *pebble.DB
 	err = withoutPanic(func() (err error) {
 		db, err = pebble.Open(dir, o)
 		return err
 	})
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("open event store in %s: %w", dir, err), lock.Close())
+		return nil, nil, nil, errors.Join(fmt.Errorf("open event store in %s: %w", dir, err), lock.Close())
 	}
-	return db, lock, nil
+	return db, o, lock, nil
 }
 
 // withoutPanic runs a part of Open. The engine panics through Fatalf where it cannot write its manifest or its log: the

@@ -79,3 +79,34 @@ func NamesKept(t testing.TB, pages, bytesEach int) (kept int) {
 	}
 	return kept
 }
+
+// InParts has the engine lack up to so many lifecycle events in the index of the streams.
+func InParts(opts Options, events int) Options {
+	opts.part = events
+	return opts
+}
+
+// Unindexed is how many lifecycle events the engine lacks in the index of the streams.
+func (s *Store) Unindexed() (events int) {
+	s.unindexed.mu.RLock()
+	defer s.unindexed.mu.RUnlock()
+	for _, p := range s.unindexed.parts {
+		events += len(p.entries)
+	}
+	return events
+}
+
+// FormatOnDisk is the version of the store's form that another program would find.
+func (s *Store) FormatOnDisk() byte {
+	b, err := s.get(keyFormat)
+	if err != nil || len(b) != 1 {
+		panic(err)
+	}
+	return b[0]
+}
+
+// Pausing gives what waits before a table is written again.
+func Pausing(opts Options, pause func()) Options {
+	opts.pause = pause
+	return opts
+}

@@ -258,7 +258,7 @@ func faultChild(t *testing.T) {
 		fmt.Println("INJECTED")
 		return errors.New("injected")
 	}))
-	s, err := pebblestore.Open(os.Getenv("ROLLCALL_FAULT_DIR"), pebblestore.Options{FS: fs})
+	s, err := pebblestore.Open(os.Getenv("ROLLCALL_FAULT_DIR"), pebblestore.InParts(pebblestore.Options{FS: fs}, 100))
 	if err != nil {
 		return
 	}

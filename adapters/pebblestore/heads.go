@@ -237,6 +237,10 @@ func (s *Store) loadHead(h *head, stream eventstore.StreamName, hash uint64) (qu
 }
 
 func (s *Store) loadLifecycleHead(h *head, stream eventstore.StreamName) error {
+	if at, revision, ok := s.unindexed.newest(stream); ok {
+		h.events, h.last = uint64(revision)+1, at
+		return nil
+	}
 	// The filters of the tables tell of most new streams that they have no first event, without a read.
 	if first, err := s.get(streamKey(stream, 0)); err != nil || first == nil {
 		s.known.missed()

@@ -22,6 +22,10 @@ const formatVersion = 3
 // TakeNewestFormat is called.
 const replicaFormat = 2
 
+// lateIndexFormat is the version of a store whose index of the streams may be behind (lateindex.go), and of which all else is as in
+// formatVersion. A store takes it with its first lifecycle event, and has formatVersion again once it is closed.
+const lateIndexFormat = 4
+
 // format is the version that a store takes when it is opened.
 func (o *Options) format() byte {
 	if o.Replica {
@@ -102,10 +106,11 @@ func (s *Store) loadIdentity() error {
 		}
 		format = []byte{s.opts.format()}
 	}
-	if len(format) != 1 || format[0] < 1 || format[0] > formatVersion {
-		return fmt.Errorf("its format %v is not one that this version knows, up to %d", format, formatVersion)
+	if len(format) != 1 || format[0] < 1 || format[0] > lateIndexFormat {
+		return fmt.Errorf("its format %v is not one that this version knows, up to %d", format, lateIndexFormat)
 	}
-	writes := max(format[0], s.opts.format())
+	s.late = format[0] == lateIndexFormat
+	writes := max(min(format[0], formatVersion), s.opts.format())
 	s.format.Store(uint32(writes))
 	if format[0] < writes && !s.opts.ReadOnly { // everything that an earlier format holds is valid in this one
 		if err := s.db.Set(keyFormat, []byte{writes}, pebble.Sync); err != nil {

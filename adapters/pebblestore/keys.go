@@ -12,7 +12,7 @@ import (
 //
 //	m/<name>                     facts about the store
 //	e/<position>                 lifecycle events (records.go); the position is the first one's
-//	s/<stream> 00 <revision>     place of that lifecycle event
+//	s/<stream> 00 <revision>     place of that lifecycle event; may be behind (lateindex.go)
 //	h/<position>                 a block of heartbeats; the position is its first one's (block.go)
 //	n/<stream>                   number of a heartbeat stream
 //	N/<number>                   stream of that number
@@ -38,6 +38,7 @@ var (
 	keyTrimmed   = []byte("m/trimmed")   // heartbeats at lower positions were removed by the retention
 	keyTimelines = []byte("m/timelines") // timeline.go
 	keyMark      = []byte("m/mark")      // of a replica: where in the log it is, see Block
+	keyIndexed   = []byte("m/indexed")   // lifecycle events up to this position are in the index of the streams; see lateindex.go
 	keyHeads     = []byte("m/heads")     // the heads of heartbeat streams on disk include all heartbeats up to this position
 )
 

@@ -39,6 +39,10 @@ func (s *Store) narrow(from, to eventstore.Position, opts *eventstore.ReadAllOpt
 		if strings.HasPrefix(eventstore.LifecyclePrefix, prefix) {
 			return nil, false, nil // the prefix picks nearly every stream
 		}
+		places = s.unindexed.under(prefix, places)
+		if looked += len(places); looked > maxByStream {
+			return nil, false, nil
+		}
 		lower := append([]byte{rangeStream, '/'}, prefix...)
 		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: append(slices.Clone(lower), 0xff)})
 		if err != nil {
@@ -50,14 +54,13 @@ func (s *Store) narrow(from, to eventstore.Position, opts *eventstore.ReadAllOpt
 			if err != nil || looked > maxByStream {
 				return nil, false, it.Close() // damage is reported by the cursor that reads the log
 			}
-			if p := placeIn(v); p.at >= from && p.at <= to {
-				places = append(places, p)
-			}
+			places = append(places, placeIn(v))
 		}
 		if err := it.Close(); err != nil {
 			return nil, false, nil // as above
 		}
 	}
+	places = slices.DeleteFunc(places, func(p place) bool { return p.at < from || p.at > to })
 	slices.SortFunc(places, func(a, b place) int { return cmp.Compare(a.at, b.at) })
 	places = slices.Compact(places)
 	if opts.Backwards {

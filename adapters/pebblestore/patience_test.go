@@ -29,7 +29,7 @@ func TestTheEngineWaitsBeforeItWritesATableAgain(t *testing.T) {
 	}
 	cache := newCache(Options{})
 	defer cache.Unref()
-	db, lock, err := openPebble("events", Options{FS: disk, Logger: slog.New(slog.DiscardHandler), pause: func() {
+	db, _, lock, err := openPebble("events", Options{FS: disk, Logger: slog.New(slog.DiscardHandler), pause: func() {
 		pauses <- struct{}{}
 		<-goOn
 	}}, cache, new(merging))

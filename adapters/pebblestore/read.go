@@ -39,33 +39,12 @@ func (s *Store) readStream(stream eventstore.StreamName, opts eventstore.ReadOpt
 		return s.readHeartbeatStream(stream, opts, upTo)
 	}
 	return func(yield func(eventstore.RecordedEvent, error) bool) {
-		lower, upper := streamKey(stream, 0), streamKey(stream, 0)
-		upper[len(upper)-9] = 1
-		if opts.Backwards {
-			if opts.From < eventstore.FromEnd {
-				upper = streamKey(stream, opts.From+1)
-			}
-		} else {
-			lower = streamKey(stream, opts.From)
-		}
-		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
-		if err != nil {
-			yield(eventstore.RecordedEvent{}, err)
-			return
-		}
-		defer it.Close()
-		start, step := it.First, it.Next
-		if opts.Backwards {
-			start, step = it.Last, it.Prev
-		}
 		left := limit(opts.Limit)
-		for ok := start(); ok && left > 0; ok = step() {
-			v, err := it.ValueAndErr()
+		for p, err := range s.places(stream, opts) {
 			if err != nil {
 				yield(eventstore.RecordedEvent{}, err)
 				return
 			}
-			p := placeIn(v)
 			if p.at > upTo {
 				continue
 			}
@@ -73,10 +52,71 @@ func (s *Store) readStream(stream eventstore.StreamName, opts eventstore.ReadOpt
 			if !yield(e, err) || err != nil {
 				return
 			}
-			left--
+			if left--; left == 0 {
+				return
+			}
+		}
+	}
+}
+
+// places yields the places of a lifecycle stream's events.
+func (s *Store) places(stream eventstore.StreamName, opts eventstore.ReadOptions) iter.Seq2[place, error] {
+	return func(yield func(place, error) bool) {
+		from, to := opts.From, eventstore.FromEnd
+		if opts.Backwards {
+			from, to = 0, opts.From
+		}
+		recent, first := s.unindexed.between(stream, from, to) // before the engine is asked: a part is dropped once the engine shows it
+		if opts.Backwards {
+			for _, p := range slices.Backward(recent) {
+				if !yield(p, nil) {
+					return
+				}
+			}
+		}
+		if first > from {
+			for p, err := range s.indexedPlaces(stream, from, min(to, first-1), opts.Backwards) {
+				if !yield(p, err) || err != nil {
+					return
+				}
+			}
+		}
+		if !opts.Backwards {
+			for _, p := range recent {
+				if !yield(p, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// indexedPlaces yields the places that the engine has of a lifecycle stream's events, from a revision to another one.
+func (s *Store) indexedPlaces(stream eventstore.StreamName, from, to eventstore.Revision, backwards bool) iter.Seq2[place, error] {
+	return func(yield func(place, error) bool) {
+		upper := streamKey(stream, to)
+		it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: streamKey(stream, from), UpperBound: append(upper, 0)})
+		if err != nil {
+			yield(place{}, err)
+			return
+		}
+		defer it.Close()
+		start, step := it.First, it.Next
+		if backwards {
+			start, step = it.Last, it.Prev
+		}
+		for ok := start(); ok; ok = step() {
+			v, err := it.ValueAndErr()
+			if err != nil {
+				yield(place{}, err)
+				return
+			}
+			if !yield(placeIn(v), nil) {
+				return
+			}
 		}
 		if err := it.Error(); err != nil {
-			yield(eventstore.RecordedEvent{}, err)
+			yield(place{}, err)
 		}
 	}
 }

@@ -55,7 +55,8 @@ type Options struct {
 	// ID is the id of a store that is created; zero: a random one.
 	ID uuid.UUID
 
-	pause func() // waits before the engine writes a table again; nil: retryPause
+	pause func() // waits before a table is written again; nil: retryPause
+	part  int    // lifecycle events that the engine may lack in the index of the streams; 0: fullPart
 }
 
 // Commit describes a commit to OnCommit.
@@ -75,7 +76,8 @@ func (e LockedError) Error() string {
 // Store is an eventstore.Store in a folder.
 type Store struct {
 	db        *pebble.DB
-	cache     *pebble.Cache // of db, and there for as long as db is open
+	engine    *pebble.Options // of db, with the engine's defaults
+	cache     *pebble.Cache   // of db, and there for as long as db is open
 	merging   *merging
 	lock      *pebble.Lock // of the folder
 	dir       string
@@ -86,6 +88,7 @@ type Store struct {
 	timelines timelines
 	heads     *heads
 	known     *known
+	unindexed unindexed
 	changes   *changes
 	numbers   numbers
 	hub       hub
@@ -117,6 +120,7 @@ type Store struct {
 	nextNumber  uint32              // the next number to give to a heartbeat stream
 	lastIndexed int64               // newest time in the time index, Unix nanoseconds
 	lastImport  int64               // newest time of an event from another store, Unix nanoseconds
+	late        bool                // the index of the streams may be behind, and the format says so
 	unsaved     unsaved
 	ids         ids
 	idle        idle
@@ -160,7 +164,10 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	merging, cache := &merging{held: true}, newCache(opts)
 	defer cache.Unref() // the engine keeps it
-	db, lock, err := openPebble(dir, opts, cache, merging)
+	if opts.pause == nil {
+		opts.pause = func() { time.Sleep(retryPause) }
+	}
+	db, engine, lock, err := openPebble(dir, opts, cache, merging)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +175,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		merging.Merge()
 	}
 	s := &Store{
-		db: db, cache: cache, merging: merging, lock: lock, dir: dir, opts: opts, heads: new(heads), known: newKnown(), changes: new(changes),
+		db: db, engine: engine, cache: cache, merging: merging, lock: lock, dir: dir, opts: opts, heads: new(heads), known: newKnown(), changes: new(changes), unindexed: newUnindexed(opts.part),
 		queue: make(chan *pending, maxQueued), commits: make(chan *commit, 1),
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 		clock: clock{wall: opts.Now, mono: opts.Monotonic, logger: opts.Logger},
@@ -187,6 +194,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		s.watching.Go(s.forgetIdle)
 		s.watching.Go(s.fillKnown)
 		s.watching.Go(s.releaseMemtables)
+		s.watching.Go(s.writeParts)
 	}
 	s.applying.buffers = s.newBuffers()
 	go s.commitAppends(s.newBuffers())
@@ -250,6 +258,14 @@ func (s *Store) load() error {
 	s.nextNumber = 1
 	if number != nil {
 		s.nextNumber = binary.BigEndian.Uint32(number[len(number)-4:]) + 1
+	}
+	if err := s.recoverIndex(); err != nil {
+		return err
+	}
+	if s.opts.Replica { // it may be copied to a node of an earlier version
+		if err := s.completeIndex(); err != nil {
+			return err
+		}
 	}
 	return s.recoverHeads()
 }
@@ -348,7 +364,7 @@ func (s *Store) Close() (err error) {
 		s.readers.Wait()
 		// A flush spares the next start the replay of the engine's log. On a full disk the engine would end the process.
 		if s.failed() == nil && !s.full.Load() {
-			err = s.db.Flush()
+			err = errors.Join(s.completeIndex(), s.db.Flush())
 		}
 		if !s.gaveUp {
 			err = errors.Join(err, s.db.Close())

@@ -199,6 +199,10 @@ func (c *commit) writeIndex() {
 		c.scratch = i.place.append(c.scratch[:0])
 		c.set(c.key, c.scratch)
 	}
+	c.forgetIndexed()
+}
+
+func (c *commit) forgetIndexed() {
 	clear(c.indexed) // the names
 	c.indexed = c.indexed[:0]
 }
