@@ -134,7 +134,7 @@ func root() *cobra.Command {
 	c.AddCommand(alone(printsWords(bench.FloorCommand(), "it is a part of rollcall bench")))
 	c.AddCommand(versionCommand(&remote))
 	complete(c, &remote)
-	plainNumbers(c)
+	plainValues(c)
 	markUsageErrors(c)
 	return c
 }
@@ -161,6 +161,7 @@ func finish(root *cobra.Command) {
 			c.Args = knownCommand
 			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 			markUsageErrors(c)
+			plainValues(c)
 		}
 	}
 }

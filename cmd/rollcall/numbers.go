@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/csv"
 	"errors"
+	"io"
 	"strconv"
 	"strings"
 
@@ -20,6 +21,8 @@ var (
 	errSwitch   = errors.New("must be true or false")
 	errDuration = errors.New(`must be a duration such as "30s" or "5m"`)
 	errNegative = errors.New(`must not be negative: a duration such as "30s" or "5m"`)
+	errQuotes   = errors.New(`must have its quotes around whole values only; a quote within them is written twice`)
+	errLines    = errors.New("must be one line, with commas between its values; the flag may be given again")
 )
 
 // plainNumber is the value of a flag that takes a number, or true or false. It takes the forms that parameters of the API take, and a sign: the library
@@ -44,24 +47,43 @@ func (n plainNumber) Set(text string) error {
 	return err
 }
 
-// plainNumbers makes the flags of a command and of those below it take numbers as a plainNumber does.
-func plainNumbers(c *cobra.Command) {
+// plainList is the value of a flag that takes a list.
+type plainList struct {
+	plainNumber
+	pflag.SliceValue
+}
+
+// plainValues makes the flags of a command and of those below it, also those that cobra adds, refuse a value in plain words.
+func plainValues(c *cobra.Command) {
 	for _, sub := range c.Commands() {
-		plainNumbers(sub)
+		plainValues(sub)
 	}
+	c.InitDefaultHelpFlag()
+	c.InitDefaultVersionFlag()
+	c.Flags().SetOutput(warnings{c})
 	for _, flags := range []*pflag.FlagSet{c.Flags(), c.PersistentFlags()} {
 		flags.VisitAll(func(f *pflag.Flag) {
-			if _, done := f.Value.(plainNumber); done {
+			check := valueCheck(f.Value.Type())
+			switch f.Value.(type) {
+			case plainNumber, plainList:
 				return
 			}
-			if check := numberCheck(f.Value.Type()); check != nil {
+			if list, ok := f.Value.(pflag.SliceValue); ok && check != nil {
+				f.Value = plainList{plainNumber{f.Value, check}, list}
+			} else if check != nil {
 				f.Value = plainNumber{f.Value, check}
 			}
 		})
 	}
 }
 
-func numberCheck(kind string) func(string) error {
+// warnings is where the flags of a command warn, of an earlier name that is used: beside its output.
+type warnings struct{ c *cobra.Command }
+
+// Write implements io.Writer.
+func (w warnings) Write(b []byte) (int, error) { return w.c.ErrOrStderr().Write(b) }
+
+func valueCheck(kind string) func(string) error {
 	switch kind {
 	case "int", "int32", "int64":
 		return checkWhole
@@ -75,6 +97,10 @@ func numberCheck(kind string) func(string) error {
 		return checkDuration
 	case "stringToInt":
 		return checkPairs
+	case "stringSlice":
+		return checkList
+	case "stringToString":
+		return checkTexts
 	}
 	return nil
 }
@@ -119,6 +145,29 @@ func checkDuration(text string) error {
 		return errDuration
 	}
 	return nil
+}
+
+// checkList refuses a list of several lines, of which the library would take the first and leave the others out.
+func checkList(text string) error {
+	if text == "" {
+		return nil
+	}
+	lines := csv.NewReader(strings.NewReader(text))
+	if _, err := lines.Read(); err != nil && !errors.Is(err, io.EOF) {
+		return errQuotes
+	}
+	if _, err := lines.Read(); !errors.Is(err, io.EOF) {
+		return errLines
+	}
+	return nil
+}
+
+// checkTexts is checkList for pairs such as team=shop. The library takes a text with one pair as it is, whatever lines its value has.
+func checkTexts(text string) error {
+	if strings.Count(text, "=") < 2 {
+		return nil
+	}
+	return checkList(text)
 }
 
 // checkPairs holds the numbers of pairs such as http=8080 to the rule.

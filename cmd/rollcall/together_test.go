@@ -41,6 +41,12 @@ func TestFlagsThatSayNothingAreRefused(t *testing.T) {
 		`"--no-headers" flag: must be true or false`:   {"services", "--no-headers=x"},
 		`"--every" flag: must be a duration such as`:   {"heartbeat", "checkout/a", "--every", "99999999h"},
 		`"--drain" flag: must be a duration such as "`: {"run", "--service", "checkout", "--drain", "5", "--", "true"},
+		`"-h, --help" flag: must be true or false`:     {"services", "--help=maybe"},
+		`"-v, --version" flag: must be true or false`:  {"--version=maybe"},
+		`"--tag" flag: must be one line, with commas`:  {"register", "checkout/a", "--address", "10.0.0.1", "--tag", "a\nb"},
+		`"--type" flag: must be one line`:              {"history", "--type", "a\nb"},
+		`"--type" flag: must have its quotes around`:   {"history", "--type", `a,"b`},
+		`"--meta" flag: must be one line`:              {"instances", "checkout", "--meta", "a=1\nb=2"},
 	} {
 		err := runHere(t, args...)
 		if err == nil || exitCode(err) != exitUsage || !strings.Contains(errorLine(err), want) {
