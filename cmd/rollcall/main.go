@@ -38,7 +38,9 @@ func main() {
 	context.AfterFunc(ctx, func() { time.AfterFunc(oneSignal, stop) }) // the next signal ends the process, whatever it waits for (ADR 121)
 	c := root()
 	finish(c)
-	err := c.ExecuteContext(ctx)
+	out := &standardOutput{file: os.Stdout}
+	c.SetOut(out)
+	err := out.failed(c.ExecuteContext(ctx))
 	stop()
 	if code := childExit(0); errors.As(err, &code) { // the process has said what it had to say
 		os.Exit(int(code))

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -147,12 +148,14 @@ func writeYAML(w io.Writer, reply []byte) error {
 		return fmt.Errorf("the answer is not JSON: %w", err)
 	}
 	plainStyle(&document)
-	encoder := yaml.NewEncoder(w)
+	var text bytes.Buffer
+	encoder := yaml.NewEncoder(&text)
 	encoder.SetIndent(2)
-	if err := encoder.Encode(&document); err != nil {
+	if err := errors.Join(encoder.Encode(&document), encoder.Close()); err != nil {
 		return err
 	}
-	return encoder.Close()
+	_, err := w.Write(text.Bytes())
+	return err
 }
 
 // plainStyle takes JSON's quotes and brackets from a node. The encoder puts quotes where YAML needs them.

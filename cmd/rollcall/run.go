@@ -125,6 +125,9 @@ func runCommand(remote *commandLine) *cobra.Command {
 		r.look, done = localLook()
 		defer done()
 		r.command, r.restart, r.in, r.out, r.err = args, restart, c.InOrStdin(), c.OutOrStdout(), c.ErrOrStderr()
+		if file := fileOf(r.out); file != nil {
+			r.out = file // the process has the file itself, not a pipe
+		}
 		r.say = func(format string, arguments ...any) { fmt.Fprintf(r.err, "rollcall: "+format+"\n", arguments...) }
 		return r.run()
 	}

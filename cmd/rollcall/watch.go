@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -38,7 +37,7 @@ lines are JSON. When the server goes away it says so on standard error and goes 
 			}
 			title = args[0] + " in namespace " + remote.namespace
 		}
-		if out, ok := c.OutOrStdout().(*os.File); ok && !remote.forPrograms() && isTerminal(out) {
+		if out := fileOf(c.OutOrStdout()); !remote.forPrograms() && isTerminal(c.OutOrStdout()) {
 			return watchOnTerminal(c.Context(), out, newWatchTable(title, coloured(out)), registry, query)
 		}
 		lines := &lineWatcher{out: c.OutOrStdout(), faults: c.ErrOrStderr(), remote: remote, title: title}
