@@ -58,20 +58,20 @@ func TestAnAuditOfTheRealBinary(t *testing.T) {
 		}
 	}
 	write(kept, cli("checkpoint"))
-	write(key, cli("checkpoint", "--key"))
+	write(key, cli("checkpoint", "--verifier-key"))
 
 	cli("deregister", "web/i7", "--reason", "scaled down")
 	for args, want := range map[string]string{
-		"why web/i7":                                    "it was deregistered",
-		"history web/i7":                                "deregistered: scaled down",
-		"history web --type LeaseExpired":               "TIME",
-		"catalog --at 401":                              "i7",
-		"diff --from 401":                               "- default/web/i7  deregistered: scaled down",
-		"services --at 3":                               "3 passing",
-		"replay --speed 0 --from 400":                   "deregistered: scaled down",
-		"events export -":                               `"reason":"scaled down"`,
-		"verify --checkpoint " + kept:                   "401 events",
-		"verify --key " + key + " --checkpoint " + kept: "checkpoint of 400 events",
+		"why web/i7":                      "it was deregistered",
+		"history web/i7":                  "deregistered: scaled down",
+		"history web --type LeaseExpired": "TIME",
+		"catalog --at 401":                "i7",
+		"diff --from 401":                 "- default/web/i7  deregistered: scaled down",
+		"services --at 3":                 "3 passing",
+		"replay --speed 0 --from 400":     "deregistered: scaled down",
+		"events export -":                 `"reason":"scaled down"`,
+		"verify --checkpoint " + kept:     "401 events",
+		"verify --verifier-key " + key + " --checkpoint " + kept: "checkpoint of 400 events",
 	} {
 		if out := cli(strings.Fields(args)...); !strings.Contains(out, want) {
 			t.Errorf("rollcall %s says\n%s\nwithout %q", args, out, want)
@@ -104,7 +104,7 @@ func TestAnAuditOfTheRealBinary(t *testing.T) {
 	if out, err := rollcall("rebuild", "--data", data); err != nil || !strings.Contains(out, "399 instances") {
 		t.Fatalf("rebuild: %v\n%s", err, out)
 	}
-	if out, err := rollcall("verify", "--data", data, "--checkpoint", kept, "--key", key); err != nil {
+	if out, err := rollcall("verify", "--data", data, "--checkpoint", kept, "--verifier-key", key); err != nil {
 		t.Fatalf("verify: %v\n%s", err, out)
 	}
 	p = startServer(t, data)
@@ -116,7 +116,7 @@ func TestAnAuditOfTheRealBinary(t *testing.T) {
 	}
 
 	tamper(t, filepath.Join(data, "events"), 200, "10.0.0.5", "10.6.6.6")
-	_, err = rollcall("verify", "--data", data, "--checkpoint", kept, "--key", key)
+	_, err = rollcall("verify", "--data", data, "--checkpoint", kept, "--verifier-key", key)
 	if err == nil || !strings.Contains(err.Error(), "position 200:") || !strings.Contains(err.Error(), "instance-default/web/i199") {
 		t.Errorf("after an event was rewritten, verify says %v", err)
 	}

@@ -44,7 +44,7 @@ func completes(c *cobra.Command) bool {
 
 // fileFlags are the flags whose values are files or folders. The value of any other flag is never completed with a file's name.
 var fileFlags = []string{
-	"ca", "cert", "key", "token-file", "data", "config", "access-config", "tls-cert", "tls-key", "tls-client-ca", "tls-client-crl", "probe-ca", "claims", "checkpoint",
+	"ca", "cert", "key", "token-file", "data", "config", "access-config", "tls-cert", "tls-key", "tls-client-ca", "tls-client-crl", "probe-ca", "claims", "checkpoint", "verifier-key",
 }
 
 func builtInRoles() (all []string) {

@@ -66,7 +66,7 @@ func everyCommand(data, folder string) [][]string {
 		{"timeline", "web", "--from", "1"}, {"timeline", "web/a-1", "--from", "1"}, {"histogram", "--from", "1", "--buckets", "3"}, {"histogram", "--service", "web", "--from", "1"},
 		{"report", "service", "web", "--from", "1"}, {"report", "instance", "web/a-1", "--from", "1", "--below", "2"}, {"report", "namespace", "default", "--from", "1h ago"},
 		{"events", "export", filepath.Join(folder, "events.ndjson")}, {"replay", "--speed", "0"},
-		{"checkpoint"}, {"checkpoint", "--key"}, {"verify"},
+		{"checkpoint"}, {"checkpoint", "--verifier-key"}, {"verify"},
 		{"webhooks", "create", "https://hook.example/"}, {"webhooks", "list"}, {"webhooks", "deliveries", "WEBHOOK"}, {"webhooks", "history", "WEBHOOK"},
 		{"webhooks", "pause", "WEBHOOK"}, {"webhooks", "resume", "WEBHOOK"}, {"webhooks", "replay", "WEBHOOK", "--from", "1"}, {"webhooks", "delete", "WEBHOOK"},
 		{"token", "create", "TOKEN", "--role", "reader", "--data", data}, {"token", "list", "--data", data}, {"token", "show", "TOKEN", "--data", data},

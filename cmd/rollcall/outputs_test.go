@@ -84,7 +84,7 @@ func TestTheOutputsOfTheAuditsDocument(t *testing.T) {
 			t.Fatal(err, out)
 		}
 	}
-	const verify = "rollcall verify --data ./rc --checkpoint checkpoint.txt --key checkpoint.key"
+	const verify = "rollcall verify --data ./rc --checkpoint checkpoint.txt --verifier-key checkpoint.key"
 	showsItsOutputs(t, document, []string{"ROLLCALL_URL=" + p.url}, folder, func(command string) string {
 		return strings.ReplaceAll(command, "localhost:7700", strings.TrimPrefix(p.url, "http://"))
 	}, []meanwhile{

@@ -5,6 +5,9 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // No command ends well whose output is lost, not one that prints a help either.
@@ -44,4 +47,26 @@ func TestAWarningOfAFlagStandsBesideTheOutput(t *testing.T) {
 	if code != 0 || !strings.HasPrefix(out, "{") || !strings.Contains(beside, "--service-version has been deprecated") {
 		t.Errorf("it ends with %d and prints\n%s\nand beside it\n%s", code, out, beside)
 	}
+}
+
+// A flag of a command hides none that all commands have, but for --data, which names a data folder everywhere.
+func TestNoFlagHidesAGlobalOne(t *testing.T) {
+	r := root()
+	finish(r)
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			global := r.PersistentFlags().Lookup(f.Name)
+			if f.Name != "data" && global != nil && global != f {
+				t.Errorf("%s --%s hides the flag of all commands", c.CommandPath(), f.Name)
+			}
+			if short := r.PersistentFlags().ShorthandLookup(f.Shorthand); f.Shorthand != "" && short != nil && short != f {
+				t.Errorf("%s -%s hides the flag of all commands", c.CommandPath(), f.Shorthand)
+			}
+		})
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(r)
 }

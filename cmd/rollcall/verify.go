@@ -24,10 +24,10 @@ func checkpointCommand(remote *commandLine) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "checkpoint",
 		Short:   "Print a signed checkpoint of the log; keep it where the registry's operators can't change it",
-		Example: "  rollcall checkpoint > checkpoint.txt\n  rollcall checkpoint --key > checkpoint.key",
+		Example: "  rollcall checkpoint > checkpoint.txt\n  rollcall checkpoint --verifier-key > checkpoint.key",
 		Args:    cobra.NoArgs,
 	}
-	c.Flags().BoolVar(&key, "key", false, "print the key that checkpoints are verified with")
+	c.Flags().BoolVar(&key, "verifier-key", false, "print the key that checkpoints are verified with")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		registry, err := remote.client()
 		if err != nil {
@@ -64,16 +64,19 @@ grew with the events and against a checkpoint that was kept elsewhere. With --da
 folder of a registry that is not running; without, it asks the running one at --url.
 
 It names the first event that differs, and exits with 1.`,
-		Example: "  rollcall verify --checkpoint checkpoint.txt --key checkpoint.key\n  rollcall verify --data ./rollcall-data --checkpoint checkpoint.txt",
+		Example: "  rollcall verify --checkpoint checkpoint.txt --verifier-key checkpoint.key\n  rollcall verify --data ./rollcall-data --checkpoint checkpoint.txt",
 		Args:    cobra.NoArgs,
 	}
 	f := c.Flags()
 	f.StringVar(&v.data, "data", "", "data folder of a registry that is not running")
 	f.StringVar(&v.checkpoint, "checkpoint", "", "file with a checkpoint that was kept")
-	f.StringVar(&v.key, "key", "", "verifier key, or a file with it; the registry's own when left out")
+	f.StringVar(&v.key, "verifier-key", "", "key that the checkpoint is verified with, or a file with it; the registry's own when left out")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if err := needsFlag(c, "key", "checkpoint"); err != nil { // nothing else is signed
+		if err := needsFlag(c, "verifier-key", "checkpoint"); err != nil { // nothing else is signed
 			return err
+		}
+		if c.Flags().Changed("key") && (v.data != "" || remote.cert == "") { // its earlier name: the checkpoint must not be verified with another key
+			return usageError{errors.New("--key is the private key of --cert; the key that a checkpoint is verified with is --verifier-key")}
 		}
 		if v.data != "" {
 			return v.folder(c, remote)
