@@ -73,11 +73,11 @@ func archive(t *testing.T, s store, have []backup.File) []byte {
 
 func take(t *testing.T, s store, dir string) error {
 	t.Helper()
-	target, err := backup.OpenTarget(dir)
+	target, err := backup.OpenTarget(t.Context(), dir)
 	if err != nil {
 		return err
 	}
-	_, err = target.Receive(bytes.NewReader(archive(t, s, target.Have())), func(int64) {})
+	_, err = target.Receive(t.Context(), bytes.NewReader(archive(t, s, target.Have())), func(int64) {})
 	return err
 }
 
@@ -95,11 +95,11 @@ func none(int64, int64) {}
 // wantRestored restores a backup and compares it with the store that it was made of.
 func wantRestored(t *testing.T, dir string, s store) {
 	t.Helper()
-	if _, err := backup.Verify(dir, none); err != nil {
+	if _, err := backup.Verify(t.Context(), dir, none); err != nil {
 		t.Errorf("the backup does not verify: %v", err)
 	}
 	data := filepath.Join(t.TempDir(), "data")
-	if _, err := backup.Restore(dir, data, none, noFinish); err != nil {
+	if _, err := backup.Restore(t.Context(), dir, data, none, noFinish); err != nil {
 		t.Fatal(err)
 	}
 	want := files{"checkpoint.key": "secret", "history/h": "istory"}
@@ -144,7 +144,7 @@ func TestTablesAndTheirValuesAreNotSentAgain(t *testing.T) {
 	dir := t.TempDir()
 	s := store{files{"MANIFEST-000001": "m1", "000004.sst": "table four", "000005.blob": "values five"}, uuid.UUID{1}}
 	mustTake(t, s, dir)
-	target, err := backup.OpenTarget(dir)
+	target, err := backup.OpenTarget(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,20 +205,20 @@ func TestOnlyWhatAManifestNamesIsRemoved(t *testing.T) {
 func TestTheEarlierBackupStaysWholeUntilTheNewOneIs(t *testing.T) {
 	dir := t.TempDir()
 	mustTake(t, first, dir)
-	target, err := backup.OpenTarget(dir)
+	target, err := backup.OpenTarget(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	whole := archive(t, second, target.Have())
 	for cut := 0; cut < bytes.LastIndex(whole, []byte(`"sum"`)); cut += 256 { // the manifest comes last
-		target, err := backup.OpenTarget(dir)
+		target, err := backup.OpenTarget(t.Context(), dir)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := target.Receive(bytes.NewReader(whole[:cut]), func(int64) {}); err == nil {
+		if _, err := target.Receive(t.Context(), bytes.NewReader(whole[:cut]), func(int64) {}); err == nil {
 			t.Fatalf("an archive cut at %d of %d was taken for whole", cut, len(whole))
 		}
-		if _, err := backup.Verify(dir, none); err != nil {
+		if _, err := backup.Verify(t.Context(), dir, none); err != nil {
 			t.Fatalf("after an archive cut at %d: %v", cut, err)
 		}
 	}
@@ -245,11 +245,11 @@ func TestAnIncrementalRunRepairsWhatIsDamaged(t *testing.T) {
 		if err := damage(filepath.Join(dir, "events", "000004.sst")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := backup.Verify(dir, none); err == nil || !strings.Contains(err.Error(), "000004.sst") && name != "missing" {
+		if _, err := backup.Verify(t.Context(), dir, none); err == nil || !strings.Contains(err.Error(), "000004.sst") && name != "missing" {
 			t.Errorf("%s: verify gave %v", name, err)
 		}
 		data := filepath.Join(t.TempDir(), "data")
-		if _, err := backup.Restore(dir, data, none, noFinish); err == nil {
+		if _, err := backup.Restore(t.Context(), dir, data, none, noFinish); err == nil {
 			t.Errorf("%s: it was restored", name)
 		}
 		if left, err := os.ReadDir(filepath.Dir(data)); err != nil || len(left) != 0 {
@@ -290,7 +290,7 @@ func TestAManifestThatLacksAFileIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		data := filepath.Join(t.TempDir(), "data")
-		if _, err := backup.Restore(dir, data, none, noFinish); err == nil {
+		if _, err := backup.Restore(t.Context(), dir, data, none, noFinish); err == nil {
 			t.Errorf("a manifest without %s was restored", m.Files[i].Name)
 		}
 		if _, err := os.Stat(data); err == nil {
@@ -342,9 +342,9 @@ func TestABackupOfALaterFormatIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		data := filepath.Join(t.TempDir(), "data")
-		_, restored := backup.Restore(dir, data, none, noFinish)
-		_, verified := backup.Verify(dir, none)
-		_, taken := backup.OpenTarget(dir)
+		_, restored := backup.Restore(t.Context(), dir, data, none, noFinish)
+		_, verified := backup.Verify(t.Context(), dir, none)
+		_, taken := backup.OpenTarget(t.Context(), dir)
 		for _, err := range []error{restored, verified, taken} {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("with %s: %v, want %q", with, err, want)
@@ -369,8 +369,8 @@ func TestWhatIsNoFileInABackupIsDamage(t *testing.T) {
 		if err := errors.Join(os.Remove(path), replace(path)); err != nil {
 			t.Fatal(err)
 		}
-		_, restored := backup.Restore(dir, filepath.Join(t.TempDir(), "data"), none, noFinish)
-		_, verified := backup.Verify(dir, none)
+		_, restored := backup.Restore(t.Context(), dir, filepath.Join(t.TempDir(), "data"), none, noFinish)
+		_, verified := backup.Verify(t.Context(), dir, none)
 		for _, err := range []error{restored, verified} {
 			if err == nil || !strings.Contains(err.Error(), "events/000004.sst is damaged: it is no file") {
 				t.Errorf("%s: %v", name, err)
@@ -386,8 +386,8 @@ func TestALinkThatLeadsNowhereIsNoFolder(t *testing.T) {
 	if err := os.Symlink(filepath.Join(t.TempDir(), "nowhere"), link); err != nil {
 		t.Fatal(err)
 	}
-	_, restored := backup.Restore(dir, link, none, noFinish)
-	_, taken := backup.OpenTarget(link)
+	_, restored := backup.Restore(t.Context(), dir, link, none, noFinish)
+	_, taken := backup.OpenTarget(t.Context(), link)
 	for _, err := range []error{restored, taken} {
 		if err == nil || !strings.Contains(err.Error(), "is a symbolic link to ") {
 			t.Errorf("%v", err)
@@ -408,7 +408,7 @@ func TestARestoreThatFailsLeavesTheFolderAsItWas(t *testing.T) {
 	empty := t.TempDir()
 	absent := filepath.Join(t.TempDir(), "a", "b")
 	for _, data := range []string{empty, absent} {
-		if _, err := backup.Restore(dir, data, none, finish); !errors.Is(err, refused) {
+		if _, err := backup.Restore(t.Context(), dir, data, none, finish); !errors.Is(err, refused) {
 			t.Errorf("it gave %v", err)
 		}
 		if left, err := os.ReadDir(data); err == nil && len(left) > 0 {
@@ -422,13 +422,13 @@ func TestARestoreThatFailsLeavesTheFolderAsItWas(t *testing.T) {
 	if err := (files{".restoring-1/events/x": "half"}).Checkpoint(empty); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := backup.Restore(dir, empty, none, noFinish); err != nil {
+	if _, err := backup.Restore(t.Context(), dir, empty, none, noFinish); err != nil {
 		t.Fatal(err)
 	}
 	if got := contents(t, empty); len(got) != len(first.files)+2 {
 		t.Errorf("restored is %v", got)
 	}
-	if _, err := backup.Restore(dir, empty, none, noFinish); err == nil {
+	if _, err := backup.Restore(t.Context(), dir, empty, none, noFinish); err == nil {
 		t.Error("a folder in use was restored into")
 	}
 }

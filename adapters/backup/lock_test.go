@@ -22,7 +22,7 @@ func TestARestoreRemovesWhatAKilledOneLeft(t *testing.T) {
 		}
 	}
 	data := filepath.Join(beside, "data")
-	if _, err := backup.Restore(dir, data, none, noFinish); err != nil {
+	if _, err := backup.Restore(t.Context(), dir, data, none, noFinish); err != nil {
 		t.Fatal(err)
 	}
 	if got := contents(t, data); got["events/000005.log"] != "log" {
@@ -47,7 +47,7 @@ func TestOneBackupAtATimeIsWrittenToAFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "b")
 	mustTake(t, first, dir)
 	open := func() *backup.Target {
-		target, err := backup.OpenTarget(dir)
+		target, err := backup.OpenTarget(t.Context(), dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +58,7 @@ func TestOneBackupAtATimeIsWrittenToAFolder(t *testing.T) {
 	r, w := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := early.Receive(r, func(int64) {})
+		_, err := early.Receive(t.Context(), r, func(int64) {})
 		ended <- err
 	}()
 	go func() {
@@ -69,7 +69,7 @@ func TestOneBackupAtATimeIsWrittenToAFolder(t *testing.T) {
 		w.CloseWithError(errors.Join(err, more))
 	}()
 	<-begun
-	if _, err := late.Receive(bytes.NewReader(archive(t, second, late.Have())), func(int64) {}); err == nil {
+	if _, err := late.Receive(t.Context(), bytes.NewReader(archive(t, second, late.Have())), func(int64) {}); err == nil {
 		t.Error("two backups at a time were written")
 	}
 	close(refused)
@@ -78,10 +78,10 @@ func TestOneBackupAtATimeIsWrittenToAFolder(t *testing.T) {
 	}
 	wantRestored(t, dir, first)
 	early, late = open(), open()
-	if _, err := early.Receive(bytes.NewReader(archive(t, second, early.Have())), func(int64) {}); err != nil {
+	if _, err := early.Receive(t.Context(), bytes.NewReader(archive(t, second, early.Have())), func(int64) {}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := late.Receive(bytes.NewReader(archive(t, first, late.Have())), func(int64) {}); err == nil {
+	if _, err := late.Receive(t.Context(), bytes.NewReader(archive(t, first, late.Have())), func(int64) {}); err == nil {
 		t.Error("a backup was written that leaves out files which another one has removed")
 	}
 	wantRestored(t, dir, second)

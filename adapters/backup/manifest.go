@@ -8,6 +8,7 @@
 package backup
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -166,15 +167,18 @@ func (f File) open(dir string) (*os.File, error) {
 	return in, nil
 }
 
-// checkFile gives an error if a file of a backup folder is missing or damaged.
-func checkFile(dir string, f File) error {
+// checkFile gives an error if a file of a backup folder is missing or damaged, or if the context ends meanwhile.
+func checkFile(ctx context.Context, dir string, f File) error {
 	in, err := f.open(dir)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
 	sum := sha256.New()
-	if _, err := io.Copy(sum, io.LimitReader(in, f.Size+1)); err != nil {
+	if _, err := io.Copy(sum, reading{ctx, io.LimitReader(in, f.Size+1)}); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
 		return fmt.Errorf("the backup's file %s cannot be read: %w", f.Name, err)
 	}
 	if hex.EncodeToString(sum.Sum(nil)) != f.SHA256 {
@@ -184,7 +188,7 @@ func checkFile(dir string, f File) error {
 }
 
 // Verify checks every file of a backup without restoring it. The error names all files that are missing or damaged.
-func Verify(dir string, progress func(bytes, total int64)) (m Manifest, err error) {
+func Verify(ctx context.Context, dir string, progress func(bytes, total int64)) (m Manifest, err error) {
 	m, ok, err := ReadManifest(dir)
 	if err != nil {
 		return m, err
@@ -197,11 +201,28 @@ func Verify(dir string, progress func(bytes, total int64)) (m Manifest, err erro
 		total += f.Size
 	}
 	for _, f := range m.Files {
-		err = errors.Join(err, checkFile(dir, f))
+		err = errors.Join(err, checkFile(ctx, dir, f))
+		if ctx.Err() != nil {
+			return m, context.Cause(ctx)
+		}
 		done += f.Size
 		progress(done, total)
 	}
 	return m, err
+}
+
+// reading is a reader that ends with its context.
+type reading struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+// Read implements io.Reader.
+func (r reading) Read(b []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	return r.r.Read(b)
 }
 
 func noBackup(dir string) error {

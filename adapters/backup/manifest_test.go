@@ -19,7 +19,7 @@ func TestNoChangedByteOfAManifestIsBelieved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := backup.Verify(dir, none)
+	want, err := backup.Verify(t.Context(), dir, none)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestNoChangedByteOfAManifestIsBelieved(t *testing.T) {
 		if err := os.WriteFile(path, changed, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		m, err := backup.Verify(dir, none)
+		m, err := backup.Verify(t.Context(), dir, none)
 		if err == nil && (m.StoreID != want.StoreID || m.Position != want.Position || !m.CreatedAt.Equal(want.CreatedAt) || len(m.Files) != len(want.Files)) {
 			t.Errorf("with byte %d (%q) as %q it says %+v", i, written[i], changed[i], m)
 		}

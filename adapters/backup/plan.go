@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -69,7 +70,7 @@ func sweep(dir string) (err error) {
 	}
 	for _, f := range readPlan(dir).Files {
 		path := f.path(dir)
-		if info, statErr := os.Lstat(path); named[path] || statErr != nil || !info.Mode().IsRegular() || checkFile(dir, f) != nil {
+		if info, statErr := os.Lstat(path); named[path] || statErr != nil || !info.Mode().IsRegular() || checkFile(context.Background(), dir, f) != nil {
 			continue
 		}
 		err = errors.Join(err, os.Remove(path))
@@ -82,7 +83,7 @@ func sweep(dir string) (err error) {
 func unended(dir string) bool {
 	left := map[string]bool{}
 	for _, f := range readPlan(dir).Files {
-		if checkFile(dir, f) == nil {
+		if checkFile(context.Background(), dir, f) == nil {
 			left[f.path(dir)] = true
 		}
 	}

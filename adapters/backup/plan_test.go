@@ -61,7 +61,7 @@ func TestWhatAKilledBackupLeftIsSwept(t *testing.T) {
 			t.Errorf("%s is there: %v, want %v", path, !want, want)
 		}
 	}
-	if _, err := backup.Verify(dir, func(_, _ int64) {}); err != nil {
+	if _, err := backup.Verify(t.Context(), dir, func(_, _ int64) {}); err != nil {
 		t.Error(err)
 	}
 }
@@ -77,7 +77,7 @@ func TestAFirstBackupThatWasKilledIsBegunAnew(t *testing.T) {
 	if there(filepath.Join(dir, "events/000099.sst")) {
 		t.Error("a part that no manifest names is left")
 	}
-	if _, err := backup.Verify(dir, func(_, _ int64) {}); err != nil {
+	if _, err := backup.Verify(t.Context(), dir, func(_, _ int64) {}); err != nil {
 		t.Error(err)
 	}
 	for _, other := range []string{"mine.txt", "events/mine.txt"} {
@@ -118,7 +118,7 @@ func TestWhateverAKilledFirstBackupLeftTheNextOneIsBegun(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if _, err := backup.Verify(dir, func(_, _ int64) {}); err != nil || there(filepath.Join(dir, "incoming")) {
+		if _, err := backup.Verify(t.Context(), dir, func(_, _ int64) {}); err != nil || there(filepath.Join(dir, "incoming")) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"archive/tar"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -28,7 +29,7 @@ type Target struct {
 
 // OpenTarget opens a folder to which a backup is to be written. The folder must be absent, be empty, or have a backup. Files
 // of that backup that are damaged or missing are written anew later. OpenTarget changes nothing.
-func OpenTarget(dir string) (*Target, error) {
+func OpenTarget(ctx context.Context, dir string) (*Target, error) {
 	if err := durable.CheckFolder(dir); err != nil {
 		return nil, err
 	}
@@ -45,8 +46,11 @@ func OpenTarget(dir string) (*Target, error) {
 	}
 	t := &Target{dir: dir, before: m}
 	for _, f := range m.Files {
-		if checkFile(dir, f) == nil {
+		if checkFile(ctx, dir, f) == nil {
 			t.intact = append(t.intact, f)
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
 	}
 	return t, nil
@@ -64,8 +68,8 @@ func (t *Target) Size() (size int64) {
 }
 
 // Receive reads an archive that Source.Write wrote, and makes it the backup in the folder. progress is told how many bytes
-// were received.
-func (t *Target) Receive(r io.Reader, progress func(bytes int64)) (m Manifest, err error) {
+// were received. When the context ends, the earlier backup stays.
+func (t *Target) Receive(ctx context.Context, r io.Reader, progress func(bytes int64)) (m Manifest, err error) {
 	release, err := t.lock()
 	if err != nil {
 		return m, err
@@ -84,7 +88,7 @@ func (t *Target) Receive(r io.Reader, progress func(bytes int64)) (m Manifest, e
 		}
 		err = errors.Join(err, os.RemoveAll(incoming))
 	}()
-	m, received, err := t.unpack(r, incoming, progress)
+	m, received, err := t.unpack(reading{ctx, r}, incoming, progress)
 	if err != nil {
 		return m, err
 	}
@@ -115,8 +119,17 @@ func (t *Target) Receive(r io.Reader, progress func(bytes int64)) (m Manifest, e
 	return m, t.removeOld(&m)
 }
 
-// errLocked is lock's error for a folder that another process, or another call, has locked.
-var errLocked = errors.New("in use")
+// lock locks a folder until release is called or the process ends.
+func lock(dir string) (release func() error, err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := durable.Lock(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f.Close, nil
+}
 
 // lock locks the folder, so that no two backups remove what the other one needs. The backup in it must be the one that was looked at.
 func (t *Target) lock() (release func() error, err error) {
@@ -124,7 +137,7 @@ func (t *Target) lock() (release func() error, err error) {
 		return nil, err
 	}
 	release, err = lock(t.dir)
-	if errors.Is(err, errLocked) {
+	if errors.Is(err, durable.ErrLocked) {
 		return nil, fmt.Errorf("another backup is being written to %s", t.dir)
 	}
 	if err != nil {
@@ -192,7 +205,7 @@ func (t *Target) unpack(r io.Reader, incoming string, progress func(int64)) (m M
 func (t *Target) place(f *File, a arrival) error {
 	for _, path := range paths(*f) {
 		f.Path = path
-		if checkFile(t.dir, *f) == nil {
+		if checkFile(context.Background(), t.dir, *f) == nil {
 			return nil // the same content is there
 		}
 		to := f.path(t.dir)
@@ -217,7 +230,7 @@ func paths(f File) []string { return []string{"", f.Name + "~" + f.SHA256[:16]} 
 func (t *Target) damaged(path string) bool {
 	for _, f := range t.before.Files {
 		if f.path(t.dir) == path {
-			return checkFile(t.dir, f) != nil
+			return checkFile(context.Background(), t.dir, f) != nil
 		}
 	}
 	return false

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,8 +20,8 @@ const restoringPrefix = ".restoring-"
 
 // Restore copies a backup into a data folder, and checks every file. REQUIRES: the data folder is empty or absent. finish is
 // called with the folder that has all files, before it gets its name; finish may read the files and add others. After an
-// error the data folder is empty or absent as before.
-func Restore(dir, data string, progress func(bytes, total int64), finish func(folder string, m Manifest) error) (m Manifest, err error) {
+// error, also when the context ends, the data folder is empty or absent as before.
+func Restore(ctx context.Context, dir, data string, progress func(bytes, total int64), finish func(folder string, m Manifest) error) (m Manifest, err error) {
 	m, ok, err := ReadManifest(dir)
 	if err == nil && !ok {
 		err = noBackup(dir)
@@ -53,7 +54,7 @@ func Restore(dir, data string, progress func(bytes, total int64), finish func(fo
 	}
 	defer func() { err = errors.Join(err, release()) }()
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }() // after a success the folder has its new name, and nothing is removed
-	if err := copyFiles(dir, folder, m, progress); err != nil {
+	if err := copyFiles(ctx, dir, folder, m, progress); err != nil {
 		return m, err
 	}
 	if err := finish(folder, m); err != nil {
@@ -80,7 +81,7 @@ func removeLeft(beside, prefix string) error {
 		}
 		path := filepath.Join(beside, e.Name())
 		release, err := lock(path)
-		if errors.Is(err, errLocked) {
+		if errors.Is(err, durable.ErrLocked) {
 			return fmt.Errorf("another restore into the same data folder is under way, in %s", path)
 		}
 		if err == nil {
@@ -138,7 +139,7 @@ func moveUp(folder, data string) error {
 	return durable.SyncDir(data)
 }
 
-func copyFiles(dir, folder string, m Manifest, progress func(bytes, total int64)) error {
+func copyFiles(ctx context.Context, dir, folder string, m Manifest, progress func(bytes, total int64)) error {
 	var done, total int64
 	for _, f := range m.Files {
 		total += f.Size
@@ -150,7 +151,7 @@ func copyFiles(dir, folder string, m Manifest, progress func(bytes, total int64)
 			return err
 		}
 		made[filepath.Dir(to)] = true
-		if err := copyFile(dir, to, f); err != nil {
+		if err := copyFile(ctx, dir, to, f); err != nil {
 			return err
 		}
 		done += f.Size
@@ -164,13 +165,13 @@ func copyFiles(dir, folder string, m Manifest, progress func(bytes, total int64)
 	return nil
 }
 
-func copyFile(dir, to string, f File) error {
+func copyFile(ctx context.Context, dir, to string, f File) error {
 	in, err := f.open(dir)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	sum, err := writeSynced(to, io.LimitReader(in, f.Size+1)) // it may grow while it is read
+	sum, err := writeSynced(to, reading{ctx, io.LimitReader(in, f.Size+1)}) // it may grow while it is read
 	if err != nil {
 		return err
 	}

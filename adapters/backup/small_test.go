@@ -24,11 +24,11 @@ func TestABackupWaitsForNoPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "b")
-	target, err := backup.OpenTarget(dir)
+	target, err := backup.OpenTarget(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := target.Receive(&b, func(int64) {}); err != nil {
+	if _, err := target.Receive(t.Context(), &b, func(int64) {}); err != nil {
 		t.Fatal(err)
 	}
 	if has := contents(t, dir); has["consumers/file.json"] != "{}" || has["consumers/pipe.json"] != "" {

@@ -86,6 +86,10 @@ func (c *Client) ProveConsistency(ctx context.Context, from, to int64) (Reply[wi
 // manifest of that backup; nil: no earlier backup. The registry must be on this machine.
 func (c *Client) Backup(ctx context.Context, have any) (io.ReadCloser, error) {
 	body, err := c.open(ctx, request{method: http.MethodPost, path: "/v1/backup", body: map[string]any{"have": have}})
+	var silent *Unreachable
+	if errors.As(err, &silent) {
+		silent.Unknown = false // it is no command
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ the registry's keys: keep it as safe as the data folder.`,
 		if err := apart(data, args[0]); err != nil {
 			return err
 		}
-		target, err := backup.OpenTarget(args[0])
+		target, err := backup.OpenTarget(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
@@ -72,8 +72,8 @@ the registry's keys: keep it as safe as the data folder.`,
 		if err != nil {
 			return err
 		}
-		bar := newProgress(c.ErrOrStderr(), "backing up", "bytes", max(target.Size(), 1))
-		m, err := target.Receive(archive, bar.set)
+		bar := newProgress(c.ErrOrStderr(), "backing up", "bytes", target.Size())
+		m, err := target.Receive(c.Context(), archive, bar.set)
 		bar.end()
 		if err := errors.Join(err, archive.Close()); err != nil {
 			return err
@@ -134,18 +134,21 @@ func openBackup(c *cobra.Command, remote *commandLine, data string, have []backu
 		if err != nil {
 			return nil, err
 		}
-		return brokenOff{archive}, nil
+		return brokenOff{archive, c.Context()}, nil
 	}
 	return offlineBackup(data, have)
 }
 
 // brokenOff is the archive that a running registry sends. A registry that fails in the middle of an archive can only close the connection.
-type brokenOff struct{ io.ReadCloser }
+type brokenOff struct {
+	io.ReadCloser
+	ctx context.Context // of the command
+}
 
 // Read says where the cause of a failure is told.
 func (a brokenOff) Read(p []byte) (int, error) {
 	n, err := a.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && !errors.Is(err, io.EOF) && a.ctx.Err() == nil {
 		err = fmt.Errorf("the registry broke the backup off, and its log says why: %w", err)
 	}
 	return n, err
@@ -178,11 +181,25 @@ func offlineBackup(data string, have []backup.File) (io.ReadCloser, error) {
 		return nil, errors.Join(err, store.Close())
 	}
 	r, w := io.Pipe()
+	ended := make(chan struct{}) // closed when the data folder is as it was before
 	go func() {
+		defer close(ended)
 		err := backupOf(data, store, past).Write(w, have)
 		w.CloseWithError(errors.Join(err, past.Close(), store.Close()))
 	}()
-	return r, nil
+	return offlineArchive{r, ended}, nil
+}
+
+// offlineArchive is the archive of a data folder on which no registry runs.
+type offlineArchive struct {
+	*io.PipeReader
+	ended <-chan struct{}
+}
+
+// Close ends the backup, and waits until it has left the data folder.
+func (a offlineArchive) Close() error {
+	defer func() { <-a.ended }()
+	return a.PipeReader.Close()
 }
 
 func verifyBackupCommand(remote *commandLine) *cobra.Command {
@@ -193,7 +210,7 @@ func verifyBackupCommand(remote *commandLine) *cobra.Command {
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		bar, set := totalProgress(c, "verifying")
-		m, err := backup.Verify(args[0], set)
+		m, err := backup.Verify(c.Context(), args[0], set)
 		bar.end()
 		if err != nil {
 			return err
@@ -246,7 +263,7 @@ backup is told so, and gets a fresh snapshot.`,
 		began := time.Now()
 		bar, set := totalProgress(c, "restoring")
 		var timeline domain.TimelineBegan
-		_, err := backup.Restore(args[0], data, set, func(folder string, m backup.Manifest) (err error) {
+		_, err := backup.Restore(c.Context(), args[0], data, set, func(folder string, m backup.Manifest) (err error) {
 			timeline, err = leaveTimeline(c.Context(), folder, m)
 			return err
 		})

@@ -146,6 +146,10 @@ FILE - writes to standard output.`,
 
 // export adds to a file the events that it does not have.
 func export(cmd *cobra.Command, remote *commandLine, registry *client.Client, query client.EventQuery, path string) (err error) {
+	head, err := registry.Head(cmd.Context())
+	if err != nil {
+		return err // no file is made: an empty one would pass for an export without events
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
 	if err != nil {
 		return err
@@ -154,10 +158,6 @@ func export(cmd *cobra.Command, remote *commandLine, registry *client.Client, qu
 	last, err := resumePoint(f)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
-	}
-	head, err := registry.Head(cmd.Context())
-	if err != nil {
-		return err
 	}
 	bar := newProgress(cmd.ErrOrStderr(), "exporting", "positions", int64(head.Number))
 	out := bufio.NewWriterSize(f, 1<<20)
@@ -173,7 +173,10 @@ func export(cmd *cobra.Command, remote *commandLine, registry *client.Client, qu
 	if refused := refusedResume(err, last); refused != nil {
 		return fmt.Errorf("%s %w", path, refused)
 	}
-	if err := errors.Join(err, out.Flush(), f.Sync()); err != nil {
+	if err := errors.Join(out.Flush(), f.Sync()); err != nil { // how many of the events are in the file is not known
+		return fmt.Errorf("%w; run it again to go on", err)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w; %d events were added, run it again to go on", path, err, n)
 	}
 	done := map[string]any{"file": path, "added": n, "position": position, "namespace": query.Namespace}
@@ -229,6 +232,8 @@ func exportAfter(ctx context.Context, registry *client.Client, query client.Even
 	return n, position, nil
 }
 
+var errExporting = errors.New("another export is writing to it")
+
 var errNoEvents = errors.New("it is there, and is not a file of events")
 
 // cutShort says whether the only line of a file is the beginning of an event's, with which an export broke off: a crash may have left zeros in
@@ -245,6 +250,9 @@ func cutShort(line []byte) bool {
 func resumePoint(f *os.File) (*eventstore.RecordedEvent, error) {
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		return nil, cmp.Or(err, durable.ErrNotRegular) // a read of a pipe would wait
+	}
+	if errors.Is(durable.Lock(f), durable.ErrLocked) { // until f is closed: what another export has half written is not for this one to cut off
+		return nil, errExporting
 	}
 	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil || size == 0 {

@@ -53,3 +53,36 @@ func TestAnExportEmptiesNoFileButItsOwn(t *testing.T) {
 		t.Errorf("a pipe gives %v", err)
 	}
 }
+
+// A second export to a file is refused while the first one writes, and an export that gets no answer makes no file.
+func TestAnExportTouchesNoFileInVain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	const halfWritten = `{"position":"7","id":"01a`
+	if err := os.WriteFile(path, []byte(halfWritten), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if err := durable.Lock(first); err != nil {
+		t.Fatal(err)
+	}
+	second, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	_, err = resumePoint(second)
+	if left, readErr := os.ReadFile(path); !errors.Is(err, errExporting) || string(left) != halfWritten || readErr != nil {
+		t.Errorf("the second export gives %v, and the file has %q, %v", err, left, readErr)
+	}
+	none := filepath.Join(t.TempDir(), "none")
+	if _, err := rollcall("events", "export", none, "--url", "http://127.0.0.1:1"); err == nil {
+		t.Error("an export of nobody's events succeeds")
+	}
+	if _, err := os.Stat(none); !os.IsNotExist(err) {
+		t.Errorf("it leaves a file: %v", err)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -41,12 +42,13 @@ func main() {
 	out := &standardOutput{file: os.Stdout}
 	c.SetOut(out)
 	err := out.failed(c.ExecuteContext(ctx))
+	signalled := context.Cause(ctx) // nil: no signal came
 	stop()
 	if code := childExit(0); errors.As(err, &code) { // the process has said what it had to say
 		os.Exit(int(code))
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "rollcall:", errorLine(err))
+		fmt.Fprintln(os.Stderr, "rollcall:", endLine(err, signalled))
 		os.Exit(exitCode(err))
 	}
 }
@@ -70,11 +72,20 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// errorLine is an error in one line. Errors that were joined stand in lines of their own.
+// endLine is the line that tells of a command's error. signalled names the signal that came meanwhile; nil: none came.
+func endLine(err, signalled error) string {
+	line := errorLine(err)
+	if signalled != nil { // libraries know only that a context has ended
+		line = strings.ReplaceAll(line, context.Canceled.Error(), signalled.Error())
+	}
+	return line
+}
+
+// errorLine is an error in one line, which says everything once. Errors that were joined stand in lines of their own.
 func errorLine(err error) string {
 	var parts []string
 	for line := range strings.Lines(err.Error()) {
-		if line = strings.TrimSpace(line); line != "" {
+		if line = strings.TrimSpace(line); line != "" && !slices.Contains(parts, line) {
 			parts = append(parts, line)
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -18,7 +19,7 @@ import (
 type progress struct {
 	w     io.Writer
 	what  string
-	total int64
+	total int64 // 0: not known
 	unit  string
 	bar   *progressbar.ProgressBar // nil: lines
 	began time.Time
@@ -31,7 +32,7 @@ const sayEvery = 5 * time.Second
 func newProgress(w io.Writer, what, unit string, total int64) *progress {
 	p := &progress{w: w, what: what, total: total, unit: unit, began: time.Now(), said: time.Now()}
 	if isTerminal(w) {
-		p.bar = progressbar.NewOptions64(total,
+		p.bar = progressbar.NewOptions64(cmp.Or(total, -1), // -1: the library's word for a total that is not known
 			progressbar.OptionSetWriter(w), progressbar.OptionSetDescription(what), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
 			progressbar.OptionSetItsString(unit), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
 			progressbar.OptionSetPredictTime(true), progressbar.OptionFullWidth())
@@ -46,7 +47,9 @@ func isTerminal(w io.Writer) bool {
 
 // set says how much is done.
 func (p *progress) set(done int64) {
-	done = min(done, p.total)
+	if p.total > 0 {
+		done = min(done, p.total)
+	}
 	if p.bar != nil {
 		_ = p.bar.Set64(done) // a bar that cannot be drawn does not affect the job
 		return
@@ -54,8 +57,12 @@ func (p *progress) set(done int64) {
 	if now := time.Now(); now.Sub(p.said) >= sayEvery && done > 0 {
 		p.said = now
 		rate := float64(done) / now.Sub(p.began).Seconds()
+		if p.total == 0 {
+			fmt.Fprintf(p.w, "%s: %d %s, %.0f/s\n", p.what, done, p.unit, rate)
+			return
+		}
 		left := time.Duration(float64(p.total-done) / rate * float64(time.Second)).Round(time.Second)
-		fmt.Fprintf(p.w, "%s: %d of %d %s (%d %%), %.0f/s, %s left\n", p.what, done, p.total, p.unit, 100*done/max(p.total, 1), rate, left)
+		fmt.Fprintf(p.w, "%s: %d of %d %s (%d %%), %.0f/s, %s left\n", p.what, done, p.total, p.unit, 100*done/p.total, rate, left)
 	}
 }
 

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
 	"os/exec"
 	"path/filepath"
 	"syscall"
@@ -40,5 +44,41 @@ func TestAProcessThatWaitsForAPipeIsEndedBySignals(t *testing.T) {
 			_ = c.Process.Kill()
 			t.Fatal("it does not end")
 		}
+	}
+}
+
+// An error of a command that a signal has ended names the signal, and says everything once.
+func TestAnErrorNamesTheSignal(t *testing.T) {
+	err := fmt.Errorf("%w; run it again to go on", context.Canceled)
+	err = errors.Join(err, err)
+	if line := endLine(err, errors.New("interrupt signal received")); line != "interrupt signal received; run it again to go on" {
+		t.Error(line)
+	}
+	if line := endLine(err, nil); line != "context canceled; run it again to go on" {
+		t.Error(line)
+	}
+}
+
+// A backup of a data folder that is broken off leaves the folder as it was, and the next one is whole.
+func TestABackupThatIsBrokenOffLeavesTheDataFolderAsItWas(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	if err := openFolder(t, data, func(n *node) { registerInstance(t, n, "a") }); err != nil {
+		t.Fatal(err)
+	}
+	archive, err := offlineBackup(data, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(archive, make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+	if err := archive.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(data, "backup-scratch-*")); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v, %v", left, err)
+	}
+	if out, err := rollcall("backup", filepath.Join(t.TempDir(), "backup"), "--data", data); err != nil {
+		t.Error(out, err)
 	}
 }

@@ -187,6 +187,9 @@ func (v *verification) run(c *cobra.Command, line *commandLine, events iter.Seq2
 	if errors.As(err, &damaged) {
 		return fmt.Errorf("NOT VERIFIED: the event at position %d is damaged: %w", damaged.Position, err)
 	}
+	if err != nil && c.Context().Err() != nil { // nothing was found
+		return fmt.Errorf("the verification was broken off: %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("NOT VERIFIED: %w", err)
 	}
