@@ -104,8 +104,10 @@ func TestAnAuditOfTheRealBinary(t *testing.T) {
 	if out, err := rollcall("rebuild", "--data", data); err != nil || !strings.Contains(out, "399 instances") {
 		t.Fatalf("rebuild: %v\n%s", err, out)
 	}
-	if out, err := rollcall("verify", "--data", data, "--checkpoint", kept, "--verifier-key", key); err != nil {
-		t.Fatalf("verify: %v\n%s", err, out)
+	for _, flag := range []string{"--verifier-key", "--key"} { // the second is its earlier name
+		if out, err := rollcall("verify", "--data", data, "--checkpoint", kept, flag, key); err != nil {
+			t.Fatalf("verify: %v\n%s", err, out)
+		}
 	}
 	p = startServer(t, data)
 	if again := cli("history", "web/i7", "-o", "json"); again != told {

@@ -32,10 +32,11 @@ type commandLine struct {
 	ca, cert, key string          // PEM files for TLS; "": the system's authorities, no certificate
 	transport     *http.Transport // made of them, once
 
-	data       string      // folder of a registry on this machine, whose socket is used; "": none is named
-	dataFlag   *pflag.Flag // --data of the commands that have none of their own
-	socket     string      // data folder whose socket is used; "": the URL is
-	onlySocket bool        // the folder was named on the command line: there is no other way
+	data       string         // folder of a registry on this machine, whose socket is used; "": none is named
+	own        *pflag.FlagSet // the flags of all commands
+	dataFlag   *pflag.Flag    // --data of the commands that have none of their own
+	socket     string         // data folder whose socket is used; "": the URL is
+	onlySocket bool           // the folder was named on the command line: there is no other way
 
 	settled     bool
 	fault       error // why the context is not known; commands that need no registry do not care
@@ -54,7 +55,7 @@ func (c *commandLine) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&c.token, "token", "", "secret of the token to show to the server (ROLLCALL_TOKEN, which other users of the machine do not see)")
 	flags.StringVar(&c.tokenFile, "token-file", "", "file with the token to show to the server, such as the token of a Kubernetes service account (ROLLCALL_TOKEN_FILE)")
 	flags.StringVar(&c.data, "data", "", "data folder of a registry on this machine: ask it through its socket, which needs no token (ROLLCALL_DATA)")
-	c.dataFlag = flags.Lookup("data")
+	c.own, c.dataFlag = flags, flags.Lookup("data")
 	flags.StringVarP(&c.output, "output", "o", asTable, "table, wide, json, yaml or name; of reports also csv or markdown")
 	flags.BoolVar(&c.noHeaders, "no-headers", false, "tables without titles and headers")
 }
@@ -91,7 +92,7 @@ func (c *commandLine) settle(flags *pflag.FlagSet) error {
 		{"cert", &c.cert, "ROLLCALL_CERT", context.Cert, true},
 		{"key", &c.key, "ROLLCALL_KEY", context.Key, true},
 	} {
-		if flags.Changed(s.flag) {
+		if c.own.Changed(s.flag) { // of all commands: checkpoint had a --key of its own
 			continue
 		}
 		if s.secret && !c.fromContext {

@@ -49,7 +49,7 @@ func TestAWarningOfAFlagStandsBesideTheOutput(t *testing.T) {
 	}
 }
 
-// A flag of a command hides none that all commands have, but for --data, which names a data folder everywhere.
+// A flag of a command hides none that all commands have, but for --data, which names a data folder everywhere, and earlier names.
 func TestNoFlagHidesAGlobalOne(t *testing.T) {
 	r := root()
 	finish(r)
@@ -57,7 +57,7 @@ func TestNoFlagHidesAGlobalOne(t *testing.T) {
 	walk = func(c *cobra.Command) {
 		c.LocalFlags().VisitAll(func(f *pflag.Flag) {
 			global := r.PersistentFlags().Lookup(f.Name)
-			if f.Name != "data" && global != nil && global != f {
+			if f.Name != "data" && f.Deprecated == "" && global != nil && global != f {
 				t.Errorf("%s --%s hides the flag of all commands", c.CommandPath(), f.Name)
 			}
 			if short := r.PersistentFlags().ShorthandLookup(f.Shorthand); f.Shorthand != "" && short != nil && short != f {

@@ -28,6 +28,8 @@ func checkpointCommand(remote *commandLine) *cobra.Command {
 		Args:    cobra.NoArgs,
 	}
 	c.Flags().BoolVar(&key, "verifier-key", false, "print the key that checkpoints are verified with")
+	c.Flags().BoolVar(&key, "key", false, "the same")
+	_ = c.Flags().MarkDeprecated("key", verifierKeyNow) // fails for an unknown flag only
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		registry, err := remote.client()
 		if err != nil {
@@ -75,8 +77,8 @@ It names the first event that differs, and exits with 1.`,
 		if err := needsFlag(c, "verifier-key", "checkpoint"); err != nil { // nothing else is signed
 			return err
 		}
-		if c.Flags().Changed("key") && (v.data != "" || remote.cert == "") { // its earlier name: the checkpoint must not be verified with another key
-			return usageError{errors.New("--key is the private key of --cert; the key that a checkpoint is verified with is --verifier-key")}
+		if err := v.takeEarlierName(c, remote); err != nil {
+			return err
 		}
 		if v.data != "" {
 			return v.folder(c, remote)
@@ -89,6 +91,21 @@ It names the first event that differs, and exits with 1.`,
 	}
 	return c
 }
+
+// takeEarlierName takes --key for --verifier-key, as it was called, where no --cert says that it is the private key of a certificate.
+func (v *verification) takeEarlierName(c *cobra.Command, remote *commandLine) error {
+	if !c.Flags().Changed("key") || v.data == "" && remote.cert != "" {
+		return nil
+	}
+	if err := errors.Join(needsFlag(c, "key", "checkpoint"), notTogether(c, "key", "verifier-key")); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.ErrOrStderr(), "Flag --key has been deprecated,", verifierKeyNow)
+	v.key, remote.key = remote.key, ""
+	return nil
+}
+
+const verifierKeyNow = "it is called --verifier-key now"
 
 // evidence reads the checkpoint. ownKey gives the registry's key if the user has kept no key.
 func (v *verification) evidence(ownKey func() (string, error)) (*history.Checkpoint, error) {
