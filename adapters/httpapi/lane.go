@@ -191,15 +191,16 @@ func (f *laneFace) Lookup(of lane.Subject, ready bool, match, encodings []byte) 
 	} else {
 		reply = f.reply(http.StatusOK, position)
 		reply.Type, reply.Body = echo.MIMEApplicationJSON, list.Bytes
-		if len(list.Bytes) >= web.LargeBody {
-			reply.Bound = f.large.Of(f.api.outgoing, list.Bytes)
-		}
 	}
 	reply.ETag = list.ETag
 	if len(list.Bytes) >= web.GzipFrom {
 		reply.Vary = "Accept-Encoding"
 	}
-	f.usage.Charge(web.Bytes, len(reply.Body))
+	if len(reply.Body) >= web.LargeBody {
+		reply.Bound = f.large.Of(f.api.outgoing, reply.Body, &f.usage) // charges once the reply begins
+	} else {
+		f.usage.Charge(web.Bytes, len(reply.Body))
+	}
 	return reply, true
 }
 

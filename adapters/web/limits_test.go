@@ -67,6 +67,32 @@ func TestWhatIsGivenBackMayBeTakenOnce(t *testing.T) {
 	none.GiveBack(Requests)
 }
 
+// The server answers, and counts, what the lane does not send because other large replies are under way.
+func TestALargeReplyThatDoesNotBeginIsNotCounted(t *testing.T) {
+	l, o := limitsAt(&clock{time.Unix(1000, 0)}, 10, 50, 300), NewOutgoing(1000)
+	a, b := l.Account(nil, "192.0.2.7:1"), l.Account(nil, "192.0.2.8:1")
+	var first, second LaneReply
+	first.Of(o, make([]byte, 700), &b)
+	if err := b.Take(Requests); err != nil || !first.Begin(func() {}) {
+		t.Fatal("the first reply does not begin", err)
+	}
+	var exceeded LimitExceeded
+	if err := b.Take(Requests); !errors.As(err, &exceeded) || exceeded.Limit != Bytes {
+		t.Errorf("after 700 bytes: %v", err)
+	}
+	second.Of(o, make([]byte, 700), &a)
+	if err := a.Take(Requests); err != nil || second.Begin(func() {}) {
+		t.Fatal("the second reply begins beside the first", err)
+	}
+	if n := used(a, Requests); n != 20 {
+		t.Errorf("%d requests pass after a reply that did not begin", n)
+	}
+	first.End()
+	if second.Of(o, make([]byte, 700), &a); !second.Begin(func() {}) {
+		t.Error("the second reply does not begin after the first")
+	}
+}
+
 func TestWhatARequestCostMoreIsOwed(t *testing.T) {
 	c := &clock{time.Unix(1000, 0)}
 	l := limitsAt(c, 10, 50, 1000)

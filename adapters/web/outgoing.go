@@ -127,21 +127,31 @@ func (o *Outgoing) Begin(c echo.Context, body []byte) (*Reply, error) {
 // a reply takes no memory of its own.
 type LaneReply struct {
 	Reply
-	body []byte
+	body  []byte
+	usage *Account // of the caller
 }
 
-// Of makes the reply one that sends a body. REQUIRES: the reply before has ended.
-func (r *LaneReply) Of(o *Outgoing, body []byte) *LaneReply {
+// Of makes the reply one that sends a body to a caller, who has taken one of Requests for it. REQUIRES: the reply before has ended, or
+// did not begin.
+func (r *LaneReply) Of(o *Outgoing, body []byte, usage *Account) *LaneReply {
 	r.Reply = Reply{outgoing: o, first: unsafe.SliceData(body)}
-	r.body = body
+	r.body, r.usage = body, usage
 	return r
 }
 
-// Begin lets the reply begin if there is capacity now. cut makes the write of the reply fail; it may be called from any
-// goroutine until End returns.
+// Begin lets the reply begin if there is capacity now, and charges the caller for the body. Otherwise the server answers, and counts the
+// request: what the caller has taken is given back. cut makes the write of the reply fail; it may be called from any goroutine until
+// End returns.
 func (r *LaneReply) Begin(cut func()) bool {
 	r.cut = cut
-	return r.outgoing.enter(&r.Reply, len(r.body))
+	size := len(r.body)
+	if !r.outgoing.enter(&r.Reply, size) {
+		r.usage.GiveBack(Requests)
+		r.body = nil
+		return false
+	}
+	r.usage.Charge(Bytes, size)
+	return true
 }
 
 // End ends the reply.
