@@ -57,11 +57,14 @@ func (d *Deliverer) post(ctx context.Context, target, secret string, m *message.
 		return answer{}, bounded(withoutURL(err))
 	}
 	client.NoUpgrade(resp)
-	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
-	if err := errors.Join(err, resp.Body.Close()); err != nil {
-		return answer{}, bounded(fmt.Errorf("the target's answer broke off: %w", err))
-	}
-	return answer{resp.StatusCode, retryAfter(resp.StatusCode, resp.Header, d.opts.Now())}, nil
+	said := answer{resp.StatusCode, retryAfter(resp.StatusCode, resp.Header, d.opts.Now())}
+	// The body is read only so that the connection can be used again. Its end is waited for shortly, and an error changes nothing: the
+	// status has said all.
+	rest := time.AfterFunc(slow, cancel)
+	defer rest.Stop()
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
+	_ = resp.Body.Close()
+	return said, nil
 }
 
 // withoutURL is the cause of a client's error: the error itself names the URL, in which there may be a token.
@@ -108,7 +111,7 @@ func newClient(allow bool, timeout time.Duration) *http.Client {
 		Timeout: timeout,
 		Transport: &http.Transport{
 			DialContext: dialer.DialContext, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: timeout, ResponseHeaderTimeout: timeout,
-			MaxResponseHeaderBytes: maxAnswer, ForceAttemptHTTP2: true,
+			MaxResponseHeaderBytes: maxAnswer, ForceAttemptHTTP2: true, DisableCompression: true,
 		},
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
 			if len(via) > 3 {

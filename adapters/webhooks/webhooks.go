@@ -133,6 +133,9 @@ func (d *Deliverer) Changed(w domain.Webhook) {
 		h.begin(eventstore.Position(w.After))
 		d.touch(h)
 	default:
+		if h.webhook.Paused && !w.Paused { // PauseAfter begins anew: the first failure must not pause the webhook again
+			h.failing = time.Time{}
+		}
 		h.webhook, h.broken = w, false
 	}
 	if d.running != nil {
