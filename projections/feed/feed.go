@@ -6,6 +6,7 @@ package feed
 import (
 	"cmp"
 	"context"
+	"hash/maphash"
 	"slices"
 	"sort"
 	"sync"
@@ -37,13 +38,19 @@ func (c *Change) Position() eventstore.Position { return c.Event.Position }
 type head struct {
 	number   uint64 // of the change, counted from 1; 0: the change was never in this ring
 	position eventstore.Position
+	ended    bool // the change removed an instance, or the service was never in heads before
 }
+
+// forgottenParts is into how many parts the services that are not in heads are divided.
+const forgottenParts = 4096
 
 // Feed keeps the newest changes. One goroutine appends; any goroutine reads.
 //
 // INVARIANT: the change with number n is in the ring at n modulo the ring's length, until the change with number n plus
 // that length takes its place. A change never changes once it is in the ring, except that Forms remembers encodings, so a
-// reader may keep it without the lock. heads has each service with an instance or with a change in the ring.
+// reader may keep it without the lock. heads has each service that somebody watches, and each other one but those whose newest change
+// has left the ring and removed an instance. So a watcher who has looked at a service is never told that changes to it are gone because
+// other services changed.
 type Feed struct {
 	mu    sync.RWMutex
 	ring  []*Change
@@ -51,15 +58,20 @@ type Feed struct {
 	floor eventstore.Position // changes up to this position are not in the ring
 	last  eventstore.Position // of the newest change
 	heads map[domain.ServiceKey]*head
-	// forgotten is the newest position at which a service that is not in heads may have changed.
-	forgotten eventstore.Position
+	// forgotten is the newest position at which a service that is not in heads may have changed, by part of the services: where many
+	// services come and go, the position of another one that is not in heads seldom changes.
+	forgotten [forgottenParts]eventstore.Position
+	seed      maphash.Seed // of the parts
 
 	watches watches
 }
 
 // New is a feed that begins with a catalog at a position. capacity is how many changes the ring keeps.
 func New(c *catalog.Catalog, at eventstore.Position, capacity int) *Feed {
-	f := &Feed{ring: make([]*Change, capacity), next: 1, floor: at, last: at, forgotten: at, heads: make(map[domain.ServiceKey]*head)}
+	f := &Feed{ring: make([]*Change, capacity), next: 1, floor: at, last: at, seed: maphash.MakeSeed(), heads: make(map[domain.ServiceKey]*head)}
+	for part := range f.forgotten {
+		f.forgotten[part] = at
+	}
 	for key, position := range c.Changes {
 		f.heads[key] = &head{position: position}
 	}
@@ -76,32 +88,47 @@ func (f *Feed) Append(e *eventstore.RecordedEvent, before, after *catalog.Entry)
 	c := &Change{Event: *e, Service: entry.Service(), Before: before, After: after}
 	f.mu.Lock()
 	slot := &f.ring[f.next%uint64(len(f.ring))]
-	if old := *slot; old != nil {
-		f.floor = old.Position()
-		f.forget(old)
-	}
+	old := *slot
 	*slot = c
-	newest := f.heads[c.Service]
-	if newest == nil {
-		newest = &head{position: f.forgotten}
-		f.heads[c.Service] = newest
-	}
-	c.previous, *newest = *newest, head{f.next, e.Position}
+	newest := f.head(c.Service)
+	c.previous, *newest = *newest, head{f.next, e.Position, after == nil}
 	f.next++
 	f.last = e.Position
+	if old != nil {
+		f.floor = old.Position()
+		if old.After == nil {
+			f.forget(old.Service)
+		}
+	}
 	f.mu.Unlock()
 	f.watches.note(c.Service)
 }
 
-// forget removes a service from heads when its newest change, which removed an instance, leaves the ring.
-func (f *Feed) forget(old *Change) {
-	if old.After != nil {
+// head gives the head of a service, which is in heads from then on.
+func (f *Feed) head(key domain.ServiceKey) *head {
+	newest := f.heads[key]
+	if newest == nil {
+		newest = &head{position: *f.forgottenOf(key), ended: true}
+		f.heads[key] = newest
+	}
+	return newest
+}
+
+// forgottenOf is the part of forgotten that a service is in.
+func (f *Feed) forgottenOf(key domain.ServiceKey) *eventstore.Position {
+	return &f.forgotten[maphash.Comparable(f.seed, key)%forgottenParts]
+}
+
+// forget removes a service from heads, when its newest change leaves the ring and when its last watcher stops, unless the service must
+// be there.
+func (f *Feed) forget(key domain.ServiceKey) {
+	h := f.heads[key]
+	if h == nil || !h.ended || f.at(h.number) != nil || f.watches.watched(key) {
 		return
 	}
-	if h := f.heads[old.Service]; h != nil && h.position == old.Position() {
-		delete(f.heads, old.Service)
-		f.forgotten = old.Position()
-	}
+	delete(f.heads, key)
+	forgotten := f.forgottenOf(key)
+	*forgotten = max(*forgotten, h.position)
 }
 
 // Position is the position of the newest change, or the position at which the feed began.
@@ -119,7 +146,7 @@ func (f *Feed) ChangedAt(key domain.ServiceKey) eventstore.Position {
 	if h, known := f.heads[key]; known {
 		return h.position
 	}
-	return f.forgotten
+	return *f.forgottenOf(key)
 }
 
 // Since gives the changes to a service after a position, oldest first. The zero key gives the changes to all services. ok
@@ -137,7 +164,7 @@ func (f *Feed) since(key domain.ServiceKey, after eventstore.Position) (changes 
 	}
 	newest := f.heads[key]
 	if newest == nil {
-		return nil, f.forgotten <= after
+		return nil, *f.forgottenOf(key) <= after
 	}
 	for h := *newest; h.position > after; {
 		c := f.at(h.number)
@@ -198,14 +225,29 @@ func (f *Feed) at(number uint64) *Change {
 // change. It holds one token, so one token may stand for several changes; it is never closed. The caller may put a token in
 // for a reason of its own. REQUIRES: the caller calls stop.
 func (f *Feed) Watch(keys ...domain.ServiceKey) (changed chan struct{}, stop func()) {
-	return f.watches.add(nil, keys)
+	return f.WatchBy(nil, keys...)
 }
 
 // WatchBy is Watch for one who can be told without being woken: of a service with many watchers, Run calls tell in place of giving a
 // token, and gives the token only if tell returns false. Waking a goroutine costs more than most of them have to do. Several
 // goroutines call tell, one may call it while the watcher looks by itself, and one may still call it after stop. REQUIRES: tell does not wait.
 func (f *Feed) WatchBy(tell func() bool, keys ...domain.ServiceKey) (changed chan struct{}, stop func()) {
-	return f.watches.add(tell, keys)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, key := range keys {
+		if key != (domain.ServiceKey{}) {
+			f.head(key)
+		}
+	}
+	changed, unwatch := f.watches.add(tell, keys)
+	return changed, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		unwatch()
+		for _, key := range keys {
+			f.forget(key)
+		}
+	}
 }
 
 // Wake wakes the watchers of a service for another reason than a change.

@@ -51,6 +51,13 @@ func (w *watches) add(tell func() bool, keys []domain.ServiceKey) (changed chan 
 	}
 }
 
+// watched says whether somebody waits for changes to a service.
+func (w *watches) watched(service domain.ServiceKey) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.byService[service]) > 0
+}
+
 // tellAtOnce is how many watchers Append wakes by itself. For so few, waking Run would take longer.
 const tellAtOnce = 16
 
