@@ -11,8 +11,8 @@ import (
 // changed meanwhile what was seen there: then it is made anew, so that no check is lost or comes back.
 type plan struct {
 	command domain.RegisterInstance
-	match   *uint64      // the revision of the live instance that is registered again; nil: none is live
-	moved   []domain.Key // what else has the id at the node: the registration takes their place
+	match   *uint64          // the revision of the live instance that is registered again; nil: none is live
+	moved   []*catalog.Entry // what else has the id at the node: the registration takes their place
 }
 
 // plan plans the registration of a service at a node. Checks of the instance stay unless they are to be replaced. o.Written are the
@@ -30,7 +30,7 @@ func (f *face) plan(q *request, n node, body serviceRegistration, replace bool, 
 		if before == nil && entry.Key().ServiceKey() == p.command.Key.ServiceKey() {
 			before = entry
 		} else {
-			p.moved = append(p.moved, entry.Key())
+			p.moved = append(p.moved, entry)
 		}
 	}
 	switch {
@@ -90,26 +90,46 @@ func (f *face) register(q *request, n node, id string, p plan, anew func() (plan
 }
 
 func (f *face) carryOut(q *request, n node, id string, p plan) error {
-	allowed, err := q.who.Command(p.command)
+	result, err := f.write(q, p)
 	if err != nil {
 		return err
-	}
-	result := f.Commands.Do(q.Request().Context(), q.caller(), commands.Request{Command: allowed, IfMatch: p.match})
-	if result.Err != nil {
-		return result.Err
 	}
 	key := p.command.Key
 	f.remember(agentID{namespace: q.namespace, node: n.name, id: id}, target{key: key}, result.Position)
 	for _, c := range p.command.Details.Checks {
 		f.remember(agentID{namespace: q.namespace, node: n.name, id: unescape(c.ID), check: true}, target{key, c.ID}, result.Position)
 	}
-	for _, before := range p.moved { // the same id under another name
-		if _, err := f.deregister(q, before, "consul: registered again as "+key.Service); err != nil && !isGone(err) {
-			return err
-		}
-	}
 	if err := f.followNode(q, key, n.name); err != nil { // the registration stands, whatever keeps the instance in traffic
 		f.Logger.Debug("an instance does not follow its node into maintenance", "instance", key.String(), "node", n.name, "cause", err)
 	}
 	return nil
+}
+
+// write writes the registration of a plan, together with the end of what has the same id under other names: an id never has two names, and
+// none of its names ends for a registration that is refused.
+func (f *face) write(q *request, p plan) (commands.Result, error) {
+	allowed, err := q.who.Command(p.command)
+	if err != nil {
+		return commands.Result{}, err
+	}
+	registration := commands.Part{Caller: q.caller(), Request: commands.Request{Command: allowed, IfMatch: p.match}}
+	if len(p.moved) == 0 {
+		result := f.Commands.Do(q.Request().Context(), registration.Caller, registration.Request)
+		return result, result.Err
+	}
+	parts := []commands.Part{registration}
+	for _, before := range p.moved {
+		end, err := f.deregistration(q, before.Key(), "consul: registered again as "+p.command.Key.Service)
+		if err != nil {
+			return commands.Result{}, err
+		}
+		revision := before.Revision()
+		end.IfMatch = &revision
+		parts = append(parts, end)
+	}
+	results, err := f.Commands.Together(q.Request().Context(), parts...)
+	if err != nil {
+		return commands.Result{}, err
+	}
+	return results[0], nil
 }

@@ -52,27 +52,34 @@ func (f *face) registerService(q *request) error {
 
 // do carries out a command as the request's caller.
 func (f *face) do(q *request, command domain.Command) (commands.Result, error) {
-	return f.doAs(q, q.caller(), command)
-}
-
-func (f *face) doAs(q *request, caller commands.Caller, command domain.Command) (commands.Result, error) {
 	allowed, err := q.who.Command(command)
 	if err != nil {
 		return commands.Result{}, err
 	}
-	result := f.Commands.Do(q.Request().Context(), caller, commands.Request{Command: allowed})
+	result := f.Commands.Do(q.Request().Context(), q.caller(), commands.Request{Command: allowed})
 	return result, result.Err
 }
 
-// deregister deregisters an instance as the agent of the caller's node does it for the services that it was told of: from the
-// machine that registered the instance, the command is the instance's own, which no policy refuses (ADR 110).
+// deregister deregisters an instance as the agent of the caller's node does it for the services that it was told of.
 func (f *face) deregister(q *request, key domain.Key, reason string) (commands.Result, error) {
-	caller := q.caller()
+	end, err := f.deregistration(q, key, reason)
+	if err != nil {
+		return commands.Result{}, err
+	}
+	result := f.Commands.Do(q.Request().Context(), end.Caller, end.Request)
+	return result, result.Err
+}
+
+// deregistration is the command of deregister. From the machine that registered the instance, it is the instance's own, which no policy
+// refuses (ADR 110).
+func (f *face) deregistration(q *request, key domain.Key, reason string) (end commands.Part, err error) {
+	end.Caller = q.caller()
 	if i, live := f.live(key); live {
 		o, born := originOf(i.Origin)
-		caller.Itself = born && o.Node == nodeOf(q).name
+		end.Itself = born && o.Node == nodeOf(q).name
 	}
-	return f.doAs(q, caller, domain.DeregisterInstance{Key: key, Reason: reason})
+	end.Command, err = q.who.Command(domain.DeregisterInstance{Key: key, Reason: reason})
+	return end, err
 }
 
 // details are what a registration says, in the domain's words. What the domain has no words for goes into the origin,
@@ -209,7 +216,7 @@ func (f *face) deregisterService(q *request) error {
 		if _, err := f.deregister(q, found.key, "consul: deregistered by the client"); err != nil {
 			return err
 		}
-		here, _ := f.named(q, nodeOf(q), q.id) // the registry may have ended while the id took another name
+		here, _ := f.named(q, nodeOf(q), q.id) // of an earlier release, where the registry ended while the id took another name
 		for _, entry := range here {
 			if _, err := f.deregister(q, entry.Key(), "consul: deregistered by the client"); err != nil && !isGone(err) {
 				return err
