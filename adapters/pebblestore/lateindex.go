@@ -34,7 +34,7 @@ func (s *Store) leaveUnindexed(c *commit) {
 	c.forgetIndexed()
 }
 
-// writeParts writes full parts into the engine until the store closes. It tries again for as long as the disk takes no table.
+// writeParts writes parts that take no more into the engine until the store closes. It tries again for as long as the disk takes no table.
 func (s *Store) writeParts() {
 	for {
 		p := s.unindexed.ripe(s.Durable())
@@ -135,24 +135,29 @@ func (s *Store) recoverIndex() error {
 	for found := it.First(); found; found = it.Next() {
 		first := eventstore.Position(tail(it.Key()))
 		value, err := it.ValueAndErr()
-		if err != nil {
+		if err == nil {
+			err = s.recoverPlaces(first, value, upTo)
+		}
+		if err != nil && !s.opts.ReadOnly { // a tool goes past damage
 			return &Damaged{first, err}
 		}
-		r, err := readRecords(first, value)
-		if err != nil {
-			return &Damaged{first, err}
-		}
-		var places []indexed
-		for r.next() {
-			if r.position > upTo {
-				places = append(places, indexed{eventstore.StreamName(r.stream), r.revision, place{r.position, first}})
-				s.known.add(xxhash.Sum64(r.stream))
-			}
-		}
-		if err := r.err(); err != nil {
-			return &Damaged{first, err}
-		}
-		s.unindexed.add(places)
 	}
 	return it.Error()
+}
+
+// recoverPlaces reads the places of the events of a value, behind a position.
+func (s *Store) recoverPlaces(first eventstore.Position, value []byte, upTo eventstore.Position) error {
+	r, err := readRecords(first, value)
+	if err != nil {
+		return err
+	}
+	var places []indexed
+	for r.next() {
+		if r.position > upTo {
+			places = append(places, indexed{eventstore.StreamName(r.stream), r.revision, place{r.position, first}})
+			s.known.add(xxhash.Sum64(r.stream))
+		}
+	}
+	s.unindexed.add(places)
+	return r.err()
 }

@@ -222,4 +222,6 @@ func TestADamagedEventThatTheIndexLacksEndsTheStart(t *testing.T) {
 	if _, err := pebblestore.Open("data", pebblestore.Options{FS: crashed}); !errors.As(err, &damaged) || damaged.Position != at {
 		t.Errorf("gave %v, want the position %d", err, at)
 	}
+	tool := open(t, "data", pebblestore.Options{FS: crashed, ReadOnly: true})
+	checkStream(t, tool, stream(2), 1, rand.New(rand.NewPCG(1, 1)))
 }

@@ -8,7 +8,8 @@ import (
 	"github.com/rollcall-registry/rollcall/projections/memtables"
 )
 
-// releaseMemtables gives the memory of the memtables back whenever little is written after much was, until the store closes.
+// releaseMemtables gives the memory of the memtables, and of what the index of the streams lacks, back whenever little is written after much was,
+// until the store closes.
 func (s *Store) releaseMemtables() {
 	t := time.NewTicker(memtables.Pause)
 	defer t.Stop()
@@ -22,6 +23,7 @@ func (s *Store) releaseMemtables() {
 		if s.Err() != nil || !rest.Due(s.batched.Load()) { // a table needs space on the disk
 			continue
 		}
+		s.unindexed.close(s.Durable())
 		if err := memtables.Release(s.db, s.cache, s.rotate, s.flushed); err != nil {
 			return // the store closes, or takes no more writes
 		}

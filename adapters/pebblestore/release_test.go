@@ -27,6 +27,7 @@ func TestAStoreThatRestsFlushesItsMemtables(t *testing.T) {
 			t.Fatalf("after two minutes of rest the engine has flushed %d times", s.Flushes())
 		}
 	}
+	waitFor(t, "the index is written", func() bool { return s.Unindexed() == 0 })
 	appendOne(t, s, stream(1))
 	n := 0
 	for _, err := range s.ReadStream(ctx, stream(1), eventstore.ReadOptions{}) {

@@ -26,7 +26,7 @@ type unindexed struct {
 	mu    sync.RWMutex
 	parts []*part       // oldest first; the committer adds to the last one
 	full  int           // events of a part that takes no more
-	wake  chan struct{} // has a token when the oldest part is full, and durable
+	wake  chan struct{} // has a token when the oldest part takes no more, and is durable
 }
 
 // part is some of the places, in the order of the log. It has no pointers that the garbage collector would follow.
@@ -34,6 +34,7 @@ type part struct {
 	entries []entry
 	names   []byte
 	newest  map[uint64]uint32 // by the hash of a stream: its newest entry's index
+	whole   bool              // it takes no more
 }
 
 // entry is the place of one event.
@@ -62,7 +63,7 @@ func (u *unindexed) add(events []indexed) {
 	defer u.mu.Unlock()
 	for _, i := range events {
 		p := u.parts[len(u.parts)-1]
-		if len(p.entries) >= u.full {
+		if p.whole {
 			p = newPart()
 			u.parts = append(u.parts, p)
 		}
@@ -79,7 +80,17 @@ func (u *unindexed) add(events []indexed) {
 		}
 		p.newest[hash] = uint32(len(p.entries))
 		p.entries = append(p.entries, e)
+		p.whole = len(p.entries) >= u.full
 	}
+}
+
+// close has the parts be written as they are.
+func (u *unindexed) close(durable eventstore.Position) {
+	u.mu.Lock()
+	newest := u.parts[len(u.parts)-1]
+	newest.whole = len(newest.entries) > 0
+	u.mu.Unlock()
+	u.durable(durable)
 }
 
 // of yields the entries of a stream, newest first. REQUIRES: u.mu is held.
@@ -142,11 +153,11 @@ func (u *unindexed) under(prefix string, into []place) []place {
 	return into
 }
 
-// ripe is the oldest part, if it is full and durable.
+// ripe is the oldest part, if it takes no more and is durable.
 func (u *unindexed) ripe(durable eventstore.Position) *part {
 	u.mu.RLock()
 	defer u.mu.RUnlock()
-	if p := u.parts[0]; len(p.entries) >= u.full && p.last() <= durable {
+	if p := u.parts[0]; p.whole && p.last() <= durable {
 		return p
 	}
 	return nil
