@@ -78,18 +78,22 @@ func (f *EventFollowing) Close() error { return f.subscription.Close() }
 
 // Next waits for the next update. After a Cut, Next returns io.EOF. After an error there are no further updates.
 func (f *EventFollowing) Next(ctx context.Context) (Update, error) {
+	// The time of a KeepAlive goes on over events that are not picked: nothing is told of them.
+	quiet, cancel := context.WithTimeout(ctx, keepAlive)
+	defer cancel()
+	defer context.AfterFunc(f.service.Stopping, cancel)()
 	for !f.ended {
-		waiting, cancel := context.WithTimeout(ctx, keepAlive)
-		stop := context.AfterFunc(f.service.Stopping, cancel)
-		events, position, err := f.subscription.Next(waiting)
-		stop()
-		cancel()
-		switch {
-		case err == nil:
+		events, position, err := f.subscription.Next(quiet)
+		if err == nil {
 			f.at = position
 			if events = f.pick(events); len(events) > 0 {
 				return Events(events), nil
 			}
+			if err = quiet.Err(); err == nil {
+				continue
+			}
+		}
+		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case f.service.Stopping.Err() != nil || errors.Is(err, eventstore.ErrClosed):
