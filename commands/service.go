@@ -44,6 +44,7 @@ type Service struct {
 	catalog  func() Catalog
 	progress Progress
 	observe  func(Outcome)
+	crowds   crowds
 
 	// Guard holds removals to policies; nil: there are none. It is set before the first command.
 	Guard *Guard
@@ -225,7 +226,18 @@ func (s *Service) do(ctx context.Context, w *work, tasks []task) {
 		}
 	}
 	s.doGuarded(ctx, w, tasks)
-	for attempt := 0; attempt < attempts && s.try(ctx, w, tasks, attempt > 0); attempt++ {
+	leave := func() {}
+	defer func() { leave() }() // when the catalog shows the change, so that the next command is decided on it
+	turn := len(tasks) != 1    // a command of many takes none: it would hold one turn and wait for another
+	for attempt := 0; attempt < attempts; attempt++ {
+		if !turn && !tasks[0].done {
+			if joined := s.crowds.join(ctx, tasks[0].Command.Instance(), attempt > 0); joined != nil {
+				leave, turn = joined, true
+			}
+		}
+		if !s.try(ctx, w, tasks, attempt > 0) {
+			break
+		}
 	}
 	var changed eventstore.Position
 	var observed Outcome // of tasks that follow one another, of one type and without an error
