@@ -100,7 +100,8 @@ func (d *Directory) current() *listing {
 	d.listing.Lock()
 	defer d.listing.Unlock()
 	l := &listing{of: live, listed: live.Listed(), services: map[domain.ServiceKey]*listed{}, names: map[string][]string{}}
-	if old := d.list.Load(); old != nil && old.of == live && old.listed == l.listed {
+	old := d.list.Load()
+	if old != nil && old.of == live && old.listed == l.listed {
 		return old
 	}
 	for _, key := range live.Services("") {
@@ -113,6 +114,13 @@ func (d *Directory) current() *listing {
 	}
 	for _, names := range l.names {
 		slices.Sort(names)
+	}
+	if old != nil && old.of == live {
+		for lower, now := range l.services { // what was made of a group stays, though other services came or went
+			if before := old.services[lower]; before != nil && slices.Equal(before.keys, now.keys) {
+				l.services[lower] = before
+			}
+		}
 	}
 	d.list.Store(l)
 	return l
