@@ -21,6 +21,7 @@ import (
 	"github.com/rollcall-registry/rollcall/adapters/web"
 	"github.com/rollcall-registry/rollcall/adapters/web/lane"
 	"github.com/rollcall-registry/rollcall/commands"
+	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries"
 )
 
@@ -74,7 +75,8 @@ type face struct {
 	ids       *web.RequestIDs
 
 	mu    sync.RWMutex
-	known map[agentID]found // what was found last, checked at each use
+	known map[agentID]found      // what was found last, checked at each use
+	last  map[agentID]domain.Key // what the catalog was told of last at each node, checked at each use
 
 	serials atomic.Uint64 // of shapes
 	marks   marks
@@ -107,7 +109,7 @@ func New(c Config) *Face {
 	}
 	f := &face{
 		Config: c, directory: c.Queries.Directory(), floor: max(uint64(c.Queries.Position()), 1),
-		blocked: make(chan struct{}, c.MaxBlocked), working: web.NewTurns(atOnce), reporting: web.NewTurns(maxReports), polled: web.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)), ids: web.NewRequestIDs(), known: map[agentID]found{},
+		blocked: make(chan struct{}, c.MaxBlocked), working: web.NewTurns(atOnce), reporting: web.NewTurns(maxReports), polled: web.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)), ids: web.NewRequestIDs(), known: map[agentID]found{}, last: map[agentID]domain.Key{},
 	}
 	f.working.Long, f.reporting.Long, f.polled.Patient = web.NewTurns(longBodies), web.NewTurns(longBodies), true
 	for _, t := range []*web.Turns{f.reporting, f.reporting.Long} {

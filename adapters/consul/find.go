@@ -207,28 +207,6 @@ func (f *face) ofNode(q *request, node string) (all []shown) {
 	return all
 }
 
-// spelled is the name of a node as it is known: case does not count, where no node has the very name.
-func (f *face) spelled(namespace, name string) string {
-	like, known := name, f.nodes(namespace).byName
-	if known[name] != nil {
-		return name
-	}
-	for other := range known {
-		if strings.EqualFold(other, name) {
-			like = other
-		}
-	}
-	for _, s := range f.everyone(namespace) {
-		switch other := s.entry.Node.Node; {
-		case other == name:
-			return name
-		case strings.EqualFold(other, name):
-			like = other
-		}
-	}
-	return like
-}
-
 // everyone yields all instances of a namespace.
 func (f *face) everyone(namespace string) (all []shown) {
 	for name := range f.directory.Names(namespace) {

@@ -107,6 +107,11 @@ func isGone(err error) bool {
 
 // amend changes the details and the origin of a live instance, and its status with that of the checks in the origin.
 func (f *face) amend(q *request, key domain.Key, change func(*domain.Details, *origin)) error {
+	return f.amendAs(q, key, func(c domain.RegisterInstance) (domain.Command, error) { return q.who.Command(c) }, change)
+}
+
+// amendAs is amend with another judgement of what the caller may do.
+func (f *face) amendAs(q *request, key domain.Key, allowed func(domain.RegisterInstance) (domain.Command, error), change func(*domain.Details, *origin)) error {
 	for attempt := 1; ; attempt++ {
 		entry := f.Queries.Live.Catalog().Find(key)
 		if entry == nil {
@@ -117,7 +122,7 @@ func (f *face) amend(q *request, key domain.Key, change func(*domain.Details, *o
 		if err != nil {
 			return err
 		}
-		command, err := q.who.Command(amended)
+		command, err := allowed(amended)
 		if err != nil {
 			return err
 		}

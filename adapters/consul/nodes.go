@@ -3,15 +3,19 @@ package consul
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries/wire"
 )
+
+const uuidLength = len("00000000-0000-0000-0000-000000000000")
 
 func serviceKey(namespace, service string) domain.ServiceKey {
 	return domain.ServiceKey{Namespace: namespace, Service: service}
@@ -50,14 +54,18 @@ func (f *face) catalogRegister(q *request) error {
 	if err := q.within(body.tenancies()...); err != nil {
 		return err
 	}
-	n := node{body.Node, body.Address}
-	if n.address == "" && body.SkipNodeUpdate {
-		n.address = f.addressOf(q, n.name)
+	seen, repeated := f.repeats(q, &body)
+	if !repeated {
+		seen = f.look(q.namespace, body.Node, body.ID)
+	}
+	n := node{seen.name, body.Address}
+	if body.SkipNodeUpdate && len(seen.entries) > 0 {
+		n.address = seen.entries[0].Address
 	}
 	if n.name == "" || n.address == "" {
 		return failure{http.StatusInternalServerError, "Must provide node and address"}
 	}
-	if body.ID != "" && uuid.Validate(body.ID) != nil {
+	if body.ID != "" && (uuid.Validate(body.ID) != nil || len(body.ID) != uuidLength) {
 		return failure{http.StatusInternalServerError, "Bad node ID: it must be a UUID"}
 	}
 	if body.Datacenter != "" && body.Datacenter != f.Datacenter {
@@ -67,6 +75,11 @@ func (f *face) catalogRegister(q *request) error {
 	if err != nil {
 		return err
 	}
+	from, err := f.renamed(q, n, body.ID, seen)
+	if err != nil {
+		return err
+	}
+	body.ID = cmp.Or(body.ID, seen.id())
 	service, err := body.service()
 	if err != nil {
 		return err
@@ -77,7 +90,12 @@ func (f *face) catalogRegister(q *request) error {
 		o := body.origin()
 		o.Written = ofServices[service.ID]
 		delete(ofServices, service.ID)
-		planned = func() (plan, error) { return f.plan(q, n, *service, false, o) }
+		planned = func() (p plan, err error) {
+			if p, err = f.plan(q, n, *service, false, o); err == nil && from != "" {
+				p.ends, err = f.ends(q, from, "consul: the node is renamed to "+n.name)
+			}
+			return p, err
+		}
 		if p, err = planned(); err != nil {
 			return err
 		}
@@ -88,13 +106,21 @@ func (f *face) catalogRegister(q *request) error {
 	if err := f.judge(q, n, ofServices); err != nil {
 		return err
 	}
-	if err := f.writeNode(q, n, &body, ofNode); err != nil {
+	if err := f.writeNode(q, n, &body, ofNode, seen); err != nil {
 		return err
 	}
 	if service != nil {
 		if err := f.register(q, n, service.ID, p, planned); err != nil {
 			return err
 		}
+		f.lastAt(q.namespace, n.name, p.command.Key)
+	} else if from != "" {
+		if err := f.endRenamed(q, from, n.name); err != nil {
+			return err
+		}
+	}
+	if err := f.followAddress(q, n, seen); err != nil {
+		return err
 	}
 	for _, id := range slices.Sorted(maps.Keys(ofServices)) { // of services that are there
 		found, live := f.find(q, n, id)
@@ -185,23 +211,15 @@ func missingService(id string) error {
 	return failure{http.StatusInternalServerError, "Missing service registration: " + id}
 }
 
-// addressOf is the address of a node that the registry knows of; "": it knows none.
-func (f *face) addressOf(q *request, name string) string {
-	if known := f.nodes(q.namespace).byName[name]; known != nil {
-		return known.entry.Address
-	}
-	for _, s := range f.ofNode(q, name) {
-		return s.entry.Node.Address
-	}
-	return ""
-}
-
 // checks are those of the node, and those of services by their ids.
 func (b *catalogRegistration) checks() (ofNode []writtenCheck, ofServices map[string][]writtenCheck, err error) {
 	ofServices = map[string][]writtenCheck{}
 	for _, c := range append(b.Checks, b.Check) {
 		if c == nil {
 			continue
+		}
+		if c.Node != "" && !strings.EqualFold(c.Node, b.Node) {
+			return nil, nil, failure{http.StatusInternalServerError, fmt.Sprintf("check node %q does not match node %q", c.Node, b.Node)}
 		}
 		without := "node"
 		if c.ServiceID != "" {
@@ -212,24 +230,25 @@ func (b *catalogRegistration) checks() (ofNode []writtenCheck, ofServices map[st
 			return nil, nil, err
 		}
 		if c.ServiceID == "" {
-			ofNode = append(ofNode, w)
+			ofNode = written(ofNode, w)
 		} else {
-			ofServices[c.ServiceID] = append(ofServices[c.ServiceID], w)
+			ofServices[c.ServiceID] = written(ofServices[c.ServiceID], w)
 		}
 	}
 	return ofNode, ofServices, nil
 }
 
 // writeNode keeps what a registration says of a node. A node that is named only for the sake of a service at it is not kept, unless
-// it is already.
-func (f *face) writeNode(q *request, n node, body *catalogRegistration, checks []writtenCheck) error {
+// it is already, or what is at it says something else of it.
+func (f *face) writeNode(q *request, n node, body *catalogRegistration, checks []writtenCheck, seen sight) error {
 	key := nodeKey(q.namespace, n.name)
 	return f.again(q, func() error {
 		if f.Queries.Live.Catalog().Find(key) != nil {
 			return f.amendNode(q, n, key, body, checks)
 		}
 		alone := body.Service == nil && body.Check == nil && len(body.Checks) == 0
-		if !alone && len(checks) == 0 {
+		news := f.saysNews(n, body, seen) && q.who.May(domain.WriteInstances, key) == nil
+		if !alone && len(checks) == 0 && !news {
 			return nil
 		}
 		o := body.origin()
@@ -252,7 +271,7 @@ func (f *face) amendNode(q *request, n node, key domain.Key, body *catalogRegist
 	return f.amend(q, key, func(d *domain.Details, o *origin) {
 		if !body.SkipNodeUpdate {
 			d.Address, o.NodeAddress = n.address, n.address
-			o.NodeID, o.NodeMeta, o.NodeTagged = cmp.Or(body.ID, o.NodeID), body.NodeMeta, body.TaggedAddresses
+			o.NodeID, o.NodeMeta, o.NodeTagged = body.ID, body.NodeMeta, body.TaggedAddresses
 		}
 		for _, c := range checks {
 			o.write(c)
@@ -277,7 +296,7 @@ func (f *face) catalogDeregister(q *request) error {
 	if body.Datacenter != "" && body.Datacenter != f.Datacenter {
 		return failure{http.StatusInternalServerError, "No path to datacenter"}
 	}
-	name := f.spelled(q.namespace, body.Node)
+	name := f.look(q.namespace, body.Node, "").name
 	for _, s := range f.ofNode(q, name) {
 		if body.ServiceID != "" && s.entry.Service.ID != body.ServiceID {
 			continue

@@ -542,22 +542,33 @@ func TestTheCatalogTakesTheNamespaceOfABody(t *testing.T) {
 	if got := r.says("/v1/health/service/web?ns=team"); got != "" {
 		t.Errorf("afterwards the namespace has %q", got)
 	}
-	for _, node := range []string{"n", "N", "x"} { // a node of the very name goes before others
+	for _, node := range []string{"n", "N", "x"} {
 		r.put("/v1/catalog/register", fmt.Sprintf(`{"Node":%q,"Address":"10.0.0.1","Service":{"Service":"web","ID":"at-%s","Port":1}}`, node, node))
 	}
-	r.put("/v1/catalog/deregister", `{"Node":"N"}`)
 	r.put("/v1/catalog/deregister", `{"Node":"X"}`)
-	r.put("/v1/catalog/register", `{"Node":"Y","Address":"10.0.0.1"}`)
-	r.put("/v1/catalog/register", `{"Node":"y","Address":"10.0.0.1","Service":{"Service":"other","Port":1}}`)
-	r.put("/v1/catalog/deregister", `{"Node":"y"}`)
-	if reply := r.send("GET", "/v1/catalog/nodes", ""); !strings.Contains(reply.body, `"Node":"Y"`) || strings.Contains(reply.body, `"Node":"y"`) {
-		t.Errorf("the nodes are %s", reply.body)
-	}
-	if got := r.says("/v1/health/service/web"); got != "at-n " {
-		t.Errorf("of the nodes n, N and x there is %q, want what is at n", got)
+	r.put("/v1/catalog/deregister", `{"Node":"N","ServiceID":"at-n"}`)
+	if got := r.says("/v1/health/service/web"); got != "at-N " {
+		t.Errorf("of the nodes n and x there is %q, want what N registered at n", got)
 	}
 	if reply := r.send("GET", "/v1/health/service/web", "", "X-Consul-Partition", "x"); reply.StatusCode != 400 {
 		t.Errorf("a partition in a header gives %d", reply.StatusCode)
+	}
+}
+
+// Earlier releases made other nodes of other letters: a node of the very name goes before others.
+func TestANodeOfTheVeryNameGoesBeforeOneInOtherLetters(t *testing.T) {
+	r := start(t)
+	for _, node := range []string{"n", "N"} {
+		details := domain.Details{Address: "10.0.0.1", TTL: domain.NoTTL, Origin: domain.Origin(fmt.Sprintf(`{"consul":{"node":%q,"node_address":"10.0.0.1"}}`, node))}
+		result := r.commands.Do(t.Context(), commands.Caller{Actor: "test"}, commands.Request{Command: domain.RegisterInstance{Key: domain.Key{Namespace: "default", Service: "web", ID: "at-" + node}, Details: details}})
+		if result.Err != nil {
+			t.Fatal(result.Err)
+		}
+	}
+	r.put("/v1/catalog/register", `{"Node":"N","Address":"10.0.0.1","Service":{"ID":"other","Service":"web"}}`)
+	r.put("/v1/catalog/deregister", `{"Node":"N"}`)
+	if got := r.says("/v1/health/service/web"); got != "at-n " {
+		t.Errorf("there is %q, want what is at n", got)
 	}
 }
 

@@ -78,13 +78,15 @@ func worst(checks []writtenCheck) domain.Status {
 }
 
 // write puts a check among the others, in the place of the check with its id.
-func (o *origin) write(c writtenCheck) {
-	o.Written = slices.Clone(o.Written)
-	if at := slices.IndexFunc(o.Written, func(w writtenCheck) bool { return w.ID == c.ID }); at >= 0 {
-		o.Written[at] = c
-		return
+func (o *origin) write(c writtenCheck) { o.Written = written(slices.Clone(o.Written), c) }
+
+// written are checks with another one, in the place of the check with its id.
+func written(checks []writtenCheck, c writtenCheck) []writtenCheck {
+	if at := slices.IndexFunc(checks, func(w writtenCheck) bool { return w.ID == c.ID }); at >= 0 {
+		checks[at] = c
+		return checks
 	}
-	o.Written = append(o.Written, c)
+	return append(checks, c)
 }
 
 type weights struct{ Passing, Warning int }

@@ -13,6 +13,7 @@ type plan struct {
 	command domain.RegisterInstance
 	match   *uint64          // the revision of the live instance that is registered again; nil: none is live
 	moved   []*catalog.Entry // what else has the id at the node: the registration takes their place
+	ends    []commands.Part  // what ends with the registration besides
 }
 
 // plan plans the registration of a service at a node. Checks of the instance stay unless they are to be replaced. o.Written are the
@@ -113,11 +114,11 @@ func (f *face) write(q *request, p plan) (commands.Result, error) {
 		return commands.Result{}, err
 	}
 	registration := commands.Part{Caller: q.caller(), Request: commands.Request{Command: allowed, IfMatch: p.match}}
-	if len(p.moved) == 0 {
+	if len(p.moved)+len(p.ends) == 0 {
 		result := f.Commands.Do(q.Request().Context(), registration.Caller, registration.Request)
 		return result, result.Err
 	}
-	parts := []commands.Part{registration}
+	parts := append([]commands.Part{registration}, p.ends...)
 	for _, before := range p.moved {
 		end, err := f.deregistration(q, before.Key(), "consul: registered again as "+p.command.Key.Service)
 		if err != nil {

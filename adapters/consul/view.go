@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/queries"
 	"github.com/rollcall-registry/rollcall/queries/wire"
@@ -122,15 +120,14 @@ func orEmptyMap(m map[string]string) map[string]string {
 	return m
 }
 
-// nodeEntry is a node. Its id is made from its name, so that equal ids of services at two nodes stay apart for clients that
-// join them with the id of the node.
+// nodeEntry is a node as Consul's clients see one.
 func (f *face) nodeEntry(n node, o origin, place queries.Place) nodeEntry {
 	e := nodeEntry{
 		ID: o.NodeID, Node: n.name, Address: n.address, Datacenter: f.Datacenter, Meta: o.NodeMeta, CreateIndex: indexOf(place.Began), ModifyIndex: indexOf(place.Changed),
 		TaggedAddresses: map[string]string{"lan": n.address, "wan": n.address},
 	}
 	if e.ID == "" {
-		e.ID = uuid.NewSHA1(uuid.NameSpaceDNS, []byte(n.name)).String()
+		e.ID = idOf(n.name)
 	}
 	if o.NodeTagged != nil {
 		e.TaggedAddresses = o.NodeTagged
