@@ -14,7 +14,7 @@ import (
 )
 
 // fullPart is how many lifecycle events the engine may lack in the index of the streams before they are written there.
-const fullPart = 65536
+const fullPart = 64 << 10
 
 // unindexed is what the engine lacks of the index of the streams: the places of the newest lifecycle events (ADR 177). The names of new
 // streams come in no order, so the engine's memory would take each of these keys in microseconds; a table of many takes them sorted.
