@@ -116,6 +116,9 @@ func (c *Client) Follow(ctx context.Context, q FollowQuery) iter.Seq2[Update, er
 					break
 				}
 				u, err := readUpdate(m, known, q.LastEventID)
+				if errors.Is(err, errLater) && known { // a registry begins with what this version knows
+					continue
+				}
 				if err != nil {
 					c.nodes.leave(c.URL())
 					yield(Update{}, &NotRollcall{URL: c.URL(), Answer: "with a stream that cannot be read: " + err.Error()})
@@ -226,8 +229,14 @@ func readUpdate(m message, known bool, last string) (Update, error) {
 		u.Reason = why.Reason
 		return u, err
 	}
-	return u, fmt.Errorf("it has a message of the unknown kind %q", m.kind)
+	if m.kind == "" {
+		return u, errors.New("it has a message without a kind")
+	}
+	return u, errLater
 }
+
+// errLater is readUpdate's error for a message of a kind that later registries send: it tells nothing of instances, and is passed over.
+var errLater = errors.New("a message of an unknown kind")
 
 // inOrder refuses a message whose id is no position, or the position of a change before the last update. The client names the id
 // when it goes on, and applies changes in the order in which they come.

@@ -40,6 +40,17 @@ func TestAGarbledMessageChangesNoCopy(t *testing.T) {
 	}
 }
 
+// A later registry may send messages of other kinds, which this version passes over without connecting again.
+func TestAMessageOfAnotherKindIsPassedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &script{steps: []step{says(snapshot(5, "a"), "id: 6\nevent: hologram\ndata: {\"shape\":\"round\"}\n\n", put(7, "c"))}}
+		told, err := follow(t.Context(), s.client(t), client.FollowQuery{Service: web}, 2)
+		if fmt.Sprint(told) != "[snapshot 5 change 7]" || err != nil || len(s.asked) != 1 {
+			t.Errorf("told %v, %v, after %d requests", told, err, len(s.asked))
+		}
+	})
+}
+
 // A registry whose streams end after their snapshots is asked ever more seldom.
 func TestAStreamThatEndsAfterItsSnapshotIsAskedForMoreAndMoreSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
