@@ -88,6 +88,23 @@ func Read(path string) (*Config, error) {
 	return parse(path, content)
 }
 
+// The words of the YAML library that name types of Go.
+var (
+	wrongKind    = regexp.MustCompile("cannot unmarshal !!\\w+( `[^`]*`)? into [^\\s;]+")
+	unknownField = regexp.MustCompile(`field (\S+) not found in type [^\s;]+`)
+)
+
+// YAMLWords is an error of the YAML library in a line for people.
+func YAMLWords(err error) string {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	var types *yaml.TypeError
+	if errors.As(err, &types) {
+		text = strings.Join(types.Errors, "; ")
+	}
+	text = wrongKind.ReplaceAllString(text, "the value$1 is of another kind than belongs there")
+	return unknownField.ReplaceAllString(strings.ReplaceAll(text, "\n", "; "), "field $1 is not known")
+}
+
 // Summary says in a line what the file has.
 func (c *Config) Summary() string {
 	rules, anonymous := 0, "no role"
@@ -108,12 +125,8 @@ func parse(path string, content []byte) (*Config, error) {
 	if err == nil && !errors.Is(decoder.Decode(&yaml.Node{}), io.EOF) {
 		err = errors.New("the file must hold one document")
 	}
-	var types *yaml.TypeError
-	switch {
-	case errors.Is(err, io.EOF): // a file that is being written may be empty for a moment
+	if errors.Is(err, io.EOF) { // a file that is being written may be empty for a moment
 		err = errors.New("the file is empty")
-	case errors.As(err, &types):
-		err = errors.New(strings.Join(types.Errors, "; "))
 	}
 	var root yaml.Node
 	if err == nil {
@@ -126,7 +139,7 @@ func parse(path string, content []byte) (*Config, error) {
 		err = c.check(&root)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s", path, strings.ReplaceAll(err.Error(), "\n", " "))
+		return nil, fmt.Errorf("%s: %s", path, YAMLWords(err))
 	}
 	return c, nil
 }

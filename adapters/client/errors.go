@@ -102,6 +102,9 @@ func (e slowAnswer) Error() string { return fmt.Sprintf("nothing came within %v"
 // Timeout implements the method of net.Error.
 func (e slowAnswer) Timeout() bool { return true }
 
+// PlainCause is why a request that another HTTP client sent failed, as this client tells it.
+func PlainCause(ctx context.Context, err error) error { return plainCause(ctx, err) }
+
 // plainCause is the cause of a failed request, without the method and the URL, and without what differs at each attempt: whoever tells of
 // each cause once must know it again.
 func plainCause(ctx context.Context, err error) error {
@@ -111,6 +114,13 @@ func plainCause(ctx context.Context, err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
+	}
+	var name *net.DNSError
+	switch {
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return &worded{err, "it speaks http, not https"}
+	case errors.As(err, &name) && name.IsNotFound: // Go's words have the server that was asked
+		return &worded{err, "there is no host " + name.Name}
 	}
 	var certificate x509.CertificateInvalidError
 	if errors.As(err, &certificate) && certificate.Reason == x509.Expired && certificate.Cert != nil { // Go's words have the time now

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/rollcall-registry/rollcall/adapters/client/internal/regular"
 )
@@ -36,5 +37,8 @@ func keyPair(cert, key string) (pair tls.Certificate, err error) {
 	if err != nil {
 		return pair, err
 	}
-	return tls.X509KeyPair(certPEM, keyPEM)
+	if pair, err = tls.X509KeyPair(certPEM, keyPEM); err != nil {
+		err = fmt.Errorf("%s and %s are no certificate in PEM and its private key: %s", cert, key, strings.TrimPrefix(err.Error(), "tls: "))
+	}
+	return pair, err
 }

@@ -31,7 +31,7 @@ func TLS(ca, cert, key string) (*tls.Config, error) {
 	if cert != "" {
 		pair, err := keyPair(cert, key)
 		if err != nil {
-			return nil, fmt.Errorf("certificate and key: %w", err)
+			return nil, err
 		}
 		config.Certificates, config.GetClientCertificate = []tls.Certificate{pair}, show(&pair)
 	}

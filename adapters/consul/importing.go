@@ -204,21 +204,21 @@ func (i *Import) get(ctx context.Context, path string, index uint64, into any) (
 	}
 	resp, err := i.HTTP.Do(request)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("no answer from %s: %w", i.From, client.PlainCause(ctx, err))
 	}
 	defer resp.Body.Close()
 	client.NoUpgrade(resp)
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	switch {
 	case err != nil:
-		return 0, err
+		return 0, fmt.Errorf("the answer from %s broke off: %w", i.From, client.PlainCause(ctx, err))
 	case resp.StatusCode != http.StatusOK:
 		return 0, fmt.Errorf("%s answered %s to %s: %s", i.From, resp.Status, path, clip(string(body), 200))
 	case resp.Header.Get("X-Consul-Results-Filtered-By-ACLs") == "true":
 		return 0, fmt.Errorf("%s leaves out services that the token may not read", i.From) // they would seem to be gone
 	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return 0, fmt.Errorf("%s answered to %s: %w", i.From, path, err)
+	if json.Unmarshal(body, into) != nil {
+		return 0, fmt.Errorf("%s answered to %s what Consul's API does not: %s", i.From, path, clip(string(body), 200))
 	}
 	next, err = strconv.ParseUint(resp.Header.Get("X-Consul-Index"), 10, 64)
 	if err != nil || next == 0 {

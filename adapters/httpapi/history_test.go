@@ -389,6 +389,11 @@ func TestProofsProve(t *testing.T) {
 			t.Errorf("event %d: %v", i, err)
 		}
 	}
+	for text, with := range map[string]string{saved[8][1:]: key, "": key, saved[8]: "no key"} {
+		if _, err := history.OpenCheckpoint([]byte(text), with); err == nil || strings.Contains(err.Error(), "malformed") {
+			t.Errorf("%.20q with the key %q gives %v", text, with, err)
+		}
+	}
 	if _, err := history.OpenCheckpoint([]byte(strings.Replace(saved[8], "\n9\n", "\n8\n", 1)), key); err == nil {
 		t.Error("a checkpoint that was changed is taken for signed")
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/rollcall-registry/rollcall/adapters/access"
 	"github.com/rollcall-registry/rollcall/projections/durable"
 )
 
@@ -49,7 +50,7 @@ func fromFile(flags *pflag.FlagSet) error {
 	}
 	var settings map[string]yaml.Node
 	if err := yaml.NewDecoder(bytes.NewReader(content)).Decode(&settings); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %s", path, access.YAMLWords(err))
 	}
 	for name, node := range settings {
 		flag := flags.Lookup(name)
@@ -69,7 +70,7 @@ func fromFile(flags *pflag.FlagSet) error {
 		if node.Kind == yaml.SequenceNode {
 			var values []string
 			if err := node.Decode(&values); err != nil {
-				return fmt.Errorf("%s:%d: %w", path, node.Line, err)
+				return fmt.Errorf("%s: %s", path, access.YAMLWords(err))
 			}
 			if err := list.Replace(values); err != nil {
 				return fmt.Errorf("%s:%d: %w", path, node.Line, err)

@@ -16,6 +16,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/rollcall-registry/rollcall/adapters/access"
 	"github.com/rollcall-registry/rollcall/domain"
 	"github.com/rollcall-registry/rollcall/projections/durable"
 )
@@ -67,7 +68,7 @@ func loadContexts() (f contextFile, err error) {
 	decoder := yaml.NewDecoder(strings.NewReader(string(b)))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
-		return f, fmt.Errorf("%s: %s", f.path, oneLine(err.Error()))
+		return f, fmt.Errorf("%s: %s", f.path, access.YAMLWords(err))
 	}
 	return f, f.checkSecrecy()
 }

@@ -138,6 +138,10 @@ func TestContextsAreAddedUsedShownAndRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("contexts.yaml", exitFailed, "services")
+	if err := os.WriteFile(path, []byte("contexts: maybe\nnobody: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused("contexts.yaml: line 1: the value `maybe` is of another kind than belongs there; line 2: field nobody is not known", exitFailed, "services")
 	must("rollcall", "version") // what needs no registry does not care
 }
 

@@ -33,6 +33,8 @@ func TestFlagsThatSayNothingAreRefused(t *testing.T) {
 		"--resume and --maintenance do not go":         {"drain", "checkout/a", "--resume", "--maintenance"},
 		"--token and --token-file do not go":           {"services", "--token", "a", "--token-file", "b"},
 		"token must be printable ASCII":                {"services", "--token", "a\nb"},
+		"from-token must be printable ASCII":           {"import", "consul", "--from", "http://127.0.0.1:1", "--from-token", "a\nb"},
+		"are no certificate in PEM":                    {"services", "--url", "https://127.0.0.1:1", "--cert", rules, "--key", rules},
 		"must have a port of at most 65535":            {"services", "--url", "http://127.0.0.1:99999"},
 		`"--limit" flag: is too large a number`:        {"history", "--limit", "99999999999999999999"},
 		`"--weight" flag: is too large a number`:       {"register", "checkout/a", "--address", "10.0.0.1", "--weight", "65536"},

@@ -152,11 +152,16 @@ type Checkpoint struct {
 func OpenCheckpoint(signed []byte, verifierKey string) (c Checkpoint, err error) {
 	verifier, err := note.NewVerifier(strings.TrimSpace(verifierKey))
 	if err != nil {
-		return c, fmt.Errorf("checkpoint key: %w", err)
+		return c, errors.New("checkpoint key: it is no key that checkpoints are verified with, and no file with one")
 	}
 	n, err := note.Open(signed, note.VerifierList(verifier))
-	if err != nil {
-		return c, fmt.Errorf("checkpoint: %w", err)
+	switch {
+	case errors.As(err, new(*note.UnverifiedNoteError)):
+		return c, errors.New("checkpoint: it is not signed with the key " + verifier.Name())
+	case errors.As(err, new(*note.InvalidSignatureError)):
+		return c, errors.New("checkpoint: its signature is wrong: it is not what was signed")
+	case err != nil:
+		return c, errors.New("checkpoint: the file is no signed checkpoint")
 	}
 	lines := strings.Split(n.Text, "\n")
 	if len(lines) < 4 {
@@ -167,7 +172,7 @@ func OpenCheckpoint(signed []byte, verifierKey string) (c Checkpoint, err error)
 		return c, errors.New("checkpoint: its second line is not a number of events")
 	}
 	if c.Root, err = tlog.ParseHash(lines[2]); err != nil {
-		return c, fmt.Errorf("checkpoint: its root: %w", err)
+		return c, errors.New("checkpoint: its third line is no root of a tree")
 	}
 	if timeline, ok := strings.CutPrefix(lines[3], timelineLine); ok {
 		c.Timeline = timeline
