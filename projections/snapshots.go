@@ -135,9 +135,10 @@ func (s Snapshots) After(position eventstore.Position) ([]Mark, error) {
 
 // PutAside renames a snapshot so that it is not used any more. What was put aside for the same position before is removed.
 func (s Snapshots) PutAside(at Mark) error {
-	aside := s.path(at) + ".bad"
-	return errors.Join(os.RemoveAll(aside), os.Rename(s.path(at), aside))
+	return errors.Join(os.RemoveAll(s.aside(at)), os.Rename(s.path(at), s.aside(at)))
 }
+
+func (s Snapshots) aside(at Mark) string { return s.path(at) + ".bad" }
 
 // Newest calls load with the newest good snapshot at or before a position, and gives its mark; the zero mark: there is
 // none. A snapshot that load refuses is put aside.
@@ -157,7 +158,7 @@ func (s Snapshots) Newest(atMost eventstore.Position, load func(state io.Reader)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // Thin removed it meanwhile
 		}
-		s.Logger.Warn("snapshot is put aside", "projection", s.Name, "position", at.Position, "cause", err)
+		s.Logger.Warn("snapshot is put aside", "projection", s.Name, "position", at.Position, "put_aside", s.aside(at), "cause", err)
 		if err := s.PutAside(at); err != nil {
 			return Mark{}, err
 		}

@@ -193,8 +193,9 @@ func (w *world) start(n *node) {
 	if n.live, err = live.Open(ctx, live.Options{Store: n.store, Snapshots: n.snapshots, Now: time.Now, Logger: quiet, SnapshotEvery: 30}); err != nil {
 		w.t.Fatalf("node %s does not start: %v", n.name, err)
 	}
-	n.listening = leases.NewListening(n.live.Leases())
-	n.service = commands.New(commands.ReportAppends(n.store, n.listening), func() commands.Catalog { return n.live.Catalog() }, n.live, nil)
+	state := n.live // a command that waits while the node ends stays with what it began with
+	n.listening = leases.NewListening(state.Leases())
+	n.service = commands.New(commands.ReportAppends(n.store, n.listening), func() commands.Catalog { return state.Catalog() }, state, nil)
 	n.service.Behind = w.group != nil
 	expiry := &commands.Expiry{
 		Service: n.service, Projections: n.live, Now: time.Now, Recorded: w.recorded(n), Logger: quiet, Preserve: w.plan.preserve, Listening: n.listening, State: n.store.state,
@@ -206,7 +207,6 @@ func (w *world) start(n *node) {
 	n.ticks, n.stop, n.ended = make(chan time.Time, 1), stop, make(chan struct{})
 	n.dead.Store(false)
 	running := make(chan error, 2)
-	state := n.live
 	go func() { running <- state.Run(ctx) }()
 	go func() { running <- expiry.Run(ctx, n.ticks) }()
 	ended := n.ended

@@ -200,6 +200,7 @@ func TestTheSummariesOfASilentFleetAreWritten(t *testing.T) {
 // A fleet that is so large that one write of all its summaries would take megabytes has them written before their time has come, and no sum differs.
 func TestTheSummariesOfALargeFleetAreWrittenInParts(t *testing.T) {
 	ctx, h := t.Context(), open(t, filepath.Join(t.TempDir(), "history"))
+	defer h.Close()
 	const fleet = history.FlushSummaries + 100
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	key := func(n int) domain.Key {
