@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -224,4 +225,38 @@ func TestADamagedEventThatTheIndexLacksEndsTheStart(t *testing.T) {
 	}
 	tool := open(t, "data", pebblestore.Options{FS: crashed, ReadOnly: true})
 	checkStream(t, tool, stream(2), 1, rand.New(rand.NewPCG(1, 1)))
+}
+
+// Who reads a stream while parts of the index are written has each event that was acknowledged before, once.
+func TestAStreamIsWholeWhileItsIndexIsWritten(t *testing.T) {
+	s := open(t, "data", pebblestore.InParts(pebblestore.Options{FS: vfs.NewMem()}, 3))
+	var acked [4]atomic.Int64
+	var writers, readers sync.WaitGroup
+	var ended atomic.Bool
+	for w := range acked {
+		writers.Go(func() {
+			for i := range int64(100) {
+				appendOne(t, s, stream(w))
+				acked[w].Store(i + 1)
+			}
+		})
+		readers.Go(func() {
+			for !ended.Load() {
+				promised, n := acked[w].Load(), int64(0)
+				for e, err := range s.ReadStream(ctx, stream(w), eventstore.ReadOptions{}) {
+					if err != nil || e.Revision != eventstore.Revision(n) {
+						t.Errorf("%s: revision %d at place %d, %v", stream(w), e.Revision, n, err)
+						return
+					}
+					n++
+				}
+				if n < promised {
+					t.Errorf("%s has %d events, but %d were acknowledged", stream(w), n, promised)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	ended.Store(true)
+	readers.Wait()
 }
