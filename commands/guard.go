@@ -122,6 +122,23 @@ func (s *Service) remove(ctx context.Context, caller *Caller, t *task, all []dom
 	return ErrContended
 }
 
+// admitOne asks the policies, if there are any, about a command that is carried out with others. What they admitted is added to admitted. forced
+// is the policy that refused, on which the caller insists.
+func (s *Service) admitOne(ctx context.Context, caller *Caller, command domain.Command, state *domain.Instance, admitted *[]domain.RemovalAdmitted, read guardLogs) (forced string, err error) {
+	if _, _, _, removes := removalOf(command); !removes || s.Guard == nil || !s.Guard.Policies.Any() || caller.Registry || itself(caller, command, state) {
+		return "", nil
+	}
+	all := s.Guard.Policies.For(command.Instance().ServiceKey())
+	if len(all) == 0 {
+		return "", nil
+	}
+	admission, err := s.admit(ctx, *caller, command, state, all, read)
+	if admission.noted {
+		*admitted = append(*admitted, admission.RemovalAdmitted)
+	}
+	return admission.forced, err
+}
+
 // notAppended says whether the result of an append says for sure that its events are not in the log.
 func notAppended(err error) bool {
 	return errors.As(err, new(*eventstore.WrongExpectedRevision)) || errors.Is(err, eventstore.ErrNotTogether)

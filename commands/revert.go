@@ -164,16 +164,8 @@ func (s *Service) reverse(ctx context.Context, caller Caller, r *Reversal, reaso
 		if err != nil {
 			return request, 0, err
 		}
-		if _, _, _, removes := removalOf(step.Command); removes && s.Guard != nil && s.Guard.Policies.Any() && !itself(&caller, step.Command, &state) {
-			if all := s.Guard.Policies.For(r.Key.ServiceKey()); len(all) > 0 {
-				admission, err := s.admit(ctx, caller, step.Command, &state, all, read)
-				if err != nil {
-					return request, 0, err
-				}
-				if admission.noted {
-					*admitted = append(*admitted, admission.RemovalAdmitted)
-				}
-			}
+		if _, err := s.admitOne(ctx, &caller, step.Command, &state, admitted, read); err != nil {
+			return request, 0, err
 		}
 		caller.reverts = step.Reverts
 		for _, e := range events {

@@ -226,14 +226,15 @@ func (s *Service) do(ctx context.Context, w *work, tasks []task) {
 		}
 	}
 	s.doGuarded(ctx, w, tasks)
-	leave := func() {}
-	defer func() { leave() }() // when the catalog shows the change, so that the next command is decided on it
-	turn := len(tasks) != 1    // a command of many takes none: it would hold one turn and wait for another
-	for attempt := 0; attempt < attempts; attempt++ {
-		if !turn && !tasks[0].done {
-			if joined := s.crowds.join(ctx, tasks[0].Command.Instance(), attempt > 0); joined != nil {
-				leave, turn = joined, true
-			}
+	var leave func()
+	defer func() { // when the catalog shows the change, so that the next command is decided on it
+		if leave != nil {
+			leave()
+		}
+	}()
+	for attempt := range attempts {
+		if leave == nil && len(tasks) == 1 && !tasks[0].done { // a command of many takes no turn: it would hold one and wait for another
+			leave = s.crowds.join(ctx, tasks[0].Command.Instance(), attempt > 0)
 		}
 		if !s.try(ctx, w, tasks, attempt > 0) {
 			break

@@ -61,8 +61,7 @@ func (s *Service) Together(ctx context.Context, parts ...Part) (results []Result
 // decidePart decides a task on its stream. A removal is judged by the policies: what they admit is added to admitted, and what the caller insists
 // on is noted with the caller.
 func (s *Service) decidePart(ctx context.Context, caller *Caller, t *task, admitted *[]domain.RemovalAdmitted, read guardLogs) ([]domain.Event, error) {
-	key := t.Command.Instance()
-	if err := caller.mayWrite(key); err != nil {
+	if err := caller.mayWrite(t.Command.Instance()); err != nil {
 		return nil, err
 	}
 	if err := s.validate(t.Command); err != nil {
@@ -78,16 +77,8 @@ func (s *Service) decidePart(ctx context.Context, caller *Caller, t *task, admit
 	if err != nil {
 		return nil, err
 	}
-	if _, _, _, removes := removalOf(t.Command); removes && s.Guard != nil && s.Guard.Policies.Any() && !caller.Registry && !itself(caller, t.Command, &t.state) {
-		if all := s.Guard.Policies.For(key.ServiceKey()); len(all) > 0 {
-			admission, err := s.admit(ctx, *caller, t.Command, &t.state, all, read)
-			if err != nil {
-				return nil, err
-			}
-			if caller.forced = admission.forced; admission.noted {
-				*admitted = append(*admitted, admission.RemovalAdmitted)
-			}
-		}
+	if caller.forced, err = s.admitOne(ctx, caller, t.Command, &t.state, admitted, read); err != nil {
+		return nil, err
 	}
 	return slices.DeleteFunc(events, func(e domain.Event) bool {
 		_, renews := e.(domain.HeartbeatReceived)
