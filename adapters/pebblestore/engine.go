@@ -19,13 +19,14 @@ func newCache(opts Options) *pebble.Cache {
 	return pebble.NewCache(64 << 20)
 }
 
-func openPebble(dir string, opts Options, cache *pebble.Cache, merging *merging) (*pebble.DB, *pebble.Options, *pebble.Lock, error) {
+// openPebble opens the engine, and gives its options with the engine's defaults. They have the lock of the folder, which is the caller's to close.
+func openPebble(dir string, opts Options, cache *pebble.Cache, merging *merging) (*pebble.DB, *pebble.Options, error) {
 	lock, err := pebble.LockDirectory(dir, opts.FS)
 	if err != nil {
 		if durable.LockUnopened(err) {
-			return nil, nil, nil, fmt.Errorf("open data folder: %w", err)
+			return nil, nil, fmt.Errorf("open data folder: %w", err)
 		}
-		return nil, nil, nil, LockedError{Dir: dir}
+		return nil, nil, LockedError{Dir: dir}
 	}
 	disk := &patientFS{FS: opts.FS, pause: opts.pause}
 	o := &pebble.Options{
@@ -60,9 +61,9 @@ func openPebble(dir string, opts Options, cache *pebble.Cache, merging *merging)
 		return err
 	})
 	if err != nil {
-		return nil, nil, nil, errors.Join(fmt.Errorf("open event store in %s: %w", dir, err), lock.Close())
+		return nil, nil, errors.Join(fmt.Errorf("open event store in %s: %w", dir, err), lock.Close())
 	}
-	return db, o, lock, nil
+	return db, o, nil
 }
 
 // withoutPanic runs a part of Open. The engine panics through Fatalf where it cannot write its manifest or its log: the

@@ -31,7 +31,6 @@ func (s *Store) narrow(from, to eventstore.Position, opts *eventstore.ReadAllOpt
 	if to-from < minByStream || len(opts.Filter.StreamPrefixes) == 0 {
 		return nil, false, nil
 	}
-	looked := 0
 	for _, prefix := range opts.Filter.StreamPrefixes {
 		if strings.HasPrefix(prefix, eventstore.HeartbeatPrefix) {
 			continue
@@ -40,7 +39,7 @@ func (s *Store) narrow(from, to eventstore.Position, opts *eventstore.ReadAllOpt
 			return nil, false, nil // the prefix picks nearly every stream
 		}
 		places = s.unindexed.under(prefix, places)
-		if looked += len(places); looked > maxByStream {
+		if len(places) > maxByStream {
 			return nil, false, nil
 		}
 		lower := append([]byte{rangeStream, '/'}, prefix...)
@@ -50,8 +49,7 @@ func (s *Store) narrow(from, to eventstore.Position, opts *eventstore.ReadAllOpt
 		}
 		for found := it.First(); found; found = it.Next() {
 			v, err := it.ValueAndErr()
-			looked++
-			if err != nil || looked > maxByStream {
+			if err != nil || len(places) >= maxByStream {
 				return nil, false, it.Close() // damage is reported by the cursor that reads the log
 			}
 			places = append(places, placeIn(v))

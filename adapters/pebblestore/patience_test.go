@@ -29,7 +29,7 @@ func TestTheEngineWaitsBeforeItWritesATableAgain(t *testing.T) {
 	}
 	cache := newCache(Options{})
 	defer cache.Unref()
-	db, _, lock, err := openPebble("events", Options{FS: disk, Logger: slog.New(slog.DiscardHandler), pause: func() {
+	db, engine, err := openPebble("events", Options{FS: disk, Logger: slog.New(slog.DiscardHandler), pause: func() {
 		pauses <- struct{}{}
 		<-goOn
 	}}, cache, new(merging))
@@ -56,7 +56,7 @@ func TestTheEngineWaitsBeforeItWritesATableAgain(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := lock.Close(); err != nil {
+	if err := engine.Lock.Close(); err != nil {
 		t.Error(err)
 	}
 }

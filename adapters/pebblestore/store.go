@@ -76,10 +76,9 @@ func (e LockedError) Error() string {
 // Store is an eventstore.Store in a folder.
 type Store struct {
 	db        *pebble.DB
-	engine    *pebble.Options // of db, with the engine's defaults
+	engine    *pebble.Options // of db, with the engine's defaults and the lock of the folder
 	cache     *pebble.Cache   // of db, and there for as long as db is open
 	merging   *merging
-	lock      *pebble.Lock // of the folder
 	dir       string
 	opts      Options
 	id        uuid.UUID
@@ -167,7 +166,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if opts.pause == nil {
 		opts.pause = func() { time.Sleep(retryPause) }
 	}
-	db, engine, lock, err := openPebble(dir, opts, cache, merging)
+	db, engine, err := openPebble(dir, opts, cache, merging)
 	if err != nil {
 		return nil, err
 	}
@@ -175,14 +174,14 @@ func Open(dir string, opts Options) (*Store, error) {
 		merging.Merge()
 	}
 	s := &Store{
-		db: db, engine: engine, cache: cache, merging: merging, lock: lock, dir: dir, opts: opts, heads: new(heads), known: newKnown(), changes: new(changes), unindexed: newUnindexed(opts.part),
+		db: db, engine: engine, cache: cache, merging: merging, dir: dir, opts: opts, heads: new(heads), known: newKnown(), changes: new(changes), unindexed: newUnindexed(opts.part),
 		queue: make(chan *pending, maxQueued), commits: make(chan *commit, 1),
 		closing: make(chan struct{}), stopped: make(chan struct{}),
 		clock: clock{wall: opts.Now, mono: opts.Monotonic, logger: opts.Logger},
 	}
 	s.buffer.New = func() any { return new([]heartbeat) }
 	if err := withoutPanic(s.load); err != nil {
-		return nil, errors.Join(fmt.Errorf("open event store in %s: %w", dir, err), db.Close(), lock.Close())
+		return nil, errors.Join(fmt.Errorf("open event store in %s: %w", dir, err), db.Close(), engine.Lock.Close())
 	}
 	if opts.ReadOnly {
 		readOnly := eventstore.ErrReadOnly
@@ -369,7 +368,7 @@ func (s *Store) Close() (err error) {
 		if !s.gaveUp {
 			err = errors.Join(err, s.db.Close())
 		}
-		err = errors.Join(err, s.lock.Close())
+		err = errors.Join(err, s.engine.Lock.Close())
 	})
 	return err
 }
