@@ -61,7 +61,7 @@ func New(registry string, options Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !sendable(options.Token) {
+	if !Sendable(options.Token) {
 		return nil, domain.InvalidField{Field: "token", Rule: "must be printable ASCII without a space"}
 	}
 	if options.Namespace == "" {
@@ -106,14 +106,14 @@ func (c *Client) token() (string, error) {
 	if token == "" { // it is being written: a request without a token would be refused
 		return "", fmt.Errorf("the token's file %s is empty; it is read again for each request", c.options.TokenFile)
 	}
-	if !sendable(token) {
+	if !Sendable(token) {
 		return "", fmt.Errorf("the token's file %s must have one token, of printable ASCII without a space; it is read again for each request", c.options.TokenFile)
 	}
 	return token, nil
 }
 
-// sendable says whether a header can have the token. Another one would be told as a registry that does not answer.
-func sendable(token string) bool {
+// Sendable says whether a header can have the token. Another one would be told as a registry that does not answer.
+func Sendable(token string) bool {
 	return strings.IndexFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -49,7 +48,7 @@ it happens. Each change is an event with the way consul, if the caller may opera
 		if token == "" {
 			token = os.Getenv("CONSUL_HTTP_TOKEN")
 		}
-		if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		if !client.Sendable(token) {
 			return usageError{domain.InvalidField{Field: "from-token", Rule: "must be printable ASCII without a space"}}
 		}
 		registry, err := remote.clientWith(client.Options{Via: domain.ViaConsul})
